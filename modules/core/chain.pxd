@@ -1,0 +1,602 @@
+# cython: language_level=3
+"""The member's side of the protocol: messages and time in, state and due messages out. No I/O, no clock.
+
+Chain replication after van Renesse and Schneider (OSDI 2004); the names of the state follow their section 3 where
+they have one: the uncommitted part of the log is *Sent*. Epochs, the handshake and cumulative acknowledgement are
+DESIGN.md's (sections 3 and 5).
+
+A caller feeds events (`chain_adopt`, `chain_assign`, `chain_on_…`), then drains what they made due, until
+each says that nothing is left:
+
+    chain_next_batch, chain_ack_due   messages for the successor, the predecessor and the head
+    chain_pop_settled                 updates newly committed: to be published, their waiters answered
+    chain_pop_expired, _orphan        waiters to be told that the outcome is unknown
+    chain_pop_trimmed                 entries out of the log: their payload is the caller's to release
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset, strcmp
+
+from modules.core.log cimport (
+    Boundary, Entry, Log, MAX_BOUNDARIES,
+    entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve, log_restart, log_take_first,
+)
+from modules.core.view cimport (
+    HISTORY_BYTES, Node, View, same_history, same_process, view_equal, view_index,
+)
+
+
+cdef enum Role:
+    ROLE_ALONE          # has no history: a singleton of its own, which a master may take into a chain
+    ROLE_REMOVED        # has a history and is in no view: serves nothing
+    ROLE_LEARNER        # receives a chain's log, to become its tail
+    ROLE_SINGLETON
+    ROLE_HEAD
+    ROLE_MIDDLE
+    ROLE_TAIL
+
+
+cdef enum Verdict:
+    # What became of a message. Everything but ACCEPTED left the state as it was, apart from `newest_epoch`.
+    ACCEPTED
+    STALE               # of an older epoch: its sender is to be sent our view
+    BEHIND              # of a newer epoch: its sender is to send us its view
+    OTHER_HISTORY       # of another chain
+    CONFLICT            # another view with our epoch
+    STRANGER            # not from the member that our view expects it from
+    NOT_GREETED         # a batch on a connection without a handshake in this epoch
+    GAP                 # updates are missing before this batch
+    DIVERGED            # the two members' histories disagree: the successor's data must go
+    TOO_FAR_BEHIND      # the log no longer reaches back to what the successor lacks
+    NONSENSE            # no correct member sends this
+    NO_MEMORY
+
+
+cdef struct Limits:
+    uint64_t log_bytes          # uncommitted updates; at the limit the head holds writers back
+    uint64_t backlog_bytes      # committed updates kept for members that were away
+    uint64_t join_bytes         # committed updates kept for a learner
+
+
+cdef struct Greeting:
+    # Either half of the handshake: the sender's epoch and position.
+    int64_t epoch
+    uint8_t history[HISTORY_BYTES]
+    int64_t applied
+    int64_t assigned            # the epoch in which `applied` was assigned
+
+cdef struct Batch:
+    int64_t epoch               # the sender's
+    int64_t assigned            # the epoch in which all of these updates were assigned
+    int64_t first               # sn of the first update
+    int64_t count               # 0 ends a handshake when nothing is lacking
+    int64_t committed           # as the sender knows it
+    int64_t upto                # the sender's applied
+    uint64_t bytes              # of the payloads
+
+cdef struct Ack:
+    int64_t epoch
+    int64_t committed           # from a learner: applied
+    bint head_told              # the tail has told the head itself
+
+
+cdef struct Chain:
+    # ---- which chain, and our place in it. Only `chain_adopt`, `chain_learn`, `chain_restore` assign these.
+    bint has_history
+    uint8_t history[HISTORY_BYTES]
+    View view                   # epoch 0: none yet
+    int me                      # our index in the view; -1: not in it
+    bint learner
+    int64_t newest_epoch        # the newest we have heard of; above view.epoch we serve nothing (rule 2)
+    # ---- how far. settled <= committed <= applied = log.end - 1
+    int64_t applied
+    int64_t committed
+    int64_t settled             # publications made and waiters answered up to here
+    Log log
+    uint64_t unsettled_bytes    # cost of (settled, applied]
+    int64_t expiry              # waiters below this sn have been told already
+    Limits limits
+    # ---- towards the predecessor
+    int64_t greeted             # the connection on which it greeted us in this epoch; -1: none
+    bint in_step                # the handshake with it is complete in this epoch
+    int64_t serve_from          # all that it had applied then: we serve when we have it too
+    int64_t sent_up             # the highest ack really sent to it in this epoch
+    int64_t relied_up           # the highest ack spared since the tail told the head itself
+    int64_t sent_head           # the tail's highest ack sent to the head
+    # ---- towards the successor, or the learner that we feed as tail
+    bint feeding
+    Node learner_node
+    bint streaming              # the handshake is complete: batches may go
+    bint confirm                # it has not been told yet that the handshake is complete
+    int64_t next_sn             # the next update to go to it
+    int64_t sent_sn             # one past the highest that ever went: below it, sending again is a resend
+    int64_t pinned              # the lowest sn that the learner may lack; -1: nothing is kept for one
+    bint pin_broken             # the join went over its limit
+    # ---- counters for INFO
+    uint64_t view_changes
+    uint64_t resent
+    uint64_t refused_stale
+
+
+# ------------------------------------------------------------------------------------------------ state
+
+cdef inline void chain_init(Chain *c, const Limits *limits) noexcept nogil:
+    memset(c, 0, sizeof(Chain))
+    c.limits = limits[0]
+    c.me = -1
+    c.applied = c.committed = c.settled = -1
+    c.greeted = c.pinned = -1
+    c.sent_up = c.relied_up = c.sent_head = -1
+
+
+cdef inline Role chain_role(const Chain *c) noexcept nogil:
+    if not c.has_history:
+        return ROLE_ALONE
+    if c.me < 0:
+        return ROLE_LEARNER if c.learner else ROLE_REMOVED
+    if c.view.count == 1:
+        return ROLE_SINGLETON
+    if c.me == 0:
+        return ROLE_HEAD
+    return ROLE_TAIL if c.me == c.view.count - 1 else ROLE_MIDDLE
+
+
+cdef inline bint chain_is_tail(const Chain *c) noexcept nogil:
+    return c.me >= 0 and c.me == c.view.count - 1
+
+
+cdef inline bint chain_fenced(const Chain *c) noexcept nogil:
+    """A newer view than ours exists (rule 2)."""
+    return c.newest_epoch > c.view.epoch
+
+
+cdef inline const Node *chain_successor(const Chain *c) noexcept nogil:
+    """Whom we forward to; NULL: nobody."""
+    if 0 <= c.me < c.view.count - 1:
+        return &c.view.members[c.me + 1]
+    return &c.learner_node if c.feeding else NULL
+
+
+cdef inline const Node *chain_predecessor(const Chain *c) noexcept nogil:
+    """Who forwards to us; NULL: nobody."""
+    if c.learner:
+        return &c.view.members[c.view.count - 1]
+    return &c.view.members[c.me - 1] if c.me > 0 else NULL
+
+
+cdef inline const Node *chain_told_head(const Chain *c) noexcept nogil:
+    """The head, when we are a tail that tells it directly what is committed; NULL: no such short cut."""
+    return &c.view.members[0] if chain_is_tail(c) and c.me > 1 else NULL
+
+
+cdef inline bint chain_takes_writes(const Chain *c) noexcept nogil:
+    return not c.has_history or (c.me == 0 and not chain_fenced(c))
+
+
+cdef inline bint chain_serves_reads(const Chain *c) noexcept nogil:
+    """As tail: in step with its predecessor in this epoch, and with all that this had applied (rule 4)."""
+    if not c.has_history:
+        return True
+    return chain_is_tail(c) and c.in_step and c.applied >= c.serve_from and not chain_fenced(c)
+
+
+cdef inline void chain_position(const Chain *c, Greeting *out) noexcept nogil:
+    out.epoch = c.view.epoch
+    memcpy(out.history, c.history, HISTORY_BYTES)
+    out.applied = c.applied
+    out.assigned = log_epoch_of(&c.log, c.applied)
+
+
+# ------------------------------------------------------------------------------------------------ views
+
+cdef inline Verdict chain_judge_epoch(Chain *c, int64_t epoch) noexcept nogil:
+    """Rule 2, for every message between members."""
+    if not c.has_history:
+        return OTHER_HISTORY
+    if epoch < c.view.epoch:
+        c.refused_stale += 1
+        return STALE
+    if epoch > c.view.epoch:
+        if epoch > c.newest_epoch:
+            c.newest_epoch = epoch
+        return BEHIND
+    return ACCEPTED
+
+
+cdef inline void chain_enter(Chain *c, const View *view) noexcept nogil:
+    """A new view: every handshake is to be made anew."""
+    c.view = view[0]
+    c.has_history = True
+    memcpy(c.history, view.history, HISTORY_BYTES)
+    if c.newest_epoch < view.epoch:
+        c.newest_epoch = view.epoch
+    c.greeted = -1
+    c.in_step = c.me == 0           # a head has nobody to be in step with
+    c.serve_from = -1
+    c.sent_up = c.relied_up = c.sent_head = -1
+    c.streaming = False
+    c.view_changes += 1
+
+
+cdef inline Verdict chain_adopt(Chain *c, const View *view, const char *run_id) noexcept nogil:
+    """Take over `view`, which names us or not by `run_id`."""
+    cdef bint fed
+    cdef const Node *successor
+    if c.has_history and not same_history(c.history, view.history):
+        return OTHER_HISTORY
+    if view.epoch < c.view.epoch:
+        return STALE
+    if view.epoch == c.view.epoch:
+        return ACCEPTED if view_equal(view, &c.view) else CONFLICT
+    c.me = view_index(view, run_id)
+    c.learner = False
+    chain_enter(c, view)
+    # The learner has become our successor: what is pinned for it stays until it acknowledges. Else the join is over.
+    successor = chain_successor(c) if c.me < view.count - 1 else NULL
+    fed = c.feeding and successor != NULL and same_process(successor, &c.learner_node)
+    c.feeding = False
+    if not fed:
+        c.pinned = -1
+    chain_commit_own(c)
+    return ACCEPTED
+
+
+cdef inline void chain_learn(Chain *c, const View *view) noexcept nogil:
+    """Become a learner of this chain, with nothing of our own (the caller has drained log and waiters)."""
+    chain_forget(c)
+    c.learner = True
+    chain_enter(c, view)
+
+
+cdef inline void chain_forget(Chain *c) noexcept nogil:
+    """Back to a member without a history. The caller has drained log and waiters."""
+    c.has_history = False
+    c.view.epoch = 0
+    c.view.count = 0
+    c.newest_epoch = 0
+    c.me = -1
+    c.learner = c.feeding = c.in_step = c.streaming = False
+    c.greeted = c.pinned = -1
+    c.log.boundary_count = 0
+    chain_jump(c, -1)
+
+
+cdef inline void chain_jump(Chain *c, int64_t applied) noexcept nogil:
+    log_restart(&c.log, applied + 1)
+    c.applied = c.committed = c.settled = applied
+    c.expiry = applied + 1
+    c.unsettled_bytes = 0
+
+
+cdef inline Verdict chain_restore(
+    Chain *c, const uint8_t *history, int64_t applied, const Boundary *boundaries, int count,
+) noexcept nogil:
+    """Data from disk, or from another member, has been loaded: this is its position."""
+    cdef int i
+    if applied < -1 or count < 0 or count > MAX_BOUNDARIES:
+        return NONSENSE
+    for i in range(count):
+        if boundaries[i].first_sn < 0 or boundaries[i].epoch < 0:
+            return NONSENSE
+        if i and (boundaries[i].first_sn < boundaries[i - 1].first_sn or boundaries[i].epoch <= boundaries[i - 1].epoch):
+            return NONSENSE
+    if c.learner and not same_history(history, c.history):
+        return OTHER_HISTORY
+    memcpy(&c.log.boundaries[0], boundaries, count * sizeof(Boundary))
+    c.log.boundary_count = count
+    memcpy(c.history, history, HISTORY_BYTES)
+    c.has_history = True
+    chain_jump(c, applied)
+    return ACCEPTED
+
+
+# ----------------------------------------------------------------------------------- updates at the head
+
+cdef inline bint chain_fits(const Chain *c, uint64_t bytes) noexcept nogil:
+    """False: an update of this size is refused for ever."""
+    return bytes <= c.limits.log_bytes
+
+
+cdef inline bint chain_has_room(const Chain *c, uint64_t bytes) noexcept nogil:
+    """False: the writer is to be held back until updates commit (rule 9). An empty log takes any that fits."""
+    return c.unsettled_bytes == 0 or c.unsettled_bytes + bytes <= c.limits.log_bytes
+
+
+cdef inline bint chain_append(Chain *c, const Entry *entry, int64_t assigned) noexcept nogil:
+    if not log_reserve(&c.log):
+        return False
+    log_note_epoch(&c.log, c.log.end, assigned)
+    log_append(&c.log, entry)
+    c.applied += 1
+    c.unsettled_bytes += entry_cost(entry)
+    return True
+
+
+cdef inline int64_t chain_assign(Chain *c, const Entry *entry) noexcept nogil:
+    """The head's next sn for this update; -1 when memory is exhausted. The caller asked `chain_takes_writes`."""
+    if not chain_append(c, entry, c.view.epoch):
+        return -1
+    chain_commit_own(c)
+    return c.applied
+
+
+cdef inline void chain_commit_own(Chain *c) noexcept nogil:
+    """What the tail has applied is committed: all before it have it (rule 1). Outside a chain that is us alone."""
+    if not c.has_history or (chain_is_tail(c) and c.in_step):
+        c.committed = c.applied
+
+
+# ------------------------------------------------------------------------------ towards the successor
+
+cdef inline Verdict chain_on_welcome(Chain *c, const Greeting *welcome, const char *sender) noexcept nogil:
+    """The successor's half of the handshake: from here on it is sent what it lacks, oldest first."""
+    cdef const Node *successor = chain_successor(c)
+    cdef Verdict verdict = chain_judge_epoch(c, welcome.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if successor == NULL or strcmp(successor.run_id, sender) != 0:
+        return STRANGER
+    if not same_history(welcome.history, c.history):
+        return OTHER_HISTORY
+    # Rule 1: it may only have what we have, assigned in the same epochs.
+    if welcome.applied < -1 or welcome.applied > c.applied:
+        return DIVERGED
+    if log_epoch_of(&c.log, welcome.applied) != welcome.assigned:
+        return DIVERGED
+    if welcome.applied + 1 < c.log.first:
+        return TOO_FAR_BEHIND
+    c.next_sn = welcome.applied + 1
+    c.streaming = True
+    c.confirm = True
+    return ACCEPTED
+
+
+cdef inline void chain_successor_lost(Chain *c) noexcept nogil:
+    """The link is gone: nothing more goes out before the next handshake."""
+    c.streaming = False
+
+
+cdef inline int64_t chain_epoch_end(const Log *log, int64_t sn) noexcept nogil:
+    """One past the last sn that was assigned in the same epoch as `sn`."""
+    cdef int i
+    cdef int64_t end = INT64_MAX
+    for i in range(log.boundary_count - 1, -1, -1):
+        if log.boundaries[i].first_sn <= sn:
+            break
+        end = log.boundaries[i].first_sn
+    return end
+
+
+cdef inline bint chain_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
+    """The next message for the successor: updates of one assigning epoch, at least one, else up to `max_bytes`."""
+    cdef int64_t sn = c.next_sn
+    cdef int64_t end
+    if not c.streaming or (sn > c.applied and not c.confirm):
+        return False
+    end = min(c.applied + 1, chain_epoch_end(&c.log, sn))
+    out.bytes = 0
+    while sn < end and (out.bytes == 0 or out.bytes + log_at(&c.log, sn).bytes <= max_bytes):
+        out.bytes += entry_cost(log_at(&c.log, sn))
+        sn += 1
+    out.epoch = c.view.epoch
+    out.first = c.next_sn
+    out.count = sn - c.next_sn
+    out.assigned = log_epoch_of(&c.log, c.next_sn) if out.count else c.view.epoch
+    out.committed = c.committed
+    out.upto = c.applied
+    if c.sent_sn > c.next_sn:
+        c.resent += <uint64_t>(min(c.sent_sn, sn) - c.next_sn)
+    c.sent_sn = max(c.sent_sn, sn)
+    c.next_sn = sn
+    c.confirm = False
+    return True
+
+
+cdef inline Verdict chain_on_ack(Chain *c, const Ack *ack, const char *sender) noexcept nogil:
+    """Everything up to `ack.committed` is committed, says a member after us; or applied, says the learner."""
+    cdef int place
+    cdef Verdict verdict = chain_judge_epoch(c, ack.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if ack.committed < -1 or ack.committed > c.applied:
+        return NONSENSE
+    if c.feeding and strcmp(c.learner_node.run_id, sender) == 0:
+        if c.pinned >= 0:
+            c.pinned = max(c.pinned, ack.committed + 1)
+        return ACCEPTED
+    place = view_index(&c.view, sender)
+    if c.me < 0 or place <= c.me:
+        return STRANGER
+    c.committed = max(c.committed, ack.committed)
+    if ack.head_told and c.me == 1:
+        c.relied_up = max(c.relied_up, ack.committed)
+    if c.pinned >= 0:
+        c.pinned = max(c.pinned, ack.committed + 1)
+        if c.pinned > c.committed:
+            c.pinned = -1       # the former learner has all that was committed without it
+    return ACCEPTED
+
+
+# ---------------------------------------------------------------------------- towards the predecessor
+
+cdef inline Verdict chain_on_greet(
+    Chain *c, const Greeting *greet, const char *sender, int64_t connection, Greeting *welcome,
+) noexcept nogil:
+    """The predecessor's half of the handshake, on `connection`: batches count only on the newest that greeted."""
+    cdef const Node *predecessor = chain_predecessor(c)
+    cdef Verdict verdict = chain_judge_epoch(c, greet.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if predecessor == NULL or strcmp(predecessor.run_id, sender) != 0:
+        return STRANGER
+    if not same_history(greet.history, c.history):
+        return OTHER_HISTORY
+    if c.applied > greet.applied:
+        return DIVERGED
+    c.greeted = connection
+    chain_position(c, welcome)
+    return ACCEPTED
+
+
+cdef inline Verdict chain_on_batch(
+    Chain *c, const Batch *batch, int64_t connection, int64_t *skip,
+) noexcept nogil:
+    """May this batch be applied? If so without its first `skip` updates, which are here already (each once: rule 1)."""
+    cdef Verdict verdict = chain_judge_epoch(c, batch.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if c.greeted < 0 or c.greeted != connection:
+        return NOT_GREETED
+    if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count or batch.upto < batch.first + batch.count - 1:
+        return NONSENSE
+    if batch.assigned > batch.epoch or batch.assigned < log_epoch_of(&c.log, c.applied):
+        return NONSENSE
+    if batch.first > c.applied + 1:
+        return GAP
+    skip[0] = min(c.applied + 1 - batch.first, batch.count)
+    if not c.in_step:
+        c.in_step = True
+        c.serve_from = batch.upto
+    return ACCEPTED
+
+
+cdef inline void chain_batch_applied(Chain *c, const Batch *batch) noexcept nogil:
+    """The caller has appended what `chain_on_batch` left of the batch."""
+    c.committed = max(c.committed, min(batch.committed, c.applied))
+    chain_commit_own(c)
+
+
+cdef inline int64_t chain_told(const Chain *c) noexcept nogil:
+    return c.applied if c.learner else c.committed
+
+
+cdef inline bint chain_ack_due(const Chain *c) noexcept nogil:
+    """The predecessor has not heard yet how far we are."""
+    return c.in_step and (c.me > 0 or c.learner) and chain_told(c) > max(c.sent_up, c.relied_up)
+
+
+cdef inline void chain_take_ack(Chain *c, Ack *out) noexcept nogil:
+    """The acknowledgement for the predecessor. A tail with a link to the head has sent it that one first."""
+    out.epoch = c.view.epoch
+    out.committed = chain_told(c)
+    out.head_told = chain_told_head(c) != NULL and c.sent_head >= out.committed
+    c.sent_up = out.committed
+
+
+cdef inline bint chain_head_ack_due(const Chain *c) noexcept nogil:
+    return c.in_step and chain_told_head(c) != NULL and c.committed > c.sent_head
+
+
+cdef inline void chain_take_head_ack(Chain *c, Ack *out) noexcept nogil:
+    out.epoch = c.view.epoch
+    out.committed = c.committed
+    out.head_told = True
+    c.sent_head = c.committed
+
+
+cdef inline void chain_predecessor_lost(Chain *c) noexcept nogil:
+    """The link up is gone: whatever was sent on it may not have arrived."""
+    c.sent_up = c.relied_up = -1
+
+
+cdef inline void chain_head_lost(Chain *c) noexcept nogil:
+    """The tail's link to the head is gone: the predecessor is told again, without the promise that the head knows."""
+    c.sent_up = c.sent_head = -1
+
+
+cdef inline void chain_tick(Chain *c) noexcept nogil:
+    """Now and then: acknowledgements spared in trust of the tail's own link to the head go out after all."""
+    c.relied_up = -1
+
+
+# --------------------------------------------------------------------------------------------- learners
+
+cdef inline bint chain_pin(Chain *c) noexcept nogil:
+    """Keep the log from here on for a learner that is about to take a snapshot. Only the tail can."""
+    if not chain_is_tail(c) or not c.in_step:
+        return False
+    c.pinned = c.applied + 1
+    c.pin_broken = False
+    return True
+
+
+cdef inline bint chain_feed(Chain *c, const Node *learner) noexcept nogil:
+    """Forward to `learner` too, which has its snapshot. False without a pin to start from."""
+    if not chain_is_tail(c) or c.pinned < 0:
+        return False
+    c.learner_node = learner[0]
+    c.feeding = True
+    c.streaming = False
+    return True
+
+
+cdef inline void chain_unpin(Chain *c) noexcept nogil:
+    """The join is off."""
+    if c.feeding:
+        c.streaming = False
+    c.feeding = False
+    c.pinned = -1
+
+
+# ---------------------------------------------------------------------------------- what is due to callers
+
+cdef inline Entry *chain_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
+    """The next committed update to be published and answered for; NULL: no more."""
+    cdef Entry *entry
+    if c.settled >= c.committed:
+        return NULL
+    c.settled += 1
+    sn[0] = c.settled
+    entry = log_at(&c.log, c.settled)
+    c.unsettled_bytes -= entry_cost(entry)
+    return entry
+
+
+cdef inline void *chain_pop_waiter(Chain *c, int64_t before_ms) noexcept nogil:
+    cdef Entry *entry
+    cdef void *waiter
+    c.expiry = max(c.expiry, c.settled + 1)
+    while c.expiry <= c.applied:
+        entry = log_at(&c.log, c.expiry)
+        if entry.waiter != NULL:
+            if entry.deadline_ms > before_ms:
+                return NULL
+            waiter = entry.waiter
+            entry.waiter = NULL
+            return waiter
+        c.expiry += 1
+    return NULL
+
+
+cdef inline void *chain_pop_expired(Chain *c, int64_t now_ms) noexcept nogil:
+    """A waiter whose time is over before its update is known to be committed: unknown (rule 6). NULL: no more."""
+    return chain_pop_waiter(c, now_ms)
+
+
+cdef inline void *chain_pop_orphan(Chain *c) noexcept nogil:
+    """A waiter of a head that is head no more: unknown (rule 6). NULL: no more."""
+    if not c.has_history or c.me == 0:
+        return NULL
+    return chain_pop_waiter(c, INT64_MAX)
+
+
+cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
+    """The next entry that the limits push out of the backlog; False: no more."""
+    cdef uint64_t backlog = c.log.bytes - c.unsettled_bytes
+    if c.log.first > c.settled or backlog <= c.limits.backlog_bytes:
+        return False
+    if c.pinned >= 0 and c.log.first >= c.pinned:
+        if backlog <= c.limits.join_bytes:
+            return False
+        chain_unpin(c)
+        c.pin_broken = True
+    out[0] = log_take_first(&c.log)
+    return True
+
+
+cdef inline bint chain_pop_any(Chain *c, Entry *out) noexcept nogil:
+    """Everything out of the log, before `chain_learn`, `chain_forget` or `chain_restore`; False: it is empty."""
+    if c.log.first >= c.log.end:
+        return False
+    out[0] = log_take_first(&c.log)
+    return True

@@ -1,0 +1,122 @@
+# cython: language_level=3
+"""The log: the updates that a member still keeps, in a ring indexed by sn.
+
+    first .............. committed ............ end - 1 = applied
+    |---- backlog -----|----- uncommitted -----|
+
+Payloads are opaque handles here: the server puts retained strings in, the simulator small integers. Whoever
+takes an entry out (`log_take_first`, `log_take_last`) owns its handles.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memmove
+
+cdef enum:
+    FIRST_CAPACITY = 1024
+    MAX_BOUNDARIES = 1024
+    ENTRY_OVERHEAD = 64     # what an entry costs beside its payload, in bytes, for the limits
+
+
+cdef struct Entry:
+    void *key
+    void *value             # NULL: the update deletes the key
+    void *client            # channel of the client that wants a publication; NULL: none does
+    void *waiter            # head only: the blocked client that waits for the commit; NULL: none (any more)
+    int64_t deadline_ms     # when the waiter is told "unknown"
+    uint64_t bytes          # of key, value and client together
+
+
+cdef struct Boundary:
+    int64_t first_sn        # the first sn that was assigned in ...
+    int64_t epoch
+
+
+cdef struct Log:
+    Entry *ring
+    uint64_t capacity       # a power of two, or 0 before the first entry
+    int64_t first           # sn of the oldest entry kept
+    int64_t end             # one past the newest: first == end means empty
+    uint64_t bytes          # of all entries kept, overhead included
+    Boundary boundaries[MAX_BOUNDARIES]     # ascending in both fields; the oldest fall out
+    int boundary_count
+
+
+cdef inline uint64_t entry_cost(const Entry *entry) noexcept nogil:
+    return entry.bytes + ENTRY_OVERHEAD
+
+
+cdef inline Entry *log_at(Log *log, int64_t sn) noexcept nogil:
+    """The entry of `sn`; the caller knows that first <= sn < end."""
+    return &log.ring[<uint64_t>sn & (log.capacity - 1)]
+
+
+cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
+    """An empty log whose next entry is `first`; the caller has taken all entries out."""
+    log.first = first
+    log.end = first
+    log.bytes = 0
+
+
+cdef inline bint log_reserve(Log *log) noexcept nogil:
+    """Room for one more entry; False when memory is exhausted."""
+    cdef uint64_t old = log.capacity
+    cdef uint64_t new = old * 2 if old else FIRST_CAPACITY
+    cdef Entry *ring
+    cdef int64_t sn
+    if <uint64_t>(log.end - log.first) < old:
+        return True
+    ring = <Entry *>realloc(log.ring, new * sizeof(Entry))
+    if ring == NULL:
+        return False
+    log.ring = ring
+    log.capacity = new
+    # A full ring of the old size: an sn whose place has the new bit set moves up by `old`.
+    for sn in range(log.first, log.end):
+        if <uint64_t>sn & old:
+            ring[<uint64_t>sn & (new - 1)] = ring[<uint64_t>sn & (old - 1)]
+    return True
+
+
+cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:
+    """Append after a successful `log_reserve`."""
+    log_at(log, log.end)[0] = entry[0]
+    log.end += 1
+    log.bytes += entry_cost(entry)
+
+
+cdef inline Entry log_take_first(Log *log) noexcept nogil:
+    cdef Entry entry = log_at(log, log.first)[0]
+    log.first += 1
+    log.bytes -= entry_cost(&entry)
+    return entry
+
+
+cdef inline void log_free(Log *log) noexcept nogil:
+    free(log.ring)
+    log.ring = NULL
+    log.capacity = 0
+
+
+cdef inline int64_t log_epoch_of(const Log *log, int64_t sn) noexcept nogil:
+    """The epoch in which `sn` was assigned; -1 for no update, or one older than the table reaches."""
+    cdef int i
+    if sn < 0:
+        return -1
+    for i in range(log.boundary_count - 1, -1, -1):
+        if log.boundaries[i].first_sn <= sn:
+            return log.boundaries[i].epoch
+    return -1
+
+
+cdef inline void log_note_epoch(Log *log, int64_t sn, int64_t epoch) noexcept nogil:
+    """`sn`, the next one, was assigned in `epoch`; the caller knows that epochs do not go back."""
+    cdef int count = log.boundary_count
+    if count and log.boundaries[count - 1].epoch == epoch:
+        return
+    if count == MAX_BOUNDARIES:
+        memmove(&log.boundaries[0], &log.boundaries[1], (MAX_BOUNDARIES - 1) * sizeof(Boundary))
+        count -= 1
+    log.boundaries[count].first_sn = sn
+    log.boundaries[count].epoch = epoch
+    log.boundary_count = count + 1

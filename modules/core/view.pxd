@@ -1,0 +1,57 @@
+# cython: language_level=3
+"""A view: one configuration of the chain (DESIGN.md, "Words").
+
+Plain structs without behaviour of their own; `chain.pxd` says what a member does with them.
+"""
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcmp, strcmp
+
+cdef enum:
+    MAX_MEMBERS = 32
+    HISTORY_BYTES = 16
+    HOST_BYTES = 256        # a host name, NUL included
+    ADDRESS_BYTES = 64      # a numeric address, NUL included
+    RUN_ID_BYTES = 41       # 40 hexadecimal digits and NUL
+
+
+cdef struct Node:
+    # One process. The run_id alone is its identity: after a restart the same host:port is another member.
+    char host[HOST_BYTES]           # as the operator named it; what clients are redirected to
+    char address[ADDRESS_BYTES]     # the same host as a number, so that linking never waits for a resolver (rule 8)
+    int port
+    char run_id[RUN_ID_BYTES]
+
+
+cdef struct View:
+    uint8_t history[HISTORY_BYTES]
+    int64_t epoch                   # 0: no view yet
+    int count
+    Node members[MAX_MEMBERS]       # chain order, head first
+
+
+cdef inline bint same_process(const Node *a, const Node *b) noexcept nogil:
+    return strcmp(a.run_id, b.run_id) == 0
+
+
+cdef inline bint same_history(const uint8_t *a, const uint8_t *b) noexcept nogil:
+    return memcmp(a, b, HISTORY_BYTES) == 0
+
+
+cdef inline int view_index(const View *view, const char *run_id) noexcept nogil:
+    """The place of the process with this run_id in the chain, -1 when it is not a member."""
+    cdef int i
+    for i in range(view.count):
+        if strcmp(view.members[i].run_id, run_id) == 0:
+            return i
+    return -1
+
+
+cdef inline bint view_equal(const View *a, const View *b) noexcept nogil:
+    cdef int i
+    if a.epoch != b.epoch or a.count != b.count or not same_history(a.history, b.history):
+        return False
+    for i in range(a.count):
+        if not same_process(&a.members[i], &b.members[i]):
+            return False
+    return True
