@@ -1,0 +1,96 @@
+# Chain Replicated Redis: everything from an empty machine on. `make help` lists what there is.
+
+PYTHON ?= /usr/bin/python3
+ARGS ?=
+
+venv := .venv
+python := $(venv)/bin/python
+redis := vendor/redis/src/redis-server
+sources := setup.py include/redismodule.h modules/exports.map \
+           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*.pyx chainredis/*.pyx chainredis/*.pxd)
+export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
+say := @printf '\033[1m==> %s\033[0m\n'
+
+.DELETE_ON_ERROR:
+.PHONY: build test lint bench run asan clean help
+.DEFAULT_GOAL := build
+
+build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
+
+test: build                             ## Run all tests; ARGS= goes to pytest
+	$(say) 'Testing'
+	$(python) -m pytest $(ARGS)
+
+lint: $(venv)/.installed                ## Check style and types
+	$(say) 'Checking style and types'
+	$(venv)/bin/ruff check .
+	$(venv)/bin/cython-lint modules chainredis
+	$(venv)/bin/mypy
+
+bench: build                            ## Measure against plain Redis, into benchmarks/; ARGS= goes to the program
+	$(say) 'Measuring: this takes some minutes'
+	$(python) -m chainredis bench $(ARGS)
+
+run: build                              ## Start a master and three members and show the chain; ARGS='--help' for options
+	@$(python) -m chainredis run $(ARGS)
+
+asan: build build/asan/.modules         ## Run the real-server tests with AddressSanitizer and UBSan; ARGS= to pytest
+	$(say) 'Testing with sanitizers'
+	CHAINREDIS_SERVER=$(CURDIR)/build/asan/redis/src/redis-server CHAINREDIS_MODULES=$(CURDIR)/build/asan/src \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:use_sigaltstack=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	$(python) -m pytest tests/servers $(ARGS)
+
+clean:                                  ## Remove what was built; Redis and the virtual environment stay
+	rm -rf build chainredis/*.so
+
+help:                                   ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+# ---------------------------------------------------------------------- what the targets above stand on
+
+build/.modules: $(sources) vendor/redis/.built $(venv)/.installed
+	$(say) 'Building the modules'
+	$(python) setup.py -q build_ext
+	@touch $@
+
+# The original document's commands start ../../redis/src/redis-server from build/src.
+redis: | vendor/redis/.built
+	@ln -sfn vendor/redis $@
+
+# `--loadmodule libmember.so`, without a folder, is looked up along the server's run-time path.
+vendor/redis/.built: vendor/redis/src/redismodule.h vendor/build-redis
+	$(say) 'Building Redis: about a minute'
+	vendor/build-redis vendor/redis REDIS_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/../../../build/src'
+	@touch $@
+
+vendor/redis/src/redismodule.h: | build/.system-packages
+	$(say) 'Fetching the Redis source'
+	vendor/fetch-redis
+
+$(venv)/.installed: requirements.txt | build/.system-packages
+	$(say) 'Installing Python packages into $(venv)'
+	@$(PYTHON) -c 'import sys, sysconfig; sys.exit(sys.version_info < (3, 11) or not sysconfig.get_config_var("Py_ENABLE_SHARED"))' \
+	    || { echo '$(PYTHON) is not a shared-library build of Python 3.11 or later: give PYTHON=, such as /usr/bin/python3'; exit 1; }
+	$(PYTHON) -m venv --clear $(venv)
+	$(python) -m pip install --quiet --disable-pip-version-check --requirement $<
+	@echo '$(CURDIR)' > "$$($(python) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/chainredis.pth"
+	@touch $@
+
+build/.system-packages: scripts/system-packages
+	@scripts/system-packages
+	@mkdir -p build
+	@touch $@
+
+build/asan/.modules: $(sources) build/asan/redis/.built
+	$(say) 'Building the modules with sanitizers'
+	CHAINREDIS_SANITIZE=1 $(python) setup.py -q build_ext
+	@touch $@
+
+build/asan/redis/.built: vendor/redis/.built
+	$(say) 'Building Redis with sanitizers: some minutes'
+	rm -rf build/asan/redis
+	mkdir -p build/asan
+	cp -a vendor/redis build/asan/redis
+	$(MAKE) -C build/asan/redis --silent distclean >/dev/null 2>&1
+	vendor/build-redis build/asan/redis SANITIZER=address MALLOC=libc REDIS_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/../../src'
+	@touch $@

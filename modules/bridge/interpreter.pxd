@@ -1,0 +1,76 @@
+# cython: language_level=3
+"""Starts the interpreter inside the server: exactly the environment that the module was built with.
+
+Everything here is for `RedisModule_OnLoad`, on the Redis main thread; afterwards that thread never holds the
+interpreter's lock again.
+"""
+
+from posix.dlfcn cimport RTLD_GLOBAL, RTLD_NOW, dlerror, dlopen
+
+from modules.python cimport (
+    PyConfig, PyConfig_Clear, PyConfig_InitIsolatedConfig, PyConfig_SetBytesString, PyErr_Print, PyEval_SaveThread,
+    PyGILState_Ensure, PyGILState_Release, PyGILState_STATE, PyImport_ImportModule, PyModuleDef, PyModule_ExecDef,
+    PyModule_FromDefAndSpec, PyObject, PyObject_CallMethod, PyPreConfig, PyPreConfig_InitIsolatedConfig, PyStatus,
+    PyStatus_Exception, Py_InitializeFromConfig, Py_IsInitialized, Py_None, Py_PreInitialize, Py_XDECREF,
+)
+from modules.redismodule cimport RedisModuleCtx, RedisModule_Log
+
+cdef extern from *:
+    # Set by setup.py.
+    const char *PYTHON "CHAINREDIS_PYTHON"          # the executable of the virtual environment
+    const char *LIBPYTHON "CHAINREDIS_LIBPYTHON"    # the shared library
+    const char *ROOT "CHAINREDIS_ROOT"              # the folder of the package chainredis
+
+
+cdef inline bint interpreter_start(RedisModuleCtx *ctx) noexcept nogil:
+    """An initialised interpreter whose lock this thread does not hold; False, and a log line, when there is none."""
+    cdef PyPreConfig before
+    cdef PyConfig config
+    cdef PyStatus status
+    if Py_IsInitialized():
+        return True     # by another module in this server
+    # Redis opens modules RTLD_LOCAL; CPython's extension modules look for the interpreter's symbols in the global scope.
+    if dlopen(LIBPYTHON, RTLD_NOW | RTLD_GLOBAL) == NULL:
+        RedisModule_Log(ctx, b"warning", b"Python's library cannot be made global: %s", dlerror())
+        return False
+    PyPreConfig_InitIsolatedConfig(&before)
+    before.utf8_mode = 1    # names of files are UTF-8, whatever the locale says
+    status = Py_PreInitialize(&before)
+    if not PyStatus_Exception(status):
+        PyConfig_InitIsolatedConfig(&config)
+        config.install_signal_handlers = 0      # signals are Redis's
+        status = PyConfig_SetBytesString(&config, &config.executable, PYTHON)
+        if not PyStatus_Exception(status):
+            status = Py_InitializeFromConfig(&config)
+        PyConfig_Clear(&config)
+    if PyStatus_Exception(status):
+        RedisModule_Log(ctx, b"warning", b"Python cannot start with %s: %s", <const char *>PYTHON, status.err_msg)
+        return False
+    PyEval_SaveThread()
+    return True
+
+
+cdef inline bint interpreter_exec(RedisModuleCtx *ctx, const char *name, PyModuleDef *definition) noexcept nogil:
+    """Run the body of the Cython module `definition`, which its PyInit function returned. To be done once.
+
+    Until it has run, no Cython code that handles Python objects may. The table of built-in modules would do only
+    before the interpreter starts, and another module may have started it.
+    """
+    cdef PyGILState_STATE lock = PyGILState_Ensure()
+    cdef PyObject *machinery = PyImport_ImportModule(b"importlib.machinery")
+    cdef PyObject *spec = NULL
+    cdef PyObject *module = NULL
+    cdef bint done = False
+    if machinery != NULL:
+        spec = PyObject_CallMethod(machinery, b"ModuleSpec", b"sO", name, Py_None)
+    if spec != NULL:
+        module = PyModule_FromDefAndSpec(definition, spec)
+    if module != NULL:
+        done = PyModule_ExecDef(module, definition) == 0
+    if not done:
+        PyErr_Print()
+        RedisModule_Log(ctx, b"warning", b"Python started, but cannot run %s: standard error tells why", name)
+    Py_XDECREF(spec)
+    Py_XDECREF(machinery)
+    PyGILState_Release(lock)
+    return done     # the module is kept for the life of the process

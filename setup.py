@@ -1,0 +1,111 @@
+"""Builds what is compiled: the modules that redis-server loads, and the protocol core as an extension for the tests.
+
+    python setup.py build_ext       from the project's root, with the Python that the master's interpreter is to be
+
+    build/src/libmember.so          modules/member.pyx: no interpreter, and linked so that it cannot call one
+    build/src/libmaster.so          modules/master.pyx: embeds this Python, with this environment's packages
+    chainredis/core.*.so            chainredis/core.pyx: the core of libmember.so, importable
+
+CHAINREDIS_SANITIZE=1 builds the two modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
+The Makefile calls this with everything that it needs in place.
+"""
+
+import os
+import sys
+import sysconfig
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+SANITIZE = os.environ.get("CHAINREDIS_SANITIZE", "") not in ("", "0")
+BUILD = Path("build/asan") if SANITIZE else Path("build")
+REDIS = BUILD / "redis" if SANITIZE else Path("vendor/redis")
+HIREDIS = REDIS / "deps/hiredis"
+
+WARNINGS = [
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-discarded-qualifiers",  # Cython's temporaries drop the const of what they hold
+    "-Wno-unused-parameter",  # callbacks take what Redis hands them; METH_NOARGS functions take an unused argument
+]
+# Hidden symbols bind within the object: neither the server, which exports its own hiredis and lists, nor another
+# module can put its function in the place of ours, and variables of the module API need no indirection.
+COMPILE = ["-g", "-fPIC", "-fvisibility=hidden", "-fno-semantic-interposition", *WARNINGS]
+COMPILE += ["-ffunction-sections", "-fdata-sections"]
+LINK = ["-Wl,--exclude-libs,ALL", "-Wl,--version-script=modules/exports.map", "-Wl,--no-undefined"]
+# Unreachable code goes, Cython's own module initialisation included: what libmember.so keeps does not refer to Python.
+LINK += ["-Wl,--gc-sections", "-Wl,-z,now"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+COMPILE += ["-O1", *SANITIZERS] if SANITIZE else ["-O3"]
+LINK += SANITIZERS if SANITIZE else []
+
+
+def embedded_python() -> tuple[list[str], list[str]]:
+    """Linker arguments and macros of a module with an interpreter in it: exactly the one that runs this script."""
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED") or sys.version_info < (3, 11):
+        sys.exit(f"setup.py: {sys.executable} is no shared-library build of Python 3.11 or later: use Debian's python3")
+    folder = sysconfig.get_config_var("LIBDIR")
+    link = [f"-L{folder}", f"-Wl,-rpath,{folder}", f"-lpython{sysconfig.get_config_var('LDVERSION')}"]
+    macros = {
+        "CHAINREDIS_PYTHON": sys.executable,
+        "CHAINREDIS_LIBPYTHON": f"{folder}/{sysconfig.get_config_var('INSTSONAME')}",
+        "CHAINREDIS_ROOT": str(ROOT),
+    }
+    return link, [f'-D{name}="{value}"' for name, value in macros.items()]
+
+
+def redis_module(name: str, compile_args: list[str], link_args: list[str], archives: list[Path]) -> Extension:
+    return Extension(
+        f"modules.{name}",
+        [f"modules/{name}.pyx"],
+        include_dirs=["include", str(REDIS), str(HIREDIS)],
+        depends=["include/redismodule.h", "modules/exports.map", "setup.py"],
+        extra_objects=[str(path) for path in archives],
+        extra_compile_args=COMPILE + compile_args,
+        extra_link_args=LINK + link_args,
+    )
+
+
+def extensions() -> list[Extension]:
+    link_python, python_macros = embedded_python()
+    # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
+    member_link = ["-lcrypto", *(link_python if SANITIZE else [])]
+    modules = [
+        redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
+        # Threads of its interpreter run in it until the process ends: a dlclose must not unmap it.
+        redis_module("master", python_macros, [*link_python, "-Wl,-z,nodelete"], []),
+    ]
+    core = Extension("chainredis.core", ["chainredis/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
+    wanted = modules if SANITIZE else [*modules, core]
+    return [extension for extension in wanted if Path(extension.sources[0]).exists()]
+
+
+class BuildModules(build_ext):
+    """Puts modules/NAME.pyx where redis-server's users look for it, and chainredis.core beside its source."""
+
+    def get_ext_fullpath(self, ext_name: str) -> str:
+        package, name = ext_name.rsplit(".", 1)
+        if package == "modules":
+            return str(ROOT / BUILD / "src" / f"lib{name}.so")
+        return str(ROOT / package / self.get_ext_filename(name))
+
+
+if __name__ == "__main__":
+    os.chdir(ROOT)
+    setup(
+        name="chainredis",
+        packages=["chainredis"],
+        cmdclass={"build_ext": BuildModules},
+        options={"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": os.cpu_count() or 1}},
+        ext_modules=cythonize(
+            extensions(),
+            include_path=["."],
+            build_dir=str(BUILD / "cython"),
+            language_level=3,
+            compiler_directives={"warn.undeclared": False},
+        ),
+    )
