@@ -161,12 +161,16 @@ cdef inline const Node *chain_predecessor(const Chain *c) noexcept nogil:
     """Who forwards to us; NULL: nobody."""
     if c.learner:
         return &c.view.members[c.view.count - 1]
-    return &c.view.members[c.me - 1] if c.me > 0 else NULL
+    if c.me > 0:
+        return &c.view.members[c.me - 1]
+    return NULL
 
 
 cdef inline const Node *chain_told_head(const Chain *c) noexcept nogil:
     """The head, when we are a tail that tells it directly what is committed; NULL: no such short cut."""
-    return &c.view.members[0] if chain_is_tail(c) and c.me > 1 else NULL
+    if chain_is_tail(c) and c.me > 1:
+        return &c.view.members[0]
+    return NULL
 
 
 cdef inline bint chain_takes_writes(const Chain *c) noexcept nogil:
@@ -431,8 +435,8 @@ cdef inline Verdict chain_on_greet(
         return STRANGER
     if not same_history(greet.history, c.history):
         return OTHER_HISTORY
-    if c.applied > greet.applied:
-        return DIVERGED
+    # A greeting may come late, from before a newer connection, and then we have more than it says. Whether the
+    # histories disagree is for the predecessor to say, who compares our welcome with what it has now.
     c.greeted = connection
     chain_position(c, welcome)
     return ACCEPTED
