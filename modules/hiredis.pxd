@@ -1,0 +1,45 @@
+# cython: language_level=3
+"""hiredis, as far as it is used here: its context without waiting, driven by the Redis event loop."""
+
+cdef extern from "hiredis.h" nogil:
+    enum:
+        REDIS_OK
+        REDIS_ERR
+        REDIS_REPLY_STRING
+        REDIS_REPLY_ARRAY
+        REDIS_REPLY_INTEGER
+        REDIS_REPLY_STATUS
+        REDIS_REPLY_ERROR
+
+    ctypedef int redisFD
+
+    ctypedef struct redisReader:
+        size_t len
+
+    ctypedef struct redisReply:
+        int type
+        long long integer
+        size_t len
+        char *str
+        size_t elements
+        redisReply **element
+
+    ctypedef struct redisContext:
+        int err
+        char errstr[128]
+        redisFD fd
+        char *obuf
+        redisReader *reader
+
+    redisContext *redisConnectNonBlock(const char *ip, int port)
+    void redisFree(redisContext *)
+    int redisBufferRead(redisContext *)
+    int redisBufferWrite(redisContext *, int *done)
+    int redisGetReplyFromReader(redisContext *, void **)
+    int redisAppendCommand(redisContext *, const char *format, ...)
+    int redisAppendCommandArgv(redisContext *, int argc, const char **argv, const size_t *argvlen)
+    int redisAppendFormattedCommand(redisContext *, const char *cmd, size_t len)
+    void freeReplyObject(void *)
+
+cdef extern from "sds.h" nogil:
+    size_t sdslen "hi_sdslen"(const char *)

@@ -1,0 +1,13 @@
+# cython: language_level=3
+"""OpenSSL's libcrypto: message authentication only."""
+
+cdef extern from "openssl/hmac.h" nogil:
+    ctypedef struct EVP_MD:
+        pass
+    const EVP_MD *EVP_sha256()
+    unsigned char *HMAC(
+        const EVP_MD *, const void *key, int key_len, const unsigned char *data, size_t n,
+        unsigned char *md, unsigned int *md_len)
+
+cdef extern from "openssl/crypto.h" nogil:
+    int CRYPTO_memcmp(const void *, const void *, size_t)

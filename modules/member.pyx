@@ -1,0 +1,320 @@
+# cython: language_level=3
+"""libmember.so: a chain member inside redis-server.
+
+This file ties Redis to the parts: every command, event and timer, each a shim of a line or two. The protocol is in
+core/, what the server does for it in shell/, and nothing here or there ever touches the Python interpreter.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc
+
+from modules.core.chain cimport Limits, chain_init, chain_tick
+from modules.redismodule cimport (
+    REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK,
+    REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
+    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP,
+    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
+    RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_GetDetachedThreadSafeContext, RedisModule_Init,
+    RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithError,
+    RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent,
+    RedisModule_WrongArity,
+    RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent,
+    RedisModuleEvent_ClientChange, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
+    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleInfoCtx, RedisModuleString,
+)
+from modules.shell.auth cimport challenge_command, forget_peer, prove_command
+from modules.shell.config cimport config_arguments, config_register
+from modules.shell.control cimport (
+    adopt_command, feed_command, join_command, join_off, pin_command, state_command, unpin_command,
+)
+from modules.shell.guard cimport guard_build, guard_filter, info_field
+from modules.shell.info cimport info_chain
+from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_step
+from modules.shell.libc cimport boot_ms
+from modules.shell.peers cimport pump
+from modules.shell.reads cimport read_command
+from modules.shell.receive cimport ack_command, forward_command, greet_command
+from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
+from modules.shell.snapshot cimport snapshot_register
+from modules.shell.state cimport JOIN_COPYING, JOIN_NONE, Member, TICK_MS, chain_the_member, the_member
+from modules.shell.views cimport reply_view
+from modules.shell.writes cimport serve_held, wait_command, write
+
+
+# ---------------------------------------------------------------------------------------- clients' commands
+
+cdef int on_put(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.PUT key value [client_id] -> integer sn | MOVED | ERR | UNKNOWN"""
+    if argc < 3 or argc > 4:
+        return RedisModule_WrongArity(ctx)
+    return write(the_member(), ctx, argv[1], argv[2], argv[3] if argc == 4 else NULL)
+
+
+cdef int on_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.DEL key [client_id] -> integer sn | MOVED | ERR | UNKNOWN"""
+    if argc < 2 or argc > 3:
+        return RedisModule_WrongArity(ctx)
+    return write(the_member(), ctx, argv[1], NULL, argv[2] if argc == 3 else NULL)
+
+
+cdef int on_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.WAIT sn [timeout_ms [epoch]] -> integer committed | MOVED | ERR | UNKNOWN"""
+    if argc < 2 or argc > 4:
+        return RedisModule_WrongArity(ctx)
+    return wait_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """READ key -> value | nil | MOVED | ERR"""
+    if argc != 2:
+        return RedisModule_WrongArity(ctx)
+    return read_command(the_member(), ctx, argv[1])
+
+
+cdef int on_sn(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.SN -> integer applied"""
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return RedisModule_ReplyWithLongLong(ctx, the_member().chain.applied)
+
+
+cdef int on_view(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.VIEW -> [epoch, host:port, …]"""
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return reply_view(the_member(), ctx)
+
+
+cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """In the place of a native command that would make copies differ -> ERR"""
+    return RedisModule_ReplyWithError(
+        ctx, "ERR refused on a chain member, whose copies must not differ: write with MEMBER.PUT and MEMBER.DEL")
+
+
+# --------------------------------------------------------------------------- commands of members and the master
+
+cdef int on_challenge(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 2:
+        return RedisModule_WrongArity(ctx)
+    return challenge_command(the_member(), ctx, argv)
+
+
+cdef int on_prove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return prove_command(the_member(), ctx, argv)
+
+
+cdef int on_greet(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 5:
+        return RedisModule_WrongArity(ctx)
+    return greet_command(the_member(), ctx, argv)
+
+
+cdef int on_forward(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 8:
+        return RedisModule_WrongArity(ctx)
+    return forward_command(the_member(), ctx, argv)
+
+
+cdef int on_ack(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 4:
+        return RedisModule_WrongArity(ctx)
+    return ack_command(the_member(), ctx, argv)
+
+
+cdef int on_adopt(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return adopt_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_join(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return join_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_pin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return pin_command(the_member(), ctx)
+
+
+cdef int on_feed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 5:
+        return RedisModule_WrongArity(ctx)
+    return feed_command(the_member(), ctx, argv)
+
+
+cdef int on_unpin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return unpin_command(the_member(), ctx)
+
+
+cdef int on_state(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return state_command(the_member(), ctx)
+
+
+# --------------------------------------------------------------------------------------------- the event loop
+
+cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) noexcept nogil:
+    """Before the loop sleeps, everything that this pass has made due goes out (DESIGN.md, "Forwarding")."""
+    cdef Member *m = the_member()
+    if when == REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP:
+        m.now_ms = boot_ms()
+        m.asleep_soon = False
+        return
+    if m.join != JOIN_NONE:
+        join_step(m)
+    if m.held_first != NULL:
+        serve_held(m)
+    settle(m)
+    if m.waits != NULL:
+        settle_waits(m)
+    if m.reads != NULL:
+        settle_reads(m)
+    pump(m)
+    m.asleep_soon = True
+
+
+cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
+    """Paced by a Redis timer, measured with our own clock."""
+    cdef Member *m = the_member()
+    RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
+    settle_expired(m)
+    chain_tick(&m.chain)
+    notice_subscribers(m)
+
+
+cdef void notice_subscribers(Member *m) noexcept nogil:
+    """Without any subscriber nothing needs publishing; the guard sees the first one come."""
+    cdef char channels[32]
+    cdef char patterns[32]
+    if not m.subscribers:
+        return
+    if (info_field(m.ctx, "stats", "pubsub_channels", channels, sizeof(channels))
+            and info_field(m.ctx, "stats", "pubsub_patterns", patterns, sizeof(patterns))):
+        m.subscribers = channels[0] != c"0" or patterns[0] != c"0"
+
+
+cdef void on_client_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    cdef Member *m = the_member()
+    cdef unsigned long long client = (<RedisModuleClientInfo *>data).id
+    if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
+        return
+    forget_peer(m, client)
+    if m.pin_client == client:
+        join_off(m)
+
+
+cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    """FLUSHALL ASYNC frees values on another thread: the log lets go of the shared ones first."""
+    cdef Member *m = the_member()
+    if what == REDISMODULE_SUBEVENT_FLUSHDB_START and not m.chain.has_history:
+        empty_log(m)
+
+
+cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    cdef Member *m = the_member()
+    if what == REDISMODULE_SUBEVENT_LOADING_FAILED and m.join == JOIN_COPYING:
+        join_fail(m, "the copy of the old tail's data could not be loaded")
+
+
+cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    if what == REDISMODULE_SUBEVENT_MASTER_LINK_UP:
+        join_on_link_up(the_member())
+
+
+cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    guard_build(the_member())
+
+
+cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
+    guard_filter(the_member(), command)
+
+
+cdef void on_info(RedisModuleInfoCtx *info, int for_crash_report) noexcept nogil:
+    info_chain(the_member(), info)
+
+
+# ------------------------------------------------------------------------------------------------- loading
+
+cdef bint create(RedisModuleCtx *ctx, const char *name, RedisModuleCmdFunc run, const char *flags, int key) noexcept nogil:
+    return RedisModule_CreateCommand(ctx, name, run, flags, key, key, 1 if key else 0) == REDISMODULE_OK
+
+
+cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
+    return (
+        create(ctx, "member.put", on_put, "write deny-oom deny-script", 1)
+        and create(ctx, "member.del", on_del, "write deny-script", 1)
+        and create(ctx, "member.wait", on_wait, "readonly deny-script", 0)
+        and create(ctx, "read", on_read, "readonly fast", 1)
+        and create(ctx, "member.sn", on_sn, "readonly fast allow-loading allow-stale", 0)
+        and create(ctx, "member.view", on_view, "readonly fast allow-loading allow-stale", 0)
+        and create(ctx, "chain.refused", on_refused, "allow-loading allow-stale", 0)
+    )
+
+
+cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
+    """Flagged neither write nor deny-oom: a successor never refuses what its predecessor has applied."""
+    cdef const char *flags = "admin deny-script no-monitor no-slowlog allow-stale"
+    cdef const char *early = "admin deny-script no-monitor no-slowlog allow-stale allow-loading"
+    return (
+        create(ctx, "chain.challenge", on_challenge, early, 0)
+        and create(ctx, "chain.prove", on_prove, early, 0)
+        and create(ctx, "chain.state", on_state, early, 0)
+        and create(ctx, "chain.greet", on_greet, flags, 0)
+        and create(ctx, "chain.forward", on_forward, flags, 0)
+        and create(ctx, "chain.ack", on_ack, flags, 0)
+        and create(ctx, "chain.adopt", on_adopt, flags, 0)
+        and create(ctx, "chain.join", on_join, flags, 0)
+        and create(ctx, "chain.pin", on_pin, flags, 0)
+        and create(ctx, "chain.feed", on_feed, flags, 0)
+        and create(ctx, "chain.unpin", on_unpin, flags, 0)
+    )
+
+
+cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_EventLoop, on_event_loop)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ClientChange, on_client_change)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_FlushDB, on_flush)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
+    return (RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL
+            and RedisModule_RegisterInfoFunc(ctx, on_info) == REDISMODULE_OK)
+
+
+cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
+    cdef Member *m = <Member *>calloc(1, sizeof(Member))
+    cdef Limits limits
+    if m == NULL:
+        return NULL
+    limits.log_bytes = limits.backlog_bytes = limits.join_bytes = 0     # the configuration sets them
+    chain_init(&m.chain, &limits)
+    m.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
+    m.now_ms = boot_ms()
+    m.down.name, m.up.name, m.head.name = "down", "up", "head"
+    m.down.greeted_epoch = m.up.greeted_epoch = m.head.greeted_epoch = -1
+    info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
+    return m
+
+
+cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    global chain_the_member
+    cdef Member *m
+    if RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
+        return REDISMODULE_ERR
+    m = new_member(ctx)
+    chain_the_member = m
+    if m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc):
+        return REDISMODULE_ERR
+    RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)
+    if not create_client_commands(ctx) or not create_internal_commands(ctx) or not snapshot_register(ctx):
+        RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
+        return REDISMODULE_ERR
+    guard_build(m)      # before the filter, which needs its table
+    if not subscribe_events(ctx):
+        return REDISMODULE_ERR
+    RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
+    return REDISMODULE_OK

@@ -1,0 +1,162 @@
+# cython: language_level=3
+"""Proof of the chain's secret, both ways, on every connection between members (docs/protocol.md)."""
+
+from libc.string cimport memcpy, memset, strcmp, strlen
+
+from modules.libcrypto cimport CRYPTO_memcmp, EVP_sha256, HMAC
+from modules.redismodule cimport (
+    RedisModule_GetClientId, RedisModule_GetRandomBytes, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
+    RedisModuleCtx, RedisModuleString,
+)
+from modules.shell.state cimport (
+    MAX_PEERS, Member, NONCE_BYTES, PROOF_BYTES, Peer, SECRET_BYTES,
+)
+
+
+cdef inline void to_hex(const unsigned char *bytes, int count, char *out) noexcept nogil:
+    """2 * count digits and NUL."""
+    cdef const char *digits = "0123456789abcdef"
+    cdef int i
+    for i in range(count):
+        out[2 * i] = digits[bytes[i] >> 4]
+        out[2 * i + 1] = digits[bytes[i] & 15]
+    out[2 * count] = 0
+
+
+cdef inline int hex_digit(char c) noexcept nogil:
+    if c'0' <= c <= c'9':
+        return c - c'0'
+    if c'a' <= c <= c'f':
+        return c - c'a' + 10
+    return -1
+
+
+cdef inline bint from_hex(const char *text, size_t length, unsigned char *out, size_t count) noexcept nogil:
+    """Exactly `count` bytes; False for anything else."""
+    cdef size_t i
+    if length != 2 * count:
+        return False
+    for i in range(count):
+        if hex_digit(text[2 * i]) < 0 or hex_digit(text[2 * i + 1]) < 0:
+            return False
+        out[i] = <unsigned char>(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]))
+    return True
+
+
+cdef inline void draw_nonce(char *out) noexcept nogil:
+    cdef unsigned char random[16]
+    RedisModule_GetRandomBytes(random, sizeof(random))
+    to_hex(random, sizeof(random), out)
+
+
+cdef inline void prove(
+    const Member *m, const char *what, const char *first, const char *second, const char *run_id, char *out,
+) noexcept nogil:
+    """HMAC-SHA-256 of the four texts one after another, PROOF_BYTES of hexadecimal digits."""
+    cdef char text[256]
+    cdef unsigned char digest[32]
+    cdef unsigned int digest_bytes = 0
+    cdef const char *parts[4]
+    cdef size_t length = 0
+    cdef int i
+    parts[0], parts[1], parts[2], parts[3] = what, first, second, run_id    # 6 + 32 + 32 + 40 bytes at the most
+    for i in range(4):
+        memcpy(&text[length], parts[i], strlen(parts[i]))
+        length += strlen(parts[i])
+    HMAC(EVP_sha256(), m.secret, SECRET_BYTES, <const unsigned char *>&text[0], length, digest, &digest_bytes)
+    to_hex(digest, 32, out)
+
+
+cdef inline bint proofs_equal(const char *a, size_t length, const char *b) noexcept nogil:
+    return length == PROOF_BYTES - 1 and CRYPTO_memcmp(a, b, PROOF_BYTES - 1) == 0
+
+
+# ------------------------------------------------------------------------------------- inbound connections
+
+cdef inline Peer *find_peer(Member *m, unsigned long long client) noexcept nogil:
+    cdef int i
+    for i in range(MAX_PEERS):
+        if m.peers[i].client == client:
+            return &m.peers[i]
+    return NULL
+
+
+cdef inline void forget_peer(Member *m, unsigned long long client) noexcept nogil:
+    cdef Peer *peer = find_peer(m, client)
+    if peer != NULL:
+        memset(peer, 0, sizeof(Peer))
+
+
+cdef inline Peer *free_place(Member *m) noexcept nogil:
+    """For one more connection; one that never proved anything gives way."""
+    cdef Peer *place = find_peer(m, 0)
+    cdef int i
+    if place != NULL:
+        return place
+    for i in range(MAX_PEERS):
+        if not m.peers[i].proven:
+            return &m.peers[i]
+    return NULL
+
+
+cdef inline Peer *proven_peer(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """The peer on this connection; NULL, with an error replied, when it has not proved the secret (rule 2)."""
+    cdef Peer *peer = find_peer(m, RedisModule_GetClientId(ctx))
+    if peer != NULL and peer.proven and m.has_secret:
+        return peer
+    m.refused_unproven += 1
+    RedisModule_ReplyWithError(ctx, "ERR this connection has not proved the chain's secret")
+    return NULL
+
+
+cdef inline int challenge_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.CHALLENGE nonce -> [nonce2, run_id, proof] | ERR"""
+    cdef size_t length
+    cdef const char *nonce = RedisModule_StringPtrLen(argv[1], &length)
+    cdef unsigned long long client = RedisModule_GetClientId(ctx)
+    cdef unsigned char ignored[16]
+    cdef char proof[PROOF_BYTES]
+    cdef Peer *peer
+    if not m.has_secret:
+        return RedisModule_ReplyWithError(ctx, "ERR this server has no chain's secret yet")
+    if not from_hex(nonce, length, ignored, 16):
+        return RedisModule_ReplyWithError(ctx, "ERR a nonce is 32 hexadecimal digits")
+    peer = find_peer(m, client) if client else NULL
+    if peer == NULL:
+        peer = free_place(m)
+    if peer == NULL:
+        return RedisModule_ReplyWithError(ctx, "ERR too many connections of members")
+    memset(peer, 0, sizeof(Peer))
+    peer.client = client
+    memcpy(peer.challenge, nonce, NONCE_BYTES - 1)
+    draw_nonce(peer.nonce)
+    prove(m, "answer", peer.challenge, peer.nonce, m.self.run_id, proof)
+    RedisModule_ReplyWithArray(ctx, 3)
+    RedisModule_ReplyWithCString(ctx, peer.nonce)
+    RedisModule_ReplyWithCString(ctx, m.self.run_id)
+    return RedisModule_ReplyWithCString(ctx, proof)
+
+
+cdef inline int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.PROVE proof run_id -> OK | ERR"""
+    cdef size_t proof_length
+    cdef size_t run_id_length
+    cdef const char *proof = RedisModule_StringPtrLen(argv[1], &proof_length)
+    cdef const char *run_id = RedisModule_StringPtrLen(argv[2], &run_id_length)
+    cdef unsigned char ignored[20]
+    cdef char expected[PROOF_BYTES]
+    cdef Peer *peer = find_peer(m, RedisModule_GetClientId(ctx))
+    if peer == NULL or not peer.nonce[0] or not m.has_secret:
+        return RedisModule_ReplyWithError(ctx, "ERR CHAIN.CHALLENGE comes first")
+    if not from_hex(run_id, run_id_length, ignored, 20):
+        return RedisModule_ReplyWithError(ctx, "ERR a run_id is 40 hexadecimal digits")
+    memcpy(peer.run_id, run_id, 40)
+    peer.run_id[40] = 0
+    prove(m, "prove", peer.nonce, peer.challenge, peer.run_id, expected)
+    peer.nonce[0] = 0       # one attempt a challenge
+    if not proofs_equal(proof, proof_length, expected):
+        m.refused_unproven += 1
+        return RedisModule_ReplyWithError(ctx, "ERR that does not prove the chain's secret")
+    peer.proven = True
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")

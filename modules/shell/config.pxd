@@ -1,0 +1,109 @@
+# cython: language_level=3
+"""Settings: module configurations `member.*` and the positional arguments of the original."""
+
+from modules.redismodule cimport (
+    REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_MEMORY, REDISMODULE_CONFIG_SENSITIVE,
+    REDISMODULE_ERR, REDISMODULE_OK, RedisModule_CreateString, RedisModule_LoadConfigs, RedisModule_Log,
+    RedisModule_RegisterNumericConfig, RedisModule_RegisterStringConfig, RedisModule_StringToLongLong,
+    RedisModuleCtx, RedisModuleString,
+)
+from modules.shell.keyspace cimport keep, let_go
+from modules.shell.state cimport Member, the_member
+
+cdef enum:
+    MIB = 1024 * 1024
+
+
+cdef inline long long get_number(const char *name, void *setting) noexcept nogil:
+    return (<long long *>setting)[0]
+
+
+cdef inline int set_number(const char *name, long long value, void *setting, RedisModuleString **error) noexcept nogil:
+    (<long long *>setting)[0] = value
+    return REDISMODULE_OK
+
+
+cdef inline int set_limit(const char *name, long long value, void *setting, RedisModuleString **error) noexcept nogil:
+    """A limit of the chain core, too."""
+    cdef Member *m = the_member()
+    (<long long *>setting)[0] = value
+    m.chain.limits.log_bytes = m.settings.log_limit
+    m.chain.limits.backlog_bytes = m.settings.backlog_limit
+    m.chain.limits.join_bytes = m.settings.join_limit
+    return REDISMODULE_OK
+
+
+cdef inline RedisModuleString *get_text(const char *name, void *setting) noexcept nogil:
+    return (<RedisModuleString **>setting)[0]
+
+
+cdef inline int set_text(
+    const char *name, RedisModuleString *value, void *setting, RedisModuleString **error,
+) noexcept nogil:
+    let_go((<RedisModuleString **>setting)[0])
+    (<RedisModuleString **>setting)[0] = keep(value)
+    return REDISMODULE_OK
+
+
+cdef inline bint register_limit(
+    RedisModuleCtx *ctx, const char *name, long long default, long long least, long long *setting,
+) noexcept nogil:
+    setting[0] = default
+    return RedisModule_RegisterNumericConfig(
+        ctx, name, default, REDISMODULE_CONFIG_MEMORY, least, 1099511627776LL, get_number, set_limit, NULL, setting) == REDISMODULE_OK
+
+
+cdef inline bint register_number(
+    RedisModuleCtx *ctx, const char *name, long long default, unsigned int flags, long long least, long long most,
+    long long *setting,
+) noexcept nogil:
+    setting[0] = default
+    return RedisModule_RegisterNumericConfig(
+        ctx, name, default, flags, least, most, get_number, set_number, NULL, setting) == REDISMODULE_OK
+
+
+cdef inline bint register_text(
+    RedisModuleCtx *ctx, const char *name, unsigned int flags, RedisModuleString **setting,
+) noexcept nogil:
+    setting[0] = RedisModule_CreateString(NULL, "", 0)
+    return RedisModule_RegisterStringConfig(ctx, name, "", flags, get_text, set_text, NULL, setting) == REDISMODULE_OK
+
+
+cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Names, units, ranges and defaults are the README's table."""
+    return (
+        register_number(ctx, "heartbeat-interval", 3, REDISMODULE_CONFIG_DEFAULT, 1, 3600, &m.settings.heartbeat_interval)
+        and register_number(ctx, "heartbeat-timeout", 15, REDISMODULE_CONFIG_DEFAULT, 1, 86400, &m.settings.heartbeat_timeout)
+        and register_number(ctx, "write-timeout", 5000, REDISMODULE_CONFIG_DEFAULT, 1, 3600000, &m.settings.write_timeout)
+        and register_limit(ctx, "log-limit", 256 * MIB, MIB, &m.settings.log_limit)
+        and register_limit(ctx, "backlog-limit", 16 * MIB, 0, &m.settings.backlog_limit)
+        and register_limit(ctx, "join-limit", 1024 * MIB, MIB, &m.settings.join_limit)
+        and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
+        and register_text(ctx, "auth-password", REDISMODULE_CONFIG_SENSITIVE, &m.settings.auth_password)
+        and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
+    )
+
+
+# --------------------------------------------------------------------------------------- positional arguments
+
+cdef inline bint read_argument(
+    RedisModuleCtx *ctx, RedisModuleString *argument, const char *what, long long least, long long most, long long *out,
+) noexcept nogil:
+    cdef long long value
+    if RedisModule_StringToLongLong(argument, &value) == REDISMODULE_ERR or value < least or value > most:
+        RedisModule_Log(ctx, "warning", "libmember.so: %s must be a number from %lld to %lld", what, least, most)
+        return False
+    out[0] = value
+    return True
+
+
+cdef inline bint config_arguments(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """libmember.so [master type] [heartbeat interval] [heartbeat timeout], in seconds. They win over redis.conf."""
+    if argc > 3:
+        RedisModule_Log(ctx, "warning", "libmember.so takes [master type] [heartbeat interval] [heartbeat timeout]")
+        return False
+    return (
+        (argc < 1 or read_argument(ctx, argv[0], "the master type", 0, 0, &m.settings.master_type))
+        and (argc < 2 or read_argument(ctx, argv[1], "the heartbeat interval", 1, 3600, &m.settings.heartbeat_interval))
+        and (argc < 3 or read_argument(ctx, argv[2], "the heartbeat timeout", 1, 86400, &m.settings.heartbeat_timeout))
+    )

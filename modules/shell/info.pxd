@@ -1,0 +1,82 @@
+# cython: language_level=3
+"""The section `member` of INFO; Redis puts `member_` before each field."""
+
+from libc.stdio cimport snprintf
+
+from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
+from modules.core.view cimport HOST_BYTES, Node
+from modules.redismodule cimport (
+    REDISMODULE_OK, RedisModule_InfoAddFieldCString, RedisModule_InfoAddFieldLongLong,
+    RedisModule_InfoAddFieldULongLong, RedisModule_InfoAddSection, RedisModuleInfoCtx,
+)
+from modules.shell.control cimport role_name, serves_in_role
+from modules.shell.join cimport join_name
+from modules.shell.state cimport LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
+
+
+cdef inline void info_node(RedisModuleInfoCtx *info, const char *name, const Node *node) noexcept nogil:
+    cdef char text[HOST_BYTES + 16]
+    text[0] = 0
+    if node != NULL:
+        snprintf(text, sizeof(text), "%s:%d", &node.host[0], node.port)
+    RedisModule_InfoAddFieldCString(info, name, text)
+
+
+cdef inline const char *link_state(const Link *link) noexcept nogil:
+    if not link.aimed:
+        return "none"
+    if link.phase == LINK_READY:
+        return "ready"
+    if link.phase == LINK_PROVING or link.phase == LINK_CONNECTING:
+        return "connecting"
+    return "down"
+
+
+cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    if RedisModule_InfoAddSection(info, "") != REDISMODULE_OK:
+        return      # another section was asked for
+    RedisModule_InfoAddFieldCString(info, "role", role_name(chain_role(&m.chain)))
+    RedisModule_InfoAddFieldLongLong(info, "serving", serves_in_role(m))
+    RedisModule_InfoAddFieldLongLong(info, "epoch", m.chain.view.epoch)
+    RedisModule_InfoAddFieldLongLong(info, "newest_epoch", m.chain.newest_epoch)
+    RedisModule_InfoAddFieldLongLong(info, "members", m.chain.view.count)
+    info_node(info, "predecessor", chain_predecessor(&m.chain))
+    info_node(info, "successor", chain_successor(&m.chain))
+    RedisModule_InfoAddFieldLongLong(info, "applied", m.chain.applied)
+    RedisModule_InfoAddFieldLongLong(info, "committed", m.chain.committed)
+    info_log(m, info)
+    info_links(m, info)
+    info_counters(m, info)
+
+
+cdef inline void info_log(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldLongLong(info, "log_length", m.chain.log.end - m.chain.log.first)
+    RedisModule_InfoAddFieldULongLong(info, "log_bytes", m.chain.log.bytes)
+    RedisModule_InfoAddFieldULongLong(info, "uncommitted_bytes", m.chain.unsettled_bytes)
+    RedisModule_InfoAddFieldLongLong(info, "pinned", m.chain.pinned)
+
+
+cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldCString(info, "link_down", link_state(&m.down))
+    RedisModule_InfoAddFieldCString(info, "link_down_error", m.down.error)
+    RedisModule_InfoAddFieldLongLong(info, "streaming", m.chain.streaming)
+    RedisModule_InfoAddFieldCString(info, "link_up", link_state(&m.up))
+    RedisModule_InfoAddFieldCString(info, "link_up_error", m.up.error)
+    RedisModule_InfoAddFieldLongLong(info, "in_step", m.chain.in_step)
+    RedisModule_InfoAddFieldCString(info, "link_head", link_state(&m.head))
+    RedisModule_InfoAddFieldCString(info, "join", join_name(m))
+    RedisModule_InfoAddFieldCString(info, "join_error", m.join_error)
+
+
+cdef inline void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldULongLong(info, "writes", m.writes)
+    RedisModule_InfoAddFieldULongLong(info, "reads", m.reads_served)
+    RedisModule_InfoAddFieldULongLong(info, "unknown_outcomes", m.unknown_outcomes)
+    RedisModule_InfoAddFieldULongLong(info, "resent", m.chain.resent)
+    RedisModule_InfoAddFieldULongLong(info, "refused_stale", m.chain.refused_stale)
+    RedisModule_InfoAddFieldULongLong(info, "refused_unproven", m.refused_unproven)
+    RedisModule_InfoAddFieldULongLong(info, "view_changes", m.chain.view_changes)
+    RedisModule_InfoAddFieldULongLong(info, "batches_sent", m.batches_sent)
+    RedisModule_InfoAddFieldULongLong(info, "batches_received", m.batches_received)
+    RedisModule_InfoAddFieldULongLong(info, "link_connects", m.down.connects + m.up.connects + m.head.connects)
+    RedisModule_InfoAddFieldULongLong(info, "link_failures", m.down.failures + m.up.failures + m.head.failures)

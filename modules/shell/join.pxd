@@ -1,0 +1,129 @@
+# cython: language_level=3
+"""Becoming the new tail: Redis's own full synchronisation brings the snapshot, the old tail's log the rest.
+
+The learner becomes a replica of the old tail until it is copied, then detaches itself and is fed by CHAIN.FORWARD like
+any member. A position that came with the snapshot says where the log goes on (DESIGN.md, "Joining").
+"""
+
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy
+
+from modules.core.chain cimport Entry, chain_learn, chain_pop_any
+from modules.core.view cimport Node, View
+from modules.redismodule cimport (
+    REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType, RedisModule_FreeCallReply,
+    RedisModule_Log, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
+)
+from modules.shell.guard cimport guard_config, guard_end_transactions, guard_settle_in
+from modules.shell.keyspace cimport release_entry, string_length
+from modules.shell.settle cimport OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, unblock
+from modules.shell.state cimport (
+    ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_LOADED, JOIN_NONE, Member, SECRET_BYTES,
+)
+from modules.shell.views cimport aim_links
+
+
+cdef inline bint replicate(Member *m, const char *host, const char *port) noexcept nogil:
+    """REPLICAOF as our own doing; False with the reason in join_error."""
+    cdef RedisModuleCallReply *reply
+    cdef bint good
+    m.own_call = True
+    reply = RedisModule_Call(m.ctx, "REPLICAOF", "cc", host, port)
+    m.own_call = False
+    good = reply != NULL and RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_ERROR
+    if not good:
+        snprintf(m.join_error, ERROR_BYTES, "REPLICAOF %s %s was refused", host, port)
+    if reply != NULL:
+        RedisModule_FreeCallReply(reply)
+    return good
+
+
+cdef inline void empty_log(Member *m) noexcept nogil:
+    cdef Entry entry
+    while chain_pop_any(&m.chain, &entry):
+        if entry.waiter != NULL:
+            unblock(<RedisModuleBlockedClient *>entry.waiter, OUTCOME_UNKNOWN)
+        release_entry(&entry)
+
+
+cdef inline void end_held(Member *m) noexcept nogil:
+    cdef Held *held
+    while m.held_first != NULL:
+        held = m.held_first
+        m.held_first = held.next
+        drop_held(held, OUTCOME_REDIRECT)
+    m.held_last = NULL
+
+
+cdef inline void take_credentials(Member *m) noexcept nogil:
+    """Redis's replication logs in as our links do."""
+    if string_length(m.settings.auth_password):
+        guard_config(m, b"masteruser", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
+        guard_config(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password, NULL))
+
+
+cdef inline bint join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
+    """Our own data and clients' business end here; the copy of the tail's begins."""
+    cdef const Node *tail = &view.members[view.count - 1]
+    cdef char port[8]
+    settle(m)
+    end_held(m)
+    empty_log(m)
+    guard_end_transactions(m, m.ctx)
+    guard_settle_in(m)
+    take_credentials(m)
+    chain_learn(&m.chain, view)
+    memcpy(m.secret, secret, SECRET_BYTES)
+    m.has_secret = True
+    m.was_tail = False
+    m.snapshot_loaded = False
+    m.join_error[0] = 0
+    m.join = JOIN_COPYING
+    aim_links(m)
+    snprintf(port, sizeof(port), "%d", tail.port)
+    # The detour gives this server a replication id that the tail has never seen: with an id that both know from
+    # earlier, it could be offered a partial synchronisation, which copies nothing, as module writes move no offset.
+    if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
+            or not replicate(m, tail.address, port)):
+        m.join = JOIN_FAILED
+        return False
+    RedisModule_Log(m.ctx, "notice", "joining: copying from %s:%d", &tail.host[0], tail.port)
+    return True
+
+
+cdef inline void join_fail(Member *m, const char *why) noexcept nogil:
+    snprintf(m.join_error, ERROR_BYTES, "%s", why)
+    m.join = JOIN_FAILED
+    RedisModule_Log(m.ctx, "warning", "joining failed: %s", why)
+
+
+cdef inline void join_on_link_up(Member *m) noexcept nogil:
+    """Redis's replication link stands: after a full synchronisation that brought a position, or for nothing."""
+    if m.join != JOIN_COPYING:
+        return
+    if m.snapshot_loaded:
+        m.join = JOIN_LOADED
+    else:
+        join_fail(m, "the old tail's data came without a position: does it run another version?")
+
+
+cdef inline void join_step(Member *m) noexcept nogil:
+    """In the before-sleep event: detaching from the old tail is not for the callbacks inside Redis's synchronisation."""
+    if m.join == JOIN_LOADED:
+        m.join = JOIN_COPIED if replicate(m, "NO", "ONE") else JOIN_FAILED
+        RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
+
+
+cdef inline void join_abort(Member *m) noexcept nogil:
+    """A view took over, or another join begins: no replica any more in any case."""
+    if m.join == JOIN_COPYING or m.join == JOIN_FAILED:
+        replicate(m, "NO", "ONE")
+    m.join = JOIN_NONE
+
+
+cdef inline const char *join_name(const Member *m) noexcept nogil:
+    if m.join == JOIN_COPYING or m.join == JOIN_LOADED:
+        return "copying"
+    if m.join == JOIN_COPIED:
+        return "copied"
+    return "failed" if m.join == JOIN_FAILED else ""

@@ -1,0 +1,55 @@
+# cython: language_level=3
+"""The few calls to the C library that Cython has no declarations for."""
+
+from libc.stdint cimport int64_t
+
+cdef extern from "sys/socket.h" nogil:
+    enum:
+        SOL_SOCKET
+        SO_ERROR
+    ctypedef unsigned int socklen_t
+    int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+    int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+
+cdef extern from "netinet/tcp.h" nogil:
+    enum:
+        TCP_NODELAY
+
+cdef extern from "netinet/in.h" nogil:
+    enum:
+        IPPROTO_TCP
+
+cdef extern from "time.h" nogil:
+    enum:
+        CLOCK_BOOTTIME
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, timespec *)
+
+cdef extern from "strings.h" nogil:
+    int strncasecmp(const char *, const char *, size_t)
+
+cdef extern from "errno.h" nogil:
+    int errno
+
+
+cdef inline int64_t boot_ms() noexcept nogil:
+    """Milliseconds since boot, suspend included (DESIGN.md, "Leases")."""
+    cdef timespec now
+    clock_gettime(CLOCK_BOOTTIME, &now)
+    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef inline void set_no_delay(int fd) noexcept nogil:
+    cdef int yes = 1
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes))
+
+
+cdef inline int connect_result(int fd) noexcept nogil:
+    """0, or the errno with which connecting failed."""
+    cdef int error = 0
+    cdef socklen_t length = sizeof(error)
+    if getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0:
+        return errno
+    return error

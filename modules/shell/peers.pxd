@@ -1,0 +1,348 @@
+# cython: language_level=3
+"""The messages between members, both ends: what goes out on our links, and what their answers mean.
+
+Built and sent once per pass of the event loop (`pump`). Answers arrive in socket callbacks, which Redis also runs inside a
+slow script or a load: they move the chain's state, but never apply an update.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport realloc
+from libc.string cimport memcmp, memcpy, strlen
+
+from modules.core.chain cimport (
+    ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, NOT_GREETED, NO_MEMORY, OTHER_HISTORY, STALE,
+    STRANGER, TOO_FAR_BEHIND, Verdict,
+    chain_ack_due, chain_head_ack_due, chain_next_batch, chain_on_welcome, chain_position, chain_successor_lost,
+    chain_take_ack, chain_take_head_ack,
+)
+from modules.core.log cimport Entry, log_at
+from modules.core.view cimport HISTORY_BYTES, View
+from modules.core.wire cimport ABSENT, PACKED_HEADER, SAME, wire_header
+from modules.hiredis cimport (
+    REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_INTEGER, REDIS_REPLY_STRING, freeReplyObject,
+    redisAppendCommand, redisAppendCommandArgv, redisAppendFormattedCommand, redisReply,
+)
+from modules.redismodule cimport (
+    REDISMODULE_EVENTLOOP_READABLE, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen, RedisModuleCtx, RedisModuleString,
+)
+from modules.shell.auth cimport from_hex, to_hex
+from modules.shell.keyspace cimport keep
+from modules.shell.link cimport (
+    link_backlog, link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read,
+)
+from modules.shell.state cimport (
+    LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, SECRET_BYTES, the_member,
+)
+from modules.shell.views cimport (
+    MAX_MEMBERS, NODE_ARGUMENTS, Text, VIEW_ARGUMENTS, ViewTexts, adopt, format_view, parse_view, text_number,
+)
+
+cdef enum:
+    BATCH_BYTES = 256 * 1024        # of updates in one message; a longer update is one alone
+    HEADER_BYTES = 256
+
+
+# -------------------------------------------------------------------------------------- refusing a message
+
+cdef inline const char *verdict_text(Verdict verdict) noexcept nogil:
+    if verdict == OTHER_HISTORY:
+        return "ERR that is another chain's history"
+    if verdict == CONFLICT:
+        return "ERR another view has that epoch already"
+    if verdict == STRANGER:
+        return "ERR the present view does not expect this from that member"
+    if verdict == DIVERGED:
+        return "ERR the histories of the two members disagree"
+    if verdict == TOO_FAR_BEHIND:
+        return "ERR the log no longer reaches back that far"
+    if verdict == NO_MEMORY:
+        return "ERR out of memory"
+    return "ERR no member of a chain says this"
+
+
+cdef inline int reply_verdict(Member *m, RedisModuleCtx *ctx, Verdict verdict) noexcept nogil:
+    """The one place where a refused message of a peer or the master becomes an answer (rule 2)."""
+    cdef ViewTexts view
+    cdef int i
+    if verdict == STALE:
+        format_view(m, &view)
+        RedisModule_ReplyWithArray(ctx, 1 + view.length)
+        RedisModule_ReplyWithCString(ctx, "STALE")
+        for i in range(view.length):
+            RedisModule_ReplyWithCString(ctx, view.texts[i])
+    elif verdict == BEHIND:
+        RedisModule_ReplyWithArray(ctx, 2)
+        RedisModule_ReplyWithCString(ctx, "BEHIND")
+        RedisModule_ReplyWithLongLong(ctx, m.chain.view.epoch)
+    elif verdict == GAP or verdict == NOT_GREETED:
+        RedisModule_ReplyWithArray(ctx, 1)
+        RedisModule_ReplyWithCString(ctx, "REGREET")
+    else:
+        RedisModule_ReplyWithError(ctx, verdict_text(verdict))
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- small messages
+
+cdef inline void send_greeting(Member *m, Link *link) noexcept nogil:
+    cdef Greeting greeting
+    cdef char history[2 * HISTORY_BYTES + 1]
+    chain_position(&m.chain, &greeting)
+    to_hex(greeting.history, HISTORY_BYTES, history)
+    redisAppendCommand(
+        link.context, "CHAIN.GREET %lld %s %lld %lld", <long long>greeting.epoch, &history[0],
+        <long long>greeting.applied, <long long>greeting.assigned)
+    link.greeted_epoch = greeting.epoch
+
+
+cdef inline void send_ack(Link *link, const Ack *ack) noexcept nogil:
+    redisAppendCommand(
+        link.context, "CHAIN.ACK %lld %lld %d", <long long>ack.epoch, <long long>ack.committed,
+        1 if ack.head_told else 0)
+
+
+cdef inline void send_view(Member *m, Link *link) noexcept nogil:
+    cdef ViewTexts view
+    cdef const char *arguments[1 + VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    cdef size_t lengths[1 + VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    cdef int i
+    format_view(m, &view)
+    arguments[0] = "CHAIN.ADOPT"
+    for i in range(view.length):
+        arguments[1 + i] = view.texts[i]
+    for i in range(1 + view.length):
+        lengths[i] = strlen(arguments[i])
+    redisAppendCommandArgv(link.context, 1 + view.length, arguments, lengths)
+
+
+# -------------------------------------------------------------------------------------------------- batches
+
+cdef inline bint scratch_room(Member *m, size_t bytes) noexcept nogil:
+    cdef char *grown
+    if bytes <= m.scratch_bytes:
+        return True
+    grown = <char *>realloc(m.scratch, bytes * 2)
+    if grown == NULL:
+        return False
+    m.scratch = grown
+    m.scratch_bytes = bytes * 2
+    return True
+
+
+cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:
+    cdef size_t length
+    cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
+    memcpy(out, bytes, length)
+    return length
+
+
+cdef inline size_t pack_entry(char *out, const Entry *entry, const Entry *before, bint whole) noexcept nogil:
+    """One update; `whole` with its value. Returns the bytes written."""
+    cdef const RedisModuleString *key = <const RedisModuleString *>entry.key
+    cdef const RedisModuleString *value = <const RedisModuleString *>entry.value
+    cdef const RedisModuleString *client = <const RedisModuleString *>entry.client
+    cdef size_t value_bytes = 0
+    cdef uint32_t client_mark = ABSENT
+    cdef size_t at = PACKED_HEADER
+    cdef size_t key_bytes = pack_string(&out[at], key)
+    at += key_bytes
+    if client != NULL and before != NULL and before.client == entry.client:
+        client_mark = SAME
+    elif client != NULL:
+        client_mark = <uint32_t>pack_string(&out[at], client)
+        at += client_mark
+    if value != NULL:
+        RedisModule_StringPtrLen(value, &value_bytes)
+        if whole:
+            at += pack_string(&out[at], value)
+    wire_header(out, <uint32_t>key_bytes, <uint32_t>value_bytes if value != NULL else ABSENT, client_mark)
+    return at
+
+
+cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
+    """Written by hand, since a long value goes out from where it lies: hiredis would copy it into one piece first."""
+    cdef char header[HEADER_BYTES]
+    cdef char numbers[6][24]
+    cdef bint long_update = batch.count == 1 and batch.bytes > BATCH_BYTES
+    cdef Entry *entry = NULL
+    cdef Entry *before = NULL
+    cdef size_t packed = 0
+    cdef size_t rest = 0
+    cdef int length
+    cdef int64_t i
+    for i in range(batch.count):
+        entry = log_at(&m.chain.log, batch.first + i)
+        packed += pack_entry(&m.scratch[packed], entry, before, not long_update)
+        before = entry
+    if long_update and entry.value != NULL:
+        RedisModule_StringPtrLen(<RedisModuleString *>entry.value, &rest)
+    length = snprintf(
+        header, HEADER_BYTES,
+        "*8\r\n$13\r\nCHAIN.FORWARD\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%zu\r\n",
+        snprintf(numbers[0], 24, "%lld", <long long>batch.epoch), &numbers[0][0],
+        snprintf(numbers[1], 24, "%lld", <long long>batch.assigned), &numbers[1][0],
+        snprintf(numbers[2], 24, "%lld", <long long>batch.first), &numbers[2][0],
+        snprintf(numbers[3], 24, "%lld", <long long>batch.count), &numbers[3][0],
+        snprintf(numbers[4], 24, "%lld", <long long>batch.committed), &numbers[4][0],
+        snprintf(numbers[5], 24, "%lld", <long long>batch.upto), &numbers[5][0],
+        packed + rest)
+    redisAppendFormattedCommand(link.context, header, length)
+    redisAppendFormattedCommand(link.context, m.scratch, packed)
+    if rest:
+        link.streamed = keep(<RedisModuleString *>entry.value)
+        link.streamed_to = 0
+    else:
+        redisAppendFormattedCommand(link.context, "\r\n", 2)
+    m.batches_sent += 1
+
+
+# ------------------------------------------------------------------------------------------------- sending
+
+cdef inline void pump_down(Member *m) noexcept nogil:
+    """Whatever the successor, or the learner, lacks: as much as it takes without our buffer growing (rule 9)."""
+    cdef Link *link = &m.down
+    cdef Batch batch
+    if link.phase != LINK_READY:
+        return
+    if link.greeted_epoch != m.chain.view.epoch:
+        send_greeting(m, link)
+    while link_flush(m, link, on_link_ready):
+        if not chain_next_batch(&m.chain, BATCH_BYTES, &batch):
+            return
+        # Packing adds PACKED_HEADER an update, less than the overhead that `bytes` counts for each.
+        if not scratch_room(m, batch.bytes if batch.count != 1 else batch.bytes + PACKED_HEADER):
+            link_fail(m, link, "out of memory")
+            return
+        send_batch(m, link, &batch)
+
+
+cdef inline void pump_acks(Member *m) noexcept nogil:
+    """The head first, so that the predecessor is only told that the head knows when that is under way."""
+    cdef Ack ack
+    if m.head.phase == LINK_READY and link_backlog(&m.head) == 0 and chain_head_ack_due(&m.chain):
+        chain_take_head_ack(&m.chain, &ack)
+        send_ack(&m.head, &ack)
+        link_flush(m, &m.head, on_link_ready)
+    if m.up.phase == LINK_READY and link_backlog(&m.up) == 0 and chain_ack_due(&m.chain):
+        chain_take_ack(&m.chain, &ack)
+        send_ack(&m.up, &ack)
+        link_flush(m, &m.up, on_link_ready)
+
+
+cdef inline void pump_connecting(Member *m, Link *link) noexcept nogil:
+    if link.aimed and link.phase == LINK_IDLE and link.retry_ms <= m.now_ms:
+        link_connect(m, link, on_link_ready)
+
+
+cdef inline void pump(Member *m) noexcept nogil:
+    """Once per pass: everything that is due to other members."""
+    pump_connecting(m, &m.down)
+    pump_connecting(m, &m.up)
+    pump_connecting(m, &m.head)
+    pump_down(m)
+    pump_acks(m)
+
+
+# -------------------------------------------------------------------------------------------------- answers
+
+cdef inline bint reply_text(const redisReply *reply, Text *out) noexcept nogil:
+    if reply.type != REDIS_REPLY_STRING:
+        return False
+    out.bytes = reply.str
+    out.length = reply.len
+    return True
+
+
+cdef inline bint reply_number(const redisReply *reply, int64_t *out) noexcept nogil:
+    cdef Text text
+    if reply.type == REDIS_REPLY_INTEGER:
+        out[0] = reply.integer
+        return True
+    return reply_text(reply, &text) and text_number(&text, out)
+
+
+cdef inline bint tagged(const redisReply *reply, const char *tag, size_t elements) noexcept nogil:
+    """An array of at least so many elements that begins with `tag`."""
+    cdef Text text
+    if reply.type != REDIS_REPLY_ARRAY or reply.elements < elements or not reply_text(reply.element[0], &text):
+        return False
+    return text.length == strlen(tag) and memcmp(text.bytes, tag, text.length) == 0
+
+
+cdef inline void on_welcome(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    cdef Greeting welcome
+    cdef Text history
+    cdef Verdict verdict
+    if (not reply_number(reply.element[1], &welcome.epoch) or not reply_text(reply.element[2], &history)
+            or not from_hex(history.bytes, history.length, welcome.history, HISTORY_BYTES)
+            or not reply_number(reply.element[3], &welcome.applied)
+            or not reply_number(reply.element[4], &welcome.assigned)):
+        link_fail(m, link, "a welcome that is none")
+        return
+    if link != &m.down:
+        return
+    verdict = chain_on_welcome(&m.chain, &welcome, link.target.run_id)
+    if verdict == BEHIND or verdict == STALE:
+        return      # from before a change of view: the handshake of this epoch is under way
+    if verdict != ACCEPTED:
+        link_fail(m, link, verdict_text(verdict))
+
+
+cdef inline void on_stale(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    """The peer has a newer view, and this is it."""
+    cdef Text texts[VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    cdef View view
+    cdef unsigned char secret[SECRET_BYTES]
+    cdef size_t count = reply.elements - 1
+    cdef size_t i
+    if count > VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS:
+        return
+    for i in range(count):
+        if not reply_text(reply.element[i + 1], &texts[i]):
+            return
+    if parse_view(texts, count, &view, secret):
+        adopt(m, &view, secret)
+
+
+cdef inline void on_answer(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    if link.phase == LINK_PROVING:
+        link_prove(m, link, reply)
+    elif reply.type == REDIS_REPLY_ERROR:
+        link_fail(m, link, reply.str)
+    elif tagged(reply, "WELCOME", 5):
+        on_welcome(m, link, reply)
+    elif tagged(reply, "STALE", 1 + VIEW_ARGUMENTS + NODE_ARGUMENTS):
+        on_stale(m, link, reply)
+    elif tagged(reply, "BEHIND", 2):
+        send_view(m, link)
+        link.greeted_epoch = -1
+    elif tagged(reply, "REGREET", 1):
+        chain_successor_lost(&m.chain)
+        link.greeted_epoch = -1
+
+
+cdef inline void read_answers(Member *m, Link *link) noexcept nogil:
+    cdef redisReply *reply
+    if not link_read(m, link):
+        return
+    while link.context != NULL:     # an answer may have closed the link
+        reply = link_next_answer(m, link)
+        if reply == NULL:
+            return
+        on_answer(m, link, reply)
+        freeReplyObject(reply)
+
+
+cdef inline void on_link_ready(int fd, void *data, int mask) noexcept nogil:
+    """The event loop: something may be read from the link, or written to it."""
+    cdef Link *link = <Link *>data
+    cdef Member *m = the_member()
+    if link.phase == LINK_CONNECTING:
+        link_challenge(m, link, on_link_ready)
+        return
+    if mask & REDISMODULE_EVENTLOOP_READABLE:
+        read_answers(m, link)
+    if link.context != NULL and link.phase != LINK_CONNECTING:
+        link_flush(m, link, on_link_ready)

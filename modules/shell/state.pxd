@@ -1,0 +1,150 @@
+# cython: language_level=3
+"""What a server that is a chain member keeps: the pure chain, and everything that ties it to Redis.
+
+One server is one member, so there is one of these; functions get it as `m`, callbacks of Redis that carry
+nothing of ours ask `the_member()`. Everything here belongs to the Redis main thread.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from modules.core.chain cimport Chain
+from modules.core.view cimport Node
+from modules.hiredis cimport redisContext
+from modules.redismodule cimport (
+    RedisModuleBlockedClient, RedisModuleCtx, RedisModuleDict, RedisModuleString,
+)
+
+cdef enum:
+    MAX_PEERS = 64              # inbound connections that prove, or have proved, the secret
+    NONCE_BYTES = 33            # 32 hexadecimal digits and NUL
+    SECRET_BYTES = 16
+    PROOF_BYTES = 65            # 64 hexadecimal digits and NUL
+    ERROR_BYTES = 256
+    TICK_MS = 50                # pace of timeouts and reconnecting
+
+
+cdef enum LinkPhase:
+    LINK_IDLE                   # not connected; tried again at `retry_ms`
+    LINK_CONNECTING
+    LINK_PROVING                # our challenge, then our proof, is on its way
+    LINK_READY
+
+
+cdef struct Link:
+    # Our connection to another member, to tell it things.
+    const char *name            # "down", "up" or "head": in logs and INFO
+    bint aimed                  # there is a target
+    Node target
+    redisContext *context
+    LinkPhase phase
+    int watched                 # the mask registered with the event loop
+    int64_t retry_ms
+    int64_t greeted_epoch       # the epoch in which CHAIN.GREET went out on this connection; -1: none
+    char nonce[NONCE_BYTES]     # of our challenge
+    RedisModuleString *streamed     # a value too long to be copied, on its way in slices
+    size_t streamed_to
+    uint64_t connects
+    uint64_t failures
+    char error[ERROR_BYTES]     # why it is not up
+
+
+cdef struct Peer:
+    # An inbound connection; client 0: a free place.
+    unsigned long long client
+    bint proven
+    char challenge[NONCE_BYTES]     # its nonce
+    char nonce[NONCE_BYTES]         # ours
+    char run_id[41]
+
+
+cdef struct Held:
+    # A writer that waits for room in the log (rule 9). Its update has no sn yet.
+    Held *next
+    RedisModuleBlockedClient *writer
+    RedisModuleString *key
+    RedisModuleString *value
+    RedisModuleString *client
+    int64_t deadline_ms
+
+
+cdef struct Wait:
+    # A client in MEMBER.WAIT, or a READ that arrived before this tail serves.
+    Wait *next
+    RedisModuleBlockedClient *waiter
+    int64_t sn
+    int64_t epoch               # -1: the client gave none
+    int64_t deadline_ms         # 0: none
+
+
+cdef enum JoinPhase:
+    JOIN_NONE
+    JOIN_COPYING                # Redis's full synchronisation from the old tail runs
+    JOIN_LOADED                 # it has ended; still to be detached from the old tail
+    JOIN_COPIED
+    JOIN_FAILED
+
+
+cdef struct Settings:
+    # Module configurations, in the units of their names.
+    long long master_type
+    long long heartbeat_interval
+    long long heartbeat_timeout
+    long long write_timeout
+    long long log_limit
+    long long backlog_limit
+    long long join_limit
+    RedisModuleString *auth_user
+    RedisModuleString *auth_password
+
+
+cdef struct Member:
+    RedisModuleCtx *ctx         # detached: for logs, publications and what happens outside a command
+    Chain chain
+    Node self                   # only run_id is known to us
+    bint has_secret
+    uint8_t secret[SECRET_BYTES]
+    Settings settings
+    int64_t now_ms              # since boot, suspend included; read when the event loop wakes
+    bint asleep_soon            # the before-sleep event of this pass is over
+    bint woken                  # a one-shot is scheduled to make up for that
+    # links and peers
+    Link down
+    Link up
+    Link head
+    Peer peers[MAX_PEERS]
+    char *scratch               # where batches are packed
+    size_t scratch_bytes
+    # clients that wait
+    Held *held_first
+    Held *held_last
+    Wait *waits
+    Wait *reads
+    # publications
+    bint was_tail               # in this view's chain: subscribers may still be here
+    bint subscribers            # somebody may be subscribed to something
+    # guard
+    RedisModuleDict *write_commands
+    bint own_call               # a command that we call ourselves passes the guard
+    # joining
+    JoinPhase join
+    bint snapshot_loaded        # the full load has delivered a position
+    char join_error[ERROR_BYTES]
+    unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
+    # counters for INFO
+    uint64_t writes
+    uint64_t reads_served
+    uint64_t unknown_outcomes
+    uint64_t refused_unproven
+    uint64_t batches_sent
+    uint64_t batches_received
+
+
+cdef extern from *:
+    """
+    static void *chain_the_member;      /* one server, one member */
+    """
+    void *chain_the_member
+
+
+cdef inline Member *the_member() noexcept nogil:
+    return <Member *>chain_the_member

@@ -1,0 +1,19 @@
+# cython: language_level=3
+"""Sending once per pass of the event loop, and never later.
+
+Messages are built in the before-sleep event. Redis runs the commands of clients that it has just unblocked after
+that event: what these leave to be sent would wait until the next wake-up, so a one-shot brings one about.
+"""
+
+from modules.redismodule cimport RedisModule_EventLoopAddOneShot
+from modules.shell.state cimport Member
+
+
+cdef inline void on_woken(void *member) noexcept nogil:
+    (<Member *>member).woken = False
+
+
+cdef inline void wake(Member *m) noexcept nogil:
+    if m.asleep_soon and not m.woken:
+        m.woken = True
+        RedisModule_EventLoopAddOneShot(on_woken, m)
