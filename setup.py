@@ -30,6 +30,7 @@ WARNINGS = [
     "-Wextra",
     "-Werror",
     "-Wno-discarded-qualifiers",  # Cython's temporaries drop the const of what they hold
+    "-Wno-maybe-uninitialized",  # a guess, which cannot see that a batch was checked whole before it is unpacked
     "-Wno-unused-parameter",  # callbacks take what Redis hands them; METH_NOARGS functions take an unused argument
 ]
 # Hidden symbols bind within the object: neither the server, which exports its own hiredis and lists, nor another

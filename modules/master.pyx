@@ -7,8 +7,6 @@ it out and unblocks the client with the outcome. Commands that only read have a 
 while a member is being added.
 """
 
-from libc.string cimport strlen
-
 from modules.bridge.info cimport Info, info_init, info_set, info_show
 from modules.bridge.interpreter cimport ROOT, interpreter_exec, interpreter_start
 from modules.bridge.jobs cimport (
@@ -21,11 +19,11 @@ from modules.redismodule cimport (
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCmdFunc, RedisModuleCtx,
     RedisModuleInfoCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient,
     RedisModule_CreateCommand, RedisModule_Free, RedisModule_FreeServerInfo, RedisModule_FreeString,
-    RedisModule_GetContextFlags, RedisModule_GetServerInfo, RedisModule_InfoAddSection, RedisModule_Init,
-    RedisModule_LoadConfigs, RedisModule_Log, RedisModule_RegisterInfoFunc, RedisModule_RegisterStringConfig,
-    RedisModule_ReplyWithError, RedisModule_RetainString, RedisModule_ServerInfoGetFieldC,
-    RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen, RedisModule_UnblockClient,
-    RedisModule_WrongArity,
+    RedisModule_GetContextFlags, RedisModule_GetDetachedThreadSafeContext, RedisModule_GetServerInfo,
+    RedisModule_InfoAddSection, RedisModule_Init, RedisModule_LoadConfigs, RedisModule_Log,
+    RedisModule_RegisterInfoFunc, RedisModule_RegisterStringConfig, RedisModule_ReplyWithError,
+    RedisModule_RetainString, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
+    RedisModule_StringPtrLen, RedisModule_UnblockClient, RedisModule_WrongArity,
 )
 
 cdef extern from *:
@@ -48,6 +46,7 @@ cdef enum Command:
 cdef struct Master:
     # Beside the queues and the INFO text, which have their own locks, everything is set before the threads start.
     bint running                        # a process has one master; its threads never end
+    RedisModuleCtx *ctx                 # for the log, of any thread's
     Queue changes
     Queue reads
     bint only_reads[<int>COMMAND_COUNT]      # its jobs go to `reads`
@@ -218,7 +217,7 @@ def log(level, text):
     level_bytes = level.encode()
     for line in text.splitlines():
         line_bytes = one_line(line)
-        RedisModule_Log(NULL, <const char *>level_bytes, b"%s", <const char *>line_bytes)
+        RedisModule_Log(master.ctx, <const char *>level_bytes, b"%s", <const char *>line_bytes)
 
 
 def log_traceback(text):
@@ -358,6 +357,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     if master.running:
         RedisModule_Log(ctx, b"warning", b"this server's master runs already")
         return REDISMODULE_ERR
+    master.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
     queue_init(&master.changes)
     queue_init(&master.reads)
     info_init(&master.info)

@@ -29,7 +29,7 @@ cdef inline bint interpreter_start(RedisModuleCtx *ctx) noexcept nogil:
     cdef PyStatus status
     if Py_IsInitialized():
         return True     # by another module in this server
-    # Redis opens modules RTLD_LOCAL; CPython's extension modules look for the interpreter's symbols in the global scope.
+    # Redis opens modules RTLD_LOCAL; CPython's extension modules look for its symbols in the global scope.
     if dlopen(LIBPYTHON, RTLD_NOW | RTLD_GLOBAL) == NULL:
         RedisModule_Log(ctx, b"warning", b"Python's library cannot be made global: %s", dlerror())
         return False

@@ -134,7 +134,7 @@ cdef inline int outcome_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int
     """Redis calls this on the main thread once the client is unblocked. A job without an outcome gets an error."""
     cdef const Outcome *outcome = <const Outcome *>RedisModule_GetBlockedClientPrivateData(ctx)
     cdef const char *string
-    cdef long long i
+    cdef long long _
     if outcome == NULL:
         return RedisModule_ReplyWithError(ctx, b"UNKNOWN the master ran out of memory: see its log")
     string = <const char *>(outcome + 1)
@@ -145,7 +145,7 @@ cdef inline int outcome_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int
     if outcome.kind == OUTCOME_ERROR:
         return RedisModule_ReplyWithError(ctx, string)
     RedisModule_ReplyWithArray(ctx, outcome.number)
-    for i in range(outcome.number):
+    for _ in range(outcome.number):
         RedisModule_ReplyWithCString(ctx, string)
         string += strlen(string) + 1
     return REDISMODULE_OK
