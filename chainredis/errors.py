@@ -1,0 +1,62 @@
+"""What can go wrong, told apart by what the master may conclude from it."""
+
+
+class CommandError(Exception):
+    """A command at the master failed, and changed nothing. The text is the error reply, and names the remedy."""
+
+    first_word = "ERR"
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"{self.first_word} {' '.join(text.split())}")  # an error reply is one line
+
+
+class OutcomeUnknown(CommandError):
+    """Not CommandError's promise: the change is stored, or may be, and takes place sooner or later (rule 6)."""
+
+    first_word = "UNKNOWN"
+
+
+class StoreError(Exception):
+    """The stored view cannot be read or written."""
+
+
+class MemberError(Exception):
+    """A conversation with a server failed. The text says how, after the server's `host:port`."""
+
+    known_dead = False  # the process that was meant has certainly ended
+
+
+class Refused(MemberError):
+    """Nobody listens on that port."""
+
+    known_dead = True
+
+
+class OtherProcess(MemberError):
+    """Another process than the one meant answers on that port: that one has ended (a restart is another process)."""
+
+    known_dead = True
+
+
+class Silent(MemberError):
+    """No answer in time, or the connection broke. Alive or dead: unknown."""
+
+
+class Loading(MemberError):
+    """Alive, and still loading its data."""
+
+
+class NotAMember(MemberError):
+    """What answers is no server with libmember.so. `run_id` is the server's, if it is a Redis that tells."""
+
+    def __init__(self, text: str, run_id: str | None = None) -> None:
+        super().__init__(text)
+        self.run_id = run_id
+
+
+class Rejected(MemberError):
+    """The server answered with an error."""
+
+
+class Stale(MemberError):
+    """The member is in a newer view than the one that it was told."""

@@ -1,0 +1,218 @@
+"""One connection to one member: the master's half of docs/protocol.md, and what its failures mean."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import redis
+from redis.connection import Connection
+
+from chainredis.errors import Loading, MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent, Stale
+from chainredis.settings import Settings
+from chainredis.view import Endpoint, Member, View
+
+
+@dataclass(frozen=True)
+class MemberState:
+    """What `CHAIN.STATE` says; its fields are described in docs/protocol.md."""
+
+    run_id: str
+    role: str
+    history: str
+    epoch: int
+    applied: int
+    committed: int
+    serving: bool
+    streaming: bool
+    keys: int
+    join: str
+    join_error: str
+    pinned: int
+
+
+class MemberLink(Protocol):
+    """A conversation with one process. Every method raises MemberError; after Silent the link is of no more use."""
+
+    def state(self) -> MemberState: ...
+    def prove(self, secret: str, run_id: str) -> None:
+        """Both sides prove the chain's secret, the member first: OtherProcess when it cannot, or is not `run_id`."""
+
+    def adopt(self, view: View) -> None: ...
+    def pin(self) -> None: ...
+    def join(self, view: View) -> None: ...
+    def feed(self, learner: Member) -> None: ...
+    def unpin(self) -> None: ...
+    def progress(self) -> tuple[int, ...]:
+        """Numbers that move while a snapshot is written, sent or loaded."""
+
+    def close(self) -> None: ...
+
+
+Dial = Callable[[Endpoint], MemberLink]
+
+# Fields of INFO that move during a full synchronisation, at either end of it.
+_PROGRESS_FIELDS = (
+    b"master_sync_read_bytes", b"loading_loaded_bytes", b"current_save_keys_processed", b"master_sync_in_progress",
+)  # fmt: skip
+
+
+class RedisLink:
+    """A MemberLink over redis-py. Proof and pin belong to one connection, so it is never re-made behind our back."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+        self._endpoint = endpoint
+        self._settings = settings
+        self._connection = _connection(endpoint, settings)
+        self._open = True
+        try:
+            self._connection.connect()
+        except (redis.RedisError, OSError) as error:
+            self.close()
+            raise self._explain(error) from error
+
+    def close(self) -> None:
+        self._open = False
+        self._connection.disconnect()
+
+    def state(self) -> MemberState:
+        try:
+            reply = self._call("CHAIN.STATE")
+        except Rejected as error:
+            if "unknown command" in str(error):
+                raise self._not_a_member() from error
+            raise
+        return self._parse_state(reply)
+
+    def prove(self, secret: str, run_id: str) -> None:
+        key = bytes.fromhex(secret)
+        nonce = secrets.token_hex(16)
+        reply = self._call("CHAIN.CHALLENGE", nonce)
+        if not isinstance(reply, list) or len(reply) != 3 or not all(isinstance(item, bytes) for item in reply):
+            raise self._nonsense("CHAIN.CHALLENGE")
+        nonce2, answerer, proof = (item.decode("ascii", "replace") for item in reply)
+        expected = _mac(key, "answer", nonce, nonce2, answerer)
+        # What cannot prove the secret learns nothing from us, not even a proof to carry elsewhere.
+        if not hmac.compare_digest(expected.encode(), proof.encode()) or answerer != run_id:
+            raise OtherProcess(f"{self._endpoint}: another process answers there now, not the member {run_id}")
+        own = self._settings.own_run_id
+        self._call("CHAIN.PROVE", _mac(key, "prove", nonce2, nonce, own), own)
+
+    def adopt(self, view: View) -> None:
+        reply = self._call("CHAIN.ADOPT", *view.wire())
+        kind = reply[0] if isinstance(reply, list) and reply else None
+        if kind == b"STALE":
+            raise Stale(f"{self._endpoint}: is in a newer view than the master's, of epoch {view.epoch}")
+        if kind != b"ADOPTED":
+            raise self._nonsense("CHAIN.ADOPT")
+
+    def pin(self) -> None:
+        self._call("CHAIN.PIN")
+
+    def join(self, view: View) -> None:
+        self._call("CHAIN.JOIN", *view.wire(), timeout_s=self._settings.long_answer_timeout_s)
+
+    def feed(self, learner: Member) -> None:
+        self._call("CHAIN.FEED", *learner.wire())
+
+    def unpin(self) -> None:
+        self._call("CHAIN.UNPIN")
+
+    def progress(self) -> tuple[int, ...]:
+        found = self._info("replication") | self._info("persistence")
+        values = (found.get(name, b"") for name in _PROGRESS_FIELDS)
+        return tuple(int(value) if value.isdigit() else -1 for value in values)
+
+    def _info(self, section: str) -> dict[bytes, bytes]:
+        reply = self._call("INFO", section)
+        lines = reply.splitlines() if isinstance(reply, bytes) else []
+        return {name: value for name, _, value in (line.partition(b":") for line in lines)}
+
+    def _call(self, *command: str | bytes, timeout_s: float | None = None) -> Any:
+        if not self._open:
+            raise Silent(f"{self._endpoint}: the connection was lost")
+        try:
+            self._connection.send_command(*command)
+            timeout = self._settings.answer_timeout_s if timeout_s is None else timeout_s
+            reply = self._connection.read_response(disable_decoding=True, timeout=timeout)
+        except (redis.RedisError, OSError) as error:
+            failure = self._explain(error)
+            if not isinstance(failure, Rejected | Loading):
+                self.close()
+            raise failure from error
+        if isinstance(reply, redis.ResponseError):
+            raise self._explain(reply)
+        return reply
+
+    def _explain(self, error: Exception) -> MemberError:
+        """The one place where redis-py's errors become ours."""
+        match error:
+            case redis.BusyLoadingError():
+                return Loading(f"{self._endpoint}: is still loading its data: try again when it has")
+            case redis.AuthenticationError():
+                return Rejected(f"{self._endpoint}: refuses the master's credentials ({error})")
+            case redis.ResponseError():
+                return Rejected(f"{self._endpoint}: says: {error}")
+            case redis.TimeoutError() | TimeoutError():
+                return Silent(f"{self._endpoint}: no answer in time")
+            case redis.InvalidResponse():
+                return NotAMember(f"{self._endpoint}: what answers there is no Redis server")
+            case _ if _refused(error):
+                return Refused(f"{self._endpoint}: nobody listens there")
+        return Silent(f"{self._endpoint}: the connection failed ({error})")
+
+    def _not_a_member(self) -> NotAMember:
+        text = f"{self._endpoint}: is a server without libmember.so: start it with --loadmodule libmember.so"
+        try:
+            run_id = self._info("server").get(b"run_id", b"").decode("ascii", "replace")
+        except MemberError:
+            run_id = ""
+        return NotAMember(text, run_id or None)
+
+    def _nonsense(self, command: str) -> NotAMember:
+        return NotAMember(f"{self._endpoint}: answers {command} in a way that this master does not understand")
+
+    def _parse_state(self, reply: object) -> MemberState:
+        if not isinstance(reply, list) or not all(isinstance(item, bytes) for item in reply):
+            raise self._nonsense("CHAIN.STATE")
+        texts = [item.decode("utf-8", "replace") for item in reply]
+        found = dict(zip(texts[::2], texts[1::2], strict=False))
+        try:
+            values: dict[str, Any] = {f.name: _convert(f.type, found[f.name]) for f in fields(MemberState)}
+            return MemberState(**values)
+        except (KeyError, ValueError) as error:
+            raise self._nonsense("CHAIN.STATE") from error
+
+
+def _connection(endpoint: Endpoint, settings: Settings) -> Any:  # redis-py does not annotate the class
+    return Connection(  # type: ignore[no-untyped-call]
+        host=endpoint.host,
+        port=endpoint.port,
+        username=settings.auth_user or None,
+        password=settings.auth_password or None,
+        socket_connect_timeout=settings.connect_timeout_s,
+        socket_timeout=settings.answer_timeout_s,
+        protocol=2,
+    )
+
+
+def _convert(kind: object, text: str) -> str | int | bool:
+    if kind is bool:
+        return text == "1"
+    return int(text) if kind is int else text
+
+
+def _mac(key: bytes, *parts: str) -> str:
+    """HMAC-SHA-256 of docs/protocol.md, "Proof of the secret"."""
+    return hmac.new(key, "".join(parts).encode(), hashlib.sha256).hexdigest()
+
+
+def _refused(error: BaseException | None) -> bool:
+    """redis-py wraps the socket's error; it stays reachable as the context."""
+    while error is not None:
+        if isinstance(error, ConnectionRefusedError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

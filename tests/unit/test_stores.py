@@ -1,0 +1,164 @@
+"""What every view store owes the master, on every store; then what is the file's own."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chainredis.errors import StoreError
+from chainredis.stores import FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
+from chainredis.transitions import Change
+from chainredis.view import Member, View
+
+MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
+CHANGE = Change(View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True)
+NEXT = Change(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
+
+
+# ------------------------------------------------------------------------------------- the contract of all stores
+
+Reopen = Callable[[], ViewStore]
+
+
+@pytest.fixture(params=["memory", "file"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
+    """Gives the same store again and again, as a master does that starts anew."""
+    memory = MemoryStore()
+    stores: dict[str, Reopen] = {"memory": lambda: memory, "file": lambda: FileStore(tmp_path)}
+    return stores[request.param]
+
+
+def test_nothing_is_stored_at_first(reopen: Reopen) -> None:
+    assert reopen().load() is None
+
+
+def test_what_was_saved_is_loaded_whole(reopen: Reopen) -> None:
+    reopen().save(CHANGE)
+    assert reopen().load() == CHANGE
+
+
+def test_the_last_one_counts(reopen: Reopen) -> None:
+    store = reopen()
+    store.save(CHANGE)
+    store.save(NEXT)
+    assert store.load() == NEXT
+    assert reopen().load() == NEXT
+
+
+# ----------------------------------------------------------------------------------------------------- the file
+
+
+def test_only_the_owner_may_read_the_secret(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        store = FileStore(tmp_path)
+        store.save(CHANGE)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
+
+
+def test_durable_before_it_takes_the_old_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """File written, file synced, file renamed, folder synced: in this order."""
+    steps: list[str] = []
+    rename, fsync = Path.rename, os.fsync
+
+    def note_rename(path: Path, target: Path) -> Path:
+        steps.append("rename")
+        return rename(path, target)
+
+    def note_fsync(descriptor: int) -> None:
+        steps.append("fsync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(Path, "rename", note_rename)
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    FileStore(tmp_path).save(CHANGE)
+    assert steps == ["fsync file", "rename", "fsync folder"]
+
+
+def test_a_write_cut_short_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FileStore(tmp_path)
+    store.save(CHANGE)
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(StoreError, match="No space left"):
+            store.save(NEXT)
+    assert FileStore(tmp_path).load() == CHANGE
+    store.save(NEXT)
+    assert FileStore(tmp_path).load() == NEXT
+
+
+def damaged() -> dict[str, str]:
+    whole = change_to_text(CHANGE)
+    fields = json.loads(whole)
+
+    def changed(**new: object) -> str:
+        return json.dumps(fields | new)
+
+    def view_changed(**new: object) -> str:
+        return changed(view=fields["view"] | new)
+
+    return {
+        "empty": "",
+        "cut short": whole[:100],
+        "another kind": "[]",
+        "deep": "[" * 100_000,
+        "a later format": changed(format=2),
+        "a field too many": changed(more=1),
+        "no view": changed(view={}),
+        "epoch as text": view_changed(epoch="7"),
+        "epoch as a truth value": view_changed(epoch=True),
+        "epoch 0": view_changed(epoch=0),
+        "nobody": view_changed(members=[]),
+        "member without port": view_changed(members=[{"host": "h"}]),
+        "short secret": view_changed(secret="0b"),
+        "secret of other digits": view_changed(secret="zz" * 16),
+    }
+
+
+@pytest.mark.parametrize("damage", damaged())
+def test_damage_is_never_taken_for_nothing_stored(tmp_path: Path, damage: str) -> None:
+    store = FileStore(tmp_path)
+    store.path.write_text(damaged()[damage])
+    with pytest.raises(StoreError, match="is damaged") as caught:
+        store.load()
+    assert CHANGE.view.secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("trouble", ["a folder", "not text", "no folder at all"])
+def test_what_cannot_be_read_is_an_error(tmp_path: Path, trouble: str) -> None:
+    store = FileStore(tmp_path / "none" if trouble == "no folder at all" else tmp_path)
+    if trouble == "a folder":
+        store.path.mkdir()
+    elif trouble == "not text":
+        store.path.write_bytes(b"\xff\xfe")
+    with pytest.raises(StoreError):
+        store.load()
+
+
+@given(st.text())
+def test_any_text_is_a_change_or_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        change_from_text(text)
+
+
+def test_two_masters_never_share_a_folder(tmp_path: Path) -> None:
+    FileStore(tmp_path).save(CHANGE)
+    script = "import sys, pathlib, chainredis.stores as s; s.FileStore(pathlib.Path(sys.argv[1])).load()"
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    here = Path(__file__).parents[2]
+    other = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=60, check=False)
+    assert "StoreError: another master uses the folder" in other.stderr

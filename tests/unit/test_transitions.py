@@ -1,0 +1,173 @@
+"""The master's decisions: what each makes of a view, and what no sequence of them ever does."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from chainredis.errors import CommandError
+from chainredis.transitions import Add, Begin, Change, Form, Health, Remove, decide
+from chainredis.view import MAX_MEMBERS, Member
+
+SEED = bytes(range(32))
+
+
+def member(number: int) -> Member:
+    return Member("h", "10.0.0.1", 7000 + number, f"{number:040x}")
+
+
+A, B, C, D = map(member, range(4))
+ABC = (A, B, C)
+
+
+def health(alive: tuple[Member, ...] = (), dead: tuple[Member, ...] = ()) -> Health:
+    return Health(frozenset(m.run_id for m in alive), frozenset(m.run_id for m in dead))
+
+
+def chain(*members: Member) -> Change:
+    """Built one by one, all of it told."""
+    change = decide(None, Begin(members[0], SEED))
+    for newcomer in members[1:]:
+        change = Change(decide(change, Add(newcomer)).view)
+    return change
+
+
+def test_first_member_mints_history_and_secret_from_what_it_is_given() -> None:
+    view = decide(None, Begin(A, SEED)).view
+    assert (view.history, view.secret) == (SEED[:16].hex(), SEED[16:].hex())
+    assert (view.epoch, view.members) == (1, (A,))
+
+
+def test_the_secret_is_shown_nowhere() -> None:
+    change = chain(A, B)
+    assert change.view.secret not in repr(change) + str(change)
+
+
+def test_addition_is_pending_and_told_tail_first() -> None:
+    change = decide(chain(A, B), Add(C))
+    assert change.view.members == ABC
+    assert change.pending
+    assert change.complete == (A, B)
+    assert change.tellings == (C, B, A)
+    assert change.leaving == ()
+
+
+@pytest.mark.parametrize("gone", ABC)
+@pytest.mark.parametrize("alive", [True, False])
+def test_removal_of_any_position(gone: Member, alive: bool) -> None:
+    rest = tuple(m for m in ABC if m != gone)
+    change = decide(chain(*ABC), Remove(gone, health(ABC) if alive else health(rest, (gone,))))
+    assert change.view.members == rest
+    assert change.leaving == (gone,)
+
+
+REFUSED = {
+    "remove the only one": (chain(A), Remove(A, health((A,))), "only member"),
+    "remove the only living one": (chain(A, B), Remove(A, health((A,), (B,))), "no member with all the data"),
+    "remove one that hangs": (chain(A, B), Remove(B, health((A,))), "may be alive"),
+    "remove the feeder of a new tail": (decide(chain(A), Add(B)), Remove(A, health((A, B))), "all the data"),
+    "add twice": (chain(A, B), Add(B), "already in the chain"),
+    "add behind a tail that nobody saw serve": (decide(chain(A), Add(B)), Add(C), "has not been seen to serve"),
+    "add a 33rd": (chain(*map(member, range(MAX_MEMBERS))), Add(member(99)), "as many as it can have"),
+    "begin beside the living": (chain(A, B), Begin(C, SEED, health(dead=(A,))), "may be alive"),
+    "form beside the living": (chain(A, B), Form(C, 0, health(dead=(A,))), "may be alive"),
+    "form against one that hangs": (chain(A, B), Form(A, 2, health((A,))), "may be alive"),
+    "form from half a copy": (decide(chain(A), Add(B)), Form(B, 2, health((B,), (A,))), "may not have all"),
+    "add to nothing": (None, Add(A), "no members"),
+    "change while one may not know that it is out": (
+        decide(chain(*ABC), Remove(A, health(ABC))), Remove(B, health(ABC)), "has not acknowledged",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused(case: str) -> None:
+    now, event, says = REFUSED[case]
+    with pytest.raises(CommandError, match=says):
+        decide(now, event)  # type: ignore[arg-type]
+
+
+def test_an_unconfirmed_tail_goes_with_any_other_change() -> None:
+    pending = decide(chain(A, B), Add(C))
+    change = decide(pending, Remove(A, health(ABC)))
+    assert change.view.members == (B,)
+    assert set(change.leaving) == {A, C}
+    assert decide(pending, Remove(C, health(ABC))).view.members == (A, B)
+
+
+def test_forming_from_a_restarted_survivor() -> None:
+    change = decide(chain(A, B), Form(D, 9, health((D,), (A, B))))
+    assert change.view.members == (D,)
+    assert change.view.epoch == 10
+    assert change.view.history == chain(A).view.history
+    assert change.leaving == (A, B)
+
+
+class Decisions(RuleBasedStateMachine):
+    """Any sequence of events; whatever is refused, the view stays."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now: Change | None = None
+        self.epochs: list[int] = []
+        self.births = 0
+
+    def newcomer(self) -> Member:
+        self.births += 1
+        return member(self.births)
+
+    def happen(self, event: Begin | Add | Remove | Form) -> None:
+        try:
+            self.now = decide(self.now, event)
+        except CommandError:
+            return
+        self.epochs.append(self.now.view.epoch)
+
+    def some_health(self, data: st.DataObject) -> Health:
+        assert self.now
+        fates = {m.run_id: data.draw(st.sampled_from(("alive", "dead", "hung"))) for m in self.now.view.members}
+        return Health(*(frozenset(i for i, fate in fates.items() if fate == wanted) for wanted in ("alive", "dead")))
+
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        known = self.some_health(data) if self.now else Health()
+        self.happen(Begin(self.newcomer(), data.draw(st.binary(min_size=32, max_size=32)), known))
+
+    @precondition(lambda self: self.now)
+    @rule()
+    def add(self) -> None:
+        self.happen(Add(self.newcomer()))
+
+    @precondition(lambda self: self.now)
+    @rule(data=st.data())
+    def remove(self, data: st.DataObject) -> None:
+        assert self.now
+        before, known = self.now, self.some_health(data)
+        self.happen(Remove(data.draw(st.sampled_from(before.view.members)), known))
+        if self.now is not before:
+            assert known.alive & {m.run_id for m in before.complete} & {m.run_id for m in self.now.view.members}
+
+    @precondition(lambda self: self.now)
+    @rule(data=st.data(), restarted=st.booleans())
+    def form(self, data: st.DataObject, restarted: bool) -> None:
+        assert self.now
+        survivor = self.newcomer() if restarted else data.draw(st.sampled_from(self.now.view.members))
+        self.happen(Form(survivor, data.draw(st.integers(0, 50)), self.some_health(data)))
+
+    @precondition(lambda self: self.now)
+    @rule()
+    def settle(self) -> None:
+        assert self.now
+        self.now = Change(self.now.view)
+
+    @invariant()
+    def epochs_only_grow(self) -> None:
+        assert all(earlier < later for earlier, later in zip(self.epochs, self.epochs[1:], strict=False))
+
+    @invariant()
+    def those_that_leave_are_not_in_it(self) -> None:
+        if self.now:
+            assert not set(self.now.leaving) & set(self.now.view.members)
+            assert not (self.now.leaving and self.now.pending)
+
+
+TestDecisions = Decisions.TestCase
