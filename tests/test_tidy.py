@@ -1,0 +1,177 @@
+"""The project's style, as far as a machine can judge it: lengths, layers, and no interpreter where none may be."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 600
+SOURCES = ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "*.toml", "Makefile", "setup.py")
+FOLDERS = ("chainredis", "modules", "include", "tests", "benchmarks", "scripts", "vendor", ".ci")
+GENERATED = ROOT / "build/cython/modules"   # where setup.py has Cython write C
+
+# What of Cython's own may stand in a function without the interpreter: an attribute of variables that are not used, and
+# division and remainder that round as Python's do, which are plain C.
+HARMLESS = re.compile(r"CYTHON_UNUSED|__Pyx_(div|mod)_\w+")
+# The only C functions of libmaster.so that may refer to Python: at loading, and on its worker threads.
+MASTER_WITH_PYTHON = {
+    "interpreter_start", "interpreter_exec", "prepare_python", "start_python", "setting_text",
+    "carry_out", "make_outcome", "make_text",
+}
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def source_files() -> list[Path]:
+    tops = [path for pattern in SOURCES for path in ROOT.glob(pattern)]
+    nested = [
+        path for folder in FOLDERS for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix not in {".so", ".pyc", ".png", ".json", ".csv"}
+        and not path.is_relative_to(ROOT / "vendor/redis") and not path.is_relative_to(ROOT / "vendor/.fetch")
+    ]
+    return tops + nested
+
+
+def cython_files() -> list[Path]:
+    return sorted([*(ROOT / "modules").rglob("*.pxd"), *(ROOT / "modules").rglob("*.pyx")])
+
+
+@pytest.mark.parametrize("path", source_files(), ids=relative)
+def test_no_file_is_long(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+# ------------------------------------------------------------------------------------------------- layers
+
+def cython_imports(path: Path) -> set[str]:
+    """What a Cython file takes from elsewhere: modules that it cimports or imports, and C headers."""
+    text = path.read_text()
+    modules = re.findall(r"^\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+([\w.]+))", text, re.MULTILINE)
+    headers = re.findall(r"^\s*cdef extern from\s+\"([^\"]+)\"", text, re.MULTILINE)
+    return {first or second for first, second in modules} | set(headers)
+
+
+def python_imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "modules/core").glob("*.pxd")), ids=relative)
+def test_the_core_knows_neither_redis_nor_a_socket(path: Path) -> None:
+    allowed = re.compile(r"libc\.(stdint|stdlib|string)|modules\.core\.\w+")
+    assert {name for name in cython_imports(path) if not allowed.fullmatch(name)} == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "modules/shell").glob("*.pxd")), ids=relative)
+def test_the_member_does_not_know_python(path: Path) -> None:
+    forbidden = re.compile(r"modules\.(python|bridge)|cpython|Python\.h")
+    assert {name for name in cython_imports(path) if forbidden.match(name)} == set()
+
+
+@pytest.mark.parametrize("name", ["view", "transitions"])
+def test_the_masters_decisions_do_no_io(name: str) -> None:
+    pure = {"collections.abc", "dataclasses", "enum", "functools", "itertools", "re", "typing"}
+    ours = {"chainredis.errors", "chainredis.view"}
+    assert python_imports(ROOT / f"chainredis/{name}.py") <= pure | ours
+
+
+def test_the_redis_api_enters_through_one_header() -> None:
+    users = {relative(path) for path in cython_files() if "redismodule.h" in cython_imports(path)}
+    assert users == {"modules/redismodule.pxd"}
+
+
+# ------------------------------------------------------------------------------- no interpreter, in the source
+
+def nogil_functions(path: Path) -> Iterator[tuple[str, str]]:
+    """Header and body of each function that is declared to run without the interpreter's lock."""
+    pattern = r"^(cdef [^\n]*\((?:[^:]|:(?!\n))*?nogil:)\n((?:[ \t]+[^\n]*\n|\n)+)"
+    for match in re.finditer(pattern, path.read_text(), re.MULTILINE):
+        yield match[1], match[2]
+
+
+def test_nogil_functions_are_found() -> None:
+    functions = dict(nogil_functions(ROOT / "modules/core/chain.pxd"))
+    assert len(functions) > 30
+    assert any("chain_adopt" in header for header in functions)
+
+
+@pytest.mark.parametrize("path", cython_files(), ids=relative)
+def test_nogil_functions_never_raise_nor_take_the_lock(path: Path) -> None:
+    # Cython compiles a raise inside `noexcept nogil`: it takes the lock, and then swallows the exception.
+    forbidden = re.compile(r"^\s*(raise\b|assert\b|with gil\b|print\()", re.MULTILINE)
+    assert [header for header, body in nogil_functions(path) if forbidden.search(body)] == []
+
+
+# -------------------------------------------------------------------------- no interpreter, in the generated C
+
+def compiled_functions(name: str) -> dict[str, set[str]]:
+    """The C functions that Cython made of a module's own, each with what it uses of Python or of Cython's run time."""
+    text = (GENERATED / f"{name}.c").read_text()
+    functions = {}
+    for match in re.finditer(r"^(?!//)[^\n#;]*\b(__pyx_f_\w+|RedisModule_On\w+)\([^\n;]*\) \{\n(.*?)^\}$", text,
+                             re.MULTILINE | re.DOTALL):
+        body = re.sub(r"/\*.*?\*/|\"(\\.|[^\"\\])*\"", "", match[2], flags=re.DOTALL)
+        used = set(re.findall(r"\b(?:_?Py|__Pyx|__PYX|CYTHON)\w*", body))
+        functions[match[1]] = {identifier for identifier in used if not HARMLESS.fullmatch(identifier)}
+    return functions
+
+
+def test_no_function_of_the_member_uses_python() -> None:
+    functions = compiled_functions("member")
+    assert len(functions) > 100
+    assert {name: used for name, used in functions.items() if used} == {}
+
+
+def test_the_masters_handlers_use_no_python() -> None:
+    functions = compiled_functions("master")
+    with_python = {name for name, used in functions.items() if used}
+    unexpected = {name for name in with_python if not name.endswith(tuple(MASTER_WITH_PYTHON))}
+    assert unexpected == set()
+    assert sum(name.startswith("__pyx_f_7modules_6master_handle_") for name in functions) == 6
+
+
+def output(*command: str | Path) -> str:
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_member_is_linked_without_python() -> None:
+    library = ROOT / "build/src/libmember.so"
+    assert "libpython" not in output("readelf", "--wide", "--dynamic", library)
+    assert re.findall(r"\b_?Py\w+", output("readelf", "--wide", "--dyn-syms", library)) == []
+
+
+@pytest.mark.parametrize("name", ["member", "master"])
+def test_a_module_exports_what_redis_looks_for_and_nothing_else(name: str) -> None:
+    symbols = output("readelf", "--wide", "--dyn-syms", ROOT / f"build/src/lib{name}.so")
+    defined = set(re.findall(r"(?:FUNC|OBJECT)\s+(?:GLOBAL|WEAK)\s+\w+\s+\d+\s+(\S+)", symbols))
+    assert defined <= {"RedisModule_OnLoad", "RedisModule_OnUnload"}
+    assert "RedisModule_OnLoad" in defined
+
+
+# ------------------------------------------------------------------------------------------------ the rest
+
+def test_make_help_lists_every_target() -> None:
+    phony = re.search(r"^\.PHONY:(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    shown = output("make", "--no-print-directory", "help")
+    assert set(re.findall(r"^make (\w+) +\S", shown, re.MULTILINE)) == set(phony[1].split())
+
+
+def test_requirements_are_pinned_and_complete() -> None:
+    lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if line)
+    frozen = output(sys.executable, "-m", "pip", "freeze", "--all").lower().replace("_", "-")
+    installed = dict(line.split("==") for line in frozen.splitlines() if "==" in line)
+    assert {name: version for name, version in installed.items() if name != "pip"} == pinned
