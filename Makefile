@@ -92,5 +92,5 @@ build/asan/redis/.built: vendor/redis/.built
 	mkdir -p build/asan
 	cp -a vendor/redis build/asan/redis
 	$(MAKE) -C build/asan/redis --silent distclean >/dev/null 2>&1
-	vendor/build-redis build/asan/redis SANITIZER=address MALLOC=libc REDIS_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/../../src'
+	vendor/build-redis build/asan/redis SANITIZER=address MALLOC=libc
 	@touch $@
