@@ -55,7 +55,7 @@ class Batch(NamedTuple):
     epoch: int
     assigned: int
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # hides tuple.count, as the core's name for it
     committed: int
     upto: int
     bytes: int = 0

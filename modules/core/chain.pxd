@@ -277,12 +277,12 @@ cdef inline Verdict chain_restore(
 ) noexcept nogil:
     """Data from disk, or from another member, has been loaded: this is its position."""
     cdef int i
-    if applied < -1 or count < 0 or count > MAX_BOUNDARIES:
+    if applied < -1 or applied == INT64_MAX or count < 0 or count > MAX_BOUNDARIES:
         return NONSENSE
     for i in range(count):
-        if boundaries[i].first_sn < 0 or boundaries[i].epoch < 0:
+        if boundaries[i].first_sn < 0 or boundaries[i].first_sn > applied or boundaries[i].epoch < 0:
             return NONSENSE
-        if i and (boundaries[i].first_sn < boundaries[i - 1].first_sn or boundaries[i].epoch <= boundaries[i - 1].epoch):
+        if i and (boundaries[i].first_sn <= boundaries[i - 1].first_sn or boundaries[i].epoch <= boundaries[i - 1].epoch):
             return NONSENSE
     if c.learner and not same_history(history, c.history):
         return OTHER_HISTORY
@@ -347,6 +347,8 @@ cdef inline Verdict chain_on_welcome(Chain *c, const Greeting *welcome, const ch
         return DIVERGED
     if log_epoch_of(&c.log, welcome.applied) != welcome.assigned:
         return DIVERGED
+    if c.streaming:
+        return ACCEPTED         # of several greetings in a row the first welcome counts: batches have gone since
     if welcome.applied + 1 < c.log.first:
         return TOO_FAR_BEHIND
     c.next_sn = welcome.applied + 1
@@ -453,10 +455,13 @@ cdef inline Verdict chain_on_batch(
         return NOT_GREETED
     if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count or batch.upto < batch.first + batch.count - 1:
         return NONSENSE
-    if batch.assigned > batch.epoch or batch.assigned < log_epoch_of(&c.log, c.applied):
+    if batch.assigned < 0 or batch.assigned > batch.epoch:
         return NONSENSE
     if batch.first > c.applied + 1:
         return GAP
+    # Epochs do not go back; but a batch that is here already may be of any.
+    if batch.first + batch.count > c.applied + 1 and batch.assigned < log_epoch_of(&c.log, c.applied):
+        return NONSENSE
     skip[0] = min(c.applied + 1 - batch.first, batch.count)
     if not c.in_step:
         c.in_step = True
@@ -595,6 +600,7 @@ cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
         chain_unpin(c)
         c.pin_broken = True
     out[0] = log_take_first(&c.log)
+    c.next_sn = max(c.next_sn, c.log.first)     # never send what is gone: a successor that lacks it will say so
     return True
 
 

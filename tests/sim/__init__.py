@@ -1,0 +1,1 @@
+"""A simulated network of members: the compiled core in a tiny shell, with every invariant checked after every step."""
