@@ -331,6 +331,7 @@ class Coordinator:
         try:
             self._keep(change)
             self._unfinished = True
+            log.info("the chain of epoch %d: %s", change.view.epoch, ", ".join(map(str, change.view.members)))
             self._finish(links, self._settings.settle_timeout_s)
         except StoreError as error:
             raise OutcomeUnknown(f"{error}: the change may come into force when that is repaired") from error
@@ -425,7 +426,6 @@ class Coordinator:
         self._store.save(change)
         self._in_doubt = False
         self._change = change
-        log.info("epoch %d: %s", change.view.epoch, ", ".join(map(str, change.view.members)))
 
     def _note(self, name: str, state: str) -> None:
         self._last = (name, state)

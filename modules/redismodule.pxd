@@ -143,6 +143,7 @@ cdef extern from "redismodule.h" nogil:
     RedisModuleKey *RedisModule_OpenKey(RedisModuleCtx *, RedisModuleString *, int)
     void RedisModule_CloseKey(RedisModuleKey *)
     int RedisModule_KeyType(RedisModuleKey *)
+    size_t RedisModule_ValueLength(RedisModuleKey *)
     int RedisModule_StringSet(RedisModuleKey *, RedisModuleString *)
     char *RedisModule_StringDMA(RedisModuleKey *, size_t *, int)
     int RedisModule_UnlinkKey(RedisModuleKey *)

@@ -1,9 +1,9 @@
 # cython: language_level=3
 """How the updates of a batch lie in the one argument that carries them: bytes to structs and back, bounds checked.
 
-    update = key length, value length, client length (32 bits each, little-endian), key, value, client
+    update = key length, value length, client length (32 bits each, little-endian), key, client, value
 
-An absent value (the update deletes) and an absent client have a length that no string can have; a client
+The value comes last, so that a long one can be sent from where it lies. An absent value (the update deletes) and an absent client have a length that no string can have; a client
 that is the same as in the update before is not repeated.
 """
 
@@ -63,11 +63,9 @@ cdef inline bint wire_next(const char **cursor, const char *end, Packed *out) no
     out.same_client = out.client_bytes == SAME
     if not wire_take(cursor, end, out.key_bytes, &out.key):
         return False
-    if out.value_bytes != ABSENT and not wire_take(cursor, end, out.value_bytes, &out.value):
+    if out.client_bytes != ABSENT and not out.same_client and not wire_take(cursor, end, out.client_bytes, &out.client):
         return False
-    if out.client_bytes == ABSENT or out.same_client:
-        return True
-    return wire_take(cursor, end, out.client_bytes, &out.client)
+    return out.value_bytes == ABSENT or wire_take(cursor, end, out.value_bytes, &out.value)
 
 
 cdef inline bint wire_valid(const char *cursor, const char *end, uint64_t count) noexcept nogil:

@@ -19,7 +19,6 @@ from modules.redismodule cimport (
     RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleKey,
     RedisModuleScanCursor, RedisModuleServerInfoData, RedisModuleString,
 )
-from modules.shell.libc cimport strncasecmp
 from modules.shell.state cimport ERROR_BYTES, Member
 
 cdef enum:
@@ -57,7 +56,12 @@ cdef inline void guard_note_writes(RedisModuleDict *table, RedisModuleCallReply 
 
 
 cdef inline bint is_ours(const char *name, size_t length) noexcept nogil:
-    return length > 7 and (strncasecmp(name, "member.", 7) == 0 or strncasecmp(name, "chain.", 6) == 0)
+    """MEMBER.… or CHAIN.…: no other command has a dot at either place and these letters around it."""
+    if length < 7:
+        return False
+    if name[6] == c".":
+        return name[0] | 32 == c"m" and name[5] | 32 == c"r"
+    return name[5] == c"." and name[0] | 32 == c"c" and name[4] | 32 == c"n"
 
 
 cdef inline void guard_build(Member *m) noexcept nogil:
@@ -105,10 +109,12 @@ cdef inline void guard_filter(Member *m, RedisModuleCommandFilterCtx *command) n
     cdef char name[NAME_BYTES]
     cdef size_t length
     cdef int what
-    if m.own_call:
+    cdef const RedisModuleString *argument = RedisModule_CommandFilterArgGet(command, 0)
+    cdef const char *bytes = RedisModule_StringPtrLen(argument, &length)
+    if m.own_call or is_ours(bytes, length):
         return
-    length = lower_name(RedisModule_CommandFilterArgGet(command, 0), name, 0)
-    if length == 0 or is_ours(name, length):
+    length = lower_name(argument, name, 0)
+    if length == 0:
         return
     what = guard_lookup(m, name, length)
     if what == GUARD_SUBSCRIBES:

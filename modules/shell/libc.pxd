@@ -27,9 +27,6 @@ cdef extern from "time.h" nogil:
         long tv_nsec
     int clock_gettime(int, timespec *)
 
-cdef extern from "strings.h" nogil:
-    int strncasecmp(const char *, const char *, size_t)
-
 cdef extern from "errno.h" nogil:
     int errno
 

@@ -129,9 +129,11 @@ cdef inline bint link_refill(Link *link) noexcept nogil:
 
 cdef inline bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
     """Write what is there. True: all of it is gone, more may be appended."""
-    cdef int done = 1
+    cdef int done
     while link_backlog(link) or link_refill(link):
-        if redisBufferWrite(link.context, &done) != REDIS_OK:
+        done = 0
+        # Some versions of hiredis return an error without setting one when the socket takes nothing at present.
+        if redisBufferWrite(link.context, &done) != REDIS_OK and link.context.err:
             link_fail(m, link, link.context.errstr)
             return False
         if not done:

@@ -28,7 +28,7 @@ from modules.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport from_hex, to_hex
-from modules.shell.keyspace cimport keep
+from modules.shell.keyspace cimport keep, string_length
 from modules.shell.link cimport (
     link_backlog, link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read,
 )
@@ -131,6 +131,20 @@ cdef inline bint scratch_room(Member *m, size_t bytes) noexcept nogil:
     return True
 
 
+cdef inline bint is_long(const Batch *batch) noexcept nogil:
+    """One update whose value goes out from where it lies."""
+    return batch.count == 1 and batch.bytes > BATCH_BYTES
+
+
+cdef inline size_t packed_bytes(Member *m, const Batch *batch) noexcept nogil:
+    """Room that is enough to pack it: PACKED_HEADER is less than the overhead that `bytes` counts for each update."""
+    cdef const Entry *entry
+    if not is_long(batch):
+        return batch.bytes
+    entry = log_at(&m.chain.log, batch.first)
+    return batch.bytes - (string_length(<const RedisModuleString *>entry.value) if entry.value != NULL else 0)
+
+
 cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
@@ -165,7 +179,6 @@ cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept 
     """Written by hand, since a long value goes out from where it lies: hiredis would copy it into one piece first."""
     cdef char header[HEADER_BYTES]
     cdef char numbers[6][24]
-    cdef bint long_update = batch.count == 1 and batch.bytes > BATCH_BYTES
     cdef Entry *entry = NULL
     cdef Entry *before = NULL
     cdef size_t packed = 0
@@ -174,9 +187,9 @@ cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept 
     cdef int64_t i
     for i in range(batch.count):
         entry = log_at(&m.chain.log, batch.first + i)
-        packed += pack_entry(&m.scratch[packed], entry, before, not long_update)
+        packed += pack_entry(&m.scratch[packed], entry, before, not is_long(batch))
         before = entry
-    if long_update and entry.value != NULL:
+    if is_long(batch) and entry.value != NULL:
         RedisModule_StringPtrLen(<RedisModuleString *>entry.value, &rest)
     length = snprintf(
         header, HEADER_BYTES,
@@ -211,8 +224,7 @@ cdef inline void pump_down(Member *m) noexcept nogil:
     while link_flush(m, link, on_link_ready):
         if not chain_next_batch(&m.chain, BATCH_BYTES, &batch):
             return
-        # Packing adds PACKED_HEADER an update, less than the overhead that `bytes` counts for each.
-        if not scratch_room(m, batch.bytes if batch.count != 1 else batch.bytes + PACKED_HEADER):
+        if not scratch_room(m, packed_bytes(m, &batch)):
             link_fail(m, link, "out of memory")
             return
         send_batch(m, link, &batch)

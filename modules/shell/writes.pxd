@@ -12,10 +12,10 @@ from modules.core.log cimport Entry, log_at
 from modules.redismodule cimport (
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_CTX_FLAGS_LUA, REDISMODULE_CTX_FLAGS_MULTI, REDISMODULE_ERR,
     RedisModule_BlockClient, RedisModule_GetContextFlags, RedisModule_GetSelectedDb, RedisModule_ReplyWithError,
-    RedisModule_ReplyWithLongLong, RedisModule_StringCompare, RedisModule_StringToLongLong,
+    RedisModule_ReplyWithLongLong, RedisModule_StringToLongLong,
     RedisModule_UnblockClient, RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString,
 )
-from modules.shell.keyspace cimport keep, keyspace_apply, let_go, string_length
+from modules.shell.keyspace cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
 from modules.shell.settle cimport (
     OUTCOME_NO_MEMORY, OUTCOME_NONE, OUTCOME_NOT_APPLIED, OUTCOME_REDIRECT, OUTCOME_SN,
     Outcome, drop_held, outcome_sn, reply_not_head, reply_outcome, settle, wait_outcome,
@@ -34,14 +34,12 @@ cdef inline int on_unblocked(RedisModuleCtx *ctx, RedisModuleString **argv, int 
 
 cdef inline RedisModuleString *shared_client(Member *m, RedisModuleString *client) noexcept nogil:
     """The channel as the log keeps it: updates of one client in a row share one string."""
-    cdef RedisModuleString *last
+    cdef RedisModuleString *last = NULL
     if client == NULL:
         return NULL
     if m.chain.log.end > m.chain.log.first:
         last = <RedisModuleString *>log_at(&m.chain.log, m.chain.log.end - 1).client
-        if last != NULL and RedisModule_StringCompare(last, client) == 0:
-            return keep(last)
-    return keep(client)
+    return keep(last if last != NULL and strings_equal(last, client) else client)
 
 
 cdef inline uint64_t update_bytes(
@@ -74,7 +72,7 @@ cdef inline int64_t assign_and_apply(
         return -1
     keep(key)
     if value != NULL:
-        keep(value)
+        keep_value(value, bytes)
     keyspace_apply(ctx, key, value)
     m.writes += 1
     return sn
