@@ -37,7 +37,7 @@ run: build                              ## Start a master and three members and 
 asan: build build/asan/.modules         ## Run the real-server tests with AddressSanitizer and UBSan; ARGS= to pytest
 	$(say) 'Testing with sanitizers'
 	CHAINREDIS_SERVER=$(CURDIR)/build/asan/redis/src/redis-server CHAINREDIS_MODULES=$(CURDIR)/build/asan/src \
-	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:use_sigaltstack=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(python) -m pytest tests/servers $(ARGS)
 
 clean:                                  ## Remove what was built; Redis and the virtual environment stay
