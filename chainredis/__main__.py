@@ -1,0 +1,5 @@
+import sys
+
+from chainredis.cli import main
+
+sys.exit(main())
