@@ -162,7 +162,8 @@ class Coordinator:
             return False
         known = view.member(newcomer.run_id)
         if known:
-            raise CommandError(f"{newcomer} is already in the chain, as {known}")
+            alias = f", as {known}" if known.endpoint != newcomer.endpoint else ""
+            raise CommandError(f"{newcomer} is already in the chain{alias}")
         health = self._health()
         if health.dead.issuperset(member.run_id for member in view.members):
             return False
