@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -53,7 +54,7 @@ class ChainMachine(RuleBasedStateMachine):
             self.simulation.settle()
 
 
-TestChainMachine = ChainMachine.TestCase
+TestChainMachine = pytest.mark.timeout(900)(ChainMachine.TestCase)  # to shrink a failure takes minutes
 TestChainMachine.settings = settings(
     max_examples=100, stateful_step_count=60, deadline=None, print_blob=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -1,0 +1,1 @@
+"""The protocol core (modules/core), one event at a time."""
