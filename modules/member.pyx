@@ -12,8 +12,8 @@ from modules.core.chain cimport Limits, chain_init, chain_tick
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK,
     REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
-    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP,
-    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
+    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_FLUSHDB_START,
+    REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
     RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_GetDetachedThreadSafeContext, RedisModule_Init,
     RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent,
@@ -36,7 +36,7 @@ from modules.shell.reads cimport read_command
 from modules.shell.receive cimport ack_command, forward_command, greet_command
 from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
 from modules.shell.snapshot cimport snapshot_register
-from modules.shell.state cimport JOIN_COPYING, JOIN_NONE, Member, TICK_MS, chain_the_member, the_member
+from modules.shell.state cimport JOIN_COPYING, JOIN_NONE, Member, TICK_MS, set_the_member, the_member
 from modules.shell.views cimport reply_view
 from modules.shell.writes cimport serve_held, wait_command, write
 
@@ -239,7 +239,9 @@ cdef void on_info(RedisModuleInfoCtx *info, int for_crash_report) noexcept nogil
 
 # ------------------------------------------------------------------------------------------------- loading
 
-cdef bint create(RedisModuleCtx *ctx, const char *name, RedisModuleCmdFunc run, const char *flags, int key) noexcept nogil:
+cdef bint create(
+    RedisModuleCtx *ctx, const char *name, RedisModuleCmdFunc run, const char *flags, int key,
+) noexcept nogil:
     return RedisModule_CreateCommand(ctx, name, run, flags, key, key, 1 if key else 0) == REDISMODULE_OK
 
 
@@ -301,12 +303,11 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    global chain_the_member
     cdef Member *m
     if RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
         return REDISMODULE_ERR
     m = new_member(ctx)
-    chain_the_member = m
+    set_the_member(m)
     if m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc):
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)

@@ -3,8 +3,8 @@
 
     update = key length, value length, client length (32 bits each, little-endian), key, client, value
 
-The value comes last, so that a long one can be sent from where it lies. An absent value (the update deletes) and an absent client have a length that no string can have; a client
-that is the same as in the update before is not repeated.
+The value comes last, so that a long one can be sent from where it lies. An absent value (the update deletes) and an
+absent client have a length that no string can have; a client that is the same as in the update before is not repeated.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
@@ -72,8 +72,8 @@ cdef inline bint wire_valid(const char *cursor, const char *end, uint64_t count)
     """Exactly `count` updates and nothing else. Asked before the first is applied, so that a batch counts whole."""
     cdef Packed packed
     cdef bint has_client = False
-    cdef uint64_t i
-    for i in range(count):
+    cdef uint64_t _i
+    for _i in range(count):
         if not wire_next(&cursor, end, &packed):
             return False
         if packed.same_client and not has_client:

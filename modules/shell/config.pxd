@@ -50,16 +50,17 @@ cdef inline bint register_limit(
 ) noexcept nogil:
     setting[0] = default
     return RedisModule_RegisterNumericConfig(
-        ctx, name, default, REDISMODULE_CONFIG_MEMORY, least, 1099511627776LL, get_number, set_limit, NULL, setting) == REDISMODULE_OK
+        ctx, name, default, REDISMODULE_CONFIG_MEMORY, least, 1099511627776LL, get_number, set_limit, NULL, setting,
+    ) == REDISMODULE_OK
 
 
 cdef inline bint register_number(
-    RedisModuleCtx *ctx, const char *name, long long default, unsigned int flags, long long least, long long most,
-    long long *setting,
+    RedisModuleCtx *ctx, const char *name, long long default, long long least, long long most, long long *setting,
 ) noexcept nogil:
     setting[0] = default
     return RedisModule_RegisterNumericConfig(
-        ctx, name, default, flags, least, most, get_number, set_number, NULL, setting) == REDISMODULE_OK
+        ctx, name, default, REDISMODULE_CONFIG_DEFAULT, least, most, get_number, set_number, NULL, setting,
+    ) == REDISMODULE_OK
 
 
 cdef inline bint register_text(
@@ -72,9 +73,9 @@ cdef inline bint register_text(
 cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Names, units, ranges and defaults are the README's table."""
     return (
-        register_number(ctx, "heartbeat-interval", 3, REDISMODULE_CONFIG_DEFAULT, 1, 3600, &m.settings.heartbeat_interval)
-        and register_number(ctx, "heartbeat-timeout", 15, REDISMODULE_CONFIG_DEFAULT, 1, 86400, &m.settings.heartbeat_timeout)
-        and register_number(ctx, "write-timeout", 5000, REDISMODULE_CONFIG_DEFAULT, 1, 3600000, &m.settings.write_timeout)
+        register_number(ctx, "heartbeat-interval", 3, 1, 3600, &m.settings.heartbeat_interval)
+        and register_number(ctx, "heartbeat-timeout", 15, 1, 86400, &m.settings.heartbeat_timeout)
+        and register_number(ctx, "write-timeout", 5000, 1, 3600000, &m.settings.write_timeout)
         and register_limit(ctx, "log-limit", 256 * MIB, MIB, &m.settings.log_limit)
         and register_limit(ctx, "backlog-limit", 16 * MIB, 0, &m.settings.backlog_limit)
         and register_limit(ctx, "join-limit", 1024 * MIB, MIB, &m.settings.join_limit)

@@ -45,7 +45,8 @@ cdef inline bint read_view(
         memset(view, 0, sizeof(View))
         if parse_view(texts, argc - 1, view, secret):
             return True
-    RedisModule_ReplyWithError(ctx, "ERR that is not a view: history secret epoch count, then host address port run_id each")
+    RedisModule_ReplyWithError(
+        ctx, "ERR that is not a view: history secret epoch count, then host address port run_id each")
     return False
 
 
@@ -116,9 +117,11 @@ cdef inline int feed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         argument_text(argv[i + 1], &texts[i])
     memset(&learner, 0, sizeof(Node))
     if not parse_node(texts, &learner) or view_index(&m.chain.view, learner.run_id) >= 0:
-        return RedisModule_ReplyWithError(ctx, "ERR that is no learner: host address port run_id of a server outside the chain")
+        return RedisModule_ReplyWithError(
+            ctx, "ERR that is no learner: host address port run_id of a server outside the chain")
     if not chain_feed(&m.chain, &learner):
-        return RedisModule_ReplyWithError(ctx, "ERR only a tail whose log is pinned feeds a learner; member.join-limit bounds that")
+        return RedisModule_ReplyWithError(
+            ctx, "ERR only a tail whose log is pinned feeds a learner; member.join-limit bounds that")
     aim_links(m)
     wake(m)
     return RedisModule_ReplyWithSimpleString(ctx, "OK")

@@ -1,6 +1,6 @@
 # cython: language_level=3
-"""Copies must not differ by Redis's own doing: native writes and what else would change a chained member's data behind the
-chain's back are refused (DESIGN.md, section 4).
+"""Copies must not differ by Redis's own doing: native writes, and what else would change a chained member's data behind
+the chain's back, are refused (DESIGN.md, section 4).
 """
 
 from libc.stdint cimport intptr_t
@@ -13,7 +13,8 @@ from modules.redismodule cimport (
     RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgReplace, RedisModule_CommandFilterArgsCount,
     RedisModule_CreateDict, RedisModule_CreateString, RedisModule_CreateStringFromCallReply,
     RedisModule_DictGetC, RedisModule_DictReplaceC,
-    RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeServerInfo, RedisModule_FreeString, RedisModule_GetExpire,
+    RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeServerInfo, RedisModule_FreeString,
+    RedisModule_GetExpire,
     RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Scan, RedisModule_ScanCursorCreate,
     RedisModule_ScanCursorDestroy, RedisModule_ServerInfoGetFieldC, RedisModule_StringPtrLen,
     RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleKey,
@@ -66,8 +67,9 @@ cdef inline bint is_ours(const char *name, size_t length) noexcept nogil:
 
 cdef inline void guard_build(Member *m) noexcept nogil:
     """At loading, and again when another module brings commands."""
-    cdef RedisModuleCallReply *names = RedisModule_Call(m.ctx, "COMMAND", "cccc", b"LIST", b"FILTERBY", b"ACLCAT", b"write")
     cdef RedisModuleDict *table = RedisModule_CreateDict(NULL)
+    cdef RedisModuleCallReply *names = RedisModule_Call(
+        m.ctx, "COMMAND", "cccc", b"LIST", b"FILTERBY", b"ACLCAT", b"write")
     if names != NULL and RedisModule_CallReplyType(names) == REDISMODULE_REPLY_ARRAY:
         guard_note_writes(table, names)
     else:
@@ -105,7 +107,7 @@ cdef inline size_t lower_name(const RedisModuleString *argument, char *out, size
 
 
 cdef inline void guard_filter(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
-    """Redis asks for every command, also for those from scripts and other modules: turn what is refused into a refusal."""
+    """Redis asks for every command, those from scripts and other modules too: what is refused becomes CHAIN.REFUSED."""
     cdef char name[NAME_BYTES]
     cdef size_t length
     cdef int what
@@ -162,7 +164,9 @@ cdef inline void find_expiring(Member *m, RedisModuleCtx *ctx, Expiring *found) 
     found.names[found.length] = 0
 
 
-cdef inline bint info_field(RedisModuleCtx *ctx, const char *section, const char *field, char *out, size_t room) noexcept nogil:
+cdef inline bint info_field(
+    RedisModuleCtx *ctx, const char *section, const char *field, char *out, size_t room,
+) noexcept nogil:
     """A field of INFO as text; False: there is none."""
     cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(ctx, section)
     cdef const char *value
@@ -204,7 +208,8 @@ cdef inline bint guard_chainable(Member *m, RedisModuleCtx *ctx, char *why) noex
     expires = strstr(text, "expires=")
     if expires != NULL and strncmp(expires, "expires=0", 9) != 0:
         find_expiring(m, ctx, &found)
-        snprintf(why, ERROR_BYTES, "ERR keys with a time to live cannot enter a chain: PERSIST or delete them first: %s", found.names)
+        snprintf(why, ERROR_BYTES,
+                 "ERR keys with a time to live cannot enter a chain: PERSIST or delete them first: %s", found.names)
         return False
     return True
 

@@ -108,7 +108,7 @@ cdef inline void join_on_link_up(Member *m) noexcept nogil:
 
 
 cdef inline void join_step(Member *m) noexcept nogil:
-    """In the before-sleep event: detaching from the old tail is not for the callbacks inside Redis's synchronisation."""
+    """In the before-sleep event: detaching from the old tail is not for callbacks inside Redis's synchronisation."""
     if m.join == JOIN_LOADED:
         m.join = JOIN_COPIED if replicate(m, "NO", "ONE") else JOIN_FAILED
         RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)

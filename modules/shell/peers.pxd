@@ -1,8 +1,8 @@
 # cython: language_level=3
 """The messages between members, both ends: what goes out on our links, and what their answers mean.
 
-Built and sent once per pass of the event loop (`pump`). Answers arrive in socket callbacks, which Redis also runs inside a
-slow script or a load: they move the chain's state, but never apply an update.
+Built and sent once per pass of the event loop (`pump`). Answers arrive in socket callbacks, which Redis also runs
+inside a slow script or a load: they move the chain's state, but never apply an update.
 """
 
 from libc.stdint cimport int64_t, uint32_t
@@ -25,7 +25,8 @@ from modules.hiredis cimport (
 )
 from modules.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen, RedisModuleCtx, RedisModuleString,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen, RedisModuleCtx,
+    RedisModuleString,
 )
 from modules.shell.auth cimport from_hex, to_hex
 from modules.shell.keyspace cimport keep, string_length
@@ -36,12 +37,12 @@ from modules.shell.state cimport (
     LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, SECRET_BYTES, the_member,
 )
 from modules.shell.views cimport (
-    MAX_MEMBERS, NODE_ARGUMENTS, Text, VIEW_ARGUMENTS, ViewTexts, adopt, format_view, parse_view, text_number,
+    MAX_MEMBERS, NODE_ARGUMENTS, NUMBER_BYTES, Text, VIEW_ARGUMENTS, ViewTexts, adopt, format_view, parse_view, text_number,
 )
 
 cdef enum:
     BATCH_BYTES = 256 * 1024        # of updates in one message; a longer update is one alone
-    HEADER_BYTES = 256
+    HEADER_BYTES = 512
 
 
 # -------------------------------------------------------------------------------------- refusing a message
@@ -175,10 +176,16 @@ cdef inline size_t pack_entry(char *out, const Entry *entry, const Entry *before
     return at
 
 
+cdef inline int put_number(char *out, int64_t number) noexcept nogil:
+    """An integer as one argument of a command; the bytes written."""
+    cdef char digits[NUMBER_BYTES]
+    cdef int length = snprintf(digits, NUMBER_BYTES, "%lld", <long long>number)
+    return snprintf(out, 2 * NUMBER_BYTES, "$%d\r\n%s\r\n", length, &digits[0])
+
+
 cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
     """Written by hand, since a long value goes out from where it lies: hiredis would copy it into one piece first."""
     cdef char header[HEADER_BYTES]
-    cdef char numbers[6][24]
     cdef Entry *entry = NULL
     cdef Entry *before = NULL
     cdef size_t packed = 0
@@ -191,16 +198,14 @@ cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept 
         before = entry
     if is_long(batch) and entry.value != NULL:
         RedisModule_StringPtrLen(<RedisModuleString *>entry.value, &rest)
-    length = snprintf(
-        header, HEADER_BYTES,
-        "*8\r\n$13\r\nCHAIN.FORWARD\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n$%zu\r\n",
-        snprintf(numbers[0], 24, "%lld", <long long>batch.epoch), &numbers[0][0],
-        snprintf(numbers[1], 24, "%lld", <long long>batch.assigned), &numbers[1][0],
-        snprintf(numbers[2], 24, "%lld", <long long>batch.first), &numbers[2][0],
-        snprintf(numbers[3], 24, "%lld", <long long>batch.count), &numbers[3][0],
-        snprintf(numbers[4], 24, "%lld", <long long>batch.committed), &numbers[4][0],
-        snprintf(numbers[5], 24, "%lld", <long long>batch.upto), &numbers[5][0],
-        packed + rest)
+    length = snprintf(header, HEADER_BYTES, "*8\r\n$13\r\nCHAIN.FORWARD\r\n")
+    length += put_number(&header[length], batch.epoch)
+    length += put_number(&header[length], batch.assigned)
+    length += put_number(&header[length], batch.first)
+    length += put_number(&header[length], batch.count)
+    length += put_number(&header[length], batch.committed)
+    length += put_number(&header[length], batch.upto)
+    length += snprintf(&header[length], NUMBER_BYTES, "$%zu\r\n", packed + rest)
     redisAppendFormattedCommand(link.context, header, length)
     redisAppendFormattedCommand(link.context, m.scratch, packed)
     if rest:

@@ -17,7 +17,8 @@ from modules.core.log cimport log_epoch_of
 from modules.core.view cimport HOST_BYTES
 from modules.redismodule cimport (
     RedisModule_CreateStringFromLongLong, RedisModule_FreeString, RedisModule_GetBlockedClientPrivateData,
-    RedisModule_PublishMessage, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_UnblockClient, RedisModuleBlockedClient, RedisModuleCtx,
+    RedisModule_PublishMessage, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_UnblockClient,
+    RedisModuleBlockedClient, RedisModuleCtx,
     RedisModuleString,
 )
 from modules.shell.keyspace cimport let_go, release_entry
@@ -178,7 +179,7 @@ cdef inline void settle_waits(Member *m) noexcept nogil:
 
 
 cdef inline void settle_reads(Member *m) noexcept nogil:
-    """READs that came before this tail was in step: they are answered when it is, or no longer the tail, or too late."""
+    """READs that came before this tail was in step: answered when it is, or no longer the tail, or too late."""
     cdef Wait **place = &m.reads
     cdef Wait *read
     cdef bint ready = chain_serves_reads(&m.chain) or not chain_is_tail(&m.chain)

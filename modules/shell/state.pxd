@@ -148,3 +148,8 @@ cdef extern from *:
 
 cdef inline Member *the_member() noexcept nogil:
     return <Member *>chain_the_member
+
+
+cdef inline void set_the_member(Member *m) noexcept nogil:
+    global chain_the_member
+    chain_the_member = m

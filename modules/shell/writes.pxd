@@ -217,7 +217,8 @@ cdef inline int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         return RedisModule_ReplyWithError(ctx, "UNKNOWN that sequence number now belongs to an update of a later epoch")
     if RedisModule_GetContextFlags(ctx) & (REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA
                                            | REDISMODULE_CTX_FLAGS_DENY_BLOCKING):
-        return RedisModule_ReplyWithError(ctx, "ERR MEMBER.WAIT would block: not inside MULTI, a script or a module's call")
+        return RedisModule_ReplyWithError(
+            ctx, "ERR MEMBER.WAIT would block: not inside MULTI, a script or a module's call")
     return add_wait(m, ctx, &m.waits, &wait, on_unblocked)
 
 
