@@ -1,0 +1,182 @@
+"""What tests with real servers say again and again: a connection whose replies are as they came, and bounded waits."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Event
+from typing import Any, Self
+
+import redis
+from redis._parsers import _RESP2Parser
+from redis.connection import Connection
+
+from chainredis.launcher import Cluster, Server
+from chainredis.member_client import MemberState, RedisLink
+from chainredis.settings import Settings
+from chainredis.stores import FILE_NAME, change_from_text
+from chainredis.view import View
+from chainredis.waiting import wait_until
+
+Word = str | bytes | int
+OWN_RUN_ID = "f" * 40
+
+
+class Error(str):
+    """An error reply, first word included: rule 6 has it tell the kind."""
+
+    __slots__ = ()
+
+
+class _WholeErrors(_RESP2Parser):
+    """redis-py cuts off the first words that it knows."""
+
+    EXCEPTION_CLASSES: dict[str, Any] = {}  # noqa: RUF012 - as the base class declares it
+
+
+class Talk:
+    """One connection. A reply is bytes, an integer, None, a list of these, or an Error; nothing is retried.
+
+    timeout_s: how long an answer may take, then redis.TimeoutError; redis.ConnectionError when the server hangs up.
+    """
+
+    def __init__(self, server: Server, timeout_s: float = 15) -> None:
+        self.server = server
+        connection: Any = Connection(  # type: ignore[no-untyped-call]
+            host=server.endpoint.host,
+            port=server.port,
+            password=server.config.get("requirepass"),
+            protocol=2,
+            parser_class=_WholeErrors,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+        )
+        connection.connect()
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def __call__(self, *words: Word) -> Any:
+        self.send(*words)
+        return self.receive()
+
+    def send(self, *words: Word) -> None:
+        self._connection.send_command(*words, check_health=False)
+
+    def send_all(self, commands: Sequence[Sequence[Word]]) -> None:
+        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+
+    def send_bytes(self, junk: bytes) -> None:
+        self._connection.send_packed_command(junk, check_health=False)
+
+    def receive(self) -> Any:
+        try:
+            return _plain(self._connection.read_response(disable_decoding=True))
+        except redis.ResponseError as error:
+            return Error(error)
+
+    def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        self.send_all(commands)
+        return [self.receive() for _ in commands]
+
+    def is_silent(self, for_s: float = 0.2) -> bool:
+        """No answer for that long: what was asked is blocked."""
+        return not self._connection.can_read(timeout=for_s)
+
+
+def _plain(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_plain(item) for item in reply]
+    return Error(reply) if isinstance(reply, redis.ResponseError) else reply
+
+
+def ask(server: Server, *words: Word) -> Any:
+    """One command on a connection of its own."""
+    with Talk(server) as talk:
+        return talk(*words)
+
+
+# ------------------------------------------------------------------------------------------------- looking
+
+
+def state(server: Server) -> MemberState:
+    link = RedisLink(server.endpoint, _settings(server))
+    try:
+        return link.state()
+    finally:
+        link.close()
+
+
+def info(server: Server, section: str) -> dict[str, str]:
+    lines = ask(server, "INFO", section).decode().splitlines()
+    return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def stored_view(cluster: Cluster) -> View:
+    """The newest view, with the secret."""
+    return change_from_text((cluster.master.folder / FILE_NAME).read_text()).view
+
+
+def proven(server: Server, view: View, own_run_id: str = OWN_RUN_ID) -> RedisLink:
+    """A connection that has proved the chain's secret, as a master's or as that of the member `own_run_id`."""
+    link = RedisLink(server.endpoint, _settings(server, own_run_id))
+    link.prove(view.secret, state(server).run_id)
+    return link
+
+
+def _settings(server: Server, own_run_id: str = OWN_RUN_ID) -> Settings:
+    return Settings(server.folder, own_run_id, server.port, auth_password=server.config.get("requirepass", ""))
+
+
+def settled(cluster: Cluster, timeout_s: float = 30) -> int:
+    """Wait until all members have applied the same and know it to be committed; returns that sn."""
+
+    def agree() -> bool:
+        states = [state(member) for member in cluster.members]
+        return len({each.applied for each in states} | {each.committed for each in states}) == 1
+
+    wait_until(agree, timeout_s)
+    return state(cluster.tail).committed
+
+
+def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
+    """A write at the head is acknowledged, and then in every member."""
+    sn = ask(cluster.head, "MEMBER.PUT", key, "yes")
+    assert isinstance(sn, int), sn
+    assert ask(cluster.tail, "READ", key) == b"yes"
+    for member in cluster.members:
+        assert ask(member, "GET", key) == b"yes"
+    assert settled(cluster) == sn
+
+
+# ----------------------------------------------------------------------------------------------- many at once
+
+
+@contextmanager
+def paused(server: Server) -> Iterator[None]:
+    """SIGSTOP for as long: what needs this member is not committed."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@contextmanager
+def running(*jobs: Callable[[Event], Any], timeout_s: float = 60) -> Iterator[list[Future[Any]]]:
+    """Each job on a thread; at the end of the block they are told to stop, and must have succeeded."""
+    stop = Event()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(job, stop) for job in jobs]
+        try:
+            yield futures
+        finally:
+            stop.set()
+        for future in futures:
+            future.result(timeout_s)
