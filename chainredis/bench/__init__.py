@@ -1,0 +1,1 @@
+"""`make bench`: this system against plain Redis, on one machine, side by side."""
