@@ -10,16 +10,15 @@ from libc.stdlib cimport calloc
 
 from modules.core.chain cimport Limits, chain_init, chain_tick
 from modules.redismodule cimport (
-    REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK,
-    REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
-    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_FLUSHDB_START,
-    REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
+    REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
+    REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
+    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
     RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_GetDetachedThreadSafeContext, RedisModule_Init,
     RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent,
-    RedisModule_WrongArity,
-    RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent,
-    RedisModuleEvent_ClientChange, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
+    RedisModule_WrongArity, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleConfigChange,
+    RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange,
+    RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
     RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleInfoCtx, RedisModuleString,
 )
 from modules.shell.auth cimport challenge_command, forget_peer, prove_command
@@ -27,7 +26,7 @@ from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, state_command, unpin_command,
 )
-from modules.shell.guard cimport guard_build, guard_filter, info_field
+from modules.shell.guard cimport guard_build, guard_cares, guard_filter, guard_step, info_field
 from modules.shell.info cimport info_chain
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_step
 from modules.shell.libc cimport boot_ms
@@ -164,6 +163,8 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         m.now_ms = boot_ms()
         m.asleep_soon = False
         return
+    if m.settings_touched or m.subscribers_misled:
+        guard_step(m)
     if m.join != JOIN_NONE:
         join_step(m)
     if m.held_first != NULL:
@@ -225,6 +226,11 @@ cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t w
         join_on_link_up(the_member())
 
 
+cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    if guard_cares(<RedisModuleConfigChange *>data):
+        the_member().settings_touched = True
+
+
 cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     guard_build(the_member())
 
@@ -283,6 +289,7 @@ cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
     return (RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL
             and RedisModule_RegisterInfoFunc(ctx, on_info) == REDISMODULE_OK)
 

@@ -7,8 +7,8 @@ from libc.string cimport memcmp, memset
 
 from modules.core.chain cimport (
     ACCEPTED, CONFLICT, NONSENSE, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON,
-    ROLE_TAIL, Role, Verdict,
-    chain_feed, chain_fenced, chain_is_tail, chain_pin, chain_role, chain_serves_reads, chain_takes_writes, chain_unpin,
+    ROLE_TAIL, Role, Verdict, chain_feed, chain_fenced, chain_is_tail, chain_pin, chain_role, chain_serves_reads,
+    chain_takes_writes, chain_unpin,
 )
 from modules.core.view cimport HISTORY_BYTES, MAX_MEMBERS, Node, View, view_index
 from modules.redismodule cimport (

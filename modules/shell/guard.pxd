@@ -11,14 +11,13 @@ from modules.redismodule cimport (
     REDISMODULE_NO_EXPIRE, REDISMODULE_REPLY_ARRAY, RedisModule_Call, RedisModule_CallReplyArrayElement,
     RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr, RedisModule_CallReplyType,
     RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgReplace, RedisModule_CommandFilterArgsCount,
-    RedisModule_CreateDict, RedisModule_CreateString, RedisModule_CreateStringFromCallReply,
-    RedisModule_DictGetC, RedisModule_DictReplaceC,
-    RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeServerInfo, RedisModule_FreeString,
-    RedisModule_GetExpire,
-    RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Scan, RedisModule_ScanCursorCreate,
-    RedisModule_ScanCursorDestroy, RedisModule_ServerInfoGetFieldC, RedisModule_StringPtrLen,
-    RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleKey,
-    RedisModuleScanCursor, RedisModuleServerInfoData, RedisModuleString,
+    RedisModule_CreateDict, RedisModule_CreateString, RedisModule_CreateStringFromCallReply, RedisModule_DictGetC,
+    RedisModule_DictReplaceC, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeServerInfo,
+    RedisModule_FreeString, RedisModule_GetExpire, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Scan,
+    RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy, RedisModule_ServerInfoGetFieldC,
+    RedisModule_StringPtrLen, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleConfigChange,
+    RedisModuleCtx, RedisModuleDict, RedisModuleKey, RedisModuleScanCursor, RedisModuleServerInfoData,
+    RedisModuleString,
 )
 from modules.shell.state cimport ERROR_BYTES, Member
 
@@ -214,18 +213,38 @@ cdef inline bint guard_chainable(Member *m, RedisModuleCtx *ctx, char *why) noex
     return True
 
 
-cdef inline void guard_settle_in(Member *m) noexcept nogil:
-    """The settings of Redis that a chained member must have."""
-    m.own_call = True
-    guard_config(m, b"maxmemory-policy", b"noeviction")
-    guard_config(m, b"repl-diskless-sync-delay", b"0")
-    m.own_call = False
+cdef inline void drop_reply(RedisModuleCallReply *reply) noexcept nogil:
+    if reply != NULL:
+        RedisModule_FreeCallReply(reply)
 
 
 cdef inline void guard_config(Member *m, const char *name, const char *value) noexcept nogil:
-    cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "CONFIG", "ccc", b"SET", name, value)
-    if reply != NULL:
-        RedisModule_FreeCallReply(reply)
+    drop_reply(RedisModule_Call(m.ctx, "CONFIG", "ccc", b"SET", name, value))
+
+
+cdef inline void guard_settle_in(Member *m) noexcept nogil:
+    """The settings of Redis that a chained member must have: nothing evicted, and a learner's copy begun at once."""
+    guard_config(m, b"maxmemory-policy", b"noeviction")
+    guard_config(m, b"repl-diskless-sync-delay", b"0")
+    m.settings_touched = False      # by ourselves just now
+
+
+cdef inline bint guard_cares(const RedisModuleConfigChange *change) noexcept nogil:
+    cdef unsigned int i
+    for i in range(change.num_changes):
+        if strcmp(change.config_names[i], "maxmemory-policy") == 0:
+            return True
+    return False
+
+
+cdef inline void guard_step(Member *m) noexcept nogil:
+    """In the before-sleep event: what could not be done where it was noticed."""
+    if m.settings_touched and m.chain.has_history:
+        RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing: maxmemory-policy is noeviction again")
+        guard_settle_in(m)
+    if m.subscribers_misled:
+        drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccc", b"KILL", b"TYPE", b"pubsub"))
+        m.subscribers_misled = False
 
 
 # ------------------------------------------------------------------------------- writes queued before chaining
@@ -237,11 +256,8 @@ cdef inline bint in_transaction(const char *line) noexcept nogil:
 
 
 cdef inline void guard_kill(Member *m, const char *line) noexcept nogil:
-    cdef RedisModuleCallReply *reply
     cdef size_t digits = strspn(line + 3, "0123456789")     # the line begins with "id="
-    reply = RedisModule_Call(m.ctx, "CLIENT", "ccb", b"KILL", b"ID", line + 3, digits)
-    if reply != NULL:
-        RedisModule_FreeCallReply(reply)
+    drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccb", b"KILL", b"ID", line + 3, digits))
 
 
 cdef inline void guard_end_transactions(Member *m, RedisModuleCtx *ctx) noexcept nogil:

@@ -37,7 +37,8 @@ from modules.shell.state cimport (
     LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, SECRET_BYTES, the_member,
 )
 from modules.shell.views cimport (
-    MAX_MEMBERS, NODE_ARGUMENTS, NUMBER_BYTES, Text, VIEW_ARGUMENTS, ViewTexts, adopt, format_view, parse_view, text_number,
+    MAX_MEMBERS, NODE_ARGUMENTS, NUMBER_BYTES, Text, VIEW_ARGUMENTS, ViewTexts, adopt, format_view,
+    parse_view, text_number,
 )
 
 cdef enum:

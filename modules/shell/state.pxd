@@ -125,6 +125,8 @@ cdef struct Member:
     # guard
     RedisModuleDict *write_commands
     bint own_call               # a command that we call ourselves passes the guard
+    bint settings_touched       # somebody changed a setting of Redis: ours are to be restored
+    bint subscribers_misled     # removed from the chain: who is subscribed here would wait in vain
     # joining
     JoinPhase join
     bint snapshot_loaded        # the full load has delivered a position

@@ -145,6 +145,7 @@ cdef inline Verdict adopt(Member *m, const View *view, const unsigned char *secr
     memcpy(m.secret, secret, SECRET_BYTES)
     m.has_secret = True
     m.was_tail = m.chain.me >= 0 and (m.was_tail or was_tail)
+    m.subscribers_misled = m.chain.me < 0
     aim_links(m)
     settle(m)
     RedisModule_Log(m.ctx, "notice", "view %lld adopted: member %d of %d, applied %lld, committed %lld",
