@@ -13,12 +13,14 @@ from modules.bridge.jobs cimport (
     Job, OUTCOME_ERROR, OUTCOME_INTEGER, OUTCOME_LIST, OUTCOME_SIMPLE, Outcome, OutcomeKind, Queue, job_new,
     outcome_free, outcome_new, outcome_reply, queue_full, queue_init, queue_put, queue_take,
 )
+from modules.position cimport position_register
 from modules.python cimport PyModuleDef, PyObject
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_SENSITIVE,
-    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCmdFunc, RedisModuleCtx,
-    RedisModuleInfoCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient,
-    RedisModule_CreateCommand, RedisModule_Free, RedisModule_FreeServerInfo, RedisModule_FreeString,
+    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc,
+    RedisModuleCtx, RedisModuleInfoCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient,
+    RedisModule_Call, RedisModule_CreateCommand, RedisModule_Free, RedisModule_FreeCallReply,
+    RedisModule_FreeServerInfo, RedisModule_FreeString,
     RedisModule_GetContextFlags, RedisModule_GetDetachedThreadSafeContext, RedisModule_GetServerInfo,
     RedisModule_InfoAddSection, RedisModule_Init, RedisModule_LoadConfigs, RedisModule_Log,
     RedisModule_RegisterInfoFunc, RedisModule_RegisterStringConfig, RedisModule_ReplyWithError,
@@ -348,6 +350,16 @@ cdef bint prepare_python(RedisModuleCtx *ctx) noexcept nogil:
     return prepared
 
 
+cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
+    """A master holds no data, and may share its folder with members: it neither dies of their RDB nor replaces it."""
+    cdef RedisModuleCallReply *reply
+    if not position_register(ctx, NULL, NULL):
+        RedisModule_Log(ctx, b"warning", b"an RDB that a member left in this folder would be fatal: see the README")
+    reply = RedisModule_Call(ctx, b"CONFIG", b"ccc", b"SET", b"save", b"")
+    if reply != NULL:
+        RedisModule_FreeCallReply(reply)
+
+
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     if RedisModule_Init(ctx, b"master", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR:
         return REDISMODULE_ERR
@@ -365,6 +377,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     if RedisModule_RegisterInfoFunc(ctx, show_info) == REDISMODULE_ERR:
         return REDISMODULE_ERR
+    keep_off_disk(ctx)
     master.running = start_master(ctx)      # last: a module that fails to load must have no threads
     return REDISMODULE_OK if master.running else REDISMODULE_ERR
 

@@ -9,6 +9,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
 from modules.core.chain cimport Limits, chain_init, chain_tick
+from modules.position cimport position_register
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
@@ -34,7 +35,7 @@ from modules.shell.peers cimport pump
 from modules.shell.reads cimport read_command
 from modules.shell.receive cimport ack_command, forward_command, greet_command
 from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
-from modules.shell.snapshot cimport snapshot_register
+from modules.shell.snapshot cimport snapshot_load, snapshot_save
 from modules.shell.state cimport JOIN_COPYING, JOIN_NONE, Member, TICK_MS, set_the_member, the_member
 from modules.shell.views cimport reply_view
 from modules.shell.writes cimport serve_held, wait_command, write
@@ -318,7 +319,8 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     if m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc):
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)
-    if not create_client_commands(ctx) or not create_internal_commands(ctx) or not snapshot_register(ctx):
+    if (not create_client_commands(ctx) or not create_internal_commands(ctx)
+            or not position_register(ctx, snapshot_save, snapshot_load)):
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR
     guard_build(m)      # before the filter, which needs its table

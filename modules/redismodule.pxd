@@ -195,6 +195,8 @@ cdef extern from "redismodule.h" nogil:
     void *RedisModule_DictGetC(RedisModuleDict *, void *, size_t, int *)
 
     RedisModuleType *RedisModule_CreateDataType(RedisModuleCtx *, const char *, int, RedisModuleTypeMethods *)
+    int RedisModule_ExportSharedAPI(RedisModuleCtx *, const char *, void *)
+    void *RedisModule_GetSharedAPI(RedisModuleCtx *, const char *)
     void RedisModule_SaveUnsigned(RedisModuleIO *, uint64_t)
     uint64_t RedisModule_LoadUnsigned(RedisModuleIO *)
     void RedisModule_SaveSigned(RedisModuleIO *, int64_t)

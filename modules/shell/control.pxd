@@ -91,8 +91,7 @@ cdef inline int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     if m.chain.me >= 0 and m.chain.view.epoch >= view.epoch:
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
     join_abort(m)
-    if not join_begin(m, &view, secret):
-        return RedisModule_ReplyWithError(ctx, "ERR the copy could not be started")
+    join_begin(m, &view, secret)
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 

@@ -8,19 +8,23 @@ any member. A position that came with the snapshot says where the log goes on (D
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
-from modules.core.chain cimport Entry, chain_learn, chain_pop_any
+from modules.core.chain cimport Entry, chain_learn, chain_pop_any, chain_predecessor
 from modules.core.view cimport Node, View
 from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType, RedisModule_FreeCallReply,
-    RedisModule_Log, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
+    RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
 )
 from modules.shell.guard cimport guard_config, guard_end_transactions, guard_settle_in
 from modules.shell.keyspace cimport release_entry, string_length
-from modules.shell.settle cimport OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, unblock
+from modules.shell.settle cimport (
+    OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, settle_reads, settle_waits, unblock,
+)
 from modules.shell.state cimport (
-    ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_LOADED, JOIN_NONE, Member, SECRET_BYTES,
+    ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_LEAVING, JOIN_LOADED, JOIN_NONE,
+    JOIN_STARTING, Member, SECRET_BYTES,
 )
 from modules.shell.views cimport aim_links
+from modules.shell.wakeup cimport wake_again
 
 
 cdef inline bint replicate(Member *m, const char *host, const char *port) noexcept nogil:
@@ -62,10 +66,8 @@ cdef inline void take_credentials(Member *m) noexcept nogil:
         guard_config(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password, NULL))
 
 
-cdef inline bint join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
-    """Our own data and clients' business end here; the copy of the tail's begins."""
-    cdef const Node *tail = &view.members[view.count - 1]
-    cdef char port[8]
+cdef inline void join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
+    """Our own data and clients' business end here. The copy begins when the clients have been told (`join_step`)."""
     settle(m)
     end_held(m)
     empty_log(m)
@@ -76,24 +78,35 @@ cdef inline bint join_begin(Member *m, const View *view, const unsigned char *se
     memcpy(m.secret, secret, SECRET_BYTES)
     m.has_secret = True
     m.was_tail = False
+    m.subscribers_misled = True
     m.snapshot_loaded = False
     m.join_error[0] = 0
-    m.join = JOIN_COPYING
+    m.join = JOIN_LEAVING
     aim_links(m)
+    settle_waits(m)
+    settle_reads(m)
+
+
+cdef inline void join_copy(Member *m) noexcept nogil:
+    """Have Redis replicate the old tail, into an empty server, without a detour over the disk."""
+    cdef const Node *tail = chain_predecessor(&m.chain)
+    cdef char port[8]
     snprintf(port, sizeof(port), "%d", tail.port)
+    RedisModule_ResetDataset(0, 0)
+    guard_config(m, b"repl-diskless-load", b"on-empty-db")
+    m.join = JOIN_COPYING
     # The detour gives this server a replication id that the tail has never seen: with an id that both know from
     # earlier, it could be offered a partial synchronisation, which copies nothing, as module writes move no offset.
     if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
             or not replicate(m, tail.address, port)):
         m.join = JOIN_FAILED
-        return False
+        return
     RedisModule_Log(m.ctx, "notice", "joining: copying from %s:%d", &tail.host[0], tail.port)
-    return True
 
 
 cdef inline void join_fail(Member *m, const char *why) noexcept nogil:
     snprintf(m.join_error, ERROR_BYTES, "%s", why)
-    m.join = JOIN_FAILED
+    m.join = JOIN_FAILING
     RedisModule_Log(m.ctx, "warning", "joining failed: %s", why)
 
 
@@ -108,22 +121,30 @@ cdef inline void join_on_link_up(Member *m) noexcept nogil:
 
 
 cdef inline void join_step(Member *m) noexcept nogil:
-    """In the before-sleep event: detaching from the old tail is not for callbacks inside Redis's synchronisation."""
-    if m.join == JOIN_LOADED:
+    """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more."""
+    if m.join == JOIN_LEAVING:
+        m.join = JOIN_STARTING
+        wake_again(m)
+    elif m.join == JOIN_STARTING:
+        join_copy(m)
+    elif m.join == JOIN_LOADED:
         m.join = JOIN_COPIED if replicate(m, "NO", "ONE") else JOIN_FAILED
         RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
+    elif m.join == JOIN_FAILING:
+        replicate(m, "NO", "ONE")
+        m.join = JOIN_FAILED
 
 
 cdef inline void join_abort(Member *m) noexcept nogil:
     """A view took over, or another join begins: no replica any more in any case."""
-    if m.join == JOIN_COPYING or m.join == JOIN_FAILED:
+    if m.join == JOIN_COPYING or m.join == JOIN_LOADED or m.join == JOIN_FAILING:
         replicate(m, "NO", "ONE")
     m.join = JOIN_NONE
 
 
 cdef inline const char *join_name(const Member *m) noexcept nogil:
-    if m.join == JOIN_COPYING or m.join == JOIN_LOADED:
-        return "copying"
+    if m.join == JOIN_NONE:
+        return ""
     if m.join == JOIN_COPIED:
         return "copied"
-    return "failed" if m.join == JOIN_FAILED else ""
+    return "failed" if m.join == JOIN_FAILED or m.join == JOIN_FAILING else "copying"

@@ -78,9 +78,12 @@ cdef struct Wait:
 
 cdef enum JoinPhase:
     JOIN_NONE
+    JOIN_LEAVING                # our own clients are being told: Redis cuts off whom it finds blocked when copying
+    JOIN_STARTING               # they have been told
     JOIN_COPYING                # Redis's full synchronisation from the old tail runs
     JOIN_LOADED                 # it has ended; still to be detached from the old tail
     JOIN_COPIED
+    JOIN_FAILING                # still to be detached
     JOIN_FAILED
 
 

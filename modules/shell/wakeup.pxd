@@ -14,6 +14,12 @@ cdef inline void on_woken(void *member) noexcept nogil:
 
 
 cdef inline void wake(Member *m) noexcept nogil:
-    if m.asleep_soon and not m.woken:
+    if m.asleep_soon:
+        wake_again(m)
+
+
+cdef inline void wake_again(Member *m) noexcept nogil:
+    """Another pass follows this one at once."""
+    if not m.woken:
         m.woken = True
         RedisModule_EventLoopAddOneShot(on_woken, m)

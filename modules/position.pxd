@@ -1,0 +1,141 @@
+# cython: language_level=3
+"""The record that a member's RDB carries: whose history its data is, and how far it goes.
+
+Module auxiliary data, before the keys. A server without this data type dies of such an RDB, so the master's module
+knows it too: in the original walk-through all servers run in one folder, and the master loads what a member left there. A
+server may run both modules, and Redis takes a data type once: who comes second finds the first one's handlers through a
+shared API, and the member puts its own in their place.
+
+The secret is not in the record: whoever reads an RDB could pose as a member.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from modules.core.log cimport Boundary, MAX_BOUNDARIES
+from modules.core.view cimport HISTORY_BYTES
+from modules.redismodule cimport (
+    REDISMODULE_AUX_BEFORE_RDB, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_TYPE_METHOD_VERSION,
+    RedisModule_Alloc, RedisModule_CreateDataType, RedisModule_ExportSharedAPI, RedisModule_Free,
+    RedisModule_GetSharedAPI, RedisModule_IsIOError, RedisModule_LoadSigned, RedisModule_LoadStringBuffer,
+    RedisModule_LoadUnsigned, RedisModule_SaveSigned, RedisModule_SaveStringBuffer, RedisModule_SaveUnsigned,
+    RedisModuleCtx, RedisModuleIO, RedisModuleTypeMethods,
+)
+
+cdef enum:
+    POSITION_VERSION = 1
+
+
+cdef struct Position:
+    bint has_history            # False: the rest means nothing
+    unsigned char history[HISTORY_BYTES]
+    int64_t applied
+    int boundary_count
+    Boundary boundaries[MAX_BOUNDARIES]
+
+
+ctypedef void (*PositionSave)(Position *out) noexcept nogil
+ctypedef bint (*PositionLoad)(const Position *position) noexcept nogil
+
+cdef struct PositionHandlers:
+    PositionSave save           # fills in what is to be saved; NULL: nothing is known here
+    PositionLoad load           # False: the position is impossible, and the load fails; NULL: it is ignored
+
+
+cdef extern from *:
+    """
+    static void *chain_position_handlers;
+    """
+    void *chain_position_handlers
+
+
+cdef inline PositionHandlers *position_handlers() noexcept nogil:
+    return <PositionHandlers *>chain_position_handlers
+
+
+# ------------------------------------------------------------------------------------------------ reading, writing
+
+cdef inline void position_write(RedisModuleIO *io, const Position *position) noexcept nogil:
+    cdef int i
+    RedisModule_SaveUnsigned(io, 1 if position.has_history else 0)
+    if not position.has_history:
+        return
+    RedisModule_SaveStringBuffer(io, <const char *>&position.history[0], HISTORY_BYTES)
+    RedisModule_SaveSigned(io, position.applied)
+    RedisModule_SaveUnsigned(io, <uint64_t>position.boundary_count)
+    for i in range(position.boundary_count):
+        RedisModule_SaveSigned(io, position.boundaries[i].first_sn)
+        RedisModule_SaveSigned(io, position.boundaries[i].epoch)
+
+
+cdef inline bint read_history(RedisModuleIO *io, unsigned char *out) noexcept nogil:
+    cdef size_t length = 0
+    cdef char *bytes = RedisModule_LoadStringBuffer(io, &length)
+    cdef bint good = bytes != NULL and length == HISTORY_BYTES
+    if good:
+        memcpy(out, bytes, HISTORY_BYTES)
+    if bytes != NULL:
+        RedisModule_Free(bytes)
+    return good
+
+
+cdef inline bint position_read(RedisModuleIO *io, Position *out) noexcept nogil:
+    """False for anything that is not a whole record (rule 7)."""
+    cdef uint64_t count
+    cdef int i
+    out.has_history = RedisModule_LoadUnsigned(io) != 0
+    if RedisModule_IsIOError(io) or not out.has_history:
+        return not RedisModule_IsIOError(io)
+    if not read_history(io, out.history):
+        return False
+    out.applied = RedisModule_LoadSigned(io)
+    count = RedisModule_LoadUnsigned(io)
+    if RedisModule_IsIOError(io) or count > MAX_BOUNDARIES:
+        return False
+    out.boundary_count = <int>count
+    for i in range(out.boundary_count):
+        out.boundaries[i].first_sn = RedisModule_LoadSigned(io)
+        out.boundaries[i].epoch = RedisModule_LoadSigned(io)
+    return not RedisModule_IsIOError(io)
+
+
+# ---------------------------------------------------------------------------------------------------- the data type
+
+cdef inline void position_aux_save(RedisModuleIO *io, int when) noexcept nogil:
+    """In the forked child mostly: everything is as it was at the fork, the keys too."""
+    cdef Position position
+    memset(&position, 0, sizeof(Position))
+    if position_handlers().save != NULL:
+        position_handlers().save(&position)
+    position_write(io, &position)
+
+
+cdef inline int position_aux_load(RedisModuleIO *io, int version, int when) noexcept nogil:
+    cdef Position position
+    if version != POSITION_VERSION or not position_read(io, &position):
+        return REDISMODULE_ERR
+    if position.has_history and position_handlers().load != NULL and not position_handlers().load(&position):
+        return REDISMODULE_ERR
+    return REDISMODULE_OK
+
+
+cdef inline bint position_register(RedisModuleCtx *ctx, PositionSave save, PositionLoad load) noexcept nogil:
+    """Know the record; handlers that are not NULL take effect. Also why MODULE UNLOAD is refused: of a data type."""
+    global chain_position_handlers
+    cdef RedisModuleTypeMethods methods
+    chain_position_handlers = RedisModule_GetSharedAPI(ctx, "chain-position")
+    if chain_position_handlers == NULL:
+        chain_position_handlers = RedisModule_Alloc(sizeof(PositionHandlers))
+        memset(chain_position_handlers, 0, sizeof(PositionHandlers))
+        memset(&methods, 0, sizeof(methods))
+        methods.version = REDISMODULE_TYPE_METHOD_VERSION
+        methods.aux_load = position_aux_load
+        methods.aux_save = position_aux_save
+        methods.aux_save_triggers = REDISMODULE_AUX_BEFORE_RDB
+        if RedisModule_CreateDataType(ctx, "chain-pos", POSITION_VERSION, &methods) == NULL:
+            return False
+        RedisModule_ExportSharedAPI(ctx, "chain-position", chain_position_handlers)
+    if save != NULL:
+        position_handlers().save = save
+        position_handlers().load = load
+    return True
