@@ -59,6 +59,7 @@ def test_hand_over_to_a_learner() -> None:
     assert n.role() == Role.TAIL and not n.serves_reads()
     b.adopt(view(2, "abn"))
     assert not b.serves_reads()
+    assert b.pinned == 5  # until the new tail acknowledges
     shake_hands(b, n, 2)
     batch = b.next_batch(1 << 20)
     assert batch is not None
