@@ -58,6 +58,9 @@ _PROGRESS_FIELDS = (
     b"master_sync_read_bytes", b"loading_loaded_bytes", b"current_save_keys_processed", b"master_sync_in_progress",
 )  # fmt: skip
 
+# The last two are what redis-py's parser makes of bytes that are none of Redis's protocol.
+FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
+
 
 class RedisLink:
     """A MemberLink over redis-py. Proof and pin belong to one connection, so it is never re-made behind our back."""
@@ -69,7 +72,7 @@ class RedisLink:
         self._open = True
         try:
             self._connection.connect()
-        except (redis.RedisError, OSError) as error:
+        except FAILURES as error:
             self.close()
             raise self._explain(error) from error
 
@@ -137,7 +140,7 @@ class RedisLink:
             self._connection.send_command(*command)
             timeout = self._settings.answer_timeout_s if timeout_s is None else timeout_s
             reply = self._connection.read_response(disable_decoding=True, timeout=timeout)
-        except (redis.RedisError, OSError) as error:
+        except FAILURES as error:
             failure = self._explain(error)
             if not isinstance(failure, Rejected | Loading):
                 self.close()
@@ -157,7 +160,7 @@ class RedisLink:
                 return Rejected(f"{self._endpoint}: says: {error}")
             case redis.TimeoutError() | TimeoutError():
                 return Silent(f"{self._endpoint}: no answer in time")
-            case redis.InvalidResponse():
+            case redis.InvalidResponse() | ValueError() | RecursionError():
                 return NotAMember(f"{self._endpoint}: what answers there is no Redis server")
             case _ if _refused(error):
                 return Refused(f"{self._endpoint}: nobody listens there")
