@@ -186,6 +186,8 @@ class Coordinator:
                 f"{newcomer} holds data of another chain, of history {state.history}, and cannot begin this one "
                 "with it: restart that server with an empty folder"
             )
+        if state.unfit:
+            raise CommandError(f"{newcomer} cannot begin a chain: {state.unfit}")
         if lost:
             self._refuse_while_data_is_left(lost)
             log.warning("no process of history %s is alive: %s begins a new history", lost.history, newcomer)

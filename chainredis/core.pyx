@@ -17,7 +17,9 @@ from libc.string cimport memcpy, memset, strncpy
 
 # By their full names, or the build does not see that this file depends on them.
 cimport modules.core.chain as chain
+cimport modules.core.due as due
 cimport modules.core.log as log
+cimport modules.core.messages as messages
 cimport modules.core.view as view
 cimport modules.core.wire as wire
 
@@ -27,28 +29,28 @@ ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
 
 
 class Role(enum.IntEnum):
-    ALONE = chain.ROLE_ALONE
-    REMOVED = chain.ROLE_REMOVED
-    LEARNER = chain.ROLE_LEARNER
-    SINGLETON = chain.ROLE_SINGLETON
-    HEAD = chain.ROLE_HEAD
-    MIDDLE = chain.ROLE_MIDDLE
-    TAIL = chain.ROLE_TAIL
+    ALONE = messages.ROLE_ALONE
+    REMOVED = messages.ROLE_REMOVED
+    LEARNER = messages.ROLE_LEARNER
+    SINGLETON = messages.ROLE_SINGLETON
+    HEAD = messages.ROLE_HEAD
+    MIDDLE = messages.ROLE_MIDDLE
+    TAIL = messages.ROLE_TAIL
 
 
 class Verdict(enum.IntEnum):
-    ACCEPTED = chain.ACCEPTED
-    STALE = chain.STALE
-    BEHIND = chain.BEHIND
-    OTHER_HISTORY = chain.OTHER_HISTORY
-    CONFLICT = chain.CONFLICT
-    STRANGER = chain.STRANGER
-    NOT_GREETED = chain.NOT_GREETED
-    GAP = chain.GAP
-    DIVERGED = chain.DIVERGED
-    TOO_FAR_BEHIND = chain.TOO_FAR_BEHIND
-    NONSENSE = chain.NONSENSE
-    NO_MEMORY = chain.NO_MEMORY
+    ACCEPTED = messages.ACCEPTED
+    STALE = messages.STALE
+    BEHIND = messages.BEHIND
+    OTHER_HISTORY = messages.OTHER_HISTORY
+    CONFLICT = messages.CONFLICT
+    STRANGER = messages.STRANGER
+    NOT_GREETED = messages.NOT_GREETED
+    GAP = messages.GAP
+    DIVERGED = messages.DIVERGED
+    TOO_FAR_BEHIND = messages.TOO_FAR_BEHIND
+    NONSENSE = messages.NONSENSE
+    NO_MEMORY = messages.NO_MEMORY
 
 
 # ---------------------------------------------------------------------------------------------- messages
@@ -134,7 +136,7 @@ cdef str node_name(const view.Node *node):
     return None if node == NULL else (<bytes>node.run_id).decode()
 
 
-cdef int copy_greeting(given, chain.Greeting *out) except -1:
+cdef int copy_greeting(given, messages.Greeting *out) except -1:
     if len(given.history) != view.HISTORY_BYTES:
         raise ValueError("a history has 16 bytes")
     out.epoch = given.epoch
@@ -144,12 +146,12 @@ cdef int copy_greeting(given, chain.Greeting *out) except -1:
     return 0
 
 
-cdef object greeting_object(const chain.Greeting *g):
+cdef object greeting_object(const messages.Greeting *g):
     return Greeting(g.epoch, (<const char *>g.history)[:view.HISTORY_BYTES], g.applied, g.assigned)
 
 
-cdef chain.Batch batch_struct(given) except *:
-    cdef chain.Batch out
+cdef messages.Batch batch_struct(given) except *:
+    cdef messages.Batch out
     out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes = given
     return out
 
@@ -180,7 +182,7 @@ cdef class Core:
     cdef list _errors           # what has gone wrong with them so far
 
     def __cinit__(self, str run_id, limits):
-        cdef chain.Limits given
+        cdef messages.Limits given
         given.log_bytes, given.backlog_bytes, given.join_bytes = limits
         chain.chain_init(&self.c, &given)
         self._run_id = run_id.encode()
@@ -287,7 +289,7 @@ cdef class Core:
     def epoch_of(self, int64_t sn): return log.log_epoch_of(&self.c.log, sn)
 
     def position(self):
-        cdef chain.Greeting out
+        cdef messages.Greeting out
         chain.chain_position(&self.c, &out)
         return greeting_object(&out)
 
@@ -348,7 +350,7 @@ cdef class Core:
     # ---- towards the successor
 
     def on_welcome(self, welcome, str sender):
-        cdef chain.Greeting struct
+        cdef messages.Greeting struct
         copy_greeting(welcome, &struct)
         return Verdict(chain.chain_on_welcome(&self.c, &struct, sender.encode()))
 
@@ -356,7 +358,7 @@ cdef class Core:
 
     def next_batch(self, uint64_t max_bytes):
         """The header of the next message; its updates are `entry_at(first)`, …. None: nothing to send."""
-        cdef chain.Batch out
+        cdef messages.Batch out
         if not chain.chain_next_batch(&self.c, max_bytes, &out):
             return None
         if out.count and not self.c.log.first <= out.first <= out.first + out.count <= self.c.log.end:
@@ -364,7 +366,7 @@ cdef class Core:
         return Batch(out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes)
 
     def on_ack(self, ack, str sender):
-        cdef chain.Ack struct
+        cdef messages.Ack struct
         struct.epoch, struct.committed, struct.head_told = ack
         return Verdict(chain.chain_on_ack(&self.c, &struct, sender.encode()))
 
@@ -372,33 +374,33 @@ cdef class Core:
 
     def on_greet(self, greet, str sender, int64_t connection):
         """The verdict, and the welcome when it is ACCEPTED."""
-        cdef chain.Greeting struct
-        cdef chain.Greeting welcome
+        cdef messages.Greeting struct
+        cdef messages.Greeting welcome
         copy_greeting(greet, &struct)
         verdict = Verdict(chain.chain_on_greet(&self.c, &struct, sender.encode(), connection, &welcome))
         return verdict, greeting_object(&welcome) if verdict == Verdict.ACCEPTED else None
 
     def on_batch(self, batch, int64_t connection):
         """The verdict, and how many of the batch's updates to skip when it is ACCEPTED."""
-        cdef chain.Batch struct = batch_struct(batch)
+        cdef messages.Batch struct = batch_struct(batch)
         cdef int64_t skip = 0
         return Verdict(chain.chain_on_batch(&self.c, &struct, connection, &skip)), skip
 
     def batch_applied(self, batch):
-        cdef chain.Batch struct = batch_struct(batch)
+        cdef messages.Batch struct = batch_struct(batch)
         chain.chain_batch_applied(&self.c, &struct)
 
     def ack_due(self): return bool(chain.chain_ack_due(&self.c))
 
     def take_ack(self):
-        cdef chain.Ack out
+        cdef messages.Ack out
         chain.chain_take_ack(&self.c, &out)
         return Ack(out.epoch, out.committed, bool(out.head_told))
 
     def head_ack_due(self): return bool(chain.chain_head_ack_due(&self.c))
 
     def take_head_ack(self):
-        cdef chain.Ack out
+        cdef messages.Ack out
         chain.chain_take_head_ack(&self.c, &out)
         return Ack(out.epoch, out.committed, bool(out.head_told))
 
@@ -424,7 +426,7 @@ cdef class Core:
     def pop_settled(self):
         """`(sn, entry)` of the next update to settle, with its waiter, which is the caller's now; None: no more."""
         cdef int64_t sn = -1
-        cdef log.Entry *entry = chain.chain_pop_settled(&self.c, &sn)
+        cdef log.Entry *entry = due.chain_pop_settled(&self.c, &sn)
         if entry == NULL:
             return None
         settled = entry_object(entry)
@@ -433,18 +435,18 @@ cdef class Core:
         return sn, settled
 
     def pop_expired(self, int64_t now_ms):
-        return self._give_back(<size_t>chain.chain_pop_expired(&self.c, now_ms))
+        return self._give_back(<size_t>due.chain_pop_expired(&self.c, now_ms))
 
     def pop_orphan(self):
-        return self._give_back(<size_t>chain.chain_pop_orphan(&self.c))
+        return self._give_back(<size_t>due.chain_pop_orphan(&self.c))
 
     def pop_trimmed(self):
         cdef log.Entry out
-        return self._give_back_entry(&out) if chain.chain_pop_trimmed(&self.c, &out) else None
+        return self._give_back_entry(&out) if due.chain_pop_trimmed(&self.c, &out) else None
 
     def pop_any(self):
         cdef log.Entry out
-        return self._give_back_entry(&out) if chain.chain_pop_any(&self.c, &out) else None
+        return self._give_back_entry(&out) if due.chain_pop_any(&self.c, &out) else None
 
     # ---- ownership and invariants
 

@@ -31,6 +31,7 @@ class MemberState:
     join: str
     join_error: str
     pinned: int
+    unfit: str = ""
 
 
 class MemberLink(Protocol):

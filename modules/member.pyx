@@ -8,7 +8,8 @@ core/, what the server does for it in shell/, and nothing here or there ever tou
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
-from modules.core.chain cimport Limits, chain_init, chain_tick
+from modules.core.chain cimport chain_init, chain_tick
+from modules.core.messages cimport Limits
 from modules.position cimport position_register
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,

@@ -5,79 +5,23 @@ Chain replication after van Renesse and Schneider (OSDI 2004); the names of the 
 they have one: the uncommitted part of the log is *Sent*. Epochs, the handshake and cumulative acknowledgement are
 DESIGN.md's (sections 3 and 5).
 
-A caller feeds events (`chain_adopt`, `chain_assign`, `chain_on_…`), then drains what they made due, until
-each says that nothing is left:
-
-    chain_next_batch, chain_ack_due   messages for the successor, the predecessor and the head
-    chain_pop_settled                 updates newly committed: to be published, their waiters answered
-    chain_pop_expired, _orphan        waiters to be told that the outcome is unknown
-    chain_pop_trimmed                 entries out of the log: their payload is the caller's to release
+A caller feeds events (`chain_adopt`, `chain_assign`, `chain_on_…`), sends what `chain_next_batch`, `chain_ack_due` and
+`chain_head_ack_due` say is due to other members, and drains what is due to itself (`due.pxd`).
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset, strcmp
 
 from modules.core.log cimport (
-    Boundary, Entry, Log, MAX_BOUNDARIES,
-    entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve, log_restart, log_take_first,
+    Boundary, Entry, Log, MAX_BOUNDARIES, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve,
+    log_restart, log_shrink,
 )
-from modules.core.view cimport (
-    HISTORY_BYTES, Node, View, same_history, same_process, view_equal, view_index,
+from modules.core.messages cimport (
+    ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, Limits, NONSENSE, NOT_GREETED, OTHER_HISTORY,
+    ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON, ROLE_TAIL, Role, STALE, STRANGER,
+    TOO_FAR_BEHIND, Verdict,
 )
-
-
-cdef enum Role:
-    ROLE_ALONE          # has no history: a singleton of its own, which a master may take into a chain
-    ROLE_REMOVED        # has a history and is in no view: serves nothing
-    ROLE_LEARNER        # receives a chain's log, to become its tail
-    ROLE_SINGLETON
-    ROLE_HEAD
-    ROLE_MIDDLE
-    ROLE_TAIL
-
-
-cdef enum Verdict:
-    # What became of a message. Everything but ACCEPTED left the state as it was, apart from `newest_epoch`.
-    ACCEPTED
-    STALE               # of an older epoch: its sender is to be sent our view
-    BEHIND              # of a newer epoch: its sender is to send us its view
-    OTHER_HISTORY       # of another chain
-    CONFLICT            # another view with our epoch
-    STRANGER            # not from the member that our view expects it from
-    NOT_GREETED         # a batch on a connection without a handshake in this epoch
-    GAP                 # updates are missing before this batch
-    DIVERGED            # the two members' histories disagree: the successor's data must go
-    TOO_FAR_BEHIND      # the log no longer reaches back to what the successor lacks
-    NONSENSE            # no correct member sends this
-    NO_MEMORY
-
-
-cdef struct Limits:
-    uint64_t log_bytes          # uncommitted updates; at the limit the head holds writers back
-    uint64_t backlog_bytes      # committed updates kept for members that were away
-    uint64_t join_bytes         # committed updates kept for a learner
-
-
-cdef struct Greeting:
-    # Either half of the handshake: the sender's epoch and position.
-    int64_t epoch
-    uint8_t history[HISTORY_BYTES]
-    int64_t applied
-    int64_t assigned            # the epoch in which `applied` was assigned
-
-cdef struct Batch:
-    int64_t epoch               # the sender's
-    int64_t assigned            # the epoch in which all of these updates were assigned
-    int64_t first               # sn of the first update
-    int64_t count               # 0 ends a handshake when nothing is lacking
-    int64_t committed           # as the sender knows it
-    int64_t upto                # the sender's applied
-    uint64_t bytes              # of the payloads
-
-cdef struct Ack:
-    int64_t epoch
-    int64_t committed           # from a learner: applied
-    bint head_told              # the tail has told the head itself
+from modules.core.view cimport HISTORY_BYTES, Node, View, same_history, same_process, view_equal, view_index
 
 
 cdef struct Chain:
@@ -101,7 +45,7 @@ cdef struct Chain:
     bint in_step                # the handshake with it is complete in this epoch
     int64_t serve_from          # all that it had applied then: we serve when we have it too
     int64_t sent_up             # the highest ack really sent to it in this epoch
-    int64_t relied_up           # the highest ack spared since the tail told the head itself
+    int64_t relied_up           # the highest ack spared till the next tick: the predecessor knows it, or will soon
     int64_t sent_head           # the tail's highest ack sent to the head
     # ---- towards the successor, or the learner that we feed as tail
     bint feeding
@@ -270,6 +214,7 @@ cdef inline void chain_jump(Chain *c, int64_t applied) noexcept nogil:
     c.applied = c.committed = c.settled = applied
     c.expiry = applied + 1
     c.unsettled_bytes = 0
+    c.sent_sn = 0
 
 
 cdef inline Verdict chain_restore(
@@ -282,7 +227,9 @@ cdef inline Verdict chain_restore(
     for i in range(count):
         if boundaries[i].first_sn < 0 or boundaries[i].first_sn > applied or boundaries[i].epoch < 0:
             return NONSENSE
-        if i and (boundaries[i].first_sn <= boundaries[i - 1].first_sn or boundaries[i].epoch <= boundaries[i - 1].epoch):
+        if i and boundaries[i].first_sn <= boundaries[i - 1].first_sn:
+            return NONSENSE
+        if i and boundaries[i].epoch <= boundaries[i - 1].epoch:
             return NONSENSE
     if c.learner and not same_history(history, c.history):
         return OTHER_HISTORY
@@ -453,7 +400,9 @@ cdef inline Verdict chain_on_batch(
         return verdict
     if c.greeted < 0 or c.greeted != connection:
         return NOT_GREETED
-    if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count or batch.upto < batch.first + batch.count - 1:
+    if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count:
+        return NONSENSE
+    if batch.upto < batch.first + batch.count - 1:
         return NONSENSE
     if batch.assigned < 0 or batch.assigned > batch.epoch:
         return NONSENSE
@@ -472,6 +421,8 @@ cdef inline Verdict chain_on_batch(
 cdef inline void chain_batch_applied(Chain *c, const Batch *batch) noexcept nogil:
     """The caller has appended what `chain_on_batch` left of the batch."""
     c.committed = max(c.committed, min(batch.committed, c.applied))
+    if not c.learner:
+        c.relied_up = max(c.relied_up, batch.committed)     # no news to where it came from
     chain_commit_own(c)
 
 
@@ -501,6 +452,7 @@ cdef inline void chain_take_head_ack(Chain *c, Ack *out) noexcept nogil:
     out.committed = c.committed
     out.head_told = True
     c.sent_head = c.committed
+    c.relied_up = c.committed       # the members between learn it from the head's next batch
 
 
 cdef inline void chain_predecessor_lost(Chain *c) noexcept nogil:
@@ -510,12 +462,13 @@ cdef inline void chain_predecessor_lost(Chain *c) noexcept nogil:
 
 cdef inline void chain_head_lost(Chain *c) noexcept nogil:
     """The tail's link to the head is gone: the predecessor is told again, without the promise that the head knows."""
-    c.sent_up = c.sent_head = -1
+    c.sent_up = c.relied_up = c.sent_head = -1
 
 
 cdef inline void chain_tick(Chain *c) noexcept nogil:
-    """Now and then: acknowledgements spared in trust of the tail's own link to the head go out after all."""
+    """Now and then: acknowledgements that were spared go out after all, and memory that a full log took goes back."""
     c.relied_up = -1
+    log_shrink(&c.log)
 
 
 # --------------------------------------------------------------------------------------------- learners
@@ -545,68 +498,3 @@ cdef inline void chain_unpin(Chain *c) noexcept nogil:
         c.streaming = False
     c.feeding = False
     c.pinned = -1
-
-
-# ---------------------------------------------------------------------------------- what is due to callers
-
-cdef inline Entry *chain_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
-    """The next committed update to be published and answered for; NULL: no more."""
-    cdef Entry *entry
-    if c.settled >= c.committed:
-        return NULL
-    c.settled += 1
-    sn[0] = c.settled
-    entry = log_at(&c.log, c.settled)
-    c.unsettled_bytes -= entry_cost(entry)
-    return entry
-
-
-cdef inline void *chain_pop_waiter(Chain *c, int64_t before_ms) noexcept nogil:
-    cdef Entry *entry
-    cdef void *waiter
-    c.expiry = max(c.expiry, c.settled + 1)
-    while c.expiry <= c.applied:
-        entry = log_at(&c.log, c.expiry)
-        if entry.waiter != NULL:
-            if entry.deadline_ms > before_ms:
-                return NULL
-            waiter = entry.waiter
-            entry.waiter = NULL
-            return waiter
-        c.expiry += 1
-    return NULL
-
-
-cdef inline void *chain_pop_expired(Chain *c, int64_t now_ms) noexcept nogil:
-    """A waiter whose time is over before its update is known to be committed: unknown (rule 6). NULL: no more."""
-    return chain_pop_waiter(c, now_ms)
-
-
-cdef inline void *chain_pop_orphan(Chain *c) noexcept nogil:
-    """A waiter of a head that is head no more: unknown (rule 6). NULL: no more."""
-    if not c.has_history or c.me == 0:
-        return NULL
-    return chain_pop_waiter(c, INT64_MAX)
-
-
-cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
-    """The next entry that the limits push out of the backlog; False: no more."""
-    cdef uint64_t backlog = c.log.bytes - c.unsettled_bytes
-    if c.log.first > c.settled or backlog <= c.limits.backlog_bytes:
-        return False
-    if c.pinned >= 0 and c.log.first >= c.pinned:
-        if backlog <= c.limits.join_bytes:
-            return False
-        chain_unpin(c)
-        c.pin_broken = True
-    out[0] = log_take_first(&c.log)
-    c.next_sn = max(c.next_sn, c.log.first)     # never send what is gone: a successor that lacks it will say so
-    return True
-
-
-cdef inline bint chain_pop_any(Chain *c, Entry *out) noexcept nogil:
-    """Everything out of the log, before `chain_learn`, `chain_forget` or `chain_restore`; False: it is empty."""
-    if c.log.first >= c.log.end:
-        return False
-    out[0] = log_take_first(&c.log)
-    return True

@@ -9,13 +9,15 @@ takes an entry out (`log_take_first`, `log_take_last`) owns its handles.
 """
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 cdef enum:
     FIRST_CAPACITY = 1024
     MAX_BOUNDARIES = 1024
-    ENTRY_OVERHEAD = 64     # what an entry costs beside its payload, in bytes, for the limits
+    # What an entry costs beside its payload, in bytes, for the limits: its place in the ring, which may be half
+    # empty, and what strings and the allocator add.
+    ENTRY_OVERHEAD = 144
 
 
 cdef struct Entry:
@@ -76,6 +78,23 @@ cdef inline bint log_reserve(Log *log) noexcept nogil:
         if <uint64_t>sn & old:
             ring[<uint64_t>sn & (new - 1)] = ring[<uint64_t>sn & (old - 1)]
     return True
+
+
+cdef inline void log_shrink(Log *log) noexcept nogil:
+    """Halve a ring that is mostly empty; not at once to its need, which may come back."""
+    cdef uint64_t half = log.capacity // 2
+    cdef Entry *ring
+    cdef int64_t sn
+    if half < FIRST_CAPACITY or <uint64_t>(log.end - log.first) > half // 2:
+        return
+    ring = <Entry *>malloc(half * sizeof(Entry))
+    if ring == NULL:
+        return
+    for sn in range(log.first, log.end):
+        ring[<uint64_t>sn & (half - 1)] = log_at(log, sn)[0]
+    free(log.ring)
+    log.ring = ring
+    log.capacity = half
 
 
 cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:

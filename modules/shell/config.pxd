@@ -77,7 +77,7 @@ cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_number(ctx, "heartbeat-timeout", 15, 1, 86400, &m.settings.heartbeat_timeout)
         and register_number(ctx, "write-timeout", 5000, 1, 3600000, &m.settings.write_timeout)
         and register_limit(ctx, "log-limit", 256 * MIB, MIB, &m.settings.log_limit)
-        and register_limit(ctx, "backlog-limit", 16 * MIB, 0, &m.settings.backlog_limit)
+        and register_limit(ctx, "backlog-limit", 8 * MIB, 0, &m.settings.backlog_limit)
         and register_limit(ctx, "join-limit", 1024 * MIB, MIB, &m.settings.join_limit)
         and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
         and register_text(ctx, "auth-password", REDISMODULE_CONFIG_SENSITIVE, &m.settings.auth_password)

@@ -3,12 +3,15 @@
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from modules.core.chain cimport (
-    ACCEPTED, CONFLICT, NONSENSE, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON,
-    ROLE_TAIL, Role, Verdict, chain_feed, chain_fenced, chain_is_tail, chain_pin, chain_role, chain_serves_reads,
-    chain_takes_writes, chain_unpin,
+    chain_feed, chain_fenced, chain_is_tail, chain_pin, chain_role, chain_serves_reads, chain_takes_writes,
+    chain_unpin,
+)
+from modules.core.messages cimport (
+    ACCEPTED, CONFLICT, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON, ROLE_TAIL,
+    Role, Verdict,
 )
 from modules.core.view cimport HISTORY_BYTES, MAX_MEMBERS, Node, View, view_index
 from modules.redismodule cimport (
@@ -54,7 +57,7 @@ cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
     """CHAIN.ADOPT view -> [ADOPTED, epoch, applied] | STALE | ERR"""
     cdef View view
     cdef unsigned char secret[SECRET_BYTES]
-    cdef char why[ERROR_BYTES]
+    cdef char why[ERROR_BYTES + 4]
     cdef Verdict verdict
     if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
         return 0
@@ -63,7 +66,8 @@ cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
     if not m.chain.has_history:
         if view_index(&view, m.self.run_id) < 0:
             return RedisModule_ReplyWithError(ctx, "ERR this server is not in that view, and in no chain")
-        if not guard_chainable(m, ctx, why):
+        if not guard_chainable(ctx, &why[4]):
+            memcpy(why, b"ERR ", 4)
             return RedisModule_ReplyWithError(ctx, why)
         guard_end_transactions(m, ctx)
         guard_settle_in(m)
@@ -181,10 +185,13 @@ cdef inline void state_number(RedisModuleCtx *ctx, const char *name, int64_t val
 cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """CHAIN.STATE -> flat list of names and values"""
     cdef char history[2 * HISTORY_BYTES + 1]
-    history[0] = 0
+    cdef char unfit[ERROR_BYTES]
+    history[0] = unfit[0] = 0
     if m.chain.has_history:
         to_hex(m.chain.history, HISTORY_BYTES, history)
-    RedisModule_ReplyWithArray(ctx, 24)
+    else:
+        guard_chainable(ctx, unfit)
+    RedisModule_ReplyWithArray(ctx, 26)
     state_text(ctx, "run_id", m.self.run_id)
     state_text(ctx, "role", role_name(chain_role(&m.chain)))
     state_text(ctx, "history", history)
@@ -198,4 +205,5 @@ cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_text(ctx, "join", join_name(m))
     state_text(ctx, "join_error", m.join_error)
     state_number(ctx, "pinned", m.chain.pinned)
+    state_text(ctx, "unfit", unfit)
     return 0

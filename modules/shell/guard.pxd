@@ -56,7 +56,9 @@ cdef inline void guard_note_writes(RedisModuleDict *table, RedisModuleCallReply 
 
 
 cdef inline bint is_ours(const char *name, size_t length) noexcept nogil:
-    """MEMBER.… or CHAIN.…: no other command has a dot at either place and these letters around it."""
+    """READ, MEMBER.… or CHAIN.…: no other command has a dot at either place and these letters around it."""
+    if length == 4:
+        return name[0] | 32 == c"r" and name[1] | 32 == c"e" and name[2] | 32 == c"a" and name[3] | 32 == c"d"
     if length < 7:
         return False
     if name[6] == c".":
@@ -153,7 +155,7 @@ cdef inline void note_expiring(
         found.length += <int>length
 
 
-cdef inline void find_expiring(Member *m, RedisModuleCtx *ctx, Expiring *found) noexcept nogil:
+cdef inline void find_expiring(RedisModuleCtx *ctx, Expiring *found) noexcept nogil:
     cdef RedisModuleScanCursor *cursor = RedisModule_ScanCursorCreate()
     found.count = 0
     found.length = 0
@@ -191,24 +193,24 @@ cdef inline bint other_databases(RedisModuleCtx *ctx) noexcept nogil:
     return found
 
 
-cdef inline bint guard_chainable(Member *m, RedisModuleCtx *ctx, char *why) noexcept nogil:
+cdef inline bint guard_chainable(RedisModuleCtx *ctx, char *why) noexcept nogil:
     """May this server's own data become a chain's? False with the reason in `why`, ERROR_BYTES long."""
     cdef char text[ERROR_BYTES]
     cdef Expiring found
     cdef const char *expires
     if info_field(ctx, "replication", "role", text, sizeof(text)) and strcmp(text, "master") != 0:
-        snprintf(why, ERROR_BYTES, "ERR this server is a replica of another: REPLICAOF NO ONE first")
+        snprintf(why, ERROR_BYTES, "this server is a replica of another: REPLICAOF NO ONE first")
         return False
     if not info_field(ctx, "keyspace", "db0", text, sizeof(text)):
         text[0] = 0
     if other_databases(ctx):
-        snprintf(why, ERROR_BYTES, "ERR a chain has database 0 only, and other databases of this server hold keys")
+        snprintf(why, ERROR_BYTES, "a chain has database 0 only, and other databases of this server hold keys")
         return False
     expires = strstr(text, "expires=")
     if expires != NULL and strncmp(expires, "expires=0", 9) != 0:
-        find_expiring(m, ctx, &found)
+        find_expiring(ctx, &found)
         snprintf(why, ERROR_BYTES,
-                 "ERR keys with a time to live cannot enter a chain: PERSIST or delete them first: %s", found.names)
+                 "keys with a time to live cannot enter a chain: PERSIST or delete them first: %s", found.names)
         return False
     return True
 

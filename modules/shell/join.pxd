@@ -8,7 +8,9 @@ any member. A position that came with the snapshot says where the log goes on (D
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy
 
-from modules.core.chain cimport Entry, chain_learn, chain_pop_any, chain_predecessor
+from modules.core.chain cimport chain_learn, chain_predecessor
+from modules.core.due cimport chain_pop_any
+from modules.core.log cimport Entry
 from modules.core.view cimport Node, View
 from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType, RedisModule_FreeCallReply,

@@ -4,7 +4,7 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
 
-from modules.core.chain cimport Entry
+from modules.core.log cimport Entry
 from modules.redismodule cimport (
     REDISMODULE_KEYTYPE_STRING, REDISMODULE_WRITE, RedisModule_CloseKey, RedisModule_FreeString, RedisModule_KeyType,
     RedisModule_OpenKey, RedisModule_RetainString, RedisModule_StringDMA, RedisModule_StringPtrLen,

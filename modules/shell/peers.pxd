@@ -11,12 +11,14 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcmp, memcpy, strlen
 
 from modules.core.chain cimport (
-    ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, NOT_GREETED, NO_MEMORY, OTHER_HISTORY, STALE,
-    STRANGER, TOO_FAR_BEHIND, Verdict,
-    chain_ack_due, chain_head_ack_due, chain_next_batch, chain_on_welcome, chain_position, chain_successor_lost,
-    chain_take_ack, chain_take_head_ack,
+    chain_ack_due, chain_head_ack_due, chain_head_lost, chain_next_batch, chain_on_welcome, chain_position,
+    chain_predecessor_lost, chain_successor_lost, chain_take_ack, chain_take_head_ack,
 )
 from modules.core.log cimport Entry, log_at
+from modules.core.messages cimport (
+    ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, NOT_GREETED, NO_MEMORY, OTHER_HISTORY, STALE,
+    STRANGER, TOO_FAR_BEHIND, Verdict,
+)
 from modules.core.view cimport HISTORY_BYTES, View
 from modules.core.wire cimport ABSENT, PACKED_HEADER, SAME, wire_header
 from modules.hiredis cimport (
@@ -336,6 +338,10 @@ cdef inline void on_answer(Member *m, Link *link, const redisReply *reply) noexc
     elif tagged(reply, "BEHIND", 2):
         send_view(m, link)
         link.greeted_epoch = -1
+        if link == &m.up:           # what it was told has been refused: tell it again
+            chain_predecessor_lost(&m.chain)
+        elif link == &m.head:
+            chain_head_lost(&m.chain)
     elif tagged(reply, "REGREET", 1):
         chain_successor_lost(&m.chain)
         link.greeted_epoch = -1

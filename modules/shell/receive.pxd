@@ -4,11 +4,9 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from modules.core.chain cimport (
-    ACCEPTED, Ack, Batch, Greeting, NONSENSE, NO_MEMORY, Verdict,
-    chain_append, chain_batch_applied, chain_on_ack, chain_on_batch, chain_on_greet,
-)
-from modules.core.log cimport Entry, log_reserve
+from modules.core.chain cimport chain_append, chain_batch_applied, chain_on_ack, chain_on_batch, chain_on_greet
+from modules.core.log cimport Entry
+from modules.core.messages cimport ACCEPTED, Ack, Batch, Greeting, NONSENSE, NO_MEMORY, Verdict
 from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed, wire_next, wire_valid
 from modules.redismodule cimport (

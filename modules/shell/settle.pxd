@@ -9,12 +9,10 @@ from libc.stdint cimport int64_t, intptr_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free
 
-from modules.core.chain cimport (
-    Entry, Node, chain_is_tail, chain_pop_expired, chain_pop_orphan, chain_pop_settled, chain_pop_trimmed,
-    chain_serves_reads, chain_takes_writes,
-)
-from modules.core.log cimport log_epoch_of
-from modules.core.view cimport HOST_BYTES
+from modules.core.chain cimport chain_is_tail, chain_serves_reads, chain_takes_writes
+from modules.core.due cimport chain_pop_expired, chain_pop_orphan, chain_pop_settled, chain_pop_trimmed
+from modules.core.log cimport Entry, log_epoch_of
+from modules.core.view cimport HOST_BYTES, Node
 from modules.redismodule cimport (
     RedisModule_CreateStringFromLongLong, RedisModule_FreeString, RedisModule_GetBlockedClientPrivateData,
     RedisModule_PublishMessage, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_UnblockClient,

@@ -3,8 +3,9 @@
 
 from libc.string cimport memcpy
 
-from modules.core.chain cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER, chain_restore, chain_role
+from modules.core.chain cimport chain_restore, chain_role
 from modules.core.log cimport Boundary
+from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES
 from modules.position cimport Position
 from modules.redismodule cimport RedisModule_Log

@@ -6,12 +6,9 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport strtoll
 from libc.string cimport memcpy
 
-from modules.core.chain cimport (
-    ACCEPTED, Verdict, chain_adopt, chain_is_tail, chain_predecessor, chain_successor, chain_told_head,
-)
-from modules.core.view cimport (
-    ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View,
-)
+from modules.core.chain cimport chain_adopt, chain_is_tail, chain_predecessor, chain_successor, chain_told_head
+from modules.core.messages cimport ACCEPTED, Verdict
+from modules.core.view cimport ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View
 from modules.redismodule cimport (
     RedisModule_Log, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithLongLong,
     RedisModuleCtx,

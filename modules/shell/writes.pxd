@@ -5,9 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
-from modules.core.chain cimport (
-    chain_assign, chain_fits, chain_has_room, chain_takes_writes,
-)
+from modules.core.chain cimport chain_assign, chain_fits, chain_has_room, chain_takes_writes
 from modules.core.log cimport Entry, log_at
 from modules.redismodule cimport (
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_CTX_FLAGS_LUA, REDISMODULE_CTX_FLAGS_MULTI, REDISMODULE_ERR,

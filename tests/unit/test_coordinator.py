@@ -165,6 +165,13 @@ def test_a_first_member_never_brings_another_chains_data(world: World) -> None:
     world.refuses("cannot begin this one", "ADD", HOST, 7000, "DISCARD")
 
 
+def test_what_cannot_begin_a_chain_is_refused_before_anything_is_stored(world: World) -> None:
+    process = world.fleet.start(7000)
+    process.state = replace(process.state, unfit="keys with a time to live")
+    world.refuses("keys with a time to live", "ADD", HOST, 7000)
+    assert world.fleet.changes() == []
+
+
 def test_a_former_member_comes_back(world: World) -> None:
     world.build(7000, 7001)
     world.run("REMOVE", HOST, 7001)

@@ -1,0 +1,77 @@
+# cython: language_level=3
+"""What the chain's state has made due to its caller: to be drained after every event, until nothing is left.
+
+    chain_pop_settled                 updates newly committed: to be published, their waiters answered
+    chain_pop_expired, _orphan        waiters to be told that the outcome is unknown
+    chain_pop_trimmed                 entries out of the log: their payload is the caller's to release
+
+What is due to other members, `chain_next_batch` and the acknowledgements, is with the messages in `chain.pxd`.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+
+from modules.core.chain cimport Chain, chain_unpin
+from modules.core.log cimport Entry, entry_cost, log_at, log_take_first
+
+
+cdef inline Entry *chain_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
+    """The next committed update to be published and answered for; NULL: no more."""
+    cdef Entry *entry
+    if c.settled >= c.committed:
+        return NULL
+    c.settled += 1
+    sn[0] = c.settled
+    entry = log_at(&c.log, c.settled)
+    c.unsettled_bytes -= entry_cost(entry)
+    return entry
+
+
+cdef inline void *chain_pop_waiter(Chain *c, int64_t before_ms) noexcept nogil:
+    cdef Entry *entry
+    cdef void *waiter
+    c.expiry = max(c.expiry, c.settled + 1)
+    while c.expiry <= c.applied:
+        entry = log_at(&c.log, c.expiry)
+        if entry.waiter != NULL:
+            if entry.deadline_ms > before_ms:
+                return NULL
+            waiter = entry.waiter
+            entry.waiter = NULL
+            return waiter
+        c.expiry += 1
+    return NULL
+
+
+cdef inline void *chain_pop_expired(Chain *c, int64_t now_ms) noexcept nogil:
+    """A waiter whose time is over before its update is known to be committed: unknown (rule 6). NULL: no more."""
+    return chain_pop_waiter(c, now_ms)
+
+
+cdef inline void *chain_pop_orphan(Chain *c) noexcept nogil:
+    """A waiter of a head that is head no more: unknown (rule 6). NULL: no more."""
+    if not c.has_history or c.me == 0:
+        return NULL
+    return chain_pop_waiter(c, INT64_MAX)
+
+
+cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
+    """The next entry that the limits push out of the backlog; False: no more."""
+    cdef uint64_t backlog = c.log.bytes - c.unsettled_bytes
+    if c.log.first > c.settled or backlog <= c.limits.backlog_bytes:
+        return False
+    if c.pinned >= 0 and c.log.first >= c.pinned:
+        if backlog <= c.limits.join_bytes:
+            return False
+        chain_unpin(c)
+        c.pin_broken = True
+    out[0] = log_take_first(&c.log)
+    c.next_sn = max(c.next_sn, c.log.first)     # never send what is gone: a successor that lacks it will say so
+    return True
+
+
+cdef inline bint chain_pop_any(Chain *c, Entry *out) noexcept nogil:
+    """Everything out of the log, before `chain_learn`, `chain_forget` or `chain_restore`; False: it is empty."""
+    if c.log.first >= c.log.end:
+        return False
+    out[0] = log_take_first(&c.log)
+    return True

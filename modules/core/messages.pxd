@@ -1,0 +1,60 @@
+# cython: language_level=3
+"""What members say to each other, what becomes of it, and the roles that they say it in."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from modules.core.view cimport HISTORY_BYTES
+
+
+cdef enum Role:
+    ROLE_ALONE          # has no history: a singleton of its own, which a master may take into a chain
+    ROLE_REMOVED        # has a history and is in no view: serves nothing
+    ROLE_LEARNER        # receives a chain's log, to become its tail
+    ROLE_SINGLETON
+    ROLE_HEAD
+    ROLE_MIDDLE
+    ROLE_TAIL
+
+
+cdef enum Verdict:
+    # What became of a message. Everything but ACCEPTED left the state as it was, apart from `newest_epoch`.
+    ACCEPTED
+    STALE               # of an older epoch: its sender is to be sent our view
+    BEHIND              # of a newer epoch: its sender is to send us its view
+    OTHER_HISTORY       # of another chain
+    CONFLICT            # another view with our epoch
+    STRANGER            # not from the member that our view expects it from
+    NOT_GREETED         # a batch on a connection without a handshake in this epoch
+    GAP                 # updates are missing before this batch
+    DIVERGED            # the two members' histories disagree: the successor's data must go
+    TOO_FAR_BEHIND      # the log no longer reaches back to what the successor lacks
+    NONSENSE            # no correct member sends this
+    NO_MEMORY
+
+
+cdef struct Limits:
+    uint64_t log_bytes          # uncommitted updates; at the limit the head holds writers back
+    uint64_t backlog_bytes      # committed updates kept for members that were away
+    uint64_t join_bytes         # committed updates kept for a learner
+
+
+cdef struct Greeting:
+    # Either half of the handshake: the sender's epoch and position.
+    int64_t epoch
+    uint8_t history[HISTORY_BYTES]
+    int64_t applied
+    int64_t assigned            # the epoch in which `applied` was assigned
+
+cdef struct Batch:
+    int64_t epoch               # the sender's
+    int64_t assigned            # the epoch in which all of these updates were assigned
+    int64_t first               # sn of the first update
+    int64_t count               # 0 ends a handshake when nothing is lacking
+    int64_t committed           # as the sender knows it
+    int64_t upto                # the sender's applied
+    uint64_t bytes              # of the payloads
+
+cdef struct Ack:
+    int64_t epoch
+    int64_t committed           # from a learner: applied
+    bint head_told              # the tail has told the head itself
