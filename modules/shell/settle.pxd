@@ -51,10 +51,8 @@ cdef inline int reply_moved(RedisModuleCtx *ctx, const Node *node) noexcept nogi
 
 cdef inline int reply_not_head(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Where to write instead."""
-    if m.chain.has_history and m.chain.view.count > 0 and m.chain.me > 0:
+    if m.chain.me > 0 or m.chain.learner:
         return reply_moved(ctx, &m.chain.view.members[0])
-    if m.chain.learner:
-        return RedisModule_ReplyWithError(ctx, "ERR this member is joining a chain: nothing was written")
     if m.chain.me == 0:
         return RedisModule_ReplyWithError(ctx, "ERR a newer view of the chain exists: nothing was written; ask again")
     return RedisModule_ReplyWithError(
@@ -63,12 +61,10 @@ cdef inline int reply_not_head(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 cdef inline int reply_not_tail(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Where to read instead."""
-    if m.chain.has_history and 0 <= m.chain.me < m.chain.view.count - 1:
+    if m.chain.learner or 0 <= m.chain.me < m.chain.view.count - 1:
         return reply_moved(ctx, &m.chain.view.members[m.chain.view.count - 1])
     if m.chain.me >= 0:
         return RedisModule_ReplyWithError(ctx, "ERR this tail is not in step with the chain yet: ask again")
-    if m.chain.learner:
-        return RedisModule_ReplyWithError(ctx, "ERR this member is joining a chain: it answers no READ yet")
     return RedisModule_ReplyWithError(ctx, "ERR this member is in no chain at present: it answers no READ")
 
 
