@@ -4,7 +4,6 @@
 cdef extern from "hiredis.h" nogil:
     enum:
         REDIS_OK
-        REDIS_ERR
         REDIS_REPLY_STRING
         REDIS_REPLY_ARRAY
         REDIS_REPLY_INTEGER

@@ -10,31 +10,23 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_APIVER_1
         REDISMODULE_READ
         REDISMODULE_WRITE
-        REDISMODULE_KEYTYPE_EMPTY
         REDISMODULE_KEYTYPE_STRING
         REDISMODULE_NO_EXPIRE
         REDISMODULE_CTX_FLAGS_LUA
         REDISMODULE_CTX_FLAGS_MULTI
         REDISMODULE_CTX_FLAGS_DENY_BLOCKING
-        REDISMODULE_CTX_FLAGS_LOADING
-        REDISMODULE_CTX_FLAGS_OOM
-        REDISMODULE_CTX_FLAGS_SLAVE
         REDISMODULE_EVENTLOOP_READABLE
         REDISMODULE_EVENTLOOP_WRITABLE
         REDISMODULE_REPLY_ERROR
-        REDISMODULE_REPLY_STRING
         REDISMODULE_REPLY_ARRAY
         REDISMODULE_CONFIG_DEFAULT
         REDISMODULE_CONFIG_IMMUTABLE
         REDISMODULE_CONFIG_SENSITIVE
         REDISMODULE_CONFIG_MEMORY
-        REDISMODULE_POSTPONED_LEN
         REDISMODULE_AUX_BEFORE_RDB
         REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
-        REDISMODULE_SUBEVENT_EVENTLOOP_BEFORE_SLEEP
         REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP
         REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED
-        REDISMODULE_SUBEVENT_LOADING_ENDED
         REDISMODULE_SUBEVENT_LOADING_FAILED
         REDISMODULE_SUBEVENT_MASTER_LINK_UP
         REDISMODULE_SUBEVENT_FLUSHDB_START
@@ -79,7 +71,6 @@ cdef extern from "redismodule.h" nogil:
     const RedisModuleEvent RedisModuleEvent_FlushDB
     const RedisModuleEvent RedisModuleEvent_Config
     const RedisModuleEvent RedisModuleEvent_ModuleChange
-    const RedisModuleEvent RedisModuleEvent_Shutdown
 
     ctypedef struct RedisModuleClientInfo:
         uint64_t id
@@ -131,14 +122,12 @@ cdef extern from "redismodule.h" nogil:
 
     RedisModuleString *RedisModule_CreateString(RedisModuleCtx *, const char *, size_t)
     RedisModuleString *RedisModule_CreateStringFromLongLong(RedisModuleCtx *, long long)
-    RedisModuleString *RedisModule_CreateStringPrintf(RedisModuleCtx *, const char *, ...)
     RedisModuleString *RedisModule_CreateStringFromCallReply(RedisModuleCallReply *)
     void RedisModule_FreeString(RedisModuleCtx *, RedisModuleString *)
     void RedisModule_RetainString(RedisModuleCtx *, RedisModuleString *)
     void RedisModule_TrimStringAllocation(RedisModuleString *)
     const char *RedisModule_StringPtrLen(const RedisModuleString *, size_t *)
     int RedisModule_StringToLongLong(const RedisModuleString *, long long *)
-    int RedisModule_StringCompare(const RedisModuleString *, const RedisModuleString *)
 
     RedisModuleKey *RedisModule_OpenKey(RedisModuleCtx *, RedisModuleString *, int)
     void RedisModule_CloseKey(RedisModuleKey *)
@@ -147,7 +136,6 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_StringSet(RedisModuleKey *, RedisModuleString *)
     char *RedisModule_StringDMA(RedisModuleKey *, size_t *, int)
     int RedisModule_UnlinkKey(RedisModuleKey *)
-    int RedisModule_DeleteKey(RedisModuleKey *)
     long long RedisModule_GetExpire(RedisModuleKey *)
     RedisModuleScanCursor *RedisModule_ScanCursorCreate()
     void RedisModule_ScanCursorDestroy(RedisModuleScanCursor *)
@@ -160,7 +148,6 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_ReplyWithArray(RedisModuleCtx *, long)
     int RedisModule_ReplyWithStringBuffer(RedisModuleCtx *, const char *, size_t)
     int RedisModule_ReplyWithCString(RedisModuleCtx *, const char *)
-    int RedisModule_ReplyWithString(RedisModuleCtx *, RedisModuleString *)
     int RedisModule_ReplyWithNull(RedisModuleCtx *)
 
     RedisModuleBlockedClient *RedisModule_BlockClient(
