@@ -60,6 +60,7 @@ cdef inline void link_close(Member *m, Link *link) noexcept nogil:
     link.watched = 0
     link.phase = LINK_IDLE
     link.greeted_epoch = -1
+    link.view_due = False
     let_go(link.streamed)
     link.streamed = NULL
 

@@ -33,7 +33,7 @@ from modules.redismodule cimport (
 from modules.shell.auth cimport from_hex, to_hex
 from modules.shell.keyspace cimport keep, string_length
 from modules.shell.link cimport (
-    link_backlog, link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read,
+    link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read,
 )
 from modules.shell.state cimport (
     LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, SECRET_BYTES, the_member,
@@ -221,11 +221,22 @@ cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept 
 
 # ------------------------------------------------------------------------------------------------- sending
 
+cdef inline bint link_takes_more(Member *m, Link *link) noexcept nogil:
+    """May a command be appended? Only when all before it is gone: amid a long value it would become part of that."""
+    if link.phase != LINK_READY or not link_flush(m, link, on_link_ready):
+        return False
+    if link.view_due:
+        link.view_due = False
+        send_view(m, link)
+        return link_flush(m, link, on_link_ready)
+    return True
+
+
 cdef inline void pump_down(Member *m) noexcept nogil:
     """Whatever the successor, or the learner, lacks: as much as it takes without our buffer growing (rule 9)."""
     cdef Link *link = &m.down
     cdef Batch batch
-    if link.phase != LINK_READY:
+    if not link_takes_more(m, link):
         return
     if link.greeted_epoch != m.chain.view.epoch:
         send_greeting(m, link)
@@ -241,11 +252,11 @@ cdef inline void pump_down(Member *m) noexcept nogil:
 cdef inline void pump_acks(Member *m) noexcept nogil:
     """The head first, so that the predecessor is only told that the head knows when that is under way."""
     cdef Ack ack
-    if m.head.phase == LINK_READY and link_backlog(&m.head) == 0 and chain_head_ack_due(&m.chain):
+    if link_takes_more(m, &m.head) and chain_head_ack_due(&m.chain):
         chain_take_head_ack(&m.chain, &ack)
         send_ack(&m.head, &ack)
         link_flush(m, &m.head, on_link_ready)
-    if m.up.phase == LINK_READY and link_backlog(&m.up) == 0 and chain_ack_due(&m.chain):
+    if link_takes_more(m, &m.up) and chain_ack_due(&m.chain):
         chain_take_ack(&m.chain, &ack)
         send_ack(&m.up, &ack)
         link_flush(m, &m.up, on_link_ready)
@@ -336,7 +347,7 @@ cdef inline void on_answer(Member *m, Link *link, const redisReply *reply) noexc
     elif tagged(reply, "STALE", 1 + VIEW_ARGUMENTS + NODE_ARGUMENTS):
         on_stale(m, link, reply)
     elif tagged(reply, "BEHIND", 2):
-        send_view(m, link)
+        link.view_due = True
         link.greeted_epoch = -1
         if link == &m.up:           # what it was told has been refused: tell it again
             chain_predecessor_lost(&m.chain)

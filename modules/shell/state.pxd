@@ -39,6 +39,7 @@ cdef struct Link:
     LinkPhase phase
     int watched                 # the mask registered with the event loop
     int64_t retry_ms
+    bint view_due               # the peer is behind: our view goes to it next
     int64_t greeted_epoch       # the epoch in which CHAIN.GREET went out on this connection; -1: none
     char nonce[NONCE_BYTES]     # of our challenge
     RedisModuleString *streamed     # a value too long to be copied, on its way in slices
