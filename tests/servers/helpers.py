@@ -53,6 +53,13 @@ class Talk:
         connection.connect()
         self._connection = connection
 
+    @classmethod
+    def over(cls, server: Server, link: RedisLink) -> Self:
+        """On a connection that is there already, of which redis-py cuts off the errors' first words."""
+        talk = cls.__new__(cls)
+        talk.server, talk._connection = server, link._connection
+        return talk
+
     def __enter__(self) -> Self:
         return self
 
@@ -73,7 +80,7 @@ class Talk:
         self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
 
     def send_bytes(self, junk: bytes) -> None:
-        self._connection.send_packed_command(junk, check_health=False)
+        self._connection.send_packed_command([junk], check_health=False)
 
     def receive(self) -> Any:
         try:
@@ -116,6 +123,11 @@ def state(server: Server) -> MemberState:
 def info(server: Server, section: str) -> dict[str, str]:
     lines = ask(server, "INFO", section).decode().splitlines()
     return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def member_number(server: Server, name: str) -> int:
+    """A figure of INFO member."""
+    return int(info(server, "member")[f"member_{name}"])
 
 
 def stored_view(cluster: Cluster) -> View:

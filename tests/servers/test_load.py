@@ -12,13 +12,9 @@ import redis
 from chainredis.launcher import HOST, MASTER, MEMBER, Cluster, Server, module_path
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, info, paused, running, settled, state
+from servers.helpers import Error, Talk, ask, assert_serves, info, member_number, paused, running, settled, state
 
 MIB = 1 << 20
-
-
-def member_number(server: Server, name: str) -> int:
-    return int(info(server, "member")[f"member_{name}"])
 
 
 # ------------------------------------------------------------------------------------------- many, and deep
