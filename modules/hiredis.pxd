@@ -14,6 +14,7 @@ cdef extern from "hiredis.h" nogil:
 
     ctypedef struct redisReader:
         size_t len
+        long long maxelements
 
     ctypedef struct redisReply:
         int type

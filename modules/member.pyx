@@ -190,11 +190,9 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
 
 
 cdef void notice_subscribers(Member *m) noexcept nogil:
-    """Without any subscriber nothing needs publishing; the guard sees the first one come."""
+    """Without any subscriber nothing needs publishing; the guard sees one come before this does."""
     cdef char channels[32]
     cdef char patterns[32]
-    if not m.subscribers:
-        return
     if (info_field(m.ctx, "stats", "pubsub_channels", channels, sizeof(channels))
             and info_field(m.ctx, "stats", "pubsub_patterns", patterns, sizeof(patterns))):
         m.subscribers = channels[0] != c"0" or patterns[0] != c"0"
@@ -305,6 +303,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     chain_init(&m.chain, &limits)
     m.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
     m.now_ms = boot_ms()
+    m.subscribers = True        # until the first tick has looked
     m.down.name, m.up.name, m.head.name = "down", "up", "head"
     m.down.greeted_epoch = m.up.greeted_epoch = m.head.greeted_epoch = -1
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
@@ -324,8 +323,8 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
             or not position_register(ctx, snapshot_save, snapshot_load)):
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR
-    guard_build(m)      # before the filter, which needs its table
-    if not subscribe_events(ctx):
+    # The table before the filter, which needs it.
+    if not guard_build(m) or not subscribe_events(ctx):
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     return REDISMODULE_OK

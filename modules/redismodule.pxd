@@ -80,6 +80,7 @@ cdef extern from "redismodule.h" nogil:
         const char **config_names
 
     ctypedef int (*RedisModuleCmdFunc)(RedisModuleCtx *, RedisModuleString **, int) noexcept nogil
+    ctypedef void (*RedisModuleDisconnectFunc)(RedisModuleCtx *, RedisModuleBlockedClient *) noexcept nogil
     ctypedef void (*RedisModuleFreeFunc)(RedisModuleCtx *, void *) noexcept nogil
     ctypedef void (*RedisModuleEventCallback)(RedisModuleCtx *, RedisModuleEvent, uint64_t, void *) noexcept nogil
     ctypedef void (*RedisModuleEventLoopFunc)(int, void *, int) noexcept nogil
@@ -152,6 +153,7 @@ cdef extern from "redismodule.h" nogil:
 
     RedisModuleBlockedClient *RedisModule_BlockClient(
         RedisModuleCtx *, RedisModuleCmdFunc, RedisModuleCmdFunc, RedisModuleFreeFunc, long long)
+    void RedisModule_SetDisconnectCallback(RedisModuleBlockedClient *, RedisModuleDisconnectFunc)
     int RedisModule_UnblockClient(RedisModuleBlockedClient *, void *)
     void *RedisModule_GetBlockedClientPrivateData(RedisModuleCtx *)
 

@@ -29,10 +29,17 @@ from modules.shell.views cimport (
     NODE_ARGUMENTS, NUMBER_BYTES, Text, VIEW_ARGUMENTS, adopt, aim_links, parse_node, parse_view,
 )
 from modules.shell.wakeup cimport wake
+from modules.shell.writes cimport may_block
 
 
 cdef inline bint entitled(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """Whoever may run the command gives a member without a secret its first view; afterwards only who proves it."""
+    """Whoever may run the command gives a member without a secret its first view; afterwards only who proves it.
+
+    Entering a chain ends transactions, so it cannot be part of one. False: an error has been replied.
+    """
+    if not may_block(ctx):
+        RedisModule_ReplyWithError(ctx, "ERR not inside MULTI, a script or a module's call")
+        return False
     return not m.has_secret or proven_peer(m, ctx) != NULL
 
 

@@ -25,11 +25,17 @@ cdef enum:
     NAME_BYTES = 64             # no command of Redis has a longer name, subcommand included
     GUARD_REFUSED = 1           # in the table: refused on a chained member
     GUARD_CONTAINER = 2         # some of its subcommands are
+    SCAN_STEPS = 10000          # some milliseconds
     MAX_DATABASES = 256         # how many are looked at when a server enters a chain
     GUARD_SUBSCRIBES = 3        # passes; from now on there may be a subscriber
 
 
 # ---------------------------------------------------------------------------------------- the table of names
+
+cdef inline void drop_reply(RedisModuleCallReply *reply) noexcept nogil:
+    if reply != NULL:
+        RedisModule_FreeCallReply(reply)
+
 
 cdef inline void guard_note(RedisModuleDict *table, const char *name, size_t length, int what) noexcept nogil:
     RedisModule_DictReplaceC(table, <void *>name, length, <void *><intptr_t>what)
@@ -39,8 +45,23 @@ cdef inline int guard_lookup(Member *m, char *name, size_t length) noexcept nogi
     return <int><intptr_t>RedisModule_DictGetC(m.write_commands, name, length, NULL)
 
 
-cdef inline void guard_note_writes(RedisModuleDict *table, RedisModuleCallReply *names) noexcept nogil:
-    """Every command of the category @write. "xgroup|create" makes "xgroup" a container."""
+cdef inline bint guard_knows(Member *m, const char *name, size_t length) noexcept nogil:
+    """Is there a command that clients call by this name?"""
+    cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "COMMAND", "cb", b"INFO", name, length)
+    cdef bint known = reply != NULL and RedisModule_CallReplyType(
+        RedisModule_CallReplyArrayElement(reply, 0)) == REDISMODULE_REPLY_ARRAY
+    drop_reply(reply)
+    if not known:
+        RedisModule_Log(m.ctx, "warning", "a member cannot do without the command %.*s, nor refuse it under another "
+                        "name: use ACLs instead of rename-command", <int>length, name)
+    return known
+
+
+cdef inline bint guard_note_writes(
+    Member *m, RedisModuleDict *table, RedisModuleCallReply *names,
+) noexcept nogil:
+    """Every command of the category @write. "xgroup|create" makes "xgroup" a container. False: one was renamed."""
+    cdef bint whole = True
     cdef const char *name
     cdef const char *bar
     cdef size_t length
@@ -49,10 +70,12 @@ cdef inline void guard_note_writes(RedisModuleDict *table, RedisModuleCallReply 
         name = RedisModule_CallReplyStringPtr(RedisModule_CallReplyArrayElement(names, i), &length)
         if name == NULL or length >= NAME_BYTES or is_ours(name, length):
             continue
+        whole = guard_knows(m, name, length) and whole
         guard_note(table, name, length, GUARD_REFUSED)
         bar = <const char *>memchr(name, c"|", length)
         if bar != NULL:
             guard_note(table, name, bar - name, GUARD_CONTAINER)
+    return whole
 
 
 cdef inline bint is_ours(const char *name, size_t length) noexcept nogil:
@@ -66,17 +89,19 @@ cdef inline bint is_ours(const char *name, size_t length) noexcept nogil:
     return name[5] == c"." and name[0] | 32 == c"c" and name[4] | 32 == c"n"
 
 
-cdef inline void guard_build(Member *m) noexcept nogil:
-    """At loading, and again when another module brings commands."""
+cdef inline bint guard_build(Member *m) noexcept nogil:
+    """At loading, and again when another module brings commands. False: the table would let native writes pass."""
     cdef RedisModuleDict *table = RedisModule_CreateDict(NULL)
     cdef RedisModuleCallReply *names = RedisModule_Call(
         m.ctx, "COMMAND", "cccc", b"LIST", b"FILTERBY", b"ACLCAT", b"write")
-    if names != NULL and RedisModule_CallReplyType(names) == REDISMODULE_REPLY_ARRAY:
-        guard_note_writes(table, names)
+    cdef bint whole = names != NULL and RedisModule_CallReplyType(names) == REDISMODULE_REPLY_ARRAY
+    if whole:
+        whole = guard_note_writes(m, table, names)
     else:
-        RedisModule_Log(m.ctx, "warning", "the names of the native write commands are not to be had: none is refused")
-    if names != NULL:
-        RedisModule_FreeCallReply(names)
+        RedisModule_Log(m.ctx, "warning", "a member cannot do without the command COMMAND")
+    drop_reply(names)
+    # What joining and settling in call.
+    whole = whole and guard_knows(m, "config", 6) and guard_knows(m, "client", 6) and guard_knows(m, "replicaof", 9)
     # Not writes to Redis, but they replace or drop the data all the same.
     guard_note(table, "replicaof", 9, GUARD_REFUSED)
     guard_note(table, "slaveof", 7, GUARD_REFUSED)
@@ -86,11 +111,14 @@ cdef inline void guard_build(Member *m) noexcept nogil:
     guard_note(table, "debug|flushall", 14, GUARD_REFUSED)
     guard_note(table, "debug|populate", 14, GUARD_REFUSED)
     guard_note(table, "debug", 5, GUARD_CONTAINER)
+    guard_note(table, "pfcount", 7, GUARD_REFUSED)          # a read that writes its cached count into the value
     guard_note(table, "subscribe", 9, GUARD_SUBSCRIBES)
     guard_note(table, "psubscribe", 10, GUARD_SUBSCRIBES)
+    guard_note(table, "exec", 4, GUARD_SUBSCRIBES)          # of either
     if m.write_commands != NULL:
         RedisModule_FreeDict(NULL, m.write_commands)
     m.write_commands = table
+    return whole
 
 
 # -------------------------------------------------------------------------------------------- every command
@@ -156,11 +184,13 @@ cdef inline void note_expiring(
 
 
 cdef inline void find_expiring(RedisModuleCtx *ctx, Expiring *found) noexcept nogil:
+    """Some of their names: it is for people, and must not hold up the event loop (rule 8)."""
     cdef RedisModuleScanCursor *cursor = RedisModule_ScanCursorCreate()
+    cdef int steps = 0
     found.count = 0
     found.length = 0
-    while found.count < 10 and RedisModule_Scan(ctx, cursor, note_expiring, found):
-        pass
+    while found.count < 10 and steps < SCAN_STEPS and RedisModule_Scan(ctx, cursor, note_expiring, found):
+        steps += 1
     RedisModule_ScanCursorDestroy(cursor)
     found.names[found.length] = 0
 
@@ -210,14 +240,10 @@ cdef inline bint guard_chainable(RedisModuleCtx *ctx, char *why) noexcept nogil:
     if expires != NULL and strncmp(expires, "expires=0", 9) != 0:
         find_expiring(ctx, &found)
         snprintf(why, ERROR_BYTES,
-                 "keys with a time to live cannot enter a chain: PERSIST or delete them first: %s", found.names)
+                 "keys with a time to live cannot enter a chain: PERSIST or delete them first (TTL finds them): %s",
+                 found.names)
         return False
     return True
-
-
-cdef inline void drop_reply(RedisModuleCallReply *reply) noexcept nogil:
-    if reply != NULL:
-        RedisModule_FreeCallReply(reply)
 
 
 cdef inline void guard_config(Member *m, const char *name, const char *value) noexcept nogil:
@@ -225,8 +251,10 @@ cdef inline void guard_config(Member *m, const char *name, const char *value) no
 
 
 cdef inline void guard_settle_in(Member *m) noexcept nogil:
-    """The settings of Redis that a chained member must have: nothing evicted, and a learner's copy begun at once."""
+    """What a chained member needs: nothing evicted, room for the longest update, and a learner's copy begun at once."""
     guard_config(m, b"maxmemory-policy", b"noeviction")
+    guard_config(m, b"proto-max-bulk-len", b"512mb")
+    guard_config(m, b"client-query-buffer-limit", b"1gb")
     guard_config(m, b"repl-diskless-sync-delay", b"0")
     m.settings_touched = False      # by ourselves just now
 
@@ -234,7 +262,9 @@ cdef inline void guard_settle_in(Member *m) noexcept nogil:
 cdef inline bint guard_cares(const RedisModuleConfigChange *change) noexcept nogil:
     cdef unsigned int i
     for i in range(change.num_changes):
-        if strcmp(change.config_names[i], "maxmemory-policy") == 0:
+        if (strcmp(change.config_names[i], "maxmemory-policy") == 0
+                or strcmp(change.config_names[i], "proto-max-bulk-len") == 0
+                or strcmp(change.config_names[i], "client-query-buffer-limit") == 0):
             return True
     return False
 
@@ -242,7 +272,8 @@ cdef inline bint guard_cares(const RedisModuleConfigChange *change) noexcept nog
 cdef inline void guard_step(Member *m) noexcept nogil:
     """In the before-sleep event: what could not be done where it was noticed."""
     if m.settings_touched and m.chain.has_history:
-        RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing: maxmemory-policy is noeviction again")
+        RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing and takes long updates: set back again: "
+                        "maxmemory-policy, proto-max-bulk-len, client-query-buffer-limit")
         guard_settle_in(m)
     if m.subscribers_misled:
         drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccc", b"KILL", b"TYPE", b"pubsub"))

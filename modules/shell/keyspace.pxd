@@ -6,7 +6,8 @@ from libc.string cimport memcmp, memcpy
 
 from modules.core.log cimport Entry
 from modules.redismodule cimport (
-    REDISMODULE_KEYTYPE_STRING, REDISMODULE_WRITE, RedisModule_CloseKey, RedisModule_FreeString, RedisModule_KeyType,
+    REDISMODULE_KEYTYPE_STRING, REDISMODULE_NO_EXPIRE, REDISMODULE_WRITE, RedisModule_CloseKey,
+    RedisModule_FreeString, RedisModule_GetExpire, RedisModule_KeyType,
     RedisModule_OpenKey, RedisModule_RetainString, RedisModule_StringDMA, RedisModule_StringPtrLen,
     RedisModule_StringSet, RedisModule_TrimStringAllocation, RedisModule_UnlinkKey, RedisModule_ValueLength,
     RedisModuleCtx, RedisModuleKey, RedisModuleString,
@@ -27,7 +28,7 @@ cdef inline bint overwrite_in_place(RedisModuleKey *handle, const RedisModuleStr
     cdef char *place
     if length == 0 or length > COPIED_STRING or RedisModule_KeyType(handle) != REDISMODULE_KEYTYPE_STRING:
         return False
-    if RedisModule_ValueLength(handle) != length:
+    if RedisModule_ValueLength(handle) != length or RedisModule_GetExpire(handle) != REDISMODULE_NO_EXPIRE:
         return False
     place = RedisModule_StringDMA(handle, &room, REDISMODULE_WRITE)
     if place == NULL or room != length:

@@ -29,7 +29,8 @@ from modules.shell.state cimport (
 cdef enum:
     RETRY_MS = 100                  # between attempts to connect
     SLICE_BYTES = 256 * 1024        # a long value goes out in pieces of this size
-    MAX_ANSWER_BYTES = 1024 * 1024  # a peer's answer is far smaller
+    MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: a view of MAX_MEMBERS at the most
+    MAX_ANSWER_ELEMENTS = 256
 
 
 # ----------------------------------------------------------------------------------------- up and down
@@ -84,6 +85,8 @@ cdef inline void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on
         link_fail(m, link, link.context.errstr)
         return
     link.phase = LINK_CONNECTING
+    link.unfinished_bytes = 0
+    link.context.reader.maxelements = MAX_ANSWER_ELEMENTS
     set_no_delay(link.context.fd)
     link_watch(link, REDISMODULE_EVENTLOOP_WRITABLE, on_ready)
 
@@ -205,13 +208,17 @@ cdef inline redisReply *link_next_answer(Member *m, Link *link) noexcept nogil:
     if redisGetReplyFromReader(link.context, &reply) != REDIS_OK:
         link_fail(m, link, link.context.errstr)
         return NULL
-    if reply == NULL and link.context.reader.len > MAX_ANSWER_BYTES:
+    if reply != NULL:
+        link.unfinished_bytes = 0
+    elif link.unfinished_bytes > MAX_ANSWER_BYTES:
         link_fail(m, link, "the peer's answer is too long")
     return <redisReply *>reply
 
 
 cdef inline bint link_read(Member *m, Link *link) noexcept nogil:
+    cdef size_t before = link.context.reader.len
     if redisBufferRead(link.context) != REDIS_OK:
         link_fail(m, link, link.context.errstr)
         return False
+    link.unfinished_bytes += link.context.reader.len - before
     return True

@@ -5,15 +5,13 @@ from libc.string cimport memset
 
 from modules.core.chain cimport chain_is_tail, chain_serves_reads
 from modules.redismodule cimport (
-    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_CTX_FLAGS_LUA, REDISMODULE_CTX_FLAGS_MULTI,
-    REDISMODULE_ERRORMSG_WRONGTYPE, REDISMODULE_READ, RedisModule_BlockClient, RedisModule_CloseKey,
-    RedisModule_GetContextFlags, RedisModule_GetSelectedDb, RedisModule_OpenKey, RedisModule_ReplyWithError,
-    RedisModule_ReplyWithNull, RedisModule_ReplyWithStringBuffer, RedisModule_StringDMA,
-    RedisModuleCtx, RedisModuleKey, RedisModuleString,
+    REDISMODULE_ERRORMSG_WRONGTYPE, REDISMODULE_READ, RedisModule_CloseKey, RedisModule_GetSelectedDb,
+    RedisModule_OpenKey, RedisModule_ReplyWithError, RedisModule_ReplyWithNull, RedisModule_ReplyWithStringBuffer,
+    RedisModule_StringDMA, RedisModuleCtx, RedisModuleKey, RedisModuleString,
 )
 from modules.shell.settle cimport reply_not_tail
 from modules.shell.state cimport Member, Wait, the_member
-from modules.shell.writes cimport add_wait
+from modules.shell.writes cimport add_wait, may_block
 
 
 cdef inline int reply_value(RedisModuleCtx *ctx, RedisModuleString *name) noexcept nogil:
@@ -47,9 +45,7 @@ cdef inline int on_ready(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
 cdef inline int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
     """At a tail that will be in step in a moment (a view has just changed) the READ waits for that."""
     cdef Wait read
-    if chain_serves_reads(&m.chain) or not chain_is_tail(&m.chain) or (
-            RedisModule_GetContextFlags(ctx) & (REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA
-                                                | REDISMODULE_CTX_FLAGS_DENY_BLOCKING)):
+    if chain_serves_reads(&m.chain) or not chain_is_tail(&m.chain) or not may_block(ctx):
         return read_now(m, ctx, key)
     memset(&read, 0, sizeof(Wait))
     read.deadline_ms = m.now_ms + m.settings.write_timeout

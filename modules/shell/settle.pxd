@@ -29,6 +29,7 @@ cdef enum Outcome:
     OUTCOME_REASSIGNED
     OUTCOME_NOT_APPLIED
     OUTCOME_REDIRECT
+    OUTCOME_ELSEWHERE
     OUTCOME_TIMEOUT
     OUTCOME_READ
     OUTCOME_NO_MEMORY
@@ -59,6 +60,14 @@ cdef inline int reply_not_head(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         ctx, "ERR this member is in no chain at present: nothing was written; the master's chain has the data")
 
 
+cdef inline int reply_wait_elsewhere(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """To MEMBER.WAIT: what has an sn is never said to have failed (rule 6)."""
+    if m.chain.me > 0 or m.chain.learner:
+        return reply_moved(ctx, &m.chain.view.members[0])
+    return RedisModule_ReplyWithError(
+        ctx, "UNKNOWN this member is the head no more: whether that update survives is not known here")
+
+
 cdef inline int reply_not_tail(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Where to read instead."""
     if m.chain.learner or 0 <= m.chain.me < m.chain.view.count - 1:
@@ -78,6 +87,8 @@ cdef inline int reply_outcome(RedisModuleCtx *ctx) noexcept nogil:
             ctx, "ERR not written: the log was full until the write timeout; the chain's members do not keep up")
     if outcome == OUTCOME_REDIRECT:
         return reply_not_head(the_member(), ctx)
+    if outcome == OUTCOME_ELSEWHERE:
+        return reply_wait_elsewhere(the_member(), ctx)
     if outcome == OUTCOME_TIMEOUT:
         return RedisModule_ReplyWithError(ctx, "ERR timeout: not committed yet")
     if outcome == OUTCOME_NO_MEMORY:
@@ -144,7 +155,7 @@ cdef inline void settle_expired(Member *m) noexcept nogil:
 cdef inline Outcome wait_outcome(const Member *m, const Wait *wait) noexcept nogil:
     """OUTCOME_NONE: still to wait."""
     if not chain_takes_writes(&m.chain):
-        return OUTCOME_REDIRECT
+        return OUTCOME_ELSEWHERE
     if wait.sn <= m.chain.committed:
         if wait.epoch >= 0 and log_epoch_of(&m.chain.log, wait.sn) > wait.epoch:
             return OUTCOME_REASSIGNED
@@ -187,10 +198,14 @@ cdef inline void settle_reads(Member *m) noexcept nogil:
         free(read)
 
 
-cdef inline void drop_held(Held *held, Outcome outcome) noexcept nogil:
-    """A held writer is refused: its update has no sn, so that is a definite failure."""
-    unblock(held.writer, outcome)
+cdef inline void free_held(Held *held) noexcept nogil:
     let_go(held.key)
     let_go(held.value)
     let_go(held.client)
     free(held)
+
+
+cdef inline void drop_held(Held *held, Outcome outcome) noexcept nogil:
+    """A held writer is refused: its update has no sn, so that is a definite failure."""
+    unblock(held.writer, outcome)
+    free_held(held)

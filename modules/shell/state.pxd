@@ -42,6 +42,7 @@ cdef struct Link:
     bint view_due               # the peer is behind: our view goes to it next
     int64_t greeted_epoch       # the epoch in which CHAIN.GREET went out on this connection; -1: none
     char nonce[NONCE_BYTES]     # of our challenge
+    size_t unfinished_bytes     # read of an answer that is not whole yet
     RedisModuleString *streamed     # a value too long to be copied, on its way in slices
     size_t streamed_to
     uint64_t connects

@@ -11,19 +11,22 @@ from modules.redismodule cimport (
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_CTX_FLAGS_LUA, REDISMODULE_CTX_FLAGS_MULTI, REDISMODULE_ERR,
     RedisModule_BlockClient, RedisModule_GetContextFlags, RedisModule_GetSelectedDb, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_StringToLongLong,
-    RedisModule_UnblockClient, RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString,
+    RedisModule_SetDisconnectCallback, RedisModule_UnblockClient, RedisModuleBlockedClient, RedisModuleCmdFunc,
+    RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.keyspace cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
 from modules.shell.settle cimport (
     OUTCOME_NO_MEMORY, OUTCOME_NONE, OUTCOME_NOT_APPLIED, OUTCOME_REDIRECT, OUTCOME_SN,
-    Outcome, drop_held, outcome_sn, reply_not_head, reply_outcome, settle, wait_outcome,
+    Outcome, drop_held, free_held, outcome_sn, reply_not_head, reply_outcome, reply_wait_elsewhere,
+    settle, wait_outcome,
 )
-from modules.shell.state cimport Held, Member, Wait
+from modules.shell.state cimport Held, Member, Wait, the_member
 from modules.shell.wakeup cimport wake
 
 
 cdef enum:
     MAX_TIMEOUT_MS = 1000000000
+    MAX_UPDATE_BYTES = 511 * 1024 * 1024    # so that it fits into one argument of a successor's (`guard_settle_in`)
 
 
 cdef inline int on_unblocked(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -78,21 +81,26 @@ cdef inline int64_t assign_and_apply(
 
 # ------------------------------------------------------------------------------- refusals before an sn
 
+cdef inline bint may_block(RedisModuleCtx *ctx) noexcept nogil:
+    """False inside MULTI, a script or another module's call: these want their answer at once."""
+    return not RedisModule_GetContextFlags(ctx) & (
+        REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA | REDISMODULE_CTX_FLAGS_DENY_BLOCKING)
+
+
 cdef inline bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcept nogil:
     """Everything that can be said before the update has an sn (rule 6). True: an error has been replied."""
     if not chain_takes_writes(&m.chain):
         reply_not_head(m, ctx)
         return True
-    if RedisModule_GetContextFlags(ctx) & (REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA
-                                           | REDISMODULE_CTX_FLAGS_DENY_BLOCKING):
+    if not may_block(ctx):
         RedisModule_ReplyWithError(
             ctx, "ERR a chain commits each update by itself: not inside MULTI, a script or a module's call")
         return True
     if RedisModule_GetSelectedDb(ctx) != 0:
         RedisModule_ReplyWithError(ctx, "ERR a chain has database 0 only")
         return True
-    if not chain_fits(&m.chain, bytes):
-        RedisModule_ReplyWithError(ctx, "ERR too large: the update exceeds member.log-limit")
+    if bytes > MAX_UPDATE_BYTES or not chain_fits(&m.chain, bytes):
+        RedisModule_ReplyWithError(ctx, "ERR too large: the update exceeds member.log-limit, or 511 MiB")
         return True
     return False
 
@@ -111,6 +119,7 @@ cdef inline int hold(
     held.client = keep(client) if client != NULL else NULL
     held.deadline_ms = m.now_ms + m.settings.write_timeout
     held.writer = RedisModule_BlockClient(ctx, on_unblocked, NULL, NULL, 0)
+    RedisModule_SetDisconnectCallback(held.writer, on_gone)
     if m.held_last != NULL:
         m.held_last.next = held
     else:
@@ -161,10 +170,7 @@ cdef inline void apply_held(Member *m, Held *held) noexcept nogil:
         return
     if waiter == NULL:
         RedisModule_UnblockClient(held.writer, outcome_sn(sn))
-    let_go(held.key)
-    let_go(held.value)
-    let_go(held.client)
-    free(held)
+    free_held(held)
 
 
 cdef inline void serve_held(Member *m) noexcept nogil:
@@ -187,6 +193,48 @@ cdef inline void serve_held(Member *m) noexcept nogil:
     m.held_last = NULL
 
 
+# ---------------------------------------------------------------------------- clients that leave while they wait
+
+cdef inline bint forget_wait(Wait **place, const RedisModuleBlockedClient *client) noexcept nogil:
+    cdef Wait *wait
+    while place[0] != NULL:
+        wait = place[0]
+        if wait.waiter == client:
+            place[0] = wait.next
+            free(wait)
+            return True
+        place = &wait.next
+    return False
+
+
+cdef inline bint forget_held(Member *m, const RedisModuleBlockedClient *client) noexcept nogil:
+    """Its update has no sn and gets none."""
+    cdef Held **place = &m.held_first
+    cdef Held *held
+    cdef Held *before = NULL
+    while place[0] != NULL and place[0].writer != client:
+        before = place[0]
+        place = &before.next
+    held = place[0]
+    if held == NULL:
+        return False
+    place[0] = held.next
+    if m.held_last == held:
+        m.held_last = before
+    free_held(held)
+    return True
+
+
+cdef inline void on_gone(RedisModuleCtx *ctx, RedisModuleBlockedClient *client) noexcept nogil:
+    """A client in MEMBER.WAIT, READ or held back has disconnected. Writers with an sn go at the write timeout.
+
+    One that is found nowhere has been unblocked just before, which must not happen twice.
+    """
+    cdef Member *m = the_member()
+    if forget_wait(&m.waits, client) or forget_wait(&m.reads, client) or forget_held(m, client):
+        RedisModule_UnblockClient(client, NULL)
+
+
 # --------------------------------------------------------------------------------------------- WAIT
 
 cdef inline int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -203,7 +251,7 @@ cdef inline int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     if argc > 3 and (RedisModule_StringToLongLong(argv[3], &epoch) == REDISMODULE_ERR or epoch < 0):
         return RedisModule_ReplyWithError(ctx, "ERR epoch is not an epoch: an integer from 0")
     if not chain_takes_writes(&m.chain):
-        return reply_not_head(m, ctx)
+        return reply_wait_elsewhere(m, ctx)
     memset(&wait, 0, sizeof(Wait))
     wait.sn = sn
     wait.epoch = epoch
@@ -213,8 +261,7 @@ cdef inline int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         return RedisModule_ReplyWithLongLong(ctx, m.chain.committed)
     if outcome != OUTCOME_NONE:
         return RedisModule_ReplyWithError(ctx, "UNKNOWN that sequence number now belongs to an update of a later epoch")
-    if RedisModule_GetContextFlags(ctx) & (REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA
-                                           | REDISMODULE_CTX_FLAGS_DENY_BLOCKING):
+    if not may_block(ctx):
         return RedisModule_ReplyWithError(
             ctx, "ERR MEMBER.WAIT would block: not inside MULTI, a script or a module's call")
     return add_wait(m, ctx, &m.waits, &wait, on_unblocked)
@@ -229,5 +276,6 @@ cdef inline int add_wait(
     added[0] = wait[0]
     added.next = list[0]
     added.waiter = RedisModule_BlockClient(ctx, on_over, NULL, NULL, 0)
+    RedisModule_SetDisconnectCallback(added.waiter, on_gone)
     list[0] = added
     return 0
