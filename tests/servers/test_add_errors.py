@@ -108,10 +108,12 @@ def listening(serve: Callable[[socket.socket], None] | None) -> Iterator[int]:
         thread = threading.Thread(target=accept) if serve else None
         if thread:
             thread.start()
-        yield int(server.getsockname()[1])
-        server.shutdown(socket.SHUT_RDWR)
-        if thread:
-            thread.join(20)
+        try:
+            yield int(server.getsockname()[1])
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            if thread:
+                thread.join(20)
 
 
 def answering(junk: bytes) -> Callable[[socket.socket], None]:
