@@ -136,7 +136,9 @@ def test_a_removed_member_refuses_writes_and_reads(chain: StartChain, place: int
     cluster.remove(removed)
     assert state(removed).role == "removed"
     for words in [*WRITES, ("READ", "key")]:
-        assert definite(ask(removed, *words)), words
+        # A write is refused for certain; what became of one that was accepted before cannot be said here.
+        kind = "UNKNOWN " if words[0] == "MEMBER.WAIT" else "ERR "
+        assert str(ask(removed, *words)).startswith(kind), words
     assert definite(ask(removed, "SET", "key", "other"))
     assert ask(removed, "GET", "key") == b"value"
     assert ask(removed, "MEMBER.SN") == 0

@@ -1,5 +1,6 @@
 """Many clients, long pipelines, slow members, saving under load: bounded memory and true answers (rules 6 and 9)."""
 
+import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -91,8 +92,12 @@ def flood(server: Server, count: int, value: bytes) -> list[int | Error]:
 
 def memory_without_clients(server: Server) -> int:
     """What clients send while they are blocked piles up in Redis's query buffers, which Redis has limits for."""
-    memory = info(server, "memory")
-    return int(memory["used_memory"]) - int(memory["mem_clients_normal"])
+    with Talk(server) as talk:
+        talk.pipeline([("MULTI",), ("INFO", "memory"), ("CLIENT", "LIST")])
+        memory, clients = (reply.decode() for reply in talk("EXEC"))
+    used = re.search(r"^used_memory:(\d+)", memory, re.MULTILINE)
+    assert used
+    return int(used[1]) - sum(int(size) for size in re.findall(r" tot-mem=(\d+)", clients))
 
 
 @pytest.mark.parametrize("stopped", [1, 2])

@@ -14,7 +14,7 @@ DEFAULTS = {
     "member.heartbeat-timeout": "15",
     "member.write-timeout": "5000",
     "member.log-limit": str(256 << 20),
-    "member.backlog-limit": str(16 << 20),
+    "member.backlog-limit": str(8 << 20),
     "member.join-limit": str(1 << 30),
     "member.auth-user": "",
     "member.auth-password": "",
