@@ -222,7 +222,7 @@ cdef inline Verdict chain_restore(
 ) noexcept nogil:
     """Data from disk, or from another member, has been loaded: this is its position."""
     cdef int i
-    if applied < -1 or applied == INT64_MAX or count < 0 or count > MAX_BOUNDARIES:
+    if applied < -1 or applied > INT64_MAX // 2 or count < 0 or count > MAX_BOUNDARIES:
         return NONSENSE
     for i in range(count):
         if boundaries[i].first_sn < 0 or boundaries[i].first_sn > applied or boundaries[i].epoch < 0:

@@ -72,6 +72,15 @@ cdef inline bint proofs_equal(const char *a, size_t length, const char *b) noexc
     return length == PROOF_BYTES - 1 and CRYPTO_memcmp(a, b, PROOF_BYTES - 1) == 0
 
 
+cdef inline void take_secret(Member *m, const unsigned char *secret) noexcept nogil:
+    """The chain's secret. Who proved another one before has proved nothing."""
+    if m.has_secret and CRYPTO_memcmp(m.secret, secret, SECRET_BYTES) == 0:
+        return
+    memcpy(m.secret, secret, SECRET_BYTES)
+    m.has_secret = True
+    memset(m.peers, 0, sizeof(m.peers))
+
+
 # ------------------------------------------------------------------------------------- inbound connections
 
 cdef inline Peer *find_peer(Member *m, unsigned long long client) noexcept nogil:

@@ -3,15 +3,15 @@
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 
 from modules.core.chain cimport (
     chain_feed, chain_fenced, chain_is_tail, chain_pin, chain_role, chain_serves_reads, chain_takes_writes,
     chain_unpin,
 )
 from modules.core.messages cimport (
-    ACCEPTED, CONFLICT, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON, ROLE_TAIL,
-    Role, Verdict,
+    ACCEPTED, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON, ROLE_TAIL, Role,
+    Verdict,
 )
 from modules.core.view cimport HISTORY_BYTES, MAX_MEMBERS, Node, View, view_index
 from modules.redismodule cimport (
@@ -68,8 +68,6 @@ cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
     cdef Verdict verdict
     if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
         return 0
-    if m.has_secret and memcmp(m.secret, secret, SECRET_BYTES) != 0:
-        return reply_verdict(m, ctx, CONFLICT)
     if not m.chain.has_history:
         if view_index(&view, m.self.run_id) < 0:
             return RedisModule_ReplyWithError(ctx, "ERR this server is not in that view, and in no chain")

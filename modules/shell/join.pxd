@@ -6,7 +6,6 @@ any member. A position that came with the snapshot says where the log goes on (D
 """
 
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy
 
 from modules.core.chain cimport chain_learn, chain_predecessor
 from modules.core.due cimport chain_pop_any
@@ -16,6 +15,7 @@ from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType, RedisModule_FreeCallReply,
     RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
 )
+from modules.shell.auth cimport take_secret
 from modules.shell.guard cimport guard_config, guard_end_transactions, guard_settle_in
 from modules.shell.keyspace cimport release_entry, string_length
 from modules.shell.settle cimport (
@@ -23,7 +23,7 @@ from modules.shell.settle cimport (
 )
 from modules.shell.state cimport (
     ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_LEAVING, JOIN_LOADED, JOIN_NONE,
-    JOIN_STARTING, Member, SECRET_BYTES,
+    JOIN_STARTING, Member,
 )
 from modules.shell.views cimport aim_links
 from modules.shell.wakeup cimport wake_again
@@ -77,8 +77,7 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     guard_settle_in(m)
     take_credentials(m)
     chain_learn(&m.chain, view)
-    memcpy(m.secret, secret, SECRET_BYTES)
-    m.has_secret = True
+    take_secret(m, secret)
     m.was_tail = False
     m.subscribers_misled = True
     m.snapshot_loaded = False

@@ -16,7 +16,7 @@ from modules.hiredis cimport (
     redisContext, redisFree, redisGetReplyFromReader, redisReply, sdslen,
 )
 from modules.redismodule cimport (
-    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModule_EventLoopAdd,
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, REDISMODULE_OK, RedisModule_EventLoopAdd,
     RedisModule_EventLoopDel, RedisModule_Log, RedisModule_StringPtrLen, RedisModuleEventLoopFunc, RedisModuleString,
 )
 from modules.shell.auth cimport draw_nonce, proofs_equal, prove
@@ -28,6 +28,7 @@ from modules.shell.state cimport (
 
 cdef enum:
     RETRY_MS = 100                  # between attempts to connect
+    LINK_TIMEOUT_MS = 5000          # for connecting and proving
     SLICE_BYTES = 256 * 1024        # a long value goes out in pieces of this size
     MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: a view of MAX_MEMBERS at the most
     MAX_ANSWER_ELEMENTS = 256
@@ -41,8 +42,8 @@ cdef inline void link_watch(Link *link, int mask, RedisModuleEventLoopFunc on_re
     cdef int surplus = link.watched & ~mask
     if surplus:
         RedisModule_EventLoopDel(link.context.fd, surplus)
-    if missing:
-        RedisModule_EventLoopAdd(link.context.fd, missing, on_ready, link)
+    if missing and RedisModule_EventLoopAdd(link.context.fd, missing, on_ready, link) != REDISMODULE_OK:
+        mask &= ~missing        # more descriptors than Redis has room for: the link times out, and is tried again
     link.watched = mask
 
 
@@ -85,6 +86,7 @@ cdef inline void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on
         link_fail(m, link, link.context.errstr)
         return
     link.phase = LINK_CONNECTING
+    link.retry_ms = m.now_ms + LINK_TIMEOUT_MS
     link.unfinished_bytes = 0
     link.context.reader.maxelements = MAX_ANSWER_ELEMENTS
     set_no_delay(link.context.fd)

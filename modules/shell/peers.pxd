@@ -263,8 +263,12 @@ cdef inline void pump_acks(Member *m) noexcept nogil:
 
 
 cdef inline void pump_connecting(Member *m, Link *link) noexcept nogil:
-    if link.aimed and link.phase == LINK_IDLE and link.retry_ms <= m.now_ms:
+    if not link.aimed or link.phase == LINK_READY or link.retry_ms > m.now_ms:
+        return
+    if link.phase == LINK_IDLE:
         link_connect(m, link, on_link_ready)
+    else:
+        link_fail(m, link, "no answer in time")
 
 
 cdef inline void pump(Member *m) noexcept nogil:

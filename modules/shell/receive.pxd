@@ -15,7 +15,7 @@ from modules.redismodule cimport (
     RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport from_hex, proven_peer, to_hex
-from modules.shell.keyspace cimport keep, keyspace_apply, let_go
+from modules.shell.keyspace cimport keep, keyspace_apply, let_go, string_length
 from modules.shell.peers cimport reply_verdict
 from modules.shell.settle cimport settle
 from modules.shell.state cimport JOIN_COPIED, Member, Peer
@@ -84,8 +84,8 @@ cdef inline bint apply_packed(
         entry.value = RedisModule_CreateString(NULL, packed.value, packed.value_bytes)
         entry.bytes += packed.value_bytes
     entry.client = client
-    if client != NULL and not packed.same_client:
-        entry.bytes += packed.client_bytes
+    if client != NULL:
+        entry.bytes += string_length(client)
     if not chain_append(&m.chain, &entry, assigned):
         let_go(<RedisModuleString *>entry.key)
         let_go(<RedisModuleString *>entry.value)

@@ -9,6 +9,7 @@ from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES
 from modules.position cimport Position
 from modules.redismodule cimport RedisModule_Log
+from modules.shell.join cimport empty_log
 from modules.shell.state cimport JOIN_COPYING, Member, the_member
 
 
@@ -26,6 +27,7 @@ cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     if chain_role(&m.chain) != ROLE_ALONE and not (chain_role(&m.chain) == ROLE_LEARNER and m.join == JOIN_COPYING):
         RedisModule_Log(m.ctx, "warning", "a snapshot was loaded into a member of a chain: its position is ignored")
         return True
+    empty_log(m)
     if chain_restore(
         &m.chain, position.history, position.applied, position.boundaries, position.boundary_count,
     ) != ACCEPTED:

@@ -25,7 +25,7 @@ cdef enum:
 
 cdef enum LinkPhase:
     LINK_IDLE                   # not connected; tried again at `retry_ms`
-    LINK_CONNECTING
+    LINK_CONNECTING             # given up at `retry_ms`, as is ...
     LINK_PROVING                # our challenge, then our proof, is on its way
     LINK_READY
 

@@ -4,16 +4,16 @@
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport strtoll
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from modules.core.chain cimport chain_adopt, chain_is_tail, chain_predecessor, chain_successor, chain_told_head
-from modules.core.messages cimport ACCEPTED, Verdict
+from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
 from modules.core.view cimport ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View
 from modules.redismodule cimport (
     RedisModule_Log, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithLongLong,
     RedisModuleCtx,
 )
-from modules.shell.auth cimport from_hex, to_hex
+from modules.shell.auth cimport from_hex, take_secret, to_hex
 from modules.shell.link cimport link_aim
 from modules.shell.settle cimport settle
 from modules.shell.state cimport Member, SECRET_BYTES
@@ -133,14 +133,16 @@ cdef inline void aim_links(Member *m) noexcept nogil:
 
 
 cdef inline Verdict adopt(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
-    """Take over a view that came from somebody entitled to give it."""
+    """Take over a view that came from somebody entitled to give it. A chain's secret never changes."""
     cdef int64_t before = m.chain.view.epoch
     cdef bint was_tail = not m.chain.has_history or chain_is_tail(&m.chain)
-    cdef Verdict verdict = chain_adopt(&m.chain, view, m.self.run_id)
+    cdef Verdict verdict
+    if m.has_secret and memcmp(m.secret, secret, SECRET_BYTES) != 0:
+        return CONFLICT
+    verdict = chain_adopt(&m.chain, view, m.self.run_id)
     if verdict != ACCEPTED or m.chain.view.epoch == before:
         return verdict
-    memcpy(m.secret, secret, SECRET_BYTES)
-    m.has_secret = True
+    take_secret(m, secret)
     m.was_tail = m.chain.me >= 0 and (m.was_tail or was_tail)
     m.subscribers_misled = m.chain.me < 0
     aim_links(m)
