@@ -108,7 +108,7 @@ def test_nonsense_from_strangers_changes_nothing(chain: StartChain, dice: random
 
 
 def test_nonsense_at_a_server_without_a_chain(server: StartServer, dice: random.Random) -> None:
-    alone = server(MEMBER)
+    alone = server(MEMBER, **{"member.write-timeout": "100"})
     names = module_commands(alone, "member")
     with Talk(alone) as talk:
         survive(talk, (draw(dice, names, NASTY) for _ in range(ROUNDS)))
