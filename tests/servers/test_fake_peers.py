@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chainredis.launcher import HOST, MEMBER, Server
+from chainredis.launcher import HOST, MEMBER, Server, _free_port
 from chainredis.view import Member, View
 from chainredis.waiting import wait_until
 from servers.conftest import StartServer
@@ -101,7 +101,8 @@ def closes_when_proven(connection: socket.socket) -> None:
 def liar(serve: Serve) -> Iterator[tuple[int, list[socket.socket]]]:
     """Its port and its connections, which grow in number, and are closed at the end."""
     connections: list[socket.socket] = []
-    with socket.create_server((HOST, 0)) as listening:
+    # Not a port that outgoing connections may have: tried again and again, it would at last connect to itself.
+    with socket.create_server((HOST, _free_port())) as listening:
 
         def work(connection: socket.socket) -> None:
             with connection:
