@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chainredis.launcher import HOST, MEMBER, Server, _free_port
+from chainredis.launcher import HOST, MEMBER, Server, free_port
 from chainredis.view import Member, View
 from chainredis.waiting import wait_until
 from servers.conftest import StartServer
@@ -102,7 +102,7 @@ def liar(serve: Serve) -> Iterator[tuple[int, list[socket.socket]]]:
     """Its port and its connections, which grow in number, and are closed at the end."""
     connections: list[socket.socket] = []
     # Not a port that outgoing connections may have: tried again and again, it would at last connect to itself.
-    with socket.create_server((HOST, _free_port())) as listening:
+    with socket.create_server((HOST, free_port())) as listening:
 
         def work(connection: socket.socket) -> None:
             with connection:
