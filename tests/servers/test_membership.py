@@ -3,7 +3,7 @@
 import random
 import subprocess
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 from time import monotonic
 from typing import Any
@@ -14,7 +14,7 @@ import redis
 from chainredis.launcher import HOST, ROOT, Cluster, LauncherError, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain
-from servers.helpers import Error, Talk, ask, assert_serves, info, paused, running, settled, state, stored_view
+from servers.helpers import Error, Talk, ask, assert_serves, info, paused, proven, running, settled, state, stored_view
 
 KEYS_EACH = 20
 REDIS_BENCHMARK = ROOT / "vendor/redis/src/redis-benchmark"
@@ -183,6 +183,22 @@ def test_writes_go_on_while_a_member_is_added(chain: StartChain) -> None:
         await_progress(clients, futures)
     assert max(client.longest_s for client in clients if isinstance(client, Writer)) < 2
     check(cluster, clients)
+
+
+def test_a_head_that_hears_of_a_new_view_before_it_has_it_holds_writers(chain: StartChain) -> None:
+    """It serves nothing until then (rule 2), but the chain takes writes all along: they wait for that moment."""
+    cluster = chain(2)
+    view = stored_view(cluster)
+    later = replace(view, epoch=view.epoch + 1)
+    with Talk(cluster.head) as at_once, Talk(cluster.head) as blocking:
+        proven(cluster.tail, view).adopt(later)
+        assert Talk.over(cluster.head, proven(cluster.head, view))("CHAIN.ACK", later.epoch, -1, 0)[0] == b"BEHIND"
+        at_once.send("MEMBER.PUT", "k", "v", "me")
+        blocking.send("MEMBER.PUT", "k", "w")
+        assert at_once.is_silent()
+        assert blocking.is_silent()
+        proven(cluster.head, view).adopt(later)
+        assert sorted([at_once.receive(), blocking.receive()]) == [0, 1]
 
 
 # --------------------------------------------------------------------------------------------- much data
