@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, intptr_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free
 
-from modules.core.chain cimport chain_is_tail, chain_serves_reads, chain_takes_writes
+from modules.core.chain cimport chain_fenced, chain_is_tail, chain_serves_reads, chain_takes_writes
 from modules.core.due cimport chain_pop_expired, chain_pop_orphan, chain_pop_settled, chain_pop_trimmed
 from modules.core.log cimport Entry, log_epoch_of
 from modules.core.view cimport HOST_BYTES, Node
@@ -50,12 +50,15 @@ cdef inline int reply_moved(RedisModuleCtx *ctx, const Node *node) noexcept nogi
     return RedisModule_ReplyWithError(ctx, text)
 
 
+cdef inline bint awaits_view(const Member *m) noexcept nogil:
+    """A head that has heard of a newer view (rule 2): writers are held back until it has that view."""
+    return m.chain.me == 0 and chain_fenced(&m.chain)
+
+
 cdef inline int reply_not_head(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Where to write instead."""
     if m.chain.me > 0 or m.chain.learner:
         return reply_moved(ctx, &m.chain.view.members[0])
-    if m.chain.me == 0:
-        return RedisModule_ReplyWithError(ctx, "ERR a newer view of the chain exists: nothing was written; ask again")
     return RedisModule_ReplyWithError(
         ctx, "ERR this member is in no chain at present: nothing was written; the master's chain has the data")
 
@@ -84,7 +87,7 @@ cdef inline int reply_outcome(RedisModuleCtx *ctx) noexcept nogil:
         return RedisModule_ReplyWithLongLong(ctx, outcome - OUTCOME_SN)
     if outcome == OUTCOME_NOT_APPLIED:
         return RedisModule_ReplyWithError(
-            ctx, "ERR not written: the log was full until the write timeout; the chain's members do not keep up")
+            ctx, "ERR not written: held back until the write timeout: members do not keep up, or the view is old")
     if outcome == OUTCOME_REDIRECT:
         return reply_not_head(the_member(), ctx)
     if outcome == OUTCOME_ELSEWHERE:
@@ -154,7 +157,7 @@ cdef inline void settle_expired(Member *m) noexcept nogil:
 
 cdef inline Outcome wait_outcome(const Member *m, const Wait *wait) noexcept nogil:
     """OUTCOME_NONE: still to wait."""
-    if not chain_takes_writes(&m.chain):
+    if not chain_takes_writes(&m.chain) and not awaits_view(m):
         return OUTCOME_ELSEWHERE
     if wait.sn <= m.chain.committed:
         if wait.epoch >= 0 and log_epoch_of(&m.chain.log, wait.sn) > wait.epoch:

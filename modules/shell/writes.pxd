@@ -17,7 +17,7 @@ from modules.redismodule cimport (
 from modules.shell.keyspace cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
 from modules.shell.settle cimport (
     OUTCOME_NO_MEMORY, OUTCOME_NONE, OUTCOME_NOT_APPLIED, OUTCOME_REDIRECT, OUTCOME_SN,
-    Outcome, drop_held, free_held, outcome_sn, reply_not_head, reply_outcome, reply_wait_elsewhere,
+    Outcome, awaits_view, drop_held, free_held, outcome_sn, reply_not_head, reply_outcome, reply_wait_elsewhere,
     settle, wait_outcome,
 )
 from modules.shell.state cimport Held, Member, Wait, the_member
@@ -89,7 +89,7 @@ cdef inline bint may_block(RedisModuleCtx *ctx) noexcept nogil:
 
 cdef inline bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcept nogil:
     """Everything that can be said before the update has an sn (rule 6). True: an error has been replied."""
-    if not chain_takes_writes(&m.chain):
+    if not chain_takes_writes(&m.chain) and not awaits_view(m):
         reply_not_head(m, ctx)
         return True
     if not may_block(ctx):
@@ -136,7 +136,7 @@ cdef inline int write(
     cdef int64_t sn
     if refused(m, ctx, bytes):
         return 0
-    if m.held_first != NULL or not chain_has_room(&m.chain, bytes):
+    if m.held_first != NULL or not chain_has_room(&m.chain, bytes) or awaits_view(m):
         return hold(m, ctx, key, value, client)
     sn = assign_and_apply(m, ctx, key, value, client, NULL, 0, bytes)
     if sn < 0:
@@ -177,12 +177,14 @@ cdef inline void serve_held(Member *m) noexcept nogil:
     """In their order: those with room are applied, those too late or at the wrong member now are refused."""
     cdef Held *held = m.held_first
     while held != NULL:
-        if not chain_takes_writes(&m.chain):
-            m.held_first = held.next
-            drop_held(held, OUTCOME_REDIRECT)
-        elif held.deadline_ms <= m.now_ms:
+        if held.deadline_ms <= m.now_ms:
             m.held_first = held.next
             drop_held(held, OUTCOME_NOT_APPLIED)
+        elif awaits_view(m):
+            return
+        elif not chain_takes_writes(&m.chain):
+            m.held_first = held.next
+            drop_held(held, OUTCOME_REDIRECT)
         elif chain_has_room(&m.chain, update_bytes(held.key, held.value, held.client)):
             m.held_first = held.next
             apply_held(m, held)
@@ -250,7 +252,7 @@ cdef inline int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         return RedisModule_ReplyWithError(ctx, "ERR timeout_ms is not a number of milliseconds; 0 waits for ever")
     if argc > 3 and (RedisModule_StringToLongLong(argv[3], &epoch) == REDISMODULE_ERR or epoch < 0):
         return RedisModule_ReplyWithError(ctx, "ERR epoch is not an epoch: an integer from 0")
-    if not chain_takes_writes(&m.chain):
+    if not chain_takes_writes(&m.chain) and not awaits_view(m):
         return reply_wait_elsewhere(m, ctx)
     memset(&wait, 0, sizeof(Wait))
     wait.sn = sn
