@@ -10,6 +10,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -244,11 +245,16 @@ def take_over(victim: Server, port: int, place: int) -> None:
         victim.kill()
         victim.start()
     now = state(victim)
-    view = view_with(victim, port, place, now.epoch + 1)
+    view = view_with(victim, port, place, now.epoch + 2)
     if now.role == "alone":
         assert ask(victim, "CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
-    else:
-        proven(victim, view).adopt(view)
+        return
+    # In between it is alone in its chain: all liars claim to be the same process, to which a link would be kept.
+    itself = view.members[1 - place]
+    link = proven(victim, view)
+    link.adopt(replace(view, epoch=now.epoch + 1, members=(itself,)))
+    link.adopt(view)
+    link.close()
 
 
 @pytest.mark.parametrize(("place", "link"), [(1, "down"), (0, "up")], ids=["successor", "predecessor"])
