@@ -249,14 +249,14 @@ def test_a_member_that_is_shut_down_under_load(chain: StartChain, place: int) ->
 
     def write(stop: Event) -> None:
         """Until the first failure, which must be a clear one."""
-        with Talk(cluster.head) as talk:
-            try:
+        try:
+            with Talk(cluster.head) as talk:
                 while isinstance(reply := talk("MEMBER.PUT", "k", "v"), int):
                     pass
-            except redis.ConnectionError:
-                assert stopped is cluster.head
-            else:
-                assert reply.startswith("UNKNOWN ")
+        except redis.ConnectionError:
+            assert stopped is cluster.head
+        else:
+            assert reply.startswith("UNKNOWN ")
 
     with running(*[write] * 20):
         wait_until(lambda: state(cluster.tail).applied > 100, 30)
