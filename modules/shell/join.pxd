@@ -12,11 +12,11 @@ from modules.core.due cimport chain_pop_any
 from modules.core.log cimport Entry
 from modules.core.view cimport Node, View
 from modules.redismodule cimport (
-    REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType, RedisModule_FreeCallReply,
+    REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType,
     RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
 )
 from modules.shell.auth cimport take_secret
-from modules.shell.guard cimport guard_config, guard_end_transactions, guard_settle_in
+from modules.shell.guard cimport drop_reply, guard_config, guard_end_transactions, guard_settle_in
 from modules.shell.keyspace cimport release_entry, string_length
 from modules.shell.settle cimport (
     OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, settle_reads, settle_waits, unblock,
@@ -39,8 +39,7 @@ cdef inline bint replicate(Member *m, const char *host, const char *port) noexce
     good = reply != NULL and RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_ERROR
     if not good:
         snprintf(m.join_error, ERROR_BYTES, "REPLICAOF %s %s was refused", host, port)
-    if reply != NULL:
-        RedisModule_FreeCallReply(reply)
+    drop_reply(reply)
     return good
 
 

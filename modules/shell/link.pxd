@@ -93,19 +93,18 @@ cdef inline void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on
     link_watch(link, REDISMODULE_EVENTLOOP_WRITABLE, on_ready)
 
 
-cdef inline bint link_aim(Member *m, Link *link, const Node *target) noexcept nogil:
-    """Point the link at this process, or at nobody (NULL). True: it was pointed elsewhere, and has been closed."""
+cdef inline void link_aim(Member *m, Link *link, const Node *target) noexcept nogil:
+    """Point the link at this process, or at nobody (NULL). It keeps its connection when it pointed there before."""
     if target == NULL and not link.aimed:
-        return False
+        return
     if target != NULL and link.aimed and same_process(target, &link.target):
-        return False
+        return
     link_close(m, link)
     link.aimed = target != NULL
     link.error[0] = 0
     link.retry_ms = 0
     if target != NULL:
         link.target = target[0]
-    return True
 
 
 # --------------------------------------------------------------------------------------------- sending

@@ -110,7 +110,7 @@ cdef inline bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcep
 cdef inline int hold(
     Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
 ) noexcept nogil:
-    """No room in the log: the writer waits, its update without an sn (rule 9)."""
+    """No room in the log (rule 9), or a newer view is on its way: the writer waits, its update without an sn."""
     cdef Held *held = <Held *>calloc(1, sizeof(Held))
     if held == NULL:
         return RedisModule_ReplyWithError(ctx, "ERR not written: out of memory")
