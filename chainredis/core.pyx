@@ -18,6 +18,7 @@ from libc.string cimport memcpy, memset, strncpy
 # By their full names, or the build does not see that this file depends on them.
 cimport modules.core.chain as chain
 cimport modules.core.due as due
+cimport modules.core.lease as lease
 cimport modules.core.log as log
 cimport modules.core.messages as messages
 cimport modules.core.view as view
@@ -26,6 +27,7 @@ cimport modules.core.wire as wire
 MAX_MEMBERS = view.MAX_MEMBERS
 MAX_BOUNDARIES = log.MAX_BOUNDARIES
 ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
+SAFE = chain.SAFE
 
 
 class Role(enum.IntEnum):
@@ -82,12 +84,14 @@ class Batch(NamedTuple):
     committed: int
     upto: int
     bytes: int = 0
+    answer: int = 0
 
 
 class Ack(NamedTuple):
     epoch: int
     committed: int
     head_told: bool = False
+    question: int = 0
 
 
 class Entry(NamedTuple):
@@ -152,7 +156,7 @@ cdef object greeting_object(const messages.Greeting *g):
 
 cdef messages.Batch batch_struct(given) except *:
     cdef messages.Batch out
-    out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes = given
+    out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes, out.answer = given
     return out
 
 
@@ -307,6 +311,11 @@ cdef class Core:
         copy_view(given, &struct)
         chain.chain_learn(&self.c, &struct)
 
+    def relearn(self, given):
+        cdef view.View struct
+        copy_view(given, &struct)
+        return Verdict(chain.chain_relearn(&self.c, &struct))
+
     def forget(self): chain.chain_forget(&self.c)
 
     def restore(self, bytes history, int64_t applied, boundaries):
@@ -363,11 +372,12 @@ cdef class Core:
             return None
         if out.count and not self.c.log.first <= out.first <= out.first + out.count <= self.c.log.end:
             self._errors.append(f"a batch of {out.count} from {out.first} reaches beyond the log")
-        return Batch(out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes)
+        return Batch(
+            out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes, out.answer)
 
     def on_ack(self, ack, str sender):
         cdef messages.Ack struct
-        struct.epoch, struct.committed, struct.head_told = ack
+        struct.epoch, struct.committed, struct.head_told, struct.question = ack
         return Verdict(chain.chain_on_ack(&self.c, &struct, sender.encode()))
 
     # ---- towards the predecessor
@@ -395,14 +405,14 @@ cdef class Core:
     def take_ack(self):
         cdef messages.Ack out
         chain.chain_take_ack(&self.c, &out)
-        return Ack(out.epoch, out.committed, bool(out.head_told))
+        return Ack(out.epoch, out.committed, bool(out.head_told), out.question)
 
     def head_ack_due(self): return bool(chain.chain_head_ack_due(&self.c))
 
     def take_head_ack(self):
         cdef messages.Ack out
         chain.chain_take_head_ack(&self.c, &out)
-        return Ack(out.epoch, out.committed, bool(out.head_told))
+        return Ack(out.epoch, out.committed, bool(out.head_told), out.question)
 
     def predecessor_lost(self): chain.chain_predecessor_lost(&self.c)
 
@@ -419,7 +429,34 @@ cdef class Core:
         copy_node(run_id, &node)
         return bool(chain.chain_feed(&self.c, &node))
 
+    def pin_from(self, int64_t applied, int64_t assigned):
+        return Verdict(chain.chain_pin_from(&self.c, applied, assigned))
+
     def unpin(self): chain.chain_unpin(&self.c)
+
+    # ---- disks and publications, which others hear of an update after
+
+    def saved(self, int64_t on_disk): chain.chain_saved(&self.c, on_disk)
+
+    def safe(self): return chain.chain_safe(&self.c)
+
+    @property
+    def published(self): return self.c.published
+
+    @published.setter
+    def published(self, int64_t sn): self.c.published = sn
+
+    # ---- leases and questions
+
+    def grant(self, int64_t epoch, int64_t stamp_ms, int64_t length_ms, int64_t now_ms):
+        return Verdict(lease.chain_grant(&self.c, epoch, stamp_ms, length_ms, now_ms))
+
+    def may_read(self, int64_t now_ms): return bool(lease.chain_may_read(&self.c, now_ms))
+
+    def ask(self): return lease.chain_ask(&self.c)
+
+    def is_answered(self, int64_t epoch, int64_t question):
+        return bool(lease.chain_is_answered(&self.c, epoch, question))
 
     # ---- what is due. Handles that come out here are the caller's again
 

@@ -26,7 +26,7 @@ from modules.redismodule cimport (
 from modules.shell.auth cimport challenge_command, forget_peer, prove_command
 from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
-    adopt_command, feed_command, join_command, join_off, pin_command, state_command, unpin_command,
+    adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
 )
 from modules.shell.guard cimport guard_build, guard_cares, guard_filter, guard_step, info_field
 from modules.shell.info cimport info_chain
@@ -35,6 +35,7 @@ from modules.shell.libc cimport boot_ms
 from modules.shell.peers cimport pump
 from modules.shell.reads cimport read_command
 from modules.shell.receive cimport ack_command, forward_command, greet_command
+from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
 from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
 from modules.shell.snapshot cimport snapshot_load, snapshot_save
 from modules.shell.state cimport JOIN_COPYING, JOIN_NONE, Member, TICK_MS, set_the_member, the_member
@@ -113,13 +114,13 @@ cdef int on_greet(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 
 
 cdef int on_forward(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 8:
+    if argc != 9:
         return RedisModule_WrongArity(ctx)
     return forward_command(the_member(), ctx, argv)
 
 
 cdef int on_ack(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 4:
+    if argc != 5:
         return RedisModule_WrongArity(ctx)
     return ack_command(the_member(), ctx, argv)
 
@@ -132,10 +133,14 @@ cdef int on_join(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
     return join_command(the_member(), ctx, argv, argc)
 
 
+cdef int on_rejoin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return rejoin_command(the_member(), ctx, argv, argc)
+
+
 cdef int on_pin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 1:
+    if argc != 1 and argc != 3:
         return RedisModule_WrongArity(ctx)
-    return pin_command(the_member(), ctx)
+    return pin_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_feed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -154,6 +159,18 @@ cdef int on_state(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
     if argc != 1:
         return RedisModule_WrongArity(ctx)
     return state_command(the_member(), ctx)
+
+
+cdef int on_poll(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 4:
+        return RedisModule_WrongArity(ctx)
+    return poll_command(the_member(), ctx, argv)
+
+
+cdef int on_watch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return watch_command(the_member(), ctx)
 
 
 # --------------------------------------------------------------------------------------------- the event loop
@@ -176,6 +193,8 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         settle_waits(m)
     if m.reads != NULL:
         settle_reads(m)
+    if m.suspicious:
+        settle_watches(m)
     pump(m)
     m.asleep_soon = True
 
@@ -276,6 +295,9 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.ack", on_ack, flags, 0)
         and create(ctx, "chain.adopt", on_adopt, flags, 0)
         and create(ctx, "chain.join", on_join, flags, 0)
+        and create(ctx, "chain.rejoin", on_rejoin, flags, 0)
+        and create(ctx, "chain.poll", on_poll, flags, 0)
+        and create(ctx, "chain.watch", on_watch, flags, 0)
         and create(ctx, "chain.pin", on_pin, flags, 0)
         and create(ctx, "chain.feed", on_feed, flags, 0)
         and create(ctx, "chain.unpin", on_unpin, flags, 0)

@@ -24,6 +24,13 @@ from modules.core.messages cimport (
 from modules.core.view cimport HISTORY_BYTES, Node, View, same_history, same_process, view_equal, view_index
 
 
+cdef extern from *:
+    """
+    #define CHAIN_SAFE INT64_MAX
+    """
+    const int64_t SAFE "CHAIN_SAFE"
+
+
 cdef struct Chain:
     # ---- which chain, and our place in it. Only `chain_adopt`, `chain_learn`, `chain_restore` assign these.
     bint has_history
@@ -39,6 +46,8 @@ cdef struct Chain:
     Log log
     uint64_t unsettled_bytes    # cost of (settled, applied]
     int64_t expiry              # waiters below this sn have been told already
+    int64_t on_disk             # nothing about an update above it leaves this process; SAFE: disks do not matter
+    int64_t published           # a tail acknowledges up to here: publications go first; SAFE: none is under way
     Limits limits
     # ---- towards the predecessor
     int64_t greeted             # the connection on which it greeted us in this epoch; -1: none
@@ -47,6 +56,13 @@ cdef struct Chain:
     int64_t sent_up             # the highest ack really sent to it in this epoch
     int64_t relied_up           # the highest ack spared till the next tick: the predecessor knows it, or will soon
     int64_t sent_head           # the tail's highest ack sent to the head
+    # ---- the right to answer reads (lease.pxd), all of this epoch
+    int64_t lease_until         # on this member's clock
+    int64_t asked               # the newest question: of our own as tail, else of those after us; from 1
+    int64_t asked_ever          # the newest that ever went to the predecessor, and ...
+    int64_t asked_up            # ... that went on its present connection
+    int64_t answered            # the newest that all members before us have seen
+    int64_t answered_down       # the newest that the successor knows to be answered
     # ---- towards the successor, or the learner that we feed as tail
     bint feeding
     Node learner_node
@@ -71,6 +87,7 @@ cdef inline void chain_init(Chain *c, const Limits *limits) noexcept nogil:
     c.applied = c.committed = c.settled = -1
     c.greeted = c.pinned = -1
     c.sent_up = c.relied_up = c.sent_head = -1
+    c.on_disk = c.published = SAFE
 
 
 cdef inline Role chain_role(const Chain *c) noexcept nogil:
@@ -162,8 +179,19 @@ cdef inline void chain_enter(Chain *c, const View *view) noexcept nogil:
     c.in_step = c.me == 0           # a head has nobody to be in step with
     c.serve_from = -1
     c.sent_up = c.relied_up = c.sent_head = -1
+    c.lease_until = 0
+    c.asked = c.asked_ever = c.asked_up = c.answered = c.answered_down = 0
     c.streaming = False
     c.view_changes += 1
+
+
+cdef inline bint chain_can_feed(const Chain *c, const View *view, int place) noexcept nogil:
+    """Do we, a tail, have all that our successor in `view` lacks? If not, that pending view can never be in force, and
+    its master has to withdraw it (DESIGN.md, "Joining"); until then we serve nothing (rule 2).
+    """
+    if place < 0 or place == view.count - 1 or view_index(&c.view, view.members[place + 1].run_id) >= 0:
+        return True
+    return c.feeding and same_process(&c.learner_node, &view.members[place + 1])
 
 
 cdef inline Verdict chain_adopt(Chain *c, const View *view, const char *run_id) noexcept nogil:
@@ -176,6 +204,9 @@ cdef inline Verdict chain_adopt(Chain *c, const View *view, const char *run_id) 
         return STALE
     if view.epoch == c.view.epoch:
         return ACCEPTED if view_equal(view, &c.view) else CONFLICT
+    if chain_is_tail(c) and not chain_can_feed(c, view, view_index(view, run_id)):
+        c.newest_epoch = max(c.newest_epoch, view.epoch)
+        return TOO_FAR_BEHIND
     c.me = view_index(view, run_id)
     c.learner = False
     chain_enter(c, view)
@@ -194,6 +225,20 @@ cdef inline void chain_learn(Chain *c, const View *view) noexcept nogil:
     chain_forget(c)
     c.learner = True
     chain_enter(c, view)
+
+
+cdef inline Verdict chain_relearn(Chain *c, const View *view) noexcept nogil:
+    """Become a learner again with what we have, which the tail has found to be a prefix of its own."""
+    if not c.has_history or not same_history(c.history, view.history):
+        return OTHER_HISTORY
+    if view.epoch < c.view.epoch:
+        return STALE
+    c.me = -1
+    c.learner = True
+    c.feeding = False
+    c.pinned = -1
+    chain_enter(c, view)
+    return ACCEPTED
 
 
 cdef inline void chain_forget(Chain *c) noexcept nogil:
@@ -223,6 +268,8 @@ cdef inline Verdict chain_restore(
     """Data from disk, or from another member, has been loaded: this is its position."""
     cdef int i
     if applied < -1 or applied > INT64_MAX // 2 or count < 0 or count > MAX_BOUNDARIES:
+        return NONSENSE
+    if applied >= 0 and count == 0:
         return NONSENSE
     for i in range(count):
         if boundaries[i].first_sn < 0 or boundaries[i].first_sn > applied or boundaries[i].epoch < 0:
@@ -274,10 +321,28 @@ cdef inline int64_t chain_assign(Chain *c, const Entry *entry) noexcept nogil:
 cdef inline void chain_commit_own(Chain *c) noexcept nogil:
     """What the tail has applied is committed: all before it have it (rule 1). Outside a chain that is us alone."""
     if not c.has_history or (chain_is_tail(c) and c.in_step):
-        c.committed = c.applied
+        c.committed = max(c.committed, chain_safe(c))
+
+
+cdef inline int64_t chain_safe(const Chain *c) noexcept nogil:
+    """What this member has applied and will not lose: all that others may hear of."""
+    return min(c.applied, c.on_disk)
+
+
+cdef inline void chain_saved(Chain *c, int64_t on_disk) noexcept nogil:
+    """Everything up to `on_disk` is there (DESIGN.md, "Restart"); SAFE: no write waits for its disk."""
+    c.on_disk = on_disk
+    chain_commit_own(c)
 
 
 # ------------------------------------------------------------------------------ towards the successor
+
+cdef inline bint chain_agrees(const Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
+    """Is a history that ends with `applied`, assigned in epoch `assigned`, a prefix of ours?"""
+    if applied < 0:
+        return applied == -1
+    return applied <= c.applied and assigned >= 0 and log_epoch_of(&c.log, applied) == assigned
+
 
 cdef inline Verdict chain_on_welcome(Chain *c, const Greeting *welcome, const char *sender) noexcept nogil:
     """The successor's half of the handshake: from here on it is sent what it lacks, oldest first."""
@@ -290,15 +355,14 @@ cdef inline Verdict chain_on_welcome(Chain *c, const Greeting *welcome, const ch
     if not same_history(welcome.history, c.history):
         return OTHER_HISTORY
     # Rule 1: it may only have what we have, assigned in the same epochs.
-    if welcome.applied < -1 or welcome.applied > c.applied:
-        return DIVERGED
-    if log_epoch_of(&c.log, welcome.applied) != welcome.assigned:
+    if not chain_agrees(c, welcome.applied, welcome.assigned):
         return DIVERGED
     if c.streaming:
         return ACCEPTED         # of several greetings in a row the first welcome counts: batches have gone since
     if welcome.applied + 1 < c.log.first:
         return TOO_FAR_BEHIND
     c.next_sn = welcome.applied + 1
+    c.answered_down = 0
     c.streaming = True
     c.confirm = True
     return ACCEPTED
@@ -324,9 +388,9 @@ cdef inline bint chain_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noex
     """The next message for the successor: updates of one assigning epoch, at least one, else up to `max_bytes`."""
     cdef int64_t sn = c.next_sn
     cdef int64_t end
-    if not c.streaming or (sn > c.applied and not c.confirm):
+    if not c.streaming or (sn > chain_safe(c) and not c.confirm and c.answered <= c.answered_down):
         return False
-    end = min(c.applied + 1, chain_epoch_end(&c.log, sn))
+    end = min(chain_safe(c) + 1, chain_epoch_end(&c.log, sn))
     out.bytes = 0
     while sn < end and (out.bytes == 0 or out.bytes + log_at(&c.log, sn).bytes <= max_bytes):
         out.bytes += entry_cost(log_at(&c.log, sn))
@@ -336,7 +400,9 @@ cdef inline bint chain_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noex
     out.count = sn - c.next_sn
     out.assigned = log_epoch_of(&c.log, c.next_sn) if out.count else c.view.epoch
     out.committed = c.committed
-    out.upto = c.applied
+    out.upto = max(chain_safe(c), sn - 1)
+    out.answer = c.answered
+    c.answered_down = c.answered
     if c.sent_sn > c.next_sn:
         c.resent += <uint64_t>(min(c.sent_sn, sn) - c.next_sn)
     c.sent_sn = max(c.sent_sn, sn)
@@ -363,6 +429,10 @@ cdef inline Verdict chain_on_ack(Chain *c, const Ack *ack, const char *sender) n
     c.committed = max(c.committed, ack.committed)
     if ack.head_told and c.me == 1:
         c.relied_up = max(c.relied_up, ack.committed)
+    if place == c.me + 1:
+        c.asked = max(c.asked, ack.question)
+        if c.me == 0:
+            c.answered = c.asked
     if c.pinned >= 0:
         c.pinned = max(c.pinned, ack.committed + 1)
         if c.pinned > c.committed:
@@ -421,18 +491,23 @@ cdef inline Verdict chain_on_batch(
 cdef inline void chain_batch_applied(Chain *c, const Batch *batch) noexcept nogil:
     """The caller has appended what `chain_on_batch` left of the batch."""
     c.committed = max(c.committed, min(batch.committed, c.applied))
+    c.answered = max(c.answered, min(batch.answer, c.asked))
     if not c.learner:
         c.relied_up = max(c.relied_up, batch.committed)     # no news to where it came from
     chain_commit_own(c)
 
 
 cdef inline int64_t chain_told(const Chain *c) noexcept nogil:
-    return c.applied if c.learner else c.committed
+    if c.learner:
+        return chain_safe(c)
+    return min(c.committed, c.published) if chain_is_tail(c) else c.committed
 
 
 cdef inline bint chain_ack_due(const Chain *c) noexcept nogil:
-    """The predecessor has not heard yet how far we are."""
-    return c.in_step and (c.me > 0 or c.learner) and chain_told(c) > max(c.sent_up, c.relied_up)
+    """The predecessor has not heard yet how far we are, or what is asked."""
+    if not c.in_step or (c.me <= 0 and not c.learner):
+        return False
+    return chain_told(c) > max(c.sent_up, c.relied_up) or c.asked > max(c.asked_up, c.answered)
 
 
 cdef inline void chain_take_ack(Chain *c, Ack *out) noexcept nogil:
@@ -440,24 +515,29 @@ cdef inline void chain_take_ack(Chain *c, Ack *out) noexcept nogil:
     out.epoch = c.view.epoch
     out.committed = chain_told(c)
     out.head_told = chain_told_head(c) != NULL and c.sent_head >= out.committed
+    out.question = c.asked
     c.sent_up = out.committed
+    c.asked_up = c.asked
+    c.asked_ever = max(c.asked_ever, c.asked)
 
 
 cdef inline bint chain_head_ack_due(const Chain *c) noexcept nogil:
-    return c.in_step and chain_told_head(c) != NULL and c.committed > c.sent_head
+    return c.in_step and chain_told_head(c) != NULL and chain_told(c) > c.sent_head
 
 
 cdef inline void chain_take_head_ack(Chain *c, Ack *out) noexcept nogil:
     out.epoch = c.view.epoch
-    out.committed = c.committed
+    out.committed = chain_told(c)
     out.head_told = True
-    c.sent_head = c.committed
-    c.relied_up = c.committed       # the members between learn it from the head's next batch
+    out.question = 0                # it must pass everybody
+    c.sent_head = out.committed
+    c.relied_up = out.committed     # the members between learn it from the head's next batch
 
 
 cdef inline void chain_predecessor_lost(Chain *c) noexcept nogil:
     """The link up is gone: whatever was sent on it may not have arrived."""
     c.sent_up = c.relied_up = -1
+    c.asked_up = 0
 
 
 cdef inline void chain_head_lost(Chain *c) noexcept nogil:
@@ -480,6 +560,19 @@ cdef inline bint chain_pin(Chain *c) noexcept nogil:
     c.pinned = c.applied + 1
     c.pin_broken = False
     return True
+
+
+cdef inline Verdict chain_pin_from(Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
+    """The same for a server that was away, and whose history ends with `applied`: it needs no snapshot."""
+    if not chain_is_tail(c) or not c.in_step:
+        return STRANGER
+    if not chain_agrees(c, applied, assigned):
+        return DIVERGED
+    if applied + 1 < c.log.first:
+        return TOO_FAR_BEHIND
+    c.pinned = applied + 1
+    c.pin_broken = False
+    return ACCEPTED
 
 
 cdef inline bint chain_feed(Chain *c, const Node *learner) noexcept nogil:

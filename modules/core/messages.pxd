@@ -51,10 +51,12 @@ cdef struct Batch:
     int64_t first               # sn of the first update
     int64_t count               # 0 ends a handshake when nothing is lacking
     int64_t committed           # as the sender knows it
-    int64_t upto                # the sender's applied
+    int64_t upto                # the sender's applied, as far as it may speak of it
+    int64_t answer              # the newest question that every member before the receiver has seen
     uint64_t bytes              # of the payloads
 
 cdef struct Ack:
     int64_t epoch
     int64_t committed           # from a learner: applied
     bint head_told              # the tail has told the head itself
+    int64_t question            # the newest that the tail has asked (see `lease.pxd`); 0: none

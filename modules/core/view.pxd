@@ -34,6 +34,11 @@ cdef inline bint same_process(const Node *a, const Node *b) noexcept nogil:
     return strcmp(a.run_id, b.run_id) == 0
 
 
+cdef inline bint same_place(const Node *a, const Node *b) noexcept nogil:
+    """The same process, reached in the same way."""
+    return same_process(a, b) and a.port == b.port and strcmp(a.address, b.address) == 0
+
+
 cdef inline bint same_history(const uint8_t *a, const uint8_t *b) noexcept nogil:
     return memcmp(a, b, HISTORY_BYTES) == 0
 

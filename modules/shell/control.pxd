@@ -2,31 +2,25 @@
 """Commands from the master: views and the steps of a join (docs/protocol.md, "Views" and "Joining")."""
 
 from libc.stdint cimport int64_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
 from modules.core.chain cimport (
-    chain_feed, chain_fenced, chain_is_tail, chain_pin, chain_role, chain_serves_reads, chain_takes_writes,
-    chain_unpin,
+    chain_feed, chain_is_tail, chain_pin, chain_pin_from, chain_unpin,
 )
-from modules.core.messages cimport (
-    ACCEPTED, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON, ROLE_TAIL, Role,
-    Verdict,
-)
-from modules.core.view cimport HISTORY_BYTES, MAX_MEMBERS, Node, View, view_index
+from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
+from modules.core.view cimport MAX_MEMBERS, Node, View, view_index
 from modules.redismodule cimport (
-    RedisModule_DbSize, RedisModule_GetClientId, RedisModule_ReplyWithArray,
-    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
-    RedisModule_ReplyWithSimpleString, RedisModule_SelectDb, RedisModuleCtx, RedisModuleString,
+    RedisModule_GetClientId, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
+    RedisModule_ReplyWithLongLong, RedisModule_ReplyWithSimpleString, RedisModuleCtx, RedisModuleString,
 )
-from modules.shell.auth cimport proven_peer, to_hex
+from modules.shell.auth cimport proven_peer
 from modules.shell.guard cimport guard_chainable, guard_end_transactions, guard_settle_in
-from modules.shell.join cimport join_abort, join_begin, join_name
+from modules.shell.join cimport join_abort, join_begin, rejoin
 from modules.shell.peers cimport reply_verdict
-from modules.shell.receive cimport argument_text
-from modules.shell.state cimport ERROR_BYTES, Member, SECRET_BYTES
+from modules.shell.receive cimport argument_number, argument_text
+from modules.shell.state cimport ERROR_BYTES, JOIN_COPIED, Member, SECRET_BYTES
 from modules.shell.views cimport (
-    NODE_ARGUMENTS, NUMBER_BYTES, Text, VIEW_ARGUMENTS, adopt, aim_links, parse_node, parse_view,
+    NODE_ARGUMENTS, Text, VIEW_ARGUMENTS, adopt, aim_links, parse_node, parse_view,
 )
 from modules.shell.wakeup cimport wake
 from modules.shell.writes cimport may_block
@@ -104,11 +98,37 @@ cdef inline int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 
-cdef inline int pin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """CHAIN.PIN -> integer | ERR"""
+cdef inline int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.REJOIN view -> OK | ERR"""
+    cdef View view
+    cdef unsigned char secret[SECRET_BYTES]
+    cdef Verdict verdict
+    if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
+        return 0
+    if m.chain.me >= 0:
+        return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
+    if m.chain.learner and m.join != JOIN_COPIED:
+        return RedisModule_ReplyWithError(ctx, "ERR this server has part of a chain's data only")
+    verdict = rejoin(m, &view, secret)
+    if verdict != ACCEPTED:
+        return reply_verdict(m, ctx, verdict)
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef inline int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.PIN [applied assigned] -> integer | ERR"""
+    cdef int64_t applied
+    cdef int64_t assigned
+    cdef Verdict verdict
     if proven_peer(m, ctx) == NULL:
         return 0
-    if not chain_pin(&m.chain):
+    if argc == 3:
+        if not argument_number(argv[1], &applied) or not argument_number(argv[2], &assigned):
+            return reply_verdict(m, ctx, NONSENSE)
+        verdict = chain_pin_from(&m.chain, applied, assigned)
+        if verdict != ACCEPTED:
+            return reply_verdict(m, ctx, verdict)
+    elif not chain_pin(&m.chain):
         return RedisModule_ReplyWithError(ctx, "ERR only a tail that is in step can keep its log for a learner")
     m.pin_client = RedisModule_GetClientId(ctx)
     return RedisModule_ReplyWithLongLong(ctx, m.chain.pinned)
@@ -149,66 +169,3 @@ cdef inline void join_off(Member *m) noexcept nogil:
     if m.chain.feeding or chain_is_tail(&m.chain):
         chain_unpin(&m.chain)
         aim_links(m)
-
-
-# ----------------------------------------------------------------------------------------------------- state
-
-cdef inline const char *role_name(Role role) noexcept nogil:
-    if role == ROLE_ALONE:
-        return "alone"
-    if role == ROLE_REMOVED:
-        return "removed"
-    if role == ROLE_LEARNER:
-        return "learner"
-    if role == ROLE_SINGLETON:
-        return "singleton"
-    if role == ROLE_HEAD:
-        return "head"
-    return "middle" if role == ROLE_MIDDLE else "tail"
-
-
-cdef inline bint serves_in_role(const Member *m) noexcept nogil:
-    cdef Role role = chain_role(&m.chain)
-    if role == ROLE_REMOVED or role == ROLE_LEARNER:
-        return False
-    if role == ROLE_MIDDLE:
-        return m.chain.in_step and not chain_fenced(&m.chain)
-    return chain_serves_reads(&m.chain) if role == ROLE_TAIL else chain_takes_writes(&m.chain)
-
-
-cdef inline void state_text(RedisModuleCtx *ctx, const char *name, const char *value) noexcept nogil:
-    RedisModule_ReplyWithCString(ctx, name)
-    RedisModule_ReplyWithCString(ctx, value)
-
-
-cdef inline void state_number(RedisModuleCtx *ctx, const char *name, int64_t value) noexcept nogil:
-    cdef char text[NUMBER_BYTES]
-    snprintf(text, NUMBER_BYTES, "%lld", <long long>value)
-    state_text(ctx, name, text)
-
-
-cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """CHAIN.STATE -> flat list of names and values"""
-    cdef char history[2 * HISTORY_BYTES + 1]
-    cdef char unfit[ERROR_BYTES]
-    history[0] = unfit[0] = 0
-    if m.chain.has_history:
-        to_hex(m.chain.history, HISTORY_BYTES, history)
-    else:
-        guard_chainable(ctx, unfit)
-    RedisModule_ReplyWithArray(ctx, 26)
-    state_text(ctx, "run_id", m.self.run_id)
-    state_text(ctx, "role", role_name(chain_role(&m.chain)))
-    state_text(ctx, "history", history)
-    state_number(ctx, "epoch", m.chain.view.epoch)
-    state_number(ctx, "applied", m.chain.applied)
-    state_number(ctx, "committed", m.chain.committed)
-    state_number(ctx, "serving", serves_in_role(m))
-    state_number(ctx, "streaming", m.chain.streaming)
-    RedisModule_SelectDb(ctx, 0)
-    state_number(ctx, "keys", <int64_t>RedisModule_DbSize(ctx))
-    state_text(ctx, "join", join_name(m))
-    state_text(ctx, "join_error", m.join_error)
-    state_number(ctx, "pinned", m.chain.pinned)
-    state_text(ctx, "unfit", unfit)
-    return 0

@@ -9,8 +9,9 @@ from modules.redismodule cimport (
     REDISMODULE_OK, RedisModule_InfoAddFieldCString, RedisModule_InfoAddFieldLongLong,
     RedisModule_InfoAddFieldULongLong, RedisModule_InfoAddSection, RedisModuleInfoCtx,
 )
-from modules.shell.control cimport role_name, serves_in_role
+from modules.shell.report cimport role_name, serves_in_role
 from modules.shell.join cimport join_name
+from modules.shell.libc cimport boot_ms
 from modules.shell.state cimport LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
 
 
@@ -44,6 +45,7 @@ cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept 
     info_node(info, "successor", chain_successor(&m.chain))
     RedisModule_InfoAddFieldLongLong(info, "applied", m.chain.applied)
     RedisModule_InfoAddFieldLongLong(info, "committed", m.chain.committed)
+    RedisModule_InfoAddFieldLongLong(info, "lease_ms", max(0, m.chain.lease_until - boot_ms()))
     info_log(m, info)
     info_links(m, info)
     info_counters(m, info)
@@ -66,6 +68,10 @@ cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldCString(info, "link_head", link_state(&m.head))
     RedisModule_InfoAddFieldCString(info, "join", join_name(m))
     RedisModule_InfoAddFieldCString(info, "join_error", m.join_error)
+    RedisModule_InfoAddFieldULongLong(info, "joins_by_copy", m.copied_joins)
+    RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
+    RedisModule_InfoAddFieldLongLong(
+        info, "joined_from", m.learned_from if m.copied_joins or m.resumed_joins else -1)
 
 
 cdef inline void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:

@@ -7,9 +7,10 @@ any member. A position that came with the snapshot says where the log goes on (D
 
 from libc.stdio cimport snprintf
 
-from modules.core.chain cimport chain_learn, chain_predecessor
+from modules.core.chain cimport chain_learn, chain_predecessor, chain_relearn
 from modules.core.due cimport chain_pop_any
 from modules.core.log cimport Entry
+from modules.core.messages cimport ACCEPTED, Verdict
 from modules.core.view cimport Node, View
 from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType,
@@ -87,6 +88,25 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     settle_reads(m)
 
 
+cdef inline Verdict rejoin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
+    """What we have is a prefix of what the chain has: the tail feeds us the rest from its log, without a copy."""
+    cdef Verdict verdict = chain_relearn(&m.chain, view)
+    if verdict != ACCEPTED:
+        return verdict
+    settle(m)
+    guard_settle_in(m)
+    take_secret(m, secret)
+    m.was_tail = False
+    m.subscribers_misled = True
+    m.join_error[0] = 0
+    m.join = JOIN_COPIED
+    m.resumed_joins += 1
+    m.learned_from = m.chain.applied
+    aim_links(m)
+    RedisModule_Log(m.ctx, "notice", "rejoining: the log from sn %lld on is missing", <long long>m.chain.applied + 1)
+    return ACCEPTED
+
+
 cdef inline void join_copy(Member *m) noexcept nogil:
     """Have Redis replicate the old tail, into an empty server, without a detour over the disk."""
     cdef const Node *tail = chain_predecessor(&m.chain)
@@ -129,6 +149,8 @@ cdef inline void join_step(Member *m) noexcept nogil:
         join_copy(m)
     elif m.join == JOIN_LOADED:
         m.join = JOIN_COPIED if replicate(m, "NO", "ONE") else JOIN_FAILED
+        m.copied_joins += 1
+        m.learned_from = m.chain.applied
         RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
     elif m.join == JOIN_FAILING:
         replicate(m, "NO", "ONE")

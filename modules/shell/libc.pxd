@@ -14,6 +14,7 @@ cdef extern from "sys/socket.h" nogil:
 cdef extern from "netinet/tcp.h" nogil:
     enum:
         TCP_NODELAY
+        TCP_USER_TIMEOUT
 
 cdef extern from "netinet/in.h" nogil:
     enum:
@@ -41,6 +42,11 @@ cdef inline int64_t boot_ms() noexcept nogil:
 cdef inline void set_no_delay(int fd) noexcept nogil:
     cdef int yes = 1
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes))
+
+
+cdef inline void set_user_timeout(int fd, unsigned int ms) noexcept nogil:
+    """What the peer has not taken for so long breaks the connection: a cut cable looks like a slow peer otherwise."""
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms))
 
 
 cdef inline int connect_result(int fd) noexcept nogil:

@@ -9,7 +9,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport strcmp, strerror
 
 from modules.core.chain cimport chain_head_lost, chain_predecessor_lost, chain_successor_lost
-from modules.core.view cimport Node, same_process
+from modules.core.view cimport Node, same_place
 from modules.hiredis cimport (
     REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STATUS, REDIS_REPLY_STRING, freeReplyObject,
     redisAppendCommand, redisAppendFormattedCommand, redisBufferRead, redisBufferWrite, redisConnectNonBlock,
@@ -21,7 +21,7 @@ from modules.redismodule cimport (
 )
 from modules.shell.auth cimport draw_nonce, proofs_equal, prove
 from modules.shell.keyspace cimport let_go
-from modules.shell.libc cimport connect_result, set_no_delay
+from modules.shell.libc cimport connect_result, set_no_delay, set_user_timeout
 from modules.shell.state cimport (
     ERROR_BYTES, LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, PROOF_BYTES,
 )
@@ -60,6 +60,8 @@ cdef inline void link_close(Member *m, Link *link) noexcept nogil:
         redisFree(link.context)
     link.context = NULL
     link.watched = 0
+    if link.phase == LINK_READY:
+        link.down_since_ms = m.now_ms
     link.phase = LINK_IDLE
     link.greeted_epoch = -1
     link.view_due = False
@@ -77,6 +79,14 @@ cdef inline void link_fail(Member *m, Link *link, const char *why) noexcept nogi
     link.retry_ms = m.now_ms + RETRY_MS
 
 
+cdef inline void link_lost(Member *m, Link *link) noexcept nogil:
+    """The connection has failed by itself. One that stood may mean that the peer's process has ended: look, master!"""
+    if link.phase == LINK_READY:
+        link.dropped = True
+        m.suspicious = True
+    link_fail(m, link, link.context.errstr)
+
+
 cdef inline void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
     link.context = redisConnectNonBlock(link.target.address, link.target.port)
     if link.context == NULL:
@@ -90,6 +100,7 @@ cdef inline void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on
     link.unfinished_bytes = 0
     link.context.reader.maxelements = MAX_ANSWER_ELEMENTS
     set_no_delay(link.context.fd)
+    set_user_timeout(link.context.fd, LINK_TIMEOUT_MS)
     link_watch(link, REDISMODULE_EVENTLOOP_WRITABLE, on_ready)
 
 
@@ -97,12 +108,14 @@ cdef inline void link_aim(Member *m, Link *link, const Node *target) noexcept no
     """Point the link at this process, or at nobody (NULL). It keeps its connection when it pointed there before."""
     if target == NULL and not link.aimed:
         return
-    if target != NULL and link.aimed and same_process(target, &link.target):
+    if target != NULL and link.aimed and same_place(target, &link.target):
         return
     link_close(m, link)
     link.aimed = target != NULL
     link.error[0] = 0
     link.retry_ms = 0
+    link.down_since_ms = m.now_ms
+    link.dropped = False
     if target != NULL:
         link.target = target[0]
 
@@ -139,7 +152,7 @@ cdef inline bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_r
         done = 0
         # Some versions of hiredis return an error without setting one when the socket takes nothing at present.
         if redisBufferWrite(link.context, &done) != REDIS_OK and link.context.err:
-            link_fail(m, link, link.context.errstr)
+            link_lost(m, link)
             return False
         if not done:
             link_watch(link, REDISMODULE_EVENTLOOP_READABLE | REDISMODULE_EVENTLOOP_WRITABLE, on_ready)
@@ -182,6 +195,8 @@ cdef inline void link_prove(Member *m, Link *link, const redisReply *reply) noex
     if reply.type == REDIS_REPLY_STATUS:
         if not link.nonce[0]:       # OK to CHAIN.PROVE; with a nonce outstanding it is the OK to AUTH
             link.phase = LINK_READY
+            link.down_since_ms = 0
+            link.dropped = False
             link.connects += 1
             link.error[0] = 0
         return
@@ -219,7 +234,7 @@ cdef inline redisReply *link_next_answer(Member *m, Link *link) noexcept nogil:
 cdef inline bint link_read(Member *m, Link *link) noexcept nogil:
     cdef size_t before = link.context.reader.len
     if redisBufferRead(link.context) != REDIS_OK:
-        link_fail(m, link, link.context.errstr)
+        link_lost(m, link)
         return False
     link.unfinished_bytes += link.context.reader.len - before
     return True

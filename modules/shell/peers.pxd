@@ -103,8 +103,8 @@ cdef inline void send_greeting(Member *m, Link *link) noexcept nogil:
 
 cdef inline void send_ack(Link *link, const Ack *ack) noexcept nogil:
     redisAppendCommand(
-        link.context, "CHAIN.ACK %lld %lld %d", <long long>ack.epoch, <long long>ack.committed,
-        1 if ack.head_told else 0)
+        link.context, "CHAIN.ACK %lld %lld %d %lld", <long long>ack.epoch, <long long>ack.committed,
+        1 if ack.head_told else 0, <long long>ack.question)
 
 
 cdef inline void send_view(Member *m, Link *link) noexcept nogil:
@@ -201,13 +201,14 @@ cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept 
         before = entry
     if is_long(batch) and entry.value != NULL:
         RedisModule_StringPtrLen(<RedisModuleString *>entry.value, &rest)
-    length = snprintf(header, HEADER_BYTES, "*8\r\n$13\r\nCHAIN.FORWARD\r\n")
+    length = snprintf(header, HEADER_BYTES, "*9\r\n$13\r\nCHAIN.FORWARD\r\n")
     length += put_number(&header[length], batch.epoch)
     length += put_number(&header[length], batch.assigned)
     length += put_number(&header[length], batch.first)
     length += put_number(&header[length], batch.count)
     length += put_number(&header[length], batch.committed)
     length += put_number(&header[length], batch.upto)
+    length += put_number(&header[length], batch.answer)
     length += snprintf(&header[length], NUMBER_BYTES, "$%zu\r\n", packed + rest)
     redisAppendFormattedCommand(link.context, header, length)
     redisAppendFormattedCommand(link.context, m.scratch, packed)

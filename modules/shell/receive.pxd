@@ -120,11 +120,12 @@ cdef inline bint apply_batch(
 cdef inline bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:
     return (argument_number(argv[1], &out.epoch) and argument_number(argv[2], &out.assigned)
             and argument_number(argv[3], &out.first) and argument_number(argv[4], &out.count)
-            and argument_number(argv[5], &out.committed) and argument_number(argv[6], &out.upto))
+            and argument_number(argv[5], &out.committed) and argument_number(argv[6], &out.upto)
+            and argument_number(argv[7], &out.answer))
 
 
 cdef inline int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.FORWARD epoch assigned first count committed upto payload -> nothing | REGREET | STALE | BEHIND | ERR"""
+    """CHAIN.FORWARD epoch assigned first count committed upto answer payload -> nothing | REGREET | STALE | …"""
     cdef Batch batch
     cdef Text payload
     cdef Verdict verdict
@@ -132,7 +133,7 @@ cdef inline int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleStrin
     cdef Peer *peer = proven_peer(m, ctx)
     if peer == NULL:
         return 0
-    argument_text(argv[7], &payload)
+    argument_text(argv[8], &payload)
     if not parse_batch(argv, &batch) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
         return reply_verdict(m, ctx, NONSENSE)
     if not wire_valid(payload.bytes, payload.bytes + payload.length, <uint64_t>batch.count):
@@ -150,7 +151,7 @@ cdef inline int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleStrin
 
 
 cdef inline int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.ACK epoch committed head_told -> nothing | STALE | BEHIND | ERR"""
+    """CHAIN.ACK epoch committed head_told question -> nothing | STALE | BEHIND | ERR"""
     cdef Ack ack
     cdef int64_t head_told
     cdef Verdict verdict
@@ -158,7 +159,7 @@ cdef inline int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **
     if peer == NULL:
         return 0
     if (not argument_number(argv[1], &ack.epoch) or not argument_number(argv[2], &ack.committed)
-            or not argument_number(argv[3], &head_told)):
+            or not argument_number(argv[3], &head_told) or not argument_number(argv[4], &ack.question)):
         return reply_verdict(m, ctx, NONSENSE)
     ack.head_told = head_told != 0
     verdict = chain_on_ack(&m.chain, &ack, peer.run_id)

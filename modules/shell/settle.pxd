@@ -10,6 +10,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport free
 
 from modules.core.chain cimport chain_fenced, chain_is_tail, chain_serves_reads, chain_takes_writes
+from modules.core.lease cimport chain_ask, chain_is_answered, chain_may_read
 from modules.core.due cimport chain_pop_expired, chain_pop_orphan, chain_pop_settled, chain_pop_trimmed
 from modules.core.log cimport Entry, log_epoch_of
 from modules.core.view cimport HOST_BYTES, Node
@@ -20,6 +21,7 @@ from modules.redismodule cimport (
     RedisModuleString,
 )
 from modules.shell.keyspace cimport let_go, release_entry
+from modules.shell.libc cimport boot_ms
 from modules.shell.state cimport Held, Member, Wait, the_member
 
 cdef enum Outcome:
@@ -76,7 +78,8 @@ cdef inline int reply_not_tail(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     if m.chain.learner or 0 <= m.chain.me < m.chain.view.count - 1:
         return reply_moved(ctx, &m.chain.view.members[m.chain.view.count - 1])
     if m.chain.me >= 0:
-        return RedisModule_ReplyWithError(ctx, "ERR this tail is not in step with the chain yet: ask again")
+        return RedisModule_ReplyWithError(
+            ctx, "ERR this tail may not answer now: it holds no lease, or is not in step, and not all members answer")
     return RedisModule_ReplyWithError(ctx, "ERR this member is in no chain at present: it answers no READ")
 
 
@@ -186,17 +189,31 @@ cdef inline void settle_waits(Member *m) noexcept nogil:
         free(wait)
 
 
+cdef inline bint read_permitted(Member *m, Wait *read, int64_t now_ms) noexcept nogil:
+    """Rule 4 for a READ that waits: by a lease that came, or an answered question, asked now if it was not before."""
+    if chain_may_read(&m.chain, now_ms):
+        return True
+    if not chain_serves_reads(&m.chain):
+        return False
+    if read.sn == 0 or read.epoch != m.chain.view.epoch:
+        read.epoch = m.chain.view.epoch
+        read.sn = chain_ask(&m.chain)
+    return chain_is_answered(&m.chain, read.epoch, read.sn)
+
+
 cdef inline void settle_reads(Member *m) noexcept nogil:
-    """READs that came before this tail was in step: answered when it is, or no longer the tail, or too late."""
+    """READs that came before this tail had the right to answer: it has now, or is tail no more, or it is too late."""
     cdef Wait **place = &m.reads
     cdef Wait *read
-    cdef bint ready = chain_serves_reads(&m.chain) or not chain_is_tail(&m.chain)
+    cdef int64_t now_ms = boot_ms()
+    cdef bint permitted
     while place[0] != NULL:
         read = place[0]
-        if not ready and read.deadline_ms > m.now_ms:
+        permitted = read_permitted(m, read, now_ms)
+        if not permitted and chain_is_tail(&m.chain) and read.deadline_ms > now_ms:
             place = &read.next
             continue
-        unblock(read.waiter, OUTCOME_READ)
+        unblock(read.waiter, OUTCOME_READ if permitted else OUTCOME_NONE)
         place[0] = read.next
         free(read)
 

@@ -39,6 +39,8 @@ cdef struct Link:
     LinkPhase phase
     int watched                 # the mask registered with the event loop
     int64_t retry_ms
+    int64_t down_since_ms       # not ready since then; 0: it is
+    bint dropped                # it was ready, and the peer's side closed it; not ready again since
     bint view_due               # the peer is behind: our view goes to it next
     int64_t greeted_epoch       # the epoch in which CHAIN.GREET went out on this connection; -1: none
     char nonce[NONCE_BYTES]     # of our challenge
@@ -70,11 +72,11 @@ cdef struct Held:
 
 
 cdef struct Wait:
-    # A client in MEMBER.WAIT, or a READ that arrived before this tail serves.
+    # A client in MEMBER.WAIT, a READ that may not be answered yet, or a master's watch.
     Wait *next
     RedisModuleBlockedClient *waiter
-    int64_t sn
-    int64_t epoch               # -1: the client gave none
+    int64_t sn                  # READ: the question that must be answered first; 0: none is asked yet
+    int64_t epoch               # WAIT: -1, the client gave none; READ: of the question
     int64_t deadline_ms         # 0: none
 
 
@@ -124,6 +126,8 @@ cdef struct Member:
     Held *held_last
     Wait *waits
     Wait *reads
+    Wait *watches
+    bint suspicious             # a neighbour's connection was dropped, and no watch has told the master yet
     # publications
     bint was_tail               # in this view's chain: subscribers may still be here
     bint subscribers            # somebody may be subscribed to something
@@ -136,10 +140,13 @@ cdef struct Member:
     JoinPhase join
     bint snapshot_loaded        # the full load has delivered a position
     char join_error[ERROR_BYTES]
+    int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
     # counters for INFO
     uint64_t writes
     uint64_t reads_served
+    uint64_t copied_joins
+    uint64_t resumed_joins
     uint64_t unknown_outcomes
     uint64_t refused_unproven
     uint64_t batches_sent

@@ -233,7 +233,8 @@ cdef inline void on_gone(RedisModuleCtx *ctx, RedisModuleBlockedClient *client) 
     One that is found nowhere has been unblocked just before, which must not happen twice.
     """
     cdef Member *m = the_member()
-    if forget_wait(&m.waits, client) or forget_wait(&m.reads, client) or forget_held(m, client):
+    if (forget_wait(&m.waits, client) or forget_wait(&m.reads, client) or forget_wait(&m.watches, client)
+            or forget_held(m, client)):
         RedisModule_UnblockClient(client, NULL)
 
 

@@ -156,10 +156,10 @@ def test_nonsense_at_the_master(chain: StartChain, dice: random.Random) -> None:
 def test_bytes_that_are_no_commands(chain: StartChain, dice: random.Random) -> None:
     """To members and master alike; mostly Redis's own defence, which this project must not have weakened."""
     cluster = chain(2)
-    forward = b"*8\r\n$13\r\nCHAIN.FORWARD\r\n" + b"$1\r\n3\r\n" * 6 + b"$20\r\n"
+    forward = b"*9\r\n$13\r\nCHAIN.FORWARD\r\n" + b"$1\r\n3\r\n" * 7 + b"$20\r\n"
     pieces = [
         b"*3\r\n$10\r\nMEMBER.PUT\r\n$1\r\n", b"*1\r\n$4\r\nREAD\r\n", b"*-1\r\n", b"*1000000000\r\n", b"$-5\r\n",
-        b"*2\r\n$4\r\nREAD\r\n$900000000\r\n", b"\r\n", b"CHAIN.FORWARD 1 1 1 1 1 1 x\r\n", b"GET / HTTP/1.1\r\n\r\n",
+        b"*2\r\n$4\r\nREAD\r\n$900000000\r\n", b"\r\n", b"CHAIN.FORWARD 1 1 1 1 1 1 0 x\r\n", b"GET / HTTP/1.1\r\n\r\n",
         forward, b"\0\0\0",
     ]  # fmt: skip
     for _ in range(200):

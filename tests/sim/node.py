@@ -150,7 +150,9 @@ class Node:
         self.dirty = True
         before = self.core.epoch
         verdict = self.core.adopt(view)
-        require(verdict in (Verdict.ACCEPTED, Verdict.STALE), f"{self.run_id} finds {view} {verdict.name}")
+        self.lost_successor = verdict == Verdict.TOO_FAR_BEHIND
+        require(verdict in (Verdict.ACCEPTED, Verdict.STALE, Verdict.TOO_FAR_BEHIND),
+                f"{self.run_id} finds {view} {verdict.name}")
         if self.core.epoch > before:
             self.in_chain = True
             self.was_tail = (self.was_tail and self.core.me >= 0) or self.core.is_tail()
@@ -235,7 +237,7 @@ class Node:
 
     def _refuse(self, link: Link, verdict: Verdict) -> None:
         """What the sender is told of a message that was not accepted."""
-        require(verdict == Verdict.ACCEPTED or verdict in EXPECTED,
+        require(verdict in (Verdict.ACCEPTED, Verdict.TOO_FAR_BEHIND) or verdict in EXPECTED,
                 f"{self.run_id} finds a message of {link.owner} {verdict.name}")
         if verdict == Verdict.STALE:
             link.answer(Stale(self.core.view))

@@ -114,12 +114,23 @@ def test_a_pin_holds_the_log_up_to_the_limit_and_then_breaks() -> None:
     assert a.pin() and not a.pin_broken
 
 
-@pytest.mark.parametrize("members", ["ab", "b", "abx"])
+@pytest.mark.parametrize("members", ["ab", "b"])
 def test_a_view_without_the_learner_ends_the_join(members: str) -> None:
     _, b = chain("ab")
     assert b.pin() and b.feed("n")
     b.adopt(view(2, members))
     assert (b.pinned, b.feeding) == (-1, False)
+
+
+def test_a_tail_refuses_a_view_whose_new_tail_it_cannot_feed() -> None:
+    """Its master withdraws that view. Until the next one the tail serves nothing: it knows of a newer epoch."""
+    _, b = chain("ab")
+    assert b.pin() and b.feed("n")
+    assert b.adopt(view(2, "abx")) == Verdict.TOO_FAR_BEHIND
+    assert (b.epoch, b.newest_epoch, b.serves_reads()) == (1, 2, False)
+    b.unpin()
+    assert b.adopt(view(2, "abn")) == Verdict.TOO_FAR_BEHIND
+    assert b.adopt(view(3, "ab")) == Verdict.ACCEPTED
 
 
 def test_a_join_that_is_off() -> None:

@@ -1,0 +1,50 @@
+# cython: language_level=3
+"""The right to answer linearizable reads: rule 4.
+
+A tail answers while it holds a lease of the present epoch. Without one it asks the others: a question, a number that
+grows, goes up the chain with the acknowledgements; when the head has seen it, the answer comes down with the batches.
+Every member that passes either on does so in this epoch, so no newer view was in force when the question left.
+"""
+
+from libc.stdint cimport int64_t
+
+from modules.core.chain cimport Chain, chain_judge_epoch, chain_serves_reads
+from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
+
+cdef enum:
+    MAX_LEASE_MS = 24 * 3600 * 1000
+
+
+cdef inline Verdict chain_grant(
+    Chain *c, int64_t epoch, int64_t stamp_ms, int64_t length_ms, int64_t now_ms,
+) noexcept nogil:
+    """The master's lease. It counts from `stamp_ms`, a time on our own clock that we told before it was asked for."""
+    cdef Verdict verdict = chain_judge_epoch(c, epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if stamp_ms < 0 or stamp_ms > now_ms or length_ms < 0 or length_ms > MAX_LEASE_MS:
+        return NONSENSE
+    c.lease_until = max(c.lease_until, stamp_ms + length_ms)
+    return ACCEPTED
+
+
+cdef inline bint chain_holds_lease(const Chain *c, int64_t now_ms) noexcept nogil:
+    """A sole member needs none: it is never removed because a lease ran out."""
+    return not c.has_history or c.view.count == 1 or now_ms < c.lease_until
+
+
+cdef inline bint chain_may_read(const Chain *c, int64_t now_ms) noexcept nogil:
+    """May a READ that has arrived be answered at `now_ms`, without asking anybody?"""
+    return chain_serves_reads(c) and chain_holds_lease(c, now_ms)
+
+
+cdef inline int64_t chain_ask(Chain *c) noexcept nogil:
+    """A READ has arrived at a tail without a lease: the question that has to be answered first, not sent yet."""
+    if c.asked <= c.asked_ever:
+        c.asked = c.asked_ever + 1
+    return c.asked
+
+
+cdef inline bint chain_is_answered(const Chain *c, int64_t epoch, int64_t question) noexcept nogil:
+    """A question of an older epoch is never answered: the READ is to be asked for again, or redirected."""
+    return c.view.epoch == epoch and chain_serves_reads(c) and c.answered >= question

@@ -1,0 +1,191 @@
+# cython: language_level=3
+"""What the master learns of a member: its state, at every poll, and at once when a neighbour's connection is dropped.
+
+A master holds two connections to each member. On one it polls, and each poll carries a lease; on the other its
+CHAIN.WATCH waits until this member has a suspicion. So no member needs to know where a master is.
+"""
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from modules.core.chain cimport (
+    chain_fenced, chain_role, chain_serves_reads, chain_takes_writes,
+)
+from modules.core.lease cimport chain_grant
+from modules.core.log cimport log_epoch_of
+from modules.core.messages cimport (
+    NONSENSE, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON,
+    ROLE_TAIL, Role, Verdict,
+)
+from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
+from modules.redismodule cimport (
+    RedisModule_DbSize, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
+    RedisModule_SelectDb, RedisModuleCtx, RedisModuleString,
+)
+from modules.shell.auth cimport proven_peer, to_hex
+from modules.shell.guard cimport guard_chainable
+from modules.shell.join cimport join_name
+from modules.shell.libc cimport boot_ms
+from modules.shell.peers cimport reply_verdict
+from modules.shell.receive cimport argument_number
+from modules.shell.settle cimport OUTCOME_NONE, unblock
+from modules.shell.state cimport ERROR_BYTES, Link, Member, Wait, the_member
+from modules.shell.views cimport NUMBER_BYTES
+from modules.shell.wakeup cimport wake
+from modules.shell.writes cimport add_wait, may_block
+
+cdef enum:
+    STATE_FIELDS = 17
+    TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
+
+
+# ----------------------------------------------------------------------------------------------------- state
+
+cdef inline const char *role_name(Role role) noexcept nogil:
+    if role == ROLE_ALONE:
+        return "alone"
+    if role == ROLE_REMOVED:
+        return "removed"
+    if role == ROLE_LEARNER:
+        return "learner"
+    if role == ROLE_SINGLETON:
+        return "singleton"
+    if role == ROLE_HEAD:
+        return "head"
+    return "middle" if role == ROLE_MIDDLE else "tail"
+
+
+cdef inline bint serves_in_role(const Member *m) noexcept nogil:
+    cdef Role role = chain_role(&m.chain)
+    if role == ROLE_REMOVED or role == ROLE_LEARNER:
+        return False
+    if role == ROLE_MIDDLE:
+        return m.chain.in_step and not chain_fenced(&m.chain)
+    return chain_serves_reads(&m.chain) if role == ROLE_TAIL else chain_takes_writes(&m.chain)
+
+
+cdef inline void state_text(RedisModuleCtx *ctx, const char *name, const char *value) noexcept nogil:
+    RedisModule_ReplyWithCString(ctx, name)
+    RedisModule_ReplyWithCString(ctx, value)
+
+
+cdef inline void state_number(RedisModuleCtx *ctx, const char *name, int64_t value) noexcept nogil:
+    cdef char text[NUMBER_BYTES]
+    snprintf(text, NUMBER_BYTES, "%lld", <long long>value)
+    state_text(ctx, name, text)
+
+
+cdef inline int trouble_text(const Member *m, const Link *link, char *out) noexcept nogil:
+    """run_id:ms:dropped of a link that is not ready: for how long, and whether its peer's side closed it."""
+    if not link.aimed or link.down_since_ms == 0:
+        return 0
+    return snprintf(out, TROUBLE_BYTES, "%s%s:%lld:%d", b" " if out[-1] else b"", &link.target.run_id[0],
+                    <long long>(m.now_ms - link.down_since_ms), link.dropped)
+
+
+cdef inline void troubles_text(const Member *m, char *out) noexcept nogil:
+    """Every neighbour that this member has no connection to; `out` has room for three, and a zero byte before it."""
+    cdef int length
+    out[0] = 0
+    length = trouble_text(m, &m.down, out)
+    length += trouble_text(m, &m.up, &out[length])
+    trouble_text(m, &m.head, &out[length])
+
+
+cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    cdef char history[2 * HISTORY_BYTES + 1]
+    cdef char unfit[ERROR_BYTES]
+    cdef char troubles[3 * TROUBLE_BYTES + 2]
+    history[0] = unfit[0] = troubles[0] = 0
+    troubles_text(m, &troubles[1])
+    if m.chain.has_history:
+        to_hex(m.chain.history, HISTORY_BYTES, history)
+    else:
+        guard_chainable(ctx, unfit)
+    RedisModule_ReplyWithArray(ctx, 2 * STATE_FIELDS)
+    state_text(ctx, "run_id", m.self.run_id)
+    state_text(ctx, "role", role_name(chain_role(&m.chain)))
+    state_text(ctx, "history", history)
+    state_number(ctx, "epoch", m.chain.view.epoch)
+    state_number(ctx, "applied", m.chain.applied)
+    state_number(ctx, "assigned", log_epoch_of(&m.chain.log, m.chain.applied))
+    state_number(ctx, "committed", m.chain.committed)
+    state_number(ctx, "serving", serves_in_role(m))
+    state_number(ctx, "streaming", m.chain.streaming)
+    RedisModule_SelectDb(ctx, 0)
+    state_number(ctx, "keys", <int64_t>RedisModule_DbSize(ctx))
+    state_text(ctx, "join", join_name(m))
+    state_text(ctx, "join_error", m.join_error)
+    state_number(ctx, "pinned", m.chain.pinned)
+    state_text(ctx, "unfit", unfit)
+    state_number(ctx, "refused_epoch", m.chain.newest_epoch if chain_fenced(&m.chain) else 0)
+    state_text(ctx, "unreached", &troubles[1])
+    state_number(ctx, "stamp", boot_ms())
+
+
+cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.STATE -> flat list of names and values"""
+    reply_state(m, ctx)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- poll and watch
+
+cdef inline int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.POLL epoch stamp length_ms -> as CHAIN.STATE | ERR
+
+    A lease of that length from our own earlier `stamp` on, which an older or newer epoch's poll does not give.
+    """
+    cdef int64_t epoch
+    cdef int64_t stamp
+    cdef int64_t length
+    cdef Verdict verdict
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    if (not argument_number(argv[1], &epoch) or not argument_number(argv[2], &stamp)
+            or not argument_number(argv[3], &length)):
+        return reply_verdict(m, ctx, NONSENSE)
+    verdict = chain_grant(&m.chain, epoch, stamp, length, boot_ms())
+    if verdict == NONSENSE:
+        return reply_verdict(m, ctx, verdict)
+    wake(m)
+    reply_state(m, ctx)
+    return 0
+
+
+cdef inline int on_suspicion(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """The array: who it is that this member lost."""
+    cdef char troubles[3 * TROUBLE_BYTES + 2]
+    troubles[0] = 0
+    troubles_text(the_member(), &troubles[1])
+    RedisModule_ReplyWithArray(ctx, 2)
+    RedisModule_ReplyWithCString(ctx, "SUSPECT")
+    return RedisModule_ReplyWithCString(ctx, &troubles[1])
+
+
+cdef inline int watch_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.WATCH -> [SUSPECT, unreached], as soon as a neighbour's connection is dropped | ERR"""
+    cdef Wait watch
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    if not may_block(ctx):
+        return RedisModule_ReplyWithError(ctx, "ERR not inside MULTI, a script or a module's call")
+    memset(&watch, 0, sizeof(Wait))
+    if m.suspicious:
+        wake(m)
+    return add_wait(m, ctx, &m.watches, &watch, on_suspicion)
+
+
+cdef inline void settle_watches(Member *m) noexcept nogil:
+    """Before the loop sleeps: tell a suspicion to whoever watches. It is kept for a master that is about to."""
+    cdef Wait *watch
+    if m.watches == NULL:
+        return
+    m.suspicious = False
+    while m.watches != NULL:
+        watch = m.watches
+        m.watches = watch.next
+        unblock(watch.waiter, OUTCOME_NONE)
+        free(watch)
