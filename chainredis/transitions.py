@@ -1,11 +1,8 @@
-"""The master's decisions: a view and an event in, the next view out. No I/O, no clock, no randomness.
+"""The master's decisions: what is stored and an event in, what is to be stored next out. No I/O, clock or randomness.
 
-A decision also fixes who is told in which order, and the order is derived from what is stored, so that a master
-that was killed after storing goes on with the very same steps:
-
-    first the members that the view leaves out: rule 4 lets a view take effect only when each of these
-    has acknowledged it or is known to be dead;
-    then its own members, tail first: a new tail is ready before its predecessor forwards to it in the new epoch.
+A decision names everything that a master needs to carry it out, so that one that was killed after storing goes on with
+the very same steps: the members that the view leaves out hear of it first, since rule 4 lets a view take effect only
+when each of these has acknowledged it, is known to be dead, or has certainly no lease any more; then the view's own.
 """
 
 from dataclasses import dataclass, replace
@@ -18,18 +15,17 @@ from chainredis.view import MAX_MEMBERS, Member, View
 class Change:
     """A decision, as it is stored.
 
-    leaving: members of former views that may not have heard that they are out. pending: the tail has just been added,
-    and nobody has seen it serve yet; until then the next view is made from the members before it alone.
+    leaving: members of former views that may not know yet that they are out. pending: the tail has just been added, and
+    nobody has seen it serve yet; until then the next view is made from the members before it alone. lease_ms: the
+    length of every lease that is granted while this is the newest decision. awaited: members of a chain that died as a
+    whole and was formed again without them; each is added when it is back.
     """
 
     view: View
     leaving: tuple[Member, ...] = ()
     pending: bool = False
-
-    @property
-    def tellings(self) -> tuple[Member, ...]:
-        """The view's members in the order in which they hear of it, after those that leave."""
-        return self.view.members[::-1]
+    lease_ms: int = 0
+    awaited: tuple[Member, ...] = ()
 
     @property
     def complete(self) -> tuple[Member, ...]:
@@ -78,15 +74,50 @@ class Form:
     health: Health
 
 
-Event = Begin | Add | Remove | Form
+@dataclass(frozen=True)
+class Repair:
+    """These processes (run_ids) serve nothing and never will: dead, or silent and certainly without a lease."""
+
+    gone: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Returned:
+    """A process that has a record of a dead chain on its disk.
+
+    former: the run_id of the process that wrote the record. epoch: of the view that the record names. durable: whether
+    all that this view's members said was on that disk first. assigned, applied: how far the data goes.
+    """
+
+    member: Member
+    former: str
+    epoch: int
+    durable: bool
+    assigned: int
+    applied: int
+
+
+@dataclass(frozen=True)
+class Reform:
+    """The chain is dead as a whole, and these processes are back."""
+
+    returned: tuple[Returned, ...]
+
+
+Event = Begin | Add | Remove | Form | Repair | Reform
 
 
 def decide(now: Change | None, event: Event) -> Change:
-    """The next view. CommandError, with the reason, when there is none."""
+    """What is to be stored next. CommandError, with the reason, when the event allows nothing."""
     if isinstance(event, Begin):
         return _begin(now, event)
     if now is None:
         raise CommandError("the chain has no members: MASTER.ADD host port makes a server its first one")
+    match event:
+        case Repair():
+            return _repair(now, event)
+        case Reform():
+            return _reform(now, event)
     if now.leaving:
         raise CommandError(f"{now.leaving[0]} has not acknowledged yet that it is no member any more: try again later")
     match event:
@@ -96,6 +127,9 @@ def decide(now: Change | None, event: Event) -> Change:
             return _remove(now, event)
         case Form():
             return _form(now, event)
+
+
+# ------------------------------------------------------------------------------------------- what operators decide
 
 
 def _begin(now: Change | None, event: Begin) -> Change:
@@ -117,7 +151,9 @@ def _add(now: Change, event: Add) -> Change:
         raise CommandError(f"{event.member} is already in the chain")
     if len(now.view.members) >= MAX_MEMBERS:
         raise CommandError(f"the chain has {MAX_MEMBERS} members, which is as many as it can have")
-    return Change(_next(now.view, (*now.view.members, event.member)), pending=True)
+    awaited = tuple(member for member in now.awaited if member.endpoint != event.member.endpoint)
+    view = _next(now.view, (*now.view.members, event.member))
+    return replace(now, view=view, pending=True, awaited=awaited)
 
 
 def _remove(now: Change, event: Remove) -> Change:
@@ -129,7 +165,7 @@ def _remove(now: Change, event: Remove) -> Change:
         raise CommandError(
             f"without {event.member} no member with all the data would be left alive: MASTER.ADD another one first"
         )
-    return _leave_out(now.view, _next(now.view, rest), event.health)
+    return _leave_out(now, _next(now.view, rest), event.health.dead)
 
 
 def _form(now: Change, event: Form) -> Change:
@@ -144,17 +180,51 @@ def _form(now: Change, event: Form) -> Change:
                 raise CommandError(f"{member} is in the chain and may be alive: MASTER.FORM that one, or end it first")
     epoch = max(now.view.epoch, event.epoch)
     view = _next(replace(now.view, epoch=epoch), (survivor,))
-    return _leave_out(now.view, view, event.health)
+    return replace(_leave_out(now, view, event.health.dead), awaited=())
+
+
+# ---------------------------------------------------------------------------------------- what the master does itself
+
+
+def _repair(now: Change, event: Repair) -> Change:
+    """The survivors, in their order. While a view is pending, its new tail is none of them."""
+    rest = tuple(member for member in now.complete if member.run_id not in event.gone)
+    if not rest:
+        raise CommandError("no member with all the data is left")
+    return _leave_out(now, _next(now.view, rest), event.gone)
+
+
+def _reform(now: Change, event: Reform) -> Change:
+    """DESIGN.md, "Restart": from one that lost nothing, else from the longest of all of them.
+
+    A durable record may name an older view than the stored one: then that process never entered a newer one, in which
+    it was to be, and without it nothing was committed there. A master killed between storing and telling leaves it so.
+    """
+    places = {member.run_id: member for member in now.complete}
+    back = [each for each in event.returned if each.former in places and each.epoch <= now.view.epoch]
+    fit = [each for each in back if each.durable]
+    if not fit:
+        fit = [each for each in back if each.epoch == now.view.epoch]
+        missing = [str(places[run_id]) for run_id in places if run_id not in {each.former for each in fit}]
+        if missing:
+            raise CommandError(
+                f"no process of the chain lives, and none that came back had all updates on its disk at all times: "
+                f"waiting for {', '.join(missing)}; or MASTER.FORM host port forms it with what that one has"
+            )
+    best = max(fit, key=lambda each: (each.assigned, each.applied))
+    awaited = tuple(member for member in now.view.members if member.run_id != best.former)
+    return Change(_next(now.view, (best.member,)), lease_ms=now.lease_ms, awaited=awaited)
 
 
 def _next(view: View, members: tuple[Member, ...]) -> View:
     return replace(view, epoch=view.epoch + 1, members=members)
 
 
-def _leave_out(old: View, new: View, health: Health) -> Change:
-    leaving = tuple(member for member in old.members if not new.member(member.run_id))
-    for member in leaving:
-        if member.run_id not in health.alive | health.dead:
-            # Rule 4: it might still answer reads as tail, so there must be no view without it.
-            raise CommandError(f"{member} does not answer, and may be alive: end that process, then try again")
-    return Change(new, leaving)
+def _leave_out(now: Change, view: View, gone: frozenset[str]) -> Change:
+    """Whoever is left out and not gone has to acknowledge that, or to run out of its lease (rule 4)."""
+    leaving = tuple(
+        member
+        for member in now.leaving + now.view.members
+        if not view.member(member.run_id) and member.run_id not in gone
+    )
+    return replace(now, view=view, leaving=leaving, pending=False)

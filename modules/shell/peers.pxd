@@ -80,6 +80,9 @@ cdef inline int reply_verdict(Member *m, RedisModuleCtx *ctx, Verdict verdict) n
         RedisModule_ReplyWithArray(ctx, 2)
         RedisModule_ReplyWithCString(ctx, "BEHIND")
         RedisModule_ReplyWithLongLong(ctx, m.chain.view.epoch)
+    elif verdict == TOO_FAR_BEHIND:
+        RedisModule_ReplyWithArray(ctx, 1)
+        RedisModule_ReplyWithCString(ctx, "TOOFAR")
     elif verdict == GAP or verdict == NOT_GREETED:
         RedisModule_ReplyWithArray(ctx, 1)
         RedisModule_ReplyWithCString(ctx, "REGREET")

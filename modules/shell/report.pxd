@@ -37,7 +37,7 @@ from modules.shell.wakeup cimport wake
 from modules.shell.writes cimport add_wait, may_block
 
 cdef enum:
-    STATE_FIELDS = 17
+    STATE_FIELDS = 16
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
 
@@ -120,7 +120,6 @@ cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_text(ctx, "join_error", m.join_error)
     state_number(ctx, "pinned", m.chain.pinned)
     state_text(ctx, "unfit", unfit)
-    state_number(ctx, "refused_epoch", m.chain.newest_epoch if chain_fenced(&m.chain) else 0)
     state_text(ctx, "unreached", &troubles[1])
     state_number(ctx, "stamp", boot_ms())
 

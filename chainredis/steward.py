@@ -1,0 +1,335 @@
+"""The master's side of the protocol, pure: what it saw of the members goes in, what is to be done comes out.
+
+    seen            `answered`, `dropped`, `refused`, `replaced`, `unfed`
+    to be done      `next_change` to store; then `view_to_tell` and `lease_to_grant` for each member in `followed`
+
+Every time is in seconds on one clock that runs on through suspend. The same code runs in the server and in the
+simulation. It is not thread-safe.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from chainredis.errors import CommandError
+from chainredis.transitions import Change, Event, Health, Remove, Repair, decide
+from chainredis.view import Member, View
+
+# Between two moments of attention at most so much counts as silence of the members: a master that was itself stopped
+# has heard nobody, and may conclude nothing from it.
+MAX_ATTENTION_GAP = 0.25
+
+
+@dataclass(frozen=True)
+class Terms:
+    """timeout_ms: a member silent for so long is gone; also the length of a lease. drift: how much quicker one clock
+    may run than another, as a fraction. trust_refused: a port that refuses is taken for a dead process's.
+    """
+
+    timeout_ms: int
+    drift: float = 0.01
+    trust_refused: bool = True
+
+
+@dataclass(frozen=True)
+class Lease:
+    """What goes with a poll. stamp_ms: the member's own clock when it last answered, from which the lease counts."""
+
+    epoch: int
+    stamp_ms: int
+    length_ms: int
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A member has no connection to `run_id`. dropped: it had one, and that side closed it."""
+
+    run_id: str
+    for_ms: int
+    dropped: bool
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What a member's answer said."""
+
+    epoch: int
+    serving: bool
+    stamp_ms: int
+    troubles: tuple[Trouble, ...] = ()
+
+
+@dataclass
+class _Record:
+    """Of one process. silent: seconds of attention since it answered. noticed_at: when its end was first suspected."""
+
+    granted_until: float
+    answered_at: float
+    silent: float = 0.0
+    sighting: Sighting | None = None
+    is_dropped: bool = False
+    is_refused: bool = False
+    is_replaced: bool = False
+    is_unfed: bool = False
+    noticed_at: float | None = None
+
+    @property
+    def epoch(self) -> int:
+        return self.sighting.epoch if self.sighting else 0
+
+
+@dataclass
+class Steward:
+    """change: what is stored, None for nothing. now: its start, at which any member may hold a lease of full length."""
+
+    change: Change | None
+    terms: Terms
+    now: float
+    _records: dict[str, _Record] = field(default_factory=dict)
+    _undecided: Change | None = None
+
+    def __post_init__(self) -> None:
+        self._started = self.now
+        self._follow()
+
+    # --------------------------------------------------------------------------------------------- what is seen
+
+    def attend(self, now: float) -> None:
+        """Time passes under the master's eyes. To be called often, much more so than the timeout is long."""
+        gap = min(max(0.0, now - self.now), MAX_ATTENTION_GAP)
+        self.now = max(self.now, now)
+        for record in self._records.values():
+            record.silent += gap
+
+    def answered(self, run_id: str, sighting: Sighting, now: float) -> None:
+        """It answered. now: read after its answer had come, since leases are reckoned from then."""
+        self.attend(now)
+        if record := self._records.get(run_id):
+            record.sighting, record.answered_at, record.silent = sighting, self.now, 0.0
+            record.is_dropped = record.is_refused = False
+            record.noticed_at = None
+
+    def dropped(self, run_id: str) -> None:
+        """A connection to it that stood was closed by its side."""
+        if record := self._records.get(run_id):
+            record.is_dropped = True
+            self._notice(record)
+
+    def refused(self, run_id: str) -> None:
+        """Nobody listens on its port."""
+        if record := self._records.get(run_id):
+            record.is_refused = True
+            self._notice(record)
+
+    def replaced(self, run_id: str) -> None:
+        """Another process answers on its port, which this one would have to have given up."""
+        if record := self._records.get(run_id):
+            record.is_replaced = True
+            self._notice(record)
+
+    def unfed(self, run_id: str, epoch: int) -> None:
+        """It refuses the pending view of this epoch: it has not all that its new successor lacks."""
+        if self.change and self.change.view.epoch == epoch and (record := self._records.get(run_id)):
+            record.is_unfed = True
+
+    def _notice(self, record: _Record) -> None:
+        if record.noticed_at is None:
+            record.noticed_at = self.now
+
+    # ------------------------------------------------------------------------------------------ what to conclude
+
+    def is_dead(self, run_id: str) -> bool:
+        """Known to have ended (DESIGN.md, "Detection")."""
+        record = self._records.get(run_id)
+        if record is None or not self.terms.trust_refused:
+            return False
+        return record.is_replaced or (record.is_refused and (record.is_dropped or self._is_missed(run_id)))
+
+    def _is_missed(self, run_id: str) -> bool:
+        """A neighbour's connection to it was closed by its side, too: that is known to a master that was away then."""
+        return any(
+            trouble.dropped and trouble.run_id == run_id
+            for record in self._records.values()
+            if record.sighting
+            for trouble in record.sighting.troubles
+        )
+
+    def is_gone(self, run_id: str) -> bool:
+        """It serves nothing and never will: dead, or silent for the timeout and certainly without a lease (rule 4)."""
+        record = self._records.get(run_id)
+        if record is None or self.is_dead(run_id):
+            return record is not None
+        if self.change and [member.run_id for member in self.change.view.members] == [run_id]:
+            return False  # a sole member needs no lease to serve
+        return record.silent >= self.terms.timeout_ms / 1000 and self.now >= record.granted_until
+
+    def health(self) -> Health:
+        """Of the followed: alive are those that owe no answer."""
+        alive = frozenset(run_id for run_id in self._records if self._is_well(run_id))
+        return Health(alive, frozenset(run_id for run_id in self._records if self.is_gone(run_id)))
+
+    def _is_well(self, run_id: str) -> bool:
+        record = self._records[run_id]
+        quiet = record.silent >= self.terms.timeout_ms / 2000
+        return record.sighting is not None and record.noticed_at is None and not quiet
+
+    @property
+    def is_lost(self) -> bool:
+        """No member with all the data is left."""
+        return self.change is not None and all(self.is_gone(member.run_id) for member in self.change.complete)
+
+    @property
+    def is_settled(self) -> bool:
+        """The newest view is in force, and every member serves in it."""
+        change = self.change
+        if change is None or change.leaving or change.pending or self._undecided:
+            return False
+        return all(self._serves(member) for member in change.view.members)
+
+    def _serves(self, member: Member) -> bool:
+        record, change = self._records.get(member.run_id), self.change
+        if record is None or record.sighting is None or change is None or self.is_gone(member.run_id):
+            return False
+        return record.sighting.serving and record.epoch == change.view.epoch
+
+    # ------------------------------------------------------------------------------------------------ what to do
+
+    @property
+    def followed(self) -> tuple[Member, ...]:
+        """Whom to poll and to watch."""
+        return self.change.view.members + self.change.leaving if self.change else ()
+
+    def next_change(self) -> Change | None:
+        """What is to be stored now, if anything; `stored` must follow. Whom it leaves out gets no lease any more."""
+        if self.change is None or self._undecided:
+            return None
+        steps = (self._repaired, self._acknowledged, self._confirmed, self._withdrawn, self._unlinked, self._termed)
+        for step in steps:
+            if change := step(self.change):
+                self._undecided = change
+                return change
+        return None
+
+    def propose(self, event: Event) -> Change:
+        """As `next_change`, for what an operator wants. CommandError when that cannot be."""
+        if self._undecided:
+            raise CommandError("the chain is just being changed: try again")
+        self._undecided = replace(decide(self.change, event), lease_ms=self.terms.timeout_ms)
+        return self._undecided
+
+    def stored(self, change: Change | None) -> None:
+        """The store holds `change` now, for certain (rule 5)."""
+        self.change, self._undecided = change, None
+        self._follow()
+
+    def view_to_tell(self, run_id: str) -> View | None:
+        """The view that this process has to hear of; those that leave come first (rule 4)."""
+        change, record = self.change, self._records.get(run_id)
+        if change is None or record is None or record.sighting is None or record.epoch >= change.view.epoch:
+            return None
+        if record.is_unfed or (change.leaving and change.view.member(run_id)):
+            return None
+        return change.view
+
+    def lease_to_grant(self, run_id: str) -> Lease | None:
+        """For the poll that is about to go out. Nothing to whom a decision has left out, be it stored yet or not."""
+        change, record = self.change, self._records.get(run_id)
+        if change is None or record is None or record.sighting is None or not change.view.member(run_id):
+            return None
+        if self._undecided and not self._undecided.view.member(run_id):
+            return None
+        self._note_grant(record, change.lease_ms)
+        return Lease(change.view.epoch, record.sighting.stamp_ms, change.lease_ms)
+
+    def _note_grant(self, record: _Record, length_ms: int) -> None:
+        """It counts, at the member, from before its last answer came here."""
+        until = record.answered_at + length_ms / 1000 * (1 + self.terms.drift)
+        record.granted_until = max(record.granted_until, until)
+
+    def _follow(self) -> None:
+        """Records of the followed; of a process that is new here nothing is known, not even that it has no lease."""
+        before = self._records
+        self._records = {}
+        for member in self.followed:
+            record = before.get(member.run_id) or _Record(self._full_lease(), self.now)
+            record.is_unfed = record.is_unfed and record.epoch < (self.change.view.epoch if self.change else 0)
+            self._records[member.run_id] = record
+
+    def _full_lease(self) -> float:
+        longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0)
+        return self.now + longest / 1000 * (1 + self.terms.drift)
+
+    # ------------------------------------------------------------------------------- the changes that nobody asks for
+
+    def _decided(self, event: Event) -> Change | None:
+        try:
+            return decide(self.change, event)
+        except CommandError:
+            return None  # nobody who could carry it out is left; that may change
+
+    def _repaired(self, change: Change) -> Change | None:
+        """Without the gone, once a survivor has answered since: a view of processes that hang would help nobody."""
+        gone = frozenset(member.run_id for member in self.followed if self.is_gone(member.run_id))
+        lost = [member.run_id for member in change.view.members if member.run_id in gone]
+        survivors = [member.run_id for member in change.complete if member.run_id not in gone]
+        if not lost or not self._answered_since(survivors, lost):
+            return None
+        return self._decided(Repair(gone))
+
+    def _answered_since(self, survivors: Iterable[str], lost: Iterable[str]) -> bool:
+        noticed = [self._records[run_id].noticed_at for run_id in lost]
+        since = max((at for at in noticed if at is not None), default=self._started)
+        return any(self._records[each].answered_at >= since and self._is_well(each) for each in survivors)
+
+    def _acknowledged(self, change: Change) -> Change | None:
+        """Those that left know it now, or cannot serve any more: the view is in force."""
+        leaving = tuple(
+            member
+            for member in change.leaving
+            if self._records[member.run_id].epoch < change.view.epoch and not self.is_gone(member.run_id)
+        )
+        return replace(change, leaving=leaving) if leaving != change.leaving else None
+
+    def _confirmed(self, change: Change) -> Change | None:
+        """A new tail that serves has all that the old one applied, and the old one has adopted the view."""
+        if change.pending and not change.leaving and self._serves(change.view.tail):
+            return replace(change, pending=False)
+        return None
+
+    def _withdrawn(self, change: Change) -> Change | None:
+        """The old tail cannot feed the new one: the addition is off."""
+        if not change.pending or change.leaving or not self._records[change.view.members[-2].run_id].is_unfed:
+            return None
+        return self._decided(Remove(change.view.tail, self.health()))
+
+    def _unlinked(self, change: Change) -> Change | None:
+        """Two members that both answer here have had no connection to each other for the timeout: one has to go."""
+        if not self._settled_but_for_links(change):
+            return None
+        suspect = self._most_complained_about(change)
+        return self._decided(Remove(suspect, self.health())) if suspect else None
+
+    def _settled_but_for_links(self, change: Change) -> bool:
+        if change.leaving or change.pending or len(change.view.members) < 2:
+            return False
+        return all(
+            self._is_well(member.run_id) and self._records[member.run_id].epoch == change.view.epoch
+            for member in change.view.members
+        )
+
+    def _most_complained_about(self, change: Change) -> Member | None:
+        """By as many broken links as possible at its end; of several the last, which has the least that others lack."""
+        broken = dict.fromkeys((member.run_id for member in change.view.members), 0)
+        for member in change.view.members:
+            sighting = self._records[member.run_id].sighting
+            for trouble in sighting.troubles if sighting else ():
+                if trouble.for_ms >= self.terms.timeout_ms and trouble.run_id in broken:
+                    broken[member.run_id] += 1
+                    broken[trouble.run_id] += 1
+        most = max(broken.values())
+        return next((m for m in reversed(change.view.members) if most and broken[m.run_id] == most), None)
+
+    def _termed(self, change: Change) -> Change | None:
+        """Leases of another length than the stored one are granted once that is stored."""
+        if change.lease_ms != self.terms.timeout_ms:
+            return replace(change, lease_ms=self.terms.timeout_ms)
+        return None
