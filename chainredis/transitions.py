@@ -28,6 +28,11 @@ class Change:
     awaited: tuple[Member, ...] = ()
 
     @property
+    def tellings(self) -> tuple[Member, ...]:
+        """The view's members in the order in which they hear of it, after those that leave."""
+        return self.view.members[::-1]
+
+    @property
     def complete(self) -> tuple[Member, ...]:
         """The members that certainly have every committed update."""
         return self.view.members[:-1] if self.pending else self.view.members
