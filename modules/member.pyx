@@ -8,7 +8,7 @@ core/, what the server does for it in shell/, and nothing here or there ever tou
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
-from modules.core.chain cimport chain_init, chain_tick
+from modules.core.chain cimport SAFE, chain_init, chain_tick
 from modules.core.messages cimport Limits
 from modules.position cimport position_register
 from modules.redismodule cimport (
@@ -40,6 +40,7 @@ from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_w
 from modules.shell.snapshot cimport snapshot_load, snapshot_save
 from modules.shell.state cimport JOIN_COPYING, JOIN_NONE, Member, TICK_MS, set_the_member, the_member
 from modules.shell.views cimport reply_view
+from modules.shell.wakeup cimport wake_again
 from modules.shell.writes cimport serve_held, wait_command, write
 
 
@@ -181,6 +182,7 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
     if when == REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP:
         m.now_ms = boot_ms()
         m.asleep_soon = False
+        m.chain.published = SAFE
         return
     if m.settings_touched or m.subscribers_misled:
         guard_step(m)
@@ -196,6 +198,8 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
     if m.suspicious:
         settle_watches(m)
     pump(m)
+    if m.chain.published != SAFE:
+        wake_again(m)       # with the acknowledgements that were kept back
     m.asleep_soon = True
 
 

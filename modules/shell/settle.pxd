@@ -136,6 +136,9 @@ cdef inline void settle(Member *m) noexcept nogil:
             RedisModule_UnblockClient(<RedisModuleBlockedClient *>entry.waiter, outcome_sn(sn))
             entry.waiter = NULL
         if publishing and entry.client != NULL:
+            # It leaves this process at the end of the pass; before, nobody hears from a tail that it is committed:
+            # or a new tail would not know that it has to publish it again.
+            m.chain.published = min(m.chain.published, sn - 1)
             publish(m, <RedisModuleString *>entry.client, sn)
     while True:
         waiter = chain_pop_orphan(&m.chain)
