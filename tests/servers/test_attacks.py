@@ -180,6 +180,8 @@ def test_an_endless_answer_ends_the_link(chain: StartChain) -> None:
         view = stored_view(cluster)
         stranger = Member(HOST, HOST, port, "ee" * 20)
         link = proven(cluster.head, view)
+        link.pin()
+        link.feed(stranger)
         link.adopt(replace(view, epoch=view.epoch + 1, members=(*view.members, stranger)))
         wait_until(lambda: member_number(cluster.head, "link_failures") >= 3, 20)
         link.adopt(replace(view, epoch=view.epoch + 2))

@@ -253,6 +253,9 @@ def take_over(victim: Server, port: int, place: int) -> None:
     itself = view.members[1 - place]
     link = proven(victim, view)
     link.adopt(replace(view, epoch=now.epoch + 1, members=(itself,)))
+    if place == 1:  # a tail takes a successor that it feeds, and no other
+        link.pin()
+        link.feed(view.tail)
     link.adopt(view)
     link.close()
 
