@@ -3,6 +3,7 @@
 
 cdef extern from "hiredis.h" nogil:
     enum:
+        REDIS_ERR_EOF
         REDIS_OK
         REDIS_REPLY_STRING
         REDIS_REPLY_ARRAY

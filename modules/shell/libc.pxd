@@ -29,6 +29,9 @@ cdef extern from "time.h" nogil:
     int clock_gettime(int, timespec *)
 
 cdef extern from "errno.h" nogil:
+    enum:
+        ECONNRESET
+        EPIPE
     int errno
 
 

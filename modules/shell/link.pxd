@@ -11,7 +11,7 @@ from libc.string cimport strcmp, strerror
 from modules.core.chain cimport chain_head_lost, chain_predecessor_lost, chain_successor_lost
 from modules.core.view cimport Node, same_place
 from modules.hiredis cimport (
-    REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STATUS, REDIS_REPLY_STRING, freeReplyObject,
+    REDIS_ERR_EOF, REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STATUS, REDIS_REPLY_STRING, freeReplyObject,
     redisAppendCommand, redisAppendFormattedCommand, redisBufferRead, redisBufferWrite, redisConnectNonBlock,
     redisContext, redisFree, redisGetReplyFromReader, redisReply, sdslen,
 )
@@ -21,7 +21,7 @@ from modules.redismodule cimport (
 )
 from modules.shell.auth cimport draw_nonce, proofs_equal, prove
 from modules.shell.keyspace cimport let_go
-from modules.shell.libc cimport connect_result, set_no_delay, set_user_timeout
+from modules.shell.libc cimport ECONNRESET, EPIPE, connect_result, errno, set_no_delay, set_user_timeout
 from modules.shell.state cimport (
     ERROR_BYTES, LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, PROOF_BYTES,
 )
@@ -80,9 +80,10 @@ cdef inline void link_fail(Member *m, Link *link, const char *why) noexcept nogi
 
 
 cdef inline void link_lost(Member *m, Link *link) noexcept nogil:
-    """The connection has failed by itself. One that stood may mean that the peer's process has ended: look, master!"""
+    """The connection has failed by itself. If the peer's side closed it, its process may have ended: look, master!"""
+    cdef bint closed = link.context.err == REDIS_ERR_EOF or errno == ECONNRESET or errno == EPIPE
     if link.phase == LINK_READY:
-        link.dropped = True
+        link.dropped = closed
         m.suspicious = True
     link_fail(m, link, link.context.errstr)
 
