@@ -28,6 +28,7 @@ from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
 )
+from modules.shell.fork cimport fork_register
 from modules.shell.guard cimport guard_build, guard_cares, guard_filter, guard_step, info_field
 from modules.shell.info cimport info_chain
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_step
@@ -350,7 +351,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR
     # The table before the filter, which needs it.
-    if not guard_build(m) or not subscribe_events(ctx):
+    if not guard_build(m) or not subscribe_events(ctx) or not fork_register():
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     return REDISMODULE_OK

@@ -28,6 +28,24 @@ cdef extern from "time.h" nogil:
         long tv_nsec
     int clock_gettime(int, timespec *)
 
+cdef extern from "unistd.h" nogil:
+    ctypedef int pid_t
+    pid_t getpid()
+    pid_t getppid()
+
+cdef extern from "signal.h" nogil:
+    enum:
+        SIGKILL
+    int kill(pid_t process, int number)
+
+cdef extern from "sys/prctl.h" nogil:
+    enum:
+        PR_SET_PDEATHSIG
+    int prctl(int option, ...)
+
+cdef extern from "pthread.h" nogil:
+    int pthread_atfork(void (*before)() noexcept nogil, void (*parent)() noexcept nogil, void (*child)() noexcept nogil)
+
 cdef extern from "errno.h" nogil:
     enum:
         ECONNRESET

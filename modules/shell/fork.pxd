@@ -1,0 +1,32 @@
+# cython: language_level=3
+"""A child forked to save data holds the server's connections open: when the server is killed, it must die too.
+
+Else the neighbours of a killed member, and its clients, see their connections end only when its child notices by itself.
+"""
+
+from modules.shell.libc cimport (
+    PR_SET_PDEATHSIG, SIGKILL, getpid, getppid, kill, pid_t, prctl, pthread_atfork,
+)
+
+
+cdef extern from *:
+    """
+    static pid_t chain_forking_process;
+    """
+    pid_t chain_forking_process
+
+
+cdef inline void before_fork() noexcept nogil:
+    global chain_forking_process
+    chain_forking_process = getpid()
+
+
+cdef inline void in_child() noexcept nogil:
+    """Asked too late of a parent that has died since, the kernel sends nothing: so look."""
+    prctl(PR_SET_PDEATHSIG, SIGKILL)
+    if getppid() != chain_forking_process:
+        kill(getpid(), SIGKILL)
+
+
+cdef inline bint fork_register() noexcept nogil:
+    return pthread_atfork(before_fork, NULL, in_child) == 0
