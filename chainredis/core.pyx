@@ -17,6 +17,7 @@ from libc.string cimport memcpy, memset, strncpy
 
 # By their full names, or the build does not see that this file depends on them.
 cimport modules.core.chain as chain
+cimport modules.core.disk as disk
 cimport modules.core.due as due
 cimport modules.core.lease as lease
 cimport modules.core.log as log
@@ -267,9 +268,6 @@ cdef class Core:
     def refused_stale(self): return self.c.refused_stale
 
     @property
-    def view_changes(self): return self.c.view_changes
-
-    @property
     def boundaries(self):
         cdef log.Boundary *table = self.c.log.boundaries
         return [(table[i].first_sn, table[i].epoch) for i in range(self.c.log.boundary_count)]
@@ -327,7 +325,7 @@ cdef class Core:
         for i, (first_sn, epoch) in enumerate(boundaries):
             table[i].first_sn = first_sn
             table[i].epoch = epoch
-        return Verdict(chain.chain_restore(
+        return Verdict(disk.chain_restore(
             &self.c, <const uint8_t *>PyBytes_AS_STRING(history), applied, table, len(boundaries)))
 
     # ---- updates
@@ -436,9 +434,25 @@ cdef class Core:
 
     # ---- disks and publications, which others hear of an update after
 
-    def saved(self, int64_t on_disk): chain.chain_saved(&self.c, on_disk)
+    def record(self, bint wanted): disk.chain_record(&self.c, wanted)
 
-    def safe(self): return chain.chain_safe(&self.c)
+    def next_record(self, uint64_t max_bytes):
+        """assigned, first, count: what is to be recorded next, and now counts as recorded. None: nothing."""
+        cdef messages.Batch out
+        if not disk.chain_next_record(&self.c, max_bytes, &out):
+            return None
+        disk.chain_recorded(&self.c, &out)
+        return out.assigned, out.first, out.count
+
+    def on_record(self, int64_t assigned, int64_t first, int64_t count):
+        """The verdict, and how many of the record's updates to skip when it is ACCEPTED."""
+        cdef messages.Batch struct = batch_struct((0, assigned, first, count, 0, 0, 0, 0))
+        cdef int64_t skip = 0
+        return Verdict(disk.chain_on_record(&self.c, &struct, &skip)), skip
+
+    def replayed(self): disk.chain_replayed(&self.c)
+
+    def saved(self, int64_t on_disk): chain.chain_saved(&self.c, on_disk)
 
     @property
     def published(self): return self.c.published
@@ -521,8 +535,8 @@ cdef class Core:
         broken = list(self._errors)
         if not -1 <= c.settled <= c.committed <= c.applied:
             broken.append(f"settled {c.settled} <= committed {c.committed} <= applied {c.applied} does not hold")
-        if c.log.end != c.applied + 1 or not 0 <= c.log.first <= c.settled + 1:
-            broken.append(f"the log is [{c.log.first}, {c.log.end}) with settled {c.settled} and applied {c.applied}")
+        if c.log.end != c.applied + 1 or not 0 <= c.log.first <= min(c.settled, c.recorded) + 1:
+            broken.append(f"the log is [{c.log.first}, {c.log.end}), settled {c.settled}, recorded {c.recorded}, applied {c.applied}")
         for sn in range(c.log.first, c.log.end):
             entry = log.log_at(&c.log, sn)
             total += log.entry_cost(entry)

@@ -13,7 +13,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset, strcmp
 
 from modules.core.log cimport (
-    Boundary, Entry, Log, MAX_BOUNDARIES, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve,
+    Entry, Log, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve,
     log_restart, log_shrink,
 )
 from modules.core.messages cimport (
@@ -47,6 +47,7 @@ cdef struct Chain:
     uint64_t unsettled_bytes    # cost of (settled, applied]
     int64_t expiry              # waiters below this sn have been told already
     int64_t on_disk             # nothing about an update above it leaves this process; SAFE: disks do not matter
+    int64_t recorded            # the append-only file lacks those above it, so the log keeps them; SAFE: there is none
     int64_t published           # a tail acknowledges up to here: publications go first; SAFE: none is under way
     Limits limits
     # ---- towards the predecessor
@@ -87,7 +88,7 @@ cdef inline void chain_init(Chain *c, const Limits *limits) noexcept nogil:
     c.applied = c.committed = c.settled = -1
     c.greeted = c.pinned = -1
     c.sent_up = c.relied_up = c.sent_head = -1
-    c.on_disk = c.published = SAFE
+    c.on_disk = c.published = c.recorded = SAFE
 
 
 cdef inline Role chain_role(const Chain *c) noexcept nogil:
@@ -257,35 +258,11 @@ cdef inline void chain_forget(Chain *c) noexcept nogil:
 cdef inline void chain_jump(Chain *c, int64_t applied) noexcept nogil:
     log_restart(&c.log, applied + 1)
     c.applied = c.committed = c.settled = applied
+    if c.recorded != SAFE:
+        c.recorded = applied
     c.expiry = applied + 1
     c.unsettled_bytes = 0
     c.sent_sn = 0
-
-
-cdef inline Verdict chain_restore(
-    Chain *c, const uint8_t *history, int64_t applied, const Boundary *boundaries, int count,
-) noexcept nogil:
-    """Data from disk, or from another member, has been loaded: this is its position."""
-    cdef int i
-    if applied < -1 or applied > INT64_MAX // 2 or count < 0 or count > MAX_BOUNDARIES:
-        return NONSENSE
-    if applied >= 0 and count == 0:
-        return NONSENSE
-    for i in range(count):
-        if boundaries[i].first_sn < 0 or boundaries[i].first_sn > applied or boundaries[i].epoch < 0:
-            return NONSENSE
-        if i and boundaries[i].first_sn <= boundaries[i - 1].first_sn:
-            return NONSENSE
-        if i and boundaries[i].epoch <= boundaries[i - 1].epoch:
-            return NONSENSE
-    if c.learner and not same_history(history, c.history):
-        return OTHER_HISTORY
-    memcpy(&c.log.boundaries[0], boundaries, count * sizeof(Boundary))
-    c.log.boundary_count = count
-    memcpy(c.history, history, HISTORY_BYTES)
-    c.has_history = True
-    chain_jump(c, applied)
-    return ACCEPTED
 
 
 # ----------------------------------------------------------------------------------- updates at the head
@@ -384,21 +361,27 @@ cdef inline int64_t chain_epoch_end(const Log *log, int64_t sn) noexcept nogil:
     return end
 
 
-cdef inline bint chain_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
-    """The next message for the successor: updates of one assigning epoch, at least one, else up to `max_bytes`."""
-    cdef int64_t sn = c.next_sn
-    cdef int64_t end
-    if not c.streaming or (sn > chain_safe(c) and not c.confirm and c.answered <= c.answered_down):
-        return False
-    end = min(chain_safe(c) + 1, chain_epoch_end(&c.log, sn))
+cdef inline void chain_bundle(Chain *c, int64_t first, int64_t last, uint64_t max_bytes, Batch *out) noexcept nogil:
+    """The updates from `first` to `last` that go together: of one assigning epoch, at least one, else `max_bytes`."""
+    cdef int64_t end = min(last + 1, chain_epoch_end(&c.log, first))
+    cdef int64_t sn = first
     out.bytes = 0
     while sn < end and (out.bytes == 0 or out.bytes + log_at(&c.log, sn).bytes <= max_bytes):
         out.bytes += entry_cost(log_at(&c.log, sn))
         sn += 1
+    out.first = first
+    out.count = sn - first
+    out.assigned = log_epoch_of(&c.log, first) if out.count else c.view.epoch
+
+
+cdef inline bint chain_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
+    """The next message for the successor; False: nothing is due."""
+    cdef int64_t sn = c.next_sn
+    if not c.streaming or (sn > chain_safe(c) and not c.confirm and c.answered <= c.answered_down):
+        return False
+    chain_bundle(c, sn, chain_safe(c), max_bytes, out)
+    sn += out.count
     out.epoch = c.view.epoch
-    out.first = c.next_sn
-    out.count = sn - c.next_sn
-    out.assigned = log_epoch_of(&c.log, c.next_sn) if out.count else c.view.epoch
     out.committed = c.committed
     out.upto = max(chain_safe(c), sn - 1)
     out.answer = c.answered
@@ -461,20 +444,9 @@ cdef inline Verdict chain_on_greet(
     return ACCEPTED
 
 
-cdef inline Verdict chain_on_batch(
-    Chain *c, const Batch *batch, int64_t connection, int64_t *skip,
-) noexcept nogil:
-    """May this batch be applied? If so without its first `skip` updates, which are here already (each once: rule 1)."""
-    cdef Verdict verdict = chain_judge_epoch(c, batch.epoch)
-    if verdict != ACCEPTED:
-        return verdict
-    if c.greeted < 0 or c.greeted != connection:
-        return NOT_GREETED
-    if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count:
-        return NONSENSE
-    if batch.upto < batch.first + batch.count - 1:
-        return NONSENSE
-    if batch.assigned < 0 or batch.assigned > batch.epoch:
+cdef inline Verdict chain_continues(const Chain *c, const Batch *batch, int64_t *skip) noexcept nogil:
+    """Do these updates follow on what is here? The first `skip` of them are here already (each once: rule 1)."""
+    if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count or batch.assigned < 0:
         return NONSENSE
     if batch.first > c.applied + 1:
         return GAP
@@ -482,6 +454,23 @@ cdef inline Verdict chain_on_batch(
     if batch.first + batch.count > c.applied + 1 and batch.assigned < log_epoch_of(&c.log, c.applied):
         return NONSENSE
     skip[0] = min(c.applied + 1 - batch.first, batch.count)
+    return ACCEPTED
+
+
+cdef inline Verdict chain_on_batch(
+    Chain *c, const Batch *batch, int64_t connection, int64_t *skip,
+) noexcept nogil:
+    """May this batch be applied? If so without its first `skip` updates."""
+    cdef Verdict verdict = chain_judge_epoch(c, batch.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if c.greeted < 0 or c.greeted != connection:
+        return NOT_GREETED
+    verdict = chain_continues(c, batch, skip)
+    if verdict != ACCEPTED:
+        return verdict
+    if batch.upto < batch.first + batch.count - 1 or batch.assigned > batch.epoch:
+        return NONSENSE
     if not c.in_step:
         c.in_step = True
         c.serve_from = batch.upto

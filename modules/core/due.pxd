@@ -57,7 +57,7 @@ cdef inline void *chain_pop_orphan(Chain *c) noexcept nogil:
 cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
     """The next entry that the limits push out of the backlog; False: no more."""
     cdef uint64_t backlog = c.log.bytes - c.unsettled_bytes
-    if c.log.first > c.settled or backlog <= c.limits.backlog_bytes:
+    if c.log.first > min(c.settled, c.recorded) or backlog <= c.limits.backlog_bytes:
         return False
     if c.pinned >= 0 and c.log.first >= c.pinned:
         if backlog <= c.limits.join_bytes:

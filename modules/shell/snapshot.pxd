@@ -3,7 +3,8 @@
 
 from libc.string cimport memcpy
 
-from modules.core.chain cimport chain_restore, chain_role
+from modules.core.chain cimport chain_role
+from modules.core.disk cimport chain_restore
 from modules.core.log cimport Boundary
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES

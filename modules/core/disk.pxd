@@ -1,0 +1,70 @@
+# cython: language_level=3
+"""A member and its own disk: what its append-only file still lacks, and what a restart finds there.
+
+    chain_next_record                 updates to be recorded, in their order and each once; then `chain_recorded`
+    chain_restore                     the position that came with loaded data
+    chain_on_record, chain_replayed   records that were made after that data was saved, as they are read again
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from modules.core.chain cimport Chain, SAFE, chain_bundle, chain_continues, chain_jump
+from modules.core.log cimport Boundary, MAX_BOUNDARIES
+from modules.core.messages cimport ACCEPTED, Batch, NONSENSE, OTHER_HISTORY, Verdict
+from modules.core.view cimport HISTORY_BYTES, same_history
+
+
+cdef inline void chain_record(Chain *c, bint wanted) noexcept nogil:
+    """From now on there is an append-only file that holds all that is applied already; or there is none any more."""
+    c.recorded = c.applied if wanted else SAFE
+
+
+cdef inline bint chain_next_record(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
+    """The next updates to be recorded, in as much of a batch as a record is; False: nothing is lacking."""
+    if c.recorded >= c.applied:
+        return False
+    chain_bundle(c, c.recorded + 1, c.applied, max_bytes, out)
+    return True
+
+
+cdef inline void chain_recorded(Chain *c, const Batch *batch) noexcept nogil:
+    c.recorded = batch.first + batch.count - 1
+
+
+cdef inline Verdict chain_restore(
+    Chain *c, const uint8_t *history, int64_t applied, const Boundary *boundaries, int count,
+) noexcept nogil:
+    """Data from disk, or from another member, has been loaded: this is its position."""
+    cdef int i
+    if applied < -1 or applied > INT64_MAX // 2 or count < 0 or count > MAX_BOUNDARIES:
+        return NONSENSE
+    if applied >= 0 and count == 0:
+        return NONSENSE
+    for i in range(count):
+        if boundaries[i].first_sn < 0 or boundaries[i].first_sn > applied or boundaries[i].epoch < 0:
+            return NONSENSE
+        if i and boundaries[i].first_sn <= boundaries[i - 1].first_sn:
+            return NONSENSE
+        if i and boundaries[i].epoch <= boundaries[i - 1].epoch:
+            return NONSENSE
+    if c.learner and not same_history(history, c.history):
+        return OTHER_HISTORY
+    memcpy(&c.log.boundaries[0], boundaries, count * sizeof(Boundary))
+    c.log.boundary_count = count
+    memcpy(c.history, history, HISTORY_BYTES)
+    c.has_history = True
+    chain_jump(c, applied)
+    return ACCEPTED
+
+
+cdef inline Verdict chain_on_record(const Chain *c, const Batch *batch, int64_t *skip) noexcept nogil:
+    """May this record be applied again? If so without its first `skip` updates, which the loaded data has."""
+    return chain_continues(c, batch, skip) if c.has_history else OTHER_HISTORY
+
+
+cdef inline void chain_replayed(Chain *c) noexcept nogil:
+    """The caller has appended what `chain_on_record` left of a record. Nobody waits for it."""
+    c.committed = c.applied
+    if c.recorded != SAFE:
+        c.recorded = c.applied
