@@ -536,7 +536,7 @@ cdef class Core:
         if not -1 <= c.settled <= c.committed <= c.applied:
             broken.append(f"settled {c.settled} <= committed {c.committed} <= applied {c.applied} does not hold")
         if c.log.end != c.applied + 1 or not 0 <= c.log.first <= min(c.settled, c.recorded) + 1:
-            broken.append(f"the log is [{c.log.first}, {c.log.end}), settled {c.settled}, recorded {c.recorded}, applied {c.applied}")
+            broken.append(f"the log is [{c.log.first}, {c.log.end}): settled {c.settled}, recorded {c.recorded}")
         for sn in range(c.log.first, c.log.end):
             entry = log.log_at(&c.log, sn)
             total += log.entry_cost(entry)

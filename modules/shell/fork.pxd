@@ -1,7 +1,7 @@
 # cython: language_level=3
 """A child forked to save data holds the server's connections open: when the server is killed, it must die too.
 
-Else the neighbours of a killed member, and its clients, see their connections end only when its child notices by itself.
+Else the neighbours and clients of a killed member see their connections end only when its child notices by itself.
 """
 
 from modules.shell.libc cimport (
