@@ -5,36 +5,33 @@ Built and sent once per pass of the event loop (`pump`). Answers arrive in socke
 inside a slow script or a load: they move the chain's state, but never apply an update.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport realloc
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memcmp, strlen
 
 from modules.core.chain cimport (
     chain_ack_due, chain_head_ack_due, chain_head_lost, chain_next_batch, chain_on_welcome, chain_position,
     chain_predecessor_lost, chain_successor_lost, chain_take_ack, chain_take_head_ack,
 )
-from modules.core.log cimport Entry, log_at
 from modules.core.messages cimport (
     ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, NOT_GREETED, NO_MEMORY, OTHER_HISTORY, STALE,
     STRANGER, TOO_FAR_BEHIND, Verdict,
 )
 from modules.core.view cimport HISTORY_BYTES, View
-from modules.core.wire cimport ABSENT, PACKED_HEADER, SAME, wire_header
 from modules.hiredis cimport (
     REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_INTEGER, REDIS_REPLY_STRING, freeReplyObject,
     redisAppendCommand, redisAppendCommandArgv, redisAppendFormattedCommand, redisReply,
 )
 from modules.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen, RedisModuleCtx,
-    RedisModuleString,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport from_hex, to_hex
 from modules.shell.keyspace cimport keep, string_length
 from modules.shell.link cimport (
     link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read,
 )
+from modules.shell.packing cimport BATCH_BYTES, long_value, pack_batch, packing_room
 from modules.shell.state cimport (
     LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, SECRET_BYTES, the_member,
 )
@@ -44,7 +41,6 @@ from modules.shell.views cimport (
 )
 
 cdef enum:
-    BATCH_BYTES = 256 * 1024        # of updates in one message; a longer update is one alone
     HEADER_BYTES = 512
 
 
@@ -126,62 +122,6 @@ cdef inline void send_view(Member *m, Link *link) noexcept nogil:
 
 # -------------------------------------------------------------------------------------------------- batches
 
-cdef inline bint scratch_room(Member *m, size_t bytes) noexcept nogil:
-    cdef char *grown
-    if bytes <= m.scratch_bytes:
-        return True
-    grown = <char *>realloc(m.scratch, bytes * 2)
-    if grown == NULL:
-        return False
-    m.scratch = grown
-    m.scratch_bytes = bytes * 2
-    return True
-
-
-cdef inline bint is_long(const Batch *batch) noexcept nogil:
-    """One update whose value goes out from where it lies."""
-    return batch.count == 1 and batch.bytes > BATCH_BYTES
-
-
-cdef inline size_t packed_bytes(Member *m, const Batch *batch) noexcept nogil:
-    """Room that is enough to pack it: PACKED_HEADER is less than the overhead that `bytes` counts for each update."""
-    cdef const Entry *entry
-    if not is_long(batch):
-        return batch.bytes
-    entry = log_at(&m.chain.log, batch.first)
-    return batch.bytes - (string_length(<const RedisModuleString *>entry.value) if entry.value != NULL else 0)
-
-
-cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:
-    cdef size_t length
-    cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
-    memcpy(out, bytes, length)
-    return length
-
-
-cdef inline size_t pack_entry(char *out, const Entry *entry, const Entry *before, bint whole) noexcept nogil:
-    """One update; `whole` with its value. Returns the bytes written."""
-    cdef const RedisModuleString *key = <const RedisModuleString *>entry.key
-    cdef const RedisModuleString *value = <const RedisModuleString *>entry.value
-    cdef const RedisModuleString *client = <const RedisModuleString *>entry.client
-    cdef size_t value_bytes = 0
-    cdef uint32_t client_mark = ABSENT
-    cdef size_t at = PACKED_HEADER
-    cdef size_t key_bytes = pack_string(&out[at], key)
-    at += key_bytes
-    if client != NULL and before != NULL and before.client == entry.client:
-        client_mark = SAME
-    elif client != NULL:
-        client_mark = <uint32_t>pack_string(&out[at], client)
-        at += client_mark
-    if value != NULL:
-        RedisModule_StringPtrLen(value, &value_bytes)
-        if whole:
-            at += pack_string(&out[at], value)
-    wire_header(out, <uint32_t>key_bytes, <uint32_t>value_bytes if value != NULL else ABSENT, client_mark)
-    return at
-
-
 cdef inline int put_number(char *out, int64_t number) noexcept nogil:
     """An integer as one argument of a command; the bytes written."""
     cdef char digits[NUMBER_BYTES]
@@ -192,18 +132,10 @@ cdef inline int put_number(char *out, int64_t number) noexcept nogil:
 cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
     """Written by hand, since a long value goes out from where it lies: hiredis would copy it into one piece first."""
     cdef char header[HEADER_BYTES]
-    cdef Entry *entry = NULL
-    cdef Entry *before = NULL
-    cdef size_t packed = 0
-    cdef size_t rest = 0
+    cdef size_t packed = pack_batch(m, batch)
+    cdef RedisModuleString *value = long_value(m, batch)
+    cdef size_t rest = string_length(value) if value != NULL else 0
     cdef int length
-    cdef int64_t i
-    for i in range(batch.count):
-        entry = log_at(&m.chain.log, batch.first + i)
-        packed += pack_entry(&m.scratch[packed], entry, before, not is_long(batch))
-        before = entry
-    if is_long(batch) and entry.value != NULL:
-        RedisModule_StringPtrLen(<RedisModuleString *>entry.value, &rest)
     length = snprintf(header, HEADER_BYTES, "*9\r\n$13\r\nCHAIN.FORWARD\r\n")
     length += put_number(&header[length], batch.epoch)
     length += put_number(&header[length], batch.assigned)
@@ -215,8 +147,8 @@ cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept 
     length += snprintf(&header[length], NUMBER_BYTES, "$%zu\r\n", packed + rest)
     redisAppendFormattedCommand(link.context, header, length)
     redisAppendFormattedCommand(link.context, m.scratch, packed)
-    if rest:
-        link.streamed = keep(<RedisModuleString *>entry.value)
+    if value != NULL:
+        link.streamed = keep(value)
         link.streamed_to = 0
     else:
         redisAppendFormattedCommand(link.context, "\r\n", 2)
@@ -247,7 +179,7 @@ cdef inline void pump_down(Member *m) noexcept nogil:
     while link_flush(m, link, on_link_ready):
         if not chain_next_batch(&m.chain, BATCH_BYTES, &batch):
             return
-        if not scratch_room(m, packed_bytes(m, &batch)):
+        if not packing_room(m, &batch):
             link_fail(m, link, "out of memory")
             return
         send_batch(m, link, &batch)
