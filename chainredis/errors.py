@@ -42,6 +42,10 @@ class Silent(MemberError):
     """No answer in time, or the connection broke. Alive or dead: unknown."""
 
 
+class Closed(Silent):
+    """The connection stood, and that side closed it: the process may have ended."""
+
+
 class Loading(MemberError):
     """Alive, and still loading its data."""
 
@@ -60,3 +64,11 @@ class Rejected(MemberError):
 
 class Stale(MemberError):
     """The member is in a newer view than the one that it was told."""
+
+
+class Unfed(MemberError):
+    """The member refuses a view with a new tail: it does not have all that this one lacks."""
+
+
+class TooFar(MemberError):
+    """The member's log does not reach back so far, or says something else: only a copy helps."""

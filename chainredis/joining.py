@@ -1,35 +1,61 @@
 """How a server gets everything that the tail has, before any view names it (docs/protocol.md, "Joining")."""
 
 import contextlib
+import logging
 
-from chainredis.errors import Loading, MemberError
+from chainredis.errors import Loading, MemberError, TooFar
+from chainredis.looking import Acquaintance
 from chainredis.member_client import MemberLink
 from chainredis.settings import Settings
 from chainredis.view import Member, View
 from chainredis.waiting import StallWatch, WaitTimeout, wait_until
+
+log = logging.getLogger(__name__)
 
 
 class JoinFailed(Exception):
     """The chain is as it was; the server that was to join holds nothing of use."""
 
 
-def bring_in(tail: MemberLink, learner: MemberLink, member: Member, view: View, settings: Settings) -> None:
-    """Copy the tail's data to `learner`, which is to be `member`, and leave the tail forwarding to it.
+def bring_in(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings) -> None:
+    """Have `newcomer` get what the tail has and it lacks, and leave the tail forwarding to it.
 
-    `tail` is proven and stays open until the member serves: the tail keeps its log for the learner as long as that
-    connection lasts. Raises JoinFailed.
+    `tail` is proven and stays open until the newcomer serves: the tail keeps its log for it as long as that connection
+    lasts. Raises JoinFailed.
     """
     try:
-        tail.pin()
-        learner.join(view)
-        learner.prove(view.secret, member.run_id)  # the view has brought it the secret
-        _await_snapshot(tail, learner, member, view, settings)
-        tail.feed(member)
-        _await_stream(tail, learner, view, settings)
+        if not _resume(tail, newcomer, view):
+            _copy(tail, newcomer, view, settings)
+        newcomer.link.prove(view.secret, newcomer.member.run_id)  # the view has brought it the secret
+        tail.feed(newcomer.member)
+        _await_stream(tail, newcomer.link, view, settings)
     except (MemberError, WaitTimeout) as error:
         with contextlib.suppress(MemberError):
             tail.unpin()
         raise JoinFailed(str(error)) from error
+
+
+def _resume(tail: MemberLink, newcomer: Acquaintance, view: View) -> bool:
+    """Only the missing log, when the newcomer's data is a prefix of the tail's and the tail still has the rest."""
+    state, link = newcomer.state, newcomer.link
+    if state.history != view.history or state.role == "learner":
+        return False
+    try:
+        if state.role != "removed":
+            link.adopt(view)  # it is out, and has not heard of that
+        tail.pin(state.applied, state.assigned)
+        link.rejoin(view)
+    except TooFar as error:
+        log.info("%s: %s is copied anew", error, newcomer.member)
+        return False
+    return True
+
+
+def _copy(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings) -> None:
+    tail.pin()
+    newcomer.link.join(view)
+    newcomer.link.prove(view.secret, newcomer.member.run_id)
+    _await_snapshot(tail, newcomer.link, newcomer.member, view, settings)
 
 
 def _await_snapshot(tail: MemberLink, learner: MemberLink, member: Member, view: View, settings: Settings) -> None:

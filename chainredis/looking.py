@@ -1,15 +1,14 @@
 """Whom the master reaches, and in which state: nothing here changes anything."""
 
-import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from chainredis.errors import MemberError, NotAMember, OtherProcess, Rejected
+from chainredis.errors import CommandError, MemberError, NotAMember, OtherProcess
 from chainredis.member_client import Dial, MemberLink, MemberState
-from chainredis.transitions import Health
-from chainredis.view import Endpoint, Member, View
+from chainredis.view import Endpoint, Member
 
-log = logging.getLogger(__name__)
+Resolve = Callable[[str], str]
 
 
 def resolve(host: str) -> str:
@@ -42,39 +41,46 @@ def _state_of(link: MemberLink, member: Member) -> MemberState:
     return state
 
 
-def connect(dial: Dial, member: Member, view: View) -> MemberLink:
-    """A connection to a member on which both sides have proven the secret. Raises MemberError.
+@dataclass
+class Acquaintance:
+    """A server that has just been met, whoever it is. The link is to be closed."""
 
-    A view's only member may have to hear of its secret yet, and then proves nothing.
-    """
-    link, _ = reach(dial, member)
-    try:
-        link.prove(view.secret, member.run_id)
-    except Rejected:
-        if view.members != (member,):
-            link.close()
-            raise
-    except MemberError:
-        link.close()
-        raise
-    return link
+    member: Member
+    link: MemberLink
+    state: MemberState
+
+    @property
+    def has_data(self) -> bool:
+        return self.state.applied >= 0 or self.state.keys > 0
 
 
-def look_at(dial: Dial, member: Member) -> MemberState:
-    """The state of this very process. Raises MemberError."""
-    link, state = reach(dial, member)
-    link.close()
-    return state
+@dataclass(frozen=True)
+class Introducer:
+    """Meets the servers that operators name. Failures are CommandError."""
 
+    dial: Dial
+    resolve: Resolve
+    own_run_id: str
 
-def health_of(dial: Dial, members: Iterable[Member]) -> Health:
-    alive, dead = set(), set()
-    for member in members:
+    def meet(self, endpoint: Endpoint) -> Acquaintance:
+        address = self.address(endpoint)
         try:
-            look_at(dial, member)
-            alive.add(member.run_id)
+            link = self.dial(Endpoint(address, endpoint.port))
         except MemberError as error:
-            log.info("%s", error)
-            if error.known_dead:
-                dead.add(member.run_id)
-    return Health(frozenset(alive), frozenset(dead))
+            raise CommandError(f"{error}: the chain is as it was") from error
+        try:
+            state = link.state()
+            if state.run_id == self.own_run_id:
+                raise CommandError(f"{endpoint} is this master itself, which cannot be a member")
+            return Acquaintance(Member(endpoint.host, address, endpoint.port, state.run_id), link, state)
+        except (MemberError, ValueError, CommandError) as error:
+            link.close()
+            if isinstance(error, NotAMember) and error.run_id == self.own_run_id:
+                raise CommandError(f"{endpoint} is this master itself, which cannot be a member") from error
+            raise error if isinstance(error, CommandError) else CommandError(str(error)) from error
+
+    def address(self, endpoint: Endpoint) -> str:
+        try:
+            return self.resolve(endpoint.host)
+        except (OSError, ValueError) as error:
+            raise CommandError(f"cannot resolve the host {endpoint.host!r}: {error}") from error

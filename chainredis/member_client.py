@@ -1,17 +1,24 @@
 """One connection to one member: the master's half of docs/protocol.md, and what its failures mean."""
 
+import contextlib
 import hashlib
 import hmac
+import math
 import secrets
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import redis
+from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR
 from redis.connection import Connection
 
-from chainredis.errors import Loading, MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent, Stale
+from chainredis.errors import (
+    Closed, Loading, MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent, Stale, TooFar, Unfed,
+)  # fmt: skip
 from chainredis.settings import Settings
+from chainredis.steward import Lease
 from chainredis.view import Endpoint, Member, View
 
 
@@ -32,6 +39,12 @@ class MemberState:
     join_error: str
     pinned: int
     unfit: str = ""
+    assigned: int = -1
+    unreached: str = ""
+    stamp: int = 0
+    record_epoch: int = 0
+    record_run_id: str = ""
+    record_durable: bool = False
 
 
 class MemberLink(Protocol):
@@ -41,13 +54,23 @@ class MemberLink(Protocol):
     def prove(self, secret: str, run_id: str) -> None:
         """Both sides prove the chain's secret, the member first: OtherProcess when it cannot, or is not `run_id`."""
 
+    def poll(self, lease: Lease) -> MemberState: ...
+    def watch(self) -> None:
+        """Returns as soon as the member suspects a neighbour: after a moment, or after years."""
+
     def adopt(self, view: View) -> None: ...
-    def pin(self) -> None: ...
+    def pin(self, applied: int | None = None, assigned: int = -1) -> None:
+        """With a position: TooFar when the log does not go on from there."""
+
     def join(self, view: View) -> None: ...
+    def rejoin(self, view: View) -> None: ...
     def feed(self, learner: Member) -> None: ...
     def unpin(self) -> None: ...
     def progress(self) -> tuple[int, ...]:
         """Numbers that move while a snapshot is written, sent or loaded."""
+
+    def interrupt(self) -> None:
+        """From any thread: the call under way, and every later one, fails."""
 
     def close(self) -> None: ...
 
@@ -61,6 +84,9 @@ _PROGRESS_FIELDS = (
 
 # The last two are what redis-py's parser makes of bytes that are none of Redis's protocol.
 FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
+# A connection on which the member may be silent for years notices a host that is gone.
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+_ENDS = (ConnectionResetError, BrokenPipeError)
 
 
 class RedisLink:
@@ -81,6 +107,12 @@ class RedisLink:
         self._open = False
         self._connection.disconnect()
 
+    def interrupt(self) -> None:
+        self._open = False
+        if connected := self._connection._get_socket():
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
     def state(self) -> MemberState:
         try:
             reply = self._call("CHAIN.STATE")
@@ -89,6 +121,13 @@ class RedisLink:
                 raise self._not_a_member() from error
             raise
         return self._parse_state(reply)
+
+    def poll(self, lease: Lease) -> MemberState:
+        terms = (lease.epoch, lease.stamp_ms, lease.length_ms)
+        return self._parse_state(self._call("CHAIN.POLL", *map(str, terms)))
+
+    def watch(self) -> None:
+        self._call("CHAIN.WATCH", timeout_s=math.inf)
 
     def prove(self, secret: str, run_id: str) -> None:
         key = bytes.fromhex(secret)
@@ -109,14 +148,23 @@ class RedisLink:
         kind = reply[0] if isinstance(reply, list) and reply else None
         if kind == b"STALE":
             raise Stale(f"{self._endpoint}: is in a newer view than the master's, of epoch {view.epoch}")
+        if kind == b"TOOFAR":
+            raise Unfed(f"{self._endpoint}: does not have all that the new tail lacks")
         if kind != b"ADOPTED":
             raise self._nonsense("CHAIN.ADOPT")
 
-    def pin(self) -> None:
-        self._call("CHAIN.PIN")
+    def pin(self, applied: int | None = None, assigned: int = -1) -> None:
+        if applied is None:
+            self._call("CHAIN.PIN")
+        elif not isinstance(self._call("CHAIN.PIN", str(applied), str(assigned)), int):
+            raise TooFar(f"{self._endpoint}: its log does not go back to sn {applied + 1}")
 
     def join(self, view: View) -> None:
         self._call("CHAIN.JOIN", *view.wire(), timeout_s=self._settings.long_answer_timeout_s)
+
+    def rejoin(self, view: View) -> None:
+        if self._call("CHAIN.REJOIN", *view.wire()) != b"OK":
+            raise TooFar(f"{self._endpoint}: is no prefix of the chain")
 
     def feed(self, learner: Member) -> None:
         self._call("CHAIN.FEED", *learner.wire())
@@ -140,7 +188,9 @@ class RedisLink:
         try:
             self._connection.send_command(*command)
             timeout = self._settings.answer_timeout_s if timeout_s is None else timeout_s
-            reply = self._connection.read_response(disable_decoding=True, timeout=timeout)
+            reply = self._connection.read_response(
+                disable_decoding=True, timeout=None if timeout == math.inf else timeout
+            )
         except FAILURES as error:
             failure = self._explain(error)
             if not isinstance(failure, Rejected | Loading):
@@ -163,8 +213,10 @@ class RedisLink:
                 return Silent(f"{self._endpoint}: no answer in time")
             case redis.InvalidResponse() | ValueError() | RecursionError():
                 return NotAMember(f"{self._endpoint}: what answers there is no Redis server")
-            case _ if _refused(error):
+            case _ if _caused_by(error, ConnectionRefusedError):
                 return Refused(f"{self._endpoint}: nobody listens there")
+            case _ if str(error) == SERVER_CLOSED_CONNECTION_ERROR or _caused_by(error, *_ENDS):
+                return Closed(f"{self._endpoint}: closed the connection")
         return Silent(f"{self._endpoint}: the connection failed ({error})")
 
     def _not_a_member(self) -> NotAMember:
@@ -184,9 +236,9 @@ class RedisLink:
         texts = [item.decode("utf-8", "replace") for item in reply]
         found = dict(zip(texts[::2], texts[1::2], strict=False))
         try:
-            values: dict[str, Any] = {f.name: _convert(f.type, found[f.name]) for f in fields(MemberState)}
+            values = {f.name: _convert(f.type, found[f.name]) for f in fields(MemberState) if f.name in found}
             return MemberState(**values)
-        except (KeyError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise self._nonsense("CHAIN.STATE") from error
 
 
@@ -199,6 +251,9 @@ def _connection(endpoint: Endpoint, settings: Settings) -> Any:  # redis-py does
         socket_connect_timeout=settings.connect_timeout_s,
         socket_timeout=settings.answer_timeout_s,
         protocol=2,
+        driver_info=None,
+        socket_keepalive=True,
+        socket_keepalive_options=_KEEPALIVE,
     )
 
 
@@ -213,10 +268,10 @@ def _mac(key: bytes, *parts: str) -> str:
     return hmac.new(key, "".join(parts).encode(), hashlib.sha256).hexdigest()
 
 
-def _refused(error: BaseException | None) -> bool:
+def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
     """redis-py wraps the socket's error; it stays reachable as the context."""
     while error is not None:
-        if isinstance(error, ConnectionRefusedError):
+        if isinstance(error, kinds):
             return True
         error = error.__cause__ or error.__context__
     return False

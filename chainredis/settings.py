@@ -1,7 +1,34 @@
-"""What a master is told when it starts."""
+"""What a master is told when it starts, and may be told anew while it runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from chainredis.steward import Terms
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """How members are watched: the module configurations `master.*` (README, "Configuration")."""
+
+    interval_ms: int = 3000
+    timeout_ms: int = 15000
+    trust_refused: bool = True
+    clock_drift_percent: int = 1
+
+    @property
+    def interval_s(self) -> float:
+        """A lease must not run out between two polls."""
+        return min(self.interval_ms, self.timeout_ms / 4) / 1000
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(self.timeout_ms, self.clock_drift_percent / 100, self.trust_refused)
+
+    @property
+    def longest_lease_s(self) -> float:
+        """After so long nobody has a lease that was granted before."""
+        return self.timeout_ms / 1000 * (1 + self.clock_drift_percent / 100)
 
 
 @dataclass(frozen=True)
@@ -9,7 +36,8 @@ class Settings:
     """Settings of a coordinator. Times are in seconds.
 
     state_dir: folder of the stored view. own_run_id, own_port: of the server that the coordinator lives in, the former
-    40 hexadecimal digits. auth_user, auth_password: credentials for the members; an empty password: none.
+    40 hexadecimal digits. auth_user, auth_password: credentials for the members; an empty password: none. heartbeat:
+    gives the values of the moment.
     """
 
     state_dir: Path
@@ -17,13 +45,15 @@ class Settings:
     own_port: int
     auth_user: str = ""
     auth_password: str = field(default="", repr=False)
+    heartbeat: Callable[[], Heartbeat] = Heartbeat
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0
     # A joiner discards its data, and a server forks, inside one command.
     long_answer_timeout_s: float = 60.0
     # A copy may take as long as it needs, but not stand still for longer than this.
     stall_timeout_s: float = 60.0
-    # How long a command goes on telling a stored view, or waits for the members to serve in it.
+    # How long a command waits for the members to serve, beyond the leases that may have to run out before.
     settle_timeout_s: float = 10.0
-    retry_interval_s: float = 1.0
+    # Between attempts at what failed: to read or write the store, to find the members of a chain that died.
+    retry_interval_s: float = 0.5
     poll_interval_s: float = 0.01

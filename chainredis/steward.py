@@ -69,7 +69,7 @@ class _Record:
     is_dropped: bool = False
     is_refused: bool = False
     is_replaced: bool = False
-    is_unfed: bool = False
+    unfed_epoch: int = 0
     noticed_at: float | None = None
 
     @property
@@ -108,6 +108,12 @@ class Steward:
             record.is_dropped = record.is_refused = False
             record.noticed_at = None
 
+    def adopted(self, run_id: str, epoch: int, now: float) -> None:
+        """It has taken over the view of this epoch. Whether it serves in it, its next answer tells."""
+        record = self._records.get(run_id)
+        if record and record.sighting and record.epoch < epoch:
+            self.answered(run_id, replace(record.sighting, epoch=epoch, serving=False), now)
+
     def dropped(self, run_id: str) -> None:
         """A connection to it that stood was closed by its side."""
         if record := self._records.get(run_id):
@@ -129,7 +135,7 @@ class Steward:
     def unfed(self, run_id: str, epoch: int) -> None:
         """It refuses the pending view of this epoch: it has not all that its new successor lacks."""
         if self.change and self.change.view.epoch == epoch and (record := self._records.get(run_id)):
-            record.is_unfed = True
+            record.unfed_epoch = epoch
 
     def _notice(self, record: _Record) -> None:
         if record.noticed_at is None:
@@ -158,9 +164,12 @@ class Steward:
         record = self._records.get(run_id)
         if record is None or self.is_dead(run_id):
             return record is not None
-        if self.change and [member.run_id for member in self.change.view.members] == [run_id]:
+        if self.change and [member.run_id for member in self.change.view.members] == [run_id] and not self._refuses(record):
             return False  # a sole member needs no lease to serve
         return record.silent >= self.terms.timeout_ms / 1000 and self.now >= record.granted_until
+
+    def _refuses(self, record: _Record) -> bool:
+        return record.is_refused and self.terms.trust_refused
 
     def health(self) -> Health:
         """Of the followed: alive are those that owe no answer."""
@@ -184,6 +193,29 @@ class Steward:
         if change is None or change.leaving or change.pending or self._undecided:
             return False
         return all(self._serves(member) for member in change.view.members)
+
+    @property
+    def unsettled_by(self) -> str:
+        """Why the newest view is not in force everywhere, for people; empty when it is."""
+        change = self.change
+        if change is None or self.is_settled:
+            return ""
+        if change.leaving:
+            return f"{change.leaving[0]} may still serve, and has not acknowledged yet that it is no member any more"
+        idle = [str(member) for member in change.view.members if not self._serves(member)]
+        return f"{', '.join(idle)} does not serve in it yet" if idle else "it is just being changed"
+
+    @property
+    def is_open(self) -> bool:
+        """A decision of an operator would not be refused for the moment's sake."""
+        return self._undecided is None and not (self.change and self.change.leaving)
+
+    def answered_since(self, run_id: str, since: float) -> bool:
+        record = self._records.get(run_id)
+        return record is not None and record.sighting is not None and record.answered_at > since
+
+    def has(self, run_id: str) -> bool:
+        return self.change is not None and self.change.view.member(run_id) is not None
 
     def _serves(self, member: Member) -> bool:
         record, change = self._records.get(member.run_id), self.change
@@ -226,19 +258,25 @@ class Steward:
         change, record = self.change, self._records.get(run_id)
         if change is None or record is None or record.sighting is None or record.epoch >= change.view.epoch:
             return None
-        if record.is_unfed or (change.leaving and change.view.member(run_id)):
+        if record.unfed_epoch == change.view.epoch or (change.leaving and change.view.member(run_id)):
             return None
         return change.view
 
     def lease_to_grant(self, run_id: str) -> Lease | None:
-        """For the poll that is about to go out. Nothing to whom a decision has left out, be it stored yet or not."""
+        """For the poll that is about to go out. Nothing to whom a decision has left out, be it stored yet or not.
+
+        Who has not adopted the newest view goes on with the one that it has: a lease of an epoch that it does not know
+        would only stop it from serving (rule 2). A tail of both views, or one that is to feed a new tail, may do so.
+        """
         change, record = self.change, self._records.get(run_id)
-        if change is None or record is None or record.sighting is None or not change.view.member(run_id):
+        if change is None or record is None or not change.view.member(run_id):
+            return None
+        if record.sighting is None or not 0 < record.epoch <= change.view.epoch:
             return None
         if self._undecided and not self._undecided.view.member(run_id):
             return None
         self._note_grant(record, change.lease_ms)
-        return Lease(change.view.epoch, record.sighting.stamp_ms, change.lease_ms)
+        return Lease(record.epoch, record.sighting.stamp_ms, change.lease_ms)
 
     def _note_grant(self, record: _Record, length_ms: int) -> None:
         """It counts, at the member, from before its last answer came here."""
@@ -250,9 +288,7 @@ class Steward:
         before = self._records
         self._records = {}
         for member in self.followed:
-            record = before.get(member.run_id) or _Record(self._full_lease(), self.now)
-            record.is_unfed = record.is_unfed and record.epoch < (self.change.view.epoch if self.change else 0)
-            self._records[member.run_id] = record
+            self._records[member.run_id] = before.get(member.run_id) or _Record(self._full_lease(), self.now)
 
     def _full_lease(self) -> float:
         longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0)
@@ -297,7 +333,9 @@ class Steward:
 
     def _withdrawn(self, change: Change) -> Change | None:
         """The old tail cannot feed the new one: the addition is off."""
-        if not change.pending or change.leaving or not self._records[change.view.members[-2].run_id].is_unfed:
+        if not change.pending or change.leaving:
+            return None
+        if self._records[change.view.members[-2].run_id].unfed_epoch != change.view.epoch:
             return None
         return self._decided(Remove(change.view.tail, self.health()))
 

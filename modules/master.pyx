@@ -16,14 +16,15 @@ from modules.bridge.jobs cimport (
 from modules.position cimport position_register
 from modules.python cimport PyModuleDef, PyObject
 from modules.redismodule cimport (
-    REDISMODULE_APIVER_1, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_SENSITIVE,
+    REDISMODULE_APIVER_1, REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_SENSITIVE,
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc,
     RedisModuleCtx, RedisModuleInfoCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient,
     RedisModule_Call, RedisModule_CreateCommand, RedisModule_Free, RedisModule_FreeCallReply,
     RedisModule_FreeServerInfo, RedisModule_FreeString,
     RedisModule_GetContextFlags, RedisModule_GetDetachedThreadSafeContext, RedisModule_GetServerInfo,
     RedisModule_InfoAddSection, RedisModule_Init, RedisModule_LoadConfigs, RedisModule_Log,
-    RedisModule_RegisterInfoFunc, RedisModule_RegisterStringConfig, RedisModule_ReplyWithError,
+    RedisModule_RegisterBoolConfig, RedisModule_RegisterInfoFunc, RedisModule_RegisterNumericConfig,
+    RedisModule_RegisterStringConfig, RedisModule_ReplyWithError,
     RedisModule_RetainString, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
     RedisModule_StringPtrLen, RedisModule_UnblockClient, RedisModule_WrongArity,
 )
@@ -49,12 +50,15 @@ cdef struct Master:
     # Beside the queues and the INFO text, which have their own locks, everything is set before the threads start.
     bint running                        # a process has one master; its threads never end
     RedisModuleCtx *ctx                 # for the log, of any thread's
-    Queue changes
-    Queue reads
-    bint only_reads[<int>COMMAND_COUNT]      # its jobs go to `reads`
+    Queue queues[<int>COMMAND_COUNT]
+    int lane[<int>COMMAND_COUNT]        # the index of the queue that takes the command's jobs
     Info info
     RedisModuleString *auth_user
     RedisModuleString *auth_password
+    long long heartbeat_interval_ms
+    long long heartbeat_timeout_ms
+    long long clock_drift_percent
+    int trust_refused
 
 cdef Master master
 
@@ -63,7 +67,7 @@ cdef Master master
 
 cdef int submit(RedisModuleCtx *ctx, RedisModuleString **argv, int argc, Command command) noexcept nogil:
     """Queue the command, and block its client until the outcome is there."""
-    cdef Queue *queue = &master.reads if master.only_reads[<int>command] else &master.changes
+    cdef Queue *queue = &master.queues[master.lane[<int>command]]
     cdef Job *job
     if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_DENY_BLOCKING:
         return RedisModule_ReplyWithError(ctx, b"ERR this command waits: not inside MULTI, a script or a module's call")
@@ -142,6 +146,24 @@ cdef int set_string(const char *name, RedisModuleString *value, void *setting, R
     return REDISMODULE_OK
 
 
+cdef long long get_number(const char *name, void *setting) noexcept nogil:
+    return (<long long *>setting)[0]
+
+
+cdef int set_number(const char *name, long long value, void *setting, RedisModuleString **why) noexcept nogil:
+    (<long long *>setting)[0] = value
+    return REDISMODULE_OK
+
+
+cdef int get_switch(const char *name, void *setting) noexcept nogil:
+    return (<int *>setting)[0]
+
+
+cdef int set_switch(const char *name, int value, void *setting, RedisModuleString **why) noexcept nogil:
+    (<int *>setting)[0] = value
+    return REDISMODULE_OK
+
+
 # --------------------------------------------------------------- workers: Python threads, never on the main thread
 
 COMMAND_NAMES = {
@@ -156,9 +178,9 @@ coordinator = None      # a chainredis.coordinator.Coordinator
 CommandError = None     # the class of chainredis.errors
 
 
-def work(reads):
+def work(int lane):
     """The life of a worker: take a job, carry it out, unblock its client."""
-    cdef Queue *queue = &master.reads if reads else &master.changes
+    cdef Queue *queue = &master.queues[lane]
     cdef Job *job
     cdef Outcome *outcome
     while True:
@@ -263,9 +285,17 @@ def start(own_run_id, own_port, auth_user, auth_password):
         sys.path.insert(0, root)
     from chainredis.coordinator import Coordinator
     from chainredis.errors import CommandError
-    from chainredis.settings import Settings
+    from chainredis.settings import Heartbeat, Settings
+
+    def read_heartbeat():
+        return Heartbeat(
+            master.heartbeat_interval_ms, master.heartbeat_timeout_ms, bool(master.trust_refused),
+            master.clock_drift_percent,
+        )
 
     redirect_logs()
+    # A thread that computes gives way to one that a member's answer woke: a repair takes milliseconds.
+    sys.setswitchinterval(0.0005)
     # Threads inherit it: signals are for the main thread, which the event loop wakes up for them.
     faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
@@ -276,12 +306,14 @@ def start(own_run_id, own_port, auth_user, auth_password):
             own_port=own_port,
             auth_user=auth_user,
             auth_password=auth_password,
+            heartbeat=read_heartbeat,
         ))
         coordinator.on_status(lambda status: show_status({"role": "master", **status}))
+        lanes = sorted(set(coordinator.LANES.values()))
         for command, name in COMMAND_NAMES.items():
-            master.only_reads[<int>command] = name in coordinator.READS
-        for name, reads in (("changes", False), ("reads", True)):
-            threading.Thread(target=work, args=(reads,), name=name, daemon=True).start()
+            master.lane[<int>command] = lanes.index(coordinator.LANES[name])
+        for number, name in enumerate(lanes):
+            threading.Thread(target=work, args=(number,), name=name, daemon=True).start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -330,10 +362,24 @@ cdef bint register_setting(RedisModuleCtx *ctx, const char *name, RedisModuleStr
         ctx, name, b"", flags | REDISMODULE_CONFIG_IMMUTABLE, get_string, set_string, NULL, place) == REDISMODULE_OK
 
 
+cdef bint register_number(
+    RedisModuleCtx *ctx, const char *name, long long default, long long least, long long most, long long *place,
+) noexcept nogil:
+    return RedisModule_RegisterNumericConfig(
+        ctx, name, default, REDISMODULE_CONFIG_DEFAULT, least, most, get_number, set_number, NULL, place,
+    ) == REDISMODULE_OK
+
+
 cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
-    """master.auth-user, master.auth-password: what the master authenticates with at members that ask for it."""
+    """Names, units, ranges and defaults are the README's table."""
     return (
-        register_setting(ctx, b"auth-user", &master.auth_user, 0)
+        register_number(ctx, b"heartbeat-interval", 3000, 10, 3600000, &master.heartbeat_interval_ms)
+        and register_number(ctx, b"heartbeat-timeout", 15000, 200, 86400000, &master.heartbeat_timeout_ms)
+        and register_number(ctx, b"clock-drift-percent", 1, 0, 50, &master.clock_drift_percent)
+        and RedisModule_RegisterBoolConfig(
+            ctx, b"trust-refused", 1, REDISMODULE_CONFIG_DEFAULT, get_switch, set_switch, NULL, &master.trust_refused,
+        ) == REDISMODULE_OK
+        and register_setting(ctx, b"auth-user", &master.auth_user, 0)
         and register_setting(ctx, b"auth-password", &master.auth_password, REDISMODULE_CONFIG_SENSITIVE)
         and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
     )
@@ -361,6 +407,7 @@ cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    cdef int lane
     if RedisModule_Init(ctx, b"master", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR:
         return REDISMODULE_ERR
     if argc:
@@ -370,8 +417,8 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         RedisModule_Log(ctx, b"warning", b"this server's master runs already")
         return REDISMODULE_ERR
     master.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
-    queue_init(&master.changes)
-    queue_init(&master.reads)
+    for lane in range(<int>COMMAND_COUNT):
+        queue_init(&master.queues[lane])
     info_init(&master.info)
     if not create_commands(ctx) or not load_settings(ctx) or not prepare_python(ctx):
         return REDISMODULE_ERR

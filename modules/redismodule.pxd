@@ -27,6 +27,8 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_OPTIONS_HANDLE_IO_ERRORS
         REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP
         REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED
+        REDISMODULE_SUBEVENT_LOADING_RDB_START
+        REDISMODULE_SUBEVENT_LOADING_AOF_START
         REDISMODULE_SUBEVENT_LOADING_FAILED
         REDISMODULE_SUBEVENT_MASTER_LINK_UP
         REDISMODULE_SUBEVENT_FLUSHDB_START
@@ -92,6 +94,8 @@ cdef extern from "redismodule.h" nogil:
         RedisModuleCtx *, RedisModuleString *, RedisModuleKey *, void *) noexcept nogil
     ctypedef int (*RedisModuleTypeAuxLoad)(RedisModuleIO *, int, int) noexcept nogil
     ctypedef void (*RedisModuleTypeAuxSave)(RedisModuleIO *, int) noexcept nogil
+    ctypedef int (*RedisModuleConfigGetBoolFunc)(const char *, void *) noexcept nogil
+    ctypedef int (*RedisModuleConfigSetBoolFunc)(const char *, int, void *, RedisModuleString **) noexcept nogil
     ctypedef long long (*RedisModuleConfigGetNumericFunc)(const char *, void *) noexcept nogil
     ctypedef int (*RedisModuleConfigSetNumericFunc)(
         const char *, long long, void *, RedisModuleString **) noexcept nogil
@@ -164,6 +168,9 @@ cdef extern from "redismodule.h" nogil:
     RedisModuleCallReply *RedisModule_CallReplyArrayElement(RedisModuleCallReply *, size_t)
     const char *RedisModule_CallReplyStringPtr(RedisModuleCallReply *, size_t *)
 
+    int RedisModule_Replicate(RedisModuleCtx *, const char *, const char *, ...)
+    int RedisModule_AvoidReplicaTraffic()
+    int RedisModule_StringAppendBuffer(RedisModuleCtx *, RedisModuleString *, const char *, size_t)
     int RedisModule_PublishMessage(RedisModuleCtx *, RedisModuleString *, RedisModuleString *)
 
     int RedisModule_SubscribeToServerEvent(RedisModuleCtx *, RedisModuleEvent, RedisModuleEventCallback)
@@ -205,6 +212,9 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_InfoAddFieldLongLong(RedisModuleInfoCtx *, const char *, long long)
     int RedisModule_InfoAddFieldULongLong(RedisModuleInfoCtx *, const char *, unsigned long long)
 
+    int RedisModule_RegisterBoolConfig(
+        RedisModuleCtx *, const char *, int, unsigned int,
+        RedisModuleConfigGetBoolFunc, RedisModuleConfigSetBoolFunc, RedisModuleConfigApplyFunc, void *)
     int RedisModule_RegisterNumericConfig(
         RedisModuleCtx *, const char *, long long, unsigned int, long long, long long,
         RedisModuleConfigGetNumericFunc, RedisModuleConfigSetNumericFunc, RedisModuleConfigApplyFunc, void *)

@@ -1,0 +1,146 @@
+"""MASTER.ADD: a server becomes the first member of a chain, or its new tail."""
+
+import logging
+import secrets
+import threading
+
+from chainredis.errors import CommandError, MemberError, OtherProcess
+from chainredis.joining import JoinFailed, bring_in
+from chainredis.keeper import Keeper
+from chainredis.looking import Acquaintance, reach
+from chainredis.member_client import Dial, MemberLink
+from chainredis.settings import Settings
+from chainredis.transitions import Add, Begin, Change
+from chainredis.view import Endpoint, Member, View
+
+log = logging.getLogger(__name__)
+
+
+class Additions:
+    """One at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed is off."""
+
+    def __init__(self, keeper: Keeper, dial: Dial, settings: Settings) -> None:
+        self._keeper = keeper
+        self._dial = dial
+        self._settings = settings
+        self._adding = threading.Lock()
+
+    def add(self, newcomer: Acquaintance, *, discard: bool) -> None:
+        """Raises CommandError."""
+        with self._adding:
+            view = self._chain_for(newcomer.member)
+            if view:
+                self._add_tail(newcomer, view, discard=discard)
+            else:
+                self._add_first(newcomer)
+
+    def _chain_for(self, newcomer: Member) -> View | None:
+        """The chain that it is to be added to, whole and serving; None when there is none, or none alive."""
+        change = self._keeper.change
+        if change is None:
+            return None
+        for member in change.view.members:
+            if member.run_id == newcomer.run_id:
+                alias = f", as {member}" if member.endpoint != newcomer.endpoint else ""
+                raise CommandError(f"{newcomer} is already in the chain{alias}")
+            if (member.address, member.port) == (newcomer.address, newcomer.port):
+                self._keeper.replaced(member.run_id)
+        if self._keeper.await_settled():
+            return self._keeper.view
+        if self._keeper.is_lost:
+            return None
+        raise CommandError(f"{self._keeper.unsettled_by}: try again when the chain serves")
+
+    # ----------------------------------------------------------------------------------------- the first member
+
+    def _add_first(self, newcomer: Acquaintance) -> None:
+        """What data the newcomer has becomes the chain's."""
+        member, state, lost = newcomer.member, newcomer.state, self._keeper.view
+        if lost and state.history == lost.history:
+            if newcomer.has_data:
+                raise CommandError(_holds_lost_data(member))
+        elif state.history:
+            raise CommandError(
+                f"{member} holds data of another chain, of history {state.history}, and cannot begin this one "
+                "with it: restart that server with an empty folder"
+            )
+        if state.unfit:
+            raise CommandError(f"{member} cannot begin a chain: {state.unfit}")
+        if lost:
+            self._refuse_while_data_is_left(lost)
+            log.warning("no process of history %s is alive: %s begins a new history", lost.history, member)
+        self._keeper.enact(lambda _, health: Begin(member, secrets.token_bytes(32), health))
+        self._keeper.await_service(member)
+
+    def _refuse_while_data_is_left(self, lost: View) -> None:
+        """A member that was restarted may have loaded what it had."""
+        for member in lost.members:
+            try:
+                link = self._dial(Endpoint(member.address, member.port))
+            except MemberError:
+                continue
+            try:
+                found = Acquaintance(member, link, link.state())
+            except MemberError:
+                continue
+            finally:
+                link.close()
+            if found.state.history == lost.history and found.has_data:
+                raise CommandError(_holds_lost_data(member))
+
+    # ---------------------------------------------------------------------------------------------- a new tail
+
+    def _add_tail(self, newcomer: Acquaintance, view: View, *, discard: bool) -> None:
+        member, state = newcomer.member, newcomer.state
+        if not discard and state.history != view.history and (state.history or state.keys):
+            whose = f"another chain, of history {state.history}" if state.history else f"its own, {state.keys} keys"
+            raise CommandError(
+                f"{member} holds data of {whose}: MASTER.ADD {member.host} {member.port} DISCARD throws that away"
+            )
+        # Open until the newcomer serves: the tail keeps its log for it as long as this connection lasts.
+        tail = self._proven_tail(view)
+        try:
+            if state.history == view.history:
+                prove_again(newcomer, view)
+            bring_in(tail, newcomer, view, self._settings)
+            self._keeper.enact(lambda change, _: _unless_changed(change, view, member))
+            self._keeper.await_service(member)
+        except (MemberError, JoinFailed) as error:
+            raise CommandError(f"{error}: the chain is as it was") from error
+        finally:
+            tail.close()
+
+    def _proven_tail(self, view: View) -> MemberLink:
+        try:
+            tail, _ = reach(self._dial, view.tail)
+        except MemberError as error:
+            raise CommandError(f"{error}: the chain is as it was") from error
+        try:
+            tail.prove(view.secret, view.tail.run_id)
+        except MemberError as error:
+            tail.close()
+            raise CommandError(f"{error}: the chain is as it was") from error
+        return tail
+
+
+def prove_again(newcomer: Acquaintance, view: View) -> None:
+    """A former member knows the secret, unless it was restarted, and then asks for no proof. Raises OtherProcess."""
+    try:
+        newcomer.link.prove(view.secret, newcomer.member.run_id)
+    except OtherProcess:
+        raise
+    except MemberError as error:
+        log.info("%s", error)
+
+
+def _unless_changed(change: Change | None, view: View, member: Member) -> Add:
+    if change is None or change.view != view:
+        raise CommandError(f"the chain has changed while {member} was being added, and goes on without it: try again")
+    return Add(member)
+
+
+def _holds_lost_data(member: Member) -> str:
+    return (
+        f"{member} holds data of this chain, none of whose processes is alive: MASTER.FORM {member.host} {member.port} "
+        "makes it the chain, with what it has"
+    )
