@@ -14,7 +14,7 @@ from chainredis.launcher import Cluster, Server
 from chainredis.member_client import MemberState, RedisLink
 from chainredis.settings import Settings
 from chainredis.stores import FILE_NAME, change_from_text
-from chainredis.view import View
+from chainredis.view import Endpoint, View
 from chainredis.waiting import wait_until
 
 Word = str | bytes | int
@@ -39,12 +39,13 @@ class Talk:
     timeout_s: how long an answer may take, then redis.TimeoutError; redis.ConnectionError when the server hangs up.
     """
 
-    def __init__(self, server: Server, timeout_s: float = 15) -> None:
+    def __init__(self, server: Server | Endpoint, timeout_s: float = 15) -> None:
         self.server = server
+        endpoint = server if isinstance(server, Endpoint) else server.endpoint
         connection: Any = Connection(  # type: ignore[no-untyped-call]
-            host=server.endpoint.host,
-            port=server.port,
-            password=server.config.get("requirepass"),
+            host=endpoint.host,
+            port=endpoint.port,
+            password=None if isinstance(server, Endpoint) else server.config.get("requirepass"),
             protocol=2,
             parser_class=_WholeErrors,
             socket_timeout=timeout_s,
