@@ -1,0 +1,53 @@
+"""All the clients of a chain at once, and the judgement on what they were told."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chainredis.launcher import ROOT
+from chainredis.view import Endpoint
+from faults.clients import Client, Guide, PipelinedWriter, Reader, Subscriber, Writer
+from faults.history import History, Kind, Operation, Outcome
+from faults.linearizability import violations
+from servers.helpers import running
+
+HISTORIES = ROOT / "build/histories"
+
+
+class Crowd:
+    """Writers of both kinds, readers, and a subscriber, who work for as long as `at_work` lasts."""
+
+    def __init__(self, endpoints: Iterable[Endpoint], seed: int) -> None:
+        self.history = History()
+        self.guide = Guide(endpoints)
+        self.subscriber = Subscriber(self.guide)
+        self.clients: list[Client] = [
+            kind(f"{kind.__name__.lower()}-{number}", self.guide, self.history, seed)
+            for kind in (Writer, PipelinedWriter, Reader)
+            for number in range(2)
+        ]
+        self._seed = seed
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        with running(*self.clients, self.subscriber):
+            yield
+
+    def done(self, kind: Kind) -> int:
+        """How many operations of this kind were done so far."""
+        return sum(each.kind is kind and each.outcome is Outcome.DONE for each in list(self.history.operations))
+
+    def operations(self) -> list[Operation]:
+        return list(self.subscriber.applied_to(self.history.operations))
+
+    def judge(self) -> None:
+        """AssertionError when no single register can have given these answers; the history is kept then."""
+        found = violations(self.operations())
+        if found:
+            path = self.save()
+            raise AssertionError("\n".join([f"not linearizable, see {path}", *map(str, found)]))
+
+    def save(self) -> Path:
+        path = HISTORIES / f"{self._seed}.jsonl"
+        History(self.operations(), self.history.events).save(path)
+        return path
