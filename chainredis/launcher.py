@@ -67,7 +67,8 @@ class Server:
     """One redis-server, with a folder of its own that holds its redis.conf, its data and its log.
 
     port: None picks a free one. modules: such as `MEMBER` or "libmember.so 0 3 15", from `module_path`. config: more
-    lines of redis.conf, by name. All of its errors are LauncherError.
+    lines of redis.conf, by name. host: where it listens. prefix: words before its command, to run it elsewhere. All of
+    its errors are LauncherError.
     """
 
     def __init__(
@@ -77,10 +78,14 @@ class Server:
         port: int | None = None,
         modules: Sequence[str] = (),
         config: Mapping[str, str] | None = None,
+        host: str = HOST,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.modules = list(modules)
         self.config = dict(config or {})
+        self._host = host
+        self._prefix = list(prefix)
         self._fixed_port = port
         self._port = port or 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +100,7 @@ class Server:
 
     @property
     def endpoint(self) -> Endpoint:
-        return Endpoint(HOST, self._port)
+        return Endpoint(self._host, self._port)
 
     @property
     def pid(self) -> int:
@@ -145,9 +150,8 @@ class Server:
         conf.write_text(self._conf())
         # Not in our process group: Ctrl-C is for us, and we stop the servers in order.
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [*_die_with_parent(), server_path(), conf], cwd=self.folder, stdout=log, stderr=log, process_group=0
-            )
+            command = [*_die_with_parent(), *self._prefix, str(server_path()), str(conf)]
+            self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, process_group=0)
 
     def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Until it answers PING, its data loaded."""
@@ -191,7 +195,7 @@ class Server:
     def client(self, *, timeout_s: float = 30, decode_responses: bool = False) -> redis.Redis:
         """A client that never tries again, and waits up to `timeout_s` for an answer."""
         return redis.Redis(
-            HOST,
+            self._host,
             self._port,
             password=self.config.get("requirepass"),
             protocol=2,
@@ -221,7 +225,7 @@ class Server:
     def _conf(self) -> str:
         settings: dict[str, str] = {
             "port": str(self._port),
-            "bind": HOST,
+            "bind": self._host,
             "dir": str(self.folder.resolve()),
             "daemonize": "no",
             "save": "",
@@ -259,8 +263,8 @@ class Cluster:
         self._member_config = dict(member_config or {})
         self._member_module = member_module
         self._progress = progress or (lambda _: None)
-        self.master = Server(self.folder / "master", port=first_port, modules=[MASTER], config=master_config)
-        self.servers = [self.master]  # in the order in which they were started
+        self.servers: list[Server] = []  # in the order in which they were started
+        self.master = self._new_server("master", MASTER, master_config or {})
         self.members: list[Server] = []  # in chain order, as far as `add` and `remove` made it
 
     @property
@@ -284,7 +288,7 @@ class Cluster:
 
     def start(self) -> None:
         """Start the master and the members, all at once, and make a chain of them."""
-        newcomers = [self._new_server({}) for _ in range(self._size)]
+        newcomers = [self._new_member({}) for _ in range(self._size)]
         self._progress(f"starting a master and {len(newcomers)} members")
         for server in self.servers:
             server.spawn()
@@ -295,7 +299,7 @@ class Cluster:
 
     def spare(self, **config: str) -> Server:
         """One more server with the members' module, started, and not in the chain. `_` in names stands for `-`."""
-        server = self._new_server({name.replace("_", "-"): value for name, value in config.items()})
+        server = self._new_member({name.replace("_", "-"): value for name, value in config.items()})
         server.start()
         return server
 
@@ -306,13 +310,19 @@ class Cluster:
         return server
 
     def add(self, server: Server, *options: str) -> None:
-        self._progress(f"adding {server.endpoint} to the chain")
-        self.command("MASTER.ADD", HOST, server.port, *options)
+        endpoint = self.endpoint_of(server)
+        self._progress(f"adding {endpoint} to the chain")
+        self.command("MASTER.ADD", endpoint.host, endpoint.port, *options)
         self.members.append(server)
 
     def remove(self, server: Server) -> None:
-        self.command("MASTER.REMOVE", HOST, server.port)
+        endpoint = self.endpoint_of(server)
+        self.command("MASTER.REMOVE", endpoint.host, endpoint.port)
         self.members.remove(server)
+
+    def endpoint_of(self, server: Server) -> Endpoint:
+        """Where the others and clients reach it."""
+        return server.endpoint
 
     def command(self, *words: str | int) -> Any:
         """Have the master carry out a command. Its reply; LauncherError when it is an error."""
@@ -333,16 +343,16 @@ class Cluster:
             for server in self.servers:
                 server.stop()
 
-    def _new_server(self, config: Mapping[str, str]) -> Server:
-        number = len(self.servers)
-        server = Server(
-            self.folder / f"member-{number}",
-            port=self._first_port + number if self._first_port else None,
-            modules=[self._member_module],
-            config={**self._member_config, **config},
-        )
-        self.servers.append(server)
-        return server
+    def _new_member(self, config: Mapping[str, str]) -> Server:
+        return self._new_server(f"member-{len(self.servers)}", self._member_module, {**self._member_config, **config})
+
+    def _new_server(self, name: str, module: str, config: Mapping[str, str]) -> Server:
+        port = self._first_port + len(self.servers) if self._first_port else None
+        self.servers.append(self._make_server(self.folder / name, port, module, config))
+        return self.servers[-1]
+
+    def _make_server(self, folder: Path, port: int | None, module: str, config: Mapping[str, str]) -> Server:
+        return Server(folder, port=port, modules=[module], config=config)
 
 
 def _die_with_parent() -> list[str]:
