@@ -158,6 +158,28 @@ def settled(cluster: Cluster, timeout_s: float = 30) -> int:
     return state(cluster.tail).committed
 
 
+def chain_of(cluster: Cluster) -> list[Server]:
+    """The members as the master has them now."""
+    ports = [int(text.rpartition(b":")[2]) for text in ask(cluster.master, "MASTER.GET_CHAIN")]
+    return [server for port in ports for server in cluster.servers if server.port == port]
+
+
+def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:
+    """Until exactly these are the chain, and serve."""
+
+    def serve() -> bool:
+        states = [state(member) for member in members]
+        return all(each.serving for each in states) and len({each.epoch for each in states}) == 1
+
+    wait_until(lambda: chain_of(cluster) == list(members) and serve(), timeout_s)
+    cluster.members[:] = members
+
+
+def await_repair(cluster: Cluster, *gone: Server) -> None:
+    """Until the others are the chain, by the master's own doing."""
+    await_chain(cluster, *(member for member in cluster.members if member not in gone))
+
+
 def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
     """A write at the head is acknowledged, and then in every member."""
     sn = ask(cluster.head, "MEMBER.PUT", key, "yes")
