@@ -1,5 +1,41 @@
-"""Chains are started as in the tests of servers."""
+"""Chains as in the tests of servers, and chains with a network between their servers."""
 
-from servers.conftest import chain, server
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["chain", "server"]
+import pytest
+
+from chainredis.launcher import Cluster
+from faults.namespaces import Router, UnavailableError
+from faults.proxy import Network
+from servers.conftest import _examine, chain, server
+
+__all__ = ["chain", "examined", "network", "router", "server"]
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture
+def router() -> Iterator[Router]:
+    """Skips the test where namespaces are not permitted."""
+    router = Router()
+    try:
+        router.open()
+    except UnavailableError as error:
+        pytest.skip(f"no network namespaces here: {error}")
+    yield router
+    router.close()
+
+
+@contextmanager
+def examined(cluster: Cluster) -> Iterator[None]:
+    """It is started, stopped in the end, and then its logs are looked through."""
+    try:
+        with cluster:
+            yield
+    finally:
+        _examine(cluster.servers)
