@@ -172,9 +172,16 @@ class Steward:
         return record.is_refused and self.terms.trust_refused
 
     def health(self) -> Health:
-        """Of the followed: alive are those that owe no answer."""
+        """Of the followed: alive are those that owe no answer; dead those that have ended, not those that are silent:
+        cut off from here all together, these serve each other and whoever reaches them.
+        """
         alive = frozenset(run_id for run_id in self._records if self._is_well(run_id))
-        return Health(alive, frozenset(run_id for run_id in self._records if self.is_gone(run_id)))
+        return Health(alive, frozenset(run_id for run_id in self._records if self._has_ended(run_id)))
+
+    def _has_ended(self, run_id: str) -> bool:
+        """As certainly as the terms allow: where a refusing port proves nothing, only the lease is left."""
+        return self.is_gone(run_id) and (
+            not self.terms.trust_refused or self.is_dead(run_id) or self._records[run_id].is_refused)
 
     def _is_well(self, run_id: str) -> bool:
         record = self._records[run_id]
