@@ -7,7 +7,7 @@ import redis
 
 from chainredis.launcher import MEMBER, Server
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Talk, ask, paused, running, settled
+from servers.helpers import Talk, ask, await_repair, paused, running, settled
 
 
 class Listener:
@@ -113,7 +113,7 @@ def test_a_new_tail_publishes_what_the_old_one_may_not_have(chain: StartChain) -
     assert [ask(cluster.head, "MEMBER.PUT", "key", number, "me") for number in range(5)] == list(range(5))
     assert listener.is_silent()
     tail.kill()
-    cluster.remove(tail)
+    await_repair(cluster, tail)
     assert sorted(set(listener.take_until(4))) == list(range(5))
     assert settled(cluster) == 4
 
