@@ -1,16 +1,19 @@
 """The master's commands: what operators ask for, as events for the keeper; and what INFO shows."""
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from chainredis.adding import Additions, prove_again
 from chainredis.errors import CommandError, MemberError, StoreError
 from chainredis.keeper import Keeper
 from chainredis.looking import Introducer, Resolve, resolve
 from chainredis.member_client import Dial, RedisLink
+from chainredis.returning import Returns
 from chainredis.settings import Settings
 from chainredis.stores import FileStore, ViewStore
-from chainredis.transitions import Form, Remove
+from chainredis.transitions import Forget, Form, Remove
 from chainredis.view import Endpoint, Member, parse_endpoint
 from chainredis.watching import Watchers
 
@@ -19,6 +22,7 @@ log = logging.getLogger(__name__)
 Reply = str | list[str]
 Status = dict[str, str | int]
 
+SHOW_EVERY_S = 0.25
 NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
 
 
@@ -30,7 +34,7 @@ class Coordinator:
     """
 
     # Commands of one lane wait for each other.
-    LANES = {
+    LANES: ClassVar = {
         "MASTER.ADD": "additions",
         "MASTER.REMOVE": "changes",
         "MASTER.FORM": "changes",
@@ -49,13 +53,9 @@ class Coordinator:
     ) -> None:
         dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
         self._introducer = Introducer(dial, resolve, settings.own_run_id)
-        self._keeper = Keeper(
-            store or FileStore(settings.state_dir),
-            settings.heartbeat,
-            settle_timeout_s=settings.settle_timeout_s,
-            retry_interval_s=settings.retry_interval_s,
-        )
+        self._keeper = Keeper(store or FileStore(settings.state_dir), settings)
         self._additions = Additions(self._keeper, dial, settings)
+        self._returns = Returns(self._keeper, self._additions, dial, settings.retry_interval_s)
         self._commands: dict[str, tuple[Callable[..., Reply], range]] = {
             "MASTER.ADD": (self._add, range(2, 4)),
             "MASTER.REMOVE": (self._remove, range(2, 3)),
@@ -67,6 +67,8 @@ class Coordinator:
         self._last = ("none", "done")
         self._observers: list[Callable[[Status], None]] = []
         self._keeper.start(Watchers(self._keeper, dial))
+        self._returns.start()
+        threading.Thread(target=self._show, name="chain-status", daemon=True).start()
 
     # -------------------------------------------------------------------------------------- for the server
 
@@ -91,6 +93,7 @@ class Coordinator:
             raise CommandError(f"internal error of the master ({error!r}): see its log") from error
 
     def _execute_change(self, name: str, handler: Callable[..., Reply], arguments: Sequence[bytes]) -> Reply:
+        self._keeper.learn()
         self._note(name, "under way")
         try:
             reply = handler(*arguments)
@@ -137,24 +140,27 @@ class Coordinator:
         return "OK"
 
     def _remove(self, host: bytes, port: bytes) -> str:
-        member = self._find(_endpoint(host, port))
-        self._keeper.enact(lambda _, health: Remove(member, health))
-        self._keeper.await_service()
+        change = self._keeper.change
+        if change is None:
+            raise CommandError(NO_MEMBERS)
+        member = self._find(_endpoint(host, port), change.view.members + change.awaited)
+        if member in change.awaited:
+            self._keeper.enact(lambda *_: Forget(member))
+        else:
+            self._keeper.enact(lambda _, health: Remove(member, health))
+            self._keeper.await_service()
         return "OK"
 
-    def _find(self, endpoint: Endpoint) -> Member:
+    def _find(self, endpoint: Endpoint, members: Sequence[Member]) -> Member:
         """The member that the operator means: by the name that it was added with, else by its number."""
-        view = self._keeper.view
-        if view is None:
-            raise CommandError(NO_MEMBERS)
-        for member in view.members:
+        for member in members:
             if member.endpoint == endpoint:
                 return member
         address = self._introducer.address(endpoint)
-        for member in view.members:
+        for member in members:
             if (member.address, member.port) == (address, endpoint.port):
                 return member
-        raise CommandError(f"{endpoint} is not in the chain, which is {', '.join(map(str, view.members))}")
+        raise CommandError(f"{endpoint} is not in the chain, which is {', '.join(map(str, members))}")
 
     def _form(self, host: bytes, port: bytes) -> str:
         view = self._keeper.view
@@ -179,31 +185,54 @@ class Coordinator:
     # ----------------------------------------------------------------------------------------------- for INFO
 
     def on_status(self, observer: Callable[[Status], None]) -> None:
-        """Call `observer` with `status()` now and whenever it changes, from the thread that changes it."""
+        """Call `observer` with `status()` now and whenever it changes, from some thread."""
         self._observers.append(observer)
         observer(self.status())
 
     def status(self) -> Status:
-        """For INFO: epoch (0: no view), members, chain (host:port, head first), last_change, last_change_state."""
+        """For INFO: the names and values that the README's table has."""
         try:
-            view, trouble = self._keeper.view, ""
+            change, trouble = self._keeper.change, self._keeper.unsettled_by
         except StoreError as error:
-            view, trouble = None, str(error)
+            change, trouble = None, str(error)
+        members = change.view.members if change else ()
         return {
-            "epoch": view.epoch if view else 0,
-            "members": len(view.members) if view else 0,
-            "chain": ",".join(map(str, view.members)) if view else "",
+            "epoch": change.view.epoch if change else 0,
+            "members": len(members),
+            "chain": _names(members),
+            "pending": _names(members[-1:]) if change and change.pending else "",
+            "leaving": _names(change.leaving) if change else "",
+            "awaited": _names(change.awaited) if change else "",
+            "state": trouble or ("serving" if change else "no chain"),
+            "waits_for": self._returns.waits_for,
+            "repairs": self._keeper.repairs,
             "last_change": self._last[0],
-            "last_change_state": trouble or self._last[1],
+            "last_change_state": self._last[1],
+            **{
+                f"member_{place}": f"{member},state={word},silent_ms={silent_ms}"
+                for place, (member, word, silent_ms) in enumerate(self._keeper.standings())
+            },
         }
 
     def _note(self, name: str, state: str) -> None:
         self._last = (name, state)
+        self._tell_observers()
+
+    def _show(self) -> None:
+        """What happens without a command is seen, too."""
+        while not self._keeper.wait_for(lambda _: False, SHOW_EVERY_S) and not self._keeper.is_closed:
+            self._tell_observers()
+
+    def _tell_observers(self) -> None:
         for observer in self._observers:
             try:
                 observer(self.status())
             except Exception:
                 log.exception("an observer of the status failed")
+
+
+def _names(members: Sequence[Member]) -> str:
+    return ",".join(map(str, members))
 
 
 def _endpoint(host: bytes, port: bytes) -> Endpoint:

@@ -15,8 +15,18 @@ from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR
 from redis.connection import Connection
 
 from chainredis.errors import (
-    Closed, Loading, MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent, Stale, TooFar, Unfed,
-)  # fmt: skip
+    Closed,
+    Loading,
+    MemberError,
+    NotAMember,
+    OtherProcess,
+    Refused,
+    Rejected,
+    Silent,
+    Stale,
+    TooFar,
+    Unfed,
+)
 from chainredis.settings import Settings
 from chainredis.steward import Lease
 from chainredis.view import Endpoint, Member, View
@@ -109,7 +119,8 @@ class RedisLink:
 
     def interrupt(self) -> None:
         self._open = False
-        if connected := self._connection._get_socket():
+        connected = self._connection._get_socket()  # noqa: SLF001 - `disconnect` belongs to the thread that reads
+        if connected:
             with contextlib.suppress(OSError):
                 connected.shutdown(socket.SHUT_RDWR)
 
@@ -236,7 +247,8 @@ class RedisLink:
         texts = [item.decode("utf-8", "replace") for item in reply]
         found = dict(zip(texts[::2], texts[1::2], strict=False))
         try:
-            values = {f.name: _convert(f.type, found[f.name]) for f in fields(MemberState) if f.name in found}
+            known = [field for field in fields(MemberState) if field.name in found]
+            values: dict[str, Any] = {field.name: _convert(field.type, found[field.name]) for field in known}
             return MemberState(**values)
         except (TypeError, ValueError) as error:
             raise self._nonsense("CHAIN.STATE") from error

@@ -114,32 +114,41 @@ class Steward:
         if record and record.sighting and record.epoch < epoch:
             self.answered(run_id, replace(record.sighting, epoch=epoch, serving=False), now)
 
-    def dropped(self, run_id: str) -> None:
-        """A connection to it that stood was closed by its side."""
-        if record := self._records.get(run_id):
-            record.is_dropped = True
-            self._notice(record)
+    def dropped(self, run_id: str) -> bool:
+        """A connection to it that stood was closed by its side. True, as below: nobody had suspected anything yet."""
+        record = self._records.get(run_id)
+        if record is None:
+            return False
+        record.is_dropped = True
+        return self._notice(record)
 
-    def refused(self, run_id: str) -> None:
+    def refused(self, run_id: str) -> bool:
         """Nobody listens on its port."""
-        if record := self._records.get(run_id):
-            record.is_refused = True
-            self._notice(record)
+        record = self._records.get(run_id)
+        if record is None:
+            return False
+        record.is_refused = True
+        return self._notice(record)
 
-    def replaced(self, run_id: str) -> None:
+    def replaced(self, run_id: str) -> bool:
         """Another process answers on its port, which this one would have to have given up."""
-        if record := self._records.get(run_id):
-            record.is_replaced = True
-            self._notice(record)
+        record = self._records.get(run_id)
+        if record is None:
+            return False
+        record.is_replaced = True
+        return self._notice(record)
 
     def unfed(self, run_id: str, epoch: int) -> None:
         """It refuses the pending view of this epoch: it has not all that its new successor lacks."""
-        if self.change and self.change.view.epoch == epoch and (record := self._records.get(run_id)):
+        change = self.change
+        if change and change.pending and change.view.epoch == epoch and (record := self._records.get(run_id)):
             record.unfed_epoch = epoch
 
-    def _notice(self, record: _Record) -> None:
-        if record.noticed_at is None:
-            record.noticed_at = self.now
+    def _notice(self, record: _Record) -> bool:
+        if record.noticed_at is not None:
+            return False
+        record.noticed_at = self.now
+        return True
 
     # ------------------------------------------------------------------------------------------ what to conclude
 
@@ -164,12 +173,12 @@ class Steward:
         record = self._records.get(run_id)
         if record is None or self.is_dead(run_id):
             return record is not None
-        if self.change and [member.run_id for member in self.change.view.members] == [run_id] and not self._refuses(record):
-            return False  # a sole member needs no lease to serve
+        if self._is_sole(run_id) and not (record.is_refused and self.terms.trust_refused):
+            return False  # it needs no lease to serve
         return record.silent >= self.terms.timeout_ms / 1000 and self.now >= record.granted_until
 
-    def _refuses(self, record: _Record) -> bool:
-        return record.is_refused and self.terms.trust_refused
+    def _is_sole(self, run_id: str) -> bool:
+        return self.change is not None and [member.run_id for member in self.change.view.members] == [run_id]
 
     def health(self) -> Health:
         """Of the followed: alive are those that owe no answer; dead those that have ended, not those that are silent:
@@ -207,22 +216,35 @@ class Steward:
         change = self.change
         if change is None or self.is_settled:
             return ""
+        if self.is_lost:
+            return f"no process of the chain lives, which was {', '.join(map(str, change.view.members))}"
         if change.leaving:
             return f"{change.leaving[0]} may still serve, and has not acknowledged yet that it is no member any more"
         idle = [str(member) for member in change.view.members if not self._serves(member)]
-        return f"{', '.join(idle)} does not serve in it yet" if idle else "it is just being changed"
+        return f"not serving in it yet: {', '.join(idle)}" if idle else "it is just being changed"
 
     @property
     def is_open(self) -> bool:
         """A decision of an operator would not be refused for the moment's sake."""
         return self._undecided is None and not (self.change and self.change.leaving)
 
-    def answered_since(self, run_id: str, since: float) -> bool:
+    def has_answered(self, run_id: str, since: float) -> bool:
         record = self._records.get(run_id)
         return record is not None and record.sighting is not None and record.answered_at > since
 
+    def standing(self, run_id: str) -> tuple[str, int]:
+        """For people: alive, silent or dead, and for how many milliseconds it has not answered."""
+        record = self._records[run_id]
+        word = "dead" if self.is_gone(run_id) else "alive" if self._is_well(run_id) else "silent"
+        return word, round(record.silent * 1000)
+
     def has(self, run_id: str) -> bool:
         return self.change is not None and self.change.view.member(run_id) is not None
+
+    @property
+    def is_short(self) -> bool:
+        """It serves, without members that are awaited."""
+        return self.change is not None and bool(self.change.awaited) and self.is_settled
 
     def _serves(self, member: Member) -> bool:
         record, change = self._records.get(member.run_id), self.change
@@ -241,7 +263,7 @@ class Steward:
         """What is to be stored now, if anything; `stored` must follow. Whom it leaves out gets no lease any more."""
         if self.change is None or self._undecided:
             return None
-        steps = (self._repaired, self._acknowledged, self._confirmed, self._withdrawn, self._unlinked, self._termed)
+        steps = (self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._termed)
         for step in steps:
             if change := step(self.change):
                 self._undecided = change

@@ -109,7 +109,14 @@ class Reform:
     returned: tuple[Returned, ...]
 
 
-Event = Begin | Add | Remove | Form | Repair | Reform
+@dataclass(frozen=True)
+class Forget:
+    """A member that is awaited is awaited no more."""
+
+    member: Member
+
+
+Event = Begin | Add | Remove | Form | Repair | Reform | Forget
 
 
 def decide(now: Change | None, event: Event) -> Change:
@@ -123,6 +130,8 @@ def decide(now: Change | None, event: Event) -> Change:
             return _repair(now, event)
         case Reform():
             return _reform(now, event)
+        case Forget():
+            return replace(now, awaited=_without(now.awaited, event.member))
     if now.leaving:
         raise CommandError(f"{now.leaving[0]} has not acknowledged yet that it is no member any more: try again later")
     match event:
@@ -156,9 +165,8 @@ def _add(now: Change, event: Add) -> Change:
         raise CommandError(f"{event.member} is already in the chain")
     if len(now.view.members) >= MAX_MEMBERS:
         raise CommandError(f"the chain has {MAX_MEMBERS} members, which is as many as it can have")
-    awaited = tuple(member for member in now.awaited if member.endpoint != event.member.endpoint)
     view = _next(now.view, (*now.view.members, event.member))
-    return replace(now, view=view, pending=True, awaited=awaited)
+    return replace(now, view=view, pending=True, awaited=_without(now.awaited, event.member))
 
 
 def _remove(now: Change, event: Remove) -> Change:
@@ -217,8 +225,15 @@ def _reform(now: Change, event: Reform) -> Change:
                 f"waiting for {', '.join(missing)}; or MASTER.FORM host port forms it with what that one has"
             )
     best = max(fit, key=lambda each: (each.assigned, each.applied))
-    awaited = tuple(member for member in now.view.members if member.run_id != best.former)
-    return Change(_next(now.view, (best.member,)), lease_ms=now.lease_ms, awaited=awaited)
+    awaited = _without(now.view.members + now.awaited, best.member)
+    # A new tail that was still pending may be alive: it has to go like anybody who is left out.
+    return replace(_leave_out(now, _next(now.view, (best.member,)), frozenset()), awaited=awaited)
+
+
+def _without(members: tuple[Member, ...], present: Member) -> tuple[Member, ...]:
+    """Those with another place, each place once."""
+    places = {member.endpoint: member for member in reversed(members) if member.endpoint != present.endpoint}
+    return tuple(member for member in members if places.get(member.endpoint) is member)
 
 
 def _next(view: View, members: tuple[Member, ...]) -> View:

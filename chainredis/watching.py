@@ -39,8 +39,8 @@ class Watchers:
             for conversation in self._conversations.pop(run_id):
                 conversation.end()
         for run_id in wanted.keys() - self._conversations.keys():
-            pair = (Polling(wanted[run_id], self._keeper, self._dial), Watching(wanted[run_id], self._keeper, self._dial))
-            self._conversations = self._conversations | {run_id: pair}
+            pair = tuple(kind(wanted[run_id], self._keeper, self._dial) for kind in (Polling, Watching))
+            self._conversations[run_id] = pair
             for conversation in pair:
                 conversation.start()
 
@@ -158,6 +158,7 @@ class Polling(Conversation):
         except Unfed as error:
             log.warning("%s", error)
             self._keeper.unfed(self._run_id, view.epoch)
+            self._pause(RETRY_S)
         else:
             self._keeper.adopted(self._run_id, view.epoch)
 

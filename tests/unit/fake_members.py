@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from threading import Condition
 
-from chainredis.errors import NotAMember, OtherProcess, Refused, Rejected, Silent, Stale, StoreError
+from chainredis.errors import Closed, NotAMember, OtherProcess, Refused, Rejected, Silent, Stale, StoreError, TooFar
 from chainredis.member_client import MemberState
+from chainredis.steward import Lease
 from chainredis.stores import MemoryStore
 from chainredis.transitions import Change
 from chainredis.view import Endpoint, Member, View
@@ -17,23 +19,52 @@ def run_id(number: int) -> str:
     return f"{number:040x}"
 
 
-@dataclass
 class FakeProcess:
-    """A server: its state and what it was told. `condition` is what a connection attempt meets."""
+    """A server: its state and what it was told. `condition`: alive, hung, dead or no-module."""
 
-    state: MemberState
-    condition: str = "alive"  # alive, hung, dead, no-module
-    view: View | None = None
-    secret: str = ""
-    pinned: bool = False
-    fed: str = ""
+    def __init__(self, state: MemberState) -> None:
+        self.state = state
+        self.view: View | None = None
+        self.secret = ""
+        self.pinned = False
+        self.fed = ""
+        self.log_begins_at = 0
+        self.leases: list[Lease] = []
+        self._condition = "alive"
+        self._suspects = False
+        self._moved = Condition()
+
+    @property
+    def condition(self) -> str:
+        return self._condition
+
+    @condition.setter
+    def condition(self, condition: str) -> None:
+        with self._moved:
+            self._condition = condition
+            self._moved.notify_all()
+
+    def suspect(self) -> None:
+        """Its watchers hear of it."""
+        with self._moved:
+            self._suspects = True
+            self._moved.notify_all()
+
+    def await_suspicion(self, is_over: Callable[[], bool]) -> None:
+        with self._moved:
+            self._moved.wait_for(lambda: self._suspects or self._condition == "dead" or is_over())
+            self._suspects = False
+
+    def wake_watchers(self) -> None:
+        with self._moved:
+            self._moved.notify_all()
 
     def adopt(self, view: View) -> None:
-        mine = replace(self.state, history=view.history, epoch=view.epoch, serving=True, join="")
+        mine = replace(self.state, history=view.history, epoch=view.epoch, join="")
         place = next((i for i, member in enumerate(view.members) if member.run_id == self.state.run_id), None)
         self.view, self.secret, self.fed = view, view.secret, ""
         role = "removed" if place is None else "head" if place == 0 else "tail"
-        self.state = replace(mine, role=role, serving=place is not None)
+        self.state = replace(mine, role=role, serving=place == 0)
 
 
 @dataclass
@@ -47,54 +78,99 @@ class FakeFleet:
     events: list[str] = field(default_factory=list)
     fail_at: str = ""
     failure: Callable[[], BaseException] = lambda: Silent("injected: no answer")
-    open_links: int = 0
+    open_links: set["FakeLink"] = field(default_factory=set)
     on_adopt: Callable[[View], None] = lambda view: None
 
-    def start(self, port: int, identity: int | None = None, *, history: str = "", keys: int = 0) -> FakeProcess:
-        state = replace(ALONE, run_id=run_id(identity or port), history=history, keys=keys)
-        self.processes[port] = FakeProcess(replace(state, role="removed") if history else state)
+    def start(self, port: int, identity: int | None = None, **fields: str | int | bool) -> FakeProcess:
+        """A process with these fields of its state. Whoever had the port before has ended."""
+        if port in self.processes:
+            self.processes[port].condition = "dead"
+        role = "removed" if fields.get("history") else "alone"
+        state = replace(ALONE, run_id=run_id(identity or port), role=role, **fields)  # type: ignore[arg-type]
+        self.processes[port] = FakeProcess(state)
         return self.processes[port]
+
+    def kill(self, *ports: int) -> None:
+        """The others' connections to them are dropped."""
+        for port in ports:
+            killed = self.processes[port]
+            killed.condition = "dead"
+            for process in self.processes.values():
+                trouble = f"{process.state.unreached} {killed.state.run_id}:0:1".strip()
+                process.state = replace(process.state, unreached=trouble)
+
+    def shake_hands(self) -> None:
+        """Who has adopted the same view as its predecessor serves in it."""
+        states = {process.state.run_id: process.state for process in self.processes.values()}
+        for process in self.processes.values():
+            names = [member.run_id for member in process.view.members] if process.view else []
+            place = names.index(process.state.run_id) if process.state.run_id in names else 0
+            before = states.get(names[place - 1]) if place else None
+            if before and before.epoch == process.state.epoch:
+                process.state = replace(process.state, serving=True)
 
     def happens(self, event: str) -> None:
         self.events.append(event)
         if event == self.fail_at:
             raise self.failure()
 
-    def dial(self, endpoint: Endpoint) -> "FakeLink":
+    def dial(self, endpoint: Endpoint, check: Callable[[], None] = lambda: None) -> "FakeLink":
+        """check: called before everything that the link does."""
         process = self.processes.get(endpoint.port)
         if process is None or process.condition == "dead":
             raise Refused(f"{endpoint}: nobody listens there")
         if process.condition == "hung":
             raise Silent(f"{endpoint}: no answer in time")
-        return FakeLink(self, endpoint.port, process)
+        return FakeLink(self, endpoint.port, process, check)
 
     def changes(self) -> list[str]:
         """The events that change something, somewhere."""
-        return [event for event in self.events if not event.startswith("prove")]
+        return [event for event in list(self.events) if not event.startswith("prove")]
 
 
 class FakeLink:
-    def __init__(self, fleet: FakeFleet, port: int, process: FakeProcess) -> None:
-        self._fleet, self._port, self.process = fleet, port, process
-        self._proven = False
-        fleet.open_links += 1
+    def __init__(self, fleet: FakeFleet, port: int, process: FakeProcess, check: Callable[[], None]) -> None:
+        self._fleet, self._port, self.process, self._check = fleet, port, process, check
+        self._proven = self._is_interrupted = False
+        fleet.open_links.add(self)
 
     def close(self) -> None:
-        self._fleet.open_links -= 1
+        self._fleet.open_links.discard(self)
 
-    def _enter(self, verb: str, *, guarded: bool = True) -> None:
-        if self.process.condition in ("dead", "hung"):
-            raise Silent(f"{self._port}: the connection failed")
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self.process.wake_watchers()
+
+    def _enter(self, verb: str = "", *, guarded: bool = True) -> None:
+        self._check_life()
         if guarded and self.process.secret and not self._proven:
             raise Rejected(f"{self._port}: says: ERR not proven")
-        self._fleet.happens(f"{verb}:{self._port}")
+        if verb:
+            self._fleet.happens(f"{verb}:{self._port}")
+
+    def _check_life(self) -> None:
+        self._check()
+        if self._is_interrupted or self.process.condition == "dead":
+            raise Closed(f"{self._port}: closed the connection")
+        if self.process.condition == "hung":
+            raise Silent(f"{self._port}: no answer in time")
 
     def state(self) -> MemberState:
+        self._check_life()
         if self.process.condition == "no-module":
             raise NotAMember(f"{self._port}: is a server without libmember.so", self.process.state.run_id)
-        if self.process.condition != "alive":
-            raise Silent(f"{self._port}: the connection failed")
         return self.process.state
+
+    def poll(self, lease: Lease) -> MemberState:
+        self._enter()
+        self.process.leases.append(lease)
+        return self.state()
+
+    def watch(self) -> None:
+        self._enter()
+        self.process.await_suspicion(lambda: self._is_interrupted)
+        if self._is_interrupted or self.process.condition == "dead":
+            raise Closed(f"{self._port}: closed the connection")
 
     def prove(self, secret: str, run_id: str) -> None:
         self._enter("prove", guarded=False)
@@ -108,19 +184,30 @@ class FakeLink:
         self._enter("adopt")
         self._fleet.on_adopt(view)
         state = self.process.state
-        if state.history and state.history != view.history:
+        if state.applied >= 0 and state.history not in ("", view.history):
             raise Rejected(f"{self._port}: says: ERR other history")
-        if state.history and state.epoch > view.epoch:
+        if state.history == view.history and state.epoch > view.epoch:
             raise Stale(f"{self._port}: is in a newer view")
         self.process.adopt(view)
+        self._fleet.shake_hands()
 
-    def pin(self) -> None:
+    def pin(self, applied: int | None = None, assigned: int = -1) -> None:
         self._enter("pin")
+        first = 0 if applied is None else applied + 1
+        if applied is not None and first < self.process.log_begins_at:
+            raise TooFar(f"{self._port}: its log does not go back to sn {first}")
         self.process.pinned = True
-        self.process.state = replace(self.process.state, pinned=0)
+        self.process.state = replace(self.process.state, pinned=first)
 
     def join(self, view: View) -> None:
         self._enter("join")
+        self._learn(view)
+
+    def rejoin(self, view: View) -> None:
+        self._enter("rejoin")
+        self._learn(view)
+
+    def _learn(self, view: View) -> None:
         process = self.process
         process.secret, process.view = view.secret, view
         process.state = replace(

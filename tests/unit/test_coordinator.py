@@ -9,72 +9,35 @@ from typing import Any
 import pytest
 
 from chainredis.coordinator import Coordinator, Status
-from chainredis.errors import CommandError, OutcomeUnknown, Silent
+from chainredis.errors import CommandError, OutcomeUnknown, Silent, Unfed
 from chainredis.member_client import MemberState
-from chainredis.settings import Settings
 from chainredis.stores import FileStore
 from chainredis.view import View
-from chainredis.waiting import wait_until
-from unit.fake_members import FakeFleet, FakeLink, FakeProcess, RecordingStore, run_id
-
-HOST = "10.0.0.1"
-OWN = run_id(6369)
-
-
-class Killed(BaseException):
-    """The master's process ends here."""
-
-
-class World:
-    """A fleet, a store that outlives masters, and the master of the moment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(
-            folder, OWN, 6369, settle_timeout_s=0.05, stall_timeout_s=0.05, retry_interval_s=0.01, poll_interval_s=0.001
-        )
-        self.fleet = FakeFleet()
-        self.store = RecordingStore(self.fleet)
-        self.master: Coordinator
-        self.start_master()
-
-    def start_master(self) -> None:
-        def resolve(host: str) -> str:
-            if host == "nowhere":
-                raise OSError("Name or service not known")
-            return HOST
-
-        self.master = Coordinator(self.settings, store=self.store, dial=self.fleet.dial, resolve=resolve)
-
-    def run(self, command: str, *arguments: str | int | bytes) -> str | list[str]:
-        as_bytes = [a if isinstance(a, bytes) else str(a).encode() for a in arguments]
-        return self.master.execute(f"MASTER.{command}", as_bytes)
-
-    def chain(self) -> list[str] | str:
-        return self.run("GET_CHAIN")
-
-    def build(self, *ports: int) -> None:
-        for port in ports:
-            self.fleet.start(port)
-            assert self.run("ADD", HOST, port) == "OK"
-        self.fleet.events.clear()
-
-    def refuses(self, says: str, command: str, *arguments: str | int | bytes) -> None:
-        """The command fails for good, with this in its text, and nothing has changed."""
-        before = self.store.load()
-        self.fleet.events.clear()
-        with pytest.raises(CommandError, match=says) as caught:
-            self.run(command, *arguments)
-        assert str(caught.value).startswith("ERR ")
-        assert self.store.load() == before
-        assert not [event for event in self.fleet.events if event.startswith(("save", "adopt"))]
+from chainredis.waiting import WaitTimeout, wait_until
+from unit.fake_members import FakeLink, FakeProcess, run_id
+from unit.world import HOST, QUICK, Killed, World, a_world
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.master.close()
-    assert world.fleet.open_links == 0
+    with a_world(tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def quick_world(tmp_path: Path) -> Iterator[World]:
+    """Silence for 0.4 s is an end here."""
+    with a_world(tmp_path, QUICK) as world:
+        yield world
+
+
+def assert_before(world: World, *groups: set[str]) -> None:
+    """What was stored and told is all of these, each group before the next; inside of one in any order."""
+    rest = world.fleet.changes()
+    for group in groups:
+        assert set(rest[: len(group)]) == group, (group, rest)
+        rest = rest[len(group) :]
+    assert not rest
 
 
 # ------------------------------------------------------------------------------------------------ MASTER.ADD
@@ -90,22 +53,20 @@ def test_first_member_keeps_its_data_and_begins_a_history(world: World) -> None:
 def test_two_chains_never_have_the_same_history_or_secret(tmp_path: Path) -> None:
     views = []
     for name in ("a", "b"):
-        world = World(tmp_path / name)
-        world.build(7000)
-        change = world.store.load()
-        assert change
-        views += [change.view.history, change.view.secret]
+        with a_world(tmp_path / name) as world:
+            world.build(7000)
+            views += [world.stored().view.history, world.stored().view.secret]
     assert len(set(views)) == 4
 
 
-def test_addition_copies_first_then_persists_then_tells_tail_first(world: World) -> None:
+def test_addition_copies_first_then_persists_then_tells(world: World) -> None:
     world.build(7000, 7001)
     world.fleet.start(7002)
     assert world.run("ADD", "later.example", 7002) == "OK"
     assert world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001", "later.example:7002"]
-    assert world.fleet.changes() == [
-        "pin:7001", "join:7002", "feed:7001", "save:3", "adopt:7002", "adopt:7001", "adopt:7000", "save:3",
-    ]  # fmt: skip
+    assert world.fleet.changes()[:4] == ["pin:7001", "join:7002", "feed:7001", "save:3"]
+    assert set(world.fleet.changes()[4:]) == {"adopt:7002", "adopt:7001", "adopt:7000", "save:3"}
+    assert not world.stored().pending
 
 
 @pytest.mark.parametrize(
@@ -179,20 +140,30 @@ def test_a_former_member_comes_back(world: World) -> None:
     assert world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001"]
 
 
-def test_a_member_that_was_restarted_is_not_the_member(world: World) -> None:
+def test_a_member_that_was_restarted_is_another_one(world: World) -> None:
+    """The chain is repaired first, and then gets it as a new tail."""
     world.build(7000, 7001)
-    world.fleet.start(7001, identity=99)
-    world.refuses("was restarted.*MASTER.REMOVE 10.0.0.1 7001", "ADD", HOST, 7001)
-    assert world.run("REMOVE", HOST, 7001) == "OK"
-    assert world.run("ADD", HOST, 7001) == "OK"
+    world.fleet.start(7000, identity=99)
+    assert world.run("ADD", HOST, 7000) == "OK"
+    assert world.ports() == [7001, 7000]
+    assert world.stored().view.tail.run_id == run_id(99)
 
 
-def test_nobody_joins_a_chain_with_a_member_that_does_not_answer(world: World) -> None:
+def test_a_dead_member_does_not_stand_in_the_way(world: World) -> None:
     world.build(7000, 7001)
     world.fleet.start(7002)
-    for condition in ("dead", "hung"):
-        world.fleet.processes[7000].condition = condition
-        world.refuses("10.0.0.1:7000 is in the chain and does not answer", "ADD", HOST, 7002)
+    world.fleet.kill(7000)
+    world.await_chain(7001)
+    assert world.run("ADD", HOST, 7002) == "OK"
+    world.await_chain(7001, 7002)
+
+
+def test_one_that_hangs_holds_the_addition_up_until_it_is_gone(quick_world: World) -> None:
+    quick_world.build(7000, 7001)
+    quick_world.fleet.start(7002)
+    quick_world.fleet.processes[7000].condition = "hung"
+    assert quick_world.run("ADD", HOST, 7002) == "OK"
+    quick_world.await_chain(7001, 7002)
 
 
 def test_at_most_32_members(world: World) -> None:
@@ -243,15 +214,77 @@ def test_a_tail_over_its_join_limit_gives_the_learner_up(world: World, monkeypat
     world.refuses("member.join-limit", "ADD", HOST, 7001)
 
 
-def test_a_member_that_cannot_be_told_is_named_and_told_later(world: World) -> None:
+def test_a_former_member_gets_only_the_missing_log(world: World) -> None:
+    world.build(7000, 7001)
+    world.give_data(7000, 7001)
+    world.run("REMOVE", HOST, 7001)
+    world.fleet.events.clear()
+    assert world.run("ADD", HOST, 7001) == "OK"
+    assert world.fleet.changes()[:4] == ["pin:7000", "rejoin:7001", "feed:7000", "save:4"]
+
+
+def test_a_former_member_that_was_away_too_long_is_copied_anew(world: World) -> None:
+    world.build(7000, 7001)
+    world.give_data(7000, 7001)
+    world.run("REMOVE", HOST, 7001)
+    world.fleet.processes[7000].log_begins_at = 100
+    world.fleet.events.clear()
+    assert world.run("ADD", HOST, 7001) == "OK"
+    assert world.fleet.changes()[:5] == ["pin:7000", "pin:7000", "join:7001", "feed:7000", "save:4"]
+
+
+def test_a_learner_left_over_is_copied_anew(world: World) -> None:
     world.build(7000, 7001)
     world.fleet.start(7002)
-    world.fleet.fail_at = "adopt:7000"
-    with pytest.raises(OutcomeUnknown, match=r"UNKNOWN .*epoch 3, but injected"):
-        world.run("ADD", HOST, 7002)
-    assert world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001", "10.0.0.1:7002"]
+    world.fleet.fail_at = "feed:7001"
+    world.refuses("injected.*as it was", "ADD", HOST, 7002)
     world.fleet.fail_at = ""
-    wait_until(lambda: world.fleet.processes[7000].state.epoch == 3, 5)
+    world.fleet.events.clear()
+    assert world.fleet.processes[7002].state.role == "learner"
+    assert world.run("ADD", HOST, 7002) == "OK"
+    assert "join:7002" in world.fleet.events
+
+
+def test_an_addition_that_finds_the_chain_changed_is_off(world: World) -> None:
+    """The copy holds up neither a repair nor a removal."""
+    world.build(7000, 7001, 7002)
+    world.fleet.start(7003)
+
+    def change_meanwhile() -> BaseException:
+        world.fleet.fail_at = ""
+        assert world.run("REMOVE", HOST, 7000) == "OK"
+        return Silent("injected")
+
+    world.fleet.fail_at, world.fleet.failure = "feed:7002", change_meanwhile
+    with pytest.raises(CommandError, match=r"ERR .*as it was"):
+        world.run("ADD", HOST, 7003)
+    world.await_chain(7001, 7002)
+    assert not world.fleet.processes[7002].pinned
+
+
+def test_an_old_tail_that_lacks_what_the_new_one_needs_keeps_its_place(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+
+    def refuse_once() -> BaseException:
+        world.fleet.fail_at = ""
+        return Unfed("7001: does not have all")
+
+    world.fleet.fail_at, world.fleet.failure = "adopt:7001", refuse_once
+    with pytest.raises(CommandError, match=r"ERR the chain had to go on without 10.0.0.1:7002"):
+        world.run("ADD", HOST, 7002)
+    world.await_chain(7000, 7001)
+
+
+def test_a_member_that_cannot_be_told_is_named_and_told_later(quick_world: World) -> None:
+    quick_world.build(7000, 7001)
+    quick_world.fleet.start(7002)
+    quick_world.fleet.fail_at = "adopt:7000"
+    with pytest.raises(OutcomeUnknown, match=r"UNKNOWN .*epoch 3, but not serving in it yet: 10.0.0.1:7000"):
+        quick_world.run("ADD", HOST, 7002)
+    assert quick_world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001", "10.0.0.1:7002"]
+    quick_world.fleet.fail_at = ""
+    wait_until(lambda: quick_world.fleet.processes[7000].state.epoch == 3, 5)
 
 
 # --------------------------------------------------------------------------------------------- MASTER.REMOVE
@@ -261,22 +294,17 @@ def test_a_member_that_cannot_be_told_is_named_and_told_later(world: World) -> N
 def test_removal_tells_the_removed_one_first(world: World, port: int) -> None:
     world.build(7000, 7001, 7002)
     assert world.run("REMOVE", HOST, port) == "OK"
-    rest = [other for other in (7002, 7001, 7000) if other != port]
-    assert world.fleet.changes() == ["save:4", f"adopt:{port}", "save:4", *(f"adopt:{other}" for other in rest)]
+    rest = {f"adopt:{other}" for other in (7000, 7001, 7002) if other != port}
+    assert_before(world, {"save:4"}, {f"adopt:{port}"}, {"save:4"}, rest)
     assert world.fleet.processes[port].state.role == "removed"
 
 
-def test_a_dead_member_is_removed_without_being_told(world: World) -> None:
-    world.build(7000, 7001, 7002)
-    world.fleet.processes[7001].condition = "dead"
-    assert world.run("REMOVE", HOST, 7001) == "OK"
-    assert world.chain() == ["10.0.0.1:7000", "10.0.0.1:7002"]
-
-
-def test_a_hung_member_stays(world: World) -> None:
-    world.build(7000, 7001)
-    world.fleet.processes[7001].condition = "hung"
-    world.refuses("does not answer, and may be alive", "REMOVE", HOST, 7001)
+def test_a_member_that_hangs_is_removed_when_its_lease_has_run_out(quick_world: World) -> None:
+    quick_world.build(7000, 7001, 7002)
+    quick_world.fleet.processes[7001].condition = "hung"
+    assert quick_world.run("REMOVE", HOST, 7001) == "OK"
+    assert quick_world.ports() == [7000, 7002]
+    assert "adopt:7001" not in quick_world.fleet.events
 
 
 def test_the_last_copy_is_never_removed(world: World) -> None:
@@ -285,20 +313,22 @@ def test_the_last_copy_is_never_removed(world: World) -> None:
     world.refuses("only member", "REMOVE", HOST, 7000)
     world.build(7001)
     world.refuses("10.0.0.1:7009 is not in the chain", "REMOVE", HOST, 7009)
-    world.fleet.processes[7000].condition = "dead"
-    world.refuses("no member with all the data", "REMOVE", HOST, 7001)
+    world.fleet.kill(7000)
+    world.await_chain(7001)
+    world.refuses("only member", "REMOVE", HOST, 7001)
 
 
-def test_others_hear_nothing_before_the_removed_one_has(world: World) -> None:
-    world.build(7000, 7001, 7002)
-    world.fleet.fail_at = "adopt:7002"
-    with pytest.raises(OutcomeUnknown, match="removal is not in force yet"):
-        world.run("REMOVE", HOST, 7002)
-    assert set(world.fleet.changes()) == {"save:4", "adopt:7002"}
+def test_others_hear_nothing_before_the_removed_one_has(quick_world: World) -> None:
+    quick_world.build(7000, 7001, 7002)
+    quick_world.fleet.events.clear()
+    quick_world.fleet.fail_at = "adopt:7002"
+    with pytest.raises(OutcomeUnknown, match="may still serve, and has not acknowledged"):
+        quick_world.run("REMOVE", HOST, 7002)
+    assert {"save:4", "adopt:7002"} <= set(quick_world.fleet.changes()) <= {"save:3", "save:4", "adopt:7002"}
     with pytest.raises(CommandError, match=r"10.0.0.1:7002 has not acknowledged yet"):
-        world.run("REMOVE", HOST, 7001)
-    world.fleet.fail_at = ""
-    wait_until(lambda: world.fleet.processes[7000].state.epoch == 4, 5)
+        quick_world.run("REMOVE", HOST, 7001)
+    quick_world.fleet.fail_at = ""
+    quick_world.await_chain(7000, 7001)
 
 
 def test_a_member_is_found_by_its_number_too(world: World) -> None:
@@ -317,7 +347,9 @@ def test_refresh(world: World) -> None:
     assert world.run("REFRESH_HEAD") == "10.0.0.1:7000"
     assert world.run("REFRESH_TAIL") == "10.0.0.1:7001"
     world.fleet.start(7001, identity=99)
-    world.refuses("another process.*MASTER.REMOVE", "REFRESH_TAIL")
+    assert world.run("REFRESH_TAIL") == "10.0.0.1:7000"
+    world.fleet.kill(7000)
+    world.refuses("no process of the chain lives", "REFRESH_TAIL")
 
 
 def test_reads_do_not_wait_for_a_change(world: World) -> None:
@@ -345,43 +377,43 @@ def test_reads_do_not_wait_for_a_change(world: World) -> None:
 
 def test_a_chain_that_died_without_leaving_data_begins_anew(world: World) -> None:
     world.build(7000, 7001)
-    old = world.store.load()
-    world.fleet.processes[7000].condition = "dead"
-    world.fleet.start(7001, identity=99)
+    old = world.stored()
+    world.fleet.kill(7000)
+    world.fleet.start(7001, identity=99, history=old.view.history)
     assert world.run("ADD", HOST, 7001) == "OK"
-    new = world.store.load()
-    assert old and new
+    new = world.stored()
     assert new.view.history != old.view.history
     assert new.view.epoch > old.view.epoch
 
 
 def test_a_chain_that_died_is_formed_again_from_the_survivor_that_the_operator_names(world: World) -> None:
     world.build(7000, 7001)
-    change = world.store.load()
-    assert change
-    world.fleet.processes[7000].condition = "dead"
-    world.fleet.start(7001, identity=99, history=change.view.history)
+    history = world.stored().view.history
+    world.fleet.kill(7000)
+    world.fleet.start(7001, identity=99, history=history, applied=5)
     world.fleet.start(7002)
     world.refuses("MASTER.FORM 10.0.0.1 7001", "ADD", HOST, 7001)
     world.refuses("MASTER.FORM 10.0.0.1 7001", "ADD", HOST, 7002)
     world.refuses("holds no data of this chain", "FORM", HOST, 7002)
     assert world.run("FORM", HOST, 7001) == "OK"
-    assert world.chain() == ["10.0.0.1:7001"]
+    assert world.ports() == [7001]
     assert world.run("ADD", HOST, 7002) == "OK"
 
 
 def test_form_does_not_override_the_living(world: World) -> None:
     world.refuses("knows of no chain", "FORM", HOST, 7000)
     world.build(7000, 7001)
-    change = world.store.load()
-    assert change
-    world.fleet.start(7002, history=change.view.history)
+    world.fleet.start(7002, history=world.stored().view.history, applied=5)
     world.refuses("10.0.0.1:7000 is in the chain and may be alive", "FORM", HOST, 7002)
-    world.fleet.processes[7000].condition = "hung"
-    world.refuses("does not answer, and may be alive", "FORM", HOST, 7001)
-    world.fleet.processes[7000].condition = "alive"
     assert world.run("FORM", HOST, 7001) == "OK"
     assert world.fleet.processes[7000].state.role == "removed"
+
+
+def test_form_waits_for_the_lease_of_one_that_hangs(quick_world: World) -> None:
+    quick_world.build(7000, 7001, 7002)
+    quick_world.fleet.processes[7002].condition = "hung"
+    assert quick_world.run("FORM", HOST, 7001) == "OK"
+    assert quick_world.ports() == [7001]
 
 
 # ------------------------------------------------------------------------------------ rule 5: persist, then tell
@@ -399,93 +431,92 @@ def test_nobody_is_told_of_what_could_not_be_stored(world: World) -> None:
     assert world.run("REMOVE", HOST, 7001) == "OK"
 
 
-def steps_of(command: Callable[[World], object], folder: Path) -> list[str]:
-    world = World(folder)
-    world.build(7000, 7001, 7002)
-    world.fleet.start(7003)
-    command(world)
-    return list(dict.fromkeys(world.fleet.events))
-
-
 COMMANDS: dict[str, Callable[[World], object]] = {
     "add": lambda world: world.run("ADD", HOST, 7003),
     "remove head": lambda world: world.run("REMOVE", HOST, 7000),
     "remove middle": lambda world: world.run("REMOVE", HOST, 7001),
     "remove tail": lambda world: world.run("REMOVE", HOST, 7002),
     "form": lambda world: world.run("FORM", HOST, 7001),
+    "repair": lambda world: kill_and_await(world, 7000),
 }
 
 
+def kill_and_await(world: World, victim: int) -> None:
+    world.fleet.kill(victim)
+    world.await_chain(*(port for port in (7000, 7001, 7002) if port != victim))
+
+
+def steps_of(name: str, folder: Path) -> list[str]:
+    with a_world(folder) as world:
+        world.build(7000, 7001, 7002)
+        world.fleet.start(7003)
+        COMMANDS[name](world)
+        return list(dict.fromkeys(world.fleet.events))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_master_killed_at_any_step_never_reuses_an_epoch(tmp_path: Path, name: str) -> None:
     """After each possible death: the next master ends the change, and every epoch has had one view only."""
-    steps = steps_of(COMMANDS[name], tmp_path / "rehearsal")
-    assert len(steps) > 3
+    steps = steps_of(name, tmp_path / "rehearsal")
+    assert len(steps) >= 3
     for number, step in enumerate(steps):
-        world = World(tmp_path / str(number))
-        seen: dict[int, set[tuple[str, ...]]] = {}
-        watch_views(world, seen)
-        world.build(7000, 7001, 7002)
-        world.fleet.start(7003)
-        world.fleet.fail_at, world.fleet.failure = step, Killed
-        with pytest.raises(Killed):
-            COMMANDS[name](world)
-        world.fleet.fail_at = ""
-        world.master.close()
-        world.start_master()
-        wait_until(lambda world=world: chain_agrees(world), 5)  # type: ignore[misc]
-        if name != "add":
+        with a_world(tmp_path / str(number)) as world:
+            seen: dict[int, set[tuple[str, ...]]] = {}
+            watch_views(world, seen)
+            world.build(7000, 7001, 7002)
+            world.fleet.start(7003)
+            world.fleet.fail_at, world.fleet.failure = step, world.kill_master
+            with pytest.raises((Killed, CommandError, WaitTimeout)):
+                COMMANDS[name](world)
+            world.fleet.fail_at = ""
+            world.start_master()
+            wait_until(world.agrees, 10)
             world.fleet.start(7004)
             assert world.run("ADD", HOST, 7004) == "OK"
-        world.master.close()
-        assert all(len(views) == 1 for views in seen.values()), (step, seen)
+            assert all(len(views) == 1 for views in seen.values()), (step, seen)
 
 
 def watch_views(world: World, seen: dict[int, set[tuple[str, ...]]]) -> None:
     """Notes the members of every view that any process is told of, and that it was stored before."""
 
     def watch(view: View) -> None:
-        stored = world.store.load()
-        assert stored and stored.view == view
+        assert world.stored().view == view
         seen.setdefault(view.epoch, set()).add(tuple(str(member) for member in view.members))
 
     world.fleet.on_adopt = watch
 
 
-def chain_agrees(world: World) -> bool:
-    """Everybody in the newest stored view has adopted it; those it left out know that they are out."""
-    change = world.store.load()
-    if change is None or change.leaving or change.pending:
-        return False
-    inside = {member.port for member in change.view.members}
-    for port, process in world.fleet.processes.items():
-        state = process.state
-        if port in inside and (state.epoch, state.serving) != (change.view.epoch, True):
-            return False
-        if port not in inside and state.role in ("head", "tail"):
-            return False
-    return True
-
-
-def test_an_addition_that_the_old_tail_never_heard_of_is_withdrawn(world: World) -> None:
-    world.build(7000, 7001)
-    world.fleet.start(7002)
-    world.fleet.fail_at, world.fleet.failure = "adopt:7002", Killed
-    with pytest.raises(Killed):
-        world.run("ADD", HOST, 7002)
-    world.fleet.fail_at = ""
-    world.master.close()
+def test_a_master_that_was_away_finds_out_who_died(world: World) -> None:
+    """Nobody's connection was lost before its eyes, but a neighbour's was."""
+    world.build(7000, 7001, 7002)
+    world.kill_master()
+    world.fleet.kill(7001)
     world.start_master()
-    wait_until(lambda: world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001"] and chain_agrees(world), 5)
+    world.await_chain(7000, 7002)
 
 
-def test_a_damaged_file_refuses_changes_until_it_is_repaired(tmp_path: Path) -> None:
-    world = World(tmp_path)
+def test_a_neighbours_report_is_looked_into_at_once(world: World) -> None:
+    """Here the poll would have come after three seconds."""
+    world.build(7000, 7001, 7002)
+    process = world.fleet.processes[7000]
+    polls = len(process.leases)
+    process.suspect()
+    wait_until(lambda: len(process.leases) > polls, 1)
+
+
+def test_everybody_gets_leases_of_the_newest_epoch(world: World) -> None:
+    world.build(7000, 7001)
+    for port in (7000, 7001):
+        process = world.fleet.processes[port]
+        wait_until(lambda process=process: process.leases and process.leases[-1].epoch == 2, 5)  # type: ignore[misc]
+        assert process.leases[-1].length_ms == 15000
+
+
+def test_a_damaged_file_refuses_changes_until_it_is_repaired(world: World, tmp_path: Path) -> None:
     world.build(7000)
-    change = world.store.load()
-    assert change
     store = FileStore(tmp_path)
-    store.save(change)
+    store.save(world.stored())
     whole = store.path.read_text()
     store.path.write_text(whole[: len(whole) // 2])
     master = Coordinator(world.settings, dial=world.fleet.dial, resolve=lambda host: host)
@@ -493,7 +524,7 @@ def test_a_damaged_file_refuses_changes_until_it_is_repaired(tmp_path: Path) -> 
     for command in (["MASTER.ADD", HOST, "7001"], ["MASTER.GET_CHAIN"]):
         with pytest.raises(CommandError, match=r"ERR .*is damaged"):
             master.execute(command[0], [argument.encode() for argument in command[1:]])
-    assert "damaged" in str(master.status()["last_change_state"])
+    assert "damaged" in str(master.status()["state"])
     store.path.write_text(whole)
     assert master.execute("MASTER.ADD", [HOST.encode(), b"7001"]) == "OK"
     master.close()
@@ -509,7 +540,7 @@ def test_arity_and_unknown_commands(world: World) -> None:
     world.refuses("unknown command", "NONSENSE")
 
 
-def test_observers_see_every_change_and_break_nothing(world: World) -> None:
+def test_observers_see_every_change_and_break_nothing(world: World, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[object] = []
 
     def observe(status: Status) -> None:
@@ -517,7 +548,11 @@ def test_observers_see_every_change_and_break_nothing(world: World) -> None:
 
     world.master.on_status(observe)
     world.build(7000)
-    assert seen == [(0, "none", "done"), (0, "MASTER.ADD", "under way"), (1, "MASTER.ADD", "done")]
+    assert list(dict.fromkeys(seen)) == [
+        (0, "none", "done"), (0, "MASTER.ADD", "under way"), (1, "MASTER.ADD", "under way"), (1, "MASTER.ADD", "done"),
+    ] or list(dict.fromkeys(seen)) == [
+        (0, "none", "done"), (0, "MASTER.ADD", "under way"), (1, "MASTER.ADD", "done"),
+    ]  # fmt: skip
 
     def fail(status: Status) -> None:
         raise ZeroDivisionError
@@ -525,6 +560,21 @@ def test_observers_see_every_change_and_break_nothing(world: World) -> None:
     world.master._observers.append(fail)
     assert world.run("GET_CHAIN") == ["10.0.0.1:7000"]
     world.build(7001)
+    assert "an observer of the status failed" in caplog.text
+
+
+def test_the_status_tells_how_everybody_is(world: World) -> None:
+    assert world.master.status()["state"] == "no chain"
+    world.build(7000, 7001)
+    status = world.master.status()
+    assert (status["state"], status["members"], status["repairs"]) == ("serving", 2, 0)
+    assert str(status["member_1"]).startswith("10.0.0.1:7001,state=alive,silent_ms=")
+    world.fleet.kill(7001)
+    world.await_chain(7000)
+    assert world.master.status()["repairs"] == 1
+    world.fleet.kill(7000)
+    wait_until(lambda: "no process of the chain lives" in str(world.master.status()["state"]), 5)
+    assert str(world.master.status()["member_0"]).startswith("10.0.0.1:7000,state=dead")
 
 
 def test_a_fault_of_our_own_is_an_error_reply(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -14,12 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainredis.errors import StoreError
-from chainredis.stores import FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
+from chainredis.stores import FORMAT, FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
 from chainredis.transitions import Change
 from chainredis.view import Member, View
 
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
-CHANGE = Change(View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True)
+CHANGE = Change(
+    View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True, lease_ms=15000, awaited=MEMBERS[1:]
+)
 NEXT = Change(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
 
 
@@ -116,8 +118,10 @@ def damaged() -> dict[str, str]:
         "cut short": whole[:100],
         "another kind": "[]",
         "deep": "[" * 100_000,
-        "a later format": changed(format=2),
+        "a later format": changed(format=FORMAT + 1),
         "a field too many": changed(more=1),
+        "a lease without end": changed(lease_ms=10**9),
+        "a lease below nothing": changed(lease_ms=-1),
         "no view": changed(view={}),
         "epoch as text": view_changed(epoch="7"),
         "epoch as a truth value": view_changed(epoch=True),
@@ -162,3 +166,9 @@ def test_two_masters_never_share_a_folder(tmp_path: Path) -> None:
     here = Path(__file__).parents[2]
     other = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=60, check=False)
     assert "StoreError: another master uses the folder" in other.stderr
+
+
+def test_a_file_of_the_first_version_is_read() -> None:
+    data = json.loads(change_to_text(CHANGE))
+    del data["lease_ms"], data["awaited"]
+    assert change_from_text(json.dumps(data | {"format": 1})) == replace(CHANGE, lease_ms=0, awaited=())
