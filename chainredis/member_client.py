@@ -167,15 +167,22 @@ class RedisLink:
     def pin(self, applied: int | None = None, assigned: int = -1) -> None:
         if applied is None:
             self._call("CHAIN.PIN")
-        elif not isinstance(self._call("CHAIN.PIN", str(applied), str(assigned)), int):
+            return
+        try:
+            pinned = self._call("CHAIN.PIN", str(applied), str(assigned))
+        except Rejected as error:
+            raise TooFar(str(error)) from error
+        if not isinstance(pinned, int):
             raise TooFar(f"{self._endpoint}: its log does not go back to sn {applied + 1}")
 
     def join(self, view: View) -> None:
         self._call("CHAIN.JOIN", *view.wire(), timeout_s=self._settings.long_answer_timeout_s)
 
     def rejoin(self, view: View) -> None:
-        if self._call("CHAIN.REJOIN", *view.wire()) != b"OK":
-            raise TooFar(f"{self._endpoint}: is no prefix of the chain")
+        try:
+            self._call("CHAIN.REJOIN", *view.wire())
+        except Rejected as error:
+            raise TooFar(str(error)) from error
 
     def feed(self, learner: Member) -> None:
         self._call("CHAIN.FEED", *learner.wire())
