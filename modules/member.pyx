@@ -8,13 +8,14 @@ core/, what the server does for it in shell/, and nothing here or there ever tou
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
-from modules.core.chain cimport SAFE, chain_init, chain_tick
+from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
 from modules.core.messages cimport Limits
 from modules.position cimport position_register
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
-    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
+    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
+    REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
     RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_GetDetachedThreadSafeContext, RedisModule_Init,
     RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent,
@@ -28,18 +29,25 @@ from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
 )
+from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woken
 from modules.shell.fork cimport fork_register
 from modules.shell.guard cimport guard_build, guard_cares, guard_filter, guard_step, info_field
 from modules.shell.info cimport info_chain
-from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_step
+from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
 from modules.shell.libc cimport boot_ms
+from modules.shell.marker cimport marker_name
 from modules.shell.peers cimport pump
 from modules.shell.reads cimport read_command
 from modules.shell.receive cimport ack_command, forward_command, greet_command
+from modules.shell.record cimport is_record_due, record
+from modules.shell.replay cimport place_command, record_command, replay_misread
 from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
 from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
 from modules.shell.snapshot cimport snapshot_load, snapshot_save
-from modules.shell.state cimport JOIN_COPYING, JOIN_NONE, Member, TICK_MS, set_the_member, the_member
+from modules.shell.start cimport start_up
+from modules.shell.state cimport (
+    JOIN_COPYING, JOIN_NONE, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS, set_the_member, the_member,
+)
 from modules.shell.views cimport reply_view
 from modules.shell.wakeup cimport wake_again
 from modules.shell.writes cimport serve_held, wait_command, write
@@ -175,6 +183,18 @@ cdef int on_watch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
     return watch_command(the_member(), ctx)
 
 
+cdef int on_record(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 5:
+        return replay_misread(the_member(), ctx)
+    return record_command(the_member(), ctx, argv)
+
+
+cdef int on_record_place(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 8:
+        return replay_misread(the_member(), ctx)
+    return place_command(the_member(), ctx, argv)
+
+
 # --------------------------------------------------------------------------------------------- the event loop
 
 cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) noexcept nogil:
@@ -184,13 +204,22 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         m.now_ms = boot_ms()
         m.asleep_soon = False
         m.chain.published = SAFE
+        disk_woken(m)
         return
+    if not m.disk.started:
+        start_up(m)
+    if m.disk.waits:
+        chain_saved(&m.chain, m.disk.flushed)
     if m.settings_touched or m.subscribers_misled:
         guard_step(m)
     if m.join != JOIN_NONE:
         join_step(m)
     if m.held_first != NULL:
         serve_held(m)
+    if is_record_due(m):
+        record(m)
+    if m.disk.waits and m.chain.recorded > m.disk.flushed:
+        wake_again(m)       # with what is on disk then
     settle(m)
     if m.waits != NULL:
         settle_waits(m)
@@ -210,6 +239,8 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     settle_expired(m)
     chain_tick(&m.chain)
+    join_save(m)
+    disk_tick(m)
     notice_subscribers(m)
 
 
@@ -241,6 +272,12 @@ cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, v
 
 cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     cdef Member *m = the_member()
+    if what == REDISMODULE_SUBEVENT_LOADING_RDB_START:
+        m.disk.source = SOURCE_RDB
+    elif what == REDISMODULE_SUBEVENT_LOADING_AOF_START:
+        m.disk.source = SOURCE_AOF
+    else:
+        m.disk.source = SOURCE_OTHERS
     if what == REDISMODULE_SUBEVENT_LOADING_FAILED and m.join == JOIN_COPYING:
         join_fail(m, "the copy of the old tail's data could not be loaded")
 
@@ -253,6 +290,8 @@ cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t w
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     if guard_cares(<RedisModuleConfigChange *>data):
         the_member().settings_touched = True
+    if disk_cares(<RedisModuleConfigChange *>data):
+        disk_configure(the_member())
 
 
 cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
@@ -295,6 +334,8 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         create(ctx, "chain.challenge", on_challenge, early, 0)
         and create(ctx, "chain.prove", on_prove, early, 0)
         and create(ctx, "chain.state", on_state, early, 0)
+        and create(ctx, "chain.record", on_record, early, 0)
+        and create(ctx, "chain.record.place", on_record_place, early, 0)
         and create(ctx, "chain.greet", on_greet, flags, 0)
         and create(ctx, "chain.forward", on_forward, flags, 0)
         and create(ctx, "chain.ack", on_ack, flags, 0)
@@ -334,6 +375,8 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     m.down.name, m.up.name, m.head.name = "down", "up", "head"
     m.down.greeted_epoch = m.up.greeted_epoch = m.head.greeted_epoch = -1
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
+    marker_name(m)
+    disk_configure(m)
     return m
 
 

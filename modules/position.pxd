@@ -1,19 +1,19 @@
 # cython: language_level=3
-"""The record that a member's RDB carries: whose history its data is, and how far it goes.
+"""What a member's RDB says of itself: whose history its data is, how far it goes, and which view it was a member of.
 
 Module auxiliary data, before the keys. A server without this data type dies of such an RDB, so the master's module
 knows it too: in the original walk-through all servers run in one folder, and the master loads what a member left there.
 A server may run both modules, and Redis takes a data type once: who comes second finds the first one's handlers through
 a shared API, and the member puts its own in their place.
 
-The secret is not in the record: whoever reads an RDB could pose as a member.
+The secret is not in it: whoever reads an RDB could pose as a member.
 """
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strlen
 
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
-from modules.core.view cimport HISTORY_BYTES
+from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
 from modules.redismodule cimport (
     REDISMODULE_AUX_BEFORE_RDB, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_TYPE_METHOD_VERSION,
     RedisModule_Alloc, RedisModule_CreateDataType, RedisModule_ExportSharedAPI, RedisModule_Free,
@@ -23,7 +23,14 @@ from modules.redismodule cimport (
 )
 
 cdef enum:
-    POSITION_VERSION = 1
+    POSITION_VERSION = 2        # 1 has no record
+
+
+cdef struct Record:
+    # The place in the chain that this data comes from: what a master forms a chain again by (DESIGN.md, "Restart").
+    int64_t epoch               # of the view that was adopted last, with us in it; 0: none
+    char run_id[RUN_ID_BYTES]   # of the process that was the member
+    bint durable                # throughout that view nothing left it that was not on its disk
 
 
 cdef struct Position:
@@ -32,6 +39,7 @@ cdef struct Position:
     int64_t applied
     int boundary_count
     Boundary boundaries[MAX_BOUNDARIES]
+    Record record
 
 
 ctypedef void (*PositionSave)(Position *out) noexcept nogil
@@ -66,27 +74,41 @@ cdef inline void position_write(RedisModuleIO *io, const Position *position) noe
     for i in range(position.boundary_count):
         RedisModule_SaveSigned(io, position.boundaries[i].first_sn)
         RedisModule_SaveSigned(io, position.boundaries[i].epoch)
+    RedisModule_SaveSigned(io, position.record.epoch)
+    RedisModule_SaveStringBuffer(io, position.record.run_id, strlen(position.record.run_id))
+    RedisModule_SaveUnsigned(io, 1 if position.record.durable else 0)
 
 
-cdef inline bint read_history(RedisModuleIO *io, unsigned char *out) noexcept nogil:
+cdef inline bint read_bytes(RedisModuleIO *io, void *out, size_t wanted) noexcept nogil:
+    """A string of exactly that length; False: it is another."""
     cdef size_t length = 0
     cdef char *bytes = RedisModule_LoadStringBuffer(io, &length)
-    cdef bint good = bytes != NULL and length == HISTORY_BYTES
+    cdef bint good = bytes != NULL and length == wanted
     if good:
-        memcpy(out, bytes, HISTORY_BYTES)
+        memcpy(out, bytes, wanted)
     if bytes != NULL:
         RedisModule_Free(bytes)
     return good
 
 
-cdef inline bint position_read(RedisModuleIO *io, Position *out) noexcept nogil:
-    """False for anything that is not a whole record (rule 7)."""
+cdef inline bint read_record(RedisModuleIO *io, Record *out) noexcept nogil:
+    out.epoch = RedisModule_LoadSigned(io)
+    if RedisModule_IsIOError(io) or out.epoch < 0:
+        return False
+    if not read_bytes(io, out.run_id, RUN_ID_BYTES - 1 if out.epoch else 0):
+        return False
+    out.durable = RedisModule_LoadUnsigned(io) != 0
+    return not RedisModule_IsIOError(io)
+
+
+cdef inline bint position_read(RedisModuleIO *io, int version, Position *out) noexcept nogil:
+    """False for anything that is not a whole position (rule 7)."""
     cdef uint64_t count
     cdef int i
     out.has_history = RedisModule_LoadUnsigned(io) != 0
     if RedisModule_IsIOError(io) or not out.has_history:
         return not RedisModule_IsIOError(io)
-    if not read_history(io, out.history):
+    if not read_bytes(io, out.history, HISTORY_BYTES):
         return False
     out.applied = RedisModule_LoadSigned(io)
     count = RedisModule_LoadUnsigned(io)
@@ -96,7 +118,7 @@ cdef inline bint position_read(RedisModuleIO *io, Position *out) noexcept nogil:
     for i in range(out.boundary_count):
         out.boundaries[i].first_sn = RedisModule_LoadSigned(io)
         out.boundaries[i].epoch = RedisModule_LoadSigned(io)
-    return not RedisModule_IsIOError(io)
+    return not RedisModule_IsIOError(io) and (version == 1 or read_record(io, &out.record))
 
 
 # ---------------------------------------------------------------------------------------------------- the data type
@@ -112,7 +134,8 @@ cdef inline void position_aux_save(RedisModuleIO *io, int when) noexcept nogil:
 
 cdef inline int position_aux_load(RedisModuleIO *io, int version, int when) noexcept nogil:
     cdef Position position
-    if version != POSITION_VERSION or not position_read(io, &position):
+    memset(&position, 0, sizeof(Position))
+    if version < 1 or version > POSITION_VERSION or not position_read(io, version, &position):
         return REDISMODULE_ERR
     if position.has_history and position_handlers().load != NULL and not position_handlers().load(&position):
         return REDISMODULE_ERR
@@ -120,7 +143,7 @@ cdef inline int position_aux_load(RedisModuleIO *io, int version, int when) noex
 
 
 cdef inline bint position_register(RedisModuleCtx *ctx, PositionSave save, PositionLoad load) noexcept nogil:
-    """Know the record; handlers that are not NULL take effect. Also why MODULE UNLOAD is refused: of a data type."""
+    """Know positions; handlers that are not NULL take effect. Also why MODULE UNLOAD is refused: of a data type."""
     global chain_position_handlers
     cdef RedisModuleTypeMethods methods
     chain_position_handlers = RedisModule_GetSharedAPI(ctx, "chain-position")

@@ -74,4 +74,5 @@ cdef inline bint chain_pop_any(Chain *c, Entry *out) noexcept nogil:
     if c.log.first >= c.log.end:
         return False
     out[0] = log_take_first(&c.log)
+    c.recorded = max(c.recorded, c.log.first - 1)       # what is gone cannot be recorded any more
     return True

@@ -5,19 +5,21 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from modules.core.chain cimport (
-    chain_feed, chain_is_tail, chain_pin, chain_pin_from, chain_unpin,
+    chain_feed, chain_forget, chain_is_tail, chain_pin, chain_pin_from, chain_unpin,
 )
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
-from modules.core.view cimport MAX_MEMBERS, Node, View, view_index
+from modules.core.view cimport MAX_MEMBERS, Node, View, same_history, view_index
 from modules.redismodule cimport (
     RedisModule_GetClientId, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_ReplyWithSimpleString, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport proven_peer
-from modules.shell.guard cimport guard_chainable, guard_end_transactions, guard_settle_in
+from modules.shell.guard cimport guard_chainable, guard_end_transactions, guard_settle_in, holds_keys
 from modules.shell.join cimport join_abort, join_begin, rejoin
+from modules.shell.marker cimport marker_take
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number, argument_text
+from modules.shell.record cimport record
 from modules.shell.state cimport ERROR_BYTES, JOIN_COPIED, Member, SECRET_BYTES
 from modules.shell.views cimport (
     NODE_ARGUMENTS, Text, VIEW_ARGUMENTS, adopt, aim_links, parse_node, parse_view,
@@ -54,6 +56,22 @@ cdef inline bint read_view(
     return False
 
 
+cdef inline bint may_start_over(const Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
+    """A server that was another chain's, and has nothing of it left, in memory or anywhere else."""
+    return (m.chain.has_history and m.chain.me < 0 and not m.chain.learner and m.chain.applied < 0
+            and not same_history(m.chain.history, view.history) and not holds_keys(ctx))
+
+
+cdef inline bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
+    """On disk first, or a restart would not know of it. False: an error has been replied."""
+    if marker_take(m, view.history):
+        return True
+    RedisModule_ReplyWithError(
+        ctx, "ERR this server cannot write the file chain.member.<port> in its folder, without which a restart of it "
+        "would pass for a new server: see its log")
+    return False
+
+
 cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.ADOPT view -> [ADOPTED, epoch, applied] | STALE | ERR"""
     cdef View view
@@ -62,18 +80,23 @@ cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
     cdef Verdict verdict
     if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
         return 0
+    if may_start_over(m, ctx, &view):
+        chain_forget(&m.chain)
     if not m.chain.has_history:
         if view_index(&view, m.self.run_id) < 0:
             return RedisModule_ReplyWithError(ctx, "ERR this server is not in that view, and in no chain")
         if not guard_chainable(ctx, &why[4]):
             memcpy(why, b"ERR ", 4)
             return RedisModule_ReplyWithError(ctx, why)
+        if not take_history(m, ctx, &view):
+            return 0
         guard_end_transactions(m, ctx)
         guard_settle_in(m)
     verdict = adopt(m, &view, secret)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     join_abort(m)
+    record(m)           # before any update of the view
     wake(m)
     RedisModule_ReplyWithArray(ctx, 3)
     RedisModule_ReplyWithCString(ctx, "ADOPTED")
@@ -93,6 +116,8 @@ cdef inline int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         return RedisModule_ReplyWithError(ctx, "ERR this server is in that view: it cannot join what it is in")
     if m.chain.me >= 0 and m.chain.view.epoch >= view.epoch:
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
+    if not take_history(m, ctx, &view):
+        return 0
     join_abort(m)
     join_begin(m, &view, secret)
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
@@ -109,6 +134,8 @@ cdef inline int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
     if m.chain.learner and m.join != JOIN_COPIED:
         return RedisModule_ReplyWithError(ctx, "ERR this server has part of a chain's data only")
+    if same_history(m.chain.history, view.history) and not take_history(m, ctx, &view):
+        return 0
     verdict = rejoin(m, &view, secret)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)

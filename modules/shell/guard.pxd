@@ -8,16 +8,17 @@ from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcpy, strchr, strcmp, strncmp, strspn, strstr
 
 from modules.redismodule cimport (
-    REDISMODULE_NO_EXPIRE, REDISMODULE_REPLY_ARRAY, RedisModule_Call, RedisModule_CallReplyArrayElement,
-    RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr, RedisModule_CallReplyType,
-    RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgReplace, RedisModule_CommandFilterArgsCount,
-    RedisModule_CreateDict, RedisModule_CreateString, RedisModule_CreateStringFromCallReply, RedisModule_DictGetC,
-    RedisModule_DictReplaceC, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeServerInfo,
-    RedisModule_FreeString, RedisModule_GetExpire, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Scan,
-    RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy, RedisModule_ServerInfoGetFieldC,
-    RedisModule_StringPtrLen, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleConfigChange,
-    RedisModuleCtx, RedisModuleDict, RedisModuleKey, RedisModuleScanCursor, RedisModuleServerInfoData,
-    RedisModuleString,
+    REDISMODULE_NO_EXPIRE, REDISMODULE_REPLY_ARRAY, RedisModule_AvoidReplicaTraffic, RedisModule_Call,
+    RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
+    RedisModule_CallReplyType, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgReplace,
+    RedisModule_CommandFilterArgsCount, RedisModule_CreateDict, RedisModule_CreateString,
+    RedisModule_CreateStringFromCallReply, RedisModule_DbSize, RedisModule_DictGetC, RedisModule_DictReplaceC,
+    RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeServerInfo, RedisModule_FreeString,
+    RedisModule_GetExpire, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Scan,
+    RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy, RedisModule_SelectDb,
+    RedisModule_ServerInfoGetFieldC, RedisModule_StringPtrLen, RedisModuleCallReply, RedisModuleCommandFilterCtx,
+    RedisModuleConfigChange, RedisModuleCtx, RedisModuleDict, RedisModuleKey, RedisModuleScanCursor,
+    RedisModuleServerInfoData, RedisModuleString,
 )
 from modules.shell.state cimport ERROR_BYTES, Member
 
@@ -223,11 +224,20 @@ cdef inline bint other_databases(RedisModuleCtx *ctx) noexcept nogil:
     return found
 
 
+cdef inline bint holds_keys(RedisModuleCtx *ctx) noexcept nogil:
+    """In any database."""
+    RedisModule_SelectDb(ctx, 0)
+    return RedisModule_DbSize(ctx) != 0 or other_databases(ctx)
+
+
 cdef inline bint guard_chainable(RedisModuleCtx *ctx, char *why) noexcept nogil:
     """May this server's own data become a chain's? False with the reason in `why`, ERROR_BYTES long."""
     cdef char text[ERROR_BYTES]
     cdef Expiring found
     cdef const char *expires
+    if RedisModule_AvoidReplicaTraffic():
+        snprintf(why, ERROR_BYTES, "the clients of this server are paused: CLIENT UNPAUSE first")
+        return False
     if info_field(ctx, "replication", "role", text, sizeof(text)) and strcmp(text, "master") != 0:
         snprintf(why, ERROR_BYTES, "this server is a replica of another: REPLICAOF NO ONE first")
         return False
@@ -251,11 +261,14 @@ cdef inline void guard_config(Member *m, const char *name, const char *value) no
 
 
 cdef inline void guard_settle_in(Member *m) noexcept nogil:
-    """What a chained member needs: nothing evicted, room for the longest update, and a learner's copy begun at once."""
+    """What a chained member needs: nothing evicted, room for the longest update, a learner's copy begun at once, and a
+    position in the append-only file.
+    """
     guard_config(m, b"maxmemory-policy", b"noeviction")
     guard_config(m, b"proto-max-bulk-len", b"512mb")
     guard_config(m, b"client-query-buffer-limit", b"1gb")
     guard_config(m, b"repl-diskless-sync-delay", b"0")
+    guard_config(m, b"aof-use-rdb-preamble", b"yes")
     m.settings_touched = False      # by ourselves just now
 
 
@@ -264,7 +277,8 @@ cdef inline bint guard_cares(const RedisModuleConfigChange *change) noexcept nog
     for i in range(change.num_changes):
         if (strcmp(change.config_names[i], "maxmemory-policy") == 0
                 or strcmp(change.config_names[i], "proto-max-bulk-len") == 0
-                or strcmp(change.config_names[i], "client-query-buffer-limit") == 0):
+                or strcmp(change.config_names[i], "client-query-buffer-limit") == 0
+                or strcmp(change.config_names[i], "aof-use-rdb-preamble") == 0):
             return True
     return False
 
@@ -272,8 +286,9 @@ cdef inline bint guard_cares(const RedisModuleConfigChange *change) noexcept nog
 cdef inline void guard_step(Member *m) noexcept nogil:
     """In the before-sleep event: what could not be done where it was noticed."""
     if m.settings_touched and m.chain.has_history:
-        RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing and takes long updates: set back again: "
-                        "maxmemory-policy, proto-max-bulk-len, client-query-buffer-limit")
+        RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing, takes long updates and saves its position: "
+                        "set back again: maxmemory-policy, proto-max-bulk-len, client-query-buffer-limit, "
+                        "aof-use-rdb-preamble")
         guard_settle_in(m)
     if m.subscribers_misled:
         drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccc", b"KILL", b"TYPE", b"pubsub"))

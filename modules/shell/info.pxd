@@ -47,6 +47,7 @@ cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldLongLong(info, "committed", m.chain.committed)
     RedisModule_InfoAddFieldLongLong(info, "lease_ms", max(0, m.chain.lease_until - boot_ms()))
     info_log(m, info)
+    info_disk(m, info)
     info_links(m, info)
     info_counters(m, info)
 
@@ -56,6 +57,14 @@ cdef inline void info_log(const Member *m, RedisModuleInfoCtx *info) noexcept no
     RedisModule_InfoAddFieldULongLong(info, "log_bytes", m.chain.log.bytes)
     RedisModule_InfoAddFieldULongLong(info, "uncommitted_bytes", m.chain.unsettled_bytes)
     RedisModule_InfoAddFieldLongLong(info, "pinned", m.chain.pinned)
+
+
+cdef inline void info_disk(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldLongLong(info, "waits_for_disk", m.disk.waits)
+    RedisModule_InfoAddFieldLongLong(info, "on_disk", min(m.chain.on_disk, m.chain.applied))
+    RedisModule_InfoAddFieldLongLong(info, "record_epoch", m.disk.record.epoch)
+    RedisModule_InfoAddFieldCString(info, "record_run_id", m.disk.record.run_id)
+    RedisModule_InfoAddFieldLongLong(info, "record_durable", m.disk.record.durable)
 
 
 cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:

@@ -17,14 +17,18 @@ from modules.redismodule cimport (
     RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
 )
 from modules.shell.auth cimport take_secret
+from modules.shell.disk cimport (
+    REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten,
+)
 from modules.shell.guard cimport drop_reply, guard_config, guard_end_transactions, guard_settle_in
 from modules.shell.keyspace cimport release_entry, string_length
+from modules.shell.record cimport record
 from modules.shell.settle cimport (
     OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, settle_reads, settle_waits, unblock,
 )
 from modules.shell.state cimport (
     ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_LEAVING, JOIN_LOADED, JOIN_NONE,
-    JOIN_STARTING, Member,
+    JOIN_SAVING, JOIN_STARTING, Member,
 )
 from modules.shell.views cimport aim_links
 from modules.shell.wakeup cimport wake_again
@@ -72,6 +76,9 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     """Our own data and clients' business end here. The copy begins when the clients have been told (`join_step`)."""
     settle(m)
     end_held(m)
+    disk_leave_place(m)
+    record(m)
+    m.disk.record_due = False       # it is of what this server was
     empty_log(m)
     guard_end_transactions(m, m.ctx)
     guard_settle_in(m)
@@ -94,14 +101,15 @@ cdef inline Verdict rejoin(Member *m, const View *view, const unsigned char *sec
     if verdict != ACCEPTED:
         return verdict
     settle(m)
+    disk_leave_place(m)
     guard_settle_in(m)
     take_secret(m, secret)
     m.was_tail = False
     m.subscribers_misled = True
     m.join_error[0] = 0
-    m.join = JOIN_COPIED
+    m.join = JOIN_SAVING
     m.resumed_joins += 1
-    m.learned_from = m.chain.applied
+    join_save(m)
     aim_links(m)
     RedisModule_Log(m.ctx, "notice", "rejoining: the log from sn %lld on is missing", <long long>m.chain.applied + 1)
     return ACCEPTED
@@ -115,6 +123,7 @@ cdef inline void join_copy(Member *m) noexcept nogil:
     RedisModule_ResetDataset(0, 0)
     guard_config(m, b"repl-diskless-load", b"on-empty-db")
     m.join = JOIN_COPYING
+    disk_begin_anew(m)      # Redis does so when the copy is here
     # The detour gives this server a replication id that the tail has never seen: with an id that both know from
     # earlier, it could be offered a partial synchronisation, which copies nothing, as module writes move no offset.
     if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
@@ -140,6 +149,19 @@ cdef inline void join_on_link_up(Member *m) noexcept nogil:
         join_fail(m, "the old tail's data came without a position: does it run another version?")
 
 
+cdef inline void join_save(Member *m) noexcept nogil:
+    """What is to be a member's data counts when the append-only file, if there is one, holds it too."""
+    cdef Rewrite progress
+    if m.join != JOIN_SAVING:
+        return
+    progress = disk_rewritten(m)
+    if progress == REWRITE_FAILED:
+        join_fail(m, "the append-only file could not be rewritten with the old tail's data: see this server's log")
+    elif progress == REWRITE_DONE:
+        m.join = JOIN_COPIED
+        m.learned_from = m.chain.applied
+
+
 cdef inline void join_step(Member *m) noexcept nogil:
     """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more."""
     if m.join == JOIN_LEAVING:
@@ -148,10 +170,10 @@ cdef inline void join_step(Member *m) noexcept nogil:
     elif m.join == JOIN_STARTING:
         join_copy(m)
     elif m.join == JOIN_LOADED:
-        m.join = JOIN_COPIED if replicate(m, "NO", "ONE") else JOIN_FAILED
+        m.join = JOIN_SAVING if replicate(m, "NO", "ONE") else JOIN_FAILED
         m.copied_joins += 1
-        m.learned_from = m.chain.applied
         RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
+        join_save(m)
     elif m.join == JOIN_FAILING:
         replicate(m, "NO", "ONE")
         m.join = JOIN_FAILED

@@ -2,6 +2,7 @@
 """The few calls to the C library that Cython has no declarations for."""
 
 from libc.stdint cimport int64_t
+from libc.stdio cimport FILE
 
 cdef extern from "sys/socket.h" nogil:
     enum:
@@ -32,6 +33,17 @@ cdef extern from "unistd.h" nogil:
     ctypedef int pid_t
     pid_t getpid()
     pid_t getppid()
+    int fsync(int fd)
+    int close(int fd)
+
+cdef extern from "stdio.h" nogil:
+    int fileno(FILE *)
+
+cdef extern from "fcntl.h" nogil:
+    enum:
+        O_RDONLY
+        O_DIRECTORY
+    int open(const char *path, int flags, ...)
 
 cdef extern from "signal.h" nogil:
     enum:
@@ -49,6 +61,7 @@ cdef extern from "pthread.h" nogil:
 cdef extern from "errno.h" nogil:
     enum:
         ECONNRESET
+        ENOENT
         EPIPE
     int errno
 
@@ -58,6 +71,15 @@ cdef inline int64_t boot_ms() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_BOOTTIME, &now)
     return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef inline bint sync_folder() noexcept nogil:
+    """That files of the present folder were created and renamed is on the disk."""
+    cdef int fd = open(".", O_RDONLY | O_DIRECTORY)
+    cdef bint good = fd >= 0 and fsync(fd) == 0
+    if fd >= 0:
+        close(fd)
+    return good
 
 
 cdef inline void set_no_delay(int fd) noexcept nogil:

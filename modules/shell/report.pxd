@@ -37,7 +37,7 @@ from modules.shell.wakeup cimport wake
 from modules.shell.writes cimport add_wait, may_block
 
 cdef enum:
-    STATE_FIELDS = 16
+    STATE_FIELDS = 19
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
 
@@ -122,6 +122,9 @@ cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_text(ctx, "unfit", unfit)
     state_text(ctx, "unreached", &troubles[1])
     state_number(ctx, "stamp", boot_ms())
+    state_number(ctx, "record_epoch", m.disk.record.epoch)
+    state_text(ctx, "record_run_id", m.disk.record.run_id)
+    state_number(ctx, "record_durable", m.disk.record.durable)
 
 
 cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:

@@ -62,7 +62,8 @@ cdef inline int reply_not_head(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     if m.chain.me > 0 or m.chain.learner:
         return reply_moved(ctx, &m.chain.view.members[0])
     return RedisModule_ReplyWithError(
-        ctx, "ERR this member is in no chain at present: nothing was written; the master's chain has the data")
+        ctx, "ERR this member is in no chain at present: nothing was written. MASTER.ADD takes it in again; its file "
+        "chain.member.<port> says more")
 
 
 cdef inline int reply_wait_elsewhere(Member *m, RedisModuleCtx *ctx) noexcept nogil:
@@ -80,7 +81,9 @@ cdef inline int reply_not_tail(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     if m.chain.me >= 0:
         return RedisModule_ReplyWithError(
             ctx, "ERR this tail may not answer now: it holds no lease, or is not in step, and not all members answer")
-    return RedisModule_ReplyWithError(ctx, "ERR this member is in no chain at present: it answers no READ")
+    return RedisModule_ReplyWithError(
+        ctx, "ERR this member is in no chain at present: it answers no READ. MASTER.ADD takes it in again; its file "
+        "chain.member.<port> says more")
 
 
 cdef inline int reply_outcome(RedisModuleCtx *ctx) noexcept nogil:

@@ -8,8 +8,9 @@ nothing of ours ask `the_member()`. Everything here belongs to the Redis main th
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from modules.core.chain cimport Chain
-from modules.core.view cimport Node
+from modules.core.view cimport HISTORY_BYTES, Node
 from modules.hiredis cimport redisContext
+from modules.position cimport Record
 from modules.redismodule cimport (
     RedisModuleBlockedClient, RedisModuleCtx, RedisModuleDict, RedisModuleString,
 )
@@ -86,9 +87,42 @@ cdef enum JoinPhase:
     JOIN_STARTING               # they have been told
     JOIN_COPYING                # Redis's full synchronisation from the old tail runs
     JOIN_LOADED                 # it has ended; still to be detached from the old tail
+    JOIN_SAVING                 # the append-only file, begun anew, does not hold it yet
     JOIN_COPIED
     JOIN_FAILING                # still to be detached
     JOIN_FAILED
+
+
+cdef struct Marker:
+    # The file that says that this server is a chain's, whatever else is lost (`marker.pxd`).
+    char name[32]               # in the server's folder
+    bint found                  # it is there
+    uint8_t history[HISTORY_BYTES]
+    int64_t void_epoch          # records up to this epoch are not durable, whatever they say
+
+
+cdef enum Source:
+    # Where the data that is being loaded comes from.
+    SOURCE_OTHERS
+    SOURCE_RDB
+    SOURCE_AOF
+
+
+cdef struct Disk:
+    # What this member keeps of itself (DESIGN.md, "Restart").
+    bint started                # what the server found on its disk has been weighed
+    bint recording              # there is an append-only file
+    bint always                 # which is on the disk before Redis goes on
+    bint whole                  # and holds everything: no first rewrite is under way
+    bint waits                  # so nothing about an update leaves before it is there
+    int64_t flushed             # what was recorded before the event loop last slept: the file has it
+    unsigned long long failures     # of rewrites in a row, when the file was begun anew
+    Record record
+    bint record_due             # the file has another record
+    bint void_due               # the marker does not say yet that the record is void: nothing leaves
+    Marker marker
+    Source source
+    bint broken                 # what the file says after some record cannot be: it was ignored
 
 
 cdef struct Settings:
@@ -142,6 +176,7 @@ cdef struct Member:
     char join_error[ERROR_BYTES]
     int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
+    Disk disk
     # counters for INFO
     uint64_t writes
     uint64_t reads_served

@@ -14,6 +14,7 @@ from modules.redismodule cimport (
     RedisModuleCtx,
 )
 from modules.shell.auth cimport from_hex, take_secret, to_hex
+from modules.shell.disk cimport disk_take_place
 from modules.shell.link cimport link_aim
 from modules.shell.settle cimport settle
 from modules.shell.state cimport Member, SECRET_BYTES
@@ -145,6 +146,7 @@ cdef inline Verdict adopt(Member *m, const View *view, const unsigned char *secr
     take_secret(m, secret)
     m.was_tail = m.chain.me >= 0 and (m.was_tail or was_tail)
     m.subscribers_misled = m.chain.me < 0
+    disk_take_place(m)
     aim_links(m)
     settle(m)
     RedisModule_Log(m.ctx, "notice", "view %lld adopted: member %d of %d, applied %lld, committed %lld",

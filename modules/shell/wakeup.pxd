@@ -2,10 +2,12 @@
 """Sending once per pass of the event loop, and never later.
 
 Messages are built in the before-sleep event. Redis runs the commands of clients that it has just unblocked after
-that event: what these leave to be sent would wait until the next wake-up, so a one-shot brings one about.
+that event: what these leave to be sent would wait until the next wake-up, so a one-shot brings one about. What they
+leave to be recorded is recorded at once, since Redis writes the append-only file before it sleeps.
 """
 
 from modules.redismodule cimport RedisModule_EventLoopAddOneShot
+from modules.shell.record cimport is_record_due, record
 from modules.shell.state cimport Member
 
 
@@ -14,7 +16,10 @@ cdef inline void on_woken(void *member) noexcept nogil:
 
 
 cdef inline void wake(Member *m) noexcept nogil:
+    """At the end of a command."""
     if m.asleep_soon:
+        if is_record_due(m):
+            record(m)
         wake_again(m)
 
 

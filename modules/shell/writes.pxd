@@ -15,6 +15,7 @@ from modules.redismodule cimport (
     RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.keyspace cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
+from modules.shell.record cimport record
 from modules.shell.settle cimport (
     OUTCOME_NO_MEMORY, OUTCOME_NONE, OUTCOME_NOT_APPLIED, OUTCOME_REDIRECT, OUTCOME_SN,
     Outcome, awaits_view, drop_held, free_held, outcome_sn, reply_not_head, reply_outcome, reply_wait_elsewhere,
@@ -141,6 +142,8 @@ cdef inline int write(
     sn = assign_and_apply(m, ctx, key, value, client, NULL, 0, bytes)
     if sn < 0:
         return RedisModule_ReplyWithError(ctx, "ERR not written: out of memory")
+    if m.chain.recorded < sn and not m.chain.has_history:
+        record(m)       # at once, for the order among native writes
     if client != NULL or sn <= m.chain.committed:
         RedisModule_ReplyWithLongLong(ctx, sn)
     else:
