@@ -283,11 +283,14 @@ class Steward:
         self._follow()
 
     def view_to_tell(self, run_id: str) -> View | None:
-        """The view that this process has to hear of; those that leave come first (rule 4)."""
+        """The view that this process has to hear of; those that leave come first (rule 4), one by one, the last of the
+        chain first: whoever knows a view tells it to its neighbours, which may not serve in it before a former tail has
+        stopped to.
+        """
         change, record = self.change, self._records.get(run_id)
         if change is None or record is None or record.sighting is None or record.epoch >= change.view.epoch:
             return None
-        if record.unfed_epoch == change.view.epoch or (change.leaving and change.view.member(run_id)):
+        if record.unfed_epoch == change.view.epoch or (change.leaving and change.leaving[-1].run_id != run_id):
             return None
         return change.view
 

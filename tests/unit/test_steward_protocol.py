@@ -52,3 +52,14 @@ def test_a_chain_whose_ports_refuse_for_as_long_as_a_lease_lasts_is_dead() -> No
         steward.refused(member.run_id)
     hear_nothing(steward, until=5)
     assert steward.propose(Begin(C, bytes(32), steward.health())).view.members == (C,)
+
+
+def test_of_those_that_leave_the_last_hears_of_it_first() -> None:
+    """The middle one would tell the head, which would serve alone while the tail still answers by its lease."""
+    steward = steward_of(chain(A, epoch=6, leaving=(B, C)))
+    assert [steward.view_to_tell(member.run_id) is not None for member in (A, B, C)] == [False, False, True]
+    hear(steward, C, 1, epoch=6)
+    change = steward.next_change()
+    assert change and change.leaving == (B,)
+    steward.stored(change)
+    assert [steward.view_to_tell(member.run_id) is not None for member in (A, B)] == [False, True]
