@@ -7,12 +7,12 @@ for a disk or a member.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from chainredis.errors import CommandError, OutcomeUnknown, StoreError
 from chainredis.settings import Settings
-from chainredis.steward import Lease, Sighting, Steward
+from chainredis.steward import Lease, Sighting, Steward, Trouble
 from chainredis.stores import ViewStore
 from chainredis.transitions import Change, Event, Health
 from chainredis.view import Member, View
@@ -34,8 +34,8 @@ class Lookout(Protocol):
     def follow(self, members: tuple[Member, ...]) -> None:
         """With these, and nobody else. Called with the keeper's lock held."""
 
-    def nudge(self) -> None:
-        """Look at everybody now, and tell them what there is to be told."""
+    def nudge(self, run_ids: Iterable[str]) -> None:
+        """Look at these now, and tell them what there is to be told."""
 
 
 class Keeper:
@@ -88,26 +88,34 @@ class Keeper:
             self._changed.notify_all()
 
     def dropped(self, run_id: str) -> None:
-        self._notice(Steward.dropped, run_id)
+        """To be followed by an attempt to connect again, whose outcome tells more."""
+        with self._changed:
+            self._steward.attend(self._clock())
+            self._steward.dropped(run_id)
 
     def refused(self, run_id: str) -> None:
-        self._notice(Steward.refused, run_id)
+        self._missing(Steward.refused, run_id)
 
     def replaced(self, run_id: str) -> None:
-        self._notice(Steward.replaced, run_id)
+        self._missing(Steward.replaced, run_id)
 
-    def look(self) -> None:
-        """Something may have happened to somebody: everybody is to be looked at now."""
-        self._lookout.nudge()
-
-    def _notice(self, what: Callable[[Steward, str], bool], run_id: str) -> None:
-        """It may be dead. A repair begins with an answer of a survivor, so the others are asked at once."""
+    def _missing(self, what: Callable[[Steward, str], bool], run_id: str) -> None:
+        """It is likely to be dead. A repair begins with an answer of a survivor: the others are asked at once."""
         with self._changed:
             self._steward.attend(self._clock())
             is_news = what(self._steward, run_id)
             self._changed.notify_all()
+            others = [member.run_id for member in self._steward.followed if member.run_id != run_id]
         if is_news:
-            self._lookout.nudge()
+            self._lookout.nudge(others)
+
+    def reported(self, run_id: str, troubles: tuple[Trouble, ...]) -> None:
+        """Whom it misses is looked at now, if that is not happening already."""
+        with self._changed:
+            self._steward.reported(run_id, troubles, self._clock())
+            self._changed.notify_all()
+            suspects = [each.run_id for each in troubles if not self._steward.is_dead(each.run_id)]
+        self._lookout.nudge(suspects)
 
     # ------------------------------------------------------------------------------------ what they are to hear
 
@@ -213,7 +221,7 @@ class Keeper:
     def await_answer(self, place: int) -> Member | None:
         """The member at that place, once it has answered what was asked now. None: the chain is lost, or hangs."""
         since = self._clock()
-        self._lookout.nudge()
+        self._lookout.nudge(self._followed())
 
         def answerer(steward: Steward) -> Member | None:
             member = steward.change.view.members[place] if steward.change else None
@@ -222,6 +230,10 @@ class Keeper:
         with self._changed:
             self._changed.wait_for(lambda: self._steward.is_lost or answerer(self._steward), self._patience_s)
             return answerer(self._steward)
+
+    def _followed(self) -> list[str]:
+        with self._changed:
+            return [member.run_id for member in self._steward.followed]
 
     @property
     def _patience_s(self) -> float:
@@ -271,7 +283,9 @@ class Keeper:
         with self._changed:
             self._doubt, self._is_read = None, True
             self._steward.stored(change)
+            self._changed.notify_all()
+        # Milliseconds count: who is followed already hears of it first.
+        self._lookout.nudge(self._followed())
+        with self._changed:
             if not self.is_closed:
                 self._lookout.follow(self._steward.followed)
-            self._changed.notify_all()
-        self._lookout.nudge()

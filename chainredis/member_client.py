@@ -65,8 +65,8 @@ class MemberLink(Protocol):
         """Both sides prove the chain's secret, the member first: OtherProcess when it cannot, or is not `run_id`."""
 
     def poll(self, lease: Lease) -> MemberState: ...
-    def watch(self) -> None:
-        """Returns as soon as the member suspects a neighbour: after a moment, or after years."""
+    def watch(self) -> str:
+        """Returns as soon as the member suspects a neighbour, after a moment or after years: whom it cannot reach."""
 
     def adopt(self, view: View) -> None: ...
     def pin(self, applied: int | None = None, assigned: int = -1) -> None:
@@ -137,8 +137,11 @@ class RedisLink:
         terms = (lease.epoch, lease.stamp_ms, lease.length_ms)
         return self._parse_state(self._call("CHAIN.POLL", *map(str, terms)))
 
-    def watch(self) -> None:
-        self._call("CHAIN.WATCH", timeout_s=math.inf)
+    def watch(self) -> str:
+        reply = self._call("CHAIN.WATCH", timeout_s=math.inf)
+        if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], bytes):
+            raise self._nonsense("CHAIN.WATCH")
+        return reply[1].decode("ascii", "replace")
 
     def prove(self, secret: str, run_id: str) -> None:
         key = bytes.fromhex(secret)

@@ -1,6 +1,6 @@
 """The master's side of the protocol, pure: what it saw of the members goes in, what is to be done comes out.
 
-    seen            `answered`, `dropped`, `refused`, `replaced`, `unfed`
+    seen            `answered`, `adopted`, `reported`, `dropped`, `refused`, `replaced`, `unfed`
     to be done      `next_change` to store; then `view_to_tell` and `lease_to_grant` for each member in `followed`
 
 Every time is in seconds on one clock that runs on through suspend. The same code runs in the server and in the
@@ -60,10 +60,13 @@ class Sighting:
 
 @dataclass
 class _Record:
-    """Of one process. silent: seconds of attention since it answered. noticed_at: when its end was first suspected."""
+    """Of one process. heard_at: when it last showed life by itself or answered. silent: seconds of attention since it
+    answered. noticed_at: when its end was first suspected.
+    """
 
     granted_until: float
     answered_at: float
+    heard_at: float
     silent: float = 0.0
     sighting: Sighting | None = None
     is_dropped: bool = False
@@ -104,7 +107,8 @@ class Steward:
         """It answered. now: read after its answer had come, since leases are reckoned from then."""
         self.attend(now)
         if record := self._records.get(run_id):
-            record.sighting, record.answered_at, record.silent = sighting, self.now, 0.0
+            record.sighting, record.silent = sighting, 0.0
+            record.answered_at = record.heard_at = self.now
             record.is_dropped = record.is_refused = False
             record.noticed_at = None
 
@@ -114,29 +118,41 @@ class Steward:
         if record and record.sighting and record.epoch < epoch:
             self.answered(run_id, replace(record.sighting, epoch=epoch, serving=False), now)
 
-    def dropped(self, run_id: str) -> bool:
-        """A connection to it that stood was closed by its side. True, as below: nobody had suspected anything yet."""
+    def reported(self, run_id: str, troubles: tuple[Trouble, ...], now: float) -> None:
+        """It says by itself that it has no connection to these: it is alive, and they may not be."""
+        self.attend(now)
         record = self._records.get(run_id)
-        if record is None:
-            return False
-        record.is_dropped = True
-        return self._notice(record)
+        if record is None or record.sighting is None:
+            return
+        record.heard_at = self.now
+        record.sighting = replace(record.sighting, troubles=troubles)
+        for trouble in troubles:
+            if trouble.dropped and (suspect := self._records.get(trouble.run_id)):
+                self._notice(suspect)
+
+    def dropped(self, run_id: str) -> None:
+        """A connection to it that stood was closed by its side."""
+        if record := self._records.get(run_id):
+            record.is_dropped = True
+            self._notice(record)
 
     def refused(self, run_id: str) -> bool:
-        """Nobody listens on its port."""
+        """Nobody listens on its port. False: that is no news."""
         record = self._records.get(run_id)
-        if record is None:
+        if record is None or record.is_refused:
             return False
         record.is_refused = True
-        return self._notice(record)
+        self._notice(record)
+        return True
 
     def replaced(self, run_id: str) -> bool:
-        """Another process answers on its port, which this one would have to have given up."""
+        """Another process answers on its port, which this one would have to have given up. False: that is no news."""
         record = self._records.get(run_id)
-        if record is None:
+        if record is None or record.is_replaced:
             return False
         record.is_replaced = True
-        return self._notice(record)
+        self._notice(record)
+        return True
 
     def unfed(self, run_id: str, epoch: int) -> None:
         """It refuses the pending view of this epoch: it has not all that its new successor lacks."""
@@ -144,11 +160,9 @@ class Steward:
         if change and change.pending and change.view.epoch == epoch and (record := self._records.get(run_id)):
             record.unfed_epoch = epoch
 
-    def _notice(self, record: _Record) -> bool:
-        if record.noticed_at is not None:
-            return False
-        record.noticed_at = self.now
-        return True
+    def _notice(self, record: _Record) -> None:
+        if record.noticed_at is None:
+            record.noticed_at = self.now
 
     # ------------------------------------------------------------------------------------------ what to conclude
 
@@ -320,7 +334,10 @@ class Steward:
         before = self._records
         self._records = {}
         for member in self.followed:
-            self._records[member.run_id] = before.get(member.run_id) or _Record(self._full_lease(), self.now)
+            self._records[member.run_id] = before.get(member.run_id) or self._unknown()
+
+    def _unknown(self) -> _Record:
+        return _Record(self._full_lease(), self.now, self.now)
 
     def _full_lease(self) -> float:
         longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0)
@@ -335,18 +352,18 @@ class Steward:
             return None  # nobody who could carry it out is left; that may change
 
     def _repaired(self, change: Change) -> Change | None:
-        """Without the gone, once a survivor has answered since: a view of processes that hang would help nobody."""
+        """Without the gone, once a survivor was heard since: a view of processes that hang would help nobody."""
         gone = frozenset(member.run_id for member in self.followed if self.is_gone(member.run_id))
         lost = [member.run_id for member in change.view.members if member.run_id in gone]
         survivors = [member.run_id for member in change.complete if member.run_id not in gone]
-        if not lost or not self._answered_since(survivors, lost):
+        if not lost or not self._heard_since(survivors, lost):
             return None
         return self._decided(Repair(gone))
 
-    def _answered_since(self, survivors: Iterable[str], lost: Iterable[str]) -> bool:
+    def _heard_since(self, survivors: Iterable[str], lost: Iterable[str]) -> bool:
         noticed = [self._records[run_id].noticed_at for run_id in lost]
         since = max((at for at in noticed if at is not None), default=self._started)
-        return any(self._records[each].answered_at >= since and self._is_well(each) for each in survivors)
+        return any(self._records[each].heard_at >= since and self._is_well(each) for each in survivors)
 
     def _acknowledged(self, change: Change) -> Change | None:
         """Those that left know it now, or cannot serve any more: the view is in force."""

@@ -7,6 +7,7 @@ more, or somebody else does (DESIGN.md, "Detection").
 import logging
 import re
 import threading
+from collections.abc import Iterable
 
 from chainredis.errors import Closed, MemberError, OtherProcess, Refused, Rejected, Unfed
 from chainredis.keeper import Keeper
@@ -30,7 +31,7 @@ class Watchers:
     def __init__(self, keeper: Keeper, dial: Dial) -> None:
         self._keeper = keeper
         self._dial = dial
-        self._conversations: dict[str, tuple[Conversation, ...]] = {}
+        self._conversations: dict[str, tuple[Polling, Watching]] = {}
 
     def follow(self, members: tuple[Member, ...]) -> None:
         """Called with the keeper's lock held."""
@@ -39,15 +40,15 @@ class Watchers:
             for conversation in self._conversations.pop(run_id):
                 conversation.end()
         for run_id in wanted.keys() - self._conversations.keys():
-            pair = tuple(kind(wanted[run_id], self._keeper, self._dial) for kind in (Polling, Watching))
-            self._conversations[run_id] = pair
-            for conversation in pair:
+            who = (wanted[run_id], self._keeper, self._dial)
+            self._conversations[run_id] = Polling(*who), Watching(*who)
+            for conversation in self._conversations[run_id]:
                 conversation.start()
 
-    def nudge(self) -> None:
-        for pair in list(self._conversations.values()):
-            for conversation in pair:
-                conversation.nudge()
+    def nudge(self, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            if pair := self._conversations.get(run_id):
+                pair[0].nudge()
 
 
 class Conversation(threading.Thread):
@@ -59,29 +60,24 @@ class Conversation(threading.Thread):
         self._run_id = member.run_id
         self._keeper = keeper
         self._dial = dial
-        self._nudged = threading.Event()
-        self._is_over = False
-        self._stood = False
+        self._over = threading.Event()
         self._link: MemberLink | None = None
+        self._stood = False
         self._trouble = ""
 
     def end(self) -> None:
-        self._is_over = True
-        self.nudge()
+        self._over.set()
         if link := self._link:
             link.interrupt()
 
-    def nudge(self) -> None:
-        self._nudged.set()
-
     def run(self) -> None:
-        while not self._is_over:
+        while not self._over.is_set():
             try:
                 pause_s = self._converse()
             except Exception:
                 log.exception("the conversation with %s failed in a way that nobody has thought of", self._member)
                 pause_s = FAULT_RETRY_S
-            self._pause(pause_s)
+            self._over.wait(pause_s)
 
     def _converse(self) -> float:
         """From a new connection to its end. How long to wait until the next one."""
@@ -97,42 +93,54 @@ class Conversation(threading.Thread):
         return 0
 
     def _conclude(self, error: MemberError) -> float:
-        if self._is_over:
+        """What the failure may mean is told before it is logged."""
+        if self._over.is_set():
             return 0
-        if str(error) != self._trouble:
-            self._trouble = str(error)
-            log.info("%s", error)
+        pause_s = RETRY_S
         match error:
             case Closed() if self._stood:
                 self._keeper.dropped(self._run_id)
-                return 0
+                pause_s = 0
             case Refused():
                 self._keeper.refused(self._run_id)
-                return ENDED_RETRY_S
+                pause_s = ENDED_RETRY_S
             case OtherProcess():
                 self._keeper.replaced(self._run_id)
-                return ENDED_RETRY_S
-        return RETRY_S
+                pause_s = ENDED_RETRY_S
+        if pause_s and str(error) != self._trouble:
+            self._trouble = str(error)
+            log.info("%s", error)
+        return pause_s
 
     def _talk(self) -> None:
         raise NotImplementedError
 
-    def _pause(self, seconds: float) -> None:
-        """Or until nudged."""
-        if seconds:
-            self._nudged.wait(seconds)
-        self._nudged.clear()
-
 
 class Polling(Conversation):
     """Tells views, grants leases, and learns how the member is."""
+
+    def __init__(self, member: Member, keeper: Keeper, dial: Dial) -> None:
+        super().__init__(member, keeper, dial)
+        self._nudged = threading.Event()
+
+    def end(self) -> None:
+        super().end()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Do not wait for the next poll to be due."""
+        self._nudged.set()
+
+    def _pause(self, seconds: float) -> None:
+        self._nudged.wait(seconds)
+        self._nudged.clear()
 
     def _talk(self) -> None:
         self._link, state = reach(self._dial, self._member)
         self._stood = True
         self._saw(state)
         is_proven = False
-        while not self._is_over:
+        while not self._over.is_set():
             view, lease = self._keeper.due(self._run_id)
             is_proven = is_proven or self._prove(self._link)
             if view:
@@ -177,11 +185,14 @@ class Watching(Conversation):
         self._link = self._dial(Endpoint(self._member.address, self._member.port))
         self._link.prove(view.secret, self._run_id)
         self._stood = True
-        while not self._is_over:
-            self._link.watch()
-            self._keeper.look()
+        while not self._over.is_set():
+            self._keeper.reported(self._run_id, troubles_of(self._link.watch()))
 
 
 def sighting(state: MemberState) -> Sighting:
-    troubles = (Trouble(run_id, int(ms), dropped == "1") for run_id, ms, dropped in _TROUBLE.findall(state.unreached))
-    return Sighting(state.epoch, state.serving, state.stamp, tuple(troubles))
+    return Sighting(state.epoch, state.serving, state.stamp, troubles_of(state.unreached))
+
+
+def troubles_of(text: str) -> tuple[Trouble, ...]:
+    found = _TROUBLE.findall(text)
+    return tuple(Trouble(run_id, int(milliseconds), dropped == "1") for run_id, milliseconds, dropped in found)

@@ -166,11 +166,12 @@ class FakeLink:
         self.process.leases.append(lease)
         return self.state()
 
-    def watch(self) -> None:
+    def watch(self) -> str:
         self._enter()
         self.process.await_suspicion(lambda: self._is_interrupted)
         if self._is_interrupted or self.process.condition == "dead":
             raise Closed(f"{self._port}: closed the connection")
+        return self.process.state.unreached
 
     def prove(self, secret: str, run_id: str) -> None:
         self._enter("prove", guarded=False)

@@ -499,10 +499,12 @@ def test_a_master_that_was_away_finds_out_who_died(world: World) -> None:
 def test_a_neighbours_report_is_looked_into_at_once(world: World) -> None:
     """Here the poll would have come after three seconds."""
     world.build(7000, 7001, 7002)
-    process = world.fleet.processes[7000]
-    polls = len(process.leases)
-    process.suspect()
-    wait_until(lambda: len(process.leases) > polls, 1)
+    reporter, suspect = world.fleet.processes[7000], world.fleet.processes[7001]
+    polls = len(suspect.leases)
+    reporter.state = replace(reporter.state, unreached=f"{run_id(7001)}:0:1")
+    reporter.suspect()
+    wait_until(lambda: len(suspect.leases) > polls, 1)
+    assert world.ports() == [7000, 7001, 7002]
 
 
 def test_everybody_gets_leases_of_the_newest_epoch(world: World) -> None:
