@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 say := @printf '\033[1m==> %s\033[0m\n'
 
 .DELETE_ON_ERROR:
-.PHONY: build test lint bench run asan clean help
+.PHONY: build test lint bench bench-failover run asan clean help
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
@@ -31,6 +31,10 @@ bench: build                            ## Measure against plain Redis, into ben
 	$(say) 'Measuring: this takes some minutes'
 	$(python) -m chainredis bench $(ARGS)
 
+bench-failover: build                   ## Measure what clients notice when members die and join; ARGS= goes to the program
+	$(say) 'Measuring: this takes some minutes'
+	$(python) -m chainredis bench-failover $(ARGS)
+
 run: build                              ## Start a master and three members and show the chain; ARGS='--help' for options
 	@$(python) -m chainredis run $(ARGS)
 
@@ -44,7 +48,7 @@ clean:                                  ## Remove what was built; Redis and the 
 	rm -rf build chainredis/*.so
 
 help:                                   ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 # ---------------------------------------------------------------------- what the targets above stand on
 

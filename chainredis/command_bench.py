@@ -22,9 +22,9 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         help="measure against plain Redis, and write the result to benchmarks/",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--rounds", type=_positive, default=9, metavar="N", help="of which the medians are taken")
+    parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="of which the medians are taken")
     parser.add_argument(
-        "--requests", type=_positive, default=500_000, metavar="N", help="in a pipelined run; other runs have fewer"
+        "--requests", type=positive, default=500_000, metavar="N", help="in a pipelined run; other runs have fewer"
     )
     parser.set_defaults(call=bench)
 
@@ -72,7 +72,7 @@ def _measure(rows: Rows, rounds: int, console: Console) -> list[Outcome]:
     return [*outcomes, memory]
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
     return int(text)

@@ -119,8 +119,8 @@ class Report:
             clients=CLIENTS,
             keys=KEYS,
             value_bytes=len(VALUE),
-            table=_markdown(COLUMNS, [_cells(outcome) for outcome in self.outcomes]),
-            rates=_markdown(RATE_COLUMNS, [_rate_cells(rate) for rate in self.rates]),
+            table=markdown(COLUMNS, [_cells(outcome) for outcome in self.outcomes]),
+            rates=markdown(RATE_COLUMNS, [_rate_cells(rate) for rate in self.rates]),
             loop=self._loop(),
         )
 
@@ -179,5 +179,5 @@ def _rate_cells(rate: Rate) -> list[str]:
     return [rate.name, f"{rate.per_s:,.0f}", rate.earlier]
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))

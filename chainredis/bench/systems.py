@@ -56,10 +56,10 @@ def running_systems(progress: Callable[[str], None]) -> Iterator[Systems]:
         (plain,) = redis_servers("plain")
         first, second, third = redis_servers("A", "B", "C")
         primary, *replicas = redis_servers("primary", "replica-1", "replica-2")
-        _follow(second, first)
-        _follow(third, second)
+        follow(second, first)
+        follow(third, second)
         for replica in replicas:
-            _follow(replica, primary)
+            follow(replica, primary)
         singleton, chain = (
             stack.enter_context(Cluster(size, folder=folder / f"chain-of-{size}", progress=progress)) for size in (1, 3)
         )
@@ -69,7 +69,8 @@ def running_systems(progress: Callable[[str], None]) -> Iterator[Systems]:
         yield systems
 
 
-def _follow(replica: Server, primary: Server) -> None:
+def follow(replica: Server, primary: Server) -> None:
+    """Make it a replica; returns when it has a full copy."""
     replica.call("REPLICAOF", HOST, primary.port)
     wait_until(lambda: _replication(replica).get("master_link_status") == "up", CATCH_UP_TIMEOUT_S)
 
@@ -83,9 +84,9 @@ def _replication(server: Server) -> dict[str, Any]:
 
 def _fill_all(systems: Systems) -> None:
     for server in (systems.plain, systems.replica_chain[0], systems.replicated[0]):
-        _fill(server, "SET")
+        fill(server, "SET", VALUE)
     for cluster in (systems.singleton, systems.chain):
-        _fill(cluster.head, "MEMBER.PUT", "bench")
+        fill(cluster.head, "MEMBER.PUT", VALUE, "bench")
     await_replica(systems.replica_chain[0], systems.replica_chain[-1])
     for replica in systems.replicated[1:]:
         await_replica(systems.replicated[0], replica)
@@ -97,12 +98,14 @@ def _fill_all(systems: Systems) -> None:
             raise LauncherError(f"{server} has {keys} keys after filling, not {KEYS}")
 
 
-def _fill(server: Server, name: str, *options: str) -> None:
+def fill(server: Server, *command: str, keys: int = KEYS, times: int = FILLS) -> None:
+    """command: its name, then the value, and what follows that."""
+    name, *rest = command
     with server.client() as client:
-        for start in range(0, FILLS * KEYS, AT_ONCE):
+        for start in range(0, times * keys, AT_ONCE):
             pipeline = client.pipeline(transaction=False)
-            for number in range(start, start + AT_ONCE):
-                pipeline.execute_command(name, key(number % KEYS), VALUE, *options)
+            for number in range(start, min(start + AT_ONCE, times * keys)):
+                pipeline.execute_command(name, key(number % keys), *rest)
             pipeline.execute()
 
 

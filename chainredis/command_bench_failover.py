@@ -1,0 +1,46 @@
+"""`chainredis bench-failover`: kill and add members under load, and measure what clients notice."""
+
+import argparse
+from collections.abc import Callable
+
+from rich.console import Console
+
+from chainredis.bench.clients import Load
+from chainredis.bench.failover_report import FailoverReport
+from chainredis.bench.joins import measure_joins
+from chainredis.bench.kills import POSITIONS, measure_failover
+from chainredis.bench.report import describe
+from chainredis.command_bench import FILE_WIDTH, RESULTS, positive
+from chainredis.launcher import Cluster
+
+
+def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "bench-failover",
+        help="kill and add members under load, and write what clients notice to benchmarks/",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--kills", type=positive, default=20, metavar="N", help="of each position")
+    parser.add_argument("--joins", type=positive, default=3, metavar="N", help="with each load")
+    parser.add_argument("--keys", type=positive, default=1_000_000, metavar="N", help="to copy when a member joins")
+    parser.set_defaults(call=bench_failover)
+
+
+def bench_failover(options: argparse.Namespace) -> None:
+    """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+
+    def say(text: str) -> None:
+        console.print(f"{text} …", highlight=False, markup=False)
+
+    load = Load()
+    with Cluster(len(POSITIONS)) as cluster:
+        machine = describe(cluster.master)
+        failover = measure_failover(cluster, options.kills, load, say)
+    joins = measure_joins(options.joins, options.keys, say)
+    report = FailoverReport(machine, load, failover, joins)
+    report.show(console)
+    report.write(RESULTS)
+    console.print(f"Written to {RESULTS.name}/failover.md, failover.json and failover.png")
