@@ -59,7 +59,7 @@ class Additions:
         if lost and state.history == lost.history:
             if newcomer.has_data:
                 raise CommandError(_holds_lost_data(member))
-        elif state.history:
+        elif state.history and newcomer.has_data:
             raise CommandError(
                 f"{member} holds data of another chain, of history {state.history}, and cannot begin this one "
                 "with it: restart that server with an empty folder"
@@ -92,7 +92,7 @@ class Additions:
 
     def _add_tail(self, newcomer: Acquaintance, view: View, *, discard: bool) -> None:
         member, state = newcomer.member, newcomer.state
-        if not discard and state.history != view.history and (state.history or state.keys):
+        if not discard and state.history != view.history and (state.keys or (state.history and newcomer.has_data)):
             whose = f"another chain, of history {state.history}" if state.history else f"its own, {state.keys} keys"
             raise CommandError(
                 f"{member} holds data of {whose}: MASTER.ADD {member.host} {member.port} DISCARD throws that away"

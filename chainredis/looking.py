@@ -4,7 +4,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from chainredis.errors import CommandError, MemberError, NotAMember, OtherProcess
+from chainredis.errors import CommandError, Loading, MemberError, NotAMember, OtherProcess
 from chainredis.member_client import Dial, MemberLink, MemberState
 from chainredis.view import Endpoint, Member
 
@@ -36,6 +36,8 @@ def _state_of(link: MemberLink, member: Member) -> MemberState:
         found = error.run_id
         if found in (None, member.run_id):
             raise
+    except Loading:
+        found = None  # it has just been started, and no view can name it yet
     if found != member.run_id:
         raise OtherProcess(f"{member}: another process answers there now, not the member {member.run_id}")
     return state

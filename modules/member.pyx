@@ -330,6 +330,8 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
     """Flagged neither write nor deny-oom: a successor never refuses what its predecessor has applied."""
     cdef const char *flags = "admin deny-script no-monitor no-slowlog allow-stale"
     cdef const char *early = "admin deny-script no-monitor no-slowlog allow-stale allow-loading"
+    # While clients are paused nothing can be recorded, and so nothing be applied.
+    cdef const char *postponed = "admin deny-script no-monitor no-slowlog allow-stale may-replicate"
     return (
         create(ctx, "chain.challenge", on_challenge, early, 0)
         and create(ctx, "chain.prove", on_prove, early, 0)
@@ -337,7 +339,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.record", on_record, early, 0)
         and create(ctx, "chain.record.place", on_record_place, early, 0)
         and create(ctx, "chain.greet", on_greet, flags, 0)
-        and create(ctx, "chain.forward", on_forward, flags, 0)
+        and create(ctx, "chain.forward", on_forward, postponed, 0)
         and create(ctx, "chain.ack", on_ack, flags, 0)
         and create(ctx, "chain.adopt", on_adopt, flags, 0)
         and create(ctx, "chain.join", on_join, flags, 0)

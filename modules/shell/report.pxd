@@ -128,7 +128,9 @@ cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """CHAIN.STATE -> flat list of names and values"""
+    """CHAIN.STATE -> flat list of names and values | LOADING, before a server that has started knows what it has"""
+    if not m.disk.started:
+        return RedisModule_ReplyWithError(ctx, "LOADING this server is loading its data")
     reply_state(m, ctx)
     return 0
 

@@ -45,6 +45,7 @@ cdef inline void miss_data(Member *m) noexcept nogil:
 
 cdef inline void start_up(Member *m) noexcept nogil:
     m.disk.started = True
+    m.disk.counted = m.chain.applied
     marker_read(&m.disk.marker)
     if m.chain.has_history:
         weigh_data(m)
