@@ -43,6 +43,7 @@ def _resume(tail: MemberLink, newcomer: Acquaintance, view: View) -> bool:
     try:
         if state.role != "removed":
             link.adopt(view)  # it is out, and has not heard of that
+            state = link.state()  # as a head it may have taken writes until then
         tail.pin(state.applied, state.assigned)
         link.rejoin(view)
     except TooFar as error:
