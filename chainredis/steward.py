@@ -389,14 +389,17 @@ class Steward:
         return self._decided(Remove(change.view.tail, self.health()))
 
     def _unlinked(self, change: Change) -> Change | None:
-        """Two members that both answer here have had no connection to each other for the timeout: one has to go."""
+        """Two members that both answer here have had no connection to each other for the timeout: one has to go.
+
+        While a view is pending, its new tail goes in any case.
+        """
         if not self._settled_but_for_links(change):
             return None
         suspect = self._most_complained_about(change)
         return self._decided(Remove(suspect, self.health())) if suspect else None
 
     def _settled_but_for_links(self, change: Change) -> bool:
-        if change.leaving or change.pending or len(change.view.members) < 2:
+        if change.leaving or len(change.view.members) < 2:
             return False
         return all(
             self._is_well(member.run_id) and self._records[member.run_id].epoch == change.view.epoch

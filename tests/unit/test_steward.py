@@ -1,0 +1,395 @@
+"""The master's protocol as a table of what was seen and what follows, on a clock that the tests turn."""
+
+from collections.abc import Callable
+
+import pytest
+
+from chainredis.errors import CommandError
+from chainredis.steward import Lease, Sighting, Steward, Terms, Trouble
+from chainredis.transitions import Add, Begin, Change, Event, Form, Health, Remove
+from chainredis.view import Member, View
+
+TERMS = Terms(timeout_ms=1000, drift=0.1)
+STEP_S = 0.05
+
+
+def member(number: int) -> Member:
+    return Member("h", "10.0.0.1", 7000 + number, f"{number:040x}")
+
+
+A, B, C, D = map(member, range(4))
+
+
+def chain_of(*members: Member, lease_ms: int = 1000) -> Change:
+    return Change(View("0a" * 16, 7, members, "0b" * 16), lease_ms=lease_ms)
+
+
+class Stage:
+    """A steward that has just started with a chain of these, and everybody has adopted its view and serves."""
+
+    def __init__(self, *members: Member, terms: Terms = TERMS, stored: Change | None = None) -> None:
+        self.now = 100.0
+        self.steward = Steward(stored or chain_of(*members), terms, self.now)
+        if not stored:
+            self.answer(*members)
+
+    @property
+    def change(self) -> Change:
+        assert self.steward.change
+        return self.steward.change
+
+    @property
+    def chain(self) -> tuple[Member, ...]:
+        return self.change.view.members
+
+    def answer(self, *members: Member, epoch: int | None = None, serving: bool = True, lost: str = "") -> None:
+        troubles = tuple(Trouble(run_id, 5000, True) for run_id in lost.split())
+        epoch = self.change.view.epoch if epoch is None else epoch
+        for each in members:
+            self.steward.answered(each.run_id, Sighting(epoch, serving, int(self.now * 1000), troubles), self.now)
+
+    def kill(self, *members: Member) -> None:
+        for each in members:
+            self.steward.dropped(each.run_id)
+            self.steward.refused(each.run_id)
+
+    def pass_time(self, seconds: float, *answering: Member, polled: tuple[Member, ...] = ()) -> None:
+        """Those that answer do so in the epoch that they are in."""
+        for _ in range(round(seconds / STEP_S)):
+            self.now += STEP_S
+            self.steward.attend(self.now)
+            for each in answering:
+                self.answer(each)
+            for each in polled:
+                self.steward.lease_to_grant(each.run_id)
+
+    def store(self) -> Change | None:
+        """Carry out what is to be done, if anything."""
+        change = self.steward.next_change()
+        if change:
+            self.steward.stored(change)
+        return change
+
+    def store_all(self) -> None:
+        while self.store():
+            pass
+
+    def propose(self, event: Event) -> Change:
+        change = self.steward.propose(event)
+        self.steward.stored(change)
+        return change
+
+    def told(self, *members: Member) -> list[bool]:
+        return [self.steward.view_to_tell(each.run_id) is not None for each in members]
+
+    def lease(self, each: Member) -> Lease | None:
+        return self.steward.lease_to_grant(each.run_id)
+
+
+# ---------------------------------------------------------------------------------------------------- who is dead
+
+
+def test_a_dropped_connection_and_a_port_that_refuses_are_an_end() -> None:
+    stage = Stage(A, B, C)
+    stage.steward.dropped(B.run_id)
+    assert not stage.steward.is_dead(B.run_id)
+    stage.steward.refused(B.run_id)
+    assert stage.steward.is_dead(B.run_id)
+
+
+def test_a_port_that_refuses_alone_is_not() -> None:
+    """The master may never have had a connection; a neighbour that had one settles it."""
+    stage = Stage(A, B, C)
+    stage.steward.refused(B.run_id)
+    assert not stage.steward.is_dead(B.run_id)
+    stage.answer(A, lost=B.run_id)
+    assert stage.steward.is_dead(B.run_id)
+
+
+def test_another_process_on_the_port_is_an_end() -> None:
+    stage = Stage(A, B, C)
+    stage.steward.replaced(B.run_id)
+    assert stage.steward.is_dead(B.run_id)
+    stage.answer(B)
+    assert stage.steward.is_dead(B.run_id)
+
+
+def test_an_answer_refutes_what_was_suspected() -> None:
+    stage = Stage(A, B, C)
+    stage.kill(B)
+    stage.answer(B)
+    assert not stage.steward.is_dead(B.run_id)
+
+
+def test_without_trust_in_refusals_only_silence_counts() -> None:
+    stage = Stage(A, B, C, terms=Terms(1000, 0.1, trust_refused=False))
+    stage.kill(B)
+    assert not stage.steward.is_gone(B.run_id)
+    stage.pass_time(1.5, A, C)
+    assert stage.steward.is_gone(B.run_id)
+
+
+def test_a_silent_one_is_gone_when_its_lease_has_run_out() -> None:
+    stage = Stage(A, B, C)
+    stage.pass_time(2, A, B, C, polled=(A, B, C))
+    stage.pass_time(1.05, A, C)
+    assert not stage.steward.is_gone(B.run_id), "its clock may be slower than ours by the drift"
+    stage.pass_time(0.1, A, C)
+    assert stage.steward.is_gone(B.run_id)
+
+
+def test_a_restarted_master_assumes_a_full_lease_of_everybody() -> None:
+    stage = Stage(stored=chain_of(A, B, C, lease_ms=4000))
+    stage.answer(A, C)
+    stage.pass_time(4.3, A, C)
+    assert not stage.steward.is_gone(B.run_id)
+    stage.pass_time(0.2, A, C)
+    assert stage.steward.is_gone(B.run_id)
+
+
+def test_silence_while_the_master_was_stopped_counts_for_nothing() -> None:
+    stage = Stage(A, B, C)
+    stage.now += 3600
+    stage.steward.attend(stage.now)
+    assert not any(stage.steward.is_gone(each.run_id) for each in (A, B, C))
+
+
+def test_a_sole_member_is_never_gone_for_silence_alone() -> None:
+    stage = Stage(A)
+    stage.pass_time(60)
+    assert not stage.steward.is_lost
+    stage.steward.refused(A.run_id)
+    assert stage.steward.is_lost
+
+
+# --------------------------------------------------------------------------------------------------------- leases
+
+
+def test_a_lease_counts_from_the_last_answer_and_names_the_epoch() -> None:
+    stage = Stage(A, B)
+    assert stage.lease(B) == Lease(7, 100_000, 1000)
+
+
+def test_no_lease_before_the_first_answer() -> None:
+    stage = Stage(stored=chain_of(A, B))
+    assert stage.lease(A) is None
+
+
+def test_no_lease_from_the_decision_to_remove_on_be_it_stored_yet_or_not() -> None:
+    stage = Stage(A, B, C)
+    change = stage.steward.propose(Remove(C, stage.steward.health()))
+    assert stage.lease(C) is None
+    assert stage.lease(B) is not None
+    stage.steward.stored(change)
+    assert stage.lease(C) is None
+
+
+def test_who_does_not_know_the_newest_view_goes_on_with_a_lease_of_its_own() -> None:
+    """A poll of an epoch that it has not heard of would stop it from serving."""
+    stage = Stage(A, B, C)
+    stage.propose(Remove(B, stage.steward.health()))
+    assert stage.lease(C) == Lease(7, 100_000, 1000)
+    stage.answer(B, serving=False)
+    stage.store_all()
+    stage.steward.adopted(C.run_id, 8, stage.now)
+    assert stage.lease(C) == Lease(8, 100_000, 1000)
+
+
+def test_a_new_length_is_stored_before_it_is_granted() -> None:
+    stage = Stage(A, B)
+    stage.steward.terms = Terms(5000)
+    assert stage.lease(A) == Lease(7, 100_000, 1000)
+    assert stage.store() == Change(stage.change.view, lease_ms=5000)
+    assert stage.lease(A) == Lease(7, 100_000, 5000)
+
+
+# --------------------------------------------------------------------------------------------------------- repair
+
+
+@pytest.mark.parametrize("victims", [(A,), (B,), (C,), (A, B), (A, C), (B, C)])
+def test_the_survivors_are_the_chain_in_their_order(victims: tuple[Member, ...]) -> None:
+    stage = Stage(A, B, C)
+    stage.pass_time(STEP_S)
+    stage.kill(*victims)
+    survivors = tuple(each for each in (A, B, C) if each not in victims)
+    assert stage.store() is None, "a view of processes that hang would help nobody"
+    stage.answer(survivors[0])
+    stage.store()
+    assert stage.chain == survivors
+    assert stage.change.leaving == ()
+    assert stage.told(*survivors) == [True] * len(survivors)
+
+
+def test_a_survivors_report_is_an_answer() -> None:
+    stage = Stage(A, B, C)
+    stage.pass_time(STEP_S)
+    stage.steward.reported(A.run_id, (Trouble(B.run_id, 0, dropped=True),), stage.now)
+    assert stage.store() is None
+    stage.kill(B)
+    stage.store()
+    assert stage.chain == (A, C)
+
+
+def test_one_more_during_a_repair() -> None:
+    stage = Stage(A, B, C)
+    stage.kill(B)
+    stage.answer(A)
+    stage.store()
+    stage.kill(A)
+    stage.answer(C, epoch=7)
+    stage.store()
+    assert stage.chain == (C,)
+    assert stage.change.view.epoch == 9
+
+
+def test_a_lost_chain_is_left_as_it_is() -> None:
+    stage = Stage(A, B)
+    stage.kill(A, B)
+    assert stage.steward.is_lost
+    assert stage.store() is None
+
+
+def test_two_members_that_cannot_reach_each_other_part() -> None:
+    stage = Stage(A, B, C)
+    stage.answer(A, lost=B.run_id)
+    stage.answer(B, lost=f"{A.run_id} {C.run_id}")
+    stage.answer(C, lost=B.run_id)
+    stage.store()
+    assert stage.chain == (A, C)
+    assert stage.change.leaving == (B,)
+
+
+def test_those_that_leave_are_told_first() -> None:
+    stage = Stage(A, B, C)
+    stage.propose(Remove(C, stage.steward.health()))
+    assert stage.told(A, B, C) == [False, False, True]
+    stage.answer(C, epoch=8, serving=False)
+    assert stage.store() == Change(stage.change.view, lease_ms=1000)
+    assert stage.told(A, B, C) == [True, True, False]
+
+
+def test_one_that_hangs_leaves_when_its_lease_has_run_out() -> None:
+    stage = Stage(A, B, C)
+    stage.lease(C)
+    stage.propose(Remove(C, stage.steward.health()))
+    stage.pass_time(1, A, B)
+    assert stage.store() is None
+    stage.pass_time(0.2, A, B)
+    stage.store()
+    assert stage.change.leaving == ()
+
+
+# ------------------------------------------------------------------------------------------------------- additions
+
+
+def added(stage: Stage) -> Stage:
+    stage.propose(Add(D))
+    stage.answer(D, epoch=0, serving=False)
+    return stage
+
+
+def test_an_addition_is_confirmed_by_the_new_tails_service() -> None:
+    stage = added(Stage(A, B))
+    stage.answer(A, B)
+    assert not stage.steward.is_settled
+    stage.answer(D)
+    stage.store()
+    assert not stage.change.pending
+    assert stage.steward.is_settled
+
+
+@pytest.mark.parametrize("killed", [A, B, D])
+def test_whoever_dies_before_that_the_addition_is_off(killed: Member) -> None:
+    stage = added(Stage(A, B))
+    stage.kill(killed)
+    stage.answer(*({A, B} - {killed}), epoch=7)
+    stage.store()
+    assert stage.chain == tuple(each for each in (A, B) if each != killed)
+    assert stage.change.leaving == (() if killed == D else (D,))
+
+
+def test_an_addition_that_the_old_tail_cannot_feed_is_withdrawn() -> None:
+    stage = added(Stage(A, B))
+    stage.steward.unfed(B.run_id, 8)
+    assert stage.told(B) == [False]
+    stage.store()
+    assert stage.chain == (A, B)
+    stage.answer(D, epoch=9, serving=False)
+    stage.store()
+    assert stage.told(A, B) == [True, True], "it is told of the next view as everybody is"
+
+
+def test_a_refusal_of_an_older_view_means_nothing() -> None:
+    stage = added(Stage(A, B))
+    stage.steward.unfed(B.run_id, 7)
+    assert stage.store() is None
+
+
+def test_a_new_tail_out_of_the_old_ones_reach_is_taken_out_again() -> None:
+    stage = added(Stage(A, B))
+    stage.answer(A)
+    stage.answer(B, serving=False, lost=D.run_id)
+    stage.answer(D, serving=False, lost=B.run_id)
+    stage.store()
+    assert stage.chain == (A, B)
+
+
+# -------------------------------------------------------------------------------------------------- and operators
+
+
+def test_one_decision_at_a_time() -> None:
+    stage = Stage(A, B, C)
+    stage.steward.propose(Remove(C, stage.steward.health()))
+    assert not stage.steward.is_open
+    assert stage.steward.next_change() is None
+    with pytest.raises(CommandError, match="just being changed"):
+        stage.steward.propose(Remove(B, Health()))
+
+
+def test_what_could_not_be_stored_is_forgotten() -> None:
+    stage = Stage(A, B, C)
+    before = stage.change
+    stage.steward.propose(Remove(C, stage.steward.health()))
+    stage.steward.stored(before)
+    assert stage.lease(C) is not None
+    assert stage.steward.is_settled
+
+
+def test_health() -> None:
+    stage = Stage(A, B, C, D)
+    stage.kill(B)
+    stage.steward.dropped(C.run_id)
+    assert stage.steward.health() == Health(frozenset({A.run_id, D.run_id}), frozenset({B.run_id}))
+    stage.pass_time(0.6, D)
+    assert stage.steward.health().alive == {D.run_id}
+    assert stage.steward.standing(A.run_id) == ("silent", 600)
+    assert stage.steward.standing(B.run_id) == ("dead", 600)
+    assert stage.steward.standing(D.run_id) == ("alive", 0)
+
+
+def test_a_chain_of_another_history_is_told_to_who_is_in_no_chain() -> None:
+    stage = Stage(A)
+    stage.steward.replaced(A.run_id)
+    stage.propose(Begin(B, bytes(32), stage.steward.health()))
+    stage.answer(B, epoch=0)
+    assert stage.told(B) == [True]
+    stage.answer(B)
+    assert stage.steward.is_settled
+
+
+REASONS: dict[str, tuple[Callable[[Stage], object], str]] = {
+    "all is well": (lambda stage: None, ""),
+    "one has not adopted": (lambda stage: stage.answer(B, epoch=6), "not serving in it yet: h:7001"),
+    "being changed": (lambda stage: stage.steward.propose(Form(A, 7, Health())), "just being changed"),
+    "one leaves": (lambda stage: stage.propose(Form(A, 7, Health())), "h:7001 may still serve"),
+    "all are dead": (lambda stage: stage.kill(A, B), "no process of the chain lives"),
+}
+
+
+@pytest.mark.parametrize("case", REASONS)
+def test_why_it_is_not_settled(case: str) -> None:
+    happens, reason = REASONS[case]
+    stage = Stage(A, B)
+    happens(stage)
+    assert reason in stage.steward.unsettled_by
+    assert stage.steward.is_settled == (reason == "")
