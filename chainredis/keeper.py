@@ -154,8 +154,9 @@ class Keeper:
 
     @property
     def unsettled_by(self) -> str:
+        """Why the chain is not as it was decided, for people; empty when it is."""
         with self._changed:
-            return self._steward.unsettled_by
+            return str(self._doubt) if self._doubt else self._steward.unsettled_by
 
     def standings(self) -> list[tuple[Member, str, int]]:
         """Of each member in the view: alive, silent or dead, and for how many milliseconds it has been silent."""
@@ -243,11 +244,15 @@ class Keeper:
     # -------------------------------------------------------------------------------------------------- the work
 
     def _run(self) -> None:
+        trouble = ""
         while not self.is_closed:
             try:
                 self._step()
+                trouble = ""
             except StoreError as error:
-                log.error("%s", error)
+                if str(error) != trouble:
+                    trouble = str(error)
+                    log.error("%s", trouble)
                 self.wait_for(lambda _: self._doubt is None, self._settings.retry_interval_s)
 
     def _step(self) -> None:

@@ -1,0 +1,59 @@
+"""Decided, stored, told: in this order, whatever the disk does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chainredis.errors import StoreError
+from chainredis.transitions import Change
+from chainredis.waiting import wait_until
+from unit.world import World, a_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with a_world(tmp_path) as world:
+        world.build(7000, 7001, 7002)
+        yield world
+
+
+def test_a_repair_is_told_when_it_could_be_stored(world: World) -> None:
+    world.store.broken = True
+    world.fleet.kill(7001)
+    keeper = world.master._keeper
+    wait_until(lambda: keeper._doubt is not None, 5)
+    assert "disk is full" in str(world.master.status()["state"])
+    assert world.fleet.changes() == []
+    assert world.ports() == [7000, 7001, 7002]
+    world.store.broken = False
+    world.await_chain(7000, 7002)
+
+
+def test_what_may_have_been_stored_after_all_is_carried_out(world: World) -> None:
+    """The write succeeded, and was reported as failed."""
+    save = world.store.save
+    failed: list[Change] = []
+
+    def save_and_fail(change: Change) -> None:
+        save(change)
+        if not failed:
+            failed.append(change)
+            world.fleet.happens("fails")
+
+    world.store.save = save_and_fail  # type: ignore[method-assign]
+    world.fleet.fail_at, world.fleet.failure = "fails", lambda: StoreError("no answer from the disk")
+    world.fleet.kill(7001)
+    world.await_chain(7000, 7002)
+    assert failed
+
+
+def test_nobody_is_followed_after_the_end(world: World) -> None:
+    world.master.close()
+    wait_until(lambda: not world.fleet.open_links, 5)
+
+
+def test_only_those_in_question_are_followed(world: World) -> None:
+    assert world.run("REMOVE", "10.0.0.1", 7001) == "OK"
+    wait_until(lambda: len(world.fleet.open_links) == 4, 5)
+    assert {link._port for link in world.fleet.open_links} == {7000, 7002}

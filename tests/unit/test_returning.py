@@ -1,0 +1,127 @@
+"""A chain that died as a whole, and who of it comes back with what."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chainredis.waiting import wait_until
+from unit.fake_members import FakeProcess, run_id
+from unit.world import HOST, World, a_world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Of a chain of three that has had writes."""
+    with a_world(tmp_path) as world:
+        world.build(7000, 7001, 7002)
+        world.give_data(7000, 7001, 7002)
+        yield world
+
+
+def die(world: World) -> None:
+    world.fleet.kill(7000, 7001, 7002)
+    wait_until(lambda: "no process of the chain lives" in str(world.master.status()["state"]), 5)
+
+
+def back(world: World, port: int, *, durable: bool = False, epoch: int = 3, applied: int = 9) -> FakeProcess:
+    """It is restarted, with what it has on its disk."""
+    return world.fleet.start(
+        port, identity=port + 100, history=world.stored().view.history, applied=applied, assigned=1,
+        record_epoch=epoch, record_run_id=run_id(port), record_durable=durable,
+    )  # fmt: skip
+
+
+def await_waiting(world: World, says: str) -> None:
+    wait_until(lambda: says in str(world.master.status()["waits_for"]), 5)
+
+
+def test_one_that_lost_nothing_is_the_chain_and_the_others_are_added_when_they_are_back(world: World) -> None:
+    die(world)
+    back(world, 7001, durable=True)
+    world.await_chain(7001)
+    assert world.master.status()["awaited"] == "10.0.0.1:7000,10.0.0.1:7002"
+    back(world, 7002)
+    world.await_chain(7001, 7002)
+    back(world, 7000)
+    world.await_chain(7001, 7002, 7000)
+    wait_until(lambda: world.master.status()["awaited"] == "", 5)
+
+
+def test_without_that_all_of_them_are_waited_for_and_the_longest_is_the_chain(world: World) -> None:
+    die(world)
+    await_waiting(world, "waiting for 10.0.0.1:7000, 10.0.0.1:7001, 10.0.0.1:7002")
+    back(world, 7000, applied=5)
+    back(world, 7002, applied=7)
+    await_waiting(world, "waiting for 10.0.0.1:7001; or MASTER.FORM")
+    assert world.stored().view.epoch == 3
+    back(world, 7001, applied=6)
+    wait_until(lambda: world.ports()[0] == 7002, 5)
+    world.await_chain(7002, 7000, 7001)
+    assert world.master.status()["waits_for"] == ""
+
+
+def test_a_record_of_another_view_does_not_count(world: World) -> None:
+    die(world)
+    for port in (7000, 7001, 7002):
+        back(world, port, epoch=2)
+    await_waiting(world, "waiting for 10.0.0.1:7000, 10.0.0.1:7001, 10.0.0.1:7002")
+    assert world.stored().view.epoch == 3
+
+
+def test_a_chain_whose_data_is_gone_begins_anew_when_told_to(world: World) -> None:
+    history = world.stored().view.history
+    die(world)
+    for port in (7000, 7001, 7002):
+        world.fleet.start(port, identity=port + 100, history=history)
+    await_waiting(world, "none kept its data")
+    assert world.run("ADD", HOST, 7000) == "OK"
+    assert world.ports() == [7000]
+    assert world.stored().view.history != history
+
+
+def test_the_operators_choice_awaits_nobody(world: World) -> None:
+    die(world)
+    back(world, 7001)
+    assert world.run("FORM", HOST, 7001) == "OK"
+    back(world, 7002)
+    assert world.stored().awaited == ()
+    assert world.run("ADD", HOST, 7002) == "OK"
+    assert world.ports() == [7001, 7002]
+
+
+def test_who_is_removed_is_awaited_no_more(world: World) -> None:
+    die(world)
+    back(world, 7001, durable=True)
+    world.await_chain(7001)
+    assert world.run("REMOVE", HOST, 7000) == "OK"
+    assert [str(member) for member in world.stored().awaited] == ["10.0.0.1:7002"]
+    assert world.run("REMOVE", HOST, 7002) == "OK"
+    assert world.stored().awaited == ()
+    assert world.ports() == [7001]
+
+
+def test_one_that_is_back_with_other_data_is_named(world: World) -> None:
+    die(world)
+    back(world, 7001, durable=True)
+    world.fleet.start(7000, identity=7100, keys=5)
+    await_waiting(world, "10.0.0.1:7000 is back, and cannot be added: ERR 10.0.0.1:7000 holds data of its own")
+    assert world.ports() == [7001]
+
+
+def test_a_master_that_was_restarted_forms_the_chain_as_well(world: World) -> None:
+    world.kill_master()
+    for port in (7000, 7001, 7002):
+        back(world, port)
+    world.start_master()
+    wait_until(lambda: len(world.ports()) == 3 and world.agrees(), 10)
+
+
+def test_a_store_that_fails_meanwhile_holds_it_up(world: World) -> None:
+    world.store.broken = True
+    die(world)
+    back(world, 7001, durable=True)
+    await_waiting(world, "the disk is full")
+    assert world.fleet.processes[7001].state.role == "removed"
+    world.store.broken = False
+    world.await_chain(7001)
