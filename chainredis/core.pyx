@@ -467,6 +467,8 @@ cdef class Core:
 
     def may_read(self, int64_t now_ms): return bool(lease.chain_may_read(&self.c, now_ms))
 
+    def doubt(self): lease.chain_doubt(&self.c)
+
     def ask(self): return lease.chain_ask(&self.c)
 
     def is_answered(self, int64_t epoch, int64_t question):

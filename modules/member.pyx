@@ -9,6 +9,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
 from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
+from modules.core.lease cimport chain_doubt, chain_holds_lease
 from modules.core.messages cimport Limits
 from modules.position cimport position_register
 from modules.redismodule cimport (
@@ -46,7 +47,7 @@ from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_w
 from modules.shell.snapshot cimport snapshot_load, snapshot_save
 from modules.shell.start cimport start_up
 from modules.shell.state cimport (
-    JOIN_COPYING, JOIN_NONE, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS, set_the_member, the_member,
+    DOUBT_MS, JOIN_COPYING, JOIN_NONE, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS, set_the_member, the_member,
 )
 from modules.shell.views cimport reply_view
 from modules.shell.wakeup cimport wake_again
@@ -239,9 +240,17 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     settle_expired(m)
     chain_tick(&m.chain)
+    doubt(m)
     join_save(m)
     disk_tick(m)
     notice_subscribers(m)
+
+
+cdef void doubt(Member *m) noexcept nogil:
+    """No lease: the master is away, or this member is out."""
+    if m.chain.me >= 0 and m.doubt_ms <= m.now_ms and not chain_holds_lease(&m.chain, m.now_ms):
+        m.doubt_ms = m.now_ms + DOUBT_MS
+        chain_doubt(&m.chain)
 
 
 cdef void notice_subscribers(Member *m) noexcept nogil:

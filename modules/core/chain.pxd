@@ -59,6 +59,7 @@ cdef struct Chain:
     int64_t sent_head           # the tail's highest ack sent to the head
     # ---- the right to answer reads (lease.pxd), all of this epoch
     int64_t lease_until         # on this member's clock
+    bint in_doubt               # the predecessor is to be told again, so that it can say that we are out
     int64_t asked               # the newest question: of our own as tail, else of those after us; from 1
     int64_t asked_ever          # the newest that ever went to the predecessor, and ...
     int64_t asked_up            # ... that went on its present connection
@@ -181,6 +182,7 @@ cdef inline void chain_enter(Chain *c, const View *view) noexcept nogil:
     c.serve_from = -1
     c.sent_up = c.relied_up = c.sent_head = -1
     c.lease_until = 0
+    c.in_doubt = False
     c.asked = c.asked_ever = c.asked_up = c.answered = c.answered_down = 0
     c.streaming = False
     c.view_changes += 1
@@ -496,7 +498,7 @@ cdef inline bint chain_ack_due(const Chain *c) noexcept nogil:
     """The predecessor has not heard yet how far we are, or what is asked."""
     if not c.in_step or (c.me <= 0 and not c.learner):
         return False
-    return chain_told(c) > max(c.sent_up, c.relied_up) or c.asked > max(c.asked_up, c.answered)
+    return c.in_doubt or chain_told(c) > max(c.sent_up, c.relied_up) or c.asked > max(c.asked_up, c.answered)
 
 
 cdef inline void chain_take_ack(Chain *c, Ack *out) noexcept nogil:
@@ -506,6 +508,7 @@ cdef inline void chain_take_ack(Chain *c, Ack *out) noexcept nogil:
     out.head_told = chain_told_head(c) != NULL and c.sent_head >= out.committed
     out.question = c.asked
     c.sent_up = out.committed
+    c.in_doubt = False
     c.asked_up = c.asked
     c.asked_ever = max(c.asked_ever, c.asked)
 

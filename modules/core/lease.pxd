@@ -38,6 +38,14 @@ cdef inline bint chain_may_read(const Chain *c, int64_t now_ms) noexcept nogil:
     return chain_serves_reads(c) and chain_holds_lease(c, now_ms)
 
 
+cdef inline void chain_doubt(Chain *c) noexcept nogil:
+    """A member that has had no lease for a while may be out of the chain without knowing: a neighbour would tell it."""
+    if c.me == 0:
+        c.confirm = True
+    else:
+        c.in_doubt = True
+
+
 cdef inline int64_t chain_ask(Chain *c) noexcept nogil:
     """A READ has arrived at a tail without a lease: the question that has to be answered first, not sent yet."""
     if c.asked <= c.asked_ever:

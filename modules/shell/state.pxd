@@ -22,6 +22,7 @@ cdef enum:
     PROOF_BYTES = 65            # 64 hexadecimal digits and NUL
     ERROR_BYTES = 256
     TICK_MS = 50                # pace of timeouts and reconnecting
+    DOUBT_MS = 500              # and of asking a neighbour, for a member without a lease
 
 
 cdef enum LinkPhase:
@@ -162,6 +163,7 @@ cdef struct Member:
     Wait *waits
     Wait *reads
     Wait *watches
+    int64_t doubt_ms            # when a member without a lease speaks to a neighbour next
     bint suspicious             # a neighbour's connection was dropped, and no watch has told the master yet
     # publications
     bint was_tail               # in this view's chain: subscribers may still be here

@@ -140,6 +140,19 @@ def test_an_answer_of_an_older_epoch_counts_for_nothing() -> None:
     assert not b.is_answered(2, question)
 
 
+def test_a_member_in_doubt_speaks_to_a_neighbour_which_may_be_in_a_newer_view() -> None:
+    a, b, c = chain("abc")
+    for member in (a, b, c):
+        member.doubt()
+    assert b.ack_due() and c.ack_due()
+    batch = a.next_batch(1 << 20)
+    assert batch is not None and batch.count == 0
+    b.adopt(view(2, "b"))
+    assert b.on_ack(c.take_ack(), "c") == Verdict.STALE
+    assert b.on_batch(batch, 1)[0] == Verdict.STALE
+    assert not c.ack_due() and a.next_batch(1 << 20) is None
+
+
 def test_who_asks_nothing_is_answered_nothing() -> None:
     """An answer that runs ahead of the questions would answer later ones."""
     a, b = chain("ab")
