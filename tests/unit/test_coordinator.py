@@ -114,14 +114,16 @@ def test_data_is_discarded_only_when_told(world: World) -> None:
     world.build(7000)
     world.fleet.start(7001, keys=2)
     world.refuses("data of its own, 2 keys.*DISCARD", "ADD", HOST, 7001)
-    world.fleet.start(7002, history="ab" * 16)
+    world.fleet.start(7002, history="ab" * 16, applied=3)
     world.refuses("data of another chain.*DISCARD", "ADD", HOST, 7002)
     assert world.run("ADD", HOST, 7001, "DISCARD") == "OK"
     assert world.run("ADD", HOST, 7002, "discard") == "OK"
+    world.fleet.start(7003, history="ab" * 16, applied=-1)
+    assert world.run("ADD", HOST, 7003) == "OK"  # it has nothing left of that chain
 
 
 def test_a_first_member_never_brings_another_chains_data(world: World) -> None:
-    world.fleet.start(7000, history="ab" * 16)
+    world.fleet.start(7000, history="ab" * 16, applied=3)
     world.refuses("cannot begin this one", "ADD", HOST, 7000)
     world.refuses("cannot begin this one", "ADD", HOST, 7000, "DISCARD")
 
