@@ -23,7 +23,7 @@ LOST = (redis.RedisError, OSError)  # a connection that cannot be made, breaks, 
 
 ANSWER_S = 2.0  # longer than the members' write timeout is set to
 LOOK_S = 0.2
-PAUSE_S = 0.005
+PAUSE_S = 0.01
 LEAVE_SHARE = 0.01  # how often a client looks around though all is well
 STRAY_SHARE = 0.2  # how often it then goes anywhere, for so many steps
 STRAY_STEPS = 10
@@ -86,12 +86,11 @@ class Client:
 
     place = 0
 
-    def __init__(self, name: str, guide: Guide, history: History, seed: int, pause_s: float = PAUSE_S) -> None:
+    def __init__(self, name: str, guide: Guide, history: History, seed: int) -> None:
         self.name = name
         self.history = history
         self.dice = Random(f"{name} {seed}")
         self._guide = guide
-        self._pause_s = pause_s
         self._moved_to: Endpoint | None = None
         self._count = 0
 
@@ -105,7 +104,7 @@ class Client:
                         self._converse(talk, stop, STRAY_STEPS if is_stray else None)
             except LOST:
                 pass
-            stop.wait(self._pause_s)
+            stop.wait(PAUSE_S)
 
     def _destination(self) -> tuple[Endpoint | None, bool]:
         if self.dice.random() < STRAY_SHARE:
@@ -124,7 +123,7 @@ class Client:
                 self._follow(reply)
                 return
             steps = steps - 1 if steps else None
-            stop.wait(self.dice.uniform(0, 2 * self._pause_s))
+            stop.wait(self.dice.uniform(0, 2 * PAUSE_S))
 
     def _follow(self, error: Error) -> None:
         if error.startswith("MOVED "):
@@ -185,7 +184,7 @@ class PipelinedWriter(Client):
     Each conversation has a channel of its own: its sns are of one head, so that an sn there is one update.
     """
 
-    BATCH = range(1, 12)
+    BATCH = range(1, 9)
     WAIT_MS = 1_000
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -37,6 +37,10 @@ class Crowd:
         """How many operations of this kind were done so far."""
         return sum(each.kind is kind and each.outcome is Outcome.DONE for each in list(self.history.operations))
 
+    def successful_since(self, count: int) -> set[str]:
+        """Clients that have something done, among all operations but the first so many."""
+        return {each.client for each in self.history.operations[count:] if each.outcome is Outcome.DONE}
+
     def operations(self) -> list[Operation]:
         return list(self.subscriber.applied_to(self.history.operations))
 

@@ -30,6 +30,7 @@ class Router:
     def __init__(self) -> None:
         self._name = f"{PREFIX}-{os.getpid()}"
         self._hosts: list[str] = []
+        self._throttled: set[int] = set()
         self._cleanup = contextlib.ExitStack()
 
     def open(self) -> None:
@@ -38,6 +39,7 @@ class Router:
             self._build()
             # What is needed later and may be missing is missed now.
             self.drop(0, 0)
+            self.throttle(0, 1_000_000)
             self.heal()
         except BaseException:
             self.close()
@@ -78,17 +80,17 @@ class Router:
         """Whatever goes this way is lost, until `heal`."""
         self._in_router("rule", "add", "from", address(sender), "to", address(receiver), "blackhole")
 
+    def throttle(self, host: int, bits_per_s: int) -> None:
+        """What goes to that host is slow, until `heal`."""
+        rate = ["rate", str(bits_per_s), "burst", "16kb", "latency", "400ms"]
+        _run("tc", "-n", self._name, "qdisc", "replace", "dev", f"host{host}", "root", "tbf", *rate)
+        self._throttled.add(host)
+
     def heal(self) -> None:
         while "blackhole" in self._in_router("rule", "show"):
             self._in_router("rule", "del", "blackhole")
-
-    def throttle(self, host: int, bits_per_s: int) -> None:
-        """What goes to that host is slow, until `unthrottle`."""
-        rate = ["rate", str(bits_per_s), "burst", "16kb", "latency", "400ms"]
-        _run("tc", "-n", self._name, "qdisc", "add", "dev", f"host{host}", "root", "tbf", *rate)
-
-    def unthrottle(self, host: int) -> None:
-        _run("tc", "-n", self._name, "qdisc", "del", "dev", f"host{host}", "root")
+        while self._throttled:
+            _run("tc", "-n", self._name, "qdisc", "del", "dev", f"host{self._throttled.pop()}", "root")
 
     def _plug_in(self, number: int) -> None:
         self._in_router("address", "add", f"{gateway(number)}/24", "dev", f"host{number}")
@@ -123,6 +125,16 @@ class RoutedCluster(Cluster):
         )
         self.host_of[server] = number
         return server
+
+    def cut(self, sender: Server, receiver: Server) -> None:
+        """What the one says to the other is lost."""
+        self.router.drop(self.host_of[sender], self.host_of[receiver])
+
+    def slow(self, server: Server) -> None:
+        self.router.throttle(self.host_of[server], bits_per_s=2_000_000)
+
+    def heal_links(self) -> None:
+        self.router.heal()
 
 
 def address(host: int) -> str:

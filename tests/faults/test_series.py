@@ -1,0 +1,98 @@
+"""Random series of faults under load: nothing committed is lost, nobody is told a lie, and all becomes whole again.
+
+Each series prints its seed; `FAULT_SEED=n` repeats it, as far as processes let themselves be repeated. `MINUTES=n`
+sets how long all of them take together.
+"""
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from chainredis.launcher import Cluster
+from chainredis.waiting import wait_until
+from faults.conftest import examined
+from faults.crowd import Crowd
+from faults.fronted import FrontedCluster
+from faults.kinds import DISKS, LINKS, PROCESSES, Fault
+from faults.namespaces import RoutedCluster, Router
+from faults.nemesis import Nemesis
+from faults.proxy import Network
+from servers.helpers import ask, assert_serves
+
+SERIES_S = 20
+TIMEOUT_S = 1.0
+SIZES = [3, 4, 5]
+MASTER = {"master.heartbeat-timeout": f"{TIMEOUT_S * 1000:.0f}", "master.heartbeat-interval": "100"}
+MEMBER = {"member.write-timeout": "1000"}
+ROUNDS = max(1, round(float(os.environ.get("MINUTES", "0")) * 60 / (4 * SERIES_S)))
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(SERIES_S + 200),
+    pytest.mark.parametrize("round_", range(ROUNDS)),
+]
+
+
+@pytest.fixture
+def seed() -> int:
+    seed = int(os.environ.get("FAULT_SEED") or secrets.randbelow(1 << 32))
+    print(f"FAULT_SEED={seed}")
+    return seed
+
+
+def size_of(seed: int) -> int:
+    return SIZES[seed % len(SIZES)]
+
+
+def run(cluster: Cluster, seed: int, menu: Sequence[type[Fault]]) -> None:
+    """AssertionError when something is wrong; the history is kept then."""
+    with examined(cluster):
+        crowd = Crowd(map(cluster.endpoint_of, cluster.members), seed)
+        try:
+            with Nemesis(cluster, Random(seed), crowd.history, menu, TIMEOUT_S) as nemesis, crowd.at_work():
+                await_work(crowd)
+                nemesis.torment(SERIES_S)
+                nemesis.make_whole()
+                await_work(crowd)
+            crowd.judge()
+            assert nemesis.struck > SERIES_S / 4
+            order = [name.decode() for name in ask(cluster.master, "MASTER.GET_CHAIN")]
+            cluster.members = sorted(nemesis.members, key=lambda server: order.index(str(cluster.endpoint_of(server))))
+            assert_serves(cluster)
+        except BaseException as error:
+            error.add_note(f"FAULT_SEED={seed}; what clients saw: {crowd.save()}")
+            raise
+
+
+def await_work(crowd: Crowd) -> None:
+    """Every client has something done from now on, within a bound."""
+    before = len(crowd.history.operations)
+    names = {client.name for client in crowd.clients}
+    wait_until(lambda: names == crowd.successful_since(before), 30)
+
+
+def test_processes(tmp_path: Path, seed: int, round_: int) -> None:
+    """Members and master die, hang, are removed, and return, with what their RDB has or empty."""
+    run(Cluster(size_of(seed), folder=tmp_path, master_config=MASTER, member_config=MEMBER), seed, PROCESSES)
+
+
+def test_disks(tmp_path: Path, seed: int, round_: int) -> None:
+    """Everything is on disk before it is acknowledged: all of them may be killed at once."""
+    durable = {**MEMBER, "appendonly": "yes", "appendfsync": "always"}
+    run(Cluster(size_of(seed), folder=tmp_path, master_config=MASTER, member_config=durable), seed, DISKS)
+
+
+def test_links(tmp_path: Path, network: Network, seed: int, round_: int) -> None:
+    """Proxies between all of them, which hold and slow what goes through, in one way or both; and processes die."""
+    cluster = FrontedCluster(network, size_of(seed), folder=tmp_path, master_config=MASTER, member_config=MEMBER)
+    run(cluster, seed, [*LINKS, *LINKS, *PROCESSES])
+
+
+def test_partitions(tmp_path: Path, router: Router, seed: int, round_: int) -> None:
+    """True ones, on hosts of their own."""
+    cluster = RoutedCluster(router, size_of(seed), folder=tmp_path, master_config=MASTER, member_config=MEMBER)
+    run(cluster, seed, [*LINKS, *LINKS, *PROCESSES])
