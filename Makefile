@@ -7,12 +7,12 @@ venv := .venv
 python := $(venv)/bin/python
 redis := vendor/redis/src/redis-server
 sources := setup.py include/redismodule.h modules/exports.map \
-           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*.pyx chainredis/*.pyx chainredis/*.pxd)
+           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*.pyx chainredis/*.pyx chainredis/*.pxi)
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 say := @printf '\033[1m==> %s\033[0m\n'
 
 .DELETE_ON_ERROR:
-.PHONY: build test lint bench bench-failover run asan clean help
+.PHONY: build test lint bench bench-failover soak run asan clean help
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
@@ -34,6 +34,11 @@ bench: build                            ## Measure against plain Redis, into ben
 bench-failover: build                   ## Measure what clients notice when members die and join; ARGS= goes to the program
 	$(say) 'Measuring: this takes some minutes'
 	$(python) -m chainredis bench-failover $(ARGS)
+
+soak: build                             ## Faults at random for MINUTES= (60), then the simulator for SIM_STEPS= (ten million)
+	$(say) 'Soaking'
+	MINUTES=$(or $(MINUTES),60) $(python) -m pytest tests/faults/test_series.py $(ARGS)
+	SIM_STEPS=$(or $(SIM_STEPS),10000000) $(python) -m pytest --timeout=0 tests/sim $(ARGS)
 
 run: build                              ## Start a master and three members and show the chain; ARGS='--help' for options
 	@$(python) -m chainredis run $(ARGS)
