@@ -10,7 +10,7 @@ from chainredis.errors import StoreError
 from chainredis.transitions import Change
 from chainredis.view import View, json_fields, members_from_json, members_to_json
 
-FORMAT = 2  # 1 had neither lease_ms nor awaited
+FORMAT = 2  # 1 ended with `pending`
 FILE_NAME = "chain.view.json"
 MAX_LEASE_MS = 24 * 3600 * 1000
 
@@ -112,6 +112,7 @@ def change_to_text(change: Change) -> str:
         "pending": change.pending,
         "lease_ms": change.lease_ms,
         "awaited": members_to_json(change.awaited),
+        "fallen": members_to_json(change.fallen),
     }
     return json.dumps(data, indent=2) + "\n"
 
@@ -124,11 +125,11 @@ def change_from_text(text: str) -> Change:
         raise ValueError("nested too deeply") from error
     shape: dict[str, type] = {"format": int, "view": dict, "leaving": list, "pending": bool}
     if isinstance(data, dict) and data.get("format") == 1:
-        data |= {"lease_ms": 0, "awaited": []}
-    fields = json_fields(data, shape | {"lease_ms": int, "awaited": list})
+        data |= {"lease_ms": 0, "awaited": [], "fallen": []}
+    fields = json_fields(data, shape | {"lease_ms": int, "awaited": list, "fallen": list})
     if fields["format"] not in (1, FORMAT):
         raise ValueError(f"it has format {fields['format']}, this version reads formats 1 and {FORMAT}")
     if not 0 <= fields["lease_ms"] <= MAX_LEASE_MS:
         raise ValueError(f"lease_ms {fields['lease_ms']} is out of range")
-    leaving, awaited = (members_from_json(fields[name]) for name in ("leaving", "awaited"))
-    return Change(View.from_json(fields["view"]), leaving, fields["pending"], fields["lease_ms"], awaited)
+    leaving, awaited, fallen = (members_from_json(fields[name]) for name in ("leaving", "awaited", "fallen"))
+    return Change(View.from_json(fields["view"]), leaving, fields["pending"], fields["lease_ms"], awaited, fallen)

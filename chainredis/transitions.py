@@ -18,7 +18,8 @@ class Change:
     leaving: members of former views that may not know yet that they are out. pending: the tail has just been added, and
     nobody has seen it serve yet; until then the next view is made from the members before it alone. lease_ms: the
     length of every lease that is granted while this is the newest decision. awaited: members of a chain that died as a
-    whole and was formed again without them; each is added when it is back.
+    whole and was formed again without them; each is added when it is back. fallen: members that repairs took out, who
+    will be awaited too if the rest of the chain dies.
     """
 
     view: View
@@ -26,6 +27,7 @@ class Change:
     pending: bool = False
     lease_ms: int = 0
     awaited: tuple[Member, ...] = ()
+    fallen: tuple[Member, ...] = ()
 
     @property
     def tellings(self) -> tuple[Member, ...]:
@@ -131,7 +133,7 @@ def decide(now: Change | None, event: Event) -> Change:
         case Reform():
             return _reform(now, event)
         case Forget():
-            return replace(now, awaited=_without(now.awaited, event.member))
+            return _forget(now, event.member)
     if now.leaving:
         raise CommandError(f"{now.leaving[0]} has not acknowledged yet that it is no member any more: try again later")
     match event:
@@ -166,7 +168,7 @@ def _add(now: Change, event: Add) -> Change:
     if len(now.view.members) >= MAX_MEMBERS:
         raise CommandError(f"the chain has {MAX_MEMBERS} members, which is as many as it can have")
     view = _next(now.view, (*now.view.members, event.member))
-    return replace(now, view=view, pending=True, awaited=_without(now.awaited, event.member))
+    return replace(_forget(now, event.member), view=view, pending=True)
 
 
 def _remove(now: Change, event: Remove) -> Change:
@@ -193,7 +195,7 @@ def _form(now: Change, event: Form) -> Change:
                 raise CommandError(f"{member} is in the chain and may be alive: MASTER.FORM that one, or end it first")
     epoch = max(now.view.epoch, event.epoch)
     view = _next(replace(now.view, epoch=epoch), (survivor,))
-    return replace(_leave_out(now, view, event.health.dead), awaited=())
+    return replace(_leave_out(now, view, event.health.dead), awaited=(), fallen=())
 
 
 # ---------------------------------------------------------------------------------------- what the master does itself
@@ -204,7 +206,8 @@ def _repair(now: Change, event: Repair) -> Change:
     rest = tuple(member for member in now.complete if member.run_id not in event.gone)
     if not rest:
         raise CommandError("no member with all the data is left")
-    return _leave_out(now, _next(now.view, rest), event.gone)
+    fallen = tuple(member for member in now.view.members if member.run_id in event.gone)
+    return replace(_leave_out(now, _next(now.view, rest), event.gone), fallen=fallen + now.fallen)
 
 
 def _reform(now: Change, event: Reform) -> Change:
@@ -225,15 +228,19 @@ def _reform(now: Change, event: Reform) -> Change:
                 f"waiting for {', '.join(missing)}; or MASTER.FORM host port forms it with what that one has"
             )
     best = max(fit, key=lambda each: (each.assigned, each.applied))
-    awaited = _without(now.view.members + now.awaited, best.member)
+    everybody = {member.endpoint: member for member in now.awaited + now.fallen + now.view.members}
     # A new tail that was still pending may be alive: it has to go like anybody who is left out.
-    return replace(_leave_out(now, _next(now.view, (best.member,)), frozenset()), awaited=awaited)
+    formed = _leave_out(now, _next(now.view, (best.member,)), frozenset())
+    return _forget(replace(formed, awaited=tuple(everybody.values()), fallen=()), best.member)
 
 
-def _without(members: tuple[Member, ...], present: Member) -> tuple[Member, ...]:
-    """Those with another place, each place once."""
-    places = {member.endpoint: member for member in reversed(members) if member.endpoint != present.endpoint}
-    return tuple(member for member in members if places.get(member.endpoint) is member)
+def _forget(now: Change, present: Member) -> Change:
+    """At its place nobody is waited for."""
+    awaited, fallen = (
+        tuple(member for member in members if member.endpoint != present.endpoint)
+        for members in (now.awaited, now.fallen)
+    )
+    return replace(now, awaited=awaited, fallen=fallen)
 
 
 def _next(view: View, members: tuple[Member, ...]) -> View:

@@ -61,6 +61,20 @@ def test_without_that_all_of_them_are_waited_for_and_the_longest_is_the_chain(wo
     assert world.master.status()["waits_for"] == ""
 
 
+def test_those_who_died_shortly_before_are_awaited_too(world: World) -> None:
+    world.fleet.kill(7000)
+    world.await_chain(7001, 7002)
+    world.fleet.kill(7001)
+    world.await_chain(7002)
+    die(world)
+    back(world, 7000, durable=True)
+    await_waiting(world, "waiting for 10.0.0.1:7002")
+    back(world, 7002, durable=True, epoch=5)
+    back(world, 7001, durable=True, epoch=4)
+    wait_until(lambda: len(world.ports()) == 3 and world.agrees(), 10)
+    assert world.ports()[0] == 7002
+
+
 def test_a_record_of_another_view_does_not_count(world: World) -> None:
     die(world)
     for port in (7000, 7001, 7002):

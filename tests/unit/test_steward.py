@@ -217,6 +217,7 @@ def test_the_survivors_are_the_chain_in_their_order(victims: tuple[Member, ...])
     stage.store()
     assert stage.chain == survivors
     assert stage.change.leaving == ()
+    assert set(stage.change.fallen) == set(victims)
     assert stage.told(*survivors) == [True] * len(survivors)
 
 

@@ -20,8 +20,9 @@ from chainredis.view import Member, View
 
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
 CHANGE = Change(
-    View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True, lease_ms=15000, awaited=MEMBERS[1:]
-)
+    View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True, lease_ms=15000, awaited=MEMBERS[1:],
+    fallen=MEMBERS[:1],
+)  # fmt: skip
 NEXT = Change(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
 
 
@@ -170,5 +171,6 @@ def test_two_masters_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_file_of_the_first_version_is_read() -> None:
     data = json.loads(change_to_text(CHANGE))
-    del data["lease_ms"], data["awaited"]
-    assert change_from_text(json.dumps(data | {"format": 1})) == replace(CHANGE, lease_ms=0, awaited=())
+    for name in ("lease_ms", "awaited", "fallen"):
+        del data[name]
+    assert change_from_text(json.dumps(data | {"format": 1})) == replace(CHANGE, lease_ms=0, awaited=(), fallen=())
