@@ -47,7 +47,8 @@ from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_w
 from modules.shell.snapshot cimport snapshot_load, snapshot_save
 from modules.shell.start cimport start_up
 from modules.shell.state cimport (
-    DOUBT_MS, JOIN_COPYING, JOIN_NONE, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS, set_the_member, the_member,
+    DOUBT_MS, JOIN_COPYING, JOIN_NONE, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS, set_the_member,
+    the_member,
 )
 from modules.shell.views cimport reply_view
 from modules.shell.wakeup cimport wake_again

@@ -11,7 +11,8 @@ from libc.string cimport strcmp, strerror
 from modules.core.chain cimport chain_head_lost, chain_predecessor_lost, chain_successor_lost
 from modules.core.view cimport Node, same_place
 from modules.hiredis cimport (
-    REDIS_ERR_EOF, REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STATUS, REDIS_REPLY_STRING, freeReplyObject,
+    REDIS_ERR_EOF, REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STATUS, REDIS_REPLY_STRING,
+    freeReplyObject,
     redisAppendCommand, redisAppendFormattedCommand, redisBufferRead, redisBufferWrite, redisConnectNonBlock,
     redisContext, redisFree, redisGetReplyFromReader, redisReply, sdslen,
 )
