@@ -40,6 +40,7 @@ cdef struct Position:
     int boundary_count
     Boundary boundaries[MAX_BOUNDARIES]
     Record record
+    uint64_t keys               # that follow in the RDB: how far a copy has come
 
 
 ctypedef void (*PositionSave)(Position *out) noexcept nogil
@@ -77,6 +78,7 @@ cdef inline void position_write(RedisModuleIO *io, const Position *position) noe
     RedisModule_SaveSigned(io, position.record.epoch)
     RedisModule_SaveStringBuffer(io, position.record.run_id, strlen(position.record.run_id))
     RedisModule_SaveUnsigned(io, 1 if position.record.durable else 0)
+    RedisModule_SaveUnsigned(io, position.keys)
 
 
 cdef inline bint read_bytes(RedisModuleIO *io, void *out, size_t wanted) noexcept nogil:
@@ -118,7 +120,10 @@ cdef inline bint position_read(RedisModuleIO *io, int version, Position *out) no
     for i in range(out.boundary_count):
         out.boundaries[i].first_sn = RedisModule_LoadSigned(io)
         out.boundaries[i].epoch = RedisModule_LoadSigned(io)
-    return not RedisModule_IsIOError(io) and (version == 1 or read_record(io, &out.record))
+    if RedisModule_IsIOError(io) or (version > 1 and not read_record(io, &out.record)):
+        return False
+    out.keys = RedisModule_LoadUnsigned(io) if version > 1 else 0
+    return not RedisModule_IsIOError(io)
 
 
 # ---------------------------------------------------------------------------------------------------- the data type

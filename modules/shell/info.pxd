@@ -6,13 +6,13 @@ from libc.stdio cimport snprintf
 from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
 from modules.core.view cimport HOST_BYTES, Node
 from modules.redismodule cimport (
-    REDISMODULE_OK, RedisModule_InfoAddFieldCString, RedisModule_InfoAddFieldLongLong,
+    REDISMODULE_OK, RedisModule_DbSize, RedisModule_InfoAddFieldCString, RedisModule_InfoAddFieldLongLong,
     RedisModule_InfoAddFieldULongLong, RedisModule_InfoAddSection, RedisModuleInfoCtx,
 )
 from modules.shell.report cimport role_name, serves_in_role
 from modules.shell.join cimport join_name
 from modules.shell.libc cimport boot_ms
-from modules.shell.state cimport LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
+from modules.shell.state cimport JOIN_NONE, LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
 
 
 cdef inline void info_node(RedisModuleInfoCtx *info, const char *name, const Node *node) noexcept nogil:
@@ -77,6 +77,8 @@ cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldCString(info, "link_head", link_state(&m.head))
     RedisModule_InfoAddFieldCString(info, "join", join_name(m))
     RedisModule_InfoAddFieldCString(info, "join_error", m.join_error)
+    RedisModule_InfoAddFieldULongLong(info, "join_keys", RedisModule_DbSize(m.ctx) if m.join != JOIN_NONE else 0)
+    RedisModule_InfoAddFieldULongLong(info, "join_keys_total", m.copied_keys)
     RedisModule_InfoAddFieldULongLong(info, "joins_by_copy", m.copied_joins)
     RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
     RedisModule_InfoAddFieldLongLong(

@@ -88,6 +88,7 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     m.was_tail = False
     m.subscribers_misled = True
     m.snapshot_loaded = False
+    m.copied_keys = 0
     m.join_error[0] = 0
     m.join = JOIN_LEAVING
     aim_links(m)

@@ -9,7 +9,7 @@ from modules.core.log cimport Boundary
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES
 from modules.position cimport Position, Record
-from modules.redismodule cimport RedisModule_Log
+from modules.redismodule cimport RedisModule_DbSize, RedisModule_Log
 from modules.shell.join cimport empty_log
 from modules.shell.marker cimport is_unknown_chains
 from modules.shell.state cimport JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS, the_member
@@ -23,6 +23,7 @@ cdef inline void snapshot_save(Position *out) noexcept nogil:
     out.boundary_count = m.chain.log.boundary_count
     memcpy(out.boundaries, m.chain.log.boundaries, out.boundary_count * sizeof(Boundary))
     out.record = m.disk.record
+    out.keys = RedisModule_DbSize(m.ctx)
 
 
 cdef inline void take_record(Member *m, const Record *loaded) noexcept nogil:
@@ -45,5 +46,6 @@ cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     ) != ACCEPTED:
         return False
     take_record(m, &position.record)
+    m.copied_keys = position.keys
     m.snapshot_loaded = True
     return True

@@ -177,6 +177,7 @@ cdef struct Member:
     JoinPhase join
     bint snapshot_loaded        # the full load has delivered a position
     char join_error[ERROR_BYTES]
+    uint64_t copied_keys        # that the copy has in all, known once it has begun
     int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
     Disk disk

@@ -21,6 +21,7 @@ from servers.helpers import (
     assert_serves,
     await_repair,
     info,
+    member_number,
     paused,
     proven,
     running,
@@ -417,6 +418,22 @@ def test_a_master_killed_while_it_adds_leaves_a_chain(chain: StartChain, round_n
     wait_until(lambda: state(newcomer).serving, 30)
     assert ask(newcomer, "READ", "k") == b"while the master is dead"
     assert_serves(cluster)
+
+
+def test_a_copy_shows_its_progress(chain: StartChain) -> None:
+    cluster = chain(1, member_config={"rdb-key-save-delay": "200"})
+    with Talk(cluster.head) as talk:
+        talk.pipeline([("MEMBER.PUT", number, "x", "me") for number in range(10_000)])
+    newcomer = cluster.spare()
+    seen: list[int] = []
+    with Talk(cluster.master, 100) as adding:
+        adding.send("MASTER.ADD", HOST, newcomer.port)
+        while adding.is_silent(0.05):
+            if member_number(newcomer, "join_keys_total"):
+                seen.append(member_number(newcomer, "join_keys"))
+        assert adding.receive() == b"OK"
+    assert seen == sorted(seen) and 0 < seen[0] < 10_000 and len(set(seen)) > 3
+    assert info(newcomer, "keyspace")["db0"].startswith("keys=10000,")
 
 
 @pytest.mark.parametrize("who", ["newcomer", "tail"])
