@@ -384,6 +384,7 @@ def test_a_port_that_accepts_and_says_nothing_harms_nobody(chain: StartChain) ->
     """In the place of a member that died: the chain's links wait for it, and everybody else is served."""
     cluster = chain(3, member_config={"member.write-timeout": "300"})
     head, middle, _ = cluster.members
+    cluster.master.pause()
     middle.kill()
     with socket.create_server((HOST, middle.port)):
         wait_until(lambda: info(head, "member")["member_link_down"] == "connecting", 20)
