@@ -286,6 +286,18 @@ def test_an_update_is_on_the_tails_disk_before_anybody_hears_of_it(chain: StartC
         assert (state(tail).applied, state(head).committed) == (0, 0)
 
 
+def test_an_update_in_a_pass_that_is_almost_over_is_on_disk_before_its_answer(chain: StartChain) -> None:
+    """Redis runs the commands of a client that it has just unblocked after the event in which updates are recorded."""
+    cluster = without_master(chain(1, member_config={**ALWAYS, "enable-debug-command": "yes"}))
+    member = cluster.head
+    ask(member, "DEBUG", "AOF-FLUSH-SLEEP", 300_000)
+    with Talk(member) as talk:
+        assert talk.pipeline([("MEMBER.PUT", "k", 1), ("MEMBER.PUT", "k", 2, "me")]) == [0, 1]
+        member.kill()
+    member.start()
+    assert (state(member).applied, ask(member, "GET", "k")) == (1, b"2")
+
+
 def answers(server: Server) -> bool:
     try:
         with Talk(server, timeout_s=0.3) as talk:
@@ -407,6 +419,22 @@ def test_a_weaker_setting_voids_the_claim_before_it_is_answered(chain: StartChai
     assert state(member).record_epoch == 2
 
 
+def test_an_rdb_claims_nothing(chain: StartChain) -> None:
+    """It says nothing of what came after it."""
+    member = without_master(chain(1, member_config=ALWAYS)).head
+    assert ask(member, "MEMBER.PUT", "k", "v") == 0
+    wait_until(lambda: ask(member, "SAVE") == b"OK", 30)
+    assert ask(member, "MEMBER.PUT", "k", "w") == 1
+    member.kill()
+    member.config["appendonly"] = "no"
+    member.start()
+    assert (state(member).applied, state(member).record_epoch, state(member).record_durable) == (0, 1, False)
+    member.kill()
+    member.config["appendonly"] = "yes"
+    member.start()
+    assert (state(member).applied, state(member).record_epoch, state(member).record_durable) == (1, 1, True)
+
+
 def test_a_stronger_setting_is_claimed_from_the_next_view_on(chain: StartChain) -> None:
     cluster = chain(2, member_config=EVERY_SECOND)
     member = cluster.head
@@ -457,8 +485,11 @@ def test_a_position_is_saved_in_any_file(chain: StartChain) -> None:
 
 
 def test_clients_paused_under_load(chain: StartChain) -> None:
-    """Redis insists that nothing is propagated then."""
+    """Redis insists that nothing is propagated then, be it of updates in the very pass of its event loop."""
     cluster = chain(2, member_config=ALWAYS)
+    with Talk(cluster.head) as talk:
+        assert talk.pipeline([("MEMBER.PUT", "k", "v", "me"), ("CLIENT", "PAUSE", 200, "WRITE")]) == [0, b"OK"]
+        assert talk("MEMBER.WAIT", 0) == 0
     load = Load(cluster.head, "a")
     with running(load):
         for round_, member in enumerate(cluster.members * 3, start=1):
@@ -471,6 +502,21 @@ def test_clients_paused_under_load(chain: StartChain) -> None:
     for member in cluster.members:
         restart(member)
     assert [data(member) for member in cluster.members] == before
+
+
+def test_a_member_whose_clients_are_paused_applies_nothing(chain: StartChain) -> None:
+    """It could not record it, and would have to keep it all in memory."""
+    cluster = chain(2, member_config=EVERY_SECOND)
+    head, tail = cluster.members
+    ask(tail, "CLIENT", "PAUSE", 60_000, "WRITE")
+    before = member_number(head, "batches_sent")
+    with Talk(head) as talk:
+        talk.send("MEMBER.PUT", "k", "v")
+        wait_until(lambda: member_number(head, "batches_sent") > before, 10)
+        assert talk.is_silent() and state(tail).applied == -1
+        ask(tail, "CLIENT", "UNPAUSE")
+        assert talk.receive() == 0
+    assert_serves(cluster)
 
 
 # ------------------------------------------------------------------------------------------------- joining
