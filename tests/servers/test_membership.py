@@ -421,11 +421,11 @@ def test_a_master_killed_while_it_adds_leaves_a_chain(chain: StartChain, round_n
 
 
 def test_a_copy_shows_its_progress(chain: StartChain) -> None:
-    """Redis answers now and then while it loads: here after every kilobyte, else after two megabytes."""
-    slow = {"rdb-key-save-delay": "200", "loading-process-events-interval-bytes": "1024"}
+    """Redis answers now and then while it loads: here after every 64 KB, else after two megabytes."""
+    slow = {"rdb-key-save-delay": "200", "loading-process-events-interval-bytes": "65536"}
     cluster = chain(1, member_config=slow)
     with Talk(cluster.head) as talk:
-        talk.pipeline([("MEMBER.PUT", number, "x", "me") for number in range(10_000)])
+        talk.pipeline([("MEMBER.PUT", number, "x" * 1000, "me") for number in range(10_000)])
     newcomer = cluster.spare()
     seen: list[int] = []
     with Talk(cluster.master, 100) as adding:
