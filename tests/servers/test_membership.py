@@ -1,6 +1,7 @@
 """The chain changes while clients write and read: every acknowledged write survives, at every member."""
 
 import random
+import re
 import subprocess
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
