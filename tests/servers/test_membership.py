@@ -422,7 +422,8 @@ def test_a_master_killed_while_it_adds_leaves_a_chain(chain: StartChain, round_n
 
 def test_a_copy_shows_its_progress(chain: StartChain) -> None:
     """Redis answers while it loads, but only now and then, and not to who has just connected."""
-    cluster = chain(1, member_config={"rdb-key-save-delay": "200"})
+    slow = {"rdb-key-save-delay": "200", "loading-process-events-interval-bytes": "65536"}
+    cluster = chain(1, member_config=slow)
     with Talk(cluster.head) as talk:
         talk.pipeline([("MEMBER.PUT", number, "x" * 1000, "me") for number in range(10_000)])
     newcomer = cluster.spare()
