@@ -24,15 +24,19 @@ class Additions:
         self._dial = dial
         self._settings = settings
         self._adding = threading.Lock()
+        self.progress = ""
 
     def add(self, newcomer: Acquaintance, *, discard: bool) -> None:
         """Raises CommandError."""
         with self._adding:
-            view = self._chain_for(newcomer.member)
-            if view:
-                self._add_tail(newcomer, view, discard=discard)
-            else:
-                self._add_first(newcomer)
+            try:
+                view = self._chain_for(newcomer.member)
+                if view:
+                    self._add_tail(newcomer, view, discard=discard)
+                else:
+                    self._add_first(newcomer)
+            finally:
+                self.progress = ""
 
     def _chain_for(self, newcomer: Member) -> View | None:
         """The chain that it is to be added to, whole and serving; None when there is none, or none alive."""
@@ -102,13 +106,17 @@ class Additions:
         try:
             if state.history == view.history:
                 prove_again(newcomer, view)
-            bring_in(tail, newcomer, view, self._settings)
+            bring_in(tail, newcomer, view, self._settings, lambda text: self._note(member, text))
+            self._note(member, "taking over")
             self._keeper.enact(lambda change, _: _unless_changed(change, view, member))
             self._keeper.await_service(member)
         except (MemberError, JoinFailed) as error:
             raise CommandError(f"{error}: the chain is as it was") from error
         finally:
             tail.close()
+
+    def _note(self, member: Member, text: str) -> None:
+        self.progress = f"{member}: {text}"
 
     def _proven_tail(self, view: View) -> MemberLink:
         try:

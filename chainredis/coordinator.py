@@ -204,6 +204,7 @@ class Coordinator:
             "leaving": _names(change.leaving) if change else "",
             "awaited": _names(change.awaited) if change else "",
             "state": trouble or ("serving" if change else "no chain"),
+            "addition": self._additions.progress,
             "waits_for": self._returns.waits_for,
             "repairs": self._keeper.repairs,
             "last_change": self._last[0],

@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
+from collections.abc import Callable
 
 from chainredis.errors import Loading, MemberError, TooFar
 from chainredis.looking import Acquaintance
 from chainredis.member_client import MemberLink
 from chainredis.settings import Settings
-from chainredis.view import Member, View
+from chainredis.view import View
 from chainredis.waiting import StallWatch, WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
@@ -17,15 +18,18 @@ class JoinFailed(Exception):
     """The chain is as it was; the server that was to join holds nothing of use."""
 
 
-def bring_in(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings) -> None:
+def bring_in(
+    tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Callable[[str], None]
+) -> None:
     """Have `newcomer` get what the tail has and it lacks, and leave the tail forwarding to it.
 
     `tail` is proven and stays open until the newcomer serves: the tail keeps its log for it as long as that connection
-    lasts. Raises JoinFailed.
+    lasts. note: is told how far it is, for people. Raises JoinFailed.
     """
     try:
         if not _resume(tail, newcomer, view):
-            _copy(tail, newcomer, view, settings)
+            _copy(tail, newcomer, view, settings, note)
+        note("catching up")
         newcomer.link.prove(view.secret, newcomer.member.run_id)  # the view has brought it the secret
         tail.feed(newcomer.member)
         _await_stream(tail, newcomer.link, view, settings)
@@ -52,19 +56,29 @@ def _resume(tail: MemberLink, newcomer: Acquaintance, view: View) -> bool:
     return True
 
 
-def _copy(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings) -> None:
+def _copy(
+    tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Callable[[str], None]
+) -> None:
     tail.pin()
     newcomer.link.join(view)
     newcomer.link.prove(view.secret, newcomer.member.run_id)
-    _await_snapshot(tail, newcomer.link, newcomer.member, view, settings)
+    _await_snapshot(tail, newcomer, view, settings, note)
 
 
-def _await_snapshot(tail: MemberLink, learner: MemberLink, member: Member, view: View, settings: Settings) -> None:
+def _await_snapshot(
+    tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Callable[[str], None]
+) -> None:
+    member, learner = newcomer.member, newcomer.link
     watch = StallWatch(settings.stall_timeout_s)
+
+    def progress() -> object:
+        sent, received = tail.progress(), learner.progress()
+        note(f"copying: {sent.current_save_keys_processed} keys sent, {received.loading_loaded_bytes} bytes loaded")
+        return sent, received
 
     def copied() -> bool:
         _check_pin(tail, view)
-        watch.check(lambda: (tail.progress(), learner.progress()))
+        watch.check(progress)
         try:
             state = learner.state()
         except Loading:

@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import redis
 from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR
@@ -76,8 +76,8 @@ class MemberLink(Protocol):
     def rejoin(self, view: View) -> None: ...
     def feed(self, learner: Member) -> None: ...
     def unpin(self) -> None: ...
-    def progress(self) -> tuple[int, ...]:
-        """Numbers that move while a snapshot is written, sent or loaded."""
+    def progress(self) -> "Progress":
+        """Of a full synchronisation, at either end of it."""
 
     def interrupt(self) -> None:
         """From any thread: the call under way, and every later one, fails."""
@@ -87,10 +87,15 @@ class MemberLink(Protocol):
 
 Dial = Callable[[Endpoint], MemberLink]
 
-# Fields of INFO that move during a full synchronisation, at either end of it.
-_PROGRESS_FIELDS = (
-    b"master_sync_read_bytes", b"loading_loaded_bytes", b"current_save_keys_processed", b"master_sync_in_progress",
-)  # fmt: skip
+
+class Progress(NamedTuple):
+    """Fields of INFO that move while a snapshot is written, sent or loaded; -1 where there is none."""
+
+    master_sync_read_bytes: int
+    loading_loaded_bytes: int
+    current_save_keys_processed: int
+    master_sync_in_progress: int
+
 
 # The last two are what redis-py's parser makes of bytes that are none of Redis's protocol.
 FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
@@ -193,10 +198,10 @@ class RedisLink:
     def unpin(self) -> None:
         self._call("CHAIN.UNPIN")
 
-    def progress(self) -> tuple[int, ...]:
+    def progress(self) -> Progress:
         found = self._info("replication") | self._info("persistence")
-        values = (found.get(name, b"") for name in _PROGRESS_FIELDS)
-        return tuple(int(value) if value.isdigit() else -1 for value in values)
+        values = (found.get(name.encode(), b"") for name in Progress._fields)
+        return Progress(*(int(value) if value.isdigit() else -1 for value in values))
 
     def _info(self, section: str) -> dict[bytes, bytes]:
         reply = self._call("INFO", section)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from threading import Condition
 
 from chainredis.errors import Closed, NotAMember, OtherProcess, Refused, Rejected, Silent, Stale, StoreError, TooFar
-from chainredis.member_client import MemberState
+from chainredis.member_client import MemberState, Progress
 from chainredis.steward import Lease
 from chainredis.stores import MemoryStore
 from chainredis.transitions import Change
@@ -227,8 +227,8 @@ class FakeLink:
         self.process.pinned, self.process.fed = False, ""
         self.process.state = replace(self.process.state, pinned=-1, streaming=False)
 
-    def progress(self) -> tuple[int, ...]:
-        return (self.process.state.applied,)
+    def progress(self) -> Progress:
+        return Progress(-1, -1, self.process.state.applied, 0)
 
 
 class RecordingStore(MemoryStore):

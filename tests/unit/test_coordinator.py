@@ -10,7 +10,7 @@ import pytest
 
 from chainredis.coordinator import Coordinator, Status
 from chainredis.errors import CommandError, OutcomeUnknown, Silent, Unfed
-from chainredis.member_client import MemberState
+from chainredis.member_client import MemberState, Progress
 from chainredis.stores import FileStore
 from chainredis.view import View
 from chainredis.waiting import WaitTimeout, wait_until
@@ -193,7 +193,7 @@ def test_a_copy_that_fails_or_stands_still_is_given_up(world: World, monkeypatch
         world.fleet.start(7001, identity=77)
         with monkeypatch.context() as patch:
             learner = world.fleet.processes[7001]
-            patch.setattr("unit.fake_members.FakeLink.progress", lambda link: (1,))
+            patch.setattr(FakeLink, "progress", lambda link: Progress(1, 1, 1, 1))
             seen_through(learner, patch, join=copy, join_error="the disk is full")
             world.refuses(says, "ADD", HOST, 7001)
 
@@ -453,7 +453,7 @@ def steps_of(name: str, folder: Path) -> list[str]:
         world.build(7000, 7001, 7002)
         world.fleet.start(7003)
         COMMANDS[name](world)
-        return list(dict.fromkeys(world.fleet.events))
+        return list(dict.fromkeys(world.fleet.changes()))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
