@@ -104,9 +104,13 @@ def as_first_version(dump: bytes, run_id: bytes) -> bytes:
     type_at = dump.index(b"\xf7\x81") + 2
     assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 2
     at = dump.index(run_id)
-    # Before it: the opcode and the number of the epoch, the opcode and the length of the run_id; after it: durable.
-    assert dump[at - 4 : at] == b"\x02\x01\x05\x28" and dump[at + 40 : at + 43] == b"\x02\x00\x00"
-    return dump[: type_at + 7] + bytes([dump[type_at + 7] - 1]) + dump[type_at + 8 : at - 4] + dump[at + 42 :]
+    # Before it: the opcode and the number of the epoch, the opcode and the length of the run_id. After it small numbers,
+    # each with its opcode, up to the end's, which is 0.
+    end = at + 40
+    while dump[end] == 2:
+        end += 2
+    assert dump[at - 4 : at] == b"\x02\x01\x05\x28" and dump[end] == 0
+    return dump[: type_at + 7] + bytes([dump[type_at + 7] - 1]) + dump[type_at + 8 : at - 4] + dump[end:]
 
 
 # --------------------------------------------------------------------------------------------- without its data
