@@ -50,6 +50,7 @@ class Talk:
             parser_class=_WholeErrors,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
+            driver_info=None,  # or it would begin with commands of its own, and wait for a server that hangs
         )
         connection.connect()
         self._connection = connection
