@@ -21,11 +21,10 @@ KEYS = [f"key-{number}" for number in range(12)]
 CHANNELS = "heard-*"
 LOST = (redis.RedisError, OSError)  # a connection that cannot be made, breaks, or keeps silent
 
-ANSWER_S = 2.0  # longer than the members' write timeout is set to
+STRAY_PATIENCE_S = 4.0  # longer than any member hangs: what it says when it wakes is of interest
 LOOK_S = 0.2
 PAUSE_S = 0.01
-LEAVE_SHARE = 0.01  # how often a client looks around though all is well
-STRAY_SHARE = 0.2  # how often it then goes anywhere, for so many steps
+LEAVE_SHARE = 0.02  # how often a client looks around though all is well
 STRAY_STEPS = 10
 
 
@@ -82,9 +81,13 @@ def outcome_of_write(reply: int | Error) -> Outcome:
 
 
 class Client:
-    """place: of the chain where its work is to be done, 0 the head, -1 the tail."""
+    """place: of the chain where its work is to be done, 0 the head, -1 the tail. stray_share: how often it goes to any
+    member instead, for a while. patience_s: how long it waits for an answer.
+    """
 
     place = 0
+    stray_share = 0.2
+    patience_s = 1.5  # longer than the members' write timeout is to be
 
     def __init__(self, name: str, guide: Guide, history: History, seed: int) -> None:
         self.name = name
@@ -100,14 +103,14 @@ class Client:
             endpoint, is_stray = self._destination()
             try:
                 if endpoint:
-                    with Talk(endpoint, ANSWER_S) as talk:
+                    with Talk(endpoint, STRAY_PATIENCE_S if is_stray else self.patience_s) as talk:
                         self._converse(talk, stop, STRAY_STEPS if is_stray else None)
             except LOST:
                 pass
             stop.wait(PAUSE_S)
 
     def _destination(self) -> tuple[Endpoint | None, bool]:
-        if self.dice.random() < STRAY_SHARE:
+        if self.dice.random() < self.stray_share:
             return self.dice.choice(self._guide.known), True
         moved_to, self._moved_to = self._moved_to, None
         if moved_to:
@@ -167,6 +170,8 @@ class Writer(Client):
 
 class Reader(Client):
     place = -1
+    stray_share = 0.5
+    patience_s = 0.4
 
     def _step(self, talk: Talk) -> Any:
         key = self.dice.choice(KEYS)
@@ -235,7 +240,7 @@ class PipelinedWriter(Client):
         sight = self._guide.look() if given else None
         try:
             if sight:
-                with Talk(sight.members[0], ANSWER_S) as talk:
+                with Talk(sight.members[0], self.patience_s) as talk:
                     self._settle(talk, given)
         except LOST:
             pass

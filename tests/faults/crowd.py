@@ -24,7 +24,7 @@ class Crowd:
         self.clients: list[Client] = [
             kind(f"{kind.__name__.lower()}-{number}", self.guide, self.history, seed)
             for kind in (Writer, PipelinedWriter, Reader)
-            for number in range(2)
+            for number in range(3 if kind is Reader else 2)
         ]
         self._seed = seed
 

@@ -244,6 +244,9 @@ def is_durable(server: Server) -> bool:
     return server.config.get("appendonly") == "yes"
 
 
-PROCESSES = (Kill, KillWhileSaving, SaveAndKill, ShutDown, Restart, Hiccup, Hang, Remove, KillMaster, HangMaster)
-LINKS = (Cut, CutOneWay, CutFromMaster, CutFromAll, Slow)
-DISKS = (Kill, KillAll, KillWhileSaving, ShutDown, Restart, Hiccup, Hang, Remove, KillMaster)
+CUTS = (Cut, CutOneWay, CutFromMaster, CutFromAll)
+# How often each is named is how often it comes.
+KILLS = (Kill, Kill, Kill, KillWhileSaving, SaveAndKill, ShutDown, Restart)
+PROCESSES = (*KILLS, Hang, Hang, Hang, Hiccup, Remove, KillMaster, HangMaster)
+DISKS = (*KILLS, KillAll, KillAll, Hang, Hang, Remove, KillMaster)
+LINKS = (*CUTS, *CUTS, Slow, *PROCESSES)
