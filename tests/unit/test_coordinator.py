@@ -15,7 +15,7 @@ from chainredis.stores import FileStore
 from chainredis.view import View
 from chainredis.waiting import WaitTimeout, wait_until
 from unit.fake_members import FakeLink, FakeProcess, run_id
-from unit.world import HOST, QUICK, Killed, World, a_world
+from unit.world import HOST, QUICK, Killed, World, a_world, kills_masters
 
 
 @pytest.fixture
@@ -456,7 +456,7 @@ def steps_of(name: str, folder: Path) -> list[str]:
         return list(dict.fromkeys(world.fleet.changes()))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@kills_masters
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_master_killed_at_any_step_never_reuses_an_epoch(tmp_path: Path, name: str) -> None:
     """After each possible death: the next master ends the change, and every epoch has had one view only."""
@@ -489,6 +489,7 @@ def watch_views(world: World, seen: dict[int, set[tuple[str, ...]]]) -> None:
     world.fleet.on_adopt = watch
 
 
+@kills_masters
 def test_a_master_that_was_away_finds_out_who_died(world: World) -> None:
     """Nobody's connection was lost before its eyes, but a neighbour's was."""
     world.build(7000, 7001, 7002)

@@ -7,7 +7,7 @@ import pytest
 
 from chainredis.waiting import wait_until
 from unit.fake_members import FakeProcess, run_id
-from unit.world import HOST, World, a_world
+from unit.world import HOST, World, a_world, kills_masters
 
 
 @pytest.fixture
@@ -123,6 +123,7 @@ def test_one_that_is_back_with_other_data_is_named(world: World) -> None:
     assert world.ports() == [7001]
 
 
+@kills_masters
 def test_a_master_that_was_restarted_forms_the_chain_as_well(world: World) -> None:
     world.kill_master()
     for port in (7000, 7001, 7002):

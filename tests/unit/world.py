@@ -23,6 +23,10 @@ PATIENT = Heartbeat()
 QUICK = Heartbeat(interval_ms=20, timeout_ms=400)
 
 
+# A killed master's threads end as they may.
+kills_masters = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
+
 class Killed(BaseException):
     """The master's process ends here."""
 
