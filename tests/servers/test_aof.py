@@ -89,12 +89,17 @@ class Load:
 # ------------------------------------------------------------------------------------------------ under load
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
-def test_what_was_acknowledged_is_there_after_all_were_killed(chain: StartChain, size: int) -> None:
+@pytest.mark.parametrize(("size", "rewriting"), [(1, False), (2, False), (3, False), (1, True), (2, True)])
+def test_what_was_acknowledged_is_there_after_all_were_killed(chain: StartChain, size: int, rewriting: bool) -> None:
     cluster = without_master(chain(size, member_config=ALWAYS))
     loads = [Load(cluster.head, client) for client in "abc"]
     with running(*loads):
         wait_until(lambda: all(load.acknowledged > 500 for load in loads), 60)
+        for member in cluster.members if rewriting else ():
+            ask(member, "CONFIG", "SET", "rdb-key-save-delay", 10_000_000)
+            assert not isinstance(ask(member, "BGREWRITEAOF"), Error)
+        seen = loads[0].acknowledged
+        wait_until(lambda: loads[0].acknowledged > seen + 200, 60)
         for member in cluster.members:
             member.kill()
     acknowledged = max(load.acknowledged for load in loads)

@@ -104,8 +104,8 @@ def as_first_version(dump: bytes, run_id: bytes) -> bytes:
     type_at = dump.index(b"\xf7\x81") + 2
     assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 2
     at = dump.index(run_id)
-    # Before it: the opcode and the number of the epoch, the opcode and the length of the run_id. After it small numbers,
-    # each with its opcode, up to the end's, which is 0.
+    # Before it: the opcode and the number of the epoch, the opcode and the length of the run_id. After it: small
+    # numbers, each with its opcode, up to the end's, which is 0.
     end = at + 40
     while dump[end] == 2:
         end += 2
