@@ -18,7 +18,8 @@ from chainredis.view import Endpoint, Member, View
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.05
+# A process that is just ending may still take a connection, and break it off: the first retries follow at once.
+FIRST_RETRY_S, RETRY_S = 0.001, 0.05
 # A process that has ended does not come back; another one on its port may matter to nobody, or to MASTER.FORM.
 ENDED_RETRY_S = 0.5
 FAULT_RETRY_S = 1.0
@@ -63,6 +64,7 @@ class Conversation(threading.Thread):
         self._over = threading.Event()
         self._link: MemberLink | None = None
         self._stood = False
+        self._failures = 0  # to connect, in a row
         self._trouble = ""
 
     def end(self) -> None:
@@ -96,7 +98,8 @@ class Conversation(threading.Thread):
         """What the failure may mean is told before it is logged."""
         if self._over.is_set():
             return 0
-        pause_s = RETRY_S
+        pause_s = min(FIRST_RETRY_S * 2**self._failures, RETRY_S)
+        self._failures = 0 if self._stood else min(self._failures + 1, 10)
         match error:
             case Closed() if self._stood:
                 self._keeper.dropped(self._run_id)
@@ -180,7 +183,8 @@ class Watching(Conversation):
 
     def _talk(self) -> None:
         view = self._keeper.view
-        if view is None:
+        if view is None or not self._keeper.is_told(self._run_id):
+            self._over.wait(RETRY_S)
             return
         self._link = self._dial(Endpoint(self._member.address, self._member.port))
         self._link.prove(view.secret, self._run_id)
