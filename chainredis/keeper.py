@@ -20,7 +20,8 @@ from chainredis.view import Member, View
 log = logging.getLogger(__name__)
 
 UNSETTLED_POLL_S = 0.02
-SHORTEST_TICK_S, LONGEST_TICK_S = 0.01, 0.25
+# Of the heartbeat timeout, up to a bound: so often the master notices that time has passed.
+TICK, LONGEST_TICK_S = 0.05, 0.25
 
 
 def boot_seconds() -> float:
@@ -124,6 +125,11 @@ class Keeper:
         with self._changed:
             view = self._steward.view_to_tell(run_id)
             return view, None if view else self._steward.lease_to_grant(run_id)
+
+    def is_told(self, run_id: str) -> bool:
+        """It has adopted the newest view."""
+        with self._changed:
+            return self._steward.knows_view(run_id)
 
     def pause_s(self, run_id: str) -> float:
         """Until it is to be looked at again."""
@@ -265,7 +271,7 @@ class Keeper:
             before = self._steward.change
             change = self._steward.next_change()
             if change is None:
-                self._changed.wait(min(max(heartbeat.timeout_ms / 20_000, SHORTEST_TICK_S), LONGEST_TICK_S))
+                self._changed.wait(min(TICK * heartbeat.timeout_ms / 1000, LONGEST_TICK_S))
                 return
         self._keep(change)
         if before and before.view != change.view:

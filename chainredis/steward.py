@@ -14,9 +14,9 @@ from chainredis.errors import CommandError
 from chainredis.transitions import Change, Event, Health, Remove, Repair, decide
 from chainredis.view import Member, View
 
-# Between two moments of attention at most so much counts as silence of the members: a master that was itself stopped
-# has heard nobody, and may conclude nothing from it.
-MAX_ATTENTION_GAP = 0.25
+# Between two moments of attention at most so many seconds, and such a part of the timeout, count as silence of the
+# members: a master that was itself stopped has heard nobody, and may conclude nothing from it.
+MAX_ATTENTION_GAP, MAX_ATTENTION_PART = 0.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,8 @@ class Steward:
 
     def attend(self, now: float) -> None:
         """Time passes under the master's eyes. To be called often, much more so than the timeout is long."""
-        gap = min(max(0.0, now - self.now), MAX_ATTENTION_GAP)
+        most = min(MAX_ATTENTION_GAP, MAX_ATTENTION_PART * self.terms.timeout_ms / 1000)
+        gap = min(max(0.0, now - self.now), most)
         self.now = max(self.now, now)
         for record in self._records.values():
             record.silent += gap
@@ -251,6 +252,11 @@ class Steward:
         record = self._records[run_id]
         word = "dead" if self.is_gone(run_id) else "alive" if self._is_well(run_id) else "silent"
         return word, round(record.silent * 1000)
+
+    def knows_view(self, run_id: str) -> bool:
+        """It has adopted the newest view, and so has the secret."""
+        record = self._records.get(run_id)
+        return record is not None and self.change is not None and record.epoch == self.change.view.epoch
 
     def has(self, run_id: str) -> bool:
         return self.change is not None and self.change.view.member(run_id) is not None

@@ -147,11 +147,15 @@ def test_a_restarted_master_assumes_a_full_lease_of_everybody() -> None:
     assert stage.steward.is_gone(B.run_id)
 
 
-def test_silence_while_the_master_was_stopped_counts_for_nothing() -> None:
-    stage = Stage(A, B, C)
+@pytest.mark.parametrize("timeout_ms", [200, 1000, 15000])
+def test_silence_while_the_master_was_stopped_counts_for_nothing(timeout_ms: int) -> None:
+    stage = Stage(A, B, C, terms=Terms(timeout_ms))
     stage.now += 3600
     stage.steward.attend(stage.now)
     assert not any(stage.steward.is_gone(each.run_id) for each in (A, B, C))
+    stage.answer(A)
+    stage.store_all()
+    assert stage.chain == (A, B, C), "the others are about to answer"
 
 
 def test_a_sole_member_is_never_gone_for_silence_alone() -> None:
