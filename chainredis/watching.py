@@ -98,7 +98,7 @@ class Conversation(threading.Thread):
         """What the failure may mean is told before it is logged."""
         if self._over.is_set():
             return 0
-        pause_s = min(FIRST_RETRY_S * 2**self._failures, RETRY_S)
+        pause_s = min(FIRST_RETRY_S * (1 << self._failures), RETRY_S)
         self._failures = 0 if self._stood else min(self._failures + 1, 10)
         match error:
             case Closed() if self._stood:
