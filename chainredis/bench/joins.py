@@ -114,8 +114,10 @@ def _join(cluster: Cluster, newcomer: Server, load: Load) -> Join:
 
 
 def _empty(target: Server) -> None:
-    """Restart it: there is nothing then that a copy could go on with."""
+    """Restart it without what says whose it was: there is nothing then that a copy could go on with."""
     target.kill()
+    for marker in target.folder.glob("chain.member.*"):
+        marker.unlink()
     target.start()
 
 
