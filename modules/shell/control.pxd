@@ -134,6 +134,8 @@ cdef inline int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
     if m.chain.learner and m.join != JOIN_COPIED:
         return RedisModule_ReplyWithError(ctx, "ERR this server has part of a chain's data only")
+    if m.disk.missing:
+        return RedisModule_ReplyWithError(ctx, "ERR this server has lost what it had of that chain: it is to be copied")
     if same_history(m.chain.history, view.history) and not take_history(m, ctx, &view):
         return 0
     verdict = rejoin(m, &view, secret)

@@ -46,6 +46,7 @@ cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     ) != ACCEPTED:
         return False
     take_record(m, &position.record)
+    m.disk.missing = False
     m.copied_keys = position.keys
     m.snapshot_loaded = True
     return True

@@ -33,6 +33,7 @@ cdef inline void miss_data(Member *m) noexcept nogil:
     Keys that came from elsewhere must not get among the chain's, nor be lost unasked: they are an unknown chain's.
     """
     cdef uint8_t history[HISTORY_BYTES]
+    m.disk.missing = True
     memset(history, 0, HISTORY_BYTES)
     if not holds_keys(m.ctx):
         memcpy(history, m.disk.marker.history, HISTORY_BYTES)

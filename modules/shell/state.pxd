@@ -123,6 +123,7 @@ cdef struct Disk:
     bint record_due             # the file has another record
     bint void_due               # the marker does not say yet that the record is void: nothing leaves
     Marker marker
+    bint missing                # what it speaks of is not here: neither updates, nor what was there before the first
     Source source
     bint broken                 # what the file says after some record cannot be: it was ignored
 

@@ -8,7 +8,7 @@ import redis
 from chainredis.launcher import MEMBER, Cluster, LauncherError, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, info, state
+from servers.helpers import Error, Talk, ask, assert_serves, info, member_number, state
 
 REFUSED_WORDS = [("MEMBER.PUT", "k", "x"), ("MEMBER.DEL", "k"), ("READ", "k"), ("SET", "k", "x"), ("FLUSHALL",)]
 
@@ -134,6 +134,22 @@ def test_one_without_data_is_taken_in_again(chain: StartChain) -> None:
     cluster.members.remove(back)
     cluster.add(back)
     assert ask(back, "READ", "k") == b"v"
+    assert_serves(cluster)
+
+
+def test_one_without_data_gets_what_was_there_before_the_first_update(chain: StartChain) -> None:
+    """Which no log has."""
+    cluster = chain(0)
+    first = cluster.spare()
+    assert ask(first, "SET", "native", "x") == b"OK"
+    cluster.add(first)
+    back = cluster.grow()
+    assert ask(first, "MEMBER.PUT", "k", "v") == 0
+    restart(back)
+    cluster.members.remove(back)
+    cluster.add(back)
+    assert (ask(back, "READ", "native"), ask(back, "READ", "k")) == (b"x", b"v")
+    assert member_number(back, "joins_by_copy") == 1
     assert_serves(cluster)
 
 
