@@ -56,6 +56,7 @@ cdef inline void disk_take_place(Member *m) noexcept nogil:
         m.disk.record.epoch = m.chain.view.epoch
         memcpy(m.disk.record.run_id, m.self.run_id, RUN_ID_BYTES)
         m.disk.record.durable = m.disk.waits
+        m.disk.missing = False
     m.disk.record_due = True
 
 

@@ -424,6 +424,20 @@ def test_a_weaker_setting_voids_the_claim_before_it_is_answered(chain: StartChai
     assert state(member).record_epoch == 2
 
 
+def test_what_cannot_be_made_void_holds_everything_back(chain: StartChain) -> None:
+    member = without_master(chain(1, member_config=ALWAYS)).head
+    marker = member.folder / f"chain.member.{member.port}"
+    in_the_way = marker.with_name(f"{marker.name}.new")
+    in_the_way.mkdir()
+    assert ask(member, "CONFIG", "SET", "appendfsync", "everysec") == b"OK"
+    with Talk(member) as talk:
+        talk.send("MEMBER.PUT", "k", "v")
+        assert talk.is_silent() and state(member).record_durable
+        in_the_way.rmdir()
+        assert talk.receive() == 0
+    assert "void 1" in marker.read_text() and not state(member).record_durable
+
+
 def test_an_rdb_claims_nothing(chain: StartChain) -> None:
     """It says nothing of what came after it."""
     member = without_master(chain(1, member_config=ALWAYS)).head
