@@ -88,6 +88,8 @@ class KillAll(Kill):
 
 
 class KillWhileSaving(Kill):
+    """The child that saves outlives its parent, unless it is told to end with it."""
+
     most = 2
 
     def strike(self) -> None:

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,8 @@ SERIES_S = 20
 TIMEOUT_S = 1.0
 SIZES = [3, 4, 5]
 MASTER = {"master.heartbeat-timeout": f"{TIMEOUT_S * 1000:.0f}", "master.heartbeat-interval": "100"}
-MEMBER = {"member.write-timeout": "1000"}
+# A copy, and a save, take some time although there is little to copy: or nothing would ever happen amid one.
+MEMBER = {"member.write-timeout": "1000", "rdb-key-save-delay": "20000"}
 ROUNDS = max(1, round(float(os.environ.get("MINUTES", "0")) * 60 / (4 * (SERIES_S + 5))))
 
 pytestmark = [
@@ -44,8 +46,15 @@ def seed() -> int:
     return seed
 
 
-def size_of(seed: int) -> int:
-    return SIZES[seed % len(SIZES)]
+def options(seed: int, **config: str) -> dict[str, Any]:
+    """Of the cluster. A short backlog has members copied anew that were away briefly, a long one has them fed."""
+    dice = Random(seed)
+    backlog = {"member.backlog-limit": dice.choice(["0", "20kb", "8mb"])}
+    return {
+        "size": dice.choice(SIZES),
+        "master_config": MASTER,
+        "member_config": {**MEMBER, **backlog, **config},
+    }
 
 
 def run(cluster: Cluster, seed: int, menu: Sequence[type[Fault]]) -> None:
@@ -77,22 +86,19 @@ def await_work(crowd: Crowd) -> None:
 
 def test_processes(tmp_path: Path, seed: int, round_: int) -> None:
     """Members and master die, hang, are removed, and return, with what their RDB has or empty."""
-    run(Cluster(size_of(seed), folder=tmp_path, master_config=MASTER, member_config=MEMBER), seed, PROCESSES)
+    run(Cluster(folder=tmp_path, **options(seed)), seed, PROCESSES)
 
 
 def test_disks(tmp_path: Path, seed: int, round_: int) -> None:
     """Everything is on disk before it is acknowledged: all of them may be killed at once."""
-    durable = {**MEMBER, "appendonly": "yes", "appendfsync": "always"}
-    run(Cluster(size_of(seed), folder=tmp_path, master_config=MASTER, member_config=durable), seed, DISKS)
+    run(Cluster(folder=tmp_path, **options(seed, appendonly="yes", appendfsync="always")), seed, DISKS)
 
 
 def test_links(tmp_path: Path, network: Network, seed: int, round_: int) -> None:
     """Proxies between all of them, which hold and slow what goes through, in one way or both; and processes die."""
-    cluster = FrontedCluster(network, size_of(seed), folder=tmp_path, master_config=MASTER, member_config=MEMBER)
-    run(cluster, seed, LINKS)
+    run(FrontedCluster(network, folder=tmp_path, **options(seed)), seed, LINKS)
 
 
 def test_partitions(tmp_path: Path, router: Router, seed: int, round_: int) -> None:
     """True ones, on hosts of their own."""
-    cluster = RoutedCluster(router, size_of(seed), folder=tmp_path, master_config=MASTER, member_config=MEMBER)
-    run(cluster, seed, LINKS)
+    run(RoutedCluster(router, folder=tmp_path, **options(seed)), seed, LINKS)
