@@ -112,11 +112,14 @@ class SaveAndKill(Kill):
 
 
 class ShutDown(Kill):
+    """Redis refuses that while it writes its first AOF: then it is killed."""
+
     most = 1
 
     def strike(self) -> None:
-        with suppress(redis.ConnectionError):
+        with suppress(redis.RedisError):
             self.victims[0].call("SHUTDOWN", "NOSAVE")
+        super().strike()
 
 
 class Restart(Kill):
