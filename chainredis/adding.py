@@ -4,7 +4,7 @@ import logging
 import secrets
 import threading
 
-from chainredis.errors import CommandError, MemberError, OtherProcess
+from chainredis.errors import CommandError, MemberError, OtherProcess, Rejected
 from chainredis.joining import JoinFailed, bring_in
 from chainredis.keeper import Keeper
 from chainredis.looking import Acquaintance, reach
@@ -70,6 +70,8 @@ class Additions:
             )
         if state.unfit:
             raise CommandError(f"{member} cannot begin a chain: {state.unfit}")
+        if state.history and _knows_a_secret(newcomer):
+            raise CommandError(f"{member} has been of a chain since it was started: restart that server first")
         if lost:
             self._refuse_while_data_is_left(lost)
             log.warning("no process of history %s is alive: %s begins a new history", lost.history, member)
@@ -129,6 +131,17 @@ class Additions:
             tail.close()
             raise CommandError(f"{error}: the chain is as it was") from error
         return tail
+
+
+def _knows_a_secret(newcomer: Acquaintance) -> bool:
+    """It would take views from nobody else any more. Raises CommandError."""
+    try:
+        newcomer.link.prove("0" * 32, newcomer.member.run_id)
+    except Rejected as error:
+        return "no chain's secret" not in str(error)
+    except MemberError as error:
+        raise CommandError(str(error)) from error
+    return True
 
 
 def prove_again(newcomer: Acquaintance, view: View) -> None:

@@ -172,18 +172,25 @@ class Keeper:
 
     def learn(self) -> None:
         """Know for certain what is stored. Raises StoreError."""
-        if self._doubt is None:
-            return
-        with self._storing:
-            try:
-                change = self._store.load()
-                if change:
-                    # What was just read may be in the system's cache alone, when the last attempt to save it failed.
-                    self._store.save(change)
-            except StoreError as error:
-                self._doubt = error
-                raise
-            self._stored(change)
+        if self._is_in_doubt():
+            with self._storing:
+                # Another thread may have learned it by now, and have decided since: that is not to be undone.
+                if self._is_in_doubt():
+                    self._read()
+
+    def _is_in_doubt(self) -> bool:
+        return self._doubt is not None
+
+    def _read(self) -> None:
+        try:
+            change = self._store.load()
+            if change:
+                # What was just read may be in the system's cache alone, when the last attempt to save it failed.
+                self._store.save(change)
+        except StoreError as error:
+            self._doubt = error
+            raise
+        self._stored(change)
 
     def enact(self, event: Callable[[Change | None, Health], Event]) -> Change:
         """Decide and store. CommandError when it cannot be; OutcomeUnknown when it may be stored, or not."""
@@ -260,6 +267,9 @@ class Keeper:
                     trouble = str(error)
                     log.error("%s", trouble)
                 self.wait_for(lambda _: self._doubt is None, self._settings.retry_interval_s)
+            except Exception:
+                log.exception("keeping the chain failed in a way that nobody has thought of")
+                self.wait_for(lambda _: False, self._settings.retry_interval_s)
 
     def _step(self) -> None:
         """Store the next change that nobody has asked for, or wait until there may be one."""

@@ -157,8 +157,10 @@ class RedisLink:
         nonce2, answerer, proof = (item.decode("ascii", "replace") for item in reply)
         expected = _mac(key, "answer", nonce, nonce2, answerer)
         # What cannot prove the secret learns nothing from us, not even a proof to carry elsewhere.
-        if not hmac.compare_digest(expected.encode(), proof.encode()) or answerer != run_id:
+        if answerer != run_id:
             raise OtherProcess(f"{self._endpoint}: another process answers there now, not the member {run_id}")
+        if not hmac.compare_digest(expected.encode(), proof.encode()):
+            raise Rejected(f"{self._endpoint}: does not know this chain's secret, but perhaps another's")
         own = self._settings.own_run_id
         self._call("CHAIN.PROVE", _mac(key, "prove", nonce2, nonce, own), own)
 

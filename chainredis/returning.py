@@ -71,18 +71,20 @@ class Returns(threading.Thread):
     def _complete(self) -> float:
         """Add one of those that are missing since the chain was formed again."""
         change = self._keeper.change
+        pause_s = self._retry_interval_s
         for member in change.awaited if change else ():
             if back := self._look(member, keep=True):
                 try:
                     self._additions.add(back, discard=False)
                 except CommandError as error:
                     self._wait_for(f"{member} is back, and cannot be added: {error}")
-                    return ADD_RETRY_S
+                    pause_s = ADD_RETRY_S
+                    continue
                 finally:
                     back.link.close()
                 log.warning("%s is back in the chain", member)
                 self._wait_for("")
-        return self._retry_interval_s
+        return pause_s
 
     def _look(self, member: Member, *, keep: bool = False) -> Acquaintance | None:
         """Whoever answers at that place now, if it is a member's process that has loaded its data."""

@@ -294,7 +294,7 @@ class Steward:
         """As `next_change`, for what an operator wants. CommandError when that cannot be."""
         if self._undecided:
             raise CommandError("the chain is just being changed: try again")
-        self._undecided = replace(decide(self.change, event), lease_ms=self.terms.timeout_ms)
+        self._undecided = replace(decide(self.change, event), lease_ms=self._length_to_store())
         return self._undecided
 
     def stored(self, change: Change | None) -> None:
@@ -327,8 +327,9 @@ class Steward:
             return None
         if self._undecided and not self._undecided.view.member(run_id):
             return None
-        self._note_grant(record, change.lease_ms)
-        return Lease(record.epoch, record.sighting.stamp_ms, change.lease_ms)
+        length_ms = min(change.lease_ms, self.terms.timeout_ms)
+        self._note_grant(record, length_ms)
+        return Lease(record.epoch, record.sighting.stamp_ms, length_ms)
 
     def _note_grant(self, record: _Record, length_ms: int) -> None:
         """It counts, at the member, from before its last answer came here."""
@@ -425,7 +426,13 @@ class Steward:
         return next((m for m in reversed(change.view.members) if most and broken[m.run_id] == most), None)
 
     def _termed(self, change: Change) -> Change | None:
-        """Leases of another length than the stored one are granted once that is stored."""
-        if change.lease_ms != self.terms.timeout_ms:
-            return replace(change, lease_ms=self.terms.timeout_ms)
-        return None
+        """Longer leases than the stored length are granted once that is stored."""
+        length_ms = self._length_to_store()
+        return replace(change, lease_ms=length_ms) if length_ms != change.lease_ms else None
+
+    def _length_to_store(self) -> int:
+        """A master that restarts reckons with leases of this length: a shorter one waits until longer ones are over."""
+        shorter = self.now + self.terms.timeout_ms / 1000 * (1 + self.terms.drift)
+        if self.change and any(record.granted_until > shorter for record in self._records.values()):
+            return max(self.change.lease_ms, self.terms.timeout_ms)
+        return self.terms.timeout_ms

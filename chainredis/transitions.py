@@ -217,7 +217,11 @@ def _reform(now: Change, event: Reform) -> Change:
     it was to be, and without it nothing was committed there. A master killed between storing and telling leaves it so.
     """
     places = {member.run_id: member for member in now.complete}
-    back = [each for each in event.returned if each.former in places and each.epoch <= now.view.epoch]
+    back = [
+        each
+        for each in event.returned
+        if each.former in places and each.epoch <= now.view.epoch and not now.view.member(each.member.run_id)
+    ]
     fit = [each for each in back if each.durable]
     if not fit:
         fit = [each for each in back if each.epoch == now.view.epoch]
@@ -237,7 +241,7 @@ def _reform(now: Change, event: Reform) -> Change:
 def _forget(now: Change, present: Member) -> Change:
     """At its place nobody is waited for."""
     awaited, fallen = (
-        tuple(member for member in members if member.endpoint != present.endpoint)
+        tuple(member for member in members if (member.address, member.port) != (present.address, present.port))
         for members in (now.awaited, now.fallen)
     )
     return replace(now, awaited=awaited, fallen=fallen)

@@ -558,6 +558,8 @@ cdef inline Verdict chain_pin_from(Chain *c, int64_t applied, int64_t assigned) 
     """The same for a server that was away, and whose history ends with `applied`: it needs no snapshot."""
     if not chain_is_tail(c) or not c.in_step:
         return STRANGER
+    if applied < 0:
+        return TOO_FAR_BEHIND   # what the first member had before it was one is in no log
     if not chain_agrees(c, applied, assigned):
         return DIVERGED
     if applied + 1 < c.log.first:

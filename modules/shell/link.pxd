@@ -61,7 +61,7 @@ cdef inline void link_close(Member *m, Link *link) noexcept nogil:
         redisFree(link.context)
     link.context = NULL
     link.watched = 0
-    if link.phase == LINK_READY:
+    if link.down_since_ms == 0:
         link.down_since_ms = m.now_ms
     link.phase = LINK_IDLE
     link.greeted_epoch = -1
@@ -197,7 +197,8 @@ cdef inline void link_prove(Member *m, Link *link, const redisReply *reply) noex
     if reply.type == REDIS_REPLY_STATUS:
         if not link.nonce[0]:       # OK to CHAIN.PROVE; with a nonce outstanding it is the OK to AUTH
             link.phase = LINK_READY
-            link.down_since_ms = 0
+            if link != &m.down:     # that one is up when its handshake is complete
+                link.down_since_ms = 0
             link.dropped = False
             link.connects += 1
             link.error[0] = 0

@@ -259,6 +259,8 @@ cdef inline void on_welcome(Member *m, Link *link, const redisReply *reply) noex
         return      # from before a change of view: the handshake of this epoch is under way
     if verdict != ACCEPTED:
         link_fail(m, link, verdict_text(verdict))
+        return
+    link.down_since_ms = 0
 
 
 cdef inline void on_stale(Member *m, Link *link, const redisReply *reply) noexcept nogil:
@@ -293,6 +295,8 @@ cdef inline void on_answer(Member *m, Link *link, const redisReply *reply) noexc
             chain_predecessor_lost(&m.chain)
         elif link == &m.head:
             chain_head_lost(&m.chain)
+    elif tagged(reply, "TOOFAR", 1):
+        link_fail(m, link, "the peer refuses this view: it cannot feed its new successor")
     elif tagged(reply, "REGREET", 1):
         chain_successor_lost(&m.chain)
         link.greeted_epoch = -1

@@ -176,7 +176,7 @@ class FakeLink:
     def prove(self, secret: str, run_id: str) -> None:
         self._enter("prove", guarded=False)
         if not self.process.secret:
-            raise Rejected(f"{self._port}: says: ERR has no secret")
+            raise Rejected(f"{self._port}: says: ERR this server has no chain's secret yet")
         if (self.process.secret, self.process.state.run_id) != (secret, run_id):
             raise OtherProcess(f"{self._port}: another process answers there now")
         self._proven = True

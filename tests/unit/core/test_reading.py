@@ -198,9 +198,10 @@ def test_a_tail_acknowledges_what_it_has_published() -> None:
 
 
 @pytest.mark.parametrize(("applied", "assigned", "verdict"), [
-    (4, 1, Verdict.ACCEPTED), (2, 1, Verdict.ACCEPTED), (-1, -1, Verdict.ACCEPTED),
+    (4, 1, Verdict.ACCEPTED), (2, 1, Verdict.ACCEPTED), (0, 1, Verdict.ACCEPTED),
+    (-1, -1, Verdict.TOO_FAR_BEHIND), (-2, -1, Verdict.TOO_FAR_BEHIND),  # the first member's own data is in no log
     (5, 1, Verdict.DIVERGED), (4, 0, Verdict.DIVERGED), (4, 2, Verdict.DIVERGED), (4, -1, Verdict.DIVERGED),
-    (-2, -1, Verdict.DIVERGED), (HUGE, 1, Verdict.DIVERGED),
+    (HUGE, 1, Verdict.DIVERGED),
 ])  # fmt: skip
 def test_what_a_server_that_was_away_must_have(applied: int, assigned: int, verdict: Verdict) -> None:
     """Rule 1: a prefix of the tail's history."""
