@@ -2,17 +2,28 @@
 
 import fcntl
 import json
+import logging
 import os
+import threading
+import time
 from pathlib import Path
 from typing import Protocol
 
 from chainredis.errors import StoreError
+from chainredis.slots import Slots, sync_folder
 from chainredis.transitions import Change
 from chainredis.view import View, json_fields, members_from_json, members_to_json
 
 FORMAT = 2  # 1 ended with `pending`
 FILE_NAME = "chain.view.json"
+CATCH_UP_AFTER_S = 1.0
 MAX_LEASE_MS = 24 * 3600 * 1000
+_SHAPE: dict[str, type] = {
+    "format": int, "number": int, "view": dict, "leaving": list, "pending": bool, "lease_ms": int, "awaited": list,
+    "fallen": list,
+}  # fmt: skip
+
+log = logging.getLogger(__name__)
 
 
 class ViewStore(Protocol):
@@ -39,50 +50,79 @@ class MemoryStore:
 
 
 class FileStore:
-    """A file in `folder`, replaced as a whole. It holds the chain's secret: only its owner may read it."""
+    """A file in `folder`, for people to read; and slots beside it, ahead of it for a moment after each change.
+
+    Both hold the chain's secret: only their owner may read them. Without the file the slots mean nothing, so that to
+    move it away is to begin anew.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
+        self._slots = Slots(_slots_path(folder))
         self._lock: int | None = None
+        self._number = 0  # of the newest change
+        self._history = ""  # of it, and of the file
+        self._replacing = threading.Lock()
+        self._in_file = 0  # the number of the change that the file has
+        self._behind_guard = threading.Lock()
+        self._behind: tuple[int, str] | None = None  # what the file is about to get
 
     def load(self) -> Change | None:
         self._take_lock()
-        try:
-            text = self.path.read_text()
-        except FileNotFoundError:
+        found = _newest(self.path.parent)
+        if found is None:
             return None
-        except (OSError, UnicodeDecodeError) as error:
-            raise StoreError(f"cannot read {self.path}: {error}") from error
-        try:
-            return change_from_text(text)
-        except ValueError as error:
-            raise StoreError(
-                f"{self.path} is damaged ({error}). It says who is in the chain: restore it, "
-                "or move it away to begin a new chain"
-            ) from error
+        self._number, change = found
+        self._history = change.view.history
+        return change
 
     def save(self, change: Change) -> None:
-        fresh = self.path.with_suffix(".new")
         self._take_lock()
+        number, text = self._number + 1, change_to_text(change, self._number + 1)
         try:
+            if change.view.history == self._history:
+                self._slots.write(number, text)
+                self._catch_up_later(number, text)
+            else:
+                self._replace(number, text)
+        except OSError as error:
+            raise StoreError(f"cannot write {self.path}: {error}") from error
+        self._number, self._history = number, change.view.history
+
+    def _catch_up_later(self, number: int, text: str) -> None:
+        with self._behind_guard:
+            is_busy = self._behind is not None
+            self._behind = number, text
+        if not is_busy:
+            threading.Thread(target=self._catch_up, name="chain-store", daemon=True).start()
+
+    def _catch_up(self) -> None:
+        """The file gets what the slots had before it; not at once, for more changes may be on their way to the disk."""
+        time.sleep(CATCH_UP_AFTER_S)
+        while behind := self._behind:
+            try:
+                self._replace(*behind)
+            except OSError as error:
+                log.warning("cannot write %s: %s. The change itself is durable", self.path, error)
+            with self._behind_guard:
+                if self._behind == behind:
+                    self._behind = None
+
+    def _replace(self, number: int, text: str) -> None:
+        """The file as a whole, unless it is newer."""
+        fresh = self.path.with_suffix(".new")
+        with self._replacing:
+            if number <= self._in_file:
+                return
             fresh.unlink(missing_ok=True)
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with open(descriptor, "w") as file:
-                file.write(change_to_text(change))
+                file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             fresh.rename(self.path)
-            self._sync_folder()
-        except OSError as error:
-            raise StoreError(f"cannot write {self.path}: {error}") from error
-
-    def _sync_folder(self) -> None:
-        """The rename itself must survive a loss of power."""
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            sync_folder(self.path.parent)
+            self._in_file = number
 
     def _take_lock(self) -> None:
         """Two masters in one folder would overwrite each other's chain.
@@ -104,9 +144,41 @@ class FileStore:
         self._lock = lock
 
 
-def change_to_text(change: Change) -> str:
+def stored_in(folder: Path) -> Change | None:
+    """What a master in that folder has stored, or what one had. Raises StoreError."""
+    found = _newest(folder)
+    return found[1] if found else None
+
+
+def _newest(folder: Path) -> tuple[int, Change] | None:
+    path = folder / FILE_NAME
+    try:
+        newest = _numbered(path.read_text())
+        for number, text in Slots(_slots_path(folder)).entries().items():
+            ahead = _numbered(text)[1]
+            if number > newest[0] and ahead.view.history == newest[1].view.history:
+                newest = number, ahead
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StoreError(f"cannot read {path}: {error}") from error
+    except ValueError as error:
+        raise StoreError(
+            f"{path} is damaged ({error}). It says who is in the chain: "
+            "restore it, or move it away to begin a new chain"
+        ) from error
+    return newest
+
+
+def _slots_path(folder: Path) -> Path:
+    return (folder / FILE_NAME).with_suffix(".slots")
+
+
+def change_to_text(change: Change, number: int = 0) -> str:
+    """number: how many changes were stored before it."""
     data = {
         "format": FORMAT,
+        "number": number,
         "view": change.view.to_json(),
         "leaving": members_to_json(change.leaving),
         "pending": change.pending,
@@ -119,17 +191,21 @@ def change_to_text(change: Change) -> str:
 
 def change_from_text(text: str) -> Change:
     """ValueError when `text` is not what `change_to_text` writes."""
+    return _numbered(text)[1]
+
+
+def _numbered(text: str) -> tuple[int, Change]:
     try:
         data = json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    shape: dict[str, type] = {"format": int, "view": dict, "leaving": list, "pending": bool}
     if isinstance(data, dict) and data.get("format") == 1:
-        data |= {"lease_ms": 0, "awaited": [], "fallen": []}
-    fields = json_fields(data, shape | {"lease_ms": int, "awaited": list, "fallen": list})
+        data |= {"number": 0, "lease_ms": 0, "awaited": [], "fallen": []}
+    fields = json_fields(data, _SHAPE)
     if fields["format"] not in (1, FORMAT):
         raise ValueError(f"it has format {fields['format']}, this version reads formats 1 and {FORMAT}")
     if not 0 <= fields["lease_ms"] <= MAX_LEASE_MS:
         raise ValueError(f"lease_ms {fields['lease_ms']} is out of range")
     leaving, awaited, fallen = (members_from_json(fields[name]) for name in ("leaving", "awaited", "fallen"))
-    return Change(View.from_json(fields["view"]), leaving, fields["pending"], fields["lease_ms"], awaited, fallen)
+    view = View.from_json(fields["view"])
+    return fields["number"], Change(view, leaving, fields["pending"], fields["lease_ms"], awaited, fallen)

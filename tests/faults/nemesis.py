@@ -12,16 +12,16 @@ from threading import Event
 from time import monotonic
 from typing import Self
 
-from chainredis.errors import MemberError
+from chainredis.errors import MemberError, StoreError
 from chainredis.launcher import Cluster, LauncherError, Server
-from chainredis.stores import FILE_NAME, change_from_text
+from chainredis.stores import stored_in
 from chainredis.transitions import Change
 from chainredis.waiting import WaitTimeout, wait_until
 from faults.history import History
 from faults.kinds import Fault
 from servers.helpers import state
 
-AT_ONCE = 2
+AT_ONCE = 3
 PAUSES_S = (0.02, 0.4)
 NEWCOMERS_SHARE = 0.25
 TRY_AGAIN_S = 0.1
@@ -162,8 +162,8 @@ class Nemesis:
 
     def _stored(self) -> Change | None:
         """What the master has decided, whether it lives or not."""
-        with suppress(OSError):
-            return change_from_text((self._cluster.master.folder / FILE_NAME).read_text())
+        with suppress(StoreError):
+            return stored_in(self._cluster.master.folder)
         return None
 
     def _complaint(self) -> str:

@@ -13,7 +13,7 @@ from redis.connection import Connection
 from chainredis.launcher import Cluster, Server
 from chainredis.member_client import MemberState, RedisLink
 from chainredis.settings import Settings
-from chainredis.stores import FILE_NAME, change_from_text
+from chainredis.stores import stored_in
 from chainredis.view import Endpoint, View
 from chainredis.waiting import wait_until
 
@@ -134,7 +134,9 @@ def member_number(server: Server, name: str) -> int:
 
 def stored_view(cluster: Cluster) -> View:
     """The newest view, with the secret."""
-    return change_from_text((cluster.master.folder / FILE_NAME).read_text()).view
+    change = stored_in(cluster.master.folder)
+    assert change
+    return change.view
 
 
 def proven(server: Server, view: View, own_run_id: str = OWN_RUN_ID) -> RedisLink:

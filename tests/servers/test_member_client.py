@@ -13,9 +13,9 @@ from chainredis.launcher import HOST, MEMBER
 from chainredis.looking import reach
 from chainredis.member_client import MemberState, RedisLink
 from chainredis.settings import Settings
-from chainredis.stores import FILE_NAME, change_from_text
 from chainredis.view import Endpoint, Member
 from servers.conftest import StartChain, StartServer
+from servers.helpers import stored_view
 
 OWN_RUN_ID = "f" * 40
 
@@ -122,7 +122,7 @@ def test_a_restarted_process_is_not_the_member(server: StartServer, settings: Se
 
 def test_only_who_knows_the_secret_is_the_member(chain: StartChain, settings: Settings) -> None:
     cluster = chain(1)
-    view = change_from_text((cluster.master.folder / FILE_NAME).read_text()).view
+    view = stored_view(cluster)
     RedisLink(cluster.head.endpoint, settings).prove(view.secret, view.head.run_id)
     with pytest.raises(OtherProcess):
         RedisLink(cluster.head.endpoint, settings).prove("0" * 32, view.head.run_id)

@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainredis.errors import StoreError
+from chainredis.slots import SLOT_BYTES
 from chainredis.stores import FORMAT, FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
 from chainredis.transitions import Change
 from chainredis.view import Member, View
+from chainredis.waiting import wait_until
 
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
 CHANGE = Change(
@@ -71,8 +73,15 @@ def test_only_the_owner_may_read_the_secret(tmp_path: Path) -> None:
 
 def test_durable_before_it_takes_the_old_ones_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """File written, file synced, file renamed, folder synced: in this order."""
+    steps = noted(monkeypatch)
+    FileStore(tmp_path).save(CHANGE)
+    assert steps == ["fsync file", "rename", "fsync folder"]
+
+
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What makes things durable, as it happens."""
     steps: list[str] = []
-    rename, fsync = Path.rename, os.fsync
+    rename, fsync, fdatasync = Path.rename, os.fsync, os.fdatasync
 
     def note_rename(path: Path, target: Path) -> Path:
         steps.append("rename")
@@ -82,14 +91,98 @@ def test_durable_before_it_takes_the_old_ones_place(tmp_path: Path, monkeypatch:
         steps.append("fsync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync file")
         fsync(descriptor)
 
+    def note_fdatasync(descriptor: int) -> None:
+        steps.append("fdatasync")
+        fdatasync(descriptor)
+
     monkeypatch.setattr(Path, "rename", note_rename)
     monkeypatch.setattr(os, "fsync", note_fsync)
-    FileStore(tmp_path).save(CHANGE)
-    assert steps == ["fsync file", "rename", "fsync folder"]
+    monkeypatch.setattr(os, "fdatasync", note_fdatasync)
+    return steps
 
 
-def test_a_write_cut_short_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_later_change_is_durable_without_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FileStore, "_catch_up_later", lambda *_: None)
     store = FileStore(tmp_path)
+    store.save(CHANGE)
+    store.save(NEXT)
+    steps = noted(monkeypatch)
+    store.save(CHANGE)
+    assert steps == ["fdatasync"]
+    assert FileStore(tmp_path).load() == CHANGE
+
+
+def test_the_file_that_people_read_catches_up(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    for epoch in range(1, 20):
+        store.save(at_epoch(epoch))
+    wait_until(lambda: change_from_text(store.path.read_text()) == at_epoch(19), 10)
+
+
+def at_epoch(epoch: int) -> Change:
+    return replace(CHANGE, view=replace(CHANGE.view, epoch=epoch))
+
+
+@pytest.fixture
+def ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FileStore:
+    """The file has epoch 1, the slots 2 and 3."""
+    monkeypatch.setattr(FileStore, "_catch_up_later", lambda *_: None)
+    store = FileStore(tmp_path)
+    for epoch in (1, 2, 3):
+        store.save(at_epoch(epoch))
+    return store
+
+
+@pytest.mark.parametrize("cut", [0, 1, 80, 500])
+def test_a_slot_that_was_written_in_part_leaves_the_one_before(ahead: FileStore, cut: int) -> None:
+    slots = ahead.path.with_suffix(".slots")
+    data = bytearray(slots.read_bytes())
+    start = SLOT_BYTES  # of the one with epoch 3
+    data[start + cut : start + cut + 512] = bytes(512)
+    slots.write_bytes(data)
+    assert FileStore(ahead.path.parent).load() == at_epoch(2)
+
+
+def test_slots_of_another_history_mean_nothing(ahead: FileStore) -> None:
+    other = replace(CHANGE, view=replace(CHANGE.view, history="0c" * 16))
+    ahead.save(other)
+    assert FileStore(ahead.path.parent).load() == other
+    later = replace(other, pending=False)
+    ahead.save(later)
+    assert FileStore(ahead.path.parent).load() == later
+
+
+def test_to_move_the_file_away_is_to_begin_anew(ahead: FileStore) -> None:
+    ahead.path.unlink()
+    store = FileStore(ahead.path.parent)
+    assert store.load() is None
+    anew = replace(CHANGE, view=replace(CHANGE.view, history="0c" * 16, epoch=1))
+    store.save(anew)
+    assert FileStore(ahead.path.parent).load() == anew
+
+
+def test_a_file_that_was_repaired_by_hand_counts(tmp_path: Path) -> None:
+    store = FileStore(tmp_path)
+    store.save(CHANGE)
+    store.save(NEXT)
+    wait_until(lambda: change_from_text(store.path.read_text()) == NEXT, 10)
+    store.path.write_text(store.path.read_text().replace("10.0.0.0", "10.0.0.9"))
+    loaded = FileStore(tmp_path).load()
+    assert loaded and loaded.view.head.address == "10.0.0.9"
+
+
+def test_a_change_that_is_too_long_for_a_slot_is_an_error(ahead: FileStore) -> None:
+    crowd = tuple(Member("h" * 255, "10.0.0.1", 1, f"{n:040x}") for n in range(1000))
+    with pytest.raises(StoreError, match="has no room"):
+        ahead.save(replace(CHANGE, awaited=crowd))
+    assert FileStore(ahead.path.parent).load() == at_epoch(3)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_write_cut_short_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_first: bool) -> None:
+    store = FileStore(tmp_path)
+    if not is_first:
+        store.save(at_epoch(1))
     store.save(CHANGE)
 
     def full_disk(descriptor: int) -> None:
@@ -97,6 +190,7 @@ def test_a_write_cut_short_leaves_the_old_one(tmp_path: Path, monkeypatch: pytes
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full_disk)
+        patch.setattr(os, "pwrite", lambda descriptor, data, at: full_disk(descriptor))
         with pytest.raises(StoreError, match="No space left"):
             store.save(NEXT)
     assert FileStore(tmp_path).load() == CHANGE
@@ -171,6 +265,6 @@ def test_two_masters_never_share_a_folder(tmp_path: Path) -> None:
 
 def test_a_file_of_the_first_version_is_read() -> None:
     data = json.loads(change_to_text(CHANGE))
-    for name in ("lease_ms", "awaited", "fallen"):
+    for name in ("number", "lease_ms", "awaited", "fallen"):
         del data[name]
     assert change_from_text(json.dumps(data | {"format": 1})) == replace(CHANGE, lease_ms=0, awaited=(), fallen=())
