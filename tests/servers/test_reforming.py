@@ -29,8 +29,10 @@ def written(chain: StartChain) -> Callable[..., Cluster]:
 
 
 def kill_all(cluster: Cluster, *more: Server) -> None:
-    """At once, as far as the master can tell."""
+    """At once, as far as the master can tell: stopped before, none of them reports another's death."""
     with paused(cluster.master):
+        for server in (*cluster.members, *more):
+            server.pause()
         for server in (*cluster.members, *more):
             server.kill()
 
