@@ -126,11 +126,6 @@ class Keeper:
             view = self._steward.view_to_tell(run_id)
             return view, None if view else self._steward.lease_to_grant(run_id)
 
-    def is_told(self, run_id: str) -> bool:
-        """It has adopted the newest view."""
-        with self._changed:
-            return self._steward.knows_view(run_id)
-
     def pause_s(self, run_id: str) -> float:
         """Until it is to be looked at again."""
         with self._changed:

@@ -183,8 +183,7 @@ class Watching(Conversation):
 
     def _talk(self) -> None:
         view = self._keeper.view
-        if view is None or not self._keeper.is_told(self._run_id):
-            self._over.wait(RETRY_S)
+        if view is None or not self._keeper.wait_for(lambda steward: steward.knows_view(self._run_id), RETRY_S):
             return
         self._link = self._dial(Endpoint(self._member.address, self._member.port))
         self._link.prove(view.secret, self._run_id)
