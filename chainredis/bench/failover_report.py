@@ -43,6 +43,9 @@ itself. The aim is a median of {median_aim:g} and {worst_aim:g} at worst, the fl
 
 {gaps}
 
+A repair begins with a view that is made durable. Before each kill, that took a block on this disk {flush.median:.1f} in
+the median, {flush.worst:.1f} at worst.
+
 ![How long each request took, from before a kill until the chain is whole again](failover.png)
 
 ## A member is added
@@ -116,7 +119,8 @@ class FailoverReport:
             for position in POSITIONS
         }
         return {
-            "machine": asdict(self.machine), "load": asdict(self.load), "kills": kills, "joins": asdict(self.joins),
+            "machine": asdict(self.machine), "load": asdict(self.load), "kills": kills,
+            "flush_ms": [kill.flush_ms for kill in self.failover.kills], "joins": asdict(self.joins),
         }  # fmt: skip
 
     def _for_people(self) -> str:
@@ -130,6 +134,7 @@ class FailoverReport:
             median_aim=MEDIAN_GAP.aim,
             worst_aim=WORST_GAP.aim,
             floor=WORST_GAP.floor,
+            flush=spread([kill.flush_ms for kill in self.failover.kills]),
             gaps=markdown(GAP_COLUMNS, list(self._gap_rows())),
             join_aim=JOIN_GAP.aim,
             keys=self.joins.keys,

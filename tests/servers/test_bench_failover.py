@@ -18,6 +18,7 @@ def test_each_position_is_killed_and_added_while_clients_go_on(
     before = [member.pid for member in cluster.members]
     failover = kills.measure_failover(cluster, 1, SMALL, lambda _: None)
     assert [kill.position for kill in failover.kills] == ["head", "middle", "tail"]
+    assert all(kill.flush_ms > 0 for kill in failover.kills)
     # The second kill is of what was the third then, and the third of what had just come back.
     assert len({member.pid for member in cluster.members} & set(before)) == 1
     for service in failover.recording:

@@ -135,7 +135,7 @@ def failover() -> Failover:
     while ends[-1] < 700:
         ends.append(ends[-1] + silent.get(round(ends[-1]), 1))
     kills = [
-        Kill(position, window(at - 50, at - 10), window(at, at + 80), window(at + 90, at + 100))
+        Kill(position, window(at - 50, at - 10), window(at, at + 80), window(at + 90, at + 100), at / 100)
         for position, at in zip(POSITIONS, silent, strict=True)
     ]
     return Failover(kills, Recording(service(ends), service(ends)))
@@ -155,6 +155,7 @@ def test_the_report_says_for_how_long_nobody_was_served(tmp_path: Path) -> None:
     assert "| head | writers | 4.0 | 4.0 | 4.0 | 4.0 | 1.0 | 1.0 | aim |" in lines
     assert "| middle | readers | 12.0 | 12.0 | 12.0 | 12.0 | 1.0 | 1.0 | floor |" in lines
     assert "| tail | writers | 40.0 | 40.0 | 40.0 | 40.0 | 1.0 | 1.0 | short |" in lines
+    assert "the median, 5.0 at worst." in lines
     assert (tmp_path / "new/failover.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -171,6 +172,7 @@ def test_the_report_is_for_programs_too(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "failover.json").read_text())
     assert found["machine"]["redis"] == "7.0.15"
     assert found["kills"]["tail"]["readers"] == [{"gap": 40.0, "latency": 40.0, "normal_gap": 1.0}]
+    assert found["flush_ms"] == [1.0, 3.0, 5.0]
     assert found["joins"]["native"] == [{"seconds": 4.0, "mib": 100.0, "fork_ms": 1.0}]
 
 
