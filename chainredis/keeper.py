@@ -4,6 +4,7 @@ Everything here may be called from any thread. The lock is held for short pure s
 for a disk or a member.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -109,6 +110,7 @@ class Keeper:
             others = [member.run_id for member in self._steward.followed if member.run_id != run_id]
         if is_news:
             self._lookout.nudge(others)
+        self._advance()
 
     def reported(self, run_id: str, troubles: tuple[Trouble, ...]) -> None:
         """Whom it misses is looked at now, if that is not happening already."""
@@ -117,6 +119,7 @@ class Keeper:
             self._changed.notify_all()
             suspects = [each.run_id for each in troubles if not self._steward.is_dead(each.run_id)]
         self._lookout.nudge(suspects)
+        self._advance()
 
     # ------------------------------------------------------------------------------------ what they are to hear
 
@@ -267,22 +270,35 @@ class Keeper:
                 self.wait_for(lambda _: False, self._settings.retry_interval_s)
 
     def _step(self) -> None:
-        """Store the next change that nobody has asked for, or wait until there may be one."""
+        """Carry out what time alone, or an answer, has brought about; else wait until there may be something."""
         self.learn()
         with self._changed:
             heartbeat = self._settings.heartbeat()
             self._steward.terms = heartbeat.terms
             self._steward.attend(self._clock())
-            before = self._steward.change
-            change = self._steward.next_change()
+            change = self._next_change()
             if change is None:
                 self._changed.wait(min(TICK * heartbeat.timeout_ms / 1000, LONGEST_TICK_S))
-                return
+        if change:
+            self._carry_out(change)
+
+    def _advance(self) -> None:
+        """Carry out at once what follows from bad news: to wake another thread for that would take its time."""
+        with self._changed:
+            change = self._next_change()
+        if change:
+            with contextlib.suppress(StoreError):  # the keeper's own thread goes on with that
+                self._carry_out(change)
+
+    def _next_change(self) -> Change | None:
+        return None if self._doubt or self.is_closed else self._steward.next_change()
+
+    def _carry_out(self, change: Change) -> None:
+        before = self._steward.change
         self._keep(change)
         if before and before.view != change.view:
             self.repairs += 1
-            chain = ", ".join(map(str, change.view.members))
-            log.warning("repaired: the chain of epoch %d is %s", change.view.epoch, chain)
+            log.warning("repaired: the chain of epoch %d is %s", change.view.epoch, change.view.names)
 
     def _keep(self, change: Change) -> None:
         """Raises StoreError; then it is open which change is stored, and nobody may be told of either."""

@@ -232,7 +232,7 @@ class Steward:
         if change is None or self.is_settled:
             return ""
         if self.is_lost:
-            return f"no process of the chain lives, which was {', '.join(map(str, change.view.members))}"
+            return f"no process of the chain lives, which was {change.view.names}"
         if change.leaving:
             return f"{change.leaving[0]} may still serve, and has not acknowledged yet that it is no member any more"
         idle = [str(member) for member in change.view.members if not self._serves(member)]

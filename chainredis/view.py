@@ -90,6 +90,10 @@ class View:
     def tail(self) -> Member:
         return self.members[-1]
 
+    @property
+    def names(self) -> str:
+        return ", ".join(map(str, self.members))
+
     def member(self, run_id: str) -> Member | None:
         return next((member for member in self.members if member.run_id == run_id), None)
 
