@@ -124,7 +124,7 @@ def test_only_who_knows_the_secret_is_the_member(chain: StartChain, settings: Se
     cluster = chain(1)
     view = stored_view(cluster)
     RedisLink(cluster.head.endpoint, settings).prove(view.secret, view.head.run_id)
-    with pytest.raises(OtherProcess):
+    with pytest.raises(Rejected):
         RedisLink(cluster.head.endpoint, settings).prove("0" * 32, view.head.run_id)
     with pytest.raises(OtherProcess):
         RedisLink(cluster.head.endpoint, settings).prove(view.secret, "0" * 40)

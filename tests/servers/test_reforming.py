@@ -19,7 +19,8 @@ def written(chain: StartChain) -> Callable[..., Cluster]:
     """A chain of three with this configuration, and committed keys in it."""
 
     def start(**config: str) -> Cluster:
-        cluster = chain(3, member_config={name.replace("_", "-"): value for name, value in config.items()})
+        members = {name.replace("_", "-"): value for name, value in config.items()}
+        cluster = chain(3, member_config=members, master_config={"master.heartbeat-timeout": "5000"})
         with Talk(cluster.head) as talk:
             sns = talk.pipeline([("MEMBER.PUT", f"k{number}", number) for number in range(KEYS)])
         assert sns == list(range(KEYS))
@@ -38,10 +39,11 @@ def kill_all(cluster: Cluster, *more: Server) -> None:
 
 
 def stop_all(cluster: Cluster) -> None:
-    """In good order: all that they have is on their disks."""
-    with paused(cluster.master):
-        for server in cluster.members:
-            server.stop()
+    """In good order, all that they have being on their disks; and the master, so that it sees nobody go before others."""
+    cluster.master.kill()
+    for server in cluster.members:
+        server.stop()
+    cluster.master.start()
 
 
 def assert_all_is_there(cluster: Cluster) -> None:
