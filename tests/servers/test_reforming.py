@@ -39,7 +39,7 @@ def kill_all(cluster: Cluster, *more: Server) -> None:
 
 
 def stop_all(cluster: Cluster) -> None:
-    """In good order, all that they have being on their disks; and the master, so that it sees nobody go before others."""
+    """In good order, with all that they have on their disks; the master sees nobody go before others."""
     cluster.master.kill()
     for server in cluster.members:
         server.stop()
