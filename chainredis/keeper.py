@@ -305,9 +305,9 @@ class Keeper:
         try:
             with self._storing:
                 self._store.save(change)
-        except StoreError as error:
+        except Exception as error:
             with self._changed:
-                self._doubt = error
+                self._doubt = error if isinstance(error, StoreError) else StoreError(f"a fault of the store: {error!r}")
             raise
         self._stored(change)
 

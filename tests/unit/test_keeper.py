@@ -48,6 +48,17 @@ def test_what_may_have_been_stored_after_all_is_carried_out(world: World) -> Non
     assert failed
 
 
+def test_a_fault_of_the_store_stops_nothing_for_good(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def fail_once() -> BaseException:
+        world.fleet.fail_at = ""
+        return ZeroDivisionError("a bug")
+
+    world.fleet.fail_at, world.fleet.failure = "save:4", fail_once
+    world.fleet.kill(7001)
+    world.await_chain(7000, 7002)
+    assert "a bug" in caplog.text
+
+
 def test_nobody_is_followed_after_the_end(world: World) -> None:
     world.master.close()
     wait_until(lambda: not world.fleet.open_links, 5)
