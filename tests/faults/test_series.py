@@ -90,7 +90,7 @@ def test_processes(tmp_path: Path, seed: int, round_: int) -> None:
 
 
 @pytest.mark.xfail(
-    strict=False, reason="killed amid forming again, the chain may wait for MASTER.FORM, or be begun anew: see the README"
+    strict=False, reason="killed amid forming again, a chain may wait for MASTER.FORM, or begin anew: see the README"
 )
 def test_disks(tmp_path: Path, seed: int, round_: int) -> None:
     """Everything is on disk before it is acknowledged: all of them may be killed at once."""
