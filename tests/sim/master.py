@@ -1,148 +1,192 @@
-"""A simulated master: view changes over live members, in the orders of docs/protocol.md, with pauses anywhere.
+"""A simulated master: the real steward, over a store that survives it, and a conversation with every member.
 
-An operation is a generator: each `yield` is a moment at which anything else may happen.
+A conversation is a connection on which one question at a time is under way: a view to adopt, or a poll that carries a
+lease. The master may be killed or stopped at any moment: between deciding and storing, between storing and telling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from dataclasses import dataclass, field
 
-from chainredis.core import View
+from chainredis.errors import CommandError
+from chainredis.steward import Sighting, Steward, Terms
+from chainredis.transitions import Change, Event
+from chainredis.view import Member
 
-from .node import Node
+from .clocks import Clock
+from .messages import Adopt, Adopted, Poll, Refusal, Reply, Request, Stale, State
+from .model import Era, require
+from .names import MASTER, as_told, place_of
+from .network import Link
+from .operations import Operation
+from .world import World
 
-HISTORY = bytes(range(16))
-Plan = Generator[None, None, None]
+
+@dataclass
+class Store:
+    """What the master keeps on its disk."""
+
+    change: Change | None = None
+    epochs: set[int] = field(default_factory=set)
+
+    def save(self, change: Change) -> None:
+        """Rule 5: an epoch is used once."""
+        if self.change is None or self.change.view != change.view:
+            require(not self.epochs or change.view.epoch > max(self.epochs), f"{change.view} reuses an epoch")
+        self.change = change
+        self.epochs.add(change.view.epoch)
 
 
-class JoinOffError(Exception):
-    """Thrown into an addition that is given up."""
+@dataclass
+class Conversation:
+    """told: the epoch of the view that it was told, while the answer to that is open."""
+
+    link: Link
+    is_waiting: bool = False
+    told: int = 0
 
 
 class Master:
-    def __init__(self, nodes: Mapping[str, Node], first: Node) -> None:
-        self._nodes = nodes
-        self._plan: Plan | None = None
-        self._may_leave = False  # the rest of the plan is a courtesy: the next operation may come before it
-        self._joining = False  # an addition that can still be given up
-        self.view = View(HISTORY, 1, (first.run_id,))
-        self.confirmed = self.view.members  # those that must have all that is committed
-        first.adopt(self.view)
+    """One process of it."""
 
-    # ---- steps
+    run_id = "master"
+    place = MASTER
+    steward_class: type[Steward] = Steward
+
+    def __init__(self, world: World, store: Store, terms: Terms, clock: Clock) -> None:
+        self.world = world
+        self.store = store
+        self.clock = clock
+        self.steward = self.steward_class(store.change, terms, clock.seconds())
+        self.saving: Change | None = None
+        self.begins_era: Era | None = None  # when it is saved
+        self.operation: Operation | None = None
+        self.is_stopped = False
+        self.is_alive = True
+        self._talks: dict[str, Conversation] = {}
+
+    def __repr__(self) -> str:
+        return self.run_id
 
     @property
-    def idle(self) -> bool:
-        return self._plan is None or self._may_leave
+    def running(self) -> bool:
+        return self.is_alive and not self.is_stopped
 
-    def step(self) -> None:
-        if self._plan is not None and next(self._plan, "done") == "done":
-            self._plan = None
+    def die(self, luck: int) -> None:
+        """A decision may have reached the store."""
+        if self.saving and luck % 2:
+            self._save(self.saving)
+        self.is_alive = False
+        self.world.network.end(self, luck % 3)
 
-    def give_up(self) -> None:
-        """The addition under way is off, if there is one."""
-        if self._plan is None or not self._joining:
+    # ---- deciding
+
+    def decide(self, luck: int) -> None:
+        """One moment: something is decided, or what was decided is stored, or that fails."""
+        self.steward.attend(self.clock.seconds())
+        if self.saving is None:
+            self.saving = self.steward.next_change()
             return
-        self._joining = False
+        if luck % 32:
+            self._save(self.saving)
+        self._stored(self.store.change)
+
+    def _save(self, change: Change) -> None:
+        self.store.save(change)
+        if self.begins_era:
+            self.world.model.expect_era(change.view.epoch, self.begins_era)
+
+    def _stored(self, change: Change | None) -> None:
+        self.saving = self.begins_era = None
+        self.steward.stored(change)
+        followed = {member.run_id for member in self.steward.followed}
+        for run_id in [run_id for run_id in self._talks if run_id not in followed]:
+            self.world.network.cut(self._talks.pop(run_id).link, 1)
+
+    def propose(self, event: Event) -> bool:
+        """For an operator. False: that cannot be now."""
+        if self.saving:
+            return False
         try:
-            self._plan.throw(JoinOffError)
-        except (StopIteration, JoinOffError):
-            self._plan = None
+            self.saving = self.steward.propose(event)
+        except CommandError:
+            return False
+        return True
 
-    def add(self, node: Node) -> None:
-        self._begin(self._add(node))
-        self._joining = True
+    # ---- talking
 
-    def remove(self, node: Node, order: int) -> None:
-        self._begin(self._remove(node, order))
+    def talk(self, number: int) -> Member | None:
+        """Something to one of the members, if it does not owe an answer."""
+        self.steward.attend(self.clock.seconds())
+        followed = self.steward.followed
+        if not followed:
+            return None
+        member = followed[number % len(followed)]
+        self.talk_to(member)
+        return member
 
-    def finish(self) -> None:
-        """Tell everybody the newest view."""
-        self._begin(None)
-        for run_id in self.view.members:
-            self._nodes[run_id].adopt(self.view)
+    def talk_to(self, member: Member) -> None:
+        talk = self._talks.get(member.run_id)
+        if talk is None:
+            self._connect(member)
+        elif not talk.is_waiting:
+            talk.link.requests.append(self._question(member, talk))
+            talk.is_waiting = True
 
-    def _begin(self, plan: Plan | None) -> None:
-        assert self.idle
-        self._plan, self._may_leave, self._joining = plan, False, False
+    def _question(self, member: Member, talk: Conversation) -> Request:
+        view = self.steward.view_to_tell(member.run_id)
+        if view:
+            require(view.epoch in self.store.epochs, f"{view} is told before it is stored")
+            talk.told = view.epoch
+            return Adopt(as_told(view))
+        lease = self.steward.lease_to_grant(member.run_id)
+        return Poll(lease.epoch, lease.stamp_ms, lease.length_ms) if lease else Poll(0, 0, 0)
 
-    # ---- operations
-
-    def _members(self) -> list[Node]:
-        return [self._nodes[run_id] for run_id in self.view.members]
-
-    def _store(self, members: Iterable[str]) -> None:
-        self.view = View(HISTORY, self.view.epoch + 1, tuple(members))
-
-    def _remove(self, node: Node, order: int) -> Plan:
-        """The one that is removed hears of it first (rule 4): from then on it serves nothing."""
-        self._store(run_id for run_id in self.view.members if run_id != node.run_id)
-        self.confirmed = self.view.members
-        yield
-        node.adopt(self.view)
-        yield from self._tell_rest(order)
-
-    def _tell_rest(self, order: int) -> Plan:
-        self._may_leave = True
-        members = self._members()
-        start = order % len(members)
-        for member in members[start:] + members[:start]:
-            yield
-            member.adopt(self.view)
-
-    def _add(self, node: Node) -> Plan:
-        old_tail = self._members()[-1]
-        try:
-            for member in reversed(self._members()):
-                member.adopt(self.view)
-                yield
-            yield from self._copy(old_tail, node)
-        except JoinOffError:
-            old_tail.unpin()
+    def _connect(self, member: Member) -> None:
+        place = self.world.places[place_of(member.run_id)]
+        if not self.world.network.reaches(MASTER, place.number):
             return
-        before = self.view.members
-        self._store((*before, node.run_id))
-        try:
-            yield
-            yield from self._hand_over(old_tail, node)
-            self.confirmed = self.view.members
-            self._joining = False
-            yield from self._tell_rest(-1)
-        except JoinOffError:
-            self._joining = False
-            self._store(before)
-            yield
-            node.adopt(self.view)
-            yield from self._tell_rest(-1)
+        if place.process is None:
+            self.steward.refused(member.run_id)
+        elif place.process.running and place.process.run_id != member.run_id:
+            self.steward.replaced(member.run_id)
+        elif place.process.running:
+            self._talks[member.run_id] = Conversation(self.world.network.connect(self, place.process))
 
-    @staticmethod
-    def _copy(old_tail: Node, node: Node) -> Plan:
-        while not old_tail.core.pin():
-            yield
-        yield
-        node.join(old_tail.core.view)
-        yield
-        snapshot = old_tail.fork()
-        yield
-        node.load(snapshot)
-        yield
-        if not old_tail.feed(node.run_id):
-            raise JoinOffError
-        while not node.core.in_step:
-            if old_tail.core.pin_broken:
-                raise JoinOffError
-            yield
+    # ---- hearing
 
-    def _hand_over(self, old_tail: Node, node: Node) -> Plan:
-        """The new view is in force when the old tail has adopted it and the new one has all that it applied.
+    def on_reply(self, link: Link, reply: Reply) -> None:
+        talk = self._talks.get(link.peer.run_id)
+        if talk and talk.link is link:
+            self._on_answer(link.peer.run_id, talk, reply)
+        elif self.operation:
+            self.operation.on_reply(link, reply)
 
-        The pin may have broken after the last look at it and before the old tail adopted: the join is off then, too.
-        """
-        node.adopt(self.view)
-        yield
-        old_tail.adopt(self.view)
-        while not node.core.serves_reads():
-            if old_tail.lost_successor:
-                raise JoinOffError
-            yield
+    def _on_answer(self, run_id: str, talk: Conversation, reply: Reply) -> None:
+        talk.is_waiting = False
+        now = self.clock.seconds()
+        if isinstance(reply, State):
+            self.steward.answered(run_id, Sighting(reply.epoch, reply.serving, reply.stamp_ms, reply.troubles), now)
+        elif isinstance(reply, Adopted):
+            self.steward.adopted(run_id, reply.epoch, now)
+        elif isinstance(reply, Stale):
+            require(reply.view.epoch in self.store.epochs, f"{run_id} has a view that was never stored: {reply.view}")
+        elif isinstance(reply, Refusal):
+            self.steward.unfed(run_id, talk.told)
 
+    def on_lost(self, link: Link, dropped: bool) -> None:
+        run_id = link.peer.run_id
+        talk = self._talks.get(run_id)
+        if talk and talk.link is link:
+            del self._talks[run_id]
+            self.steward.attend(self.clock.seconds())
+            if dropped:
+                self.steward.dropped(run_id)
+        elif self.operation:
+            self.operation.on_lost(link)
+
+    def on_request(self, link: Link, request: Request) -> None:
+        raise AssertionError("nobody has a connection to a master")
+
+    def on_room(self) -> None:
+        pass

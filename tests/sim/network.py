@@ -1,65 +1,49 @@
 """Connections that deliver in order, may be cut at any moment, and may still deliver late what was under way.
 
-As in the real thing, a member makes a connection of its own to each peer that it has something to tell: requests go
-out on it, answers come back on it. When one is cut its owner notices, and makes a new one; of the requests that
-were under way the peer may have received some, and gets to them whenever it likes, after newer connections' too.
+As in the real thing, a process makes a connection of its own to each other that it has something to tell: requests go
+out on it, answers come back on it. When its owner loses or closes one, the peer may have received some of the requests
+that were under way, and gets to them whenever it likes, after newer connections' too. Between two places each
+direction can be blocked by itself: what is under way then waits.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple
+from typing import Protocol
 
-from chainredis import core
-
-
-class Adopt(NamedTuple):
-    view: core.View
+from .messages import Closed, Reply, Request
+from .names import MASTER
 
 
-class Greet(NamedTuple):
-    greeting: core.Greeting
+class Process(Protocol):
+    """Whoever has connections. running: alive and not stopped."""
 
+    run_id: str
+    place: int
 
-class Forward(NamedTuple):
-    batch: core.Batch
-    payload: bytes
-
-
-class Ack(NamedTuple):
-    ack: core.Ack
-
-
-class Stale(NamedTuple):
-    view: core.View
-
-
-class Behind(NamedTuple):
-    epoch: int
-
-
-class Welcome(NamedTuple):
-    greeting: core.Greeting
-
-
-class Regreet(NamedTuple):
-    pass
-
-
-Request = Adopt | Greet | Forward | Ack
-Reply = Stale | Behind | Welcome | Regreet
+    @property
+    def running(self) -> bool: ...
+    def on_request(self, link: Link, request: Request) -> None: ...
+    def on_reply(self, link: Link, reply: Reply) -> None: ...
+    def on_lost(self, link: Link, dropped: bool) -> None: ...
+    def on_room(self) -> None: ...
 
 
 @dataclass(eq=False)
 class Link:
-    """One connection, from `owner` to `peer` (run_ids). Numbers grow, as the ids of a server's clients do."""
+    """One connection. Numbers grow, as the ids of a server's clients do.
+
+    alive: as far as its owner knows. ended: the peer's process has, and its owner sees that after the last answer.
+    """
 
     number: int
-    owner: str
-    peer: str
+    owner: Process
+    peer: Process
     alive: bool = True
+    ended: bool = False
     requests: deque[Request] = field(default_factory=deque)
     replies: deque[Reply] = field(default_factory=deque)
 
@@ -72,29 +56,96 @@ class Link:
 class Network:
     def __init__(self) -> None:
         self._numbers = count()
-        self._links: dict[tuple[str, str], Link] = {}
-        self._late: list[Link] = []
+        self._links: list[Link] = []
+        self.blocked: set[tuple[int, int]] = set()
 
-    def link(self, owner: str, peer: str | None) -> Link | None:
-        return None if peer is None else self._links.get((owner, peer))
+    # ---- connections
 
-    def connect(self, owner: str, peer: str) -> Link:
-        link = self._links[owner, peer] = Link(next(self._numbers), owner, peer)
+    def connect(self, owner: Process, peer: Process) -> Link:
+        link = Link(next(self._numbers), owner, peer)
+        self._links.append(link)
         return link
 
+    def open(self, source: int, target: int) -> bool:
+        """Does what is sent at `source` arrive at `target`?"""
+        return not self.blocked or (source, target) not in self.blocked
+
+    def reaches(self, source: int, target: int) -> bool:
+        """Both ways, as connecting wants it."""
+        return not self.blocked or not {(source, target), (target, source)} & self.blocked
+
     def cut(self, link: Link, received: int) -> None:
-        """The first `received` requests under way are already at the peer, which will get to them some time."""
-        del self._links[link.owner, link.peer]
+        """Its owner has lost or closed it. So many of the requests under way the peer gets to some time."""
+        if not link.alive:
+            return
         link.alive = False
         link.replies.clear()
-        link.requests = deque(list(link.requests)[:received])
-        if link.requests:
-            self._late.append(link)
+        while len(link.requests) > received:
+            link.requests.pop()
+        if link.owner.place == MASTER:
+            link.requests.append(Closed())
+        if link.ended or not link.requests:
+            self._links.remove(link)
+
+    def end(self, process: Process, received: int) -> None:
+        """The process is no more: its connections are closed for it, and those to it have nobody at their end."""
+        for link in list(self._links):
+            if link.owner is process:
+                self.cut(link, received)
+            elif link.peer is process:
+                link.ended = True
+                link.requests.clear()
+                if not link.alive:
+                    self._links.remove(link)
 
     def live(self) -> list[Link]:
-        return list(self._links.values())
+        return [link for link in self._links if link.alive]
 
-    def busy(self) -> list[Link]:
-        """All connections with something to deliver."""
-        self._late = [link for link in self._late if link.requests]
-        return [link for link in self._links.values() if link.requests or link.replies] + self._late
+    # ---- what happens on them
+
+    def has_event(self, link: Link) -> bool:
+        return self._has_answer(link) or self._has_request(link)
+
+    def _has_answer(self, link: Link) -> bool:
+        return bool(link.replies or link.ended) and link.owner.running and self.open(link.peer.place, link.owner.place)
+
+    def _has_request(self, link: Link) -> bool:
+        return bool(link.requests) and link.peer.running and self.open(link.owner.place, link.peer.place)
+
+    def busy(self, start: int = 0) -> Link | None:
+        """The first connection from the `start`-th on on which something can happen."""
+        links = self._links
+        for i in range(len(links)):
+            link = links[(start + i) % len(links)]
+            if self.has_event(link):
+                return link
+        return None
+
+    def all_busy(self) -> Iterator[Link]:
+        return (link for link in list(self._links) if self.has_event(link))
+
+    def between(self, owner: int, peer: int) -> list[Link]:
+        return [link for link in self._links if link.owner.place == owner and link.peer.place == peer and link.alive]
+
+    def of(self, owner: Process) -> list[Link]:
+        return [link for link in self._links if link.owner is owner]
+
+    def deliver(self, link: Link, limit: int) -> None:
+        """Up to so many events of one connection."""
+        for _ in range(limit):
+            if self._has_answer(link):
+                self._deliver_answer(link)
+            elif self._has_request(link):
+                link.peer.on_request(link, link.requests.popleft())
+                link.owner.on_room()
+            else:
+                break
+        if not link.alive and not link.requests and link in self._links:
+            self._links.remove(link)
+
+    def _deliver_answer(self, link: Link) -> None:
+        if link.replies:
+            link.owner.on_reply(link, link.replies.popleft())
+        else:
+            self.cut(link, 0)
+            link.owner.on_lost(link, dropped=True)

@@ -1,22 +1,41 @@
 """A simulated member: the compiled core in a shell that does what the server's shell does, without a server.
 
-Events of one pass of the event loop go in one by one (`on_request`, `on_reply`, `write`, …); `before_sleep` ends the
-pass: it settles what has been committed, answers who waits, and sends what is due, one batch for all that was applied.
+Events of one pass of the event loop go in one by one (`on_request`, `on_reply`, `clients.write`, …). `before_sleep`
+ends the pass: it settles what has been committed, sends what is due, one batch for all that was applied, writes its
+disk, and lets the answers go.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from chainredis import core
-from chainredis.core import Core, Entry, Limits, Update, Verdict, View
+from chainredis.core import SAFE, Core, Entry, Update, Verdict, View
+from chainredis.steward import Trouble
 
-from .model import Model, Prefix, Write, require
-from .network import Ack, Adopt, Behind, Forward, Greet, Link, Network, Regreet, Reply, Request, Stale, Welcome
+from . import control
+from .clients import Clients, Write, size_of
+from .disk import VOID, Kind, Note, Record
+from .messages import (
+    Ack,
+    Adopt,
+    Behind,
+    Forward,
+    Greet,
+    Refusal,
+    Regreet,
+    Reply,
+    Request,
+    Stale,
+    Welcome,
+)
+from .model import Prefix, require
+from .names import short
+from .network import Link
+from .world import Place, World
 
 MAX_BATCH_BYTES = 600
+MAX_RECORD_BYTES = 1000
 MAX_UNDER_WAY = 4  # messages; a link that is full is not written to before it has been read from
-EXPECTED = {Verdict.STALE, Verdict.BEHIND, Verdict.STRANGER, Verdict.NOT_GREETED, Verdict.GAP}
+REFUSED = {Verdict.STRANGER, Verdict.OTHER_HISTORY}
 
 
 class Handles:
@@ -42,167 +61,229 @@ class Handles:
     def live(self) -> set[int]:
         return set(self._held)
 
-
-class Held(NamedTuple):
-    """A writer that is held back, its update without an sn."""
-
-    write: Write
-    deadline_ms: int
-
-
-class Wait(NamedTuple):
-    """A MEMBER.WAIT for the sn that `update` was given after the client had seen `epoch`."""
-
-    sn: int
-    epoch: int
-    update: Update
-    deadline_ms: int
-
-
-class Snapshot(NamedTuple):
-    position: core.Greeting
-    boundaries: list[tuple[int, int]]
-    history: list[Prefix]
+    @property
+    def has_waiters(self) -> bool:
+        return any(isinstance(payload, Write) for payload in self._held.values())
 
 
 class Node:
+    """One process, from its start to its end."""
+
     core_class: type[Core] = Core
 
-    def __init__(self, run_id: str, limits: Limits, model: Model, network: Network) -> None:
-        self.run_id = run_id
-        self.limits = limits
-        self.core = self.core_class(run_id, limits)
+    def __init__(self, world: World, place: Place) -> None:
+        self.run_id = place.next_run_id()
+        self.place = place.number
+        self.clock = place.clock
+        self.disk = place.disk
+        self.limits = world.limits
+        self.model = world.model
+        self.core = self.core_class(self.run_id, world.limits)
+        self.clients = Clients(self)
         self.handles = Handles()
         self.history: list[Prefix] = []
         self.keys: dict[bytes, bytes] = {}
+        self.record = VOID
+        self.published: set[Prefix] = set()
+        self.has_subscribers = world.subscribed
+        self.join: control.Joining | None = None
+        self.pin_link: Link | None = None
+        self.is_stopped = False
+        self.is_alive = True
         self.dirty = False  # something has happened in this pass
-        self.in_chain = False  # its data are the chain's
+        self.trusted = False  # what it takes for committed is: others have told it, or it is the tail
         self.was_tail = False
-        self.lost_successor = False  # it lacks updates that are in our log no more
         self.largest_bytes = 0  # of the updates so far
-        self._model = model
-        self._network = network
+        self._world = world
+        self._pass_ms = 0
+        self._published_to = -1
+        self._flushed = -1  # the newest sn that is certainly on disk
         self._must_greet = False
-        self._held: list[Held] = []
-        self._waits: list[Wait] = []
+        self._links: dict[str, Link] = {}
+        self._lost: dict[str, tuple[int, bool]] = {}  # peers without a connection: since when, and closed by them?
+        self._outbox: list[tuple[Link, Reply]] = []
+        self._publications: list[Prefix] = []
+        self._start()
 
-    # ---- clients
+    def __repr__(self) -> str:
+        return short(self.run_id)
 
-    def write(self, write: Write, deadline_ms: int) -> None:
-        self.dirty = True
-        self._held.append(Held(write, deadline_ms))
-        self._admit(0)
+    # ---- life
 
-    def wait(self, wait: Wait) -> None:
-        self.dirty = True
-        self._waits.append(wait)
+    @property
+    def running(self) -> bool:
+        return self.is_alive and not self.is_stopped
 
-    def _admit(self, now_ms: int) -> bool:
-        """Assign the held writers' updates, as far as there is room for them (rule 9). False: there were none to."""
-        before = len(self._held)
-        while self._held:
-            write, deadline_ms = self._held[0]
-            size = len(write.update.key) + len(write.update.value or b"") + len(write.update.client or b"")
-            refused = not self.core.takes_writes() or not self.core.fits(size) or deadline_ms <= now_ms
-            if not refused and not self.core.has_room(size):
-                break
-            self._held.pop(0)
-            if refused:
-                self._model.answered(write, "failed")
-            else:
-                self._assign(write, deadline_ms)
-        return len(self._held) < before
+    def _start(self) -> None:
+        """With what the last process at this place has left on its disk; nothing may look like a history of its own."""
+        found = self.disk.load()
+        if found.history:
+            self._take_over(found.history, found.updates)
+            self.record = found.record
+        else:
+            self.disk.rewrite(b"", [], VOID)  # nobody misses what it had when it was no chain's
+        if not found.history and self.disk.marker:
+            self._take_over(self.disk.marker, [])
+        if self.disk.appends:
+            self.core.record(True)
+        self._flushed = self.core.applied
+        self.touch()
 
-    def _assign(self, write: Write, deadline_ms: int) -> None:
+    def _take_over(self, history: bytes, updates: list[Prefix]) -> Verdict:
+        """Loaded data is now this process's."""
+        verdict = self.core.restore(history, len(updates) - 1, boundaries(updates))
+        if verdict == Verdict.ACCEPTED:
+            self.history = list(updates)
+            self.keys = dict(updates[-1].state) if updates else {}
+            self.trusted = False
+        return verdict
+
+    def touch(self) -> None:
+        """An event: the first one begins a pass, which has one time for all but READs."""
+        self._world.touched.add(self)
+        if not self.dirty:
+            self.dirty = True
+            self._pass_ms = self.clock.ms()
+            self.core.published = SAFE
+
+    def die(self, luck: int) -> None:
+        """At once: what was sent may arrive, what was answered may not."""
+        if self.was_tail and not self.core.is_tail():
+            self._excuse()
+        self.is_alive = False
+        while entry := self.core.pop_any():
+            write = self.handles.take(entry.waiter)
+            if isinstance(write, Write):
+                self.model.answered(write, "unknown")
+        self.clients.die()
+        self.disk.crash(luck)
+        self._world.network.end(self, luck % 4)
+
+    def _excuse(self) -> None:
+        """What it has as a former tail, and has not published, others may have settled as learners."""
+        self.model.excused.update(self.history[self._published_to + 1:])
+
+    # ---- updates and the keyspace
+
+    def assign(self, write: Write, deadline_ms: int) -> None:
         entry = self._entry(write.update)._replace(deadline_ms=deadline_ms)
         if write.blocks:
             entry = entry._replace(waiter=self.handles.new(write))
         write.sn = self.core.assign(entry)
         self._applied(write.update, self.core.epoch)
         if not write.blocks:
-            self._model.answered(write, "assigned", write.sn)
-
-    # ---- the keyspace
+            self.clients.answer(write, "assigned")
 
     def _entry(self, update: Update) -> Entry:
-        size = len(update.key) + len(update.value or b"") + len(update.client or b"")
+        size = size_of(update)
         self.largest_bytes = max(self.largest_bytes, size)
         key, value, client = (self.handles.new(payload) for payload in update)
         return Entry(key, value, client, bytes=size)
 
     def _applied(self, update: Update, epoch: int) -> None:
-        self.history.append(self._model.extend(self.history, epoch, update))
+        self.history.append(self.model.extend(self.history, epoch, update))
         if update.value is None:
             self.keys.pop(update.key, None)
         else:
             self.keys[update.key] = update.value
 
     def _update_at(self, sn: int) -> Update:
-        require(self.core.log_first <= sn <= self.core.applied, f"{self.run_id} needs sn {sn}, which is not in its log")
+        require(self.core.log_first <= sn <= self.core.applied, f"{self} needs sn {sn}, which is not in its log")
         entry = self.core.entry_at(sn)
         key, value, client = (self.handles.at(handle) for handle in (entry.key, entry.value, entry.client))
         assert isinstance(key, bytes) and isinstance(value, bytes | None) and isinstance(client, bytes | None)
         return Update(key, value, client)
 
-    # ---- the master's commands
-
-    def adopt(self, view: View) -> Verdict:
-        self.dirty = True
-        before = self.core.epoch
-        verdict = self.core.adopt(view)
-        self.lost_successor = verdict == Verdict.TOO_FAR_BEHIND
-        require(verdict in (Verdict.ACCEPTED, Verdict.STALE, Verdict.TOO_FAR_BEHIND),
-                f"{self.run_id} finds {view} {verdict.name}")
-        if self.core.epoch > before:
-            self.in_chain = True
-            self.was_tail = (self.was_tail and self.core.me >= 0) or self.core.is_tail()
-            self._must_greet = True
-            self.lost_successor = False
-        return verdict
-
-    def join(self, view: View) -> None:
-        """Discard everything and become a learner."""
-        self.dirty = True
+    def discard(self) -> None:
+        """Everything of its own: it is about to begin anew."""
+        self.settle()
         while entry := self.core.pop_any():
             self._release(entry)
-        self._admit_none()
-        self.core.learn(view)
+        self.clients.refuse_held()
         self.history, self.keys = [], {}
-        self.in_chain, self.was_tail = True, False
+        self._flushed = -1
 
-    def fork(self) -> Snapshot:
-        return Snapshot(self.core.position(), self.core.boundaries, list(self.history))
+    def load(self, history: bytes, updates: list[Prefix]) -> Verdict:
+        """A snapshot of another member, into an empty server."""
+        self.touch()
+        self._flushed = -1
+        return self._take_over(history, updates)
 
-    def load(self, snapshot: Snapshot) -> None:
-        self.dirty = True
-        position = snapshot.position
-        verdict = self.core.restore(position.history, position.applied, snapshot.boundaries)
-        require(verdict == Verdict.ACCEPTED, f"{self.run_id} finds its snapshot {verdict.name}")
-        self.history = list(snapshot.history)
-        self.keys = dict(self.history[-1].state) if self.history else {}
+    def rewrite(self) -> None:
+        """What is in memory is on disk now, whole."""
+        self.disk.rewrite(self.core.history, self.history, self.record)
+        if self.disk.appends:
+            self.core.record(True)
+        self._flushed = self.core.applied
 
-    def feed(self, learner: str) -> bool:
-        self.dirty = self._must_greet = True
-        return self.core.feed(learner)
+    # ---- views and rights
 
-    def unpin(self) -> None:
-        self.dirty = True
-        self.core.unpin()
+    def may_read(self) -> bool:
+        """The clock is read now: this process may have been stopped since the pass began."""
+        return self.core.may_read(self.clock.ms())
+
+    def adopt(self, view: View) -> Verdict:
+        before, was_tail = self.core.epoch, self.core.is_tail() or not self.core.has_history
+        verdict = self.core.adopt(view)
+        require(verdict != Verdict.CONFLICT, f"{self} has {self.core.view}, and now gets {view}")
+        if verdict != Verdict.ACCEPTED or self.core.epoch == before:
+            return verdict
+        self.model.note_view(view)
+        self.join = None
+        if self.was_tail and self.core.me < 0:
+            self._excuse()
+        self.was_tail = self.core.me >= 0 and (self.was_tail or was_tail)
+        if self.core.me < 0 and before < self.model.era:
+            self.trusted = False  # what it knows was before much was lost
+        if self.core.me >= 0:
+            self.trusted = True
+            self._world.places[self.place].used = True
+            self.model.note_entered(self)
+        durable = self.disk.kind is Kind.ALWAYS
+        self.note_record(Record(view.epoch, self.run_id, durable) if self.core.me >= 0 else VOID)
+        self.aim()
+        self.settle()
+        return verdict
+
+    def note_record(self, record: Record) -> None:
+        """Before any later update's."""
+        self._append()
+        self.record = record
+        self.disk.marker = self.core.history
+        self.disk.append(Note(self.core.history, record))
 
     # ---- links
 
+    def _peers(self) -> dict[str, None]:
+        wanted = (self.core.successor(), self.core.predecessor(), self.core.told_head())
+        return dict.fromkeys(peer for peer in wanted if peer)
+
+    def aim(self) -> None:
+        """Connections that no view wants any more are closed, and every handshake is made anew."""
+        peers, now = self._peers(), self.clock.ms()
+        for peer in [peer for peer in self._links if peer not in peers]:
+            self._world.network.cut(self._links.pop(peer), MAX_UNDER_WAY)
+        self._lost = {peer: self._lost.get(peer, (now, False)) for peer in peers if peer not in self._links}
+        self._must_greet = True
+
     def wanted(self) -> list[str]:
         """The peers that it needs a connection to and has none."""
-        peers = {self.core.successor(), self.core.predecessor(), self.core.told_head()} - {None}
-        return sorted(peer for peer in peers if peer and not self._network.link(self.run_id, peer))
+        return list(self._lost)
 
-    def on_connected(self, peer: str) -> None:
-        self.dirty = True
-        if peer == self.core.successor():
+    def connect(self, peer: Node) -> None:
+        self.touch()
+        self._links[peer.run_id] = self._world.network.connect(self, peer)
+        del self._lost[peer.run_id]
+        if peer.run_id == self.core.successor():
             self._must_greet = True
 
-    def on_lost(self, peer: str) -> None:
-        self.dirty = True
+    def on_lost(self, link: Link, dropped: bool) -> None:
+        self.touch()
+        peer = link.peer.run_id
+        if self._links.get(peer) is not link:
+            return
+        del self._links[peer]
+        self._lost[peer] = (self.clock.ms(), dropped)
         if peer == self.core.successor():
             self.core.successor_lost()
         if peer == self.core.predecessor():
@@ -210,19 +291,39 @@ class Node:
         if peer == self.core.told_head():
             self.core.head_lost()
 
+    def on_room(self) -> None:
+        if self.is_alive:
+            self.touch()
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        now = self.clock.ms()
+        return tuple(Trouble(peer, now - since, dropped) for peer, (since, dropped) in self._lost.items())
+
+    # ---- messages
+
+    def reply(self, link: Link, reply: Reply) -> None:
+        self._outbox.append((link, reply))
+
     def on_request(self, link: Link, request: Request) -> None:
-        self.dirty = True
-        if isinstance(request, Adopt):
-            self._refuse(link, self.adopt(request.view))
-        elif isinstance(request, Greet):
-            verdict, welcome = self.core.on_greet(request.greeting, link.owner, link.number)
-            if welcome is not None:
-                link.answer(Welcome(welcome))
-            self._refuse(link, verdict)
-        elif isinstance(request, Ack):
-            self._refuse(link, self.core.on_ack(request.ack, link.owner))
-        else:
+        self.touch()
+        if isinstance(request, Forward):
             self._on_forward(link, request)
+        elif isinstance(request, Ack):
+            self.refuse(link, self.core.on_ack(request.ack, link.owner.run_id))
+            self.settle()
+        elif isinstance(request, Greet):
+            self._on_greet(link, request)
+        else:
+            control.on_command(self, link, request)
+
+    def _on_greet(self, link: Link, request: Greet) -> None:
+        if self.join and not self.join.is_copied:
+            self.reply(link, Refusal(Verdict.STRANGER))
+            return
+        verdict, welcome = self.core.on_greet(request.greeting, link.owner.run_id, link.number)
+        if welcome is not None:
+            self.reply(link, Welcome(welcome))
+        self.refuse(link, verdict)
 
     def _on_forward(self, link: Link, message: Forward) -> None:
         batch = message.batch
@@ -233,112 +334,174 @@ class Node:
                 self.core.append(self._entry(update), batch.assigned)
                 self._applied(update, batch.assigned)
             self.core.batch_applied(batch)
-        self._refuse(link, verdict)
+            self.settle()
+        self.refuse(link, verdict)
 
-    def _refuse(self, link: Link, verdict: Verdict) -> None:
+    def refuse(self, link: Link, verdict: Verdict) -> None:
         """What the sender is told of a message that was not accepted."""
-        require(verdict in (Verdict.ACCEPTED, Verdict.TOO_FAR_BEHIND) or verdict in EXPECTED,
-                f"{self.run_id} finds a message of {link.owner} {verdict.name}")
+        if verdict == Verdict.ACCEPTED:
+            return
         if verdict == Verdict.STALE:
-            link.answer(Stale(self.core.view))
+            self.reply(link, Stale(self.core.view))
         elif verdict == Verdict.BEHIND:
-            link.answer(Behind(self.core.epoch))
+            self.reply(link, Behind(self.core.epoch))
         elif verdict in (Verdict.NOT_GREETED, Verdict.GAP):
-            link.answer(Regreet())
+            self.reply(link, Regreet())
+        else:
+            require(verdict in REFUSED or verdict == Verdict.TOO_FAR_BEHIND,
+                    f"{self} finds a message of {link.owner} {verdict.name}")
+            self.reply(link, Refusal(verdict))
 
     def on_reply(self, link: Link, reply: Reply) -> None:
-        self.dirty = True
+        self.touch()
         if isinstance(reply, Stale):
             self.adopt(reply.view)
         elif isinstance(reply, Behind):
             self._on_behind(link)
         elif isinstance(reply, Welcome):
-            verdict = self.core.on_welcome(reply.greeting, link.peer)
-            self.lost_successor = verdict == Verdict.TOO_FAR_BEHIND
-            require(verdict in EXPECTED or verdict in (Verdict.ACCEPTED, Verdict.TOO_FAR_BEHIND),
-                    f"{self.run_id} finds the welcome of {link.peer} {verdict.name}")
-        elif link.peer == self.core.successor():
+            self._on_welcome(link, reply)
+        elif isinstance(reply, Refusal):
+            self._fail(link)
+        elif isinstance(reply, Regreet) and link.peer.run_id == self.core.successor():
             self.core.successor_lost()
             self._must_greet = True
 
-    def _on_behind(self, link: Link) -> None:
-        """The peer lacks our view, and is greeted again after it.
+    def _on_welcome(self, link: Link, reply: Welcome) -> None:
+        verdict = self.core.on_welcome(reply.greeting, link.peer.run_id)
+        if verdict in (Verdict.ACCEPTED, Verdict.BEHIND, Verdict.STALE):
+            return
+        require(verdict in REFUSED or verdict == Verdict.TOO_FAR_BEHIND,
+                f"{self} finds the welcome of {link.peer} {verdict.name}")
+        self._fail(link)
 
-        An acknowledgement that it refused goes out again at the next tick.
-        """
+    def _fail(self, link: Link) -> None:
+        """A connection that is good for nothing is closed, and made again."""
+        self._world.network.cut(link, MAX_UNDER_WAY)
+        self.on_lost(link, dropped=False)
+
+    def _on_behind(self, link: Link) -> None:
+        """The peer lacks our view; after that it is told again what it has refused."""
         link.requests.append(Adopt(self.core.view))
-        if link.peer == self.core.successor():
+        peer = link.peer.run_id
+        if peer == self.core.successor():
             self._must_greet = True
+        if peer == self.core.predecessor():
+            self.core.predecessor_lost()
+        if peer == self.core.told_head():
+            self.core.head_lost()
 
     # ---- the end of a pass
 
-    def before_sleep(self, now_ms: int) -> None:
-        self._settle()
-        while self._admit(now_ms):
-            self._settle()  # alone, an update is committed at once, and that makes room for the next
-        while waiter := self.core.pop_orphan() or self.core.pop_expired(now_ms):
-            self._answer(waiter, "unknown")
-        while entry := self.core.pop_trimmed():
-            self._release(entry)
-        self._end_waits(now_ms)
+    def before_sleep(self, luck: int = -1) -> None:
+        """luck: not negative when the process dies after its messages have gone and before its disk is written."""
+        if self.disk.kind is Kind.ALWAYS:
+            self.core.saved(self._flushed)
+        self.settle()
+        while self.clients.admit(self._pass_ms):
+            self.settle()  # alone, an update is committed at once, and that makes room for the next
+        self._expire()
+        self.clients.end_waits(self._pass_ms)
+        self.clients.end_reads()
         self._greet()
         self._send_batches()
         self._send_acks()
-        self.dirty = False
+        self._append()
+        self._trim()
+        if luck >= 0:
+            self.die(luck)
+        else:
+            self._sleep()
 
-    def _settle(self) -> None:
-        if self.in_chain:
-            self._model.note_committed(self)
+    def _sleep(self) -> None:
+        """The disk is written, then the answers go; what had to wait for either goes in the next pass."""
+        if self.disk.kind is Kind.ALWAYS:
+            self.disk.flush()
+        is_unsaved = self.disk.kind is Kind.ALWAYS and self._flushed < self.core.applied
+        is_unpublished = self.core.published != SAFE
+        self._flushed = self.core.applied
+        for link, reply in self._outbox:
+            link.answer(reply)
+        self._outbox = []
+        self.clients.send_answers()
+        for prefix in self._publications:
+            self.model.publish(prefix)
+            self.published.add(prefix)
+        self._published_to = self.core.settled
+        self._publications = []
+        self.dirty = False
+        if is_unsaved or is_unpublished:
+            self.touch()
+
+    def _append(self) -> None:
+        """To the append-only file, what it lacks."""
+        while due := self.core.next_record(MAX_RECORD_BYTES):
+            _, first, count = due
+            for prefix in self.history[first:first + count]:
+                self.disk.append(prefix)
+
+    def settle(self) -> None:
+        publishes = self.has_subscribers and (
+            not self.core.has_history or self.core.is_tail() or (self.was_tail and self.core.me >= 0))
+        self.model.note_committed(self)
         while due := self.core.pop_settled():
             sn, entry = due
-            self._answer(entry.waiter, "committed", sn)
-            if entry.client and (self.was_tail or not self.core.has_history):
-                self._model.publish(sn, self._update_at(sn))
+            self._answer(entry.waiter, "committed")
+            if publishes and entry.client:
+                self.core.published = min(self.core.published, sn - 1)
+                self._publications.append(self.history[sn])
+        while waiter := self.core.pop_orphan():
+            self._answer(waiter, "unknown")
+        self._trim()
 
-    def _answer(self, waiter: int, kind: str, sn: int = -1) -> None:
+    def _trim(self) -> None:
+        while entry := self.core.pop_trimmed():
+            self._release(entry)
+
+    def _expire(self) -> None:
+        while waiter := self.core.pop_expired(self._pass_ms):
+            self._answer(waiter, "unknown")
+
+    def _answer(self, waiter: int, kind: str) -> None:
         write = self.handles.take(waiter)
         if isinstance(write, Write):
-            self._model.answered(write, kind, sn)
+            self.clients.answer(write, kind)
 
     def _release(self, entry: Entry) -> None:
         for handle in (entry.key, entry.value, entry.client):
             self.handles.take(handle)
         self._answer(entry.waiter, "unknown")
 
-    def _end_waits(self, now_ms: int) -> None:
-        """Those that a head that is head no more cannot answer end, too."""
-        open_waits = self._waits
-        self._waits = []
-        for wait in open_waits:
-            if wait.deadline_ms <= now_ms or not self.core.takes_writes():
-                continue
-            if self.core.committed < wait.sn:
-                self._waits.append(wait)
-            elif self.core.epoch_of(wait.sn) <= wait.epoch:
-                self._model.waited(wait.sn, wait.update)
-
-    def _admit_none(self) -> None:
-        for held in self._held:
-            self._model.answered(held.write, "failed")
-        self._held, self._waits = [], []
-
     def _greet(self) -> None:
-        link = self._network.link(self.run_id, self.core.successor())
+        link = self._links.get(self.core.successor() or "")
         if link and self._must_greet:
             link.requests.append(Greet(self.core.position()))
             self._must_greet = False
 
     def _send_batches(self) -> None:
-        link = self._network.link(self.run_id, self.core.successor())
+        link = self._links.get(self.core.successor() or "")
         while link and len(link.requests) < MAX_UNDER_WAY and (batch := self.core.next_batch(MAX_BATCH_BYTES)):
             updates = [self._update_at(sn) for sn in range(batch.first, batch.first + batch.count)]
             link.requests.append(Forward(batch, core.encode(updates)))
 
     def _send_acks(self) -> None:
         """To the head first: the acknowledgement to the predecessor says that it has been told."""
-        head = self._network.link(self.run_id, self.core.told_head())
+        head = self._links.get(self.core.told_head() or "")
         if head and self.core.head_ack_due():
             head.requests.append(Ack(self.core.take_head_ack()))
-        predecessor = self._network.link(self.run_id, self.core.predecessor())
+        predecessor = self._links.get(self.core.predecessor() or "")
         if predecessor and self.core.ack_due():
             predecessor.requests.append(Ack(self.core.take_ack()))
+
+    def tick(self) -> None:
+        """The server's timer: it paces timeouts, and acknowledgements that were spared."""
+        self.touch()
+        self.core.tick()
+
+
+def boundaries(history: list[Prefix]) -> list[tuple[int, int]]:
+    """The first sn of each epoch."""
+    found: list[tuple[int, int]] = []
+    for prefix in history:
+        if not found or found[-1][1] != prefix.epoch:
+            found.append((prefix.sn, prefix.epoch))
+    return found

@@ -6,20 +6,28 @@ complete script: a seeded random walk writes one, hypothesis shrinks one, and a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-from chainredis.core import Limits, Update
+from chainredis.core import Update
+from chainredis.steward import Terms
 
-from .master import Master
-from .model import Model, Write
-from .network import Link, Network
-from .node import Node, Wait
+from . import operations
+from .clients import Read, Wait, Write
+from .clocks import Clock
+from .control import copy_step
+from .disk import Disk, Kind
+from .evidence import judge
+from .faults import Faults
+from .master import Master, Store
+from .model import require
+from .names import MASTER, place_of
+from .node import Node
+from .settling import grow, settle, turn
+from .world import Place, World
 
 KEYS = [b"a", b"b", b"c", b"d"]
 CHANNELS = [b"x", b"y"]
-LIMITS = Limits(log_bytes=1500, backlog_bytes=700, join_bytes=2500)
-ROUNDS_TO_SETTLE = 400
 
 
 class Step(NamedTuple):
@@ -35,28 +43,75 @@ class Promise(NamedTuple):
     epoch: int  # as the client saw it before
 
 
+class Setting(NamedTuple):
+    """What the machines are like.
+
+    size: how many there are for members. length: of the chain at the beginning. kinds: what their disks keep, one after
+    the other. drift: the bound, which some of the clocks use up. timeouts_ms: the master's, another one in each life.
+    quick_master: its clock is one of the quick ones.
+    """
+
+    size: int = 4
+    length: int = 3
+    kinds: tuple[Kind, ...] = (Kind.NONE,)
+    drift: float = 0.01
+    timeouts_ms: tuple[int, ...] = (400,)
+    quick_master: bool = True
+    subscribed: bool = True
+
+
 class Simulation:
-    def __init__(self, size: int = 5, node_class: type[Node] = Node, master_class: type[Master] = Master) -> None:
-        self.now_ms = 0
-        self.model = Model()
-        self.network = Network()
-        run_ids = [f"node{i}" for i in range(size)]
-        self.nodes = {run_id: node_class(run_id, LIMITS, self.model, self.network) for run_id in run_ids}
+    def __init__(
+        self, setting: Setting, node_class: type[Node] = Node, master_class: type[Master] = Master,
+    ) -> None:
+        self.setting = setting
+        self.world = World(subscribed=setting.subscribed)
+        self.model = self.world.model
+        self.node_class = node_class
+        self.master_class = master_class
+        self.store = Store()
         self._values = 0
+        self._masters = 0
         self._promises: list[Promise] = []
-        first = self.nodes[run_ids[0]]
-        first.in_chain = True
-        for key in KEYS[:2]:  # a member without a history takes writes; its data become the chain's
-            self._start_write(first, key, blocks=False, wide=0)
-        first.before_sleep(self.now_ms)
-        self.master = master_class(self.nodes, first)
+        for number in range(setting.size):
+            clock = Clock(self.world.time, 1000 + 77 * number, 1 + setting.drift * (number % 3 == 2))
+            self.world.places.append(Place(number, clock, Disk(setting.kinds[number % len(setting.kinds)])))
+        self._master_clock = Clock(self.world.time, 5000, 1 + setting.drift * setting.quick_master)
+        for place in self.world.places:
+            self.start_member(place)
+        self.master = self.new_master()
+        self.faults = Faults(self)
         self._handlers: dict[str, Callable[[int, int], None]] = {
-            "deliver": self._deliver, "sleep": self._sleep, "cut": self._cut, "connect": self._connect,
-            "double": self._double, "swap": self._swap, "time": self._time,
+            "deliver": self._deliver, "sleep": self._sleep, "flow": self._flow, "turns": self._turns,
+            "connect": self._connect, "time": self._time, "copy": self._copy, "settle": self._settle,
             "put": self._put, "delete": self._delete, "read": self._read, "wait": self._wait,
-            "master": self._master, "add": self._add, "remove": self._remove, "give_up": self._give_up,
-            "settle": self._settle,
-        }
+            "talk": self._talk, "decide": self._decide, "operate": self._operate, "give_up": self._give_up,
+            "add": self._add, "remove": self._remove, "form": self._form, "reform": self._reform, "begin": self._begin,
+            **self.faults.handlers(),
+        }  # fmt: skip
+        self._begin_chain()
+
+    def _begin_chain(self) -> None:
+        """A member without a history takes writes; its data become the chain's."""
+        first = self.world.nodes[next(iter(self.world.nodes))]
+        first.trusted = True
+        for key in KEYS[:2]:
+            self._start_write(first, key, blocks=False, wide=0)
+        first.before_sleep()
+        operations.begin(self.master, 0)
+        grow(self, self.setting.length)
+
+    def start_member(self, place: Place) -> None:
+        place.process = self.node_class(self.world, place)
+        self.world.nodes[place.process.run_id] = place.process
+
+    def new_master(self) -> Master:
+        """Its configuration may have been changed."""
+        self._masters += 1
+        terms = Terms(self.setting.timeouts_ms[self._masters % len(self.setting.timeouts_ms)], self.setting.drift)
+        return self.master_class(self.world, self.store, terms, self._master_clock)
+
+    # ---- steps and checks
 
     def run(self, step: Step) -> None:
         """Raises BrokenInvariantError when the members break a rule, at this step or before."""
@@ -64,156 +119,219 @@ class Simulation:
         self.check()
 
     def check(self) -> None:
-        for node in self.nodes.values():
-            self.model.check_node(node)
-        self.model.check_view(self._named(self.master.view.members), self._named(self.master.confirmed))
+        """Every process that something has happened to; and when something has, who may read, and the view."""
+        world, model = self.world, self.model
+        if not world.touched:
+            return
+        for node in world.touched:
+            if node.is_alive:
+                model.check_node(node)
+        world.touched.clear()
+        for place in world.places:
+            if place.used and place.process:
+                model.check_reader(place.process)
+        self._check_view()
+
+    def _check_view(self) -> None:
+        change, nodes = self.store.change, self.world.nodes
+        if change and self.model.is_in_era(change.view.epoch):
+            members = [nodes[member.run_id] for member in change.view.members if member.run_id in nodes]
+            complete = {member.run_id for member in change.complete}
+            self.model.check_view(members, [node for node in members if node.run_id in complete])
 
     def _settle(self, a: int, b: int) -> None:
         self.settle()
+        if a % 4:
+            grow(self, self.setting.length)
 
     def settle(self) -> None:
-        """Heal everything, deliver everything: then nothing may be left to do (liveness)."""
-        for _ in range(ROUNDS_TO_SETTLE):
-            for node in self.nodes.values():
-                for peer in node.wanted():
-                    self.network.connect(node.run_id, peer)
-                    node.on_connected(peer)
-                node.core.tick()
-                node.before_sleep(self.now_ms)
-            for link in self.network.busy():
-                self._deliver_on(link, len(link.requests) + len(link.replies))
-                self.check()
-            self.master.step()
-            if self.master.idle and not self.network.busy():
-                if self._is_settled():
-                    break
-                self.master.finish()
-        self.model.check_settled(self._named(self.master.view.members))
+        settle(self)
 
-    def _is_settled(self) -> bool:
-        members = self._named(self.master.view.members)
-        return all(node.core.epoch == self.master.view.epoch and not node.dirty for node in members)
+    def finish(self) -> None:
+        """All comes to rest, and what clients have seen is judged."""
+        self.settle()
+        self._probe()
+        judge(self.model)
 
-    def _named(self, run_ids: Sequence[str]) -> list[Node]:
-        return [self.nodes[run_id] for run_id in run_ids]
+    def _probe(self) -> None:
+        """The chain that has come to rest takes a write, and reads it."""
+        change = self.store.change
+        assert change
+        head, tail = (self.world.nodes[member.run_id] for member in (change.view.head, change.view.tail))
+        self._start_write(head, KEYS[0], blocks=True, wide=1, patience_ms=1000)
+        self.settle()
+        require(self.model.writes[-1].kind == "committed", f"{head} does not commit what it is given at rest")
+        tail.touch()
+        read = Read(KEYS[0], len(self.model.committed), self.model.moment())
+        tail.clients.read(read)
+        tail.before_sleep()
+        require(self.model.reads[-1:] == [read] and read.found is tail.history[-1], f"{tail} answers no READ at rest")
 
     # ---- the network and the members' event loops
 
     def _deliver(self, a: int, b: int) -> None:
-        """From a cut connection seldom, so that newer ones overtake it."""
-        busy = self.network.busy()
-        if busy and (busy[a % len(busy)].alive or b % 8 == 0):
-            self._deliver_on(busy[a % len(busy)], 1 + b % 4)
-
-    def _deliver_on(self, link: Link, count: int) -> None:
-        for _ in range(count):
-            if link.replies:
-                self.nodes[link.owner].on_reply(link, link.replies.popleft())
-            elif link.requests:
-                self.nodes[link.peer].on_request(link, link.requests.popleft())
-                self.nodes[link.owner].dirty = True  # there is room on its link again
+        """From a connection that its owner has lost seldom, so that newer ones overtake it."""
+        link = self.world.network.busy(a)
+        if link and (link.alive or b % 8 == 0):
+            self.world.network.deliver(link, 1 + b % 4)
 
     def _sleep(self, a: int, b: int) -> None:
-        awake = [node for node in self.nodes.values() if node.dirty]
+        awake = [node for node in self.world.nodes.values() if node.dirty and not node.is_stopped]
         if awake:
-            awake[a % len(awake)].before_sleep(self.now_ms)
+            awake[a % len(awake)].before_sleep()
 
-    def _cut(self, a: int, b: int) -> None:
-        links = self.network.live()
-        if links:
-            link = links[a % len(links)]
-            self.network.cut(link, b % 4)
-            self.nodes[link.owner].on_lost(link.peer)
+    def _flow(self, a: int, b: int) -> None:
+        """One member gets on as far as it can at once: what single steps seldom do in a row."""
+        nodes = [node for node in self.world.nodes.values() if node.running]
+        if not nodes:
+            return
+        node = nodes[a % len(nodes)]
+        for peer in node.wanted():
+            self.connect(node, peer)
+        for _ in range(1 + b % 3):
+            self._pass(node)
+            for link in self.world.network.of(node):
+                self.world.network.deliver(link, 1 + b % 5)
+                self._pass(self.world.nodes.get(link.peer.run_id))
 
-    def _double(self, a: int, b: int) -> None:
-        """A request comes twice: TCP does not do that, but no member may rely on it."""
-        busy = [link for link in self.network.busy() if link.requests]
-        if busy:
-            requests = busy[a % len(busy)].requests
-            requests.append(requests[b % len(requests)])
+    @staticmethod
+    def _pass(node: Node | None) -> None:
+        if node and node.running and node.dirty:
+            node.before_sleep()
 
-    def _swap(self, a: int, b: int) -> None:
-        """Two requests on one connection change places; nor does TCP do that."""
-        busy = [link for link in self.network.busy() if len(link.requests) > 1]
-        if busy:
-            requests = busy[a % len(busy)].requests
-            i = b % (len(requests) - 1)
-            requests[i], requests[i + 1] = requests[i + 1], requests[i]
+    def _turns(self, a: int, b: int) -> None:
+        """Some time under the present faults, in which everybody gets on, and clients too."""
+        for i in range(2 + a % 16):
+            turn(self)
+            self._put(b + i, a + i)
+            self._read(a + i, b + i)
 
     def _connect(self, a: int, b: int) -> None:
-        wanted = [(node, peer) for node in self.nodes.values() for peer in node.wanted()]
+        wanted = [(node, peer) for node in self.world.nodes.values() for peer in node.wanted()]
         if wanted:
-            node, peer = wanted[a % len(wanted)]
-            self.network.connect(node.run_id, peer)
-            node.on_connected(peer)
+            self.connect(*wanted[a % len(wanted)])
+
+    def connect(self, node: Node, run_id: str) -> None:
+        peer = self.world.nodes.get(run_id)
+        if peer and node.running and peer.running and self.world.network.reaches(node.place, place_of(run_id)):
+            node.connect(peer)
 
     def _time(self, a: int, b: int) -> None:
-        self.now_ms += a % 200
-        for node in self.nodes.values():
-            node.dirty = True
-            if b % 2:
-                node.core.tick()
+        self.pass_time(a % 100, ticks=bool(b % 2))
+
+    def pass_time(self, ms: float, ticks: bool) -> None:
+        self.world.time.now_ms += ms
+        for node in self.world.nodes.values():
+            self.world.touched.add(node)
+            if ticks and node.running:
+                node.tick()
+
+    def _copy(self, a: int, b: int) -> None:
+        nodes = list(self.world.nodes.values())
+        for i in range(len(nodes)):
+            node = nodes[(a + i) % len(nodes)]
+            if node.join:
+                copy_step(self.world, node)
+                return
 
     # ---- clients
 
     def _put(self, a: int, b: int) -> None:
-        self._start_write(self._writable(a), KEYS[b % len(KEYS)], blocks=bool(a % 3), wide=b % 7)
+        self._write(a, KEYS[b % len(KEYS)], blocks=bool(a % 3), wide=b % 7)
 
     def _delete(self, a: int, b: int) -> None:
-        self._start_write(self._writable(a), KEYS[b % len(KEYS)], blocks=bool(a % 2), wide=-1)
+        self._write(a, KEYS[b % len(KEYS)], blocks=bool(a % 2), wide=-1)
 
-    def _writable(self, a: int) -> Node:
-        """Now and then a client comes to the wrong member."""
-        nodes = list(self.nodes.values())
-        heads = [node for node in nodes if node.in_chain and node.core.takes_writes()]
-        return heads[a % len(heads)] if heads and a % 10 else nodes[a % len(nodes)]
+    def _write(self, a: int, key: bytes, blocks: bool, wide: int) -> None:
+        if node := self._reached(a, wanted=lambda node: node.core.takes_writes()):
+            self._start_write(node, key, blocks, wide)
 
-    def _start_write(self, node: Node, key: bytes, blocks: bool, wide: int) -> None:
+    def _reached(self, a: int, wanted: Callable[[Node], bool]) -> Node | None:
+        """Clients know of the places that have been in the chain. Now and then one comes to the wrong member."""
+        known = [place.process for place in self.world.places if place.used and place.process and place.process.running]
+        right = [node for node in known if wanted(node)]
+        chosen = right if right and a % 5 else known
+        return chosen[a % len(chosen)] if chosen else None
+
+    def _start_write(self, node: Node, key: bytes, blocks: bool, wide: int, patience_ms: int = 0) -> None:
         """A unique value of up to 120 bytes, or for `wide` -1 none: a delete."""
-        if not node.in_chain and not node.core.has_history:
-            return  # a server on its own, which has not been added yet
         self._values += 1
         value = b"%d" % self._values + b"." * 20 * wide if wide >= 0 else None
-        write = Write(Update(key, value, None if blocks else CHANNELS[self._values % 2]), blocks)
+        update = Update(key, value, None if blocks else CHANNELS[self._values % 2])
+        write = Write(update, blocks, self.model.moment())
         self.model.writes.append(write)
-        epoch = node.core.epoch
-        node.write(write, self.now_ms + 100 * (1 + self._values % 5))
+        node.touch()
         if not blocks:
-            self._promises.append(Promise(write, epoch))
+            self._promises.append(Promise(write, node.core.epoch))
+        node.clients.write(write, node.clock.ms() + (patience_ms or 100 * (1 + self._values % 5)))
 
     def _read(self, a: int, b: int) -> None:
-        for node in self.nodes.values():
-            if node.in_chain and node.core.serves_reads():
-                key = KEYS[b % len(KEYS)]
-                self.model.read(node, key, node.keys.get(key))
+        if node := self._reached(a, wanted=lambda node: node.core.is_tail()):
+            node.touch()
+            deadline_ms = node.clock.ms() + 100 * (1 + b % 5)
+            node.clients.read(Read(KEYS[b % len(KEYS)], len(self.model.committed), self.model.moment(), deadline_ms))
 
     def _wait(self, a: int, b: int) -> None:
         if self._promises:
             promise = self._promises.pop(a % len(self._promises))
-            if promise.write.sn >= 0:
-                wait = Wait(promise.write.sn, promise.epoch, promise.write.update, self.now_ms + 300)
-                self._writable(b).wait(wait)
+            node = self._reached(b, wanted=lambda node: node.core.takes_writes())
+            if node and promise.write.sn >= 0:
+                node.touch()
+                node.clients.wait(Wait(promise.write, promise.epoch, node.clock.ms() + 300))
 
     # ---- the master
 
-    def _master(self, a: int, b: int) -> None:
-        self.master.step()
+    def _talk(self, a: int, b: int) -> None:
+        if self.master.running and (member := self.master.talk(a)) and b % 3:
+            self._hurry(place_of(member.run_id))
+
+    def _hurry(self, number: int) -> None:
+        """What is under way between the master and this member gets there, and is answered."""
+        node, network = self.world.places[number].process, self.world.network
+        for link in network.between(MASTER, number):
+            network.deliver(link, 3)
+        self._pass(node)
+        for link in network.between(MASTER, number):
+            network.deliver(link, 3)
+
+    def _decide(self, a: int, b: int) -> None:
+        for _ in range(1 + a % 2):
+            if self.master.running:
+                self.master.decide(b)
+
+    def _operate(self, a: int, b: int) -> None:
+        for _ in range(1 + a % 5):
+            if self.master.running and (operation := self.master.operation):
+                operation.step()
+                for number in operation.places if b % 3 else ():
+                    copy_step(self.world, self.world.places[number].process)
+                    self._hurry(number)
 
     def _add(self, a: int, b: int) -> None:
-        outside = [node for run_id, node in self.nodes.items() if run_id not in self.master.view.members]
-        if outside and self.master.idle:
-            self.master.add(outside[a % len(outside)])
-
-    def _remove(self, a: int, b: int) -> None:
-        members = self._named(self.master.view.members)
-        if len(members) > 1 and self.master.idle:
-            self.master.remove(members[a % len(members)], b)
+        change = self.master.steward.change
+        if not self.master.running or self.master.operation or not change:
+            return
+        inside = {place_of(member.run_id) for member in change.view.members}
+        outside = [place for place in self.world.places if place.process and place.number not in inside]
+        if outside:
+            self.master.operation = operations.Operation(self.master, outside[a % len(outside)])
 
     def _give_up(self, a: int, b: int) -> None:
-        self.master.give_up()
+        if self.master.running and self.master.operation:
+            self.master.operation.give_up()
 
+    def _remove(self, a: int, b: int) -> None:
+        if self.master.running:
+            operations.remove(self.master, a)
 
-STEP_WEIGHTS = {
-    "deliver": 40, "sleep": 25, "put": 12, "delete": 2, "read": 3, "wait": 3, "cut": 1.5, "connect": 8, "time": 1,
-    "double": 0.3, "swap": 0.3, "master": 15, "add": 3, "remove": 1, "give_up": 0.1, "settle": 0.2,
-}
+    def _form(self, a: int, b: int) -> None:
+        if self.master.running:
+            operations.form(self.master, a)
+
+    def _reform(self, a: int, b: int) -> None:
+        if self.master.running:
+            operations.reform(self.master)
+
+    def _begin(self, a: int, b: int) -> None:
+        if self.master.running:
+            operations.begin(self.master, a)

@@ -1,0 +1,27 @@
+"""Time, and the clocks of machines that do not agree about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Time:
+    """The true one, which nobody in the simulation knows."""
+
+    now_ms: float = 0
+
+
+@dataclass
+class Clock:
+    """Of one machine: started some time, and quicker than the slowest that is allowed by a fraction of the bound."""
+
+    time: Time
+    offset_ms: float
+    rate: float
+
+    def ms(self) -> int:
+        return int(self.offset_ms + self.time.now_ms * self.rate)
+
+    def seconds(self) -> float:
+        return (self.offset_ms + self.time.now_ms * self.rate) / 1000

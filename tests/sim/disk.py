@@ -1,0 +1,91 @@
+"""What survives a process: the data that it kept on its disk, as much of it as its kind of persistence promises.
+
+A crash leaves every record that was certainly there, and as many more as chance has it, from the first one on: files
+are written in order. The marker says whose data this is or was; it is written at once, whatever the kind.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .model import Prefix
+
+
+class Kind(enum.Enum):
+    NONE = "nothing"
+    SNAPSHOTS = "RDB files, now and then"
+    EVERYSEC = "an append-only file, flushed now and then"
+    ALWAYS = "an append-only file, flushed in every pass"
+
+
+class Record(NamedTuple):
+    """Whether the data is that of a view's member (DESIGN.md, "Restart")."""
+
+    epoch: int
+    run_id: str
+    durable: bool
+
+
+VOID = Record(0, "", durable=False)
+
+
+class Note(NamedTuple):
+    """A change of the record, in its place among the updates."""
+
+    history: bytes
+    record: Record
+
+
+@dataclass
+class Contents:
+    history: bytes = b""
+    updates: list[Prefix] = field(default_factory=list)
+    record: Record = VOID
+
+
+class Disk:
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.marker = b""
+        self._base = Contents()
+        self._appended: list[Prefix | Note] = []
+        self._certain = 0
+
+    @property
+    def appends(self) -> bool:
+        return self.kind in (Kind.EVERYSEC, Kind.ALWAYS)
+
+    def append(self, item: Prefix | Note) -> None:
+        if self.appends:
+            self._appended.append(item)
+
+    def flush(self) -> None:
+        self._certain = len(self._appended)
+
+    def rewrite(self, history: bytes, updates: Sequence[Prefix], record: Record) -> None:
+        """A new file in the place of the old one: all or nothing of it."""
+        if self.kind is not Kind.NONE:
+            self._base = Contents(history, list(updates), record)
+            self._appended, self._certain = [], 0
+
+    def crash(self, luck: int) -> None:
+        """Of what is not certainly there, the first so many records are."""
+        uncertain = len(self._appended) - self._certain
+        self._appended = self._appended[:self._certain + luck % (uncertain + 1)]
+        self.flush()
+
+    def load(self) -> Contents:
+        """What a restart finds: updates without a gap."""
+        found = Contents(self._base.history, list(self._base.updates), self._base.record)
+        for item in self._appended:
+            if isinstance(item, Note):
+                found.history, found.record = item
+            elif item.sn == len(found.updates):
+                found.updates.append(item)
+            elif item.sn > len(found.updates):
+                break
+        return found

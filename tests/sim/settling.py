@@ -1,0 +1,136 @@
+"""Healing: everything is repaired and delivered, and then nothing may be left to do (liveness)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import operations
+from .control import copy_step
+from .disk import Disk
+from .model import require
+from .names import place_of
+
+if TYPE_CHECKING:
+    from .node import Node
+    from .simulation import Simulation
+    from .world import Place
+
+ROUNDS = 600
+ROUND_MS = 20
+LONGEST_WRITE_ROUNDS = 40  # until everybody who waits has been told
+
+
+def settle(simulation: Simulation) -> None:
+    heal(simulation)
+    come_to_rest(simulation)
+    for _ in range(LONGEST_WRITE_ROUNDS):
+        turn(simulation)
+    come_to_rest(simulation)  # the master may have changed the length of its leases meanwhile
+    simulation.model.check_settled(members_of(simulation), simulation.setting.subscribed)
+
+
+def come_to_rest(simulation: Simulation) -> None:
+    for _ in range(ROUNDS):
+        if simulation.master.steward.is_lost or not simulation.master.steward.change:
+            revive(simulation)
+        turn(simulation)
+        if is_settled(simulation):
+            return
+    raise_stuck(simulation)
+
+
+def grow(simulation: Simulation, size: int) -> None:
+    """Make, or make again, a chain of so many in peace: what a walk begins with."""
+    for _ in range(ROUNDS):
+        change, master = simulation.store.change, simulation.master
+        if is_settled(simulation) and change:
+            if len(change.view.members) >= size:
+                return
+            inside = {place_of(member.run_id) for member in change.view.members}
+            outside = next(place for place in simulation.world.places if place.number not in inside)
+            if outside.process is None:
+                simulation.start_member(outside)
+            master.operation = operations.Operation(master, outside)
+        turn(simulation)
+    require(False, "the chain does not grow")
+
+
+def heal(simulation: Simulation) -> None:
+    simulation.world.network.blocked.clear()
+    for node in simulation.world.nodes.values():
+        node.is_stopped = False
+    simulation.master.is_stopped = False
+    if not simulation.master.is_alive:
+        simulation.master = simulation.new_master()
+
+
+def turn(simulation: Simulation) -> None:
+    """Everybody who runs gets on as far as is possible at one moment, then some time passes."""
+    world, master = simulation.world, simulation.master
+    for node in [node for node in world.nodes.values() if node.running]:
+        for peer in node.wanted():
+            simulation.connect(node, peer)
+        copy_step(world, node)
+        node.before_sleep()
+    if master.running:
+        for member in master.steward.followed:
+            master.talk_to(member)
+    for link in world.network.all_busy():
+        world.network.deliver(link, 100)
+        simulation.check()
+    if master.running:
+        master.decide(1)
+        if master.operation:
+            master.operation.step()
+    simulation.pass_time(ROUND_MS, ticks=True)
+    simulation.check()
+
+
+def revive(simulation: Simulation) -> None:
+    """A chain that is dead as a whole: all its machines start again, and if they cannot go on by themselves, operators
+    make do with what there is.
+    """
+    for place in simulation.world.places:
+        if place.process is None:
+            simulation.start_member(place)
+    master, change = simulation.master, simulation.store.change
+    if change and change.pending and change.view.tail.run_id in simulation.world.nodes:
+        simulation.faults.end(simulation.world.nodes[change.view.tail.run_id])  # it may lack what the dead ones had
+    operations.reform(master)
+    operations.form(master, 0)
+    operations.begin(master, 0)
+    if change and not master.saving and not members_of(simulation):
+        wipe(simulation, simulation.world.places[0])  # all have data of chains that are no more
+
+
+def wipe(simulation: Simulation, place: Place) -> None:
+    if place.process:
+        simulation.faults.end(place.process)
+    place.disk, place.used = Disk(place.disk.kind), False
+    simulation.start_member(place)
+
+
+def members_of(simulation: Simulation) -> list[Node]:
+    change = simulation.store.change
+    nodes = simulation.world.nodes
+    return [nodes[member.run_id] for member in change.view.members if member.run_id in nodes] if change else []
+
+
+def is_settled(simulation: Simulation) -> bool:
+    master = simulation.master
+    if not master.steward.is_settled or master.saving or master.operation:
+        return False
+    members, change = members_of(simulation), simulation.store.change
+    if not change or len(members) < len(change.view.members):
+        return False  # the master has not noticed yet who is dead
+    return all(node.core.settled == members[0].core.applied == node.core.applied for node in members)
+
+
+def raise_stuck(simulation: Simulation) -> None:
+    change = simulation.store.change
+    told = ", ".join(
+        f"{node}: {node.core.role().name} in {node.core.epoch}, applied {node.core.applied}, "
+        f"committed {node.core.committed}"
+        for node in simulation.world.nodes.values()
+    )
+    require(False, f"the chain does not settle: {simulation.master.steward.unsettled_by}; stored {change}; {told}")

@@ -1,0 +1,108 @@
+"""Random walks: scripts of steps, each with a temper of its own.
+
+Which steps come how often is drawn for every walk, and so is what its machines are like: long outages, no crashes at
+all, a busy operator, quick clocks, … A quarter of the walks each is about leases, about disks, about additions, and
+about anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from .disk import Kind
+from .simulation import Setting, Simulation, Step
+
+STEPS_A_WALK = 5000
+SHOWN_STEPS = 30
+
+WORK = {
+    "deliver": 25, "sleep": 15, "flow": 15, "turns": 0.3, "put": 8, "delete": 2, "read": 8, "wait": 2,
+    "connect": 5, "time": 5, "copy": 3, "talk": 20, "decide": 16, "operate": 25, "add": 6, "reform": 3, "begin": 1,
+    "settle": 0.15, "start": 3, "wake": 1, "heal": 0.8, "start_master": 4, "wake_master": 1, "flush": 1, "save": 0.3,
+}  # fmt: skip
+TROUBLE = {
+    "cut": 1.2, "double": 0.3, "swap": 0.3, "late": 0.5, "block": 0.25, "stop": 0.25, "kill": 0.25,
+    "kill_unwritten": 0.25, "remove": 0.15, "form": 0.05, "give_up": 0.1, "kill_master": 0.15, "stop_master": 0.1,
+}  # fmt: skip
+STEPS = [*WORK, *TROUBLE]
+WORK_TEMPERS = [0.5, 1, 1, 2]
+TROUBLE_TEMPERS = [0, 0, 0.3, 1, 2]
+
+
+@dataclass(frozen=True)
+class Focus:
+    """What a walk is about. more, never: steps that come so many times as often, or not at all."""
+
+    more: dict[str, float] = field(default_factory=dict)
+    never: frozenset[str] = frozenset()
+    kinds: tuple[Kind, ...] = tuple(Kind)
+    drifts: tuple[float, ...] = (0.01, 0.5, 1)
+    timeouts_ms: tuple[tuple[int, ...], ...] = ((400,), (400, 800))
+
+
+ANYTHING = Focus()
+LEASES = Focus(
+    {
+        "turns": 4, "settle": 2, "time": 2, "block": 5, "stop": 3, "stop_master": 2, "kill_master": 6, "form": 8,
+        "remove": 2, "read": 2, "put": 2, "talk": 2, "decide": 2, "operate": 2, "add": 2,
+    },
+    frozenset({"kill", "kill_unwritten", "double", "swap"}),
+    kinds=(Kind.NONE,), drifts=(0.2, 1), timeouts_ms=((200, 500),),
+)  # fmt: skip
+DISKS = Focus(
+    {"kill": 3, "kill_unwritten": 6, "start": 2, "reform": 3, "put": 2},
+    frozenset({"block", "stop", "stop_master", "double", "swap", "form"}),
+    kinds=(Kind.ALWAYS, Kind.ALWAYS, Kind.EVERYSEC), drifts=(0.01,), timeouts_ms=((400,),),
+)  # fmt: skip
+ADDITIONS = Focus(
+    {"add": 3, "operate": 2, "copy": 2, "give_up": 3, "late": 3, "remove": 6, "form": 3, "kill_master": 2, "kill": 0.5},
+    frozenset({"double", "swap"}),
+)  # fmt: skip
+FOCUSES = [ANYTHING, LEASES, DISKS, ADDITIONS]
+
+
+def focus_of(seed: int) -> Focus:
+    return FOCUSES[seed % len(FOCUSES)]
+
+
+def setting_of(seed: int) -> Setting:
+    focus, random = focus_of(seed), Random(seed)
+    size = random.choice([2, 3, 4, 5, 5])
+    one = random.choice(focus.kinds)
+    kinds = random.choice([(one,), tuple(random.choices(focus.kinds, k=size))])
+    length, drift, timeouts_ms = random.randint((size + 1) // 2, size), random.choice(focus.drifts), focus.timeouts_ms
+    is_quick, is_subscribed = random.random() < 0.7, random.random() < 0.5
+    return Setting(size, length, kinds, drift, random.choice(timeouts_ms), is_quick, is_subscribed)
+
+
+def script_of(seed: int, steps: int) -> list[Step]:
+    focus, random = focus_of(seed), Random(seed)
+    names = random.choices(STEPS, [_weight(name, focus, random) for name in STEPS], k=steps)
+    return [Step(name, random.randrange(1 << 16), random.randrange(1 << 16)) for name in names]
+
+
+def _weight(name: str, focus: Focus, random: Random) -> float:
+    """Trouble that the walk is not about may stay away altogether."""
+    if name in focus.never:
+        return 0
+    if name in TROUBLE and name not in focus.more:
+        return TROUBLE[name] * random.choice(TROUBLE_TEMPERS)
+    return (WORK | TROUBLE)[name] * focus.more.get(name, 1) * random.choice(WORK_TEMPERS)
+
+
+def walk(seed: int, simulation: Simulation | None = None, steps: int = STEPS_A_WALK) -> Simulation:
+    """So many steps, and then healing. BrokenInvariantError, with a note of how to repeat it."""
+    simulation = simulation or Simulation(setting_of(seed))
+    script = script_of(seed, steps)
+    done = 0
+    try:
+        for step in script:
+            done += 1
+            simulation.run(step)
+        simulation.finish()
+    except Exception as error:
+        last = "\n".join(map(str, script[max(0, done - SHOWN_STEPS):done]))
+        error.add_note(f"SIM_SEED={seed}, at step {done}; the last steps:\n{last}")
+        raise
+    return simulation
