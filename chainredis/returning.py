@@ -8,7 +8,7 @@ from chainredis.errors import CommandError, MemberError, StoreError
 from chainredis.keeper import Keeper
 from chainredis.looking import Acquaintance
 from chainredis.member_client import Dial
-from chainredis.transitions import Change, Reform, Returned
+from chainredis.transitions import Change, Health, Reform, Returned
 from chainredis.view import Endpoint, Member
 
 log = logging.getLogger(__name__)
@@ -59,10 +59,10 @@ class Returns(threading.Thread):
             raise CommandError("no process of the chain lives, and none kept its data: MASTER.ADD begins a new history")
         returned = tuple(_returned(each) for each in found if each and each.state.history == change.view.history)
 
-        def reform(now: Change | None, _: object) -> Reform:
+        def reform(now: Change | None, health: Health) -> Reform:
             if now != change or not self._keeper.is_lost:
                 raise CommandError("the chain has just been changed")
-            return Reform(returned)
+            return Reform(returned, health)
 
         formed = self._keeper.enact(reform)
         log.warning("the chain is formed again by %s, with what it had on its disk", formed.view.head)

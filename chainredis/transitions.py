@@ -106,9 +106,10 @@ class Returned:
 
 @dataclass(frozen=True)
 class Reform:
-    """The chain is dead as a whole, and these processes are back."""
+    """The chain is dead as a whole, and these processes are back. A new tail that is pending may live all the same."""
 
     returned: tuple[Returned, ...]
+    health: Health
 
 
 @dataclass(frozen=True)
@@ -216,26 +217,35 @@ def _reform(now: Change, event: Reform) -> Change:
     A durable record may name an older view than the stored one: then that process never entered a newer one, in which
     it was to be, and without it nothing was committed there. A master killed between storing and telling leaves it so.
     """
-    places = {member.run_id: member for member in now.complete}
     back = [
         each
         for each in event.returned
-        if each.former in places and each.epoch <= now.view.epoch and not now.view.member(each.member.run_id)
+        if now.view.member(each.former) and each.epoch <= now.view.epoch and not now.view.member(each.member.run_id)
     ]
-    fit = [each for each in back if each.durable]
-    if not fit:
-        fit = [each for each in back if each.epoch == now.view.epoch]
-        missing = [str(places[run_id]) for run_id in places if run_id not in {each.former for each in fit}]
-        if missing:
-            raise CommandError(
-                f"no process of the chain lives, and none that came back had all updates on its disk at all times: "
-                f"waiting for {', '.join(missing)}; or MASTER.FORM host port forms it with what that one has"
-            )
+    complete = {member.run_id for member in now.complete}
+    fit = [each for each in back if each.durable and each.former in complete] or _all_of_them(now, event.health, back)
     best = max(fit, key=lambda each: (each.assigned, each.applied))
     everybody = {member.endpoint: member for member in now.awaited + now.fallen + now.view.members}
     # A new tail that was still pending may be alive: it has to go like anybody who is left out.
     formed = _leave_out(now, _next(now.view, (best.member,)), frozenset())
     return _forget(replace(formed, awaited=tuple(everybody.values()), fallen=()), best.member)
+
+
+def _all_of_them(now: Change, health: Health, back: list[Returned]) -> list[Returned]:
+    """None has kept everything: one of them has most. A pending tail served already, perhaps, and may have more."""
+    fit = [each for each in back if each.epoch == now.view.epoch]
+    missing = [str(member) for member in now.complete if member.run_id not in {each.former for each in fit}]
+    if missing:
+        raise CommandError(
+            f"no process of the chain lives, and none that came back had all updates on its disk at all times: "
+            f"waiting for {', '.join(missing)}; or MASTER.FORM host port forms it with what that one has"
+        )
+    if now.pending and now.view.tail.run_id not in health.dead:
+        raise CommandError(
+            f"{now.view.tail} was just being added, and may live and have more than what the others kept on their "
+            "disks: waiting until it serves, or has ended"
+        )
+    return fit
 
 
 def _forget(now: Change, present: Member) -> Change:

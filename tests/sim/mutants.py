@@ -368,14 +368,15 @@ class FormsFromAnybody(Steward):
 
     def propose(self, event: Event) -> Change:
         if isinstance(event, Reform):
-            event = Reform(tuple(replace(each, durable=True) for each in event.returned))
+            event = replace(event, returned=tuple(replace(each, durable=True) for each in event.returned))
         return super().propose(event)
 
 
 class FormsFromTheShortest(Steward):
     def propose(self, event: Event) -> Change:
         if isinstance(event, Reform):
-            event = Reform(tuple(replace(each, assigned=0, applied=-each.applied) for each in event.returned))
+            returned = tuple(replace(each, assigned=0, applied=-each.applied) for each in event.returned)
+            event = replace(event, returned=returned)
         return super().propose(event)
 
 

@@ -214,7 +214,7 @@ def reform(master: Master) -> None:
     steward, change = master.steward, master.steward.change
     if change and steward.is_lost:
         returned = returned_of(master, change.view)
-        if master.propose(Reform(returned)):
+        if master.propose(Reform(returned, steward.health())):
             assert master.saving
             chosen = master.saving.view.head.run_id
             is_durable = any(each.durable for each in returned if each.member.run_id == chosen)

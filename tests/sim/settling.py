@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 ROUNDS = 600
 ROUND_MS = 20
+OPERATORS_PATIENCE = 60  # rounds of which the chain is given to mend itself
 LONGEST_WRITE_ROUNDS = 40  # until everybody who waits has been told
 
 
@@ -30,9 +31,11 @@ def settle(simulation: Simulation) -> None:
 
 
 def come_to_rest(simulation: Simulation) -> None:
+    lost_for = 0
     for _ in range(ROUNDS):
         if simulation.master.steward.is_lost or not simulation.master.steward.change:
-            revive(simulation)
+            lost_for += 1
+            revive(simulation, is_last=lost_for > OPERATORS_PATIENCE)
         turn(simulation)
         if is_settled(simulation):
             return
@@ -86,20 +89,21 @@ def turn(simulation: Simulation) -> None:
     simulation.check()
 
 
-def revive(simulation: Simulation) -> None:
-    """A chain that is dead as a whole: all its machines start again, and if they cannot go on by themselves, operators
-    make do with what there is.
+def revive(simulation: Simulation, is_last: bool) -> None:
+    """A chain that is dead as a whole: all its machines start again. If they cannot go on by themselves, operators make
+    do with what there is.
     """
     for place in simulation.world.places:
         if place.process is None:
             simulation.start_member(place)
     master, change = simulation.master, simulation.store.change
-    if change and change.pending and change.view.tail.run_id in simulation.world.nodes:
-        simulation.faults.end(simulation.world.nodes[change.view.tail.run_id])  # it may lack what the dead ones had
     operations.reform(master)
-    operations.form(master, 0)
-    operations.begin(master, 0)
-    if change and not master.saving and not members_of(simulation):
+    if is_last and change and change.pending and change.view.tail.run_id in simulation.world.nodes:
+        simulation.faults.end(simulation.world.nodes[change.view.tail.run_id])  # it may lack what the dead ones had
+    if is_last or not change:
+        operations.form(master, 0)
+        operations.begin(master, 0)
+    if is_last and change and not master.saving and not members_of(simulation):
         wipe(simulation, simulation.world.places[0])  # all have data of chains that are no more
 
 

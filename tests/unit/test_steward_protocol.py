@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from chainredis.errors import CommandError
 from chainredis.steward import Sighting, Steward, Terms
-from chainredis.transitions import Begin, Change, Form
+from chainredis.transitions import Begin, Change, Form, Health, Reform, Returned, decide
 from chainredis.view import Member, View
 
 TERMS = Terms(timeout_ms=1000, drift=0.1)
@@ -63,3 +65,31 @@ def test_of_those_that_leave_the_last_hears_of_it_first() -> None:
     assert change and change.leaving == (B,)
     steward.stored(change)
     assert [steward.view_to_tell(member.run_id) is not None for member in (A, B)] == [False, True]
+
+
+def returned(former: Member, applied: int, durable: bool = False) -> Returned:
+    """The process that has what `former` kept."""
+    back = replace(former, run_id=former.run_id.replace("0", "f"))
+    return Returned(back, former.run_id, 5, durable, assigned=5, applied=applied)
+
+
+def test_a_new_tail_that_may_serve_has_more_than_disks_that_lose_a_second() -> None:
+    """Nobody has seen it serve yet, and the others have died: what it committed meanwhile is lost without it."""
+    change = chain(A, B, C, pending=True)
+    back = (returned(A, 7), returned(B, 6))
+    with pytest.raises(CommandError, match="may live"):
+        decide(change, Reform(back, health_of_dead(A, B)))
+    assert decide(change, Reform((returned(A, 7, durable=True),), health_of_dead(A, B))).leaving == (A, B, C)
+    assert decide(change, Reform(back, health_of_dead(A, B, C))).view.head == returned(A, 7).member
+
+
+def test_the_disk_of_a_new_tail_counts_beside_those_of_the_others() -> None:
+    back = (returned(A, 7), returned(B, 9), returned(C, 8, durable=True))
+    change = chain(A, B, C, pending=True)
+    assert decide(change, Reform(back, health_of_dead(A, B, C))).view.head == returned(B, 9).member
+    back = (*back[:2], returned(C, 10, durable=True))
+    assert decide(change, Reform(back, health_of_dead(A, B, C))).view.head == returned(C, 10).member
+
+
+def health_of_dead(*members: Member) -> Health:
+    return Health(dead=frozenset(member.run_id for member in members))
