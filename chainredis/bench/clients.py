@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Self
 
 from chainredis.bench.gaps import Service, Trace
 from chainredis.bench.load import key
-from chainredis.bench.route import HEAD, TAIL, TROUBLE, Request, Route, pack
+from chainredis.bench.route import HEAD, TAIL, TROUBLE, Chart, Request, Route, pack
 from chainredis.launcher import LauncherError
 from chainredis.view import Endpoint
 
@@ -124,8 +124,9 @@ class Client:
 
 def _work(pipe: Pipe, endpoints: Sequence[Endpoint], load: Load) -> None:
     """Until told to stop, or the other side is gone."""
-    writers = [Client(Route(endpoints, HEAD), _writes(load, seed)) for seed in range(load.writers)]
-    readers = [Client(Route(endpoints, TAIL), _reads(load, seed)) for seed in range(load.readers)]
+    chart = Chart(endpoints)
+    writers = [Client(Route(chart, HEAD), _writes(load, seed)) for seed in range(load.writers)]
+    readers = [Client(Route(chart, TAIL), _reads(load, seed)) for seed in range(load.readers)]
     stop = threading.Event()
     threads = [threading.Thread(target=client, args=[stop], daemon=True) for client in writers + readers]
     # A collection would hold up all clients at once, the more the longer they have been at work.

@@ -1,6 +1,7 @@
 """A client's way to the head, or to the tail: found again, after every change, by asking the members alone."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from chainredis.view import Endpoint, parse_endpoint
 HEAD, TAIL = 0, -1
 # What may come of asking a member that dies, restarts, or has another place by now. Another request may fare better.
 TROUBLE = (redis.RedisError, OSError)
-# A client that has asked everybody, and heard of no better member, asks again after this.
+# Who has asked all members, and heard of no newer view, asks again after this.
 LOOK_AGAIN_S = 0.0005
 # Longer than a member lets a writer wait: such a silence is no gap but a fault.
 ANSWER_TIMEOUT_S = 10.0
@@ -37,36 +38,29 @@ class Sight(NamedTuple):
     members: Sequence[Endpoint]
 
 
-class Route:
-    """Connections to all members, open before they are needed. place: where requests go to, HEAD or TAIL."""
+class Chart:
+    """What all clients of a process know of the chain. One of them at a time asks, on behalf of all."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], place: int) -> None:
-        self._place = place
-        self._goal = endpoints[place]
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        self.newest = Sight(0, endpoints)
         self._connections = {endpoint: _connection(endpoint) for endpoint in endpoints}
-        self.look()
+        self._asking = threading.Lock()
 
-    def ask(self, request: Request) -> None:
-        """Returns when all of it has succeeded. Raises what is in TROUBLE: then `look`, and ask again."""
-        connection = self._connections[self._goal]
-        try:
-            connection.send_packed_command(request.packed, check_health=False)
-            for _ in range(request.replies):
-                connection.read_response(disable_decoding=True)
-        except TROUBLE:
-            if request.replies > 1:    # those that follow the error would be taken for the next request's
-                connection.disconnect()
-            raise
+    def renewed(self, outdated: Sight) -> Sight:
+        """What to try after `outdated` has led nowhere: the same again, if nobody knows of anything newer."""
+        with self._asking:
+            if self.newest is outdated:
+                self._look()
+            return self.newest
 
-    def look(self) -> None:
-        """Aim at the member that has the place in the newest view that anybody knows of."""
-        newest = max(self._sights(), key=lambda sight: sight.epoch, default=None)
-        if newest is None or newest.members[self._place] == self._goal:
+    def _look(self) -> None:
+        newest = max([self.newest, *self._sights()], key=lambda sight: sight.epoch)
+        if newest.epoch == self.newest.epoch:
             time.sleep(LOOK_AGAIN_S)
             return
-        self._goal = newest.members[self._place]
-        if self._goal not in self._connections:
-            self._connections[self._goal] = _connection(self._goal)
+        self.newest = newest
+        for endpoint in newest.members:
+            self._connections.setdefault(endpoint, _connection(endpoint))
 
     def _sights(self) -> Iterator[Sight]:
         for connection in self._connections.values():
@@ -75,6 +69,32 @@ class Route:
                 epoch, *members = connection.read_response(disable_decoding=True)
                 if members:
                     yield Sight(epoch, [parse_endpoint(*member.rsplit(b":", 1)) for member in members])
+
+
+class Route:
+    """One client's connections to the members, and its goal among them. place: in the chain, HEAD or TAIL."""
+
+    def __init__(self, chart: Chart, place: int) -> None:
+        self._chart = chart
+        self._place = place
+        self._connections: dict[Endpoint, Any] = {}
+        self._sight = chart.newest
+
+    def ask(self, request: Request) -> None:
+        """Returns when all of it has succeeded. Raises what is in TROUBLE: then `look`, and ask again."""
+        goal = self._sight.members[self._place]
+        connection = self._connections.get(goal) or self._connections.setdefault(goal, _connection(goal))
+        try:
+            connection.send_packed_command(request.packed, check_health=False)
+            for _ in range(request.replies):
+                connection.read_response(disable_decoding=True)
+        except TROUBLE:
+            if request.replies > 1:  # those that follow the error would be taken for the next request's
+                connection.disconnect()
+            raise
+
+    def look(self) -> None:
+        self._sight = self._chart.renewed(self._sight)
 
 
 def pack(commands: Sequence[Sequence[str | int]]) -> Request:
