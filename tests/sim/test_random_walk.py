@@ -26,7 +26,7 @@ SEEDS_A_PART = 40
 # Seeds that have failed once, and why. They stay.
 REGRESSION_SEEDS = {
     29: "of those that left, a middle one heard of it first, and the head served alone beside a tail with a lease",
-    1264339642: "a new tail served and had not been seen to, and the chain was formed again from what others had on disk",
+    1264339642: "a new tail served and had not been seen to; the chain was formed again from what others had on disk",
     133: "a silent chain was taken for dead, and another one formed beside it",
 }
 
