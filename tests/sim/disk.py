@@ -1,7 +1,8 @@
 """What survives a process: the data that it kept on its disk, as much of it as its kind of persistence promises.
 
 A crash leaves every record that was certainly there, and as many more as chance has it, from the first one on: files
-are written in order. The marker says whose data this is or was; it is written at once, whatever the kind.
+are written in order. The marker says whose data this is or was, and up to which epoch no claim to be durable counts; it
+is written at once, whatever the kind.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Disk:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         self.marker = b""
+        self.void_to = 0
         self._base = Contents()
         self._appended: list[Prefix | Note] = []
         self._certain = 0
@@ -88,4 +90,6 @@ class Disk:
                 found.updates.append(item)
             elif item.sn > len(found.updates):
                 break
+        if found.record.epoch <= self.void_to:
+            found.record = found.record._replace(durable=False)
         return found

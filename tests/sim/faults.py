@@ -26,11 +26,12 @@ class Faults:
         return {
             "cut": self._cut, "double": self._double, "swap": self._swap, "late": self._late,
             "block": self._block, "heal": self._heal,
-            "kill": self._kill, "kill_unwritten": self._kill_unwritten, "start": self._start,
-            "stop": self._stop, "wake": self._wake, "flush": self._flush, "save": self._save,
+            "kill": self._kill, "kill_unwritten": self._kill_unwritten, "shut_down": self._shut_down,
+            "start": self._start, "stop": self._stop, "wake": self._wake,
+            "flush": self._flush, "save": self._save, "weaken": self._weaken,
             "kill_master": self._kill_master, "start_master": self._start_master,
             "stop_master": self._stop_master, "wake_master": self._wake_master,
-        }
+        }  # fmt: skip
 
     # ---- connections
 
@@ -114,6 +115,20 @@ class Faults:
             node = awake[a % len(awake)]
             node.before_sleep(luck=b)
             self._bury(node)
+
+    def _shut_down(self, a: int, b: int) -> None:
+        """In an orderly way: what it has is saved."""
+        node = self._running(a)
+        if node and node.core.has_history and not (node.join and not node.join.is_copied):
+            node.before_sleep()
+            node.rewrite()
+            self.end(node)
+
+    def _weaken(self, a: int, b: int) -> None:
+        """Somebody changes `appendfsync`, one way or the other."""
+        node = self._running(a)
+        if node and node.disk.appends:
+            node.keep_on(Kind.EVERYSEC if node.disk.kind is Kind.ALWAYS else Kind.ALWAYS)
 
     def _start(self, a: int, b: int) -> None:
         empty: list[Place] = [place for place in self._world.places if place.process is None]

@@ -116,9 +116,10 @@ class Model:
         self._eras[epoch] = era
 
     def check_chosen(self, chosen: Node, others: Sequence[Node]) -> None:
-        """Of those that are back, it has kept most of what was committed."""
-        most = max(self._kept_by(node) for node in others)
-        require(self._kept_by(chosen) == most, f"{chosen} has kept {self._kept_by(chosen)} updates, another one {most}")
+        """Of those that are there, it has kept most of what was committed."""
+        for node in others:
+            kept, more = self._kept_by(chosen), self._kept_by(node)
+            require(kept >= more, f"{chosen} is to be the chain with {kept} updates, and {node} has {more}")
 
     def _kept_by(self, node: Node) -> int:
         return sum(ours is its for ours, its in zip(self.committed, node.history, strict=False))

@@ -15,7 +15,7 @@ from chainredis.view import Member
 from chainredis.view import View as MasterView
 
 from .clients import Write
-from .disk import Record
+from .disk import Kind, Record
 from .master import Master
 from .messages import Forward, Reply
 from .network import Link
@@ -260,6 +260,14 @@ class ClaimsToBeDurable(Node):
         super().note_record(record._replace(durable=record.epoch > 0))
 
 
+class WeakensWithoutAWord(Node):
+    """Ceases to be durable, and its record still says that it is."""
+
+    def keep_on(self, kind: Kind) -> None:
+        self.disk.kind = kind
+        self.core.saved(SAFE)
+
+
 class AnswersBeforeItsDisk(Node):
     """Before anything of the pass is written."""
 
@@ -369,6 +377,15 @@ class FormsFromAnybody(Steward):
     def propose(self, event: Event) -> Change:
         if isinstance(event, Reform):
             event = replace(event, returned=tuple(replace(each, durable=True) for each in event.returned))
+        return super().propose(event)
+
+
+class FormsBesideAPendingTail(Steward):
+    """From disks that lose a second, though the new tail may live, and have served."""
+
+    def propose(self, event: Event) -> Change:
+        if isinstance(event, Reform):
+            event = replace(event, health=Health(dead=frozenset(self._records)))
         return super().propose(event)
 
 

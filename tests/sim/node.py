@@ -252,6 +252,16 @@ class Node:
         self.disk.marker = self.core.history
         self.disk.append(Note(self.core.history, record))
 
+    def keep_on(self, kind: Kind) -> None:
+        """Its settings are changed: before it ceases to be durable, what claims that it is does not count any more."""
+        self.touch()
+        if self.record.durable and self.record.epoch == self.core.epoch and kind is not Kind.ALWAYS:
+            self.disk.void_to = self.record.epoch
+            self.note_record(self.record._replace(durable=False))
+        self.disk.kind = kind
+        if kind is not Kind.ALWAYS:
+            self.core.saved(SAFE)
+
     # ---- links
 
     def _peers(self) -> dict[str, None]:

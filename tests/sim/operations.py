@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from chainredis.core import Role
-from chainredis.transitions import Add, Begin, Form, Reform, Remove, Returned
+from chainredis.transitions import Add, Begin, Change, Form, Reform, Remove, Returned
 from chainredis.view import View
 
 from .messages import Adopt, Done, Feed, Join, Pin, Poll, Rejoin, Reply, Request, State, Unpin
@@ -196,6 +196,8 @@ def form(master: Master, number: int) -> None:
     survivors = [node for node in nodes if _has_data_of(node, change.view)]
     if survivors:
         survivor = survivors[number % len(survivors)]
+        if not change.view.member(survivor.run_id) and not _is_dead(master, change):
+            return
         event = Form(member_of(survivor.run_id), survivor.core.epoch, master.steward.health())
         if master.propose(event) and not change.view.member(survivor.run_id):
             master.begins_era = Era.MAY_LOSE
@@ -203,6 +205,12 @@ def form(master: Master, number: int) -> None:
 
 def _has_data_of(node: Node, view: View) -> bool:
     return node.core.history == bytes.fromhex(view.history) and node.core.role() != Role.LEARNER
+
+
+def _is_dead(master: Master, change: Change) -> bool:
+    """As an operator makes sure where the master trusts no port that refuses; otherwise that is left to it."""
+    members = change.view.members + change.leaving
+    return master.steward.terms.trust_refused or not any(member.run_id in master.world.nodes for member in members)
 
 
 def _answers(master: Master, node: Node) -> bool:
@@ -220,7 +228,8 @@ def reform(master: Master) -> None:
             is_durable = any(each.durable for each in returned if each.member.run_id == chosen)
             master.begins_era = Era.KEEPS_ALL if is_durable else Era.MAY_LOSE
             nodes = master.world.nodes
-            master.world.model.check_chosen(nodes[chosen], [nodes[each.member.run_id] for each in returned])
+            places = [place_of(member.run_id) for member in change.view.members]
+            master.world.model.check_chosen(nodes[chosen], [node for node in nodes.values() if node.place in places])
 
 
 def returned_of(master: Master, view: View) -> tuple[Returned, ...]:
@@ -240,7 +249,7 @@ def begin(master: Master, number: int) -> None:
     steward, world, change = master.steward, master.world, master.steward.change
     if master.operation:
         return
-    if change and (not steward.is_lost or has_data_left(world, change.view)):
+    if change and (not steward.is_lost or has_data_left(world, change.view) or not _is_dead(master, change)):
         return
     blank = [node for node in world.nodes.values() if _is_blank(node) and _answers(master, node)]
     if blank:

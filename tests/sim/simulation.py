@@ -58,6 +58,7 @@ class Setting(NamedTuple):
     timeouts_ms: tuple[int, ...] = (400,)
     quick_master: bool = True
     subscribed: bool = True
+    trust_refused: bool = True
 
 
 class Simulation:
@@ -108,7 +109,8 @@ class Simulation:
     def new_master(self) -> Master:
         """Its configuration may have been changed."""
         self._masters += 1
-        terms = Terms(self.setting.timeouts_ms[self._masters % len(self.setting.timeouts_ms)], self.setting.drift)
+        terms = Terms(self.setting.timeouts_ms[self._masters % len(self.setting.timeouts_ms)], self.setting.drift,
+                      self.setting.trust_refused)
         return self.master_class(self.world, self.store, terms, self._master_clock)
 
     # ---- steps and checks

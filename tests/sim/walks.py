@@ -23,7 +23,8 @@ WORK = {
 }  # fmt: skip
 TROUBLE = {
     "cut": 1.2, "double": 0.3, "swap": 0.3, "late": 0.5, "block": 0.25, "stop": 0.25, "kill": 0.25,
-    "kill_unwritten": 0.25, "remove": 0.15, "form": 0.05, "give_up": 0.1, "kill_master": 0.15, "stop_master": 0.1,
+    "kill_unwritten": 0.25, "shut_down": 0.05, "weaken": 0.03, "remove": 0.15, "form": 0.05, "give_up": 0.1,
+    "kill_master": 0.15, "stop_master": 0.1,
 }  # fmt: skip
 STEPS = [*WORK, *TROUBLE]
 WORK_TEMPERS = [0.5, 1, 1, 2]
@@ -39,6 +40,7 @@ class Focus:
     kinds: tuple[Kind, ...] = tuple(Kind)
     drifts: tuple[float, ...] = (0.01, 0.5, 1)
     timeouts_ms: tuple[tuple[int, ...], ...] = ((400,), (400, 800))
+    trust: float = 1  # how likely it is that a refusing port is believed
 
 
 ANYTHING = Focus()
@@ -47,11 +49,11 @@ LEASES = Focus(
         "turns": 4, "settle": 2, "time": 2, "block": 5, "stop": 3, "stop_master": 2, "kill_master": 6, "form": 8,
         "remove": 2, "read": 2, "put": 2, "talk": 2, "decide": 2, "operate": 2, "add": 2,
     },
-    frozenset({"kill", "kill_unwritten", "double", "swap"}),
-    kinds=(Kind.NONE,), drifts=(0.2, 1), timeouts_ms=((200, 500),),
+    frozenset({"kill", "kill_unwritten", "shut_down", "double", "swap"}),
+    kinds=(Kind.NONE,), drifts=(0.2, 1), timeouts_ms=((200, 500),), trust=0.7,
 )  # fmt: skip
 DISKS = Focus(
-    {"kill": 3, "kill_unwritten": 6, "start": 2, "reform": 3, "put": 2},
+    {"kill": 3, "kill_unwritten": 6, "weaken": 4, "start": 2, "reform": 3, "put": 2},
     frozenset({"block", "stop", "stop_master", "double", "swap", "form"}),
     kinds=(Kind.ALWAYS, Kind.ALWAYS, Kind.EVERYSEC), drifts=(0.01,), timeouts_ms=((400,),),
 )  # fmt: skip
@@ -72,8 +74,8 @@ def setting_of(seed: int) -> Setting:
     one = random.choice(focus.kinds)
     kinds = random.choice([(one,), tuple(random.choices(focus.kinds, k=size))])
     length, drift, timeouts_ms = random.randint((size + 1) // 2, size), random.choice(focus.drifts), focus.timeouts_ms
-    is_quick, is_subscribed = random.random() < 0.7, random.random() < 0.5
-    return Setting(size, length, kinds, drift, random.choice(timeouts_ms), is_quick, is_subscribed)
+    is_quick, is_subscribed, trusts = random.random() < 0.7, random.random() < 0.5, random.random() < focus.trust
+    return Setting(size, length, kinds, drift, random.choice(timeouts_ms), is_quick, is_subscribed, trusts)
 
 
 def script_of(seed: int, steps: int) -> list[Step]:
