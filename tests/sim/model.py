@@ -67,6 +67,7 @@ class Model:
         self._views: dict[int, core.View] = {}
         self._eras: dict[int, Era] = {}  # by the epochs that will begin them
         self.era = 0  # the epoch in which the present one began
+        self._formed_at = 0  # the moment when an era began that may lose something
         self.lost_at = 0  # the moment when something was lost; 0: never
         self.committed: list[Prefix] = []
         self.writes: list[Write] = []
@@ -136,6 +137,8 @@ class Model:
         kept = [ours for ours, its in zip(self.committed, node.history, strict=False) if ours is its]
         require(Era.MAY_LOSE in begun or len(kept) == len(self.committed),
                 f"{node}, with {node.history[-1:]}, is to have lost nothing, but {self.committed[-1:]} was committed")
+        if Era.MAY_LOSE in begun:
+            self._formed_at = self.moment()
         if len(kept) < len(self.committed):
             self.lost_at = self.moment()
         self.committed = kept
@@ -159,10 +162,12 @@ class Model:
         self.published.add(prefix)
 
     def waited(self, write: Write) -> None:
-        """MEMBER.WAIT with the epoch from before the write was answered."""
-        if write.start > self.lost_at:
+        """MEMBER.WAIT with the epoch from before the write was answered. Who is formed by an operator may bring back an
+        update of an older epoch in its place, which the answer does not tell.
+        """
+        if write.start > self._formed_at:
             self._must_be_committed(write.sn, write.update)
-        write.confirmed = self.moment()
+            write.confirmed = self.moment()
 
     def read(self, read: Read, node: Node) -> None:
         """Rule 4: all that was committed when the READ arrived, and nothing that will not survive."""
