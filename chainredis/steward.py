@@ -243,9 +243,11 @@ class Steward:
         """A decision of an operator would not be refused for the moment's sake."""
         return self._undecided is None and not (self.change and self.change.leaving)
 
-    def has_answered(self, run_id: str, since: float) -> bool:
-        record = self._records.get(run_id)
-        return record is not None and record.sighting is not None and record.answered_at > since
+    def found_serving(self, place: int, since: float) -> Member | None:
+        """The member at that place, if it has answered since then, and serves in the newest view."""
+        member = self.change.view.members[place] if self.change else None
+        found = member and self._serves(member) and self._records[member.run_id].answered_at > since
+        return member if found else None
 
     def standing(self, run_id: str) -> tuple[str, int]:
         """For people: alive, silent or dead, and for how many milliseconds it has not answered."""
