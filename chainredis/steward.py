@@ -50,12 +50,13 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What a member's answer said."""
+    """What a member's answer said. durable: nothing has left it, in this epoch, before it was on its disk."""
 
     epoch: int
     serving: bool
     stamp_ms: int
     troubles: tuple[Trouble, ...] = ()
+    durable: bool = False
 
 
 @dataclass
@@ -285,7 +286,10 @@ class Steward:
         """What is to be stored now, if anything; `stored` must follow. Whom it leaves out gets no lease any more."""
         if self.change is None or self._undecided:
             return None
-        steps = (self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._termed)
+        steps = (
+            self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._termed,
+            self._kept,
+        )  # fmt: skip
         for step in steps:
             if change := step(self.change):
                 self._undecided = change
@@ -431,6 +435,14 @@ class Steward:
         """Longer leases than the stored length are granted once that is stored."""
         length_ms = self._length_to_store()
         return replace(change, lease_ms=length_ms) if length_ms != change.lease_ms else None
+
+    def _kept(self, change: Change) -> Change | None:
+        """Who has everything on its disk: when the chain is dead, nobody gives that up without knowing it."""
+        if not self.is_settled:
+            return None
+        seen = {run_id for run_id, record in self._records.items() if record.sighting and record.sighting.durable}
+        durable = tuple(member.run_id for member in change.view.members if member.run_id in seen)
+        return replace(change, durable=durable) if durable != change.durable else None
 
     def _length_to_store(self) -> int:
         """A master that restarts reckons with leases of this length: a shorter one waits until longer ones are over."""

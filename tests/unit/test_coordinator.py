@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
-from time import sleep
 from typing import Any
 
 import pytest
@@ -340,28 +339,6 @@ def test_a_member_is_found_by_its_number_too(world: World) -> None:
 
 
 # ------------------------------------------------------------------------------- reads, and the end of a chain
-
-
-def test_refresh(world: World) -> None:
-    world.refuses("no members", "REFRESH_HEAD")
-    world.refuses("no members", "REFRESH_TAIL")
-    assert world.chain() == []
-    world.build(7000, 7001)
-    assert world.run("REFRESH_HEAD") == "10.0.0.1:7000"
-    assert world.run("REFRESH_TAIL") == "10.0.0.1:7001"
-    world.fleet.start(7001, identity=99)
-    assert world.run("REFRESH_TAIL") == "10.0.0.1:7000"
-    world.fleet.kill(7000)
-    world.refuses("no process of the chain lives", "REFRESH_TAIL")
-
-
-def test_a_refreshed_head_knows_that_it_is_the_head(world: World) -> None:
-    """Not one that answered between the repair's decision and its telling: it would redirect to the dead."""
-    world.build(7000, 7001, 7002)
-    world.fleet.on_adopt = lambda _: sleep(0.1)
-    world.fleet.kill(7000)
-    assert world.run("REFRESH_HEAD") == "10.0.0.1:7001"
-    assert world.fleet.processes[7001].state.role == "head"
 
 
 def test_reads_do_not_wait_for_a_change(world: World) -> None:
