@@ -100,6 +100,7 @@ cdef struct Marker:
     bint found                  # it is there
     uint8_t history[HISTORY_BYTES]
     int64_t void_epoch          # records up to this epoch are not durable, whatever they say
+    int error                   # why it could not be replaced when that was tried last; 0: it could
 
 
 cdef enum Source:
