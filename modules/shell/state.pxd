@@ -22,6 +22,7 @@ cdef enum:
     PROOF_BYTES = 65            # 64 hexadecimal digits and NUL
     ERROR_BYTES = 256
     TICK_MS = 50                # pace of timeouts and reconnecting
+    LATE_TICK_MS = 150          # without one for so long, Redis's own cron, which wakes the loop too, makes up for it
     DOUBT_MS = 500              # and of asking a neighbour, for a member without a lease
 
 
@@ -151,6 +152,7 @@ cdef struct Member:
     uint8_t secret[SECRET_BYTES]
     Settings settings
     int64_t now_ms              # since boot, suspend included; read when the event loop wakes
+    int64_t ticked_ms           # the last tick
     bint asleep_soon            # the before-sleep event of this pass is over
     bint woken                  # a one-shot is scheduled to make up for that
     # links and peers
