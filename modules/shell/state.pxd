@@ -118,6 +118,7 @@ cdef struct Disk:
     bint always                 # which is on the disk before Redis goes on
     bint whole                  # and holds everything: no first rewrite is under way
     bint waits                  # so nothing about an update leaves before it is there
+    bint stuck                  # it cannot be written: what it lacks is held back, or it would pile up in memory
     int64_t counted             # updates that Redis's save points know of, roughly
     int64_t flushed             # what was recorded before the event loop last slept: the file has it
     unsigned long long failures     # of rewrites in a row, when the file was begun anew
