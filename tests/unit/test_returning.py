@@ -201,7 +201,7 @@ def test_no_new_history_begins_before_all_disks_have_been_looked_at(world: World
     world.fleet.start(7001, identity=7101)
     world.refuses("10.0.0.1:7002 has all", "ADD", HOST, 7003)
     back(world, 7002, durable=True)
-    world.await_chain(7002)
+    wait_until(lambda: world.ports()[0] == 7002 and world.agrees(), 10)
 
 
 def test_a_disk_that_is_lost_is_given_up_with_remove(world: World) -> None:
