@@ -55,6 +55,9 @@ class FakeProcess:
             self._condition = condition
             self._moved.notify_all()
 
+    def die_unnoticed(self) -> None:
+        self._condition = "dead"
+
     def suspect(self) -> None:
         """Its watchers hear of it."""
         with self._moved:
@@ -102,13 +105,15 @@ class FakeFleet:
         return self.processes[port]
 
     def kill(self, *ports: int) -> None:
-        """The others' connections to them are dropped."""
-        for port in ports:
-            killed = self.processes[port]
-            killed.condition = "dead"
+        """At once: when the first death is noticed, all are dead. The others' connections to them are dropped."""
+        victims = [self.processes[port] for port in ports]
+        for victim in victims:
+            victim.die_unnoticed()
+        for victim in victims:
             for process in self.processes.values():
-                trouble = f"{process.state.unreached} {killed.state.run_id}:0:1".strip()
+                trouble = f"{process.state.unreached} {victim.state.run_id}:0:1".strip()
                 process.state = replace(process.state, unreached=trouble)
+            victim.wake_watchers()
 
     def shake_hands(self) -> None:
         """Who has adopted the same view as its predecessor serves in it."""
