@@ -4,6 +4,7 @@
 
     build/src/libmember.so          modules/member.pyx: no interpreter, and linked so that it cannot call one
     build/src/libmaster.so          modules/master.pyx: embeds this Python, with this environment's packages
+    build/src/etcd/libetcd_master.so        modules/etcd_master.pyx: likewise
     chainredis/core.*.so            chainredis/core.pyx: the core of libmember.so, importable
 
 CHAINREDIS_SANITIZE=1 builds the two modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parent
 SANITIZE = os.environ.get("CHAINREDIS_SANITIZE", "") not in ("", "0")
 BUILD = Path("build/asan") if SANITIZE else Path("build")
 REDIS = BUILD / "redis" if SANITIZE else Path("vendor/redis")
+FOLDERS = {"etcd_master": "etcd"}  # where users look for it below build/src, if not there itself
 HIREDIS = REDIS / "deps/hiredis"
 
 WARNINGS = [
@@ -79,6 +81,7 @@ def extensions() -> list[Extension]:
         redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
         # Threads of its interpreter run in it until the process ends: a dlclose must not unmap it.
         redis_module("master", python_macros, [*link_python, "-Wl,-z,nodelete"], []),
+        redis_module("etcd_master", python_macros, [*link_python, "-Wl,-z,nodelete"], []),
     ]
     core = Extension("chainredis.core", ["chainredis/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
     wanted = modules if SANITIZE else [*modules, core]
@@ -91,7 +94,7 @@ class BuildModules(build_ext):
     def get_ext_fullpath(self, ext_name: str) -> str:
         package, name = ext_name.rsplit(".", 1)
         if package == "modules":
-            return str(ROOT / BUILD / "src" / f"lib{name}.so")
+            return str(ROOT / BUILD / "src" / FOLDERS.get(name, "") / f"lib{name}.so")
         return str(ROOT / package / self.get_ext_filename(name))
 
 
@@ -99,7 +102,7 @@ if __name__ == "__main__":
     os.chdir(ROOT)
     setup(
         name="chainredis",
-        packages=["chainredis"],
+        packages=["chainredis", "chainredis.etcd"],
         cmdclass={"build_ext": BuildModules},
         options={"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": os.cpu_count() or 1}},
         ext_modules=cythonize(

@@ -6,12 +6,13 @@ for a disk or a member.
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from chainredis.errors import CommandError, OutcomeUnknown, StoreError
+from chainredis.errors import CommandError, Deposed, OutcomeUnknown, StoreError
 from chainredis.settings import Settings
 from chainredis.steward import Lease, Sighting, Steward, Trouble
 from chainredis.stores import ViewStore
@@ -40,12 +41,25 @@ class Lookout(Protocol):
         """Look at these now, and tell them what there is to be told."""
 
 
-class Keeper:
-    """Owns the steward and the store. `start` begins the work."""
+def for_good() -> float:
+    """A master that is the only one leads until the end of time."""
+    return math.inf
 
-    def __init__(self, store: ViewStore, settings: Settings, *, clock: Callable[[], float] = boot_seconds) -> None:
+
+class Keeper:
+    """Owns the steward and the store. `start` begins the work. leads_until: this master certainly leads, on `clock`."""
+
+    def __init__(
+        self,
+        store: ViewStore,
+        settings: Settings,
+        *,
+        leads_until: Callable[[], float] = for_good,
+        clock: Callable[[], float] = boot_seconds,
+    ) -> None:
         self._store = store
         self._settings = settings
+        self._leads_until = leads_until
         self._clock = clock
         self._steward = Steward(None, settings.heartbeat().terms, clock())
         # Guards all that is here but the store; notified whenever the steward may have come to another conclusion.
@@ -121,11 +135,21 @@ class Keeper:
         self._lookout.nudge(suspects)
         self._advance()
 
+    def beating(self, run_ids: frozenset[str]) -> None:
+        """Whose heartbeats there are now. Who has ceased to beat is looked at."""
+        with self._changed:
+            lapsed = self._steward.beating(run_ids, self._clock())
+            self._changed.notify_all()
+        self._lookout.nudge(lapsed)
+
     # ------------------------------------------------------------------------------------ what they are to hear
 
     def due(self, run_id: str) -> tuple[View | None, Lease | None]:
         """The view that this process is to be told; if there is none, the lease that goes with its next poll."""
         with self._changed:
+            if self.is_closed:
+                return None, None
+            self._steward.leads_until = self._leads_until()
             view = self._steward.view_to_tell(run_id)
             return view, None if view else self._steward.lease_to_grant(run_id)
 
@@ -199,6 +223,8 @@ class Keeper:
             change = self._steward.propose(event(self._steward.change, self._steward.health()))
         try:
             self._keep(change)
+        except Deposed as error:
+            raise CommandError(str(error)) from error
         except StoreError as error:
             raise OutcomeUnknown(f"{error}: the change may come into force when that is repaired") from error
         return change
