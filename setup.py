@@ -5,9 +5,10 @@
     build/src/libmember.so          modules/member.pyx: no interpreter, and linked so that it cannot call one
     build/src/libmaster.so          modules/master.pyx: embeds this Python, with this environment's packages
     build/src/etcd/libetcd_master.so        modules/etcd_master.pyx: likewise
+    build/src/libheartbeat.so       modules/heartbeat.pyx: likewise; libmember.so opens it when it is wanted
     chainredis/core.*.so            chainredis/core.pyx: the core of libmember.so, importable
 
-CHAINREDIS_SANITIZE=1 builds the two modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
+CHAINREDIS_SANITIZE=1 builds the modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
 The Makefile calls this with everything that it needs in place.
 """
 
@@ -39,7 +40,7 @@ WARNINGS = [
 # module can put its function in the place of ours, and variables of the module API need no indirection.
 COMPILE = ["-g", "-fPIC", "-fvisibility=hidden", "-fno-semantic-interposition", *WARNINGS]
 COMPILE += ["-ffunction-sections", "-fdata-sections"]
-LINK = ["-Wl,--exclude-libs,ALL", "-Wl,--version-script=modules/exports.map", "-Wl,--no-undefined"]
+LINK = ["-Wl,--exclude-libs,ALL", "-Wl,--no-undefined"]
 # Unreachable code goes, Cython's own module initialisation included: what libmember.so keeps does not refer to Python.
 LINK += ["-Wl,--gc-sections", "-Wl,-z,now"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
@@ -61,27 +62,31 @@ def embedded_python() -> tuple[list[str], list[str]]:
     return link, [f'-D{name}="{value}"' for name, value in macros.items()]
 
 
-def redis_module(name: str, compile_args: list[str], link_args: list[str], archives: list[Path]) -> Extension:
+def redis_module(
+    name: str, compile_args: list[str], link_args: list[str], archives: list[Path], exports: str = "exports.map"
+) -> Extension:
     return Extension(
         f"modules.{name}",
         [f"modules/{name}.pyx"],
         include_dirs=["include", str(REDIS), str(HIREDIS)],
-        depends=["include/redismodule.h", "modules/exports.map", "setup.py"],
+        depends=["include/redismodule.h", f"modules/{exports}", "setup.py"],
         extra_objects=[str(path) for path in archives],
         extra_compile_args=COMPILE + compile_args,
-        extra_link_args=LINK + link_args,
+        extra_link_args=[*LINK, f"-Wl,--version-script=modules/{exports}", *link_args],
     )
 
 
 def extensions() -> list[Extension]:
     link_python, python_macros = embedded_python()
+    # Threads of the interpreter run in these until the process ends: a dlclose must not unmap them.
+    link_python_for_good = [*link_python, "-Wl,-z,nodelete"]
     # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
     member_link = ["-lcrypto", *(link_python if SANITIZE else [])]
     modules = [
         redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
-        # Threads of its interpreter run in it until the process ends: a dlclose must not unmap it.
-        redis_module("master", python_macros, [*link_python, "-Wl,-z,nodelete"], []),
-        redis_module("etcd_master", python_macros, [*link_python, "-Wl,-z,nodelete"], []),
+        redis_module("master", python_macros, link_python_for_good, []),
+        redis_module("etcd_master", python_macros, link_python_for_good, []),
+        redis_module("heartbeat", python_macros, link_python_for_good, [], "heartbeat.map"),
     ]
     core = Extension("chainredis.core", ["chainredis/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
     wanted = modules if SANITIZE else [*modules, core]

@@ -4,21 +4,19 @@ A new Coordinator with every term: what one of an earlier term knew, or had gran
 """
 
 import logging
-import socket
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
 
 from chainredis.coordinator import SHOW_EVERY_S, Coordinator, Reply, Status, names
 from chainredis.errors import CommandError, Elsewhere, StoreError
+from chainredis.etcd.announce import Announced
 from chainredis.etcd.connection import Access, Connection, Picture
 from chainredis.etcd.election import Election
 from chainredis.etcd.mirror import Mirror
 from chainredis.etcd.store import EtcdStore, change_in
-from chainredis.etcd.url import EtcdUrl, host_port
+from chainredis.etcd.url import EtcdUrl
 from chainredis.keeper import boot_seconds
 from chainredis.settings import Settings
-from chainredis.view import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -180,26 +178,3 @@ class EtcdMaster:
                 self._observer(self.status())
             except Exception:
                 log.exception("an observer of the status failed")
-
-
-class Announced:
-    """Called: `host:port`, where others reach this server."""
-
-    def __init__(self, endpoints: Sequence[Endpoint], host: str, port: int) -> None:
-        self._endpoints = endpoints
-        self._host = host
-        self._port = port
-
-    def __call__(self) -> str:
-        self._host = self._host or self._found()
-        return host_port(Endpoint(self._host or "127.0.0.1", self._port))
-
-    def _found(self) -> str:
-        """The address that this machine takes to reach etcd; no packet is sent."""
-        for endpoint in self._endpoints:
-            with suppress(OSError):
-                family, kind, *_, address = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)[0]
-                with closing(socket.socket(family, kind)) as probe:
-                    probe.connect(address)
-                    return str(probe.getsockname()[0])
-        return ""

@@ -38,7 +38,7 @@ class EtcdStore:
             )
 
     def save(self, change: Change) -> None:
-        text = change_to_text(change)
+        text = change_to_text(change, self._revision)  # a number that grows
         conditions = [is_created_at(self._keys.leader, self._term), is_modified_at(self._keys.view, self._revision)]
         revision = self._connection.put_if(conditions, self._keys.view, text)
         self._revision = self._settle(text) if revision is None else revision

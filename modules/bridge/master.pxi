@@ -217,14 +217,6 @@ cdef Outcome *make_text(OutcomeKind kind, text) except NULL:
     return outcome_new(kind, 0, line, len(line) + 1)
 
 
-def one_line(text):
-    """The text as bytes that cannot break out of a reply, an INFO line or a C string."""
-    return str(text).encode(errors="replace").translate(ONE_LINE)
-
-
-ONE_LINE = bytes.maketrans(b"\r\n\0", b"   ")
-
-
 def show_status(status):
     """Push the coordinator's account of itself to where INFO finds it."""
     fields = b"".join(one_line(part) + b"\0" for field in status.items() for part in field)
@@ -242,30 +234,7 @@ def log(level, text):
         RedisModule_Log(master.ctx, <const char *>level_bytes, b"%s", <const char *>line_bytes)
 
 
-def log_traceback(text):
-    """To be called in an `except` block."""
-    import traceback
-    log("warning", f"{text}\n{traceback.format_exc()}")
-
-
-def redirect_logs():
-    """Everything that Python would write to standard error goes to the server's log instead."""
-    import logging
-    import sys
-    import threading
-    import traceback
-
-    class RedisHandler(logging.Handler):
-        def emit(self, record):
-            level = "warning" if record.levelno >= logging.WARNING else "notice"
-            log("debug" if record.levelno < logging.INFO else level, self.format(record))
-
-    def log_uncaught(what, exception):
-        log("warning", f"{what}\n" + "".join(traceback.format_exception(exception)))
-
-    logging.basicConfig(handlers=[RedisHandler()], level=logging.INFO, format="%(message)s")
-    threading.excepthook = lambda args: log_uncaught("a thread of the master ended", args.exc_value)
-    sys.unraisablehook = lambda args: log_uncaught(f"Exception ignored in {args.object!r}", args.exc_value)
+include "logging.pxi"
 
 
 # --------------------------------------------------------------------------------- loading, on the main thread
@@ -392,8 +361,14 @@ cdef bint prepared     # C's zero; no Python may assign it when the module's bod
 cdef bint prepare_python(RedisModuleCtx *ctx) noexcept nogil:
     """The interpreter, and this module's Python side in it: once in a process, even if the module is loaded again."""
     global prepared
+    cdef char why[512]
     if not prepared:
-        prepared = interpreter_start(ctx) and interpreter_exec(ctx, NAME, <PyModuleDef *>python_module())
+        prepared = (
+            interpreter_start(why, sizeof(why))
+            and interpreter_exec(NAME, <PyModuleDef *>python_module(), why, sizeof(why))
+        )
+        if not prepared:
+            RedisModule_Log(ctx, b"warning", b"%s", why)
     return prepared
 
 
