@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from chainredis.adding import Additions, prove_again
 from chainredis.errors import CommandError, MemberError, StoreError
-from chainredis.keeper import Keeper, for_good
+from chainredis.keeper import FOR_GOOD, Keeper, Tenure
 from chainredis.looking import Introducer, Resolve, resolve
 from chainredis.member_client import Dial, RedisLink
 from chainredis.returning import Returns
@@ -30,7 +30,7 @@ class Coordinator:
     """Carries out the MASTER commands. Its methods may be called from any thread, and block.
 
     store: where views are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a member.
-    resolve: turns a host into a number; OSError or ValueError when it cannot. leads_until: as the Keeper's.
+    resolve: turns a host into a number; OSError or ValueError when it cannot. tenure: of this master.
     """
 
     # Commands of one lane wait for each other.
@@ -50,11 +50,11 @@ class Coordinator:
         store: ViewStore | None = None,
         dial: Dial | None = None,
         resolve: Resolve = resolve,
-        leads_until: Callable[[], float] = for_good,
+        tenure: Tenure = FOR_GOOD,
     ) -> None:
         dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
         self._introducer = Introducer(dial, resolve, settings.own_run_id)
-        self._keeper = Keeper(store or FileStore(settings.state_dir), settings, leads_until=leads_until)
+        self._keeper = Keeper(store or FileStore(settings.state_dir), settings, tenure=tenure)
         self._additions = Additions(self._keeper, dial, settings)
         self._returns = Returns(self._keeper, self._additions, dial, settings.retry_interval_s)
         self._commands: dict[str, tuple[Callable[..., Reply], range]] = {

@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from chainredis.errors import CommandError, Deposed, OutcomeUnknown, StoreError
@@ -41,27 +42,35 @@ class Lookout(Protocol):
         """Look at these now, and tell them what there is to be told."""
 
 
-def for_good() -> float:
-    """A master that is the only one leads until the end of time."""
-    return math.inf
+@dataclass(frozen=True)
+class Tenure:
+    """The right to lead, which a master that is the only one has for good. until: nobody else can lead before, on the
+    keeper's clock. slack_ms: by how much a lease of an earlier leader may outlast the longest that is stored.
+    """
+
+    until: Callable[[], float] = lambda: math.inf
+    slack_ms: int = 0
+
+
+FOR_GOOD = Tenure()
 
 
 class Keeper:
-    """Owns the steward and the store. `start` begins the work. leads_until: this master certainly leads, on `clock`."""
+    """Owns the steward and the store. `start` begins the work."""
 
     def __init__(
         self,
         store: ViewStore,
         settings: Settings,
         *,
-        leads_until: Callable[[], float] = for_good,
+        tenure: Tenure = FOR_GOOD,
         clock: Callable[[], float] = boot_seconds,
     ) -> None:
         self._store = store
         self._settings = settings
-        self._leads_until = leads_until
+        self._tenure = tenure
         self._clock = clock
-        self._steward = Steward(None, settings.heartbeat().terms, clock())
+        self._steward = Steward(None, settings.heartbeat().terms, clock(), slack_ms=tenure.slack_ms)
         # Guards all that is here but the store; notified whenever the steward may have come to another conclusion.
         self._changed = threading.Condition()
         self._storing = threading.Lock()
@@ -149,7 +158,7 @@ class Keeper:
         with self._changed:
             if self.is_closed:
                 return None, None
-            self._steward.leads_until = self._leads_until()
+            self._steward.leads_until = self._tenure.until()
             view = self._steward.view_to_tell(run_id)
             return view, None if view else self._steward.lease_to_grant(run_id)
 

@@ -88,13 +88,15 @@ class _Record:
 @dataclass
 class Steward:
     """change: what is stored, None for nothing. now: its start, at which any member may hold a lease of full length.
-    leads_until: no other master can lead before; what is granted here is over by then.
+    leads_until: no other master can lead before; what is granted here is over by then. slack_ms: by how much leases
+    that were granted by others may outlast those of full length.
     """
 
     change: Change | None
     terms: Terms
     now: float
     leads_until: float = math.inf
+    slack_ms: int = 0
     _beating: frozenset[str] = frozenset()
     _records: dict[str, _Record] = field(default_factory=dict)
     _undecided: Change | None = None
@@ -390,7 +392,7 @@ class Steward:
         return _Record(self._full_lease(), self.now, self.now)
 
     def _full_lease(self) -> float:
-        longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0)
+        longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0) + self.slack_ms
         return self.now + longest / 1000 * (1 + self.terms.drift)
 
     # ------------------------------------------------------------------------------- the changes that nobody asks for

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from chainredis.errors import LeaseLost, StoreError
 from chainredis.etcd.announce import Announced
 from chainredis.etcd.connection import Access, Connection
+from chainredis.etcd.leader import leader_in
 from chainredis.etcd.lease import Lease
 from chainredis.etcd.url import Keys, parse_url
 from chainredis.keeper import boot_seconds
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 LOOK_S = 0.05
 # Between attempts to reach an etcd that does not answer.
 RETRY_S = 0.25
-# Of a request, as a part of the timeout: several attempts have to fit into what is left of a lease.
-REQUEST_PART, LEAST_REQUEST_S, MOST_REQUEST_S = 0.2, 0.5, 3.0
 CLOCK_DRIFT = 0.01
 
 
@@ -98,7 +97,7 @@ class Beat(threading.Thread):
                 self._lease.give_up()
                 raise
         self._due = sent + self._interval_s
-        self._tell("", leader.value.decode(errors="replace") if leader else "")
+        self._tell("", leader_in(leader).address if leader else "")
 
     def _tell(self, trouble: str, leader: str = "") -> None:
         """Said once, not at every attempt."""
@@ -126,9 +125,8 @@ def begin(
     """Send heartbeats to the etcd at `url`, from now on. ValueError when it is none. credentials: fields of Access."""
     where = parse_url(url)
     access = Access(where.endpoints, **credentials)
-    request_s = min(max(timeout_s * REQUEST_PART, LEAST_REQUEST_S), MOST_REQUEST_S)
     beat = Beat(
-        Connection(access, request_s),
+        Connection(access, timeout_s),
         where.keys,
         run_id,
         announce=Announced(access.endpoints, announce_host, port),

@@ -21,7 +21,8 @@ from chainredis.view import Endpoint
 
 T = TypeVar("T")
 
-REQUEST_TIMEOUT_S = 3.0
+# A request may take a part of the timeout that it serves: several attempts have to fit into what is left of a lease.
+REQUEST_PART, LEAST_REQUEST_S, MOST_REQUEST_S = 0.2, 0.5, 3.0
 _OPTIONS = [
     # A server that is gone without a word is noticed. More often than every 5 s etcd takes for abuse.
     ("grpc.keepalive_time_ms", 10_000),
@@ -52,10 +53,9 @@ class Access:
 
 
 class Entry(NamedTuple):
-    """What a key has. created, modified: revisions of etcd. lease: 0 for none."""
+    """What a key has. modified: the revision in which it was put. lease: 0 for none."""
 
     value: bytes
-    created: int
     modified: int
     lease: int
 
@@ -81,9 +81,10 @@ class Connection:
     something. A call is tried again at the other endpoints: what it does may happen twice.
     """
 
-    def __init__(self, access: Access, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+    def __init__(self, access: Access, lease_s: float) -> None:
+        """lease_s: of the leases that it is for."""
         self._access = access
-        self._timeout_s = timeout_s
+        self._timeout_s = min(max(lease_s * REQUEST_PART, LEAST_REQUEST_S), MOST_REQUEST_S)
         self._lock = threading.Lock()
         self._turn = 0
         self._client: Any = None
@@ -118,6 +119,11 @@ class Connection:
     def keep_alive(self, lease: int) -> int:
         """For how many seconds it lasts from now on; 0 when it has run out."""
         return int(self._call(lambda client: next(client.refresh_lease(lease))).TTL)
+
+    def revoke(self, lease: int) -> None:
+        """Its keys go with it. No error when it is gone already."""
+        with contextlib.suppress(LeaseLost):
+            self._call(lambda client: client.revoke_lease(lease))
 
     def watch(self, prefix: str, revision: int, life_s: float) -> Iterator[Update]:
         """Updates from that revision on, for a bounded time. Ends early when that revision is there no more."""
@@ -199,16 +205,6 @@ class Connection:
         return EtcdRefusal(f"etcd at {where} refuses ({details}): see the settings etcd-user and etcd-password")
 
 
-def is_absent(key: str) -> Any:
-    """A condition: nobody has put it."""
-    return transactions.Create(key) == 0
-
-
-def is_created_at(key: str, revision: int) -> Any:
-    """A condition: it is there, and was put for the first time then."""
-    return transactions.Create(key) == revision
-
-
 def is_modified_at(key: str, revision: int) -> Any:
     """A condition: nobody has touched it since; 0: it is absent."""
     return transactions.Mod(key) == revision
@@ -230,7 +226,7 @@ def _open_watch(client: Any, prefix: str, revision: int, life_s: float, over: th
 
 
 def _named(pair: Any) -> tuple[str, Entry]:
-    return _text(pair.key), Entry(pair.value, pair.create_revision, pair.mod_revision, pair.lease)
+    return _text(pair.key), Entry(pair.value, pair.mod_revision, pair.lease)
 
 
 def _changed(event: Any) -> tuple[str, Entry | None]:

@@ -6,23 +6,26 @@ import threading
 from collections.abc import Callable
 
 from chainredis.errors import LeaseLost, StoreError
-from chainredis.etcd.connection import Connection, Picture, is_absent
+from chainredis.etcd.connection import Connection, is_modified_at
+from chainredis.etcd.leader import Leader
 from chainredis.etcd.lease import LEAST_TTL_S, Lease
 from chainredis.etcd.url import Keys
 from chainredis.settings import Heartbeat
 
 log = logging.getLogger(__name__)
 
-# Of the lease: how often it is renewed.
+# How often a lease is renewed while it lasts.
 RENEWALS = 5
+# By how much its lease, in whole seconds and not shorter than etcd's shortest, may outlast the timeout.
+SLACK_MS = LEAST_TTL_S * 1000
 RETRY_S = 0.25
 
 
 class Election(threading.Thread):
     """Stands for election, whenever nobody leads, and keeps what it has won.
 
-    announce: `host:port`, where other servers reach this one. changed: told when `term` has another value. term: the
-    revision in which this master has put the leader's key; 0: it does not lead.
+    who: this master, as others are to know it. changed: told when `term` has another value. term: the revision in which
+    this master has put the leader's key; 0: it does not lead.
     """
 
     def __init__(
@@ -30,7 +33,7 @@ class Election(threading.Thread):
         connection: Connection,
         keys: Keys,
         *,
-        announce: Callable[[], str],
+        who: Callable[[], Leader],
         heartbeat: Callable[[], Heartbeat],
         clock: Callable[[], float],
         changed: Callable[[], None],
@@ -38,13 +41,14 @@ class Election(threading.Thread):
         super().__init__(name="etcd-election", daemon=True)
         self._connection = connection
         self._keys = keys
-        self._announce = announce
+        self._who = who
         self._heartbeat = heartbeat
         self._clock = clock
         self._changed = changed
         self._lease = Lease(connection, clock)
         self._renew_at = 0.0
-        self._picture: Picture | None = None
+        self._leader: Leader | None = None
+        self._revision = 0  # of what is known of it; 0: nothing
         self._moved = threading.Event()
         self._is_over = False
         self.term = 0
@@ -54,9 +58,9 @@ class Election(threading.Thread):
         self._is_over = True
         self._moved.set()
 
-    def saw(self, picture: Picture) -> None:
-        """Of the chain's keys."""
-        self._picture = picture
+    def saw(self, leader: Leader | None, revision: int) -> None:
+        """Who leads, as of a revision of etcd; None: nobody."""
+        self._leader, self._revision = leader, revision
         self._moved.set()
 
     def leads_until(self, term: int) -> float:
@@ -70,9 +74,9 @@ class Election(threading.Thread):
             pause_s = RETRY_S
             try:
                 pause_s = self._step()
-                self._tell_trouble("")
+                self.trouble = ""
             except StoreError as error:
-                self._tell_trouble(str(error))
+                self.trouble = str(error)
             except Exception:
                 log.exception("the election failed in a way that nobody has thought of")
             if self.term and self._clock() >= self._lease.until:
@@ -93,49 +97,43 @@ class Election(threading.Thread):
 
     def _renew(self) -> bool:
         heartbeat = self._heartbeat()
-        ttl_s = max(LEAST_TTL_S, math.ceil(heartbeat.timeout_ms / 1000))
+        ttl_s = math.ceil(heartbeat.timeout_ms / 1000)
         if not self._lease.renew(ttl_s, heartbeat.terms.drift):
             return False
-        self._renew_at = self._clock() + ttl_s / RENEWALS
+        self._renew_at = self._clock() + max(ttl_s, LEAST_TTL_S) / RENEWALS
         return True
 
-    def _leader(self) -> tuple[int, int]:
-        """Term and lease of whoever leads; zeros when that is nobody."""
-        entry = self._picture.entries.get(self._keys.leader) if self._picture else None
-        return (entry.created, entry.lease) if entry else (0, 0)
-
     def _is_vacant(self) -> bool:
-        return self._picture is not None and self._leader()[1] in (0, self._lease.number)
+        """No leader, or one without a lease, whom no master has put there; or this one, if an answer was lost."""
+        return self._revision > 0 and (self._leader is None or self._leader.lease in (0, self._lease.number))
 
     def _check(self) -> None:
-        """Somebody may have deleted the key."""
-        if self._picture and self._picture.revision >= self.term and self._leader()[0] != self.term:
+        """Somebody may have deleted the key, or put something else there."""
+        if self._revision >= self.term and (self._leader is None or self._leader.term != self.term):
             self._step_down("the leader's key in etcd is another's, or was deleted")
 
     def _stand(self) -> None:
-        term, lease = self._leader()
-        if not lease:
-            try:
-                term = self._put()
-            except LeaseLost:
-                self._lease.give_up()
-                self._renew_at = 0.0
-        if term:
-            self.term = term
-            log.warning("this master leads, in the term that began with revision %d", term)
-            self._changed()
+        leader = self._leader
+        if leader and leader.lease == self._lease.number:
+            self._step_up(leader.term)
+            return
+        conditions = [is_modified_at(self._keys.leader, leader.term if leader else 0)]
+        try:
+            term = self._connection.put_if(conditions, self._keys.leader, self._who().to_text(), self._lease.number)
+        except LeaseLost:
+            self._lease.give_up()
+            self._renew_at = 0.0
+        else:
+            if term:  # else somebody was quicker
+                self._step_up(term)
 
-    def _put(self) -> int:
-        """0: somebody was quicker, perhaps this master itself, if an answer was lost: a picture tells."""
-        return self._connection.put_if(
-            [is_absent(self._keys.leader)], self._keys.leader, self._announce(), self._lease.number
-        ) or 0
+    def _step_up(self, term: int) -> None:
+        self.term = term
+        log.warning("this master leads, in the term that began with revision %d", term)
+        self._changed()
 
     def _step_down(self, why: str) -> None:
         if self.term:
             log.warning("this master leads no longer: %s", why)
             self.term = 0
             self._changed()
-
-    def _tell_trouble(self, trouble: str) -> None:
-        self.trouble = trouble

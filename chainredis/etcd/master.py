@@ -6,19 +6,27 @@ A new Coordinator with every term: what one of an earlier term knew, or had gran
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from chainredis.coordinator import SHOW_EVERY_S, Coordinator, Reply, Status, names
 from chainredis.errors import CommandError, Elsewhere, StoreError
 from chainredis.etcd.announce import Announced
 from chainredis.etcd.connection import Access, Connection, Picture
-from chainredis.etcd.election import Election
+from chainredis.etcd.deputy import Deputy
+from chainredis.etcd.election import SLACK_MS, Election
+from chainredis.etcd.leader import Leader, leader_in
 from chainredis.etcd.mirror import Mirror
 from chainredis.etcd.store import EtcdStore, change_in
 from chainredis.etcd.url import EtcdUrl
-from chainredis.keeper import boot_seconds
+from chainredis.keeper import Tenure, boot_seconds
+from chainredis.member_client import RedisLink
 from chainredis.settings import Settings
+from chainredis.waiting import WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
+
+# How long a command waits for somebody to lead: a master that has just been started is not elected yet.
+LEADER_PATIENCE_S = 2.0
 
 
 class EtcdMaster:
@@ -32,15 +40,21 @@ class EtcdMaster:
     def __init__(self, url: EtcdUrl, access: Access, settings: Settings, announce_host: str = "") -> None:
         self._keys = url.keys
         self._settings = settings
-        self._connection = Connection(access)
+        self._connection = Connection(access, settings.heartbeat().timeout_ms / 1000)
         self._announced = Announced(access.endpoints, announce_host, settings.own_port)
         self._election = Election(
             self._connection,
             url.keys,
-            announce=self._announced,
+            who=lambda: Leader(self._announced(), settings.own_run_id),
             heartbeat=settings.heartbeat,
             clock=boot_seconds,
             changed=self._elected,
+        )
+        self._deputy = Deputy(
+            settings.own_run_id,
+            lambda endpoint: RedisLink(endpoint, settings),
+            trusts_refused=lambda: settings.heartbeat().trust_refused,
+            bury=lambda leader: self._connection.revoke(leader.lease),
         )
         self._mirror = Mirror(self._connection, url.keys.prefix, self._saw)
         self._changing = threading.Lock()
@@ -52,10 +66,12 @@ class EtcdMaster:
         log.info("looking for the chain %s in etcd", url)
         self._mirror.start()
         self._election.start()
+        self._deputy.start()
         threading.Thread(target=self._show, name="etcd-status", daemon=True).start()
 
     def close(self) -> None:
         self._is_closed.set()
+        self._deputy.close()
         self._election.close()
         self._mirror.close()
         if self._coordinator:
@@ -66,10 +82,12 @@ class EtcdMaster:
 
     def execute(self, name: str, arguments: Sequence[bytes]) -> Reply:
         """As Coordinator's. Elsewhere, when another master leads."""
+        if name == "MASTER.GET_CHAIN" and not self._leading():
+            return self._known_chain()
+        with suppress(WaitTimeout):
+            wait_until(lambda: bool(self._leading() or self._leader_elsewhere()), LEADER_PATIENCE_S)
         if leading := self._leading():
             return leading.execute(name, arguments)
-        if name == "MASTER.GET_CHAIN":
-            return self._known_chain()
         raise self._not_here()
 
     def _leading(self) -> Coordinator | None:
@@ -78,33 +96,43 @@ class EtcdMaster:
         return coordinator if coordinator and boot_seconds() < until else None
 
     def _not_here(self) -> CommandError:
+        if trouble := self._trouble():
+            return CommandError(f"{trouble}: nothing was done; the chain serves on")
+        if elsewhere := self._leader_elsewhere():
+            return Elsewhere(f"0 {elsewhere.address}")
+        return CommandError("no master leads at the moment, one will soon: try again")
+
+    def _leader_elsewhere(self) -> Leader | None:
         leader = self._leader()
-        if self._mirror.trouble:
-            return CommandError(f"{self._mirror.trouble}: nothing was done, and the chain serves on")
-        if leader and leader != self._announced():
-            return Elsewhere(f"0 {leader}")
-        return CommandError("no master leads at the moment, another will soon: try again")
+        return leader if leader and leader.address and leader.run_id != self._settings.own_run_id else None
+
+    def _trouble(self) -> str:
+        return self._mirror.trouble or self._election.trouble
 
     def _known_chain(self) -> list[str]:
         """As of the newest news from etcd: who is not in the chain any more says so itself."""
         picture = self._mirror.picture
         if picture is None:
-            raise CommandError(self._election.trouble or self._mirror.trouble)
+            raise CommandError(self._trouble())
         try:
             entry = picture.entries.get(self._keys.view)
             return [str(member) for member in change_in(self._keys, entry.value).view.members] if entry else []
         except StoreError as error:
             raise CommandError(str(error)) from error
 
-    def _leader(self) -> str:
-        picture = self._mirror.picture
-        entry = picture.entries.get(self._keys.leader) if picture else None
-        return entry.value.decode(errors="replace") if entry else ""
+    def _leader(self) -> Leader | None:
+        return self._leader_of(self._mirror.picture) if self._mirror.picture else None
+
+    def _leader_of(self, picture: Picture) -> Leader | None:
+        entry = picture.entries.get(self._keys.leader)
+        return leader_in(entry) if entry else None
 
     # ------------------------------------------------------------------------------------------ from etcd
 
     def _saw(self, picture: Picture) -> None:
-        self._election.saw(picture)
+        leader = self._leader_of(picture)
+        self._election.saw(leader, picture.revision)
+        self._deputy.saw(leader)
         if coordinator := self._coordinator:
             self._tell_heartbeats(coordinator)
 
@@ -131,12 +159,13 @@ class EtcdMaster:
             if self._coordinator:
                 self._coordinator.close()
             self._term, self._coordinator = term, self._begin(term) if term else None
+        self._observer(self.status())
 
     def _begin(self, term: int) -> Coordinator:
         coordinator = Coordinator(
             self._settings,
             store=EtcdStore(self._connection, self._keys, term),
-            leads_until=lambda: self._election.leads_until(term),
+            tenure=Tenure(lambda: self._election.leads_until(term), SLACK_MS),
         )
         self._tell_heartbeats(coordinator)
         coordinator.on_status(lambda _: self._observer(self.status()))
@@ -151,13 +180,14 @@ class EtcdMaster:
     def status(self) -> Status:
         """For INFO: the names and values that the README's table has."""
         leading = self._leading()
+        leader = self._leader()
         shown = leading.status() if leading else self._status_of_others()
         return {
             **shown,
             "leads": int(leading is not None),
-            "leader": self._leader(),
+            "leader": leader.address if leader else "",
             "term": self._term,
-            "etcd": self._mirror.trouble or self._election.trouble or "connected",
+            "etcd": self._trouble() or "connected",
             "heartbeats": len(self._heartbeats()),
         }
 
@@ -170,7 +200,8 @@ class EtcdMaster:
             return {"epoch": 0, "members": 0, "chain": "", "state": str(error)}
         members = change.view.members if change else ()
         epoch = change.view.epoch if change else 0
-        return {"epoch": epoch, "members": len(members), "chain": names(members), "state": "another master leads"}
+        state = "another master leads" if self._leader_elsewhere() else "no master leads"
+        return {"epoch": epoch, "members": len(members), "chain": names(members), "state": state}
 
     def _show(self) -> None:
         while not self._is_closed.wait(SHOW_EVERY_S):

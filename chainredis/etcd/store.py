@@ -1,7 +1,7 @@
 """The view in etcd, written by compare-and-swap: by the leader alone, and only over what it has read or written."""
 
 from chainredis.errors import Deposed, EtcdRefusal, StoreError
-from chainredis.etcd.connection import Connection, is_created_at, is_modified_at
+from chainredis.etcd.connection import Connection, is_modified_at
 from chainredis.etcd.url import Keys
 from chainredis.stores import change_from_text, change_to_text
 from chainredis.transitions import Change
@@ -11,7 +11,7 @@ class EtcdStore:
     """Of one term of a leader.
 
     term: the revision in which the leader's key was put. No other master has had the same one, and a master that has
-    lost its key finds it with another or not at all: that is the fencing token.
+    lost the key finds another there, or none: that is the fencing token.
     """
 
     def __init__(self, connection: Connection, keys: Keys, term: int) -> None:
@@ -39,7 +39,7 @@ class EtcdStore:
 
     def save(self, change: Change) -> None:
         text = change_to_text(change, self._revision)  # a number that grows
-        conditions = [is_created_at(self._keys.leader, self._term), is_modified_at(self._keys.view, self._revision)]
+        conditions = [is_modified_at(self._keys.leader, self._term), is_modified_at(self._keys.view, self._revision)]
         revision = self._connection.put_if(conditions, self._keys.view, text)
         self._revision = self._settle(text) if revision is None else revision
         self._newest = change
@@ -50,7 +50,7 @@ class EtcdStore:
         view, leader = found.get(self._keys.view), found.get(self._keys.leader)
         if view and view.value == text.encode():
             return view.modified
-        if leader is None or leader.created != self._term:
+        if leader is None or leader.modified != self._term:
             raise Deposed("this master leads no longer: nothing was changed. Ask the one that leads now")
         raise StoreError(f"the key {self._keys.view} in etcd was changed by somebody else: reading it again")
 
