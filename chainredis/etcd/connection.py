@@ -170,13 +170,18 @@ class Connection:
         access = self._access
         host = host_port(endpoint).rpartition(":")[0]
         try:
-            return etcd3.client(
+            client = etcd3.client(
                 host, endpoint.port, access.ca or None, access.key or None, access.cert or None, self._timeout_s,
                 access.user or None, access.password if access.user else None, _OPTIONS,
             )  # fmt: skip
+        except (OSError, ValueError) as error:
+            raise EtcdRefusal(f"the files of etcd-ca, etcd-cert and etcd-key cannot be used: {error}") from error
         except _FAILURES:
             self._turn += 1
             raise
+        # The token goes with each request, as metadata; grpc sends what it calls credentials over TLS only.
+        client.call_credentials = None
+        return client
 
     def _turn_away_from(self, client: Any) -> None:
         """The next call goes to the next endpoint, unless another thread has seen to that already."""
@@ -193,8 +198,8 @@ class Connection:
         if isinstance(error, StoreError):
             return error
         rpc = _rpc_error(error)
-        if rpc is None:
-            return EtcdRefusal(f"etcd at {where} cannot be used: {error}: see etcd-ca, etcd-cert and etcd-key")
+        if rpc is None:  # another thread has closed the connection
+            return EtcdAway(f"etcd cannot be reached at {where} ({error})")
         code, details = rpc.code(), str(rpc.details())
         if code in _AWAY or any(text in details for text in _STALE_TOKEN):
             return EtcdAway(f"etcd cannot be reached at {where} ({details})")
@@ -220,9 +225,7 @@ def _open_watch(client: Any, prefix: str, revision: int, life_s: float, over: th
 
     # A server of etcd that has lost the others ends the watch, instead of being silent.
     metadata = (*(client.metadata or ()), ("hasleader", "true"))
-    return etcdrpc.WatchStub(client.channel).Watch(
-        requests(), life_s, credentials=client.call_credentials, metadata=metadata
-    )
+    return etcdrpc.WatchStub(client.channel).Watch(requests(), life_s, metadata=metadata)
 
 
 def _named(pair: Any) -> tuple[str, Entry]:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from chainredis.errors import Closed, MemberError, NotAMember, Refused
+from chainredis.errors import Closed, MemberError, Refused, StoreError
 from chainredis.etcd.leader import Leader
 from chainredis.view import Endpoint, parse_endpoint
 
@@ -81,32 +81,31 @@ class Deputy(threading.Thread):
     def _look_after(self, leader: Leader) -> float:
         """Until something happens. How long to wait before the next look."""
         try:
-            self._converse(leader)
+            self._conclude(leader, has_ended=self._has_ended(leader))
         except Closed:
             self._closed = leader.run_id
             return ENDING_RETRY_S
-        except Refused:
-            self._conclude(leader, has_ended=self._closed == leader.run_id)
-        except NotAMember as error:
-            self._conclude(leader, has_ended=error.run_id not in (None, leader.run_id))
-        except (MemberError, ValueError) as error:
+        except (MemberError, StoreError, ValueError) as error:
             log.debug("%s", error)
         return RETRY_S
 
-    def _converse(self, leader: Leader) -> None:
-        """Ends with one of the errors."""
+    def _has_ended(self, leader: Leader) -> bool:
+        """As long as its process lives: no answer, until the connection to it fails."""
         host, _, port = leader.address.rpartition(":")
-        link = self._link = self._dial(parse_endpoint(host.strip("[]").encode(), port.encode()))
         try:
-            if link.run_id() != leader.run_id:
-                raise NotAMember("another process answers there", link.run_id())
-            if self._leader == leader:
+            link = self._link = self._dial(parse_endpoint(host.strip("[]").encode(), port.encode()))
+        except Refused:
+            return self._closed == leader.run_id
+        try:
+            found = link.run_id()
+            if found == leader.run_id and self._leader == leader:
                 link.await_end()
+            return found not in ("", leader.run_id)
         finally:
             self._link = None
             link.close()
 
     def _conclude(self, leader: Leader, *, has_ended: bool) -> None:
         if has_ended and self._trusts_refused() and self._leader == leader:
-            log.warning("the master that led, %s, has ended: its lease in etcd is revoked", leader.address)
             self._bury(leader)
+            log.warning("the master that led, %s, has ended: its lease in etcd is revoked", leader.address)

@@ -85,7 +85,7 @@ class EtcdMaster:
         if name == "MASTER.GET_CHAIN" and not self._leading():
             return self._known_chain()
         with suppress(WaitTimeout):
-            wait_until(lambda: bool(self._leading() or self._leader_elsewhere()), LEADER_PATIENCE_S)
+            wait_until(lambda: bool(self._leading() or self._leader_elsewhere() or self._trouble()), LEADER_PATIENCE_S)
         if leading := self._leading():
             return leading.execute(name, arguments)
         raise self._not_here()
@@ -113,7 +113,7 @@ class EtcdMaster:
         """As of the newest news from etcd: who is not in the chain any more says so itself."""
         picture = self._mirror.picture
         if picture is None:
-            raise CommandError(self._trouble())
+            raise CommandError(self._trouble() or "etcd has not answered yet: try again")
         try:
             entry = picture.entries.get(self._keys.view)
             return [str(member) for member in change_in(self._keys, entry.value).view.members] if entry else []
@@ -187,7 +187,7 @@ class EtcdMaster:
             "leads": int(leading is not None),
             "leader": leader.address if leader else "",
             "term": self._term,
-            "etcd": self._trouble() or "connected",
+            "etcd": self._trouble() or ("connected" if self._mirror.picture else "connecting"),
             "heartbeats": len(self._heartbeats()),
         }
 

@@ -27,8 +27,9 @@ class Mirror(threading.Thread):
         self._prefix = prefix
         self._observer = observer
         self._over = threading.Event()
+        self._has_answered = False
         self.picture: Picture | None = None  # None: etcd has not answered yet
-        self.trouble = "etcd has not answered yet"  # empty when the picture is up to date
+        self.trouble = ""  # empty when the picture is up to date, and before the first attempt
 
     def close(self) -> None:
         self._over.set()
@@ -64,7 +65,8 @@ class Mirror(threading.Thread):
         """Said once, not at every attempt."""
         if trouble and trouble != self.trouble:
             log.warning("%s: going on trying", trouble)
-        if self.trouble and not trouble:
+        if not trouble and (self.trouble or not self._has_answered):
+            self._has_answered = True
             log.info("etcd answers: what it has under %s is known", self._prefix)
         self.trouble = trouble
 
