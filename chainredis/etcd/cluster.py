@@ -110,11 +110,18 @@ class EtcdChain(Cluster):
     """
 
     def __init__(self, size: int = 3, *, url: str, masters: int = 1, heartbeat: str = "", **options: Any) -> None:
-        module = f"{MASTER_IN_ETCD} {url}"
-        super().__init__(size, master_module=module, member_module=f"{MEMBER_OF_ETCD} {heartbeat}", **options)
+        self._master_module = f"{MASTER_IN_ETCD} {url}"
+        member_module = f"{MEMBER_OF_ETCD} {heartbeat}"
+        super().__init__(size, master_module=self._master_module, member_module=member_module, **options)
         self.url = url
-        others = [self._new_server(f"master-{number}", module, self.master.config) for number in range(2, masters + 1)]
-        self.masters = [self.master, *others]
+        self._standbys = masters - 1
+        self.masters = [self.master]
+
+    def start(self) -> None:
+        super().start()
+        for number in range(self._standbys):
+            self.masters.append(self._new_server(f"standby-{number + 1}", self._master_module, self.master.config))
+            self.masters[-1].start()
 
     def add(self, server: Server, *options: str) -> None:
         super().add(server, *options)

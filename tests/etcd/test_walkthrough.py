@@ -1,4 +1,4 @@
-"""The original document's "Trying it out (etcd version)", word for word where a test can: from build, with its paths."""
+"""The original document's "Trying it out (etcd version)", word for word where a test can, with its paths."""
 
 import os
 import signal
