@@ -37,7 +37,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--members", type=_members, default=3, metavar="N", help=f"members, 1 to {MAX_MEMBERS}")
     parser.add_argument("--port", type=_port, default=6369, help="of the master; the members have those after it")
     parser.add_argument("--etcd", action="store_true", help=f"masters in etcd, which is started on port {ETCD_PORT}")
-    parser.add_argument("--masters", type=_masters, default=2, metavar="N", help="with --etcd; one leads, the others stand by")
+    parser.add_argument("--masters", type=_masters, default=2, metavar="N", help="with --etcd: one of them leads")
     parser.add_argument("--dir", type=Path, help="folder for logs and the master's state (default: a temporary one)")
     parser.set_defaults(call=run)
 

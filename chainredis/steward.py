@@ -372,8 +372,8 @@ class Steward:
 
     def _leadership_ms(self, since: float) -> int:
         """A lease from then on, of this length, is over everywhere before another master can lead."""
-        left_s = min(self.leads_until - since, self.terms.timeout_ms / 1000 * (1 + self.terms.drift))
-        return int(left_s * 1000 / (1 + self.terms.drift))
+        left_ms = (self.leads_until - since) * 1000 / (1 + self.terms.drift)
+        return self.terms.timeout_ms if left_ms >= self.terms.timeout_ms else int(left_ms)
 
     def _note_grant(self, record: _Record, length_ms: int) -> None:
         """It counts, at the member, from before its last answer came here."""

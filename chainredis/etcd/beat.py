@@ -49,7 +49,7 @@ class Beat(threading.Thread):
         self._keys = keys
         self._key = keys.heartbeat(run_id)
         self._announce = announce
-        self._interval_s = interval_s
+        self._interval_s = min(interval_s, timeout_s / 2)  # a lease must not run out between two
         self._timeout_s = timeout_s
         self._pulse = pulse
         self._show = show
@@ -67,12 +67,14 @@ class Beat(threading.Thread):
     def run(self) -> None:
         self._show("connecting", "")
         while not self._over.wait(LOOK_S):
-            pulse = self._pulse()
-            if pulse != self._seen and self._clock() >= self._due:
-                self._try_to_pass_on(pulse)
+            self.look()
         self._connection.close()
 
-    def _try_to_pass_on(self, pulse: int) -> None:
+    def look(self) -> None:
+        """Has the loop turned, and is that to be passed on?"""
+        pulse = self._pulse()
+        if pulse == self._seen or self._clock() < self._due:
+            return
         try:
             self._pass_on()
         except StoreError as error:

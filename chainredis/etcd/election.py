@@ -71,21 +71,24 @@ class Election(threading.Thread):
 
     def run(self) -> None:
         while not self._is_over:
-            pause_s = RETRY_S
-            try:
-                pause_s = self._step()
-                self.trouble = ""
-            except StoreError as error:
-                self.trouble = str(error)
-            except Exception:
-                log.exception("the election failed in a way that nobody has thought of")
-            if self.term and self._clock() >= self._lease.until:
-                self._step_down("its lease in etcd could not be renewed in time")
-            self._moved.wait(pause_s)
+            self._moved.wait(self.step())
             self._moved.clear()
 
-    def _step(self) -> float:
+    def step(self) -> float:
         """How long to wait until the next one, if nothing happens."""
+        pause_s = RETRY_S
+        try:
+            pause_s = self._take_part()
+            self.trouble = ""
+        except StoreError as error:
+            self.trouble = str(error)
+        except Exception:
+            log.exception("the election failed in a way that nobody has thought of")
+        if self.term and self._clock() >= self._lease.until:
+            self._step_down("its lease in etcd could not be renewed in time")
+        return pause_s
+
+    def _take_part(self) -> float:
         if self._clock() >= self._renew_at and not self._renew():
             self._step_down("its lease in etcd had run out")
             return 0.0

@@ -37,7 +37,7 @@ class Mirror(threading.Thread):
     def run(self) -> None:
         while not self._over.is_set():
             try:
-                self._follow()
+                self.follow()
             except StoreError as error:
                 self._tell_trouble(str(error))
                 self._over.wait(RETRY_S)
@@ -45,7 +45,7 @@ class Mirror(threading.Thread):
                 log.exception("following etcd failed in a way that nobody has thought of")
                 self._over.wait(RETRY_S)
 
-    def _follow(self) -> None:
+    def follow(self) -> None:
         """For the life of one watch."""
         self._show(self._connection.read(self._prefix))
         self._tell_trouble("")
