@@ -21,6 +21,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chainredis.stores import stored_in
+from chainredis.transitions import Change
 from chainredis.view import Endpoint
 from chainredis.waiting import WaitTimeout, wait_until
 
@@ -288,6 +290,7 @@ class Cluster:
         self._progress = progress or (lambda _: None)
         self.servers: list[Server] = []  # in the order in which they were started
         self.master = self._new_server("master", master_module, master_config or {})
+        self.masters = [self.master]
         self.members: list[Server] = []  # in chain order, as far as `add` and `remove` made it
 
     @property
@@ -353,6 +356,10 @@ class Cluster:
             return self.master.call(*words)
         except redis.RedisError as error:
             raise LauncherError(f"{' '.join(map(str, words))}: {error}") from error
+
+    def stored(self) -> Change | None:
+        """What has been decided last, whether the master lives or not. StoreError when that cannot be read."""
+        return stored_in(self.master.folder)
 
     def stop(self) -> None:
         """Stop all servers, whatever else fails."""

@@ -1,7 +1,7 @@
 """Starts etcd servers, and chains with master and heartbeats in one: for `make run ETCD=1` and tests alike."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,10 @@ import redis
 
 from chainredis.errors import EtcdAway, StoreError
 from chainredis.etcd.connection import Access, Connection
+from chainredis.etcd.store import change_in
+from chainredis.etcd.url import parse_url
 from chainredis.launcher import HOST, ROOT, START_TIMEOUT_S, Cluster, LauncherError, Process, Server, free_port, is_free
+from chainredis.transitions import Change
 from chainredis.view import Endpoint
 from chainredis.waiting import WaitTimeout, wait_until
 
@@ -106,16 +109,26 @@ def start_etcd(folder: Path, size: int) -> list[EtcdServer]:
 class EtcdChain(Cluster):
     """A Cluster with its view in etcd: some masters, of which one leads, and members that send heartbeats.
 
-    url: of the chain in an etcd that is there. masters: how many. heartbeat: `interval timeout` of the members.
+    url: of the chain in an etcd that is there. etcd: its servers, for those who want to have them at hand. masters: how
+    many. heartbeat: `interval timeout` of the members.
     """
 
-    def __init__(self, size: int = 3, *, url: str, masters: int = 1, heartbeat: str = "", **options: Any) -> None:
+    def __init__(
+        self,
+        size: int = 3,
+        *,
+        url: str,
+        etcd: Sequence[EtcdServer] = (),
+        masters: int = 1,
+        heartbeat: str = "",
+        **options: Any,
+    ) -> None:
         self._master_module = f"{MASTER_IN_ETCD} {url}"
         member_module = f"{MEMBER_OF_ETCD} {heartbeat}"
         super().__init__(size, master_module=self._master_module, member_module=member_module, **options)
         self.url = url
+        self.etcd = list(etcd)
         self._standbys = masters - 1
-        self.masters = [self.master]
 
     def start(self) -> None:
         super().start()
@@ -133,6 +146,12 @@ class EtcdChain(Cluster):
             return self.leader().call(*words)
         except redis.RedisError as error:
             raise LauncherError(f"{' '.join(map(str, words))}: {error}") from error
+
+    def stored(self) -> Change | None:
+        url = parse_url(self.url)
+        with closing(Connection(Access(url.endpoints), 5)) as connection:
+            entry = connection.read(url.keys.view).entries.get(url.keys.view)
+        return change_in(url.keys, entry.value) if entry else None
 
     def leader(self) -> Server:
         """Once there is one."""
