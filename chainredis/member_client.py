@@ -205,6 +205,18 @@ class RedisLink:
         values = (found.get(name.encode(), b"") for name in Progress._fields)
         return Progress(*(int(value) if value.isdigit() else -1 for value in values))
 
+    def run_id(self) -> str:
+        """Of any Redis server."""
+        return self._info("server").get(b"run_id", b"").decode("ascii", "replace")
+
+    def await_end(self) -> None:
+        """Until the connection ends, which is an error; nothing more can be asked on it."""
+        try:
+            self._connection.read_response(timeout=None)
+        except FAILURES as error:
+            raise self._explain(error) from error
+        raise self._nonsense("nothing")
+
     def _info(self, section: str) -> dict[bytes, bytes]:
         reply = self._call("INFO", section)
         lines = reply.splitlines() if isinstance(reply, bytes) else []
@@ -250,7 +262,7 @@ class RedisLink:
     def _not_a_member(self) -> NotAMember:
         text = f"{self._endpoint}: is a server without libmember.so: start it with --loadmodule libmember.so"
         try:
-            run_id = self._info("server").get(b"run_id", b"").decode("ascii", "replace")
+            run_id = self.run_id()
         except MemberError:
             run_id = ""
         return NotAMember(text, run_id or None)

@@ -33,6 +33,7 @@ from modules.shell.control cimport (
 from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woken
 from modules.shell.fork cimport fork_register
 from modules.shell.guard cimport guard_build, guard_cares, guard_filter, guard_step, info_field
+from modules.shell.heartbeat cimport connect_command, heartbeat_init
 from modules.shell.info cimport info_chain
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
 from modules.shell.libc cimport boot_ms
@@ -97,6 +98,13 @@ cdef int on_view(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
     if argc != 1:
         return RedisModule_WrongArity(ctx)
     return reply_view(the_member(), ctx)
+
+
+cdef int on_connect(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.CONNECT_TO_MASTER host:port | host port | etcd_host:etcd_port[,…]/chain_name -> OK | ERR"""
+    if argc != 2 and argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return connect_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -239,6 +247,7 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
     """Paced by a Redis timer, measured with our own clock."""
     cdef Member *m = the_member()
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
+    m.heartbeat.pulse += 1
     settle_expired(m)
     chain_tick(&m.chain)
     doubt(m)
@@ -332,6 +341,7 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "read", on_read, "readonly fast", 1)
         and create(ctx, "member.sn", on_sn, "readonly fast allow-loading allow-stale", 0)
         and create(ctx, "member.view", on_view, "readonly fast allow-loading allow-stale", 0)
+        and create(ctx, "member.connect_to_master", on_connect, "admin deny-script", 0)
         and create(ctx, "chain.refused", on_refused, "allow-loading allow-stale", 0)
     )
 
@@ -389,7 +399,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
     marker_name(m)
     disk_configure(m)
-    return m
+    return m if heartbeat_init(m) else NULL
 
 
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

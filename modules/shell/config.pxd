@@ -8,7 +8,7 @@ from modules.redismodule cimport (
     RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.keyspace cimport keep, let_go
-from modules.shell.state cimport Member, the_member
+from modules.shell.state cimport MASTER_IN_ETCD, MASTER_PLAIN, Member, the_member
 
 cdef enum:
     MIB = 1024 * 1024
@@ -70,6 +70,28 @@ cdef inline bint register_text(
     return RedisModule_RegisterStringConfig(ctx, name, "", flags, get_text, set_text, NULL, setting) == REDISMODULE_OK
 
 
+cdef inline RedisModuleString *get_hidden(const char *name, void *setting) noexcept nogil:
+    """CONFIG GET does not tell it."""
+    return the_member().settings.hidden
+
+
+cdef inline bint register_etcd(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """For MEMBER.CONNECT_TO_MASTER, the next one."""
+    m.settings.etcd_password = RedisModule_CreateString(NULL, "", 0)
+    m.settings.hidden = RedisModule_CreateString(NULL, "", 0)
+    return (
+        register_text(ctx, "announce-host", REDISMODULE_CONFIG_DEFAULT, &m.settings.announce_host)
+        and register_text(ctx, "etcd-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_user)
+        and register_text(ctx, "etcd-ca", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_ca)
+        and register_text(ctx, "etcd-cert", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_cert)
+        and register_text(ctx, "etcd-key", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_key)
+        and RedisModule_RegisterStringConfig(
+            ctx, "etcd-password", "", REDISMODULE_CONFIG_SENSITIVE, get_hidden, set_text, NULL,
+            &m.settings.etcd_password,
+        ) == REDISMODULE_OK
+    )
+
+
 cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Names, units, ranges and defaults are the README's table."""
     return (
@@ -79,8 +101,10 @@ cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_limit(ctx, "log-limit", 256 * MIB, MIB, &m.settings.log_limit)
         and register_limit(ctx, "backlog-limit", 8 * MIB, 0, &m.settings.backlog_limit)
         and register_limit(ctx, "join-limit", 1024 * MIB, MIB, &m.settings.join_limit)
+        and register_number(ctx, "master-type", MASTER_PLAIN, MASTER_PLAIN, MASTER_IN_ETCD, &m.settings.master_type)
         and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
         and register_text(ctx, "auth-password", REDISMODULE_CONFIG_SENSITIVE, &m.settings.auth_password)
+        and register_etcd(m, ctx)
         and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
     )
 
@@ -104,7 +128,8 @@ cdef inline bint config_arguments(Member *m, RedisModuleCtx *ctx, RedisModuleStr
         RedisModule_Log(ctx, "warning", "libmember.so takes [master type] [heartbeat interval] [heartbeat timeout]")
         return False
     return (
-        (argc < 1 or read_argument(ctx, argv[0], "the master type", 0, 0, &m.settings.master_type))
+        (argc < 1 or read_argument(
+            ctx, argv[0], "the master type", MASTER_PLAIN, MASTER_IN_ETCD, &m.settings.master_type))
         and (argc < 2 or read_argument(ctx, argv[1], "the heartbeat interval", 1, 3600, &m.settings.heartbeat_interval))
         and (argc < 3 or read_argument(ctx, argv[2], "the heartbeat timeout", 1, 86400, &m.settings.heartbeat_timeout))
     )

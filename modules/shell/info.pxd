@@ -5,6 +5,7 @@ from libc.stdio cimport snprintf
 
 from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
 from modules.core.view cimport HOST_BYTES, Node
+from modules.pthread cimport pthread_mutex_trylock, pthread_mutex_unlock
 from modules.redismodule cimport (
     REDISMODULE_OK, RedisModule_DbSize, RedisModule_InfoAddFieldCString, RedisModule_InfoAddFieldLongLong,
     RedisModule_InfoAddFieldULongLong, RedisModule_InfoAddSection, RedisModuleInfoCtx,
@@ -33,7 +34,7 @@ cdef inline const char *link_state(const Link *link) noexcept nogil:
     return "down"
 
 
-cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+cdef inline void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     if RedisModule_InfoAddSection(info, "") != REDISMODULE_OK:
         return      # another section was asked for
     RedisModule_InfoAddFieldCString(info, "role", role_name(chain_role(&m.chain)))
@@ -49,6 +50,7 @@ cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept 
     info_log(m, info)
     info_disk(m, info)
     info_links(m, info)
+    info_heartbeat(m, info)
     info_counters(m, info)
 
 
@@ -83,6 +85,15 @@ cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
     RedisModule_InfoAddFieldLongLong(
         info, "joined_from", m.learned_from if m.copied_joins or m.resumed_joins else -1)
+
+
+cdef inline void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldCString(info, "master", m.heartbeat.master)
+    if pthread_mutex_trylock(&m.heartbeat.mutex) != 0:
+        return      # a crash report must not wait, and its holder holds it for a moment only
+    RedisModule_InfoAddFieldCString(info, "heartbeat", m.heartbeat.state)
+    RedisModule_InfoAddFieldCString(info, "leader", m.heartbeat.leader)
+    pthread_mutex_unlock(&m.heartbeat.mutex)
 
 
 cdef inline void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:

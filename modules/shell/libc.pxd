@@ -39,6 +39,17 @@ cdef extern from "unistd.h" nogil:
 cdef extern from "stdio.h" nogil:
     int fileno(FILE *)
 
+cdef extern from "stdlib.h" nogil:
+    char *realpath(const char *path, char *resolved)
+
+cdef extern from "string.h" nogil:
+    void *memrchr(const void *, int, size_t)
+
+cdef extern from "dlfcn.h" nogil:
+    ctypedef struct Dl_info:
+        const char *dli_fname
+    int dladdr(const void *, Dl_info *)
+
 cdef extern from "fcntl.h" nogil:
     enum:
         O_RDONLY

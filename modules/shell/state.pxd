@@ -9,8 +9,10 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from modules.core.chain cimport Chain
 from modules.core.view cimport HISTORY_BYTES, Node
+from modules.heartbeat cimport ORDER_TEXT_BYTES
 from modules.hiredis cimport redisContext
 from modules.position cimport Record
+from modules.pthread cimport pthread_mutex_t
 from modules.redismodule cimport (
     RedisModuleBlockedClient, RedisModuleCtx, RedisModuleDict, RedisModuleString,
 )
@@ -129,6 +131,21 @@ cdef struct Disk:
     bint broken                 # what the file says after some record cannot be: it was ignored
 
 
+cdef enum:
+    MASTER_PLAIN = 0
+    MASTER_IN_ETCD = 1
+
+
+cdef struct Heartbeat:
+    # What MEMBER.CONNECT_TO_MASTER has brought about.
+    int64_t pulse               # counts on as long as the event loop turns; other threads look at it
+    char *library               # the path of libheartbeat.so, beside our own
+    char master[ORDER_TEXT_BYTES]   # as it was given
+    pthread_mutex_t mutex       # of what other threads write:
+    char state[ERROR_BYTES]     # none, connecting, beating, or what is wrong
+    char leader[ERROR_BYTES]    # host:port of the master that leads
+
+
 cdef struct Settings:
     # Module configurations, in the units of their names.
     long long master_type
@@ -140,6 +157,13 @@ cdef struct Settings:
     long long join_limit
     RedisModuleString *auth_user
     RedisModuleString *auth_password
+    RedisModuleString *announce_host
+    RedisModuleString *etcd_user
+    RedisModuleString *etcd_password
+    RedisModuleString *etcd_ca
+    RedisModuleString *etcd_cert
+    RedisModuleString *etcd_key
+    RedisModuleString *hidden       # what CONFIG GET shows of a password
 
 
 cdef struct Member:
@@ -183,6 +207,7 @@ cdef struct Member:
     int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
     Disk disk
+    Heartbeat heartbeat
     # counters for INFO
     uint64_t writes
     uint64_t reads_served

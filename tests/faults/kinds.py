@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 
 import redis
 
+from chainredis.etcd.cluster import EtcdChain
 from chainredis.launcher import Cluster, Server
 from chainredis.view import MAX_MEMBERS
 from servers.helpers import Talk
@@ -163,25 +164,61 @@ class Remove(Fault):
 
 
 class KillMaster(Fault):
+    """Any one, where there are several."""
+
     least = most = 0
     alone_in = "master"
 
+    def __init__(self, cluster: Cluster, victims: Sequence[Server], dice: Random) -> None:
+        super().__init__(cluster, victims, dice)
+        self.master = dice.choice(cluster.masters)
+
     def strike(self) -> None:
-        self.cluster.master.kill()
+        self.master.kill()
 
     def heal(self) -> None:
-        self.cluster.master.start()
+        self.master.start()
 
 
-class HangMaster(Fault):
+class HangMaster(KillMaster):
+    def strike(self) -> None:
+        self.master.pause()
+
+    def heal(self) -> None:
+        self.master.resume()
+
+
+# ------------------------------------------------------------------------------------------------------- etcd
+
+
+class KillEtcd(Fault):
+    """Up to all of its servers."""
+
     least = most = 0
-    alone_in = "master"
+    alone_in = "etcd"
+
+    def __init__(self, cluster: Cluster, victims: Sequence[Server], dice: Random) -> None:
+        super().__init__(cluster, victims, dice)
+        assert isinstance(cluster, EtcdChain)
+        self.etcd = dice.sample(cluster.etcd, dice.randint(1, len(cluster.etcd)))
 
     def strike(self) -> None:
-        self.cluster.master.pause()
+        for server in self.etcd:
+            server.kill()
 
     def heal(self) -> None:
-        self.cluster.master.resume()
+        for server in self.etcd:
+            server.spawn()
+
+
+class HangEtcd(KillEtcd):
+    def strike(self) -> None:
+        for server in self.etcd:
+            server.pause()
+
+    def heal(self) -> None:
+        for server in self.etcd:
+            server.resume()
 
 
 # ------------------------------------------------------------------------------------------------------ links
@@ -254,4 +291,5 @@ CUTS = (Cut, CutOneWay, CutFromMaster, CutFromAll)
 KILLS = (Kill, Kill, Kill, KillWhileSaving, SaveAndKill, ShutDown, Restart)
 PROCESSES = (*KILLS, Hang, Hang, Hang, Hiccup, Remove, KillMaster, HangMaster)
 DISKS = (*KILLS, KillAll, KillAll, Hang, Hang, Remove, KillMaster)
+ETCD = (*PROCESSES, KillMaster, HangMaster, KillEtcd, KillEtcd, HangEtcd)
 LINKS = (*CUTS, *CUTS, Slow, *PROCESSES)

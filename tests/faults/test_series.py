@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from chainredis.etcd.cluster import EtcdChain, EtcdServer, url_of
 from chainredis.launcher import Cluster
 from chainredis.waiting import wait_until
 from faults.conftest import examined
 from faults.crowd import Crowd
 from faults.fronted import FrontedCluster
-from faults.kinds import DISKS, LINKS, PROCESSES, Fault
+from faults.kinds import DISKS, ETCD, LINKS, PROCESSES, Fault
 from faults.namespaces import RoutedCluster, Router
 from faults.nemesis import Nemesis
 from faults.proxy import Network
@@ -92,6 +93,12 @@ def test_processes(tmp_path: Path, seed: int, round_: int) -> None:
 def test_disks(tmp_path: Path, seed: int, round_: int) -> None:
     """Everything is on disk before it is acknowledged: all of them may be killed at once."""
     run(Cluster(folder=tmp_path, **options(seed, appendonly="yes", appendfsync="always")), seed, DISKS)
+
+
+def test_etcd(tmp_path: Path, three: list[EtcdServer], seed: int, round_: int) -> None:
+    """The view is in an etcd of three servers, which die and hang, too; and so do the masters, of which one leads."""
+    url = url_of("chain", *three)
+    run(EtcdChain(url=url, etcd=three, masters=2, heartbeat="1 2", folder=tmp_path, **options(seed)), seed, ETCD)
 
 
 def test_links(tmp_path: Path, network: Network, seed: int, round_: int) -> None:
