@@ -74,7 +74,7 @@ def redis_module(name: str, compile_args: list[str], link_args: list[str], archi
 def extensions() -> list[Extension]:
     link_python, python_macros = embedded_python()
     # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
-    member_link = ["-lcrypto", *(link_python if SANITIZE else [])]
+    member_link = ["-lcrypto", "-lleveldb", *(link_python if SANITIZE else [])]
     modules = [
         redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
         # Threads of its interpreter run in it until the process ends: a dlclose must not unmap it.
