@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc
 from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
 from modules.core.lease cimport chain_doubt, chain_holds_lease
 from modules.core.messages cimport Limits
+from modules.core.records cimport NOTHING
 from modules.position cimport position_register
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
@@ -26,6 +27,10 @@ from modules.redismodule cimport (
     RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleInfoCtx, RedisModuleString,
 )
 from modules.shell.auth cimport challenge_command, forget_peer, prove_command
+from modules.shell.checkpoint.commands cimport (
+    chain_checkpoint_command, chain_flush_command, head_flush_command, list_command, tail_checkpoint_command,
+)
+from modules.shell.checkpoint.step cimport checkpoint_step, checkpoint_tick, is_active
 from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
@@ -97,6 +102,24 @@ cdef int on_view(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
     if argc != 1:
         return RedisModule_WrongArity(ctx)
     return reply_view(the_member(), ctx)
+
+
+cdef int on_tail_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return tail_checkpoint_command(the_member(), ctx)
+
+
+cdef int on_head_flush(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc > 2:
+        return RedisModule_WrongArity(ctx)
+    return head_flush_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_list_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc > 2:
+        return RedisModule_WrongArity(ctx)
+    return list_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -185,6 +208,18 @@ cdef int on_watch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
     return watch_command(the_member(), ctx)
 
 
+cdef int on_chain_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 2:
+        return RedisModule_WrongArity(ctx)
+    return chain_checkpoint_command(the_member(), ctx, argv)
+
+
+cdef int on_chain_flush(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return chain_flush_command(the_member(), ctx, argv)
+
+
 cdef int on_record(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     if argc != 5:
         return replay_misread(the_member(), ctx)
@@ -216,6 +251,8 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         guard_step(m)
     if m.join != JOIN_NONE:
         join_step(m)
+    if is_active(m):
+        checkpoint_step(m)
     if m.held_first != NULL:
         serve_held(m)
     if is_record_due(m):
@@ -244,6 +281,8 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
     doubt(m)
     join_save(m)
     disk_tick(m)
+    if is_active(m):
+        checkpoint_tick(m)
     notice_subscribers(m)
 
 
@@ -332,6 +371,9 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "read", on_read, "readonly fast", 1)
         and create(ctx, "member.sn", on_sn, "readonly fast allow-loading allow-stale", 0)
         and create(ctx, "member.view", on_view, "readonly fast allow-loading allow-stale", 0)
+        and create(ctx, "tail.checkpoint", on_tail_checkpoint, "readonly deny-script", 0)
+        and create(ctx, "head.flush", on_head_flush, "readonly deny-script", 0)
+        and create(ctx, "list.checkpoint", on_list_checkpoint, "readonly deny-script", 0)
         and create(ctx, "chain.refused", on_refused, "allow-loading allow-stale", 0)
     )
 
@@ -358,6 +400,8 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.watch", on_watch, flags, 0)
         and create(ctx, "chain.pin", on_pin, flags, 0)
         and create(ctx, "chain.feed", on_feed, flags, 0)
+        and create(ctx, "chain.checkpoint", on_chain_checkpoint, flags, 0)
+        and create(ctx, "chain.flush", on_chain_flush, flags, 0)
         and create(ctx, "chain.unpin", on_unpin, flags, 0)
     )
 
@@ -383,6 +427,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     chain_init(&m.chain, &limits)
     m.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
     m.now_ms = boot_ms()
+    m.checkpoint.watermark = m.checkpoint.asked = NOTHING
     m.subscribers = True        # until the first tick has looked
     m.down.name, m.up.name, m.head.name = "down", "up", "head"
     m.down.greeted_epoch = m.up.greeted_epoch = m.head.greeted_epoch = -1

@@ -9,6 +9,9 @@ from modules.redismodule cimport (
     REDISMODULE_OK, RedisModule_DbSize, RedisModule_InfoAddFieldCString, RedisModule_InfoAddFieldLongLong,
     RedisModule_InfoAddFieldULongLong, RedisModule_InfoAddSection, RedisModuleInfoCtx,
 )
+from modules.shell.checkpoint.commands cimport mode_name
+from modules.shell.checkpoint.state cimport Checkpoint, STORE_OPEN, STORE_OPENING
+from modules.shell.checkpoint.track cimport dirty_bytes, dirty_keys, shown_watermark
 from modules.shell.report cimport role_name, serves_in_role
 from modules.shell.join cimport join_name
 from modules.shell.libc cimport boot_ms
@@ -48,6 +51,7 @@ cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldLongLong(info, "lease_ms", max(0, m.chain.lease_until - boot_ms()))
     info_log(m, info)
     info_disk(m, info)
+    info_checkpoint(m, info)
     info_links(m, info)
     info_counters(m, info)
 
@@ -65,6 +69,32 @@ cdef inline void info_disk(const Member *m, RedisModuleInfoCtx *info) noexcept n
     RedisModule_InfoAddFieldLongLong(info, "record_epoch", m.disk.record.epoch)
     RedisModule_InfoAddFieldCString(info, "record_run_id", m.disk.record.run_id)
     RedisModule_InfoAddFieldLongLong(info, "record_durable", m.disk.record.durable)
+
+
+cdef inline const char *checkpoint_state(const Checkpoint *c) noexcept nogil:
+    if c.error[0]:
+        return "failed"
+    if c.writing:
+        return "writing"
+    if c.store == STORE_OPENING:
+        return "opening"
+    return "open" if c.store == STORE_OPEN else "none"
+
+
+cdef inline void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    cdef const Checkpoint *c = &m.checkpoint
+    RedisModule_InfoAddFieldCString(info, "gcs_mode", mode_name(m.settings.gcs_mode))
+    RedisModule_InfoAddFieldCString(info, "checkpoint", checkpoint_state(c))
+    RedisModule_InfoAddFieldCString(info, "checkpoint_error", c.error)
+    RedisModule_InfoAddFieldLongLong(info, "checkpointed", shown_watermark(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_keys", dirty_keys(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_bytes", dirty_bytes(c))
+    RedisModule_InfoAddFieldULongLong(info, "checkpoints", c.checkpoints)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_failures", c.failures)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_reads", c.lookups)
+    RedisModule_InfoAddFieldULongLong(info, "flushed_keys", c.flushed_keys)
+    RedisModule_InfoAddFieldLongLong(info, "flushing", c.flush.cursor != NULL)
+    RedisModule_InfoAddFieldLongLong(info, "writers_held_for_memory", c.full)
 
 
 cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:

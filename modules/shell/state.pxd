@@ -14,6 +14,7 @@ from modules.position cimport Record
 from modules.redismodule cimport (
     RedisModuleBlockedClient, RedisModuleCtx, RedisModuleDict, RedisModuleString,
 )
+from modules.shell.checkpoint.state cimport Checkpoint
 
 cdef enum:
     MAX_PEERS = 64              # inbound connections that prove, or have proved, the secret
@@ -74,11 +75,12 @@ cdef struct Held:
 
 
 cdef struct Wait:
-    # A client in MEMBER.WAIT, a READ that may not be answered yet, or a master's watch.
+    # A client in MEMBER.WAIT, TAIL.CHECKPOINT or HEAD.FLUSH, a READ that may not be answered yet, or a master's watch.
     Wait *next
     RedisModuleBlockedClient *waiter
+    RedisModuleString *key      # READ: of what
     int64_t sn                  # READ: the question that must be answered first; 0: none is asked yet
-    int64_t epoch               # WAIT: -1, the client gave none; READ: of the question
+    int64_t epoch               # WAIT: -1, the client gave none; READ: of the question; TAIL.CHECKPOINT: the watermark
     int64_t deadline_ms         # 0: none
 
 
@@ -137,6 +139,10 @@ cdef struct Settings:
     long long log_limit
     long long backlog_limit
     long long join_limit
+    int gcs_mode
+    RedisModuleString *checkpoint_dir
+    long long checkpoint_interval
+    long long flush_above
     RedisModuleString *auth_user
     RedisModuleString *auth_password
 
@@ -164,6 +170,8 @@ cdef struct Member:
     Wait *waits
     Wait *reads
     Wait *watches
+    Wait *checkpoint_waits
+    Wait *flush_waits
     int64_t doubt_ms            # when a member without a lease speaks to a neighbour next
     bint suspicious             # a neighbour's connection was dropped, and no watch has told the master yet
     # publications
@@ -182,6 +190,7 @@ cdef struct Member:
     int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
     Disk disk
+    Checkpoint checkpoint
     # counters for INFO
     uint64_t writes
     uint64_t reads_served
