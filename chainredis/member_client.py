@@ -90,7 +90,7 @@ Dial = Callable[[Endpoint], MemberLink]
 
 
 class Progress(NamedTuple):
-    """Fields of INFO that move while a snapshot is written, sent or loaded, a checkpoint copied; -1 where there is none."""
+    """Fields of INFO that move while a snapshot is on its way, or a checkpoint; -1 where there is none."""
 
     master_sync_read_bytes: int
     loading_loaded_bytes: int
