@@ -7,7 +7,7 @@ venv := .venv
 python := $(venv)/bin/python
 redis := vendor/redis/src/redis-server
 sources := setup.py include/redismodule.h modules/exports.map modules/heartbeat.map \
-           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*.pxi chainredis/*.pyx chainredis/*.pxi)
+           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*/*.pxd modules/*/*.pxi chainredis/*.pyx chainredis/*.pxi)
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 say := @printf '\033[1m==> %s\033[0m\n'
 

@@ -81,7 +81,7 @@ def extensions() -> list[Extension]:
     # Threads of the interpreter run in these until the process ends: a dlclose must not unmap them.
     link_python_for_good = [*link_python, "-Wl,-z,nodelete"]
     # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
-    member_link = ["-lcrypto", *(link_python if SANITIZE else [])]
+    member_link = ["-lcrypto", "-lleveldb", *(link_python if SANITIZE else [])]
     modules = [
         redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
         redis_module("master", python_macros, link_python_for_good, []),

@@ -58,6 +58,7 @@ class Sighting:
     stamp_ms: int
     troubles: tuple[Trouble, ...] = ()
     durable: bool = False
+    checkpointed: int = -1
 
 
 @dataclass
@@ -284,11 +285,11 @@ class Steward:
         found = member and self._serves(member) and self._records[member.run_id].answered_at > since
         return member if found else None
 
-    def standing(self, run_id: str) -> tuple[str, int]:
-        """For people: alive, silent or dead, and for how many milliseconds it has not answered."""
+    def standing(self, run_id: str) -> tuple[str, int, int]:
+        """For people: alive, silent or dead; for how many milliseconds it has not answered; where its checkpoint is."""
         record = self._records[run_id]
         word = "dead" if self.is_gone(run_id) else "alive" if self._is_well(run_id) else "silent"
-        return word, round(record.silent * 1000)
+        return word, round(record.silent * 1000), record.sighting.checkpointed if record.sighting else -1
 
     def knows_view(self, run_id: str) -> bool:
         """It has adopted the newest view, and so has the secret."""

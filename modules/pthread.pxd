@@ -16,6 +16,7 @@ cdef extern from "pthread.h" nogil:
     int pthread_attr_destroy(pthread_attr_t *)
     int pthread_attr_setdetachstate(pthread_attr_t *, int)
     int pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *) noexcept nogil, void *)
+    int pthread_join(pthread_t, void **)
     int pthread_mutex_init(pthread_mutex_t *, void *)
     int pthread_mutex_lock(pthread_mutex_t *)
     int pthread_mutex_trylock(pthread_mutex_t *)

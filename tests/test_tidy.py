@@ -75,7 +75,7 @@ def test_the_core_knows_neither_redis_nor_a_socket(path: Path) -> None:
     assert {name for name in cython_imports(path) if not allowed.fullmatch(name)} == set()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "modules/shell").glob("*.pxd")), ids=relative)
+@pytest.mark.parametrize("path", sorted((ROOT / "modules/shell").rglob("*.pxd")), ids=relative)
 def test_the_member_does_not_know_python(path: Path) -> None:
     forbidden = re.compile(r"modules\.(python|bridge)|cpython|Python\.h")
     assert {name for name in cython_imports(path) if forbidden.match(name)} == set()
