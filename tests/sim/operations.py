@@ -15,7 +15,7 @@ from chainredis.view import View
 
 from .messages import Adopt, Done, Feed, Join, Pin, Poll, Rejoin, Reply, Request, State, Unpin
 from .model import Era
-from .names import MASTER, as_told, member_of, place_of
+from .names import as_told, member_of, place_of
 from .network import Link
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Operation:
 
     def _connect(self, place: Place) -> Link:
         world = self._master.world
-        if not place.process or not place.process.running or not world.network.reaches(MASTER, place.number):
+        if not place.process or not place.process.running or not world.network.reaches(self._master.place, place.number):
             raise OffError
         link = world.network.connect(self._master, place.process)
         self._links[link] = None
@@ -214,7 +214,7 @@ def _is_dead(master: Master, change: Change) -> bool:
 
 
 def _answers(master: Master, node: Node) -> bool:
-    return node.running and master.world.network.reaches(MASTER, node.place)
+    return node.running and master.world.network.reaches(master.place, node.place)
 
 
 def reform(master: Master) -> None:
