@@ -76,10 +76,10 @@ class Operation:
         self._links.pop(link, None)
 
     def _connect(self, place: Place) -> Link:
-        world = self._master.world
-        if not place.process or not place.process.running or not world.network.reaches(self._master.place, place.number):
+        network = self._master.world.network
+        if not place.process or not place.process.running or not network.reaches(self._master.place, place.number):
             raise OffError
-        link = world.network.connect(self._master, place.process)
+        link = network.connect(self._master, place.process)
         self._links[link] = None
         return link
 

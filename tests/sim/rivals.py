@@ -1,7 +1,7 @@
 """Several masters in the simulation: at any moment another one may be elected, and the one that led lives on.
 
-That may be right, its lease in etcd having run out, or wrong, somebody having revoked it. The former leader knows nothing
-of it as yet, and may sleep and wake: what it tells, grants and stores then must do no harm.
+That may be right, its lease in etcd having run out, or wrong, somebody having revoked it. The former leader knows
+nothing of it as yet, and may sleep and wake: what it tells, grants and stores then must do no harm.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class Rivals(Simulation):
         super().__init__(setting._replace(drift=min(setting.drift, MOST_DRIFT)), node_class, master_class)
         self._handlers |= {
             "stop_master": self._stop_or_depose, "wake_master": self._wake_anyone, "kill_master": self._kill_anyone,
-            "time": self._time_or_depose, "talk": self._talk_all, "decide": self._decide_all, "operate": self._operate_all,
+            "time": self._time_or_depose,
+            "talk": self._talk_all, "decide": self._decide_all, "operate": self._operate_all,
         }  # fmt: skip
 
     def new_master(self) -> Master:
