@@ -25,7 +25,7 @@ The load average before it began was {load:.2f}. All servers and all clients run
 repeats it.
 
 A chain of three, two masters, three etcd servers; heartbeats and the master's timeout are {timeout} s; {writers}
-clients that write, each with one `MEMBER.PUT` under way, and {readers} that `READ`, without a pause; {rounds} times each.
+clients that write, each with one `MEMBER.PUT` under way, and {readers} that `READ`, all without pause; {rounds} times.
 A gap is the longest time between two successes, one right after the other, of all that write, or all that read, from
 what happens until what is waited for: medians, the worst in brackets. A change is a `MASTER.REMOVE`.
 

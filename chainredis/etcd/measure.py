@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
@@ -128,7 +128,7 @@ def running_chain(timeout_s: int) -> Iterator[EtcdChain]:
         master = {"master.heartbeat-timeout": f"{timeout_s * 1000}", "master.heartbeat-interval": f"{timeout_s * 200}"}
         member = f"{max(1, timeout_s // 5)} {timeout_s}"
         url = url_of("bench", *etcd)
-        options = {"masters": MASTERS, "heartbeat": member, "master_config": master, "folder": folder}
+        options: dict[str, Any] = {"masters": MASTERS, "heartbeat": member, "master_config": master, "folder": folder}
         yield stack.enter_context(EtcdChain(MEMBERS, url=url, etcd=etcd, **options))
 
 
