@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from chainredis import command_bench, command_bench_failover, command_run
+from chainredis import command_bench, command_bench_etcd, command_bench_failover, command_run
 from chainredis.launcher import LauncherError
 
 
@@ -14,6 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
     command_run.register(subcommands.add_parser)
     command_bench.register(subcommands.add_parser)
     command_bench_failover.register(subcommands.add_parser)
+    command_bench_etcd.register(subcommands.add_parser)
     options = parser.parse_args(arguments)
     try:
         options.call(options)

@@ -18,6 +18,13 @@ DEFAULTS = {
     "member.join-limit": str(1 << 30),
     "member.auth-user": "",
     "member.auth-password": "",
+    "member.master-type": "0",
+    "member.announce-host": "",
+    "member.etcd-user": "",
+    "member.etcd-password": "",
+    "member.etcd-ca": "",
+    "member.etcd-cert": "",
+    "member.etcd-key": "",
 }
 
 IN_RANGE = {
@@ -29,6 +36,13 @@ IN_RANGE = {
     "member.join-limit": ["1048576", "2gb"],
     "member.auth-user": ["", "somebody"],
     "member.auth-password": ["", "a secret"],
+    "member.master-type": ["0", "1"],
+    "member.announce-host": ["", "10.0.0.1"],
+    "member.etcd-user": ["", "somebody"],
+    "member.etcd-password": [""],  # CONFIG GET does not show another one
+    "member.etcd-ca": ["", "/etc/ca.pem"],
+    "member.etcd-cert": ["", "/etc/cert.pem"],
+    "member.etcd-key": ["", "/etc/key.pem"],
 }
 
 OUT_OF_RANGE = {
@@ -38,6 +52,7 @@ OUT_OF_RANGE = {
     "member.log-limit": ["0", "1048575", "-1", "x", "2000gb"],
     "member.backlog-limit": ["-1", "x", "2000gb"],
     "member.join-limit": ["0", "1048575", "x"],
+    "member.master-type": ["2", "-1", "x"],
 }
 
 
@@ -62,7 +77,7 @@ def test_defaults(server: StartServer) -> None:
     assert config(server(MEMBER)) == DEFAULTS
 
 
-@pytest.mark.parametrize(("arguments", "interval", "timeout"), [("0", 3, 15), ("0 5", 5, 15), ("0 1 2", 1, 2)])
+@pytest.mark.parametrize(("arguments", "interval", "timeout"), [("0", 3, 15), ("0 5", 5, 15), ("1 1 2", 1, 2)])
 def test_settings_by_position(server: StartServer, arguments: str, interval: int, timeout: int) -> None:
     one = server(f"{MEMBER} {arguments}")
     assert config(one)["member.heartbeat-interval"] == str(interval)
