@@ -351,6 +351,8 @@ class Keeper:
     def _stored(self, change: Change | None) -> None:
         with self._changed:
             self._doubt, self._is_read = None, True
+            # Another master may have granted leases until now, while this one waited for what is stored.
+            self._steward.attend(self._clock())
             self._steward.stored(change)
             self._changed.notify_all()
         # Milliseconds count: who is followed already hears of it first.

@@ -36,6 +36,7 @@ cdef inline void disk_weigh(Member *m) noexcept nogil:
     cdef bint waits = m.disk.always and m.disk.whole and m.chain.has_history
     m.disk.void_due = is_claimed(m) and not waits and not marker_void(m, m.disk.claimed)
     if m.disk.void_due:
+        chain_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
         return
     if m.chain.me >= 0 and m.disk.record.durable and not waits:
         m.disk.record.durable = False

@@ -59,6 +59,24 @@ def test_what_cannot_be_made_void_holds_everything_back(chain: StartChain) -> No
     assert "void 1" in marker.read_text() and not state(member).record_durable
 
 
+def test_what_a_former_process_claimed_and_cannot_be_made_void_holds_everything_back(chain: StartChain) -> None:
+    cluster = without_master(chain(1, member_config=ALWAYS))
+    member = cluster.head
+    restart(member)
+    assert ask(member, "CONFIG", "SET", "appendonly", "no") == b"OK"
+    in_the_way = member.folder / f"chain.member.{member.port}.new"
+    in_the_way.mkdir()
+    cluster.master.start()
+    wait_until(lambda: state(member).serving, 30)
+    with Talk(member) as talk:
+        talk.send("MEMBER.PUT", "k", "v")
+        assert talk.is_silent()
+        in_the_way.rmdir()
+        assert talk.receive() == 0
+    restart(member)
+    assert not state(member).record_durable
+
+
 def test_an_rdb_claims_nothing(chain: StartChain) -> None:
     """It says nothing of what came after it."""
     member = without_master(chain(1, member_config=ALWAYS)).head

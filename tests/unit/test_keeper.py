@@ -1,14 +1,17 @@
 """Decided, stored, told: in this order, whatever the disk does."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from chainredis.errors import StoreError
+from chainredis.keeper import Keeper
+from chainredis.settings import Heartbeat, Settings
 from chainredis.transitions import Change
+from chainredis.view import Member
 from chainredis.waiting import wait_until
-from unit.world import World, a_world
+from unit.world import OWN, World, a_world
 
 
 @pytest.fixture
@@ -57,6 +60,34 @@ def test_a_fault_of_the_store_stops_nothing_for_good(world: World, caplog: pytes
     world.fleet.kill(7001)
     world.await_chain(7000, 7002)
     assert "a bug" in caplog.text
+
+
+def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: World, tmp_path: Path) -> None:
+    """It granted them while this one waited for the store, and these may be longer than what this one grants."""
+    now = 0.0
+    silent = world.stored().view.tail.run_id
+    world.store.broken = True
+    impatient = Settings(tmp_path, OWN, 6369, heartbeat=lambda: Heartbeat(timeout_ms=200))
+    keeper = Keeper(world.store, impatient, clock=lambda: now)
+    keeper._lookout = Nobody()
+    with pytest.raises(StoreError):
+        keeper.learn()
+    now, world.store.broken = 60.0, False
+    keeper.learn()
+    for moment, is_gone in ((60.5, False), (74.5, False), (75.5, True)):
+        for tick in range(50):
+            keeper._steward.attend(moment + tick / 100)
+        assert keeper._steward.is_gone(silent) == is_gone
+
+
+class Nobody:
+    """Talks with no member."""
+
+    def follow(self, members: tuple[Member, ...]) -> None:
+        pass
+
+    def nudge(self, run_ids: Iterable[str]) -> None:
+        pass
 
 
 def test_nobody_is_followed_after_the_end(world: World) -> None:
