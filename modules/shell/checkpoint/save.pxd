@@ -211,6 +211,7 @@ cdef inline void write_frozen(Member *m) noexcept nogil:
     write.job.done = done_write
     write.database = &c.database
     write.table = c.frozen
+    write.before = c.watermark
     write.meta.found = True
     write.meta.after = max(c.watermark, -1)
     write.meta.watermark = c.frozen_to
