@@ -25,8 +25,8 @@ from chainredis.waiting import WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
 
-# How long a command waits for somebody to lead: a master that has just been started is not elected yet.
-LEADER_PATIENCE_S = 2.0
+# How long a command waits for somebody to lead, or for news from etcd.
+PATIENCE_S = 2.0
 
 
 class EtcdMaster:
@@ -82,13 +82,19 @@ class EtcdMaster:
 
     def execute(self, name: str, arguments: Sequence[bytes]) -> Reply:
         """As Coordinator's. Elsewhere, when another master leads."""
-        if name == "MASTER.GET_CHAIN" and not self._leading():
-            return self._known_chain()
+        is_question = name == "MASTER.GET_CHAIN"
         with suppress(WaitTimeout):
-            wait_until(lambda: bool(self._leading() or self._leader_elsewhere() or self._trouble()), LEADER_PATIENCE_S)
+            wait_until(lambda: self._knows_enough(is_question), PATIENCE_S)
         if leading := self._leading():
             return leading.execute(name, arguments)
+        if is_question:
+            return self._known_chain()
         raise self._not_here()
+
+    def _knows_enough(self, is_question: bool) -> bool:
+        """A master that has just been started does not."""
+        known = self._mirror.picture if is_question else self._leader_elsewhere()
+        return bool(known or self._leading() or self._trouble())
 
     def _leading(self) -> Coordinator | None:
         """Until the very end of its term, and not a moment longer."""
@@ -135,6 +141,7 @@ class EtcdMaster:
         self._deputy.saw(leader)
         if coordinator := self._coordinator:
             self._tell_heartbeats(coordinator)
+        self._observer(self.status())
 
     def _tell_heartbeats(self, coordinator: Coordinator) -> None:
         """The newest ones, whoever calls: an older picture must not come last."""

@@ -12,7 +12,7 @@ from chainredis.etcd.url import Keys
 from chainredis.launcher import Server
 from chainredis.waiting import wait_until
 from etcd.conftest import StartChain
-from etcd.test_masters import await_seen
+from etcd.test_masters import await_seen, leads
 from servers.helpers import Error, ask, assert_serves, await_repair, chain_of, info, paused, running, settled
 
 
@@ -33,10 +33,6 @@ def writes(head: Server, key: str) -> Callable[[Event], None]:
                 client.execute_command("MEMBER.PUT", key, number)
 
     return write
-
-
-def leads(master: Server) -> bool:
-    return info(master, "master")["master_leads"] == "1"
 
 
 def test_the_chain_serves_on_while_etcd_is_stopped_and_all_comes_back_by_itself(
