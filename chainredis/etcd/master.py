@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from chainredis.coordinator import SHOW_EVERY_S, Coordinator, Reply, Status, names
 from chainredis.errors import CommandError, Elsewhere, StoreError
-from chainredis.etcd.announce import Announced
+from chainredis.etcd.announce import Announced, machine
 from chainredis.etcd.connection import Access, Connection, Picture
 from chainredis.etcd.deputy import Deputy
 from chainredis.etcd.election import SLACK_MS, Election
@@ -42,16 +42,17 @@ class EtcdMaster:
         self._settings = settings
         self._connection = Connection(access, settings.heartbeat().timeout_ms / 1000)
         self._announced = Announced(access.endpoints, announce_host, settings.own_port)
+        self._machine = machine()
         self._election = Election(
             self._connection,
             url.keys,
-            who=lambda: Leader(self._announced(), settings.own_run_id),
+            who=self._who,
             heartbeat=settings.heartbeat,
             clock=boot_seconds,
             changed=self._elected,
         )
         self._deputy = Deputy(
-            settings.own_run_id,
+            self._who,
             lambda endpoint: RedisLink(endpoint, settings),
             trusts_refused=lambda: settings.heartbeat().trust_refused,
             bury=lambda leader: self._connection.revoke(leader.lease),
@@ -68,6 +69,9 @@ class EtcdMaster:
         self._election.start()
         self._deputy.start()
         threading.Thread(target=self._show, name="etcd-status", daemon=True).start()
+
+    def _who(self) -> Leader:
+        return Leader(self._announced(), self._settings.own_run_id, self._machine)
 
     def close(self) -> None:
         self._is_closed.set()
