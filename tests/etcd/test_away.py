@@ -93,6 +93,26 @@ def test_an_etcd_that_hangs(chain: StartChain, etcd: EtcdServer) -> None:
     assert_serves(c)
 
 
+def test_an_etcd_that_is_slow_costs_nobody_anything_but_time(chain: StartChain, etcd: EtcdServer) -> None:
+    """It stops for a while, again and again, as with a disk that does."""
+    c = chain(3, url=url_of("chain", etcd), timeout_ms=20_000, heartbeat="1 20")
+    term = info(c.master, "master")["master_term"]
+
+    def hiccup(stop: Event) -> None:
+        while not stop.wait(0.1):
+            etcd.pause()
+            stop.wait(0.4)
+            etcd.resume()
+
+    with running(hiccup, writes(c.head, "written")):
+        for _ in range(2):
+            c.remove(c.members[1])
+            c.add(c.spare())
+    assert info(c.master, "master")["master_term"] == term
+    assert info(c.master, "master")["master_repairs"] == "0"
+    assert_serves(c)
+
+
 def test_one_of_three_etcd_servers_is_lost(chain: StartChain, three: list[EtcdServer]) -> None:
     """Whichever it is: that which leads among them, and that to which the master talks, included."""
     c = chain(3, url=url_of("chain", *three), timeout_ms=10_000, heartbeat="1 10")
