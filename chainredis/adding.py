@@ -72,14 +72,15 @@ class Additions:
             raise CommandError(f"{member} cannot begin a chain: {state.unfit}")
         if state.history and _knows_a_secret(newcomer):
             raise CommandError(f"{member} has been of a chain since it was started: restart that server first")
+        empty = self._without_data(lost) if lost else frozenset()
+        self._keeper.enact(lambda _, health: Begin(member, secrets.token_bytes(32), health, empty))
         if lost:
-            self._refuse_while_data_is_left(lost)
             log.warning("no process of history %s is alive: %s begins a new history", lost.history, member)
-        self._keeper.enact(lambda _, health: Begin(member, secrets.token_bytes(32), health))
         self._keeper.await_service(member)
 
-    def _refuse_while_data_is_left(self, lost: View) -> None:
-        """A member that was restarted may have loaded what it had."""
+    def _without_data(self, lost: View) -> frozenset[str]:
+        """In whose places somebody answers who has nothing of theirs. CommandError when one has loaded what it had."""
+        empty = set()
         for member in lost.members:
             try:
                 link = self._dial(Endpoint(member.address, member.port))
@@ -93,6 +94,8 @@ class Additions:
                 link.close()
             if found.state.history == lost.history and found.has_data:
                 raise CommandError(_holds_lost_data(member))
+            empty.add(member.run_id)
+        return frozenset(empty)
 
     # ---------------------------------------------------------------------------------------------- a new tail
 

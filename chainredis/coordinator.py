@@ -149,7 +149,7 @@ class Coordinator:
         if change is None:
             raise CommandError(NO_MEMBERS)
         member = self._find(_endpoint(host, port), change.view.members + change.awaited)
-        if member in change.awaited:
+        if member in change.awaited or (self._keeper.is_lost and member.run_id in change.durable):
             self._keeper.enact(lambda *_: Forget(member))
         else:
             self._keeper.enact(lambda _, health: Remove(member, health))

@@ -266,17 +266,19 @@ class Keeper:
             )
 
     def await_answer(self, place: int) -> Member | None:
-        """The member at that place, once it has answered what was asked now. None: the chain is lost, or hangs."""
+        """The member at that place, once it has answered what was asked now: that it serves there.
+
+        None: the chain is lost, or hangs.
+        """
         since = self._clock()
         self._lookout.nudge(self._followed())
 
-        def answerer(steward: Steward) -> Member | None:
-            member = steward.change.view.members[place] if steward.change else None
-            return member if member and steward.has_answered(member.run_id, since) else None
+        def answerer() -> Member | None:
+            return self._steward.found_serving(place, since)
 
         with self._changed:
-            self._changed.wait_for(lambda: self._steward.is_lost or answerer(self._steward), self._patience_s)
-            return answerer(self._steward)
+            self._changed.wait_for(lambda: self._steward.is_lost or answerer(), self._patience_s)
+            return answerer()
 
     def _followed(self) -> list[str]:
         with self._changed:

@@ -51,12 +51,13 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Sighting:
-    """What a member's answer said."""
+    """What a member's answer said. durable: nothing has left it, in this epoch, before it was on its disk."""
 
     epoch: int
     serving: bool
     stamp_ms: int
     troubles: tuple[Trouble, ...] = ()
+    durable: bool = False
 
 
 @dataclass
@@ -277,9 +278,11 @@ class Steward:
         """A decision of an operator would not be refused for the moment's sake."""
         return self._undecided is None and not (self.change and self.change.leaving)
 
-    def has_answered(self, run_id: str, since: float) -> bool:
-        record = self._records.get(run_id)
-        return record is not None and record.sighting is not None and record.answered_at > since
+    def found_serving(self, place: int, since: float) -> Member | None:
+        """The member at that place, if it has answered since then, and serves in the newest view."""
+        member = self.change.view.members[place] if self.change else None
+        found = member and self._serves(member) and self._records[member.run_id].answered_at > since
+        return member if found else None
 
     def standing(self, run_id: str) -> tuple[str, int]:
         """For people: alive, silent or dead, and for how many milliseconds it has not answered."""
@@ -319,7 +322,7 @@ class Steward:
             return None
         steps = (
             self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._lapsed,
-            self._termed,
+            self._termed, self._kept,
         )  # fmt: skip
         for step in steps:
             if change := step(self.change):
@@ -491,6 +494,14 @@ class Steward:
         """Longer leases than the stored length are granted once that is stored."""
         length_ms = self._length_to_store()
         return replace(change, lease_ms=length_ms) if length_ms != change.lease_ms else None
+
+    def _kept(self, change: Change) -> Change | None:
+        """Who has everything on its disk: when the chain is dead, nobody gives that up without knowing it."""
+        if not self.is_settled:
+            return None
+        seen = {run_id for run_id, record in self._records.items() if record.sighting and record.sighting.durable}
+        durable = tuple(member.run_id for member in change.view.members if member.run_id in seen)
+        return replace(change, durable=durable) if durable != change.durable else None
 
     def _length_to_store(self) -> int:
         """A master that restarts reckons with leases of this length: a shorter one waits until longer ones are over."""

@@ -7,21 +7,25 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from chainredis.errors import StoreError
 from chainredis.slots import Slots, sync_folder
 from chainredis.transitions import Change
 from chainredis.view import View, json_fields, members_from_json, members_to_json
 
-FORMAT = 2  # 1 ended with `pending`
+FORMAT = 3  # 1 ended with `pending`, 2 with `fallen`
 FILE_NAME = "chain.view.json"
 CATCH_UP_AFTER_S = 1.0
 MAX_LEASE_MS = 24 * 3600 * 1000
 _SHAPE: dict[str, type] = {
     "format": int, "number": int, "view": dict, "leaving": list, "pending": bool, "lease_ms": int, "awaited": list,
-    "fallen": list,
+    "fallen": list, "durable": list, "formed_from": str,
 }  # fmt: skip
+_ADDED: dict[int, dict[str, Any]] = {
+    1: {"number": 0, "lease_ms": 0, "awaited": [], "fallen": []},
+    2: {"durable": [], "formed_from": ""},
+}
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +189,8 @@ def change_to_text(change: Change, number: int = 0) -> str:
         "lease_ms": change.lease_ms,
         "awaited": members_to_json(change.awaited),
         "fallen": members_to_json(change.fallen),
+        "durable": list(change.durable),
+        "formed_from": change.formed_from,
     }
     return json.dumps(data, indent=2) + "\n"
 
@@ -199,13 +205,25 @@ def _numbered(text: str) -> tuple[int, Change]:
         data = json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    if isinstance(data, dict) and data.get("format") == 1:
-        data |= {"number": 0, "lease_ms": 0, "awaited": [], "fallen": []}
-    fields = json_fields(data, _SHAPE)
-    if fields["format"] not in (1, FORMAT):
-        raise ValueError(f"it has format {fields['format']}, this version reads formats 1 and {FORMAT}")
+    fields = json_fields(_upgraded(data), _SHAPE)
+    if fields["format"] != FORMAT:
+        raise ValueError(f"it has format {fields['format']}, this version reads formats up to {FORMAT}")
     if not 0 <= fields["lease_ms"] <= MAX_LEASE_MS:
         raise ValueError(f"lease_ms {fields['lease_ms']} is out of range")
+    if not all(isinstance(run_id, str) for run_id in fields["durable"]):
+        raise ValueError("durable is not a list of run_ids")
     leaving, awaited, fallen = (members_from_json(fields[name]) for name in ("leaving", "awaited", "fallen"))
-    view = View.from_json(fields["view"])
-    return fields["number"], Change(view, leaving, fields["pending"], fields["lease_ms"], awaited, fallen)
+    return fields["number"], Change(
+        View.from_json(fields["view"]), leaving, fields["pending"], fields["lease_ms"], awaited, fallen,
+        tuple(fields["durable"]), fields["formed_from"],
+    )  # fmt: skip
+
+
+def _upgraded(data: object) -> object:
+    """What an earlier version wrote, as this one would have."""
+    if not isinstance(data, dict):
+        return data
+    for version, added in _ADDED.items():
+        if data.get("format") == version:
+            data = {**data, **added, "format": version + 1}
+    return data

@@ -19,7 +19,8 @@ class Change:
     nobody has seen it serve yet; until then the next view is made from the members before it alone. lease_ms: the
     length of every lease that is granted while this is the newest decision. awaited: members of a chain that died as a
     whole and was formed again without them; each is added when it is back. fallen: members that repairs took out, who
-    will be awaited too if the rest of the chain dies.
+    will be awaited too if the rest of the chain dies. durable: the run_ids of members on whose disks everything is that
+    they have said. formed_from: the run_id under which the only member wrote the durable record that it was chosen for.
     """
 
     view: View
@@ -28,6 +29,8 @@ class Change:
     lease_ms: int = 0
     awaited: tuple[Member, ...] = ()
     fallen: tuple[Member, ...] = ()
+    durable: tuple[str, ...] = ()
+    formed_from: str = ""
 
     @property
     def tellings(self) -> tuple[Member, ...]:
@@ -50,11 +53,15 @@ class Health:
 
 @dataclass(frozen=True)
 class Begin:
-    """A first member for a chain that has none, or none alive. random: 32 fresh bytes, for history and secret."""
+    """A first member for a chain that has none, or none alive. random: 32 fresh bytes, for history and secret.
+
+    empty: the run_ids of former members in whose places somebody was just found who has nothing of theirs.
+    """
 
     member: Member
     random: bytes
     health: Health = Health()
+    empty: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ class Reform:
 
 @dataclass(frozen=True)
 class Forget:
-    """A member that is awaited is awaited no more."""
+    """A member that is awaited is awaited no more; what is on the disk of one that died counts no more."""
 
     member: Member
 
@@ -134,7 +141,9 @@ def decide(now: Change | None, event: Event) -> Change:
         case Reform():
             return _reform(now, event)
         case Forget():
-            return _forget(now, event.member)
+            return replace(
+                _forget(now, event.member), durable=tuple(each for each in now.durable if each != event.member.run_id)
+            )
     if now.leaving:
         raise CommandError(f"{now.leaving[0]} has not acknowledged yet that it is no member any more: try again later")
     match event:
@@ -154,6 +163,11 @@ def _begin(now: Change | None, event: Begin) -> Change:
         for member in now.view.members + now.leaving:
             if member.run_id not in event.health.dead:
                 raise CommandError(f"{member} may be alive: the chain is not lost")
+            if member.run_id in now.durable and member.run_id not in event.empty:
+                raise CommandError(
+                    f"{member} has all of the chain's data on its disk, and does not answer: start it, and the chain "
+                    f"is formed again. If that disk is lost, MASTER.REMOVE {member.host} {member.port}"
+                )
     history, secret = event.random[:16].hex(), event.random[16:32].hex()
     # Another history has epochs of its own; they grow on all the same, so that an epoch names one view of this master.
     return Change(View(history, now.view.epoch + 1 if now else 1, (event.member,), secret))
@@ -169,7 +183,7 @@ def _add(now: Change, event: Add) -> Change:
     if len(now.view.members) >= MAX_MEMBERS:
         raise CommandError(f"the chain has {MAX_MEMBERS} members, which is as many as it can have")
     view = _next(now.view, (*now.view.members, event.member))
-    return replace(_forget(now, event.member), view=view, pending=True)
+    return replace(_forget(now, event.member), view=view, pending=True, formed_from="")
 
 
 def _remove(now: Change, event: Remove) -> Change:
@@ -216,24 +230,27 @@ def _reform(now: Change, event: Reform) -> Change:
 
     A durable record may name an older view than the stored one: then that process never entered a newer one, in which
     it was to be, and without it nothing was committed there. A master killed between storing and telling leaves it so.
+    So does one that was just chosen here, and died before it heard of that: then its disk is as it was.
     """
     back = [
         each
         for each in event.returned
-        if now.view.member(each.former) and each.epoch <= now.view.epoch and not now.view.member(each.member.run_id)
+        if each.epoch <= now.view.epoch and not now.view.member(each.member.run_id)
     ]
-    complete = {member.run_id for member in now.complete}
+    complete = {member.run_id for member in now.complete} | ({now.formed_from} - {""})
     fit = [each for each in back if each.durable and each.former in complete] or _all_of_them(now, event.health, back)
     best = max(fit, key=lambda each: (each.assigned, each.applied))
     everybody = {member.endpoint: member for member in now.awaited + now.fallen + now.view.members}
     # A new tail that was still pending may be alive: it has to go like anybody who is left out.
     formed = _leave_out(now, _next(now.view, (best.member,)), frozenset())
+    if best.durable:
+        formed = replace(formed, durable=(best.member.run_id,), formed_from=best.former)
     return _forget(replace(formed, awaited=tuple(everybody.values()), fallen=()), best.member)
 
 
 def _all_of_them(now: Change, health: Health, back: list[Returned]) -> list[Returned]:
     """None has kept everything: one of them has most. A pending tail served already, perhaps, and may have more."""
-    fit = [each for each in back if each.epoch == now.view.epoch]
+    fit = [each for each in back if each.epoch == now.view.epoch and now.view.member(each.former)]
     missing = [str(member) for member in now.complete if member.run_id not in {each.former for each in fit}]
     if missing:
         raise CommandError(
@@ -268,4 +285,5 @@ def _leave_out(now: Change, view: View, gone: frozenset[str]) -> Change:
         for member in now.leaving + now.view.members
         if not view.member(member.run_id) and member.run_id not in gone
     )
-    return replace(now, view=view, leaving=leaving, pending=False)
+    durable = tuple(run_id for run_id in now.durable if view.member(run_id))
+    return replace(now, view=view, leaving=leaving, pending=False, durable=durable, formed_from="")

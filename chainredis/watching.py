@@ -193,7 +193,8 @@ class Watching(Conversation):
 
 
 def sighting(state: MemberState) -> Sighting:
-    return Sighting(state.epoch, state.serving, state.stamp, troubles_of(state.unreached))
+    durable = state.record_durable and state.record_epoch == state.epoch
+    return Sighting(state.epoch, state.serving, state.stamp, troubles_of(state.unreached), durable)
 
 
 def troubles_of(text: str) -> tuple[Trouble, ...]:

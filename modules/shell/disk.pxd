@@ -27,17 +27,17 @@ cdef enum:
 
 
 cdef inline bint is_claimed(const Member *m) noexcept nogil:
-    """Does the record say of the present view that nothing left before it was on the disk?"""
-    return m.disk.record.durable and m.disk.record.epoch == m.chain.view.epoch
+    """Would the disk say, after an end of this process, that nothing has left before it was there?"""
+    return m.chain.me >= 0 and m.disk.claimed > m.disk.marker.void_epoch
 
 
 cdef inline void disk_weigh(Member *m) noexcept nogil:
     """After a change of what this depends on. A claim that cannot be made void yet holds everything back."""
     cdef bint waits = m.disk.always and m.disk.whole and m.chain.has_history
-    m.disk.void_due = is_claimed(m) and not waits and not marker_void(m, m.disk.record.epoch)
+    m.disk.void_due = is_claimed(m) and not waits and not marker_void(m, m.disk.claimed)
     if m.disk.void_due:
         return
-    if is_claimed(m) and not waits:
+    if m.chain.me >= 0 and m.disk.record.durable and not waits:
         m.disk.record.durable = False
         m.disk.record_due = True
     m.disk.waits = waits
@@ -56,6 +56,8 @@ cdef inline void disk_take_place(Member *m) noexcept nogil:
         m.disk.record.epoch = m.chain.view.epoch
         memcpy(m.disk.record.run_id, m.self.run_id, RUN_ID_BYTES)
         m.disk.record.durable = m.disk.waits
+        if m.disk.waits:
+            m.disk.claimed = m.chain.view.epoch
         m.disk.missing = False
     m.disk.record_due = True
 

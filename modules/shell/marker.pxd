@@ -86,6 +86,8 @@ cdef inline bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
         return True
     marker.found = True
     marker.void_epoch = 0
+    if not (m.chain.has_history and same_history(m.chain.history, history)):
+        m.disk.claimed = 0      # in an epoch of another history
     memcpy(marker.history, history, HISTORY_BYTES)
     return marker_write(m, &marker)
 

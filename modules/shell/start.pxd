@@ -20,6 +20,8 @@ from modules.shell.state cimport Member
 
 cdef inline void weigh_data(Member *m) noexcept nogil:
     """It has data of a chain. Beside another marker, or none, nobody knows what has become of it since."""
+    if m.disk.record.durable:
+        m.disk.claimed = m.disk.record.epoch
     if marker_vouches(m):
         return
     m.disk.record.durable = False

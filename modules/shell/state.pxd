@@ -123,7 +123,8 @@ cdef struct Disk:
     unsigned long long failures     # of rewrites in a row, when the file was begun anew
     Record record
     bint record_due             # the file has another record
-    bint void_due               # the marker does not say yet that the record is void: nothing leaves
+    int64_t claimed             # the epoch of the newest record on the disk that says that it is durable; 0: none does
+    bint void_due               # the marker does not say yet that it is void: nothing leaves
     Marker marker
     bint missing                # what it speaks of is not here: neither updates, nor what was there before the first
     Source source

@@ -90,9 +90,6 @@ def test_processes(tmp_path: Path, seed: int, round_: int) -> None:
     run(Cluster(folder=tmp_path, **options(seed)), seed, PROCESSES)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="killed amid forming again, a chain may wait for MASTER.FORM, or begin anew: see the README"
-)
 def test_disks(tmp_path: Path, seed: int, round_: int) -> None:
     """Everything is on disk before it is acknowledged: all of them may be killed at once."""
     run(Cluster(folder=tmp_path, **options(seed, appendonly="yes", appendfsync="always")), seed, DISKS)

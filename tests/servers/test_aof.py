@@ -10,13 +10,12 @@ import psutil
 import pytest
 import redis
 
-from chainredis.launcher import HOST, MEMBER, Cluster, LauncherError, Server
+from chainredis.launcher import HOST, MEMBER, LauncherError, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
+from servers.disks import ALWAYS, EVERY_SECOND, restart, without_master
 from servers.helpers import Error, Talk, Word, ask, assert_serves, info, member_number, running, settled, state
 
-ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
-EVERY_SECOND = {"appendonly": "yes", "appendfsync": "everysec"}
 KEYS = 200
 
 
@@ -38,22 +37,11 @@ def an_update(key: bytes, value: bytes) -> bytes:
     return len(key).to_bytes(4, "little") + len(value).to_bytes(4, "little") + absent + key + value
 
 
-def restart(server: Server) -> None:
-    server.kill()
-    server.start()
-
-
 def data(server: Server) -> dict[bytes, bytes]:
     """Everything that is in memory."""
     with server.client() as client:
         keys = sorted(client.scan_iter(count=1000))
         return dict(zip(keys, client.mget(keys), strict=True)) if keys else {}
-
-
-def without_master(cluster: Cluster) -> Cluster:
-    """From now on members are as their disks leave them."""
-    cluster.master.kill()
-    return cluster
 
 
 class Load:
@@ -404,66 +392,6 @@ def test_clients_write_no_records(chain: StartChain, words: tuple[Word, ...]) ->
 
 
 # ------------------------------------------------------------------------------------------ settings that change
-
-
-@pytest.mark.parametrize("weaker", [
-    ("appendfsync", "everysec"), ("appendonly", "no"), ("no-appendfsync-on-rewrite", "yes"),
-])  # fmt: skip
-def test_a_weaker_setting_voids_the_claim_before_it_is_answered(chain: StartChain, weaker: tuple[str, str]) -> None:
-    """In the marker: the file on disk may go on saying otherwise."""
-    cluster = without_master(chain(2, member_config=ALWAYS))
-    member = cluster.tail
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    assert state(member).record_durable
-    assert ask(member, "CONFIG", "SET", *weaker) == b"OK"
-    assert "void 2" in (member.folder / f"chain.member.{member.port}").read_text()
-    assert not state(member).record_durable and member_number(member, "waits_for_disk") == 0
-    assert ask(cluster.head, "MEMBER.PUT", "k", "w") == 1
-    restart(member)
-    assert not state(member).record_durable
-    assert state(member).record_epoch == 2
-
-
-def test_what_cannot_be_made_void_holds_everything_back(chain: StartChain) -> None:
-    member = without_master(chain(1, member_config=ALWAYS)).head
-    marker = member.folder / f"chain.member.{member.port}"
-    in_the_way = marker.with_name(f"{marker.name}.new")
-    in_the_way.mkdir()
-    assert ask(member, "CONFIG", "SET", "appendfsync", "everysec") == b"OK"
-    with Talk(member) as talk:
-        talk.send("MEMBER.PUT", "k", "v")
-        assert talk.is_silent() and state(member).record_durable
-        in_the_way.rmdir()
-        assert talk.receive() == 0
-    assert "void 1" in marker.read_text() and not state(member).record_durable
-
-
-def test_an_rdb_claims_nothing(chain: StartChain) -> None:
-    """It says nothing of what came after it."""
-    member = without_master(chain(1, member_config=ALWAYS)).head
-    assert ask(member, "MEMBER.PUT", "k", "v") == 0
-    wait_until(lambda: ask(member, "SAVE") == b"OK", 30)
-    assert ask(member, "MEMBER.PUT", "k", "w") == 1
-    member.kill()
-    member.config["appendonly"] = "no"
-    member.start()
-    assert (state(member).applied, state(member).record_epoch, state(member).record_durable) == (0, 1, False)
-    member.kill()
-    member.config["appendonly"] = "yes"
-    member.start()
-    assert (state(member).applied, state(member).record_epoch, state(member).record_durable) == (1, 1, True)
-
-
-def test_a_stronger_setting_is_claimed_from_the_next_view_on(chain: StartChain) -> None:
-    cluster = chain(2, member_config=EVERY_SECOND)
-    member = cluster.head
-    assert ask(member, "CONFIG", "SET", "appendfsync", "always") == b"OK"
-    assert member_number(member, "waits_for_disk") == 1
-    assert not state(member).record_durable
-    cluster.grow()
-    assert state(member).record_durable
-    assert [state(other).record_durable for other in cluster.members[1:]] == [False, False]
-    assert_serves(cluster)
 
 
 def test_a_file_begun_at_run_time_counts_when_it_is_whole(chain: StartChain) -> None:

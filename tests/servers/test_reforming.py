@@ -1,16 +1,16 @@
 """Every process of a chain dies: it forms again from what its members kept on disk, or waits, and says for whom."""
 
+import shutil
 from collections.abc import Callable
 
 import pytest
 
-from chainredis.launcher import HOST, Cluster, Server
+from chainredis.launcher import HOST, Cluster, LauncherError, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain
+from servers.disks import ALWAYS, EVERY_SECOND
 from servers.helpers import Talk, ask, assert_serves, await_chain, chain_of, info, paused, settled, state
 
-ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
-NOW_AND_THEN = {"appendonly": "yes", "appendfsync": "everysec"}
 KEYS = 300
 
 
@@ -107,7 +107,7 @@ def test_one_that_lost_nothing_is_enough(written: Callable[..., Cluster], place:
 
 
 def test_without_that_the_chain_waits_for_all_of_them(written: Callable[..., Cluster]) -> None:
-    cluster = written(**NOW_AND_THEN)
+    cluster = written(**EVERY_SECOND)
     settled(cluster)
     head, middle, tail = cluster.members
     stop_all(cluster)
@@ -122,7 +122,7 @@ def test_without_that_the_chain_waits_for_all_of_them(written: Callable[..., Clu
 
 
 def test_the_operator_need_not_wait(written: Callable[..., Cluster]) -> None:
-    cluster = written(**NOW_AND_THEN)
+    cluster = written(**EVERY_SECOND)
     settled(cluster)
     stop_all(cluster)
     cluster.tail.start()
@@ -165,3 +165,41 @@ def test_nobody_kept_anything(written: Callable[..., Cluster]) -> None:
         cluster.add(server)
     assert ask(cluster.tail, "READ", "k1") is None
     assert_serves(cluster)
+
+
+def test_the_chosen_one_dies_before_it_hears_of_it(written: Callable[..., Cluster]) -> None:
+    """It is chosen, and refuses the view until it is killed."""
+    cluster = written(**ALWAYS)
+    head, middle, tail = cluster.members
+    kill_all(cluster)
+    epoch = int(info(cluster.master, "master")["master_epoch"])
+    (middle.folder / "users.acl").write_text("user default on nopass ~* &* +@all -chain.adopt\n")
+    middle.config["aclfile"] = "users.acl"
+    middle.start()
+    wait_until(lambda: int(info(cluster.master, "master")["master_epoch"]) > epoch, 20)
+    assert chain_of(cluster) == [middle] and not state(middle).serving
+    middle.kill()
+    del middle.config["aclfile"]
+    tail.start()
+    await_waiting(cluster, f"waiting for {middle.endpoint}")
+    middle.start()
+    await_members(cluster, 2)
+    assert chain_of(cluster) == [middle, tail]
+    assert_all_is_there(cluster)
+    head.start()
+    await_members(cluster, 3)
+
+
+def test_no_new_history_begins_while_a_disk_has_not_been_seen(written: Callable[..., Cluster]) -> None:
+    cluster = written(**ALWAYS)
+    wait_until(lambda: all(state(member).record_durable for member in cluster.members), 20)
+    spare, (*wiped, kept) = cluster.spare(), cluster.members
+    kill_all(cluster)
+    for gone in wiped:
+        shutil.rmtree(gone.folder / "appendonlydir")
+        gone.start()
+    with pytest.raises(LauncherError, match=f"{kept.endpoint} has all of the chain's data on its disk"):
+        cluster.command("MASTER.ADD", HOST, spare.port)
+    kept.start()
+    await_chain(cluster, kept, *wiped, timeout_s=30)
+    assert_all_is_there(cluster)

@@ -80,6 +80,11 @@ class Disk:
         self._appended = self._appended[:self._certain + luck % (uncertain + 1)]
         self.flush()
 
+    def void(self) -> None:
+        """Nothing that it claims of itself now counts any more."""
+        records = [self._base.record, *(item.record for item in self._appended if isinstance(item, Note))]
+        self.void_to = max(self.void_to, *(record.epoch for record in records if record.durable), 0)
+
     def load(self) -> Contents:
         """What a restart finds: updates without a gap."""
         found = Contents(self._base.history, list(self._base.updates), self._base.record)

@@ -166,7 +166,7 @@ class Master:
         talk.is_waiting = False
         now = self.clock.seconds()
         if isinstance(reply, State):
-            self.steward.answered(run_id, Sighting(reply.epoch, reply.serving, reply.stamp_ms, reply.troubles), now)
+            self.steward.answered(run_id, sighting(reply), now)
         elif isinstance(reply, Adopted):
             self.steward.adopted(run_id, reply.epoch, now)
         elif isinstance(reply, Stale):
@@ -190,3 +190,8 @@ class Master:
 
     def on_room(self) -> None:
         pass
+
+
+def sighting(reply: State) -> Sighting:
+    durable = reply.record.durable and reply.record.epoch == reply.epoch
+    return Sighting(reply.epoch, reply.serving, reply.stamp_ms, reply.troubles, durable)

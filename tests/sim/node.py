@@ -240,6 +240,8 @@ class Node:
             self._world.places[self.place].used = True
             self.model.note_entered(self)
         durable = self.disk.kind is Kind.ALWAYS
+        if self.core.me >= 0 and not durable:
+            self.void_former_claims()
         self.note_record(Record(view.epoch, self.run_id, durable) if self.core.me >= 0 else VOID)
         self.aim()
         self.settle()
@@ -252,11 +254,15 @@ class Node:
         self.disk.marker = self.core.history
         self.disk.append(Note(self.core.history, record))
 
+    def void_former_claims(self) -> None:
+        """Of processes that were here before: this one is about to serve, and will not be on the disk for certain."""
+        self.disk.void()
+
     def keep_on(self, kind: Kind) -> None:
         """Its settings are changed: before it ceases to be durable, what claims that it is does not count any more."""
         self.touch()
         if self.record.durable and self.record.epoch == self.core.epoch and kind is not Kind.ALWAYS:
-            self.disk.void_to = self.record.epoch
+            self.disk.void()
             self.note_record(self.record._replace(durable=False))
         self.disk.kind = kind
         if kind is not Kind.ALWAYS:

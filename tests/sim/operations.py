@@ -255,12 +255,21 @@ def begin(master: Master, number: int) -> None:
     if blank:
         newcomer = blank[number % len(blank)]
         random = number.to_bytes(8, "big") + world.model.moment().to_bytes(2 * HISTORY_BYTES - 8, "big")
-        if master.propose(Begin(member_of(newcomer.run_id), random, steward.health())):
+        event = Begin(member_of(newcomer.run_id), random, steward.health(), empty_of(master))
+        if master.propose(event):
             master.begins_era = Era.MAY_LOSE
 
 
 def _is_blank(node: Node) -> bool:
     return node.core.role() == Role.ALONE or (node.core.role() == Role.REMOVED and node.core.applied < 0)
+
+
+def empty_of(master: Master) -> frozenset[str]:
+    """In whose places somebody answers, who has nothing: `begin` has seen to that."""
+    change = master.steward.change
+    members = change.view.members if change else ()
+    nodes = {member.run_id: master.world.places[place_of(member.run_id)].process for member in members}
+    return frozenset(run_id for run_id, node in nodes.items() if node and _answers(master, node))
 
 
 def has_data_left(world: World, view: View) -> bool:

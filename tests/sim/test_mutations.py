@@ -52,6 +52,7 @@ FOUND_BY: dict[Mutant, int] = {
     mutants.ForgetsItsMarker: 12,
     mutants.ClaimsToBeDurable: 4,
     mutants.WeakensWithoutAWord: 14,
+    mutants.LetsFormerClaimsStand: 590,
     mutants.AnswersBeforeItsDisk: 6,
     mutants.ForgetsItsGrants: 3,
     mutants.ForgetsTheFullLease: 197,

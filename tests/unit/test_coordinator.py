@@ -341,19 +341,6 @@ def test_a_member_is_found_by_its_number_too(world: World) -> None:
 # ------------------------------------------------------------------------------- reads, and the end of a chain
 
 
-def test_refresh(world: World) -> None:
-    world.refuses("no members", "REFRESH_HEAD")
-    world.refuses("no members", "REFRESH_TAIL")
-    assert world.chain() == []
-    world.build(7000, 7001)
-    assert world.run("REFRESH_HEAD") == "10.0.0.1:7000"
-    assert world.run("REFRESH_TAIL") == "10.0.0.1:7001"
-    world.fleet.start(7001, identity=99)
-    assert world.run("REFRESH_TAIL") == "10.0.0.1:7000"
-    world.fleet.kill(7000)
-    world.refuses("no process of the chain lives", "REFRESH_TAIL")
-
-
 def test_reads_do_not_wait_for_a_change(world: World) -> None:
     world.build(7000)
     world.fleet.start(7001)

@@ -1,10 +1,12 @@
 """A chain that died as a whole, and who of it comes back with what."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from chainredis.errors import Closed
 from chainredis.waiting import wait_until
 from unit.fake_members import FakeProcess, run_id
 from unit.world import HOST, World, a_world, kills_masters
@@ -140,3 +142,82 @@ def test_a_store_that_fails_meanwhile_holds_it_up(world: World) -> None:
     assert world.fleet.processes[7001].state.role == "removed"
     world.store.broken = False
     world.await_chain(7001)
+
+
+def die_at_adoption(world: World, port: int) -> None:
+    """The chosen one is killed after the decision was stored, and before it hears of it."""
+
+    def kill() -> BaseException:
+        world.fleet.kill(port)
+        return Closed("killed")
+
+    world.fleet.failure, world.fleet.fail_at = kill, f"adopt:{port}"
+
+
+def lose_the_chosen(world: World) -> None:
+    die(world)
+    die_at_adoption(world, 7001)
+    back(world, 7001, durable=True)
+    wait_until(lambda: world.ports() == [7001] and world.fleet.processes[7001].condition == "dead", 5)
+    world.fleet.fail_at = ""
+
+
+def test_a_chosen_one_that_dies_before_it_hears_of_it_is_chosen_again(world: World) -> None:
+    lose_the_chosen(world)
+    world.fleet.start(
+        7001, identity=8001, history=world.stored().view.history, applied=9, assigned=1,
+        record_epoch=3, record_run_id=run_id(7001), record_durable=True,
+    )  # fmt: skip
+    wait_until(lambda: world.stored().view.head.run_id == run_id(8001) and world.agrees(), 5)
+    assert world.stored().view.epoch == 5
+    back(world, 7002)
+    world.await_chain(7001, 7002)
+
+
+def test_nobody_else_is_in_its_place_since_it_may_have_served(world: World) -> None:
+    lose_the_chosen(world)
+    back(world, 7002, durable=True)
+    await_waiting(world, "waiting for 10.0.0.1:7001; or MASTER.FORM")
+    assert world.ports() == [7001]
+
+
+def keep_all(world: World) -> None:
+    """They have `appendfsync always`, and the master knows."""
+    for port in world.ports():
+        process = world.fleet.processes[port]
+        process.state = replace(
+            process.state, record_epoch=process.state.epoch, record_run_id=process.state.run_id, record_durable=True
+        )
+    world.run("REFRESH_TAIL")
+    wait_until(lambda: len(world.stored().durable) == len(world.ports()), 5)
+
+
+def test_no_new_history_begins_before_all_disks_have_been_looked_at(world: World) -> None:
+    keep_all(world)
+    die(world)
+    world.fleet.start(7000, identity=7100)
+    world.fleet.start(7003)
+    world.refuses("10.0.0.1:7001 has all of the chain's data on its disk", "ADD", HOST, 7003)
+    world.fleet.start(7001, identity=7101)
+    world.refuses("10.0.0.1:7002 has all", "ADD", HOST, 7003)
+    back(world, 7002, durable=True)
+    world.await_chain(7002)
+
+
+def test_a_disk_that_is_lost_is_given_up_with_remove(world: World) -> None:
+    keep_all(world)
+    die(world)
+    world.fleet.start(7003)
+    for port in (7000, 7001, 7002):
+        world.refuses("has all of the chain's data", "ADD", HOST, 7003)
+        assert world.run("REMOVE", HOST, port) == "OK"
+    assert world.run("ADD", HOST, 7003) == "OK"
+    assert world.ports() == [7003]
+
+
+def test_who_keeps_nothing_any_more_is_not_waited_for(world: World) -> None:
+    keep_all(world)
+    process = world.fleet.processes[7001]
+    process.state = replace(process.state, record_durable=False)
+    world.run("REFRESH_HEAD")
+    wait_until(lambda: len(world.stored().durable) == 2, 5)

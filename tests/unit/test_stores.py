@@ -31,7 +31,7 @@ __all__ = ["shared_etcd", "url"]
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
 CHANGE = Change(
     View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True, lease_ms=15000, awaited=MEMBERS[1:],
-    fallen=MEMBERS[:1],
+    fallen=MEMBERS[:1], durable=(MEMBERS[1].run_id,), formed_from="c" * 40,
 )  # fmt: skip
 NEXT = Change(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
 
@@ -297,6 +297,7 @@ def damaged() -> dict[str, str]:
         "a field too many": changed(more=1),
         "a lease without end": changed(lease_ms=10**9),
         "a lease below nothing": changed(lease_ms=-1),
+        "durable, but who": changed(durable=[1]),
         "no view": changed(view={}),
         "epoch as text": view_changed(epoch="7"),
         "epoch as a truth value": view_changed(epoch=True),
@@ -353,8 +354,14 @@ def test_two_masters_never_share_a_folder(tmp_path: Path) -> None:
     assert "StoreError: another master uses the folder" in other.stderr
 
 
-def test_a_file_of_the_first_version_is_read() -> None:
+NEW_IN_2 = {"number": 0, "lease_ms": 0, "awaited": (), "fallen": ()}
+NEW_IN_3 = {"durable": (), "formed_from": ""}
+
+
+@pytest.mark.parametrize(("version", "lacks"), [(1, {**NEW_IN_2, **NEW_IN_3}), (2, NEW_IN_3)])
+def test_a_file_of_an_earlier_version_is_read(version: int, lacks: dict[str, Any]) -> None:
     data = json.loads(change_to_text(CHANGE))
-    for name in ("number", "lease_ms", "awaited", "fallen"):
+    for name in lacks:
         del data[name]
-    assert change_from_text(json.dumps(data | {"format": 1})) == replace(CHANGE, lease_ms=0, awaited=(), fallen=())
+    filled = replace(CHANGE, **{name: value for name, value in lacks.items() if name != "number"})
+    assert change_from_text(json.dumps(data | {"format": version})) == filled

@@ -1,11 +1,13 @@
 """The master's decisions: what each makes of a view, and what no sequence of them ever does."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chainredis.errors import CommandError
-from chainredis.transitions import Add, Begin, Change, Form, Health, Remove, decide
+from chainredis.transitions import Add, Begin, Change, Forget, Form, Health, Reform, Remove, Returned, decide
 from chainredis.view import MAX_MEMBERS, Member
 
 SEED = bytes(range(32))
@@ -15,7 +17,7 @@ def member(number: int) -> Member:
     return Member("h", "10.0.0.1", 7000 + number, f"{number:040x}")
 
 
-A, B, C, D = map(member, range(4))
+A, B, C, D, E, F = map(member, range(6))
 ABC = (A, B, C)
 
 
@@ -98,6 +100,52 @@ def test_forming_from_a_restarted_survivor() -> None:
     assert change.view.epoch == 10
     assert change.view.history == chain(A).view.history
     assert change.leaving == ()
+
+
+# ------------------------------------------------------------------------------- what is on the disks of the dead
+
+
+def back(was: Member, now: Member, epoch: int = 3, *, durable: bool = True, applied: int = 9) -> Returned:
+    return Returned(now, was.run_id, epoch, durable, 1, applied)
+
+
+def reformed(now: Change, *returned: Returned) -> Change:
+    return decide(now, Reform(returned, health()))
+
+
+def test_the_chosen_ones_disk_counts_until_it_has_a_newer_record() -> None:
+    first = reformed(chain(*ABC), back(B, D))
+    assert (first.view.members, first.formed_from, first.durable) == ((D,), B.run_id, (D.run_id,))
+    again = reformed(first, back(B, E))
+    assert (again.view.members, again.formed_from) == ((E,), B.run_id)
+    adopted = reformed(first, back(D, E, epoch=4))
+    assert (adopted.view.members, adopted.formed_from) == ((E,), D.run_id)
+
+
+@pytest.mark.parametrize("other", [back(A, E), back(C, E), back(B, E, durable=False), back(B, E, epoch=5)])
+def test_no_other_disk_does(other: Returned) -> None:
+    """It may have served, and the others lack that; or this one cannot know."""
+    with pytest.raises(CommandError, match="waiting for h:7003"):
+        reformed(reformed(chain(*ABC), back(B, D)), other)
+
+
+def test_what_it_was_formed_from_is_history_after_the_next_change() -> None:
+    first = reformed(chain(*ABC), back(B, D))
+    settled_ = replace(first, leaving=())
+    with pytest.raises(CommandError, match="waiting for"):
+        reformed(replace(decide(settled_, Add(E)), pending=False), back(B, F))
+    with pytest.raises(CommandError, match="waiting for"):
+        reformed(decide(settled_, Form(E, 4, health((E,), (D,)))), back(B, F))
+
+
+def test_a_disk_that_has_everything_is_not_forgotten() -> None:
+    dead = replace(chain(*ABC), durable=(B.run_id,))
+    known = health(dead=ABC)
+    for empty in (frozenset[str](), frozenset({A.run_id, C.run_id})):
+        with pytest.raises(CommandError, match="h:7001 has all of the chain's data on its disk"):
+            decide(dead, Begin(D, SEED, known, empty))
+    assert decide(dead, Begin(D, SEED, known, frozenset({B.run_id}))).view.members == (D,)
+    assert decide(decide(dead, Forget(B)), Begin(D, SEED, known)).view.members == (D,)
 
 
 class Decisions(RuleBasedStateMachine):
