@@ -85,7 +85,7 @@ def test_only_its_own_package_knows_etcd() -> None:
     """But for the commands that start one, when they are asked to."""
     files = {path for path in (ROOT / "chainredis").rglob("*.py") if path.parent.name != "etcd"}
     users = {relative(path) for path in files if any("etcd" in name for name in python_imports(path))}
-    assert users == {"chainredis/cli.py", "chainredis/command_bench_etcd.py", "chainredis/command_run.py"}
+    assert users == {"chainredis/command_bench_etcd.py", "chainredis/command_run.py"}
 
 
 @pytest.mark.parametrize("name", ["view", "transitions"])

@@ -1,11 +1,26 @@
 """Where others reach this server, as far as it can tell."""
 
+import ipaddress
 import socket
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from pathlib import Path
 
 from chainredis.etcd.url import host_port
 from chainredis.view import Endpoint
+
+
+def machine() -> str:
+    """Which network 127.0.0.1 is in: of this boot of this machine, or of one of its network namespaces."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot_id}/{Path('/proc/self/ns/net').stat().st_ino}"
+
+
+def is_local(host: str) -> bool:
+    """It leads everybody to himself."""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
 
 
 class Announced:

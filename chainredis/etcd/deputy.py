@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from chainredis.errors import Closed, MemberError, Refused, StoreError
+from chainredis.etcd.announce import is_local
 from chainredis.etcd.leader import Leader
 from chainredis.view import Endpoint, parse_endpoint
 
@@ -31,18 +32,18 @@ class Line(Protocol):
 
 
 class Deputy(threading.Thread):
-    """own_run_id: of this server, whose own leadership is no matter. bury: is told of a leader that has ended."""
+    """own: this master, whose own leadership is no matter. bury: is told of a leader that has ended."""
 
     def __init__(
         self,
-        own_run_id: str,
+        own: Callable[[], Leader],
         dial: Callable[[Endpoint], Line],
         *,
         trusts_refused: Callable[[], bool],
         bury: Callable[[Leader], None],
     ) -> None:
         super().__init__(name="etcd-deputy", daemon=True)
-        self._own_run_id = own_run_id
+        self._own = own
         self._dial = dial
         self._trusts_refused = trusts_refused
         self._bury = bury
@@ -69,14 +70,27 @@ class Deputy(threading.Thread):
         while not self._is_over:
             leader = self._leader
             pause_s: float | None = None
-            if leader and leader.run_id and leader.run_id != self._own_run_id:
-                try:
+            try:
+                if leader and self._can_look_after(leader):
                     pause_s = self._look_after(leader)
-                except Exception:
-                    log.exception("looking after the leader failed in a way that nobody has thought of")
-                    pause_s = RETRY_S
+            except Exception:
+                log.exception("looking after the leader failed in a way that nobody has thought of")
+                pause_s = RETRY_S
             self._moved.wait(pause_s)
             self._moved.clear()
+
+    def _can_look_after(self, leader: Leader) -> bool:
+        """Another master, at an address that leads there from here, too."""
+        own = self._own()
+        if not leader.run_id or leader.run_id == own.run_id:
+            return False
+        if leader.machine != own.machine and is_local(leader.address.rpartition(":")[0].strip("[]")):
+            log.warning(
+                "the master that leads announces itself as %s, which leads nobody from another machine to it: "
+                "set master.announce-host there", leader.address,
+            )  # fmt: skip
+            return False
+        return True
 
     def _look_after(self, leader: Leader) -> float:
         """Until something happens. How long to wait before the next look."""

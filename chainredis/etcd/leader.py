@@ -9,10 +9,14 @@ from chainredis.view import json_fields
 
 @dataclass(frozen=True)
 class Leader:
-    """address: `host:port`. run_id: empty when the key makes no sense. term, lease: those of the key itself."""
+    """address: `host:port`. run_id: empty when the key makes no sense. machine: as `announce.machine` has it.
+
+    term, lease: those of the key itself.
+    """
 
     address: str
     run_id: str
+    machine: str = ""
     term: int = 0
     lease: int = 0
 
@@ -21,7 +25,7 @@ class Leader:
         return json.dumps({name: said[name] for name in _SHAPE})
 
 
-_SHAPE: dict[str, type] = {"address": str, "run_id": str}
+_SHAPE: dict[str, type] = {"address": str, "run_id": str, "machine": str}
 
 
 def leader_in(entry: Entry) -> Leader:
@@ -29,4 +33,4 @@ def leader_in(entry: Entry) -> Leader:
     try:
         return Leader(**json_fields(json.loads(entry.value), _SHAPE), term=entry.modified, lease=entry.lease)
     except (ValueError, RecursionError):
-        return Leader("", "", entry.modified, entry.lease)
+        return Leader("", "", "", entry.modified, entry.lease)

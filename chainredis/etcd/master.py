@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from chainredis.coordinator import SHOW_EVERY_S, Coordinator, Reply, Status, names
 from chainredis.errors import CommandError, Elsewhere, StoreError
-from chainredis.etcd.announce import Announced
+from chainredis.etcd.announce import Announced, machine
 from chainredis.etcd.connection import Access, Connection, Picture
 from chainredis.etcd.deputy import Deputy
 from chainredis.etcd.election import SLACK_MS, Election
@@ -25,8 +25,8 @@ from chainredis.waiting import WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
 
-# How long a command waits for somebody to lead: a master that has just been started is not elected yet.
-LEADER_PATIENCE_S = 2.0
+# How long a command waits for somebody to lead, or for news from etcd.
+PATIENCE_S = 2.0
 
 
 class EtcdMaster:
@@ -42,16 +42,17 @@ class EtcdMaster:
         self._settings = settings
         self._connection = Connection(access, settings.heartbeat().timeout_ms / 1000)
         self._announced = Announced(access.endpoints, announce_host, settings.own_port)
+        self._machine = machine()
         self._election = Election(
             self._connection,
             url.keys,
-            who=lambda: Leader(self._announced(), settings.own_run_id),
+            who=self._who,
             heartbeat=settings.heartbeat,
             clock=boot_seconds,
             changed=self._elected,
         )
         self._deputy = Deputy(
-            settings.own_run_id,
+            self._who,
             lambda endpoint: RedisLink(endpoint, settings),
             trusts_refused=lambda: settings.heartbeat().trust_refused,
             bury=lambda leader: self._connection.revoke(leader.lease),
@@ -69,6 +70,9 @@ class EtcdMaster:
         self._deputy.start()
         threading.Thread(target=self._show, name="etcd-status", daemon=True).start()
 
+    def _who(self) -> Leader:
+        return Leader(self._announced(), self._settings.own_run_id, self._machine)
+
     def close(self) -> None:
         self._is_closed.set()
         self._deputy.close()
@@ -82,13 +86,19 @@ class EtcdMaster:
 
     def execute(self, name: str, arguments: Sequence[bytes]) -> Reply:
         """As Coordinator's. Elsewhere, when another master leads."""
-        if name == "MASTER.GET_CHAIN" and not self._leading():
-            return self._known_chain()
+        is_question = name == "MASTER.GET_CHAIN"
         with suppress(WaitTimeout):
-            wait_until(lambda: bool(self._leading() or self._leader_elsewhere() or self._trouble()), LEADER_PATIENCE_S)
+            wait_until(lambda: self._knows_enough(is_question), PATIENCE_S)
         if leading := self._leading():
             return leading.execute(name, arguments)
+        if is_question:
+            return self._known_chain()
         raise self._not_here()
+
+    def _knows_enough(self, is_question: bool) -> bool:
+        """A master that has just been started does not."""
+        known = self._mirror.picture if is_question else self._leader_elsewhere()
+        return bool(known or self._leading() or self._trouble())
 
     def _leading(self) -> Coordinator | None:
         """Until the very end of its term, and not a moment longer."""
@@ -135,6 +145,7 @@ class EtcdMaster:
         self._deputy.saw(leader)
         if coordinator := self._coordinator:
             self._tell_heartbeats(coordinator)
+        self._observer(self.status())
 
     def _tell_heartbeats(self, coordinator: Coordinator) -> None:
         """The newest ones, whoever calls: an older picture must not come last."""

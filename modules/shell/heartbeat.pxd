@@ -31,6 +31,10 @@ from modules.shell.views cimport Text, text_copy, text_number
 from modules.shell.writes cimport may_block
 
 
+cdef enum:
+    MOST_CONNECTING = 64        # commands at once: each has a thread
+
+
 cdef struct Connecting:
     # One command on its way through a thread.
     Order order
@@ -119,6 +123,7 @@ cdef inline int on_connected(RedisModuleCtx *ctx, RedisModuleString **argv, int 
 
 
 cdef inline void free_connecting(RedisModuleCtx *ctx, void *connecting) noexcept nogil:
+    (<Connecting *>connecting).m.heartbeat.connecting -= 1
     free(connecting)
 
 
@@ -159,14 +164,17 @@ cdef inline bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *
 
 
 cdef inline int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleString *url) noexcept nogil:
-    cdef Connecting *connecting = <Connecting *>calloc(1, sizeof(Connecting))
+    cdef Connecting *connecting = NULL
+    if m.heartbeat.connecting < MOST_CONNECTING:
+        connecting = <Connecting *>calloc(1, sizeof(Connecting))
     if connecting == NULL:
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+        return RedisModule_ReplyWithError(ctx, "ERR too many of these commands at once: try again")
     connecting.m = m
     if not may_block(ctx) or not write_order(m, ctx, url, &connecting.order):
         free(connecting)
         return RedisModule_ReplyWithError(
             ctx, "ERR the URL or a setting member.etcd-* is too long; or this is inside MULTI or a script")
+    m.heartbeat.connecting += 1
     connecting.client = RedisModule_BlockClient(ctx, on_connected, NULL, free_connecting, 0)
     if not start_thread(connecting):
         snprintf(connecting.order.why, sizeof(connecting.order.why), "no thread can be started")

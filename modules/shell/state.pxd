@@ -143,6 +143,7 @@ cdef enum:
 cdef struct Heartbeat:
     # What MEMBER.CONNECT_TO_MASTER has brought about.
     int64_t pulse               # counts on as long as the event loop turns; other threads look at it
+    int connecting              # commands under way
     char *library               # the path of libheartbeat.so, beside our own
     char master[ORDER_TEXT_BYTES]   # as it was given
     pthread_mutex_t mutex       # of what other threads write:

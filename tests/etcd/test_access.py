@@ -13,7 +13,8 @@ from chainredis.etcd.connection import Access
 from chainredis.launcher import Server
 from chainredis.waiting import wait_until
 from etcd.conftest import StartChain
-from etcd.test_away import etcdctl, leads
+from etcd.test_away import etcdctl
+from etcd.test_masters import leads
 from servers.conftest import StartServer
 from servers.helpers import Error, ask, assert_serves, await_repair, info
 

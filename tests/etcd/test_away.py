@@ -12,7 +12,7 @@ from chainredis.etcd.url import Keys
 from chainredis.launcher import Server
 from chainredis.waiting import wait_until
 from etcd.conftest import StartChain
-from etcd.test_masters import await_seen
+from etcd.test_masters import await_seen, leads
 from servers.helpers import Error, ask, assert_serves, await_repair, chain_of, info, paused, running, settled
 
 
@@ -33,10 +33,6 @@ def writes(head: Server, key: str) -> Callable[[Event], None]:
                 client.execute_command("MEMBER.PUT", key, number)
 
     return write
-
-
-def leads(master: Server) -> bool:
-    return info(master, "master")["master_leads"] == "1"
 
 
 def test_the_chain_serves_on_while_etcd_is_stopped_and_all_comes_back_by_itself(
@@ -94,6 +90,26 @@ def test_an_etcd_that_hangs(chain: StartChain, etcd: EtcdServer) -> None:
     etcd.resume()
     wait_until(lambda: leads(c.master), 20)
     c.add(c.spare())
+    assert_serves(c)
+
+
+def test_an_etcd_that_is_slow_costs_nobody_anything_but_time(chain: StartChain, etcd: EtcdServer) -> None:
+    """It stops for a while, again and again, as with a disk that does."""
+    c = chain(3, url=url_of("chain", etcd), timeout_ms=20_000, heartbeat="1 20")
+    term = info(c.master, "master")["master_term"]
+
+    def hiccup(stop: Event) -> None:
+        while not stop.wait(0.1):
+            etcd.pause()
+            stop.wait(0.4)
+            etcd.resume()
+
+    with running(hiccup, writes(c.head, "written")):
+        for _ in range(2):
+            c.remove(c.members[1])
+            c.add(c.spare())
+    assert info(c.master, "master")["master_term"] == term
+    assert info(c.master, "master")["master_repairs"] == "0"
     assert_serves(c)
 
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -226,8 +227,8 @@ def test_an_old_picture_deposes_nobody(etcd: FakeEtcd, two: list[Candidate]) -> 
 
 
 def test_what_the_leaders_key_says() -> None:
-    leader = Leader("10.0.0.1:6369", "a" * 40)
-    assert json.loads(leader.to_text()) == {"address": "10.0.0.1:6369", "run_id": "a" * 40}
+    leader = Leader("10.0.0.1:6369", "a" * 40, "boot/1")
+    assert json.loads(leader.to_text()) == {"address": "10.0.0.1:6369", "run_id": "a" * 40, "machine": "boot/1"}
 
 
 # -------------------------------------------------------------------------------------------- the leader's end
@@ -256,7 +257,8 @@ class FakeLine:
         self._over.set()
 
 
-LEADER = Leader("10.0.0.1:6369", "a" * 40, term=5, lease=7)
+LEADER = Leader("10.0.0.1:6369", "a" * 40, "boot/1", term=5, lease=7)
+OWN = Leader("10.0.0.2:6369", "f" * 40, "boot/2")
 
 
 def buried(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused: bool = True) -> list[Leader]:
@@ -266,7 +268,7 @@ def buried(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused:
     done = threading.Event()
 
     def dial(endpoint: Endpoint) -> FakeLine:
-        assert endpoint == Endpoint("10.0.0.1", 6369)
+        assert str(endpoint) == leader.address
         if not attempts:
             done.set()
             return FakeLine(leader.run_id)
@@ -275,7 +277,7 @@ def buried(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused:
             raise attempt
         return attempt
 
-    deputy = Deputy("f" * 40, dial, trusts_refused=lambda: trusts_refused, bury=found.append)
+    deputy = Deputy(lambda: OWN, dial, trusts_refused=lambda: trusts_refused, bury=found.append)
     deputy.start()
     deputy.saw(leader)
     assert done.wait(10)
@@ -305,6 +307,15 @@ def test_other_ends_prove_nothing(end: Exception) -> None:
 
 def test_a_server_that_does_not_tell_who_it_is_proves_nothing() -> None:
     assert buried(FakeLine("")) == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "[::1]"])
+def test_an_address_that_leads_to_ourselves_proves_nothing(host: str) -> None:
+    """Two machines whose masters both reach etcd as 127.0.0.1 would depose each other for ever."""
+    leader = replace(LEADER, address=f"{host}:6369")
+    deputy = Deputy(lambda: OWN, pytest.fail, trusts_refused=lambda: True, bury=pytest.fail)  # type: ignore[arg-type]
+    assert not deputy._can_look_after(leader)
+    assert deputy._can_look_after(replace(leader, machine=OWN.machine))
 
 
 def test_where_a_refusing_port_proves_nothing_the_lease_is_waited_for() -> None:
