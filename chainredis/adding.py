@@ -4,7 +4,7 @@ import logging
 import secrets
 import threading
 
-from chainredis.errors import CommandError, MemberError, OtherProcess, Rejected
+from chainredis.errors import CommandError, Loading, MemberError, OtherProcess, Rejected
 from chainredis.joining import JoinFailed, bring_in
 from chainredis.keeper import Keeper
 from chainredis.looking import Acquaintance, reach
@@ -79,7 +79,7 @@ class Additions:
         self._keeper.await_service(member)
 
     def _without_data(self, lost: View) -> frozenset[str]:
-        """In whose places somebody answers who has nothing of theirs. CommandError when one has loaded what it had."""
+        """In whose places somebody answers who has nothing of theirs. CommandError when one has what it had."""
         empty = set()
         for member in lost.members:
             try:
@@ -88,6 +88,8 @@ class Additions:
                 continue
             try:
                 found = Acquaintance(member, link, link.state())
+            except Loading as error:
+                raise CommandError(f"{error}, which may be this chain's") from error
             except MemberError:
                 continue
             finally:

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Iterable
 
-from chainredis.errors import Closed, MemberError, OtherProcess, Refused, Rejected, Unfed
+from chainredis.errors import Closed, MemberError, OtherProcess, Refused, Rejected, Stale, Unfed
 from chainredis.keeper import Keeper
 from chainredis.looking import reach
 from chainredis.member_client import Dial, MemberLink, MemberState
@@ -110,6 +110,8 @@ class Conversation(threading.Thread):
             case OtherProcess():
                 self._keeper.replaced(self._run_id)
                 pause_s = ENDED_RETRY_S
+            case Rejected() | Stale():
+                pause_s = RETRY_S  # it lives, and will not think better of it within a millisecond
         if pause_s and str(error) != self._trouble:
             self._trouble = str(error)
             log.info("%s", error)
@@ -141,7 +143,7 @@ class Polling(Conversation):
     def _talk(self) -> None:
         self._link, state = reach(self._dial, self._member)
         self._stood = True
-        self._saw(state)
+        self._keeper.answered(self._run_id, sighting(state))
         is_proven = False
         while not self._over.is_set():
             view, lease = self._keeper.due(self._run_id)
@@ -174,7 +176,7 @@ class Polling(Conversation):
             self._keeper.adopted(self._run_id, view.epoch)
 
     def _saw(self, state: MemberState) -> None:
-        self._trouble = ""
+        self._trouble = ""  # whatever it was: a view that it has refused would have come before
         self._keeper.answered(self._run_id, sighting(state))
 
 

@@ -56,8 +56,8 @@ from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_w
 from modules.shell.snapshot cimport snapshot_register
 from modules.shell.start cimport start_up
 from modules.shell.state cimport (
-    DOUBT_MS, JOIN_COPYING, JOIN_NONE, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS, set_the_member,
-    the_member,
+    DOUBT_MS, JOIN_COPYING, JOIN_NONE, LATE_TICK_MS, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS,
+    set_the_member, the_member,
 )
 from modules.shell.views cimport reply_view
 from modules.shell.wakeup cimport wake_again
@@ -262,6 +262,8 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         return
     if not m.disk.started:
         start_up(m)
+    if m.now_ms - m.ticked_ms > LATE_TICK_MS:
+        tick(m)             # the wall clock was set back, and with it Redis's timers
     if m.disk.waits:
         chain_saved(&m.chain, m.disk.flushed)
     if m.settings_touched or m.subscribers_misled:
@@ -291,8 +293,12 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
 
 cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
     """Paced by a Redis timer, measured with our own clock."""
-    cdef Member *m = the_member()
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
+    tick(the_member())
+
+
+cdef void tick(Member *m) noexcept nogil:
+    m.ticked_ms = m.now_ms
     m.heartbeat.pulse += 1
     settle_expired(m)
     chain_tick(&m.chain)

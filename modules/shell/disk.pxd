@@ -15,8 +15,9 @@ from modules.core.view cimport RUN_ID_BYTES
 from modules.position cimport Record
 from modules.redismodule cimport (
     RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
-    RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_Replicate, RedisModule_ServerInfoGetFieldC,
-    RedisModule_ServerInfoGetFieldUnsigned, RedisModuleCallReply, RedisModuleConfigChange, RedisModuleServerInfoData,
+    RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Replicate,
+    RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned, RedisModuleCallReply,
+    RedisModuleConfigChange, RedisModuleServerInfoData,
 )
 from modules.shell.guard cimport drop_reply
 from modules.shell.marker cimport is_unknown_chains, marker_void
@@ -44,7 +45,12 @@ cdef inline void disk_weigh(Member *m) noexcept nogil:
     m.disk.waits = waits
     if m.disk.recording != (m.chain.recorded != SAFE):
         chain_record(&m.chain, m.disk.recording)
-    chain_saved(&m.chain, m.disk.flushed if waits else SAFE)
+    if waits:
+        chain_saved(&m.chain, m.disk.flushed)
+    elif m.disk.stuck:
+        chain_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
+    else:
+        chain_saved(&m.chain, SAFE)
 
 
 # ------------------------------------------------------------------------------------------------ the place
@@ -113,6 +119,29 @@ cdef inline Rewrite disk_rewritten(Member *m) noexcept nogil:
     return progress
 
 
+cdef inline bint file_takes_more(Member *m) noexcept nogil:
+    cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "persistence")
+    cdef const char *status = RedisModule_ServerInfoGetFieldC(info, "aof_last_write_status")
+    cdef bint takes = status == NULL or strcmp(status, "ok") == 0
+    RedisModule_FreeServerInfo(m.ctx, info)
+    return takes
+
+
+cdef inline void disk_watch(Member *m) noexcept nogil:
+    """On a full disk Redis keeps in memory what the file does not take, however much: so hold it back (rule 9).
+
+    A head's Redis refuses writes by itself then, and one that waits for its disk ends.
+    """
+    cdef bint stuck = m.disk.recording and not file_takes_more(m)
+    if stuck == m.disk.stuck:
+        return
+    m.disk.stuck = stuck
+    disk_weigh(m)
+    if stuck:
+        RedisModule_Log(m.ctx, "warning", "the append-only file cannot be written: nothing more is committed until it "
+                        "can be, or MASTER.REMOVE takes this member out of the chain")
+
+
 cdef inline void disk_woken(Member *m) noexcept nogil:
     """Redis has slept since."""
     if not m.disk.void_due:
@@ -131,6 +160,7 @@ cdef inline void count_changes(Member *m) noexcept nogil:
 cdef inline void disk_tick(Member *m) noexcept nogil:
     if m.disk.void_due:
         disk_weigh(m)
+    disk_watch(m)
     if m.join == JOIN_NONE or m.join == JOIN_COPIED:
         disk_rewritten(m)
     count_changes(m)

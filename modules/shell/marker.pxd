@@ -61,13 +61,16 @@ cdef inline bint marker_print(const Marker *marker, const char *name) noexcept n
 
 
 cdef inline bint marker_write(Member *m, const Marker *marker) noexcept nogil:
-    """False: it could not be replaced, which is logged, and what it said before still holds."""
+    """False: it could not be replaced, which is logged once, and what it said before still holds."""
     cdef char new[NAME_BYTES]
     snprintf(new, NAME_BYTES, "%s.new", &marker.name[0])
     if not marker_print(marker, new) or rename(new, marker.name) != 0 or not sync_folder():
-        RedisModule_Log(m.ctx, "warning", "cannot write %s: %s", &marker.name[0], strerror(errno))
+        if m.disk.marker.error != errno:
+            m.disk.marker.error = errno
+            RedisModule_Log(m.ctx, "warning", "cannot write %s: %s", &marker.name[0], strerror(errno))
         return False
     m.disk.marker = marker[0]
+    m.disk.marker.error = 0
     return True
 
 

@@ -25,6 +25,7 @@ cdef enum:
     PROOF_BYTES = 65            # 64 hexadecimal digits and NUL
     ERROR_BYTES = 256
     TICK_MS = 50                # pace of timeouts and reconnecting
+    LATE_TICK_MS = 150          # without one for so long, Redis's own cron, which wakes the loop too, makes up for it
     DOUBT_MS = 500              # and of asking a neighbour, for a member without a lease
 
 
@@ -105,6 +106,7 @@ cdef struct Marker:
     bint found                  # it is there
     uint8_t history[HISTORY_BYTES]
     int64_t void_epoch          # records up to this epoch are not durable, whatever they say
+    int error                   # why it could not be replaced when that was tried last; 0: it could
 
 
 cdef enum Source:
@@ -121,6 +123,7 @@ cdef struct Disk:
     bint always                 # which is on the disk before Redis goes on
     bint whole                  # and holds everything: no first rewrite is under way
     bint waits                  # so nothing about an update leaves before it is there
+    bint stuck                  # it cannot be written: what it lacks is held back, or it would pile up in memory
     int64_t counted             # updates that Redis's save points know of, roughly
     int64_t flushed             # what was recorded before the event loop last slept: the file has it
     unsigned long long failures     # of rewrites in a row, when the file was begun anew
@@ -183,6 +186,7 @@ cdef struct Member:
     uint8_t secret[SECRET_BYTES]
     Settings settings
     int64_t now_ms              # since boot, suspend included; read when the event loop wakes
+    int64_t ticked_ms           # the last tick
     bint asleep_soon            # the before-sleep event of this pass is over
     bint woken                  # a one-shot is scheduled to make up for that
     # links and peers

@@ -98,7 +98,8 @@ class Nemesis:
     def _candidates(self, kind: type[Fault]) -> list[Server]:
         """All sound members but one; or, now and then, those on whom nothing depends as yet."""
         if kind.suits_newcomers and self._dice.random() < NEWCOMERS_SHARE:
-            return [server for server in self._returning if server not in self._befallen]
+            # One that is only thought to be returning, while the master hangs, may be the last that has everything.
+            return [each for each in self._returning if each not in self._befallen and not self._is_whole(each)]
         sound = self._sound()
         return self._dice.sample(sound, max(0, len(sound) - 1)) if kind.spares_one else sound
 

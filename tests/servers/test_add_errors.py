@@ -13,8 +13,9 @@ from time import monotonic
 import pytest
 
 from chainredis.launcher import HOST, MASTER, MEMBER, Cluster
+from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Word, ask, assert_serves, stored_view
+from servers.helpers import Error, Talk, Word, ask, assert_serves, info, stored_view
 
 BAD_ENDPOINTS: list[tuple[Word, Word]] = [
     (HOST, "x"), (HOST, ""), (HOST, "65536"), (HOST, "0"), (HOST, "-1"), (HOST, "6370x"), (HOST, " 6370"),
@@ -289,3 +290,20 @@ def test_refresh_of_a_dead_end(chain: StartChain, victim: int, command: str) -> 
     cluster.members.remove(dead)
     assert ask(cluster.master, command) == str(cluster.members[0 if victim == 0 else -1].endpoint).encode()
     assert_serves(cluster)
+
+
+def test_a_member_that_refuses_its_view_is_asked_again_at_leisure(chain: StartChain) -> None:
+    """As on a full disk, which a line of log for each attempt would keep full."""
+    cluster = chain(0)
+    server = cluster.spare()
+    in_the_way = server.folder / f"chain.member.{server.port}.new"
+    in_the_way.mkdir()
+    with Talk(cluster.master) as talk:
+        talk.send("MASTER.ADD", HOST, server.port)
+        wait_until(lambda: "cannot write" in server.log() and "cannot write" in cluster.master.log(), 10)
+        before = int(info(server, "stats")["total_connections_received"])
+        assert talk.is_silent(1.0)
+        assert int(info(server, "stats")["total_connections_received"]) - before < 50
+        in_the_way.rmdir()
+        assert talk.receive() == b"OK"
+    assert server.log().count("cannot write") == cluster.master.log().count("cannot write") == 1

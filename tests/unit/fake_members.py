@@ -4,7 +4,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Condition
 
-from chainredis.errors import Closed, NotAMember, OtherProcess, Refused, Rejected, Silent, Stale, StoreError, TooFar
+from chainredis.errors import (
+    Closed,
+    Loading,
+    NotAMember,
+    OtherProcess,
+    Refused,
+    Rejected,
+    Silent,
+    Stale,
+    StoreError,
+    TooFar,
+)
 from chainredis.member_client import MemberState, Progress
 from chainredis.steward import Lease
 from chainredis.stores import MemoryStore
@@ -20,7 +31,7 @@ def run_id(number: int) -> str:
 
 
 class FakeProcess:
-    """A server: its state and what it was told. `condition`: alive, hung, dead or no-module."""
+    """A server: its state and what it was told. `condition`: alive, loading, hung, dead or no-module."""
 
     def __init__(self, state: MemberState) -> None:
         self.state = state
@@ -157,6 +168,8 @@ class FakeLink:
 
     def state(self) -> MemberState:
         self._check_life()
+        if self.process.condition == "loading":
+            raise Loading(f"{self._port}: is still loading its data: try again when it has")
         if self.process.condition == "no-module":
             raise NotAMember(f"{self._port}: is a server without libmember.so", self.process.state.run_id)
         return self.process.state

@@ -375,6 +375,18 @@ def test_a_chain_that_died_without_leaving_data_begins_anew(world: World) -> Non
     assert new.view.epoch > old.view.epoch
 
 
+def test_no_new_chain_while_a_member_of_the_dead_one_is_loading_its_data(world: World) -> None:
+    world.build(7000, 7001)
+    history = world.stored().view.history
+    world.fleet.kill(7000, 7001)
+    world.fleet.start(7001, 8001, history=history, applied=9).condition = "loading"
+    world.fleet.start(7002)
+    wait_until(lambda: world.master._keeper.is_lost, 5)
+    world.refuses("7001: is still loading its data", "ADD", HOST, 7002)
+    world.fleet.processes[7001].condition = "alive"
+    world.refuses("MASTER.FORM 10.0.0.1 7001", "ADD", HOST, 7002)
+
+
 def test_a_chain_that_died_is_formed_again_from_the_survivor_that_the_operator_names(world: World) -> None:
     world.build(7000, 7001)
     history = world.stored().view.history
