@@ -55,7 +55,7 @@ def server_path() -> Path:
 def module_path(name: str) -> Path:
     """A module in $CHAINREDIS_MODULES, or in build/src. LauncherError when there is none."""
     folder = os.environ.get("CHAINREDIS_MODULES")
-    return _existing(folder and f"{folder}/{name}", ROOT / "build/src" / name)
+    return _existing(folder and str(Path(folder, name)), ROOT / "build/src" / name)
 
 
 def _existing(chosen: str | None, usual: Path) -> Path:

@@ -151,7 +151,7 @@ class Connection:
             try:
                 client = self._connected()
                 return request(client)
-            except _FAILURES as error:
+            except (EtcdAway, *_FAILURES) as error:
                 failure = self._explain(error)
                 self._turn_away_from(client)
                 if not isinstance(failure, EtcdAway) or not attempts_left or self._is_closed:
@@ -159,6 +159,7 @@ class Connection:
         raise AssertionError("the last attempt returns or raises")
 
     def _connected(self) -> Any:
+        """Raises StoreError."""
         with self._lock:
             if self._client is None:
                 if self._is_closed:
@@ -168,6 +169,8 @@ class Connection:
 
     def _connect(self, endpoint: Endpoint) -> Any:
         access = self._access
+        if (access.cert or access.key) and not access.ca:
+            raise EtcdRefusal("etcd-cert and etcd-key are for TLS, which wants etcd-ca, too")
         host = host_port(endpoint).rpartition(":")[0]
         try:
             client = etcd3.client(
@@ -176,9 +179,9 @@ class Connection:
             )  # fmt: skip
         except (OSError, ValueError) as error:
             raise EtcdRefusal(f"the files of etcd-ca, etcd-cert and etcd-key cannot be used: {error}") from error
-        except _FAILURES:
+        except _FAILURES as error:
             self._turn += 1
-            raise
+            raise self._explain(error) from error
         # The token goes with each request, as metadata; grpc sends what it calls credentials over TLS only.
         client.call_credentials = None
         return client

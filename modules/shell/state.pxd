@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from modules.core.chain cimport Chain
 from modules.core.view cimport HISTORY_BYTES, Node
-from modules.heartbeat cimport ORDER_TEXT_BYTES
+from modules.heartbeat cimport ORDER_TEXT_BYTES, WHY_BYTES
 from modules.hiredis cimport redisContext
 from modules.position cimport Record
 from modules.pthread cimport pthread_mutex_t
@@ -150,7 +150,7 @@ cdef struct Heartbeat:
     char *library               # the path of libheartbeat.so, beside our own
     char master[ORDER_TEXT_BYTES]   # as it was given
     pthread_mutex_t mutex       # of what other threads write:
-    char state[ERROR_BYTES]     # none, connecting, beating, or what is wrong
+    char state[WHY_BYTES]       # none, connecting, beating, or what is wrong
     char leader[ERROR_BYTES]    # host:port of the master that leads
 
 

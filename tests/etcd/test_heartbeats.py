@@ -85,18 +85,6 @@ def test_who_answers_the_master_and_sends_no_heartbeat_leaves_in_order(chain: St
     assert_serves(c)
 
 
-def test_nobody_leaves_when_all_heartbeats_are_missing(chain: StartChain, url: str) -> None:
-    c = chain(3, url=url)
-    await_heartbeats(c)
-    for member in c.members:
-        assert ask(member, "MEMBER.CONNECT_TO_MASTER", f"{url}-another") == b"OK"
-    wait_until(lambda: not heartbeats(url), 20)
-    seen = int(info(c.master, "master")["master_repairs"])
-    sleep(3)  # more than the timeout
-    assert int(info(c.master, "master")["master_repairs"]) == seen == 0
-    assert_serves(c)
-
-
 def test_the_heartbeat_stops_with_the_event_loop(server: StartServer, url: str) -> None:
     """A thread of its own sends it, and yet it says that the loop turns."""
     member = server("libmember.so 1 1 2", busy_reply_threshold="100")

@@ -7,9 +7,10 @@ import pytest
 import redis
 
 from chainredis.etcd.cluster import EtcdChain
-from chainredis.launcher import Server
+from chainredis.launcher import Server, module_path
 from chainredis.waiting import wait_until
 from etcd.conftest import StartChain
+from servers.conftest import StartServer
 from servers.helpers import Error, ask, assert_serves, await_chain, info, paused
 
 
@@ -125,3 +126,22 @@ class EtcdView(EtcdChain):
     def __init__(self, chain: EtcdChain, master: Server) -> None:
         self.__dict__.update(chain.__dict__)
         self.master = master
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "takes one argument"),
+        ("127.0.0.1:1/chain more", "takes one argument"),
+        ("127.0.0.1:1", "names no chain: host:port[,host:port…]/chain_name is wanted"),
+        ("127.0.0.1/chain", "is not host:port"),
+        ("127.0.0.1:x/chain", "is not a number between 1 and 65535"),
+    ],
+)
+def test_a_master_with_a_wrong_url_is_not_loaded_and_says_why(server: StartServer, arguments: str, says: str) -> None:
+    """And the server that was to be it stays up."""
+    plain = server(enable_module_command="yes")
+    reply = ask(plain, "MODULE", "LOAD", module_path("etcd/libetcd_master.so").as_posix(), *arguments.split())
+    assert isinstance(reply, Error)
+    assert says in plain.log()
+    assert ask(plain, "PING") == b"PONG"
