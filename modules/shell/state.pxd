@@ -11,7 +11,7 @@ from modules.core.chain cimport Chain
 from modules.core.view cimport HISTORY_BYTES, Node
 from modules.heartbeat cimport ORDER_TEXT_BYTES, WHY_BYTES
 from modules.hiredis cimport redisContext
-from modules.position cimport Record
+from modules.position cimport Position, Record
 from modules.pthread cimport pthread_mutex_t
 from modules.redismodule cimport (
     RedisModuleBlockedClient, RedisModuleCtx, RedisModuleDict, RedisModuleString,
@@ -133,6 +133,7 @@ cdef struct Disk:
     bint void_due               # the marker does not say yet that it is void: nothing leaves
     Marker marker
     bint missing                # what it speaks of is not here: neither updates, nor what was there before the first
+    Position *unproven          # where its data would be, were the checkpoint that belongs to it here; NULL: it is proven
     Source source
     bint stale                  # the append-only file is behind this member's checkpoint: it is to be rewritten
     bint broken                 # what the file says after some record cannot be: it was ignored

@@ -17,6 +17,10 @@ from modules.shell.libc cimport F_OK, access, getcwd
 from modules.shell.state cimport Member, the_member
 
 
+cdef enum:
+    WRITER_NICE = 5             # the writer, and LevelDB's own thread that it starts, stand back for the event loop
+
+
 cdef struct OpenJob:
     Job job
     Database *database
@@ -113,8 +117,8 @@ cdef inline bint store_start(Member *m) noexcept nogil:
     if not name_folder(m):
         return damaged(c.error, "the name of its folder is too long")
     database_init(&c.database)
-    return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished)
-            and worker_start(&c.reader, &c.finished))
+    return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished, WRITER_NICE)
+            and worker_start(&c.reader, &c.finished, 0))
 
 
 cdef inline void store_stop(Checkpoint *c) noexcept nogil:
