@@ -20,6 +20,10 @@ class StoreError(Exception):
     """The stored view cannot be read or written."""
 
 
+class CheckpointError(Exception):
+    """A checkpoint cannot be read, or is not what it should be."""
+
+
 class MemberError(Exception):
     """A conversation with a server failed. The text says how, after the server's `host:port`."""
 
