@@ -399,7 +399,7 @@ cdef bint prepare_python(RedisModuleCtx *ctx) noexcept nogil:
 cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
     """A master holds no data, and may share its folder with members: it neither dies of their RDB nor replaces it."""
     cdef RedisModuleCallReply *reply
-    if not position_register(ctx, NULL, NULL):
+    if not position_register(ctx, NULL):
         RedisModule_Log(ctx, b"warning", b"an RDB that a member left in this folder would be fatal: see the README")
     reply = RedisModule_Call(ctx, b"CONFIG", b"ccc", b"SET", b"save", b"")
     if reply != NULL:

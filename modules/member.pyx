@@ -12,7 +12,6 @@ from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
 from modules.core.lease cimport chain_doubt, chain_holds_lease
 from modules.core.messages cimport Limits
 from modules.core.records cimport NOTHING
-from modules.position cimport position_register
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
@@ -24,13 +23,16 @@ from modules.redismodule cimport (
     RedisModule_WrongArity, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleConfigChange,
     RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange,
     RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
-    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleInfoCtx, RedisModuleString,
+    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleEvent_Shutdown, RedisModuleInfoCtx, RedisModuleString,
 )
-from modules.shell.auth cimport challenge_command, forget_peer, prove_command
+from modules.shell.auth cimport challenge_command, find_peer, forget_peer, prove_command
 from modules.shell.checkpoint.commands cimport (
-    chain_checkpoint_command, chain_flush_command, head_flush_command, list_command, tail_checkpoint_command,
+    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
+    tail_checkpoint_command,
 )
+from modules.shell.checkpoint.pages cimport session_left
 from modules.shell.checkpoint.step cimport checkpoint_step, checkpoint_tick, is_active
+from modules.shell.checkpoint.store cimport store_stop
 from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
@@ -49,7 +51,7 @@ from modules.shell.record cimport is_record_due, record
 from modules.shell.replay cimport place_command, record_command, replay_misread
 from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
 from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
-from modules.shell.snapshot cimport snapshot_load, snapshot_save
+from modules.shell.snapshot cimport snapshot_register
 from modules.shell.start cimport start_up
 from modules.shell.state cimport (
     DOUBT_MS, JOIN_COPYING, JOIN_NONE, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS, set_the_member,
@@ -220,6 +222,12 @@ cdef int on_chain_flush(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
     return chain_flush_command(the_member(), ctx, argv)
 
 
+cdef int on_chain_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return chain_page_command(the_member(), ctx, argv)
+
+
 cdef int on_record(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     if argc != 5:
         return replay_misread(the_member(), ctx)
@@ -307,6 +315,8 @@ cdef void on_client_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t
     cdef unsigned long long client = (<RedisModuleClientInfo *>data).id
     if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
         return
+    if find_peer(m, client) != NULL:
+        session_left(&m.checkpoint, client)
     forget_peer(m, client)
     if m.pin_client == client:
         join_off(m)
@@ -341,6 +351,10 @@ cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, 
         the_member().settings_touched = True
     if disk_cares(<RedisModuleConfigChange *>data):
         disk_configure(the_member())
+
+
+cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    store_stop(&the_member().checkpoint)
 
 
 cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
@@ -401,6 +415,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.pin", on_pin, flags, 0)
         and create(ctx, "chain.feed", on_feed, flags, 0)
         and create(ctx, "chain.checkpoint", on_chain_checkpoint, flags, 0)
+        and create(ctx, "chain.page", on_chain_page, flags, 0)
         and create(ctx, "chain.flush", on_chain_flush, flags, 0)
         and create(ctx, "chain.unpin", on_unpin, flags, 0)
     )
@@ -414,6 +429,7 @@ cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Shutdown, on_shutdown)
     return (RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL
             and RedisModule_RegisterInfoFunc(ctx, on_info) == REDISMODULE_OK)
 
@@ -447,7 +463,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)
     if (not create_client_commands(ctx) or not create_internal_commands(ctx)
-            or not position_register(ctx, snapshot_save, snapshot_load)):
+            or not snapshot_register(ctx)):
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR
     # The table before the filter, which needs it.

@@ -73,6 +73,7 @@ cdef extern from "redismodule.h" nogil:
     const RedisModuleEvent RedisModuleEvent_FlushDB
     const RedisModuleEvent RedisModuleEvent_Config
     const RedisModuleEvent RedisModuleEvent_ModuleChange
+    const RedisModuleEvent RedisModuleEvent_Shutdown
 
     ctypedef struct RedisModuleClientInfo:
         uint64_t id

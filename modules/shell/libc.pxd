@@ -38,6 +38,9 @@ cdef extern from "unistd.h" nogil:
     int close(int fd)
     long read(int fd, void *bytes, size_t count)
     long write(int fd, const void *bytes, size_t count)
+    enum:
+        F_OK
+    int access(const char *path, int mode)
     char *getcwd(char *out, size_t room)
 
 cdef extern from "sys/eventfd.h" nogil:

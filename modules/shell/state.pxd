@@ -90,6 +90,7 @@ cdef enum JoinPhase:
     JOIN_STARTING               # they have been told
     JOIN_COPYING                # Redis's full synchronisation from the old tail runs
     JOIN_LOADED                 # it has ended; still to be detached from the old tail
+    JOIN_FETCHING               # the old tail's checkpoint is being copied
     JOIN_SAVING                 # the append-only file, begun anew, does not hold it yet
     JOIN_COPIED
     JOIN_FAILING                # still to be detached
@@ -127,6 +128,7 @@ cdef struct Disk:
     Marker marker
     bint missing                # what it speaks of is not here: neither updates, nor what was there before the first
     Source source
+    bint stale                  # the append-only file is behind this member's checkpoint: it is to be rewritten
     bint broken                 # what the file says after some record cannot be: it was ignored
 
 
@@ -189,6 +191,7 @@ cdef struct Member:
     uint64_t copied_keys        # that the copy has in all, known once it has begun
     int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
+    void *fetch                 # the Fetch under way; NULL: none
     Disk disk
     Checkpoint checkpoint
     # counters for INFO

@@ -12,14 +12,14 @@ from modules.core.messages cimport ACCEPTED, NONSENSE, STRANGER, Verdict
 from modules.core.records cimport VERSION_BYTES, get_big_endian, record_key, record_key_room, unescape
 from modules.core.view cimport Node
 from modules.redismodule cimport (
-    REDISMODULE_ERR, RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_ReplyWithArray,
+    REDISMODULE_ERR, RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId, RedisModule_ReplyWithArray,
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
     RedisModule_ReplyWithStringBuffer, RedisModule_SetDisconnectCallback, RedisModule_StringPtrLen,
     RedisModule_StringToLongLong, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport proven_peer
 from modules.shell.checkpoint.batches cimport buffer_room
-from modules.shell.checkpoint.pages cimport Page, page_ask, page_free, page_new
+from modules.shell.checkpoint.pages cimport Page, page_ask, page_free, page_new, set_cursor
 from modules.shell.checkpoint.state cimport (
     Checkpoint, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, TEXT_BYTES,
 )
@@ -244,6 +244,39 @@ cdef inline bint is_process(const Node *node, const Peer *peer) noexcept nogil:
     while node.run_id[i] and node.run_id[i] == peer.run_id[i]:
         i += 1
     return node.run_id[i] == peer.run_id[i]
+
+
+cdef inline int on_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    cdef const Page *page = <Page *>RedisModule_GetBlockedClientPrivateData(ctx)
+    if page == NULL:
+        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+    if not page.good:
+        return reply_page_error(ctx, page)
+    RedisModule_ReplyWithArray(ctx, 2)
+    RedisModule_ReplyWithStringBuffer(ctx, page.cursor.bytes, page.cursor.length)
+    return RedisModule_ReplyWithStringBuffer(ctx, page.records.bytes, page.records.length)
+
+
+cdef inline int chain_page_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.PAGE epoch cursor -> [cursor, records] | STALE | BEHIND | ERR"""
+    cdef int64_t epoch
+    cdef size_t length
+    cdef const char *cursor = RedisModule_StringPtrLen(argv[2], &length)
+    cdef Verdict verdict
+    cdef Page *page
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    if not argument_number(argv[1], &epoch):
+        return reply_verdict(m, ctx, NONSENSE)
+    verdict = chain_judge_epoch(&m.chain, epoch)
+    if verdict != ACCEPTED:
+        return reply_verdict(m, ctx, verdict)
+    if not m.checkpoint.tracking or not m.checkpoint.reader.running or not may_block(ctx):
+        return RedisModule_ReplyWithError(ctx, "ERR there is no checkpoint here")
+    page = page_new(&m.checkpoint, RedisModule_GetClientId(ctx), INT64_MAX)
+    if page == NULL or not set_cursor(page, cursor, length):
+        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+    return ask_page(m, ctx, page, on_page)
 
 
 cdef inline int chain_checkpoint_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:

@@ -19,13 +19,14 @@ from modules.core.records cimport NOTHING
 from modules.core.view cimport HISTORY_BYTES
 from modules.redismodule cimport (
     REDISMODULE_KEYTYPE_STRING, REDISMODULE_READ, REDISMODULE_WRITE, RedisModule_CloseKey, RedisModule_CreateString,
-    RedisModule_KeyType, RedisModule_Log, RedisModule_OpenKey, RedisModule_Scan, RedisModule_ScanCursorCreate,
+    RedisModule_GetRandomBytes, RedisModule_KeyType, RedisModule_Log, RedisModule_OpenKey, RedisModule_Scan, RedisModule_ScanCursorCreate,
     RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModule_StringDMA, RedisModule_StringSet,
     RedisModuleCtx, RedisModuleKey, RedisModuleString,
 )
 from modules.shell.checkpoint.batches cimport WriteJob, run_write
 from modules.shell.checkpoint.state cimport Checkpoint, Job, STORE_OPEN, TEXT_BYTES
 from modules.shell.checkpoint.store cimport store_clear
+from modules.shell.checkpoint.sweep cimport sweep_if_due
 from modules.shell.checkpoint.track cimport (
     entry_assign, newest_update, track_failed, track_loaded, track_spend,
 )
@@ -37,19 +38,29 @@ from modules.shell.state cimport Member, the_member
 
 # --------------------------------------------------------------------------- all that is in memory is newer
 
+cdef inline bint track_resume(Member *m) noexcept nogil:
+    """Follow updates, none so far. False: no memory."""
+    cdef Checkpoint *c = &m.checkpoint
+    if not c.seed:
+        RedisModule_GetRandomBytes(<unsigned char *>&c.seed, sizeof(uint64_t))
+    c.dirty = dirty_new(c.seed)
+    c.tracking = c.dirty != NULL
+    c.lacking_bucket = 0
+    memcpy(c.history, m.chain.history, HISTORY_BYTES)
+    if not c.tracking:
+        track_failed(c)
+    return c.tracking
+
+
 cdef inline void track_begin(Member *m) noexcept nogil:
     """From now on; what the checkpoint may have had counts for nothing, and is thrown away."""
     cdef Checkpoint *c = &m.checkpoint
-    c.dirty = dirty_new(c.seed)
-    if c.dirty == NULL:
-        track_failed(c)
+    if not track_resume(m):
         return
-    c.tracking = True
     c.incomplete = False
     c.others = False
     c.watermark = NOTHING
-    c.lacking_bucket = 0
-    memcpy(c.history, m.chain.history, HISTORY_BYTES)
+    c.since = m.chain.applied
     c.base = RedisModule_ScanCursorCreate()
     store_clear(c)
 
@@ -170,10 +181,11 @@ cdef inline void saved(Member *m, const WriteJob *write) noexcept nogil:
     if c.error[0]:
         RedisModule_Log(m.ctx, "notice", "checkpoints succeed again")
         c.error[0] = 0
-    c.watermark = write.meta.watermark
+    c.watermark = c.since = write.meta.watermark
     c.checkpoints += 1
     track_spend(c, c.frozen)
     c.frozen = NULL
+    sweep_if_due(c, write.meta.records, write.meta.swept)
 
 
 cdef inline void done_write(Job *job) noexcept nogil:

@@ -109,9 +109,11 @@ cdef struct Checkpoint:
     # ---- what is newer than it. Nothing leaves memory while `tracking` is False, but in flush-unsafe.
     bint tracking               # every update goes into `dirty`
     uint8_t history[HISTORY_BYTES]      # whose updates
+    bint loading                # the snapshot that is being loaded is this member's data
     bint others                 # memory has keys that are no strings, or had
     bint incomplete             # a key may be in the checkpoint alone
     int64_t watermark           # NOTHING: there is no checkpoint of this data yet
+    int64_t since               # the tables have all that is newer than a checkpoint with this watermark, or a higher one
     Dirty *dirty
     Dirty *frozen               # being written, or to be written once committed; NULL: none
     int64_t frozen_to           # it has the updates up to there, and no newer ones
@@ -133,7 +135,9 @@ cdef struct Checkpoint:
     int64_t tried_ms            # when a checkpoint was last begun by the clock
     Asked *asked_clients
     # ---- counters for INFO
+    bint sweeping
     uint64_t checkpoints
+    uint64_t sweeps
     uint64_t failures
     uint64_t flushed_keys
     uint64_t lookups

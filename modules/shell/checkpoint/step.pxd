@@ -16,7 +16,7 @@ from modules.redismodule cimport (
 from modules.shell.checkpoint.flush cimport flush_begin, flush_slice, may_flush
 from modules.shell.checkpoint.save cimport save_step, track_begin, track_end
 from modules.shell.checkpoint.state cimport (
-    Checkpoint, Job, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, STORE_FAILED, STORE_NONE, STORE_OPEN,
+    Checkpoint, Job, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, STORE_NONE, STORE_OPEN,
 )
 from modules.shell.checkpoint.store cimport store_open
 from modules.shell.checkpoint.track cimport dirty_keys, track_release
@@ -36,7 +36,8 @@ cdef inline bint keeps_checkpoint(const Member *m) noexcept nogil:
 
 cdef inline bint is_active(const Member *m) noexcept nogil:
     """False, as a rule, in a server that never had another mode than `normal`."""
-    return m.settings.gcs_mode != 0 or m.checkpoint.writer.running
+    return (m.settings.gcs_mode != MODE_NORMAL or m.checkpoint.writer.running or m.checkpoint.tracking
+            or m.checkpoint.spent != NULL)
 
 
 # ------------------------------------------------------------------------------------------ clients that wait

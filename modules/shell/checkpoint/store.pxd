@@ -1,20 +1,19 @@
 # cython: language_level=3
 """The database is opened, or emptied, by the writer; the main thread goes on meanwhile, and is told."""
 
-from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport strcmp, strlen
 
 from modules.core.records cimport NOTHING
-from modules.redismodule cimport RedisModule_GetRandomBytes, RedisModule_Log, RedisModule_StringPtrLen
-from modules.shell.checkpoint.database cimport damaged, database_clear, database_init, database_open
+from modules.redismodule cimport RedisModule_Log, RedisModule_StringPtrLen
+from modules.shell.checkpoint.database cimport damaged, database_clear, database_close, database_init, database_open
 from modules.shell.checkpoint.state cimport (
     Checkpoint, Database, FOLDER_BYTES, Job, STORE_FAILED, STORE_OPEN, STORE_OPENING, TEXT_BYTES,
 )
-from modules.shell.checkpoint.worker cimport finished_init, worker_put, worker_start
+from modules.shell.checkpoint.worker cimport finished_init, worker_put, worker_start, worker_stop
 from modules.shell.guard cimport info_field
-from modules.shell.libc cimport getcwd
+from modules.shell.libc cimport F_OK, access, getcwd
 from modules.shell.state cimport Member, the_member
 
 
@@ -97,6 +96,15 @@ cdef inline bint name_folder(Member *m) noexcept nogil:
     return length + more < FOLDER_BYTES
 
 
+cdef inline bint store_exists(Member *m) noexcept nogil:
+    """Was a database left there, when the server was started?"""
+    cdef char current[FOLDER_BYTES + 16]
+    if not name_folder(m):
+        return False
+    snprintf(current, sizeof(current), "%s/CURRENT", &m.checkpoint.database.folder[0])
+    return access(current, F_OK) == 0
+
+
 cdef inline bint store_start(Member *m) noexcept nogil:
     """The threads; once. False: they cannot be had, or the folder's name is too long."""
     cdef Checkpoint *c = &m.checkpoint
@@ -104,10 +112,18 @@ cdef inline bint store_start(Member *m) noexcept nogil:
         return True
     if not name_folder(m):
         return damaged(c.error, "the name of its folder is too long")
-    RedisModule_GetRandomBytes(<unsigned char *>&c.seed, sizeof(uint64_t))
     database_init(&c.database)
     return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished)
             and worker_start(&c.reader, &c.finished))
+
+
+cdef inline void store_stop(Checkpoint *c) noexcept nogil:
+    """The server is ending: a checkpoint under way is given up, and the database closed as it should be."""
+    c.database.stopping = True
+    worker_stop(&c.reader)
+    if c.writer.running:
+        worker_stop(&c.writer)
+        database_close(&c.database)
 
 
 cdef inline void store_open(Member *m) noexcept nogil:

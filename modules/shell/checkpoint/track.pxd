@@ -7,7 +7,7 @@ from libc.stdio cimport snprintf
 
 from modules.core.dirty cimport (
     DIRTY_DELETED, DIRTY_LACKING, DIRTY_OVERHEAD, DIRTY_VALUE, Dirty, DirtyEntry, DirtyKind, dirty_find, dirty_free,
-    dirty_put, dirty_set, dirty_take,
+    dirty_new, dirty_put, dirty_set, dirty_take,
 )
 from modules.redismodule cimport RedisModule_StringPtrLen, RedisModuleString
 from modules.shell.checkpoint.state cimport Checkpoint, TEXT_BYTES
@@ -103,6 +103,36 @@ cdef inline bint track_release(Checkpoint *c) noexcept nogil:
         let_go(<RedisModuleString *>entry.value)
         free(entry)
     return True
+
+
+cdef inline void forget_written(Checkpoint *c) noexcept nogil:
+    """The checkpoint turns out to have more than was known: what is not newer than it is left out."""
+    cdef Dirty *old = c.dirty
+    cdef DirtyEntry *entry
+    cdef DirtyEntry *kept
+    cdef uint64_t bucket = 0
+    c.dirty = dirty_new(c.seed)
+    if c.dirty == NULL:
+        c.dirty = old
+        track_failed(c)
+        return
+    entry = dirty_take(old, &bucket)
+    while entry != NULL:
+        kept = dirty_put(c.dirty, entry.bytes, entry.length) if entry.sn > c.watermark else NULL
+        if kept != NULL:
+            dirty_set(c.dirty, kept, entry.kind, 0, 0)
+            kept.key, kept.value, kept.sn = entry.key, entry.value, entry.sn
+        else:
+            let_go(<RedisModuleString *>entry.key)
+            let_go(<RedisModuleString *>entry.value)
+        free(entry)
+        entry = dirty_take(old, &bucket)
+    dirty_free(old)
+
+
+cdef inline void take_both(Checkpoint *c, int64_t watermark) noexcept nogil:
+    c.watermark = c.since = watermark
+    forget_written(c)
 
 
 cdef inline uint64_t dirty_keys(const Checkpoint *c) noexcept nogil:
