@@ -1,16 +1,17 @@
 """A checkpoint's database, read without being changed.
 
 LevelDB writes wherever it opens: it turns its log into a table, and begins new files. So it is given a folder of its
-own, with links to the database's files. It changes none of them in place: it replaces or deletes, and that is the
-link. So a torn checkpoint stays as it is, and one on a disk that cannot be written to is readable.
+own. The tables, which LevelDB never changes once they are written, are linked there, the rest is copied. So a torn
+checkpoint stays as it is, and one that cannot be written to is readable.
 
-The database's own lock is held meanwhile, shared: no server changes the files under us, and no other reader is shut
-out.
+While this is done the database's own lock is held, shared. Not for longer: a server may start again meanwhile, and must
+not be without its checkpoint.
 """
 
 import contextlib
 import fcntl
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ import plyvel  # type: ignore[import-untyped]
 from chainredis.checkpoint.records import META_KEY, NOTHING, Item, parse_meta
 from chainredis.errors import CheckpointError
 
-FILES = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.(ldb|sst|log)")
+TABLES = re.compile(r"\d+\.(ldb|sst)")
+FILES = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.log")
 
 
 class Checkpoint:
@@ -60,14 +62,28 @@ def opened(folder: Path) -> Iterator[Checkpoint]:
     """CheckpointError when it is in use, or is none, and from its methods as soon as it turns out to be damaged."""
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_locked(folder))
-            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="chainredis-checkpoint-"))
-            _link_files(folder, Path(own))
+            folder = folder.resolve()
+            own = stack.enter_context(_own_folder(folder))
+            with _locked(folder):
+                _copy_files(folder, own)
         except OSError as error:
             raise CheckpointError(f"{folder}: {error.strerror}") from error
         with _errors_translated():
-            database = stack.enter_context(plyvel.DB(own, create_if_missing=False, paranoid_checks=True))
+            database = stack.enter_context(plyvel.DB(str(own), create_if_missing=False, paranoid_checks=True))
         yield Checkpoint(database)
+
+
+@contextlib.contextmanager
+def _own_folder(folder: Path) -> Iterator[Path]:
+    """Where files can be linked to: beside the database, if possible."""
+    try:
+        own = tempfile.mkdtemp(prefix=f"{folder.name}-read-", dir=folder.parent)
+    except OSError:
+        own = tempfile.mkdtemp(prefix="chainredis-checkpoint-")
+    try:
+        yield Path(own)
+    finally:
+        shutil.rmtree(own)
 
 
 @contextlib.contextmanager
@@ -85,7 +101,16 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _link_files(folder: Path, target: Path) -> None:
-    for file in folder.resolve().iterdir():
-        if FILES.fullmatch(file.name):
-            (target / file.name).symlink_to(file)
+def _copy_files(folder: Path, target: Path) -> None:
+    for file in folder.iterdir():
+        if TABLES.fullmatch(file.name):
+            _link_or_copy(file, target / file.name)
+        elif FILES.fullmatch(file.name):
+            shutil.copyfile(file, target / file.name)
+
+
+def _link_or_copy(file: Path, target: Path) -> None:
+    try:
+        target.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, target)

@@ -1,7 +1,9 @@
 """`chainredis checkpoint`: databases made here, sound and damaged ones, and what is said of them."""
 
+import errno
 import json
 import os
+import pkgutil
 import re
 import struct
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chainredis.checkpoint.database import opened
 from chainredis.checkpoint.records import FormatError, parse_meta, parse_record_key
 from chainredis.cli import main
 
@@ -158,27 +161,55 @@ def test_what_no_checkpoint_has_finished_holds_nothing(database: Database, run: 
     assert figures(output)["watermark"] == "none"
 
 
-def test_nothing_is_changed(database: Database, run: Run) -> None:
-    database.write()
+@pytest.mark.parametrize("in_table", [True, False])
+def test_nothing_is_changed(database: Database, run: Run, tmp_path: Path, in_table: bool) -> None:
+    (database.write_table if in_table else database.write)()
     before = {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in database.folder.iterdir()}
     assert run("export")[0] == run("verify")[0] == 0
     assert {file.name: (file.read_bytes(), file.stat().st_mtime_ns) for file in database.folder.iterdir()} == before
+    assert list(tmp_path.iterdir()) == [database.folder]
+
+
+def test_a_server_may_have_it_again_while_it_is_read(database: Database) -> None:
+    database.write_table()
+    with opened(database.folder) as checkpoint:
+        items = checkpoint.items()
+        first = next(items)
+        with plyvel.DB(str(database.folder)) as server:
+            for name, _ in list(server):
+                server.delete(name)
+            server.compact_range()
+        assert dict([first, *items]) == database.items
+
+
+@pytest.mark.parametrize("call", ["tempfile.mkdtemp", "pathlib.Path.hardlink_to"])
+def test_where_nothing_can_be_written_it_is_copied_elsewhere(
+    database: Database, run: Run, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    database.write_table()
+    module, _, name = call.rpartition(".")
+    genuine = getattr(pkgutil.resolve_name(module), name)
+
+    def only_elsewhere(*arguments: Any, dir: Path | None = None, **options: Any) -> Any:  # noqa: A002 - its name there
+        if dir or not options:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return genuine(*arguments, **options)
+
+    monkeypatch.setattr(call, only_elsewhere)
+    assert run("export") == (0, A_LINE, "")
 
 
 def test_a_reader_that_has_enough_is_no_error(database: Database, tmp_path: Path) -> None:
     database.items |= {record_key(b"%06d" % n, 2): b"v" + bytes(100) for n in range(10_000)}
     database.write()
     command = [sys.executable, "-m", "chainredis", "checkpoint", "export", str(database.folder)]
-    own = tmp_path / "own"
-    own.mkdir()
-    environment = os.environ | {"TMPDIR": str(own)}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout and process.stderr
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
-    assert list(own.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [database.folder]
 
 
 def test_a_bar_shows_how_far_it_is(database: Database, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
