@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 say := @printf '\033[1m==> %s\033[0m\n'
 
 .DELETE_ON_ERROR:
-.PHONY: build test lint bench bench-failover soak run asan clean help
+.PHONY: build test lint bench bench-failover bench-flush soak run asan clean help
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
@@ -34,6 +34,10 @@ bench: build                            ## Measure against plain Redis, into ben
 bench-failover: build                   ## Measure what clients notice when members die and join; ARGS= goes to the program
 	$(say) 'Measuring: this takes some minutes'
 	$(python) -m chainredis bench-failover $(ARGS)
+
+bench-flush: build                      ## Measure checkpoints and flushing, into benchmarks/; ARGS= goes to the program
+	$(say) 'Measuring: this takes some minutes'
+	$(python) -m chainredis bench-flush $(ARGS)
 
 soak: build                             ## Faults at random for MINUTES= (60), then the simulator for SIM_STEPS= (ten million)
 	$(say) 'Soaking'

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from chainredis import command_bench, command_bench_failover, command_checkpoint, command_run
+from chainredis import command_bench, command_bench_failover, command_bench_flush, command_checkpoint, command_run
 from chainredis.errors import CheckpointError
 from chainredis.launcher import LauncherError
 
@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     command_run.register(subcommands.add_parser)
     command_bench.register(subcommands.add_parser)
     command_bench_failover.register(subcommands.add_parser)
+    command_bench_flush.register(subcommands.add_parser)
     command_checkpoint.register(subcommands.add_parser)
     options = parser.parse_args(arguments)
     try:
