@@ -210,8 +210,8 @@ class Coordinator:
             "last_change": self._last[0],
             "last_change_state": self._last[1],
             **{
-                f"member_{place}": f"{member},state={word},silent_ms={silent_ms}"
-                for place, (member, word, silent_ms) in enumerate(self._keeper.standings())
+                f"member_{place}": f"{member},state={word},silent_ms={silent_ms},checkpointed={watermark}"
+                for place, (member, word, silent_ms, watermark) in enumerate(self._keeper.standings())
             },
         }
 

@@ -162,8 +162,8 @@ class Keeper:
         with self._changed:
             return str(self._doubt) if self._doubt else self._steward.unsettled_by
 
-    def standings(self) -> list[tuple[Member, str, int]]:
-        """Of each member in the view: alive, silent or dead, and for how many milliseconds it has been silent."""
+    def standings(self) -> list[tuple[Member, str, int, int]]:
+        """Of each member in the view, what the steward says of its standing."""
         with self._changed:
             view = self._steward.change.view if self._steward.change else None
             return [(member, *self._steward.standing(member.run_id)) for member in view.members] if view else []

@@ -56,6 +56,7 @@ class Sighting:
     serving: bool
     stamp_ms: int
     troubles: tuple[Trouble, ...] = ()
+    checkpointed: int = -1
 
 
 @dataclass
@@ -247,11 +248,11 @@ class Steward:
         record = self._records.get(run_id)
         return record is not None and record.sighting is not None and record.answered_at > since
 
-    def standing(self, run_id: str) -> tuple[str, int]:
-        """For people: alive, silent or dead, and for how many milliseconds it has not answered."""
+    def standing(self, run_id: str) -> tuple[str, int, int]:
+        """For people: alive, silent or dead; for how many milliseconds it has not answered; where its checkpoint is."""
         record = self._records[run_id]
         word = "dead" if self.is_gone(run_id) else "alive" if self._is_well(run_id) else "silent"
-        return word, round(record.silent * 1000)
+        return word, round(record.silent * 1000), record.sighting.checkpointed if record.sighting else -1
 
     def knows_view(self, run_id: str) -> bool:
         """It has adopted the newest view, and so has the secret."""

@@ -193,7 +193,7 @@ class Watching(Conversation):
 
 
 def sighting(state: MemberState) -> Sighting:
-    return Sighting(state.epoch, state.serving, state.stamp, troubles_of(state.unreached))
+    return Sighting(state.epoch, state.serving, state.stamp, troubles_of(state.unreached), state.checkpointed)
 
 
 def troubles_of(text: str) -> tuple[Trouble, ...]:

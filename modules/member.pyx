@@ -23,7 +23,8 @@ from modules.redismodule cimport (
     RedisModule_WrongArity, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleConfigChange,
     RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange,
     RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
-    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleEvent_Shutdown, RedisModuleInfoCtx, RedisModuleString,
+    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
+    RedisModuleString,
 )
 from modules.shell.auth cimport challenge_command, find_peer, forget_peer, prove_command
 from modules.shell.checkpoint.commands cimport (

@@ -13,7 +13,7 @@ from modules.shell.checkpoint.commands cimport mode_name
 from modules.shell.checkpoint.state cimport Checkpoint, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.track cimport dirty_bytes, dirty_keys, shown_watermark
 from modules.shell.report cimport role_name, serves_in_role
-from modules.shell.join cimport join_name
+from modules.shell.join cimport fetched_bytes, join_name
 from modules.shell.libc cimport boot_ms
 from modules.shell.state cimport JOIN_NONE, LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
 
@@ -90,6 +90,7 @@ cdef inline void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noex
     RedisModule_InfoAddFieldULongLong(info, "dirty_keys", dirty_keys(c))
     RedisModule_InfoAddFieldULongLong(info, "dirty_bytes", dirty_bytes(c))
     RedisModule_InfoAddFieldULongLong(info, "checkpoints", c.checkpoints)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_sweeps", c.sweeps)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_failures", c.failures)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_reads", c.lookups)
     RedisModule_InfoAddFieldULongLong(info, "flushed_keys", c.flushed_keys)
@@ -109,6 +110,7 @@ cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldCString(info, "join_error", m.join_error)
     RedisModule_InfoAddFieldULongLong(info, "join_keys", RedisModule_DbSize(m.ctx) if m.join != JOIN_NONE else 0)
     RedisModule_InfoAddFieldULongLong(info, "join_keys_total", m.copied_keys)
+    RedisModule_InfoAddFieldULongLong(info, "join_checkpoint_bytes", fetched_bytes(m))
     RedisModule_InfoAddFieldULongLong(info, "joins_by_copy", m.copied_joins)
     RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
     RedisModule_InfoAddFieldLongLong(

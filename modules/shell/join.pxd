@@ -5,6 +5,7 @@ The learner becomes a replica of the old tail until it is copied, then detaches 
 any member. A position that came with the snapshot says where the log goes on (DESIGN.md, "Joining").
 """
 
+from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free
 
@@ -201,6 +202,10 @@ cdef inline void done_fetch(Job *job) noexcept nogil:
             snprintf(why, ERROR_BYTES, "the old tail's checkpoint could not be copied: %.190s", &fetch.error[0])
             join_fail(m, why)
     free(fetch)
+
+
+cdef inline uint64_t fetched_bytes(const Member *m) noexcept nogil:
+    return (<const Fetch *>m.fetch).bytes if m.fetch != NULL else 0
 
 
 cdef inline void fetch_off(Member *m) noexcept nogil:

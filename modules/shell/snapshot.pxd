@@ -75,7 +75,7 @@ cdef inline void take_record(Member *m, const Record *loaded) noexcept nogil:
 
 
 cdef inline void take_checkpoint(Member *m, const Position *position) noexcept nogil:
-    """What is newer than a checkpoint that is this member's own (`recover`), or is still to be copied (`fetch_begin`)."""
+    """What is newer than a checkpoint: this member's own (`recover`), or one still to be copied (`fetch_begin`)."""
     track_end(m)
     if position.checkpoint.tracked:
         track_resume(m)

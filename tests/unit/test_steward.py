@@ -367,9 +367,9 @@ def test_health() -> None:
     assert stage.steward.health() == Health(frozenset({A.run_id, D.run_id}), frozenset({B.run_id}))
     stage.pass_time(0.6, D)
     assert stage.steward.health().alive == {D.run_id}
-    assert stage.steward.standing(A.run_id) == ("silent", 600)
-    assert stage.steward.standing(B.run_id) == ("dead", 600)
-    assert stage.steward.standing(D.run_id) == ("alive", 0)
+    assert stage.steward.standing(A.run_id) == ("silent", 600, -1)
+    assert stage.steward.standing(B.run_id) == ("dead", 600, -1)
+    assert stage.steward.standing(D.run_id) == ("alive", 0, -1)
 
 
 def test_a_chain_of_another_history_is_told_to_who_is_in_no_chain() -> None:

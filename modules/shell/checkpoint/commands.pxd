@@ -12,8 +12,8 @@ from modules.core.messages cimport ACCEPTED, NONSENSE, STRANGER, Verdict
 from modules.core.records cimport VERSION_BYTES, get_big_endian, record_key, record_key_room, unescape
 from modules.core.view cimport Node
 from modules.redismodule cimport (
-    REDISMODULE_ERR, RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId, RedisModule_ReplyWithArray,
-    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
+    REDISMODULE_ERR, RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId,
+    RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
     RedisModule_ReplyWithStringBuffer, RedisModule_SetDisconnectCallback, RedisModule_StringPtrLen,
     RedisModule_StringToLongLong, RedisModuleCtx, RedisModuleString,
 )

@@ -59,8 +59,8 @@ cdef inline void lose(Member *m) noexcept nogil:
     if not why[0]:
         why = "it is another one, or older"
     RedisModule_Log(
-        m.ctx, "warning", "some of this member's keys were in its checkpoint alone, and that is lost or does not belong "
-        "to what was loaded (%s): it serves nothing until MASTER.ADD has given it a copy", why)
+        m.ctx, "warning", "some of this member's keys were in its checkpoint alone, and that is lost or does not "
+        "belong to what was loaded (%s): it serves nothing until MASTER.ADD has given it a copy", why)
     drop_memory(m)
     memcpy(history, m.chain.history, HISTORY_BYTES)
     chain_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
@@ -70,7 +70,9 @@ cdef inline void lose(Member *m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------- at the start
 
-cdef inline void on_any(RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key, void *data) noexcept nogil:
+cdef inline void on_any(
+    RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key, void *data,
+) noexcept nogil:
     if key != NULL and RedisModule_KeyType(key) != REDISMODULE_KEYTYPE_STRING:
         (<bint *>data)[0] = True
 

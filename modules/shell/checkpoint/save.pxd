@@ -19,9 +19,9 @@ from modules.core.records cimport NOTHING
 from modules.core.view cimport HISTORY_BYTES
 from modules.redismodule cimport (
     REDISMODULE_KEYTYPE_STRING, REDISMODULE_READ, REDISMODULE_WRITE, RedisModule_CloseKey, RedisModule_CreateString,
-    RedisModule_GetRandomBytes, RedisModule_KeyType, RedisModule_Log, RedisModule_OpenKey, RedisModule_Scan, RedisModule_ScanCursorCreate,
-    RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModule_StringDMA, RedisModule_StringSet,
-    RedisModuleCtx, RedisModuleKey, RedisModuleString,
+    RedisModule_GetRandomBytes, RedisModule_KeyType, RedisModule_Log, RedisModule_OpenKey, RedisModule_Scan,
+    RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModule_StringDMA,
+    RedisModule_StringSet, RedisModuleCtx, RedisModuleKey, RedisModuleString,
 )
 from modules.shell.checkpoint.batches cimport WriteJob, run_write
 from modules.shell.checkpoint.state cimport Checkpoint, Job, STORE_OPEN, TEXT_BYTES

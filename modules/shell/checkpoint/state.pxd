@@ -113,7 +113,7 @@ cdef struct Checkpoint:
     bint others                 # memory has keys that are no strings, or had
     bint incomplete             # a key may be in the checkpoint alone
     int64_t watermark           # NOTHING: there is no checkpoint of this data yet
-    int64_t since               # the tables have all that is newer than a checkpoint with this watermark, or a higher one
+    int64_t since               # the tables have all that is newer than a checkpoint of this watermark, or a higher one
     Dirty *dirty
     Dirty *frozen               # being written, or to be written once committed; NULL: none
     int64_t frozen_to           # it has the updates up to there, and no newer ones

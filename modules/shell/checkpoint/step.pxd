@@ -124,6 +124,8 @@ cdef inline void checkpoint_step(Member *m) noexcept nogil:
         more = track_release_slice(m, until_us)
     more = save_step(m, until_us) or more
     more = flush_step(m, until_us) or more
+    if c.full:
+        hold_writers(m, used_memory(m))
     if more:
         wake_again(m)
 
@@ -163,8 +165,16 @@ cdef inline void flush_above(Member *m, uint64_t used) noexcept nogil:
         wake_again(m)
 
 
+cdef inline void hold_writers(Member *m, uint64_t used) noexcept nogil:
+    """More than an eighth above the limit, writers wait for what is under way; they do not wait for a disk that fails."""
+    cdef Checkpoint *c = &m.checkpoint
+    cdef uint64_t limit = <uint64_t>m.settings.flush_above
+    c.full = (limit != 0 and used > limit + limit // 8 and not c.error[0]
+              and (c.flush.cursor != NULL or c.asked > c.watermark or c.spent != NULL))
+
+
 cdef inline void checkpoint_tick(Member *m) noexcept nogil:
-    """Memory above its limit is flushed; more than an eighth above it, writers wait for what is under way."""
+    """Memory above its limit is flushed."""
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
     cdef uint64_t used = used_memory(m) if limit else 0
@@ -177,5 +187,4 @@ cdef inline void checkpoint_tick(Member *m) noexcept nogil:
         if c.store == STORE_FAILED:
             store_open(m)
         wake_again(m)
-    c.full = (pressed and used > limit + limit // 8 and not c.error[0]
-              and (c.flush.cursor != NULL or c.asked > c.watermark or c.spent != NULL))
+    hold_writers(m, used)
