@@ -43,6 +43,11 @@ cdef extern from "unistd.h" nogil:
     int access(const char *path, int mode)
     char *getcwd(char *out, size_t room)
 
+cdef extern from "sys/resource.h" nogil:
+    enum:
+        PRIO_PROCESS
+    int setpriority(int which, int who, int niceness)
+
 cdef extern from "sys/eventfd.h" nogil:
     enum:
         EFD_CLOEXEC

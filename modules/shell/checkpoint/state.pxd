@@ -51,6 +51,7 @@ cdef struct Worker:
     Job *last
     bint stopping
     Finished *finished
+    int niceness
 
 
 cdef struct Session:

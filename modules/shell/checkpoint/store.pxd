@@ -16,6 +16,9 @@ from modules.shell.guard cimport info_field
 from modules.shell.libc cimport F_OK, access, getcwd
 from modules.shell.state cimport Member, the_member
 
+cdef enum:
+    WRITER_NICENESS = 10        # event loops go first, and LevelDB's own thread, which the writer starts, comes after
+
 
 cdef struct OpenJob:
     Job job
@@ -113,8 +116,8 @@ cdef inline bint store_start(Member *m) noexcept nogil:
     if not name_folder(m):
         return damaged(c.error, "the name of its folder is too long")
     database_init(&c.database)
-    return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished)
-            and worker_start(&c.reader, &c.finished))
+    return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished, WRITER_NICENESS)
+            and worker_start(&c.reader, &c.finished, 0))
 
 
 cdef inline void store_stop(Checkpoint *c) noexcept nogil:

@@ -12,7 +12,9 @@ from modules.pthread cimport (
 )
 from modules.redismodule cimport REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModule_EventLoopAdd
 from modules.shell.checkpoint.state cimport Finished, Job, Worker
-from modules.shell.libc cimport EFD_CLOEXEC, EFD_NONBLOCK, eventfd, read, write as write_fd
+from modules.shell.libc cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, PRIO_PROCESS, eventfd, read, setpriority, write as write_fd,
+)
 
 
 # ---------------------------------------------------------------------------------------------- on their way back
@@ -79,7 +81,9 @@ cdef inline Job *worker_take(Worker *worker) noexcept nogil:
 
 cdef inline void *worker_main(void *data) noexcept nogil:
     cdef Worker *worker = <Worker *>data
-    cdef Job *job = worker_take(worker)
+    cdef Job *job
+    setpriority(PRIO_PROCESS, 0, worker.niceness)   # on Linux, of this thread, and of those that it starts
+    job = worker_take(worker)
     while job != NULL:
         job.run(job)
         finished_put(worker.finished, job)
@@ -87,7 +91,8 @@ cdef inline void *worker_main(void *data) noexcept nogil:
     return NULL
 
 
-cdef inline bint worker_start(Worker *worker, Finished *finished) noexcept nogil:
+cdef inline bint worker_start(Worker *worker, Finished *finished, int niceness) noexcept nogil:
+    worker.niceness = niceness
     worker.finished = finished
     pthread_mutex_init(&worker.mutex, NULL)
     pthread_cond_init(&worker.filled, NULL)
