@@ -17,7 +17,7 @@ from modules.shell.libc cimport F_OK, access, getcwd
 from modules.shell.state cimport Member, the_member
 
 cdef enum:
-    WRITER_NICENESS = 10        # event loops go first, and LevelDB's own thread, which the writer starts, comes after
+    WRITER_NICENESS = 5         # event loops go first, and LevelDB's own thread, which the writer starts, comes after
 
 
 cdef struct OpenJob:
