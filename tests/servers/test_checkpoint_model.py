@@ -1,0 +1,203 @@
+"""A chain with checkpoints and flushes against a dictionary, with members that die, come back and join at any moment.
+
+MODEL_EXAMPLES=n runs longer; a failure is shown as the steps that led to it, and shrunk with MODEL_SHRINK=1.
+"""
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from chainredis.launcher import Cluster, Server
+from chainredis.waiting import wait_until
+from servers.helpers import Talk, ask, await_chain, await_repair, chain_of, paused, settled, state
+
+CONFIG = {"member.gcs-mode": "checkpoint-flush"}
+ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
+KEYS = [b"a", b"a\0", b"b", b"c", b"d", b"big", b"bigger"]
+BIG = 3_000_000  # of two such keys, a checkpoint is more than one batch
+MOST = 3
+FORMED_AGAIN = 2  # at the most, of all that is done to a chain: it takes the longest
+
+updates = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from([False, False, True])), min_size=1, max_size=6)
+places = st.integers(0, MOST - 1)
+
+
+class ChainModel(RuleBasedStateMachine):
+    """All updates are blocking ones, one after the other: what was answered is committed, and there is nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+        self.values: dict[bytes, bytes | None] = dict.fromkeys(KEYS)
+        self.numbers = itertools.count()
+        self.formed = 0
+        self.away: list[Server] = []  # that were in the chain, running or not
+
+    @initialize(size=st.integers(1, MOST), durable=st.booleans())
+    def start(self, size: int, durable: bool) -> None:
+        """durable: nothing leaves a member before it is on its disk."""
+        self.durable = durable
+        self.cluster = Cluster(size, folder=self.folder, member_config=CONFIG | ALWAYS if durable else CONFIG)
+        self.cluster.start()
+
+    def teardown(self) -> None:
+        if hasattr(self, "cluster"):
+            self.cluster.stop()
+            assert [line for server in self.cluster.servers for line in server.complaints()] == []
+
+    def has_two(self) -> bool:
+        return len(self.cluster.members) > 1
+
+    def member(self, place: int) -> Server:
+        return self.cluster.members[place % len(self.cluster.members)]
+
+    # ----------------------------------------------------------------------------------------------- clients
+
+    @rule(updates=updates)
+    def update(self, updates: list[tuple[bytes, bool]]) -> None:
+        for key, deletes in updates:
+            value = None if deletes else b"%d" % next(self.numbers) * (BIG if key.startswith(b"big") else 1)
+            reply = ask(self.cluster.head, *(["MEMBER.DEL", key] if value is None else ["MEMBER.PUT", key, value]))
+            assert isinstance(reply, int), reply
+            self.values[key] = value
+
+    @rule()
+    def checkpoint(self) -> None:
+        reply = ask(self.cluster.tail, "TAIL.CHECKPOINT")
+        assert isinstance(reply, int) and reply >= 0, reply
+        assert ask(self.cluster.tail, "TAIL.CHECKPOINT") == 0
+
+    @rule(most=st.none() | st.integers(1, 3))
+    def flush(self, most: int | None) -> None:
+        reply = ask(self.cluster.head, "HEAD.FLUSH", *([] if most is None else [most]))
+        assert isinstance(reply, int) and 0 <= reply <= (most or len(KEYS)), reply
+
+    @invariant()
+    def every_key_has_its_newest_value(self) -> None:
+        if not hasattr(self, "cluster"):
+            return
+        with Talk(self.cluster.tail) as talk:
+            found = dict(zip(KEYS, talk.pipeline([("READ", key) for key in KEYS]), strict=True))
+        assert {key: shortened(value) for key, value in found.items()} == {
+            key: shortened(value) for key, value in self.values.items()
+        }
+
+    # ----------------------------------------------------------------------------------------------- members
+
+    @precondition(lambda self: len(self.cluster.members) < MOST)
+    @rule(former=st.booleans())
+    def add(self, former: bool) -> None:
+        if not former or not self.away:
+            self.cluster.grow()
+            return
+        server = self.away.pop()
+        if not server.running:
+            server.start()
+        self.cluster.add(server)
+
+    @precondition(has_two)
+    @rule(place=places)
+    def remove(self, place: int) -> None:
+        self.away.append(self.member(place))
+        self.cluster.remove(self.away[-1])
+
+    @precondition(has_two)
+    @rule(place=places)
+    def kill(self, place: int) -> None:
+        self.away.append(self.member(place))
+        self.away[-1].kill()
+        await_repair(self.cluster, self.away[-1])
+
+    @precondition(has_two)
+    @rule(place=places, updates=updates)
+    def kill_while_checkpoints_are_written(self, place: int, updates: list[tuple[bytes, bool]]) -> None:
+        self.update(updates)
+        with Talk(self.cluster.tail) as talk:
+            talk.send("TAIL.CHECKPOINT")
+            self.kill(place)
+
+    @precondition(has_two)
+    @rule(place=places)
+    def kill_while_keys_are_flushed(self, place: int) -> None:
+        self.checkpoint()
+        with Talk(self.cluster.head) as talk:
+            talk.send("HEAD.FLUSH")
+            self.kill(place)
+
+    # ------------------------------------------------------------------------------------------- all of them
+
+    @precondition(lambda self: self.formed < FORMED_AGAIN)
+    @rule()
+    def all_are_shut_down(self) -> None:
+        settled(self.cluster)
+        self.cluster.master.kill()
+        for member in self.cluster.members:
+            with Talk(member) as talk:
+                talk.send("SHUTDOWN", "SAVE")
+        for member in self.cluster.members:
+            wait_until(lambda member=member: not member.running, 20)  # type: ignore[misc]
+        self.cluster.master.start()
+        self.form_again()
+
+    @precondition(lambda self: self.durable and self.formed < FORMED_AGAIN)
+    @rule(checkpointing=st.booleans())
+    def all_are_killed(self, checkpointing: bool) -> None:
+        with Talk(self.cluster.tail) as talk:
+            if checkpointing:
+                talk.send("TAIL.CHECKPOINT")
+            with paused(self.cluster.master):
+                for member in self.cluster.members:
+                    member.pause()
+                for member in self.cluster.members:
+                    member.kill()
+        self.form_again()
+
+    def form_again(self) -> None:
+        """The members come back, and the master makes the chain of them by itself."""
+        self.formed += 1
+        for member in self.cluster.members:
+            member.spawn()
+        for member in self.cluster.members:
+            member.await_answer()
+        wait_until(lambda: len(chain_of(self.cluster)) == len(self.cluster.members) and self.all_serve(), 60)
+        await_chain(self.cluster, *chain_of(self.cluster))
+
+    def all_serve(self) -> bool:
+        return all(state(member).serving for member in self.cluster.members)
+
+
+def shortened(value: bytes | None) -> tuple[bytes, int] | None:
+    """As much as a person wants to see of it."""
+    return None if value is None else (value[:10], len(value))
+
+
+def test_every_key_has_its_newest_value_whatever_happens_to_members(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    def machine() -> ChainModel:
+        return ChainModel(tmp_path_factory.mktemp("chain"))
+
+    run_state_machine_as_test(
+        machine,  # type: ignore[arg-type]  # whatever makes one will do
+        settings=settings(
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", "10")),
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.reuse, Phase.generate, *([Phase.shrink] if os.environ.get("MODEL_SHRINK") else [])],
+            report_multiple_bugs=False,
+            print_blob=True,
+        ),
+    )
