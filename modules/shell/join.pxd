@@ -21,7 +21,7 @@ from modules.redismodule cimport (
 from modules.shell.auth cimport take_secret
 from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin
 from modules.shell.checkpoint.save cimport track_end
-from modules.shell.checkpoint.state cimport Job, STORE_NONE, STORE_OPEN, STORE_OPENING
+from modules.shell.checkpoint.state cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.track cimport take_both
 from modules.shell.disk cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten,
@@ -177,6 +177,8 @@ cdef inline void join_loaded(Member *m) noexcept nogil:
     RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
     if not m.checkpoint.incomplete:
         track_end(m)        # it has everything in memory: a checkpoint of this member's own begins anew
+        if m.checkpoint.store == STORE_FAILED:
+            m.checkpoint.store = STORE_NONE
     elif m.join == JOIN_SAVING:
         m.join = JOIN_FETCHING
         m.checkpoint.store = STORE_OPENING

@@ -13,7 +13,7 @@ from modules.position cimport Newer, Position, PositionHandlers, Record, positio
 from modules.redismodule cimport (
     RedisModule_CreateString, RedisModule_DbSize, RedisModule_Log, RedisModuleCtx, RedisModuleString,
 )
-from modules.shell.checkpoint.save cimport track_end, track_resume
+from modules.shell.checkpoint.save cimport track_end, track_loaded_data, track_resume
 from modules.shell.checkpoint.state cimport Checkpoint
 from modules.shell.checkpoint.track cimport dirty_keys, track_loaded
 from modules.shell.join cimport empty_log
@@ -82,6 +82,8 @@ cdef inline void take_checkpoint(Member *m, const Position *position) noexcept n
         m.checkpoint.since = position.checkpoint.watermark
         m.checkpoint.incomplete = position.checkpoint.incomplete
         m.checkpoint.others = position.checkpoint.others
+    else:
+        track_loaded_data(m)
 
 
 cdef inline void snapshot_take(const Newer *newer) noexcept nogil:

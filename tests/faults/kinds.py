@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import ClassVar, Protocol
 
@@ -126,6 +127,36 @@ class Restart(Kill):
     """So soon that nobody may have noticed."""
 
     lasts = (0.0, 0.0)
+
+
+class Tear(Kill):
+    """Killed, with a checkpoint whose last writes did not arrive, or that is damaged, emptied or gone."""
+
+    most = 1
+
+    def strike(self) -> None:
+        super().strike()
+        folder = self.victims[0].folder / f"checkpoint-{self.victims[0].port}"
+        harm = self.dice.choice((self._cut, self._cut, self._damage, self._empty, shutil.rmtree))
+        with suppress(FileNotFoundError):
+            harm(folder)
+
+    def _cut(self, folder: Path) -> None:
+        """The end of the newest log of LevelDB's."""
+        for log in sorted(folder.glob("*.log"))[-1:]:
+            with log.open("r+b") as file:
+                file.truncate(self.dice.randint(0, log.stat().st_size))
+
+    def _damage(self, folder: Path) -> None:
+        files = [path for path in sorted(folder.glob("*")) if path.stat().st_size]
+        if files:
+            with self.dice.choice(files).open("r+b") as file:
+                file.seek(self.dice.randrange(Path(file.name).stat().st_size))
+                file.write(b"damage")
+
+    def _empty(self, folder: Path) -> None:
+        for path in folder.glob("*"):
+            path.unlink()
 
 
 class Hiccup(Fault):
@@ -253,5 +284,6 @@ CUTS = (Cut, CutOneWay, CutFromMaster, CutFromAll)
 # How often each is named is how often it comes.
 KILLS = (Kill, Kill, Kill, KillWhileSaving, SaveAndKill, ShutDown, Restart)
 PROCESSES = (*KILLS, Hang, Hang, Hang, Hiccup, Remove, KillMaster, HangMaster)
+CHECKPOINTS = (*KILLS, *KILLS, Tear, Tear, Tear, Hang, Hiccup, Remove, KillMaster)
 DISKS = (*KILLS, KillAll, KillAll, Hang, Hang, Remove, KillMaster)
 LINKS = (*CUTS, *CUTS, Slow, *PROCESSES)

@@ -36,7 +36,7 @@ def flush(cluster: Cluster, *most: int) -> int:
     return count
 
 
-def listed(server: Server) -> Iterator[tuple[bytes, bytes]]:
+def list_pages(server: Server) -> Iterator[tuple[bytes, bytes]]:
     cursor: bytes = b"0"
     while True:
         cursor, page = ask(server, "LIST.CHECKPOINT", cursor)

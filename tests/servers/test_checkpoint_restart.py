@@ -7,8 +7,8 @@ import pytest
 from chainredis.launcher import Cluster, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain
-from servers.helpers import Talk, ask, info, settled, state
-from servers.test_checkpoint import FLUSH, checkpoint, flush, put
+from servers.helpers import Talk, ask, info, member_number, settled, state
+from servers.test_checkpoint import FLUSH, checkpoint, flush, list_pages, put
 
 ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
 
@@ -52,6 +52,15 @@ def form(cluster: Cluster, server: Server) -> None:
     cluster.members[:] = [server]
 
 
+def form_from(cluster: Cluster, server: Server) -> None:
+    """The same where its record may be lost with its data: without an append-only file only an operator can say."""
+    form(cluster, server)
+
+
+def listed(server: Server) -> dict[bytes, bytes]:
+    return dict(list_pages(server))
+
+
 @pytest.mark.parametrize("again", [False, True], ids=["as it was", "and checkpointed since"])
 def test_with_its_append_only_file(chain: StartChain, again: bool) -> None:
     cluster = chain(1, member_config=FLUSH | ALWAYS)
@@ -69,3 +78,93 @@ def test_with_its_append_only_file(chain: StartChain, again: bool) -> None:
         flush(cluster)
         assert info(member, "keyspace") == {}
         assert read_all(cluster, list(wanted)) == wanted
+
+
+def test_killed_amid_a_checkpoint(chain: StartChain) -> None:
+    """What it wrote counts for nothing, and is gone; the checkpoint before it stands."""
+    cluster = chain(1, member_config=FLUSH | {"appendonly": "yes"})
+    member = cluster.head
+    put(cluster, 20)
+    checkpoint(cluster)
+    flush(cluster)
+    with Talk(member) as talk, Talk(member) as saver:
+        talk.pipeline([("MEMBER.PUT", f"key:{n}", bytes([65 + n % 8]) * 500_000) for n in range(10, 130)])
+        saver.send("TAIL.CHECKPOINT")
+        wait_until(lambda: info(member, "member")["member_checkpoint"] == "writing", 20)
+        member.kill()
+    member.start()
+    form(cluster, member)
+    assert member_number(member, "checkpointed") == 19
+    assert listed(member) == {f"key:{n}".encode(): f"value:{n}".encode() for n in range(20)}
+    assert ask(member, "READ", "key:5") == b"value:5"
+    assert ask(member, "READ", "key:15") == b"H" * 500_000
+    assert ask(member, "TAIL.CHECKPOINT") == 120
+    flush(cluster)
+    assert ask(member, "READ", "key:129") == b"B" * 500_000
+
+
+@pytest.mark.parametrize("kept", ["an older snapshot", "no snapshot"])
+def test_the_checkpoint_is_ahead_of_the_snapshot(chain: StartChain, kept: str) -> None:
+    """It is the member's data then, up to its watermark; deletions that the snapshot has not heard of stay final."""
+    cluster = chain(1, member_config=FLUSH)
+    member = cluster.head
+    put(cluster, 10)
+    ask(member, "MEMBER.PUT", "doomed", "1")
+    if kept == "an older snapshot":
+        wait_until(lambda: ask(member, "SAVE") == b"OK", 20)
+    ask(member, "MEMBER.DEL", "doomed")
+    ask(member, "MEMBER.PUT", "key:3", "newer")
+    assert checkpoint(cluster) == 13
+    ask(member, "MEMBER.PUT", "key:4", "lost with the process")
+    member.kill()
+    member.start()
+    after = state(member)
+    assert (after.applied, after.checkpointed, after.keys) == (12, 12, 0)
+    form_from(cluster, member)
+    wanted = {f"key:{n}": f"value:{n}".encode() for n in range(10)} | {"key:3": b"newer", "doomed": None}
+    assert read_all(cluster, list(wanted)) == wanted
+    assert ask(member, "MEMBER.PUT", "key:5", "goes on") == 13
+    assert checkpoint(cluster) == 1
+    assert ask(member, "READ", "key:5") == b"goes on"
+
+
+def test_a_member_catches_up_from_its_checkpoint(chain: StartChain) -> None:
+    """Killed without a snapshot, it lacks only what came after its last checkpoint."""
+    cluster = chain(2, member_config=FLUSH)
+    put(cluster, 10)
+    checkpoint(cluster)
+    flush(cluster)
+    member = cluster.tail
+    member.kill()
+    cluster.members.remove(member)
+    wait_until(lambda: state(cluster.head).role == "singleton" and state(cluster.head).serving, 20)
+    put(cluster, 3, "since")
+    ask(cluster.head, "MEMBER.DEL", "key:9")
+    member.start()
+    cluster.add(member)
+    assert member_number(member, "joins_by_log") == 1
+    cluster.remove(cluster.head)
+    wanted = {f"key:{n}": f"{'since' if n < 3 else 'value'}:{n}".encode() for n in range(9)}
+    assert read_all(cluster, list(wanted)) == wanted
+    assert ask(member, "READ", "key:9") is None
+
+
+def test_a_snapshot_with_keys_that_are_no_strings_is_not_replaced(chain: StartChain) -> None:
+    """No checkpoint has these. What can't be joined to it is the chain's to bring again."""
+    cluster = chain(0, member_config=FLUSH)
+    member = cluster.spare()
+    ask(member, "RPUSH", "list", "a", "b")
+    ask(member, "SET", "string", "own")
+    cluster.add(member)
+    put(cluster, 5)
+    assert checkpoint(cluster) == 5
+    assert flush(cluster) == 6
+    assert ask(member, "LRANGE", "list", 0, -1) == [b"a", b"b"]
+    assert ask(member, "READ", "string") == b"own"
+    wait_until(lambda: ask(member, "SAVE") == b"OK", 20)
+    put(cluster, 5, "newer")
+    checkpoint(cluster)
+    member.kill()
+    member.start()
+    assert (state(member).applied, state(member).keys) == (-1, 0)
+    assert "until MASTER.ADD has given it a copy" in member.log()

@@ -30,6 +30,7 @@ cdef struct WriteJob:
     Job job
     Database *database
     const Dirty *table
+    int64_t before              # the watermark that the database is known to have
     Meta meta                   # as it is to be afterwards, but for the counts of records
     bint good
     char error[TEXT_BYTES]
@@ -163,7 +164,10 @@ cdef inline void run_write(Job *job) noexcept nogil:
     """After a failure LevelDB takes nothing more until it is opened again, which also undoes what was half written."""
     cdef WriteJob *write = <WriteJob *>job
     cdef Database *d = write.database
-    if (d.spoilt or d.db == NULL) and not database_open(d, write.error):
+    if (d.spoilt or d.db == NULL) and not database_open(d, False, write.error):
+        return
+    if d.watermark != write.before and d.watermark != write.meta.watermark:
+        damaged(write.error, "it is not what this member left there")
         return
     write.meta.records = d.meta.records + write.table.count
     write.meta.swept = d.meta.swept

@@ -24,7 +24,7 @@ from modules.shell.checkpoint.state cimport (
     Checkpoint, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, TEXT_BYTES,
 )
 from modules.shell.checkpoint.step cimport COUNT_BASE, keeps_checkpoint
-from modules.shell.checkpoint.store cimport store_open
+from modules.shell.checkpoint.store cimport store_retry
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number
 from modules.shell.settle cimport reply_not_head, reply_not_tail
@@ -77,7 +77,7 @@ cdef inline void order_checkpoint(Member *m) noexcept nogil:
     if keeps_checkpoint(m):
         m.checkpoint.asked = max(m.checkpoint.asked, m.chain.applied)
         if m.checkpoint.store == STORE_FAILED:
-            store_open(m)
+            store_retry(m)
     m.checkpoint.order_up = chain_predecessor(&m.chain) != NULL
     wake(m)
 

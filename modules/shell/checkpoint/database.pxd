@@ -29,6 +29,7 @@ from modules.leveldb cimport (
 from modules.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from modules.shell.auth cimport from_hex, to_hex
 from modules.shell.checkpoint.state cimport Database, MAX_SESSIONS, TEXT_BYTES
+from modules.shell.libc cimport F_OK, access
 
 cdef enum:
     WRITE_BUFFER = 16 * 1024 * 1024
@@ -59,7 +60,6 @@ cdef inline void database_init(Database *d) noexcept nogil:
     pthread_mutex_init(&d.mutex, NULL)
     d.watermark = NOTHING
     d.options = leveldb_options_create()
-    leveldb_options_set_create_if_missing(d.options, 1)
     leveldb_options_set_paranoid_checks(d.options, 1)
     leveldb_options_set_write_buffer_size(d.options, WRITE_BUFFER)
     leveldb_options_set_max_open_files(d.options, OPEN_FILES)
@@ -216,10 +216,15 @@ cdef inline void database_close(Database *d) noexcept nogil:
     pthread_mutex_unlock(&d.mutex)
 
 
-cdef inline bint database_open(Database *d, char *error) noexcept nogil:
-    """Open it, again if it is open. What a torn checkpoint has left is gone afterwards."""
+cdef inline bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
+    """Open it, again if it is open. What a torn checkpoint has left is gone afterwards.
+
+    Only where there is no folder, or it has been emptied, LevelDB may make a new one: else it would make one out of
+    what it finds there, should its first file be missing.
+    """
     cdef char *failure = NULL
     database_close(d)
+    leveldb_options_set_create_if_missing(d.options, emptied or access(d.folder, F_OK) != 0)
     pthread_mutex_lock(&d.mutex)
     d.db = leveldb_open(d.options, d.folder, &failure)
     pthread_mutex_unlock(&d.mutex)
@@ -238,4 +243,4 @@ cdef inline bint database_clear(Database *d, char *error) noexcept nogil:
     cdef char *failure = NULL
     database_close(d)
     leveldb_destroy_db(d.options, d.folder, &failure)
-    return succeeded(failure, error) and database_open(d, error)
+    return succeeded(failure, error) and database_open(d, True, error)

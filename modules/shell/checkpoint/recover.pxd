@@ -20,7 +20,7 @@ from modules.redismodule cimport (
     RedisModuleKey, RedisModuleScanCursor, RedisModuleString,
 )
 from modules.shell.checkpoint.save cimport track_end, track_resume
-from modules.shell.checkpoint.state cimport Checkpoint, Job, STORE_OPEN, STORE_OPENING
+from modules.shell.checkpoint.state cimport Checkpoint, Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.step cimport keeps_checkpoint
 from modules.shell.checkpoint.store cimport store_exists, store_open
 from modules.shell.checkpoint.track cimport take_both
@@ -113,7 +113,7 @@ cdef inline void recover(Member *m) noexcept nogil:
     cdef Recovery recovery
     if not keeps_checkpoint(m) and not c.tracking and not store_exists(m):
         return
-    store_open(m)
+    store_open(m, False)
     await_store(c)
     recovery = judge(m)
     if recovery == RECOVERY_BOTH:
@@ -124,3 +124,5 @@ cdef inline void recover(Member *m) noexcept nogil:
         lose(m)
     elif recovery == RECOVERY_ANEW:
         track_end(m)
+        if c.store == STORE_FAILED:
+            c.store = STORE_NONE

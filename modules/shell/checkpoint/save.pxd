@@ -24,7 +24,7 @@ from modules.redismodule cimport (
     RedisModule_StringSet, RedisModuleCtx, RedisModuleKey, RedisModuleString,
 )
 from modules.shell.checkpoint.batches cimport WriteJob, run_write
-from modules.shell.checkpoint.state cimport Checkpoint, Job, STORE_OPEN, TEXT_BYTES
+from modules.shell.checkpoint.state cimport Checkpoint, Job, MODE_NORMAL, STORE_OPEN, TEXT_BYTES
 from modules.shell.checkpoint.store cimport store_clear
 from modules.shell.checkpoint.sweep cimport sweep_if_due
 from modules.shell.checkpoint.track cimport (
@@ -50,6 +50,12 @@ cdef inline bint track_resume(Member *m) noexcept nogil:
     if not c.tracking:
         track_failed(c)
     return c.tracking
+
+
+cdef inline void track_loaded_data(Member *m) noexcept nogil:
+    """What has been loaded up to here is all there is. Beside a checkpoint that has as much, only what follows is newer."""
+    if m.settings.gcs_mode != MODE_NORMAL and track_resume(m):
+        m.checkpoint.since = m.chain.applied
 
 
 cdef inline void track_begin(Member *m) noexcept nogil:
@@ -211,6 +217,7 @@ cdef inline void write_frozen(Member *m) noexcept nogil:
     write.job.done = done_write
     write.database = &c.database
     write.table = c.frozen
+    write.before = c.watermark
     write.meta.found = True
     write.meta.after = max(c.watermark, -1)
     write.meta.watermark = c.frozen_to

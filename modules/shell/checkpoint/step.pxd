@@ -18,7 +18,7 @@ from modules.shell.checkpoint.save cimport save_step, track_begin, track_end
 from modules.shell.checkpoint.state cimport (
     Checkpoint, Job, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, STORE_NONE, STORE_OPEN,
 )
-from modules.shell.checkpoint.store cimport store_open
+from modules.shell.checkpoint.store cimport store_retry
 from modules.shell.checkpoint.track cimport dirty_keys, track_release
 from modules.shell.checkpoint.worker cimport finished_take
 from modules.shell.libc cimport monotonic_us
@@ -89,7 +89,7 @@ cdef inline void settle_tracking(Member *m) noexcept nogil:
     if c.tracking and not same_history(c.history, m.chain.history):
         track_end(m)
     if keeps_checkpoint(m) and c.store == STORE_NONE:
-        store_open(m)
+        store_retry(m)
     if (keeps_checkpoint(m) and c.store == STORE_OPEN and not c.tracking and not c.incomplete
             and m.chain.me >= 0 and (m.join == JOIN_NONE or m.join == JOIN_COPIED)):
         track_begin(m)
@@ -166,7 +166,7 @@ cdef inline void flush_above(Member *m, uint64_t used) noexcept nogil:
 
 
 cdef inline void hold_writers(Member *m, uint64_t used) noexcept nogil:
-    """More than an eighth above the limit, writers wait for what is under way; they do not wait for a disk that fails."""
+    """More than an eighth above the limit, writers wait for what is under way; but not for a disk that fails."""
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
     c.full = (limit != 0 and used > limit + limit // 8 and not c.error[0]
@@ -185,6 +185,6 @@ cdef inline void checkpoint_tick(Member *m) noexcept nogil:
         c.tried_ms = m.now_ms
         c.asked = m.chain.applied
         if c.store == STORE_FAILED:
-            store_open(m)
+            store_retry(m)
         wake_again(m)
     hold_writers(m, used)

@@ -33,7 +33,7 @@ cdef inline void run_open(Job *job) noexcept nogil:
     if opening.clear:
         opening.good = database_clear(opening.database, opening.error)
     else:
-        opening.good = database_open(opening.database, opening.error)
+        opening.good = database_open(opening.database, False, opening.error)
 
 
 cdef inline void store_failed(Member *m, const char *why) noexcept nogil:
@@ -129,8 +129,13 @@ cdef inline void store_stop(Checkpoint *c) noexcept nogil:
         database_close(&c.database)
 
 
-cdef inline void store_open(Member *m) noexcept nogil:
+cdef inline void store_open(Member *m, bint clear) noexcept nogil:
     if store_start(m):
-        store_job(&m.checkpoint, False)
+        store_job(&m.checkpoint, clear)
     else:
         store_failed(m, "its threads cannot be started")
+
+
+cdef inline void store_retry(Member *m) noexcept nogil:
+    """Open what this member's data needs; where it needs nothing, whatever is there is thrown away."""
+    store_open(m, not m.checkpoint.tracking and not m.checkpoint.incomplete)
