@@ -21,7 +21,7 @@ UNIQUE = 2**31 - 1
 INTERVAL_MS = 1000
 FLUSH_ABOVE_MIB = 100
 AUTOMATIC = {"member.gcs-mode": "checkpoint", "member.checkpoint-interval": str(INTERVAL_MS)}
-MODES = {
+MODES: dict[str, dict[str, str]] = {
     "normal": {},
     "checkpoint": AUTOMATIC,
     "checkpoint-flush": {

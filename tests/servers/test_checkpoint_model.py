@@ -5,6 +5,8 @@ MODEL_EXAMPLES=n runs longer; a failure is shown as the steps that led to it, an
 
 import itertools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,12 +27,17 @@ from servers.helpers import Talk, ask, await_chain, await_repair, chain_of, paus
 
 CONFIG = {"member.gcs-mode": "checkpoint-flush"}
 ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
+# Any memory at all is more than that: whatever is checkpointed leaves, and writers are held while it does.
+AUTOMATIC = {"member.checkpoint-interval": "20", "member.flush-above": "1mb"}
 KEYS = [b"a", b"a\0", b"b", b"c", b"d", b"big", b"bigger"]
 BIG = 3_000_000  # of two such keys, a checkpoint is more than one batch
 MOST = 3
 FORMED_AGAIN = 2  # at the most, of all that is done to a chain: it takes the longest
 
-updates = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from([False, False, True])), min_size=1, max_size=6)
+Updates = list[tuple[bytes, bool]]
+
+# Of every rule: what is written first. Which keys, and whether each is deleted.
+updates = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from([False, False, True])), max_size=5)
 places = st.integers(0, MOST - 1)
 
 
@@ -45,11 +52,12 @@ class ChainModel(RuleBasedStateMachine):
         self.formed = 0
         self.away: list[Server] = []  # that were in the chain, running or not
 
-    @initialize(size=st.integers(1, MOST), durable=st.booleans())
-    def start(self, size: int, durable: bool) -> None:
-        """durable: nothing leaves a member before it is on its disk."""
+    @initialize(size=st.sampled_from([3, 3, 2, 1]), durable=st.booleans(), automatic=st.booleans())
+    def start(self, size: int, durable: bool, automatic: bool) -> None:
+        """durable: nothing leaves a member before it is on its disk. automatic: on top of what is ordered here."""
         self.durable = durable
-        self.cluster = Cluster(size, folder=self.folder, member_config=CONFIG | ALWAYS if durable else CONFIG)
+        config = CONFIG | (ALWAYS if durable else {}) | (AUTOMATIC if automatic else {})
+        self.cluster = Cluster(size, folder=self.folder, member_config=config)
         self.cluster.start()
 
     def teardown(self) -> None:
@@ -57,32 +65,16 @@ class ChainModel(RuleBasedStateMachine):
             self.cluster.stop()
             assert [line for server in self.cluster.servers for line in server.complaints()] == []
 
-    def has_two(self) -> bool:
-        return len(self.cluster.members) > 1
-
     def member(self, place: int) -> Server:
         return self.cluster.members[place % len(self.cluster.members)]
 
-    # ----------------------------------------------------------------------------------------------- clients
-
-    @rule(updates=updates)
-    def update(self, updates: list[tuple[bytes, bool]]) -> None:
+    def update(self, updates: Updates) -> None:
         for key, deletes in updates:
             value = None if deletes else b"%d" % next(self.numbers) * (BIG if key.startswith(b"big") else 1)
-            reply = ask(self.cluster.head, *(["MEMBER.DEL", key] if value is None else ["MEMBER.PUT", key, value]))
+            command: tuple[bytes | str, ...] = ("MEMBER.DEL", key) if value is None else ("MEMBER.PUT", key, value)
+            reply = ask(self.cluster.head, *command)
             assert isinstance(reply, int), reply
             self.values[key] = value
-
-    @rule()
-    def checkpoint(self) -> None:
-        reply = ask(self.cluster.tail, "TAIL.CHECKPOINT")
-        assert isinstance(reply, int) and reply >= 0, reply
-        assert ask(self.cluster.tail, "TAIL.CHECKPOINT") == 0
-
-    @rule(most=st.none() | st.integers(1, 3))
-    def flush(self, most: int | None) -> None:
-        reply = ask(self.cluster.head, "HEAD.FLUSH", *([] if most is None else [most]))
-        assert isinstance(reply, int) and 0 <= reply <= (most or len(KEYS)), reply
 
     @invariant()
     def every_key_has_its_newest_value(self) -> None:
@@ -94,11 +86,25 @@ class ChainModel(RuleBasedStateMachine):
             key: shortened(value) for key, value in self.values.items()
         }
 
-    # ----------------------------------------------------------------------------------------------- members
+    # ------------------------------------------------------------------------------------------------- steps
+
+    @rule(updates=updates)
+    def checkpoint(self, updates: Updates) -> None:
+        self.update(updates)
+        reply = ask(self.cluster.tail, "TAIL.CHECKPOINT")
+        assert isinstance(reply, int) and reply >= 0, reply
+        assert ask(self.cluster.tail, "TAIL.CHECKPOINT") == 0
+
+    @rule(updates=updates, most=st.none() | st.integers(1, 3))
+    def flush(self, updates: Updates, most: int | None) -> None:
+        self.update(updates)
+        reply = ask(self.cluster.head, "HEAD.FLUSH", *([] if most is None else [most]))
+        assert isinstance(reply, int) and 0 <= reply <= (most or len(KEYS)), reply
 
     @precondition(lambda self: len(self.cluster.members) < MOST)
-    @rule(former=st.booleans())
-    def add(self, former: bool) -> None:
+    @rule(updates=updates, former=st.booleans())
+    def add(self, updates: Updates, former: bool) -> None:
+        self.update(updates)
         if not former or not self.away:
             self.cluster.grow()
             return
@@ -107,40 +113,26 @@ class ChainModel(RuleBasedStateMachine):
             server.start()
         self.cluster.add(server)
 
-    @precondition(has_two)
-    @rule(place=places)
-    def remove(self, place: int) -> None:
+    @precondition(lambda self: len(self.cluster.members) > 1)
+    @rule(updates=updates, place=places)
+    def remove(self, updates: Updates, place: int) -> None:
+        self.update(updates)
         self.away.append(self.member(place))
         self.cluster.remove(self.away[-1])
 
-    @precondition(has_two)
-    @rule(place=places)
-    def kill(self, place: int) -> None:
+    @precondition(lambda self: len(self.cluster.members) > 1)
+    @rule(updates=updates, place=places, amid=st.sampled_from(["nothing", "checkpoint", "flush"]))
+    def kill(self, updates: Updates, place: int, amid: str) -> None:
+        self.update(updates)
         self.away.append(self.member(place))
-        self.away[-1].kill()
+        with self.amid(amid):
+            self.away[-1].kill()
         await_repair(self.cluster, self.away[-1])
 
-    @precondition(has_two)
-    @rule(place=places, updates=updates)
-    def kill_while_checkpoints_are_written(self, place: int, updates: list[tuple[bytes, bool]]) -> None:
-        self.update(updates)
-        with Talk(self.cluster.tail) as talk:
-            talk.send("TAIL.CHECKPOINT")
-            self.kill(place)
-
-    @precondition(has_two)
-    @rule(place=places)
-    def kill_while_keys_are_flushed(self, place: int) -> None:
-        self.checkpoint()
-        with Talk(self.cluster.head) as talk:
-            talk.send("HEAD.FLUSH")
-            self.kill(place)
-
-    # ------------------------------------------------------------------------------------------- all of them
-
     @precondition(lambda self: self.formed < FORMED_AGAIN)
-    @rule()
-    def all_are_shut_down(self) -> None:
+    @rule(updates=updates)
+    def shut_all_down(self, updates: Updates) -> None:
+        self.update(updates)
         settled(self.cluster)
         self.cluster.master.kill()
         for member in self.cluster.members:
@@ -152,17 +144,27 @@ class ChainModel(RuleBasedStateMachine):
         self.form_again()
 
     @precondition(lambda self: self.durable and self.formed < FORMED_AGAIN)
-    @rule(checkpointing=st.booleans())
-    def all_are_killed(self, checkpointing: bool) -> None:
-        with Talk(self.cluster.tail) as talk:
-            if checkpointing:
-                talk.send("TAIL.CHECKPOINT")
-            with paused(self.cluster.master):
-                for member in self.cluster.members:
-                    member.pause()
-                for member in self.cluster.members:
-                    member.kill()
+    @rule(updates=updates, amid=st.sampled_from(["nothing", "checkpoint", "flush"]))
+    def kill_all(self, updates: Updates, amid: str) -> None:
+        self.update(updates)
+        with self.amid(amid), paused(self.cluster.master):
+            for member in self.cluster.members:
+                member.pause()
+            for member in self.cluster.members:
+                member.kill()
         self.form_again()
+
+    @contextmanager
+    def amid(self, what: str) -> Iterator[None]:
+        """The body runs while this is under way."""
+        servers = {"checkpoint": self.cluster.tail, "flush": self.cluster.head, "nothing": self.cluster.head}
+        with Talk(servers[what]) as talk:
+            if what == "flush":
+                assert isinstance(ask(self.cluster.tail, "TAIL.CHECKPOINT"), int)
+                talk.send("HEAD.FLUSH")
+            elif what == "checkpoint":
+                talk.send("TAIL.CHECKPOINT")
+            yield
 
     def form_again(self) -> None:
         """The members come back, and the master makes the chain of them by itself."""
@@ -192,7 +194,7 @@ def test_every_key_has_its_newest_value_whatever_happens_to_members(
     run_state_machine_as_test(
         machine,  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(
-            max_examples=int(os.environ.get("MODEL_EXAMPLES", "10")),
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", "12")),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
