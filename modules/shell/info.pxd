@@ -90,6 +90,7 @@ cdef inline void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noex
     RedisModule_InfoAddFieldULongLong(info, "dirty_keys", dirty_keys(c))
     RedisModule_InfoAddFieldULongLong(info, "dirty_bytes", dirty_bytes(c))
     RedisModule_InfoAddFieldULongLong(info, "checkpoints", c.checkpoints)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_records", c.records)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_sweeps", c.sweeps)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_failures", c.failures)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_reads", c.lookups)

@@ -46,7 +46,7 @@ cdef extern from "unistd.h" nogil:
 cdef extern from "sys/resource.h" nogil:
     enum:
         PRIO_PROCESS
-    int setpriority(int which, int who, int niceness)
+    int setpriority(int which, int who, int nice)
 
 cdef extern from "sys/eventfd.h" nogil:
     enum:

@@ -1,9 +1,30 @@
-"""A new tail gets the checkpoint, too."""
+"""A new tail gets what was flushed, too: while clients write, in bounded memory, and from an old tail that may die."""
 
+from threading import Event
+
+import pytest
+import redis
+
+from chainredis.launcher import Cluster, LauncherError
+from chainredis.waiting import wait_until
 from servers.conftest import StartChain
-from servers.helpers import ask, info, member_number, settled
-from servers.test_checkpoint import FLUSH, checkpoint, flush
+from servers.helpers import (
+    Error,
+    Talk,
+    ask,
+    await_repair,
+    info,
+    member_number,
+    proven,
+    running,
+    settled,
+    state,
+    stored_view,
+)
+from servers.test_checkpoint import FLUSH, checkpoint, flush, put
 from servers.test_checkpoint_restart import aged, read_all
+
+AUTOMATIC = FLUSH | {"member.checkpoint-interval": "20", "member.flush-above": "1mb"}
 
 
 def test_a_new_tail_has_what_was_flushed(chain: StartChain) -> None:
@@ -20,3 +41,117 @@ def test_a_new_tail_has_what_was_flushed(chain: StartChain) -> None:
     assert info(newcomer, "keyspace") == {}
     assert read_all(cluster, list(wanted)) == wanted
     assert member_number(newcomer, "checkpoint_failures") == 0
+
+
+def test_a_new_tail_in_mode_normal_has_what_was_flushed(chain: StartChain) -> None:
+    """It has no checkpoints of its own made; what it must have to answer for everything, it has."""
+    cluster = chain(1, member_config=FLUSH)
+    wanted = aged(cluster)
+    newcomer = cluster.spare(**{"member.gcs-mode": "normal"})
+    cluster.add(newcomer)
+    assert read_all(cluster, list(wanted)) == wanted
+    assert "checkpoint or checkpoint-flush, and it is normal here" in ask(newcomer, "TAIL.CHECKPOINT")
+    ask(cluster.head, "MEMBER.DEL", "key:30")
+    ask(cluster.head, "MEMBER.PUT", "key:31", "newer")
+    assert read_all(cluster, ["key:30", "key:31", "key:32"]) == {
+        "key:30": None,
+        "key:31": b"newer",
+        "key:32": b"value:32",
+    }
+
+
+def test_members_come_and_go_while_everything_is_flushed(chain: StartChain) -> None:
+    """A writer that is never told an error, and whose keys are all there at each new tail."""
+    cluster = chain(2, member_config=AUTOMATIC)
+    written = [0]
+
+    def write(stop: Event) -> None:
+        with Talk(cluster.head) as talk:
+            while not stop.is_set():
+                n = written[0]
+                words = [("MEMBER.PUT", f"key:{n + i}", f"value:{n + i}" + 500 * "x") for i in range(20)]
+                words += [("MEMBER.DEL", f"key:{n - 50}")]
+                for reply in talk.pipeline(words):
+                    assert isinstance(reply, int), reply
+                written[0] += 20
+
+    with running(write):
+        wait_until(lambda: member_number(cluster.tail, "flushed_keys") > 1000, 60)
+        for _ in range(2):
+            newcomer = cluster.grow()
+            seen = written[0]
+            assert_all_there(cluster, seen)
+            wait_until(lambda: written[0] > seen, 20)  # noqa: B023 - within this round
+            cluster.remove(cluster.members[1])
+            assert member_number(newcomer, "checkpoint_failures") == 0
+    assert_all_there(cluster, written[0])
+
+
+def assert_all_there(cluster: Cluster, count: int) -> None:
+    with Talk(cluster.tail) as talk:
+        for first in range(0, count, 500):
+            numbers = range(first, min(first + 500, count))
+            for n, reply in zip(numbers, talk.pipeline([("READ", f"key:{n}") for n in numbers]), strict=True):
+                if n % 20 == 10 and n <= count - 60:
+                    assert reply is None, n  # a multiple of 20 less 50
+                elif n % 20 != 10:
+                    assert reply == f"value:{n}".encode() + 500 * b"x", n
+
+
+@pytest.mark.parametrize("victim", ["old tail", "new tail"])
+def test_killed_while_the_checkpoint_is_copied(chain: StartChain, victim: str) -> None:
+    cluster = chain(2, member_config=FLUSH)
+    with Talk(cluster.head) as talk:
+        talk.pipeline([("MEMBER.PUT", f"key:{n}", bytes([65 + n % 8]) * 500_000) for n in range(150)])
+    checkpoint(cluster)
+    flush(cluster)
+    newcomer = cluster.spare()
+    with Talk(cluster.master, timeout_s=60) as adding:
+        adding.send("MASTER.ADD", newcomer.endpoint.host, newcomer.endpoint.port)
+        wait_until(lambda: copied_bytes(newcomer) > 2_000_000, 30)
+        (cluster.tail if victim == "old tail" else newcomer).kill()
+        assert isinstance(adding.receive(), Error)
+    if victim == "old tail":
+        await_repair(cluster, cluster.tail)
+    else:
+        newcomer.start()
+        assert state(newcomer).applied == -1
+    cluster.add(newcomer)
+    assert ask(newcomer, "READ", "key:149") == bytes([65 + 149 % 8]) * 500_000
+    cluster.remove(cluster.head)
+    assert ask(newcomer, "READ", "key:0") == b"A" * 500_000
+
+
+def copied_bytes(newcomer: object) -> int:
+    try:
+        return member_number(newcomer, "join_checkpoint_bytes")  # type: ignore[arg-type]
+    except (redis.ConnectionError, KeyError):
+        return 0
+
+
+def test_pages_are_for_members_only(chain: StartChain) -> None:
+    cluster = chain(1, member_config=FLUSH)
+    put(cluster, 3)
+    checkpoint(cluster)
+    epoch = state(cluster.head).epoch
+    assert "has not proved the chain's secret" in ask(cluster.head, "CHAIN.PAGE", epoch, "")
+    with Talk.over(cluster.head, proven(cluster.head, stored_view(cluster))) as talk:
+        cursor, records = talk("CHAIN.PAGE", epoch, "")
+        assert cursor == b"" and records.count(b"value:") == 3 and b"checkpointed 2\n" in records
+        assert talk("CHAIN.PAGE", epoch - 1, "")[0] == b"STALE"
+        assert talk("CHAIN.PAGE", epoch + 5, "")[0] == b"BEHIND"
+        for nonsense in (b"nonsense", b"\x01", b"\xff" * 100):
+            assert isinstance(talk("CHAIN.PAGE", epoch, nonsense), Error | list)
+        for words in (("CHAIN.CHECKPOINT", epoch), ("CHAIN.FLUSH", epoch, 1)):
+            assert "does not expect this from that member" in talk(*words)
+
+
+def test_without_a_place_for_it_nothing_is_added(chain: StartChain) -> None:
+    cluster = chain(1, member_config=FLUSH)
+    put(cluster, 5)
+    checkpoint(cluster)
+    flush(cluster)
+    newcomer = cluster.spare(**{"member.checkpoint-dir": "no/such/folder"})
+    with pytest.raises(LauncherError, match="checkpoint could not be copied"):
+        cluster.add(newcomer)
+    assert ask(cluster.tail, "READ", "key:3") == b"value:3"

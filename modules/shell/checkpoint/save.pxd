@@ -53,7 +53,7 @@ cdef inline bint track_resume(Member *m) noexcept nogil:
 
 
 cdef inline void track_loaded_data(Member *m) noexcept nogil:
-    """What has been loaded up to here is all there is. Beside a checkpoint that has as much, only what follows is newer."""
+    """What has been loaded is all there is. Beside a checkpoint that has as much, only what follows is newer."""
     if m.settings.gcs_mode != MODE_NORMAL and track_resume(m):
         m.checkpoint.since = m.chain.applied
 
@@ -189,6 +189,7 @@ cdef inline void saved(Member *m, const WriteJob *write) noexcept nogil:
         c.error[0] = 0
     c.watermark = c.since = write.meta.watermark
     c.checkpoints += 1
+    c.records = write.meta.records
     track_spend(c, c.frozen)
     c.frozen = NULL
     sweep_if_due(c, write.meta.records, write.meta.swept)

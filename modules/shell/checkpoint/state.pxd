@@ -45,6 +45,7 @@ cdef struct Finished:
 cdef struct Worker:
     pthread_t thread
     bint running
+    int nice                    # how much it stands back for others
     pthread_mutex_t mutex
     pthread_cond_t filled
     Job *first
@@ -142,3 +143,4 @@ cdef struct Checkpoint:
     uint64_t failures
     uint64_t flushed_keys
     uint64_t lookups
+    uint64_t records            # in the database, superseded ones included

@@ -16,8 +16,9 @@ from modules.shell.guard cimport info_field
 from modules.shell.libc cimport F_OK, access, getcwd
 from modules.shell.state cimport Member, the_member
 
+
 cdef enum:
-    WRITER_NICENESS = 5         # event loops go first, and LevelDB's own thread, which the writer starts, comes after
+    WRITER_NICE = 5             # the writer, and LevelDB's own thread that it starts, stand back for the event loop
 
 
 cdef struct OpenJob:
@@ -116,7 +117,7 @@ cdef inline bint store_start(Member *m) noexcept nogil:
     if not name_folder(m):
         return damaged(c.error, "the name of its folder is too long")
     database_init(&c.database)
-    return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished, WRITER_NICENESS)
+    return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished, WRITER_NICE)
             and worker_start(&c.reader, &c.finished, 0))
 
 

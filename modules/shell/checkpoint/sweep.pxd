@@ -30,6 +30,7 @@ cdef struct Sweep:
     Database *database
     uint64_t before             # records there were when it began
     uint64_t left
+    uint64_t records            # in the database, when it has ended
     Buffer cursor               # where the next part begins
     Buffer newest               # the key of the record that is its key's newest
     bint ended
@@ -90,6 +91,7 @@ cdef inline void count_left(Sweep *sweep, leveldb_writebatch_t *batch) noexcept 
     """Records that came since it began count as left."""
     sweep.database.meta.swept = sweep.left
     sweep.database.meta.records = sweep.left + sweep.database.meta.records - sweep.before
+    sweep.records = sweep.database.meta.records
     put_meta(batch, &sweep.database.meta)
 
 
@@ -128,6 +130,7 @@ cdef inline void done_sweep(Job *job) noexcept nogil:
         return
     c.sweeping = False
     c.sweeps += 1
+    c.records = sweep.records
     sweep_free(sweep)
 
 

@@ -12,9 +12,7 @@ from modules.pthread cimport (
 )
 from modules.redismodule cimport REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModule_EventLoopAdd
 from modules.shell.checkpoint.state cimport Finished, Job, Worker
-from modules.shell.libc cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, PRIO_PROCESS, eventfd, read, setpriority, write as write_fd,
-)
+from modules.shell.libc cimport EFD_CLOEXEC, EFD_NONBLOCK, PRIO_PROCESS, eventfd, read, setpriority, write as write_fd
 
 
 # ---------------------------------------------------------------------------------------------- on their way back
@@ -82,7 +80,7 @@ cdef inline Job *worker_take(Worker *worker) noexcept nogil:
 cdef inline void *worker_main(void *data) noexcept nogil:
     cdef Worker *worker = <Worker *>data
     cdef Job *job
-    setpriority(PRIO_PROCESS, 0, worker.niceness)   # on Linux, of this thread, and of those that it starts
+    setpriority(PRIO_PROCESS, 0, worker.nice)       # of this thread alone, and of those that it starts
     job = worker_take(worker)
     while job != NULL:
         job.run(job)
@@ -91,9 +89,9 @@ cdef inline void *worker_main(void *data) noexcept nogil:
     return NULL
 
 
-cdef inline bint worker_start(Worker *worker, Finished *finished, int niceness) noexcept nogil:
-    worker.niceness = niceness
+cdef inline bint worker_start(Worker *worker, Finished *finished, int nice) noexcept nogil:
     worker.finished = finished
+    worker.nice = nice
     pthread_mutex_init(&worker.mutex, NULL)
     pthread_cond_init(&worker.filled, NULL)
     worker.running = pthread_create(&worker.thread, NULL, worker_main, worker) == 0
