@@ -52,7 +52,6 @@ cdef struct Worker:
     Job *last
     bint stopping
     Finished *finished
-    int niceness
 
 
 cdef struct Session:
