@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any, NamedTuple, Self, cast
 
+import psutil
+
 from chainredis.bench.figures import Goal, Row
 from chainredis.bench.load import RANDOM_KEY, redis_benchmark
 from chainredis.bench.systems import MIB, await_tail
@@ -45,12 +47,13 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Fill:
-    """One chain's. memory: of those in WATCHED, a sample now and then."""
+    """One chain's. By those in WATCHED: memory, a sample now and then, and processor time for each write."""
 
     mode: str
     pipeline: int
     per_s: float
     memory: dict[str, list[Memory]]
+    cpu_us: dict[str, float]
 
 
 @dataclass
@@ -99,13 +102,19 @@ def _fill(mode: str, writes: int, pipeline: int) -> Fill:
     command = ("MEMBER.PUT", RANDOM_KEY, VALUE, *(["bench"] if pipeline > 1 else []))
     with Cluster(MEMBERS, member_config=MODES[mode]) as cluster:
         with MemoryWatch(cluster) as watch:
-            begin = monotonic()
+            begin, busy_s = monotonic(), _busy_s(cluster)
             redis_benchmark(cluster.head, *command, requests=writes, pipeline=pipeline, keys=UNIQUE)
             await_tail(cluster)
             per_s = writes / (monotonic() - begin)
+            cpu_us = {name: (after - busy_s[name]) / writes * 1e6 for name, after in _busy_s(cluster).items()}
             sleep(AFTERWARDS_S)
         _check(mode, cluster.tail)
-    return Fill(mode, pipeline, per_s, watch.samples)
+    return Fill(mode, pipeline, per_s, watch.samples, cpu_us)
+
+
+def _busy_s(cluster: Cluster) -> dict[str, float]:
+    times = {name: psutil.Process(getattr(cluster, name).pid).cpu_times() for name in WATCHED}
+    return {name: time.user + time.system for name, time in times.items()}
 
 
 def _check(mode: str, member: Server) -> None:

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from chainredis.bench.clients import VALUE as SMALL_VALUE
 from chainredis.bench.figures import Outcome
-from chainredis.bench.fills import BLOCKING_SHARE, FLUSH_ABOVE_MIB, INTERVAL_MS, MEMBERS, WATCHED, Fill, Fills
+from chainredis.bench.fills import BLOCKING_SHARE, FLUSH_ABOVE_MIB, INTERVAL_MS, MEMBERS, MODES, WATCHED, Fill, Fills
 from chainredis.bench.flushes import NORMAL_S, READS, VALUE_BYTES, WRITERS
 from chainredis.bench.load import CLIENTS
 from chainredis.bench.report import Machine, cells, markdown, outcome_table
 
 COLUMNS = ("measured", "with", "without", "figure", "rounds", "floor", "aim", "verdict")
-MEMORY_COLUMNS = ("memory, MiB", "mode", "highest", "at the end", "resident at the end")
+MEMORY_COLUMNS = ("member", "mode", "highest", "at the end", "resident at the end", "µs of a processor for each write")
 PLOTTED = {"normal": "tab:red", "checkpoint-flush": "tab:blue"}
 
 TEXT = """\
@@ -36,6 +36,8 @@ A chain of {members} members gets {writes:,} unique keys with values of {value_b
 its tables that are in memory anyway.
 
 ![Memory over time: growing without flushing, bounded with it](flush.png)
+
+In MiB, and what all threads of that member took of the processors; `checkpoint` writes checkpoints and flushes nothing:
 
 {memory}
 
@@ -77,11 +79,12 @@ class FlushReport:
         _draw([self.fills.typical(mode) for mode in PLOTTED], folder / "flush.png")
 
     def _memory_rows(self) -> Iterator[list[str]]:
-        for mode in PLOTTED:
-            for name, samples in self.fills.typical(mode).memory.items():
+        for mode in MODES:
+            fill = self.fills.typical(mode)
+            for name, samples in fill.memory.items():
                 highest = max(sample.used_mib for sample in samples)
                 figures = (highest, samples[-1].used_mib, samples[-1].resident_mib)
-                yield [name, mode, *(f"{figure:,.0f}" for figure in figures)]
+                yield [name, mode, *(f"{figure:,.0f}" for figure in figures), f"{fill.cpu_us[name]:.1f}"]
 
     def _for_programs(self) -> dict[str, object]:
         rows = [
@@ -92,7 +95,7 @@ class FlushReport:
             }
             for outcome in self.outcomes
         ]  # fmt: skip
-        memory = {mode: asdict(self.fills.typical(mode)) for mode in PLOTTED}
+        memory = {mode: asdict(self.fills.typical(mode)) for mode in MODES}
         return {
             "machine": asdict(self.machine), "rounds": self.rounds, "keys": self.keys, "writes": self.fills.writes,
             "rows": rows, "memory": memory,

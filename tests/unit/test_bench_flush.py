@@ -22,12 +22,13 @@ def unmeasured() -> float:
 
 def fill(mode: str, per_s: float, *used_mib: float, pipeline: int = PIPELINE) -> Fill:
     samples = [Memory(number / 4, used, used + 20) for number, used in enumerate(used_mib)]
-    return Fill(mode, pipeline, per_s, {"head": samples, "tail": samples})
+    return Fill(mode, pipeline, per_s, {"head": samples, "tail": samples}, {"head": 3.14, "tail": 2})
 
 
 def fills() -> Fills:
     done = [fill("normal", 1000 * number, 10, 100 * number) for number in (3, 1, 2)]
-    return Fills(5000, [*done, fill("normal", 1, 10, 20, pipeline=1), fill("checkpoint-flush", 500, 10, 115, 90)])
+    others = [fill("checkpoint", 700, 10, 200), fill("checkpoint-flush", 500, 10, 115, 90)]
+    return Fills(5000, [*done, fill("normal", 1, 10, 20, pipeline=1), *others])
 
 
 def report() -> FlushReport:
@@ -54,8 +55,8 @@ def test_the_report_says_what_flushing_costs(tmp_path: Path) -> None:
 def test_the_report_says_what_memory_there_was(tmp_path: Path) -> None:
     report().write(tmp_path)
     text = (tmp_path / "flush.md").read_text()
-    assert "| tail | normal | 200 | 200 | 220 |" in text
-    assert "| head | checkpoint-flush | 115 | 90 | 110 |" in text
+    assert "| tail | normal | 200 | 200 | 220 | 2.0 |" in text
+    assert "| head | checkpoint-flush | 115 | 90 | 110 | 3.1 |" in text
 
 
 def test_the_report_is_for_programs_too(tmp_path: Path) -> None:
