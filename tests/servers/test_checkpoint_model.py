@@ -5,6 +5,7 @@ MODEL_EXAMPLES=n runs longer; a failure is shown as the steps that led to it, an
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,13 +107,31 @@ class ChainModel(RuleBasedStateMachine):
     @rule(updates=updates, former=st.booleans())
     def add(self, updates: Updates, former: bool) -> None:
         self.update(updates)
+        self.cluster.add(self.newcomer(former))
+
+    @precondition(lambda self: 1 < len(self.cluster.members) < MOST)
+    @rule(updates=updates, former=st.booleans(), place=places, after_ms=st.sampled_from([0, 5, 20, 50]))
+    def kill_while_one_is_added(self, updates: Updates, former: bool, place: int, after_ms: int) -> None:
+        self.update(updates)
+        newcomer, victim = self.newcomer(former), self.member(place)
+        with Talk(self.cluster.master) as talk:
+            talk.send("MASTER.ADD", newcomer.endpoint.host, newcomer.port)
+            time.sleep(after_ms / 1000)
+            victim.kill()
+            talk.receive()  # whether it has become a member is known below
+        wait_until(lambda: victim not in chain_of(self.cluster) and not self.is_pending(), 20)
+        members = chain_of(self.cluster)
+        self.away += [server for server in [*self.cluster.members, newcomer] if server not in members]
+        await_chain(self.cluster, *members)
+
+    def newcomer(self, former: bool) -> Server:
+        """A new one, or one that was in the chain, as it is now, or started again."""
         if not former or not self.away:
-            self.cluster.grow()
-            return
+            return self.cluster.spare()
         server = self.away.pop()
         if not server.running:
             server.start()
-        self.cluster.add(server)
+        return server
 
     @precondition(lambda self: len(self.cluster.members) > 1)
     @rule(updates=updates, place=places)
@@ -174,13 +193,14 @@ class ChainModel(RuleBasedStateMachine):
             member.spawn()
         for member in self.cluster.members:
             member.await_answer()
-        wait_until(self.is_whole, 60)
+        wait_until(lambda: len(chain_of(self.cluster)) == len(self.cluster.members) and not self.is_pending(), 60)
         await_chain(self.cluster, *chain_of(self.cluster))
 
-    def is_whole(self) -> bool:
-        """A tail that the master has not yet seen to serve is left out when any other member goes."""
+    def is_pending(self) -> bool:
+        """The master has not seen the newest tail serve: should any other member go, that one is left out."""
         change = stored_in(self.cluster.master.folder)
-        return change is not None and len(change.view.members) == len(self.cluster.members) and not change.pending
+        assert change
+        return change.pending
 
 
 def shortened(value: bytes | None) -> tuple[bytes, int] | None:
