@@ -24,6 +24,9 @@ from modules.shell.state cimport JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS
 
 cdef inline void snapshot_save(Position *out) noexcept nogil:
     cdef Member *m = the_member()
+    if m.disk.unproven != NULL:
+        out[0] = m.disk.unproven[0]
+        return
     # Data that needs a checkpoint whose state is not known any more is nobody's.
     out.has_history = (m.chain.has_history and not is_unknown_chains(m)
                        and (m.checkpoint.tracking or not m.checkpoint.incomplete))

@@ -1,5 +1,6 @@
 """Full disks, damaged files, shared folders: a member says so, loses nothing, and flushes nothing meanwhile."""
 
+import fcntl
 import resource
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -231,3 +232,34 @@ def test_a_new_tail_without_a_place_for_what_was_flushed(chain: StartChain, tmp_
         cluster.grow()
     assert_serves(cluster)
     assert ask(cluster.tail, "READ", "key:3") == b"value:3"
+
+
+@pytest.mark.parametrize("how", ["locked", "not there"])
+def test_a_checkpoint_out_of_reach_for_a_while(chain: StartChain, tmp_path: Path, how: str) -> None:
+    """The member claims nothing meanwhile, and has everything at the next start."""
+    cluster = chain(1, member_config=FLUSH | {"save": "3600 1"})
+    member = cluster.head
+    wanted = aged(cluster)
+    checkpoint(cluster)
+    ask(member, "MEMBER.PUT", "key:39", "newest")
+    wanted["key:39"] = b"newest"
+    member.stop()  # saves
+    where, aside = folder(member), tmp_path / "aside"
+    if how == "locked":
+        lock = (where / "LOCK").open("r+b")
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+    else:
+        where.rename(aside)
+    member.start()
+    after = state(member)
+    assert (after.role, after.applied, after.record_epoch) == ("removed", -1, 0)
+    assert "until MASTER.ADD has given it a copy" in member.log()
+    member.stop()  # saves, too
+    if how == "locked":
+        lock.close()
+    else:
+        shutil.rmtree(where)
+        aside.rename(where)
+    member.start()
+    form(cluster, member)
+    assert read_all(cluster, list(wanted)) == wanted

@@ -69,7 +69,9 @@ def test_members_come_and_go_while_everything_is_flushed(chain: StartChain) -> N
         with Talk(cluster.head) as talk:
             while not stop.is_set():
                 n = written[0]
-                words = [("MEMBER.PUT", f"key:{n + i}", f"value:{n + i}" + 500 * "x") for i in range(20)]
+                words: list[tuple[str, ...]] = [
+                    ("MEMBER.PUT", f"key:{n + i}", f"value:{n + i}" + 500 * "x") for i in range(20)
+                ]
                 words += [("MEMBER.DEL", f"key:{n - 50}")]
                 for reply in talk.pipeline(words):
                     assert isinstance(reply, int), reply

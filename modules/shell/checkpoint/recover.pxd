@@ -5,6 +5,7 @@ It waits for the writer meanwhile, as it has waited for its data to be loaded.
 """
 
 from libc.stdint cimport uint8_t
+from libc.stdlib cimport calloc
 from libc.string cimport memcpy, memset
 
 from modules.core.disk cimport chain_restore
@@ -13,7 +14,7 @@ from modules.core.recovery cimport (
     Loaded, RECOVERY_AHEAD, RECOVERY_ANEW, RECOVERY_BOTH, RECOVERY_LOST, Recovery, weigh_recovery,
 )
 from modules.core.view cimport HISTORY_BYTES
-from modules.position cimport Record
+from modules.position cimport Position, Record
 from modules.redismodule cimport (
     REDISMODULE_KEYTYPE_STRING, RedisModule_KeyType, RedisModule_Log, RedisModule_ResetDataset, RedisModule_Scan,
     RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModuleCtx,
@@ -26,6 +27,7 @@ from modules.shell.checkpoint.store cimport store_exists, store_open
 from modules.shell.checkpoint.track cimport take_both
 from modules.shell.checkpoint.worker cimport finished_take
 from modules.shell.join cimport empty_log
+from modules.shell.snapshot cimport snapshot_save
 from modules.shell.state cimport Member
 
 
@@ -53,15 +55,22 @@ cdef inline void drop_memory(Member *m) noexcept nogil:
 
 
 cdef inline void lose(Member *m) noexcept nogil:
-    """What is left of its data is none: this server is as one that has its history up to sn -1."""
+    """For others this server is as one that has its history up to sn -1.
+
+    What it loaded it keeps, and saves as it was: the checkpoint may only be out of reach, and there at the next start.
+    """
     cdef uint8_t history[HISTORY_BYTES]
     cdef const char *why = m.checkpoint.error
+    cdef Position *position = <Position *>calloc(1, sizeof(Position))
     if not why[0]:
         why = "it is another one, or older"
     RedisModule_Log(
         m.ctx, "warning", "some of this member's keys were in its checkpoint alone, and that is lost or does not "
         "belong to what was loaded (%s): it serves nothing until MASTER.ADD has given it a copy", why)
-    drop_memory(m)
+    if position != NULL:
+        snapshot_save(position)
+    m.disk.unproven = position
+    empty_log(m)
     memcpy(history, m.chain.history, HISTORY_BYTES)
     chain_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
     memset(&m.disk.record, 0, sizeof(Record))

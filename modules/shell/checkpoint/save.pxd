@@ -74,6 +74,8 @@ cdef inline void track_begin(Member *m) noexcept nogil:
 cdef inline void track_end(Member *m) noexcept nogil:
     """This member's data goes: a table that is just being written goes when that is done."""
     cdef Checkpoint *c = &m.checkpoint
+    free(m.disk.unproven)
+    m.disk.unproven = NULL
     c.tracking = False
     c.incomplete = False
     track_spend(c, c.dirty)

@@ -86,7 +86,7 @@ cdef inline void take_finished(Member *m) noexcept nogil:
 cdef inline void settle_tracking(Member *m) noexcept nogil:
     """Does this member have data whose updates are to be followed, from now on or no more?"""
     cdef Checkpoint *c = &m.checkpoint
-    if c.tracking and not same_history(c.history, m.chain.history):
+    if c.tracking and (not same_history(c.history, m.chain.history) or (m.disk.unproven != NULL and m.chain.me >= 0)):
         track_end(m)
     if keeps_checkpoint(m) and c.store == STORE_NONE:
         store_retry(m)
