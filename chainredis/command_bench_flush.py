@@ -20,7 +20,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         help="measure checkpoints and flushing, and write what they cost to benchmarks/",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="of which the medians are taken")
+    parser.add_argument("--rounds", type=positive, default=3, metavar="N", help="of which the medians are taken")
     parser.add_argument("--writes", type=positive, default=1_000_000, metavar="N", help="of unique keys, to a chain")
     parser.add_argument("--keys", type=positive, default=100_000, metavar="N", help="to checkpoint, flush and READ")
     parser.set_defaults(call=bench_flush)

@@ -152,13 +152,17 @@ def test_verify_says_what_there_is(database: Database, run: Run) -> None:
     }  # fmt: skip
 
 
-def test_what_no_checkpoint_has_finished_holds_nothing(database: Database, run: Run) -> None:
-    database.items = {record_key(b"a", 0): b"vx", b"\0chunk\0\0\0\0": chunk(-1, 9, record_key(b"a", 0))}
+@pytest.mark.parametrize(
+    "chunks", [{b"\0chunk\0\0\0\0": chunk(-1, 9, record_key(b"a", 0))}, {}], ids=["a checkpoint", "a copy"]
+)
+def test_what_is_unfinished_holds_nothing(database: Database, run: Run, chunks: dict[bytes, bytes]) -> None:
+    database.items = {record_key(b"a", 0): b"vx"} | chunks
     database.write()
     assert run("export") == (0, "", "")
     status, output, _ = run("verify")
     assert status == 0
     assert figures(output)["watermark"] == "none"
+    assert figures(output)["records of an unfinished checkpoint"] == "1"
 
 
 @pytest.mark.parametrize("in_table", [True, False])
