@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 say := @printf '\033[1m==> %s\033[0m\n'
 
 .DELETE_ON_ERROR:
-.PHONY: build test lint bench bench-failover bench-etcd soak run asan clean help
+.PHONY: build test lint bench bench-failover bench-etcd bench-flush soak run asan clean help
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
@@ -38,6 +38,10 @@ bench-failover: build                   ## Measure what clients notice when memb
 bench-etcd: build vendor/etcd/bin/etcd  ## Measure repairs with masters in etcd, into benchmarks/; ARGS= goes to the program
 	$(say) 'Measuring: this takes some minutes'
 	$(python) -m chainredis bench-etcd $(ARGS)
+
+bench-flush: build                      ## Measure checkpoints and flushing, into benchmarks/; ARGS= goes to the program
+	$(say) 'Measuring: this takes some minutes'
+	$(python) -m chainredis bench-flush $(ARGS)
 
 soak: build vendor/etcd/bin/etcd        ## Faults at random for MINUTES= (60), then the simulator for SIM_STEPS= (ten million)
 	$(say) 'Soaking'

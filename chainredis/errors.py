@@ -46,6 +46,10 @@ class LeaseLost(StoreError):
     """The lease, and with it every key that hung on it, is gone."""
 
 
+class CheckpointError(Exception):
+    """A checkpoint cannot be read, or is not what it should be."""
+
+
 class MemberError(Exception):
     """A conversation with a server failed. The text says how, after the server's `host:port`."""
 
