@@ -119,7 +119,8 @@ cdef inline bint put_record(Batches *b, const DirtyEntry *entry) noexcept nogil:
     key_bytes = record_key(b.record.bytes, entry.bytes, entry.length, entry.sn)
     name_record(b, key_bytes)
     b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
-    memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
+    if bytes != NULL:
+        memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
     leveldb_writebatch_put(b.batch, b.record.bytes, key_bytes, &b.record.bytes[key_bytes], length + 1)
     b.bytes += key_bytes + length + 1
     return True

@@ -37,7 +37,7 @@ cdef inline bint keeps_checkpoint(const Member *m) noexcept nogil:
 cdef inline bint is_active(const Member *m) noexcept nogil:
     """False, as a rule, in a server that never had another mode than `normal`."""
     return (m.settings.gcs_mode != MODE_NORMAL or m.checkpoint.writer.running or m.checkpoint.tracking
-            or m.checkpoint.spent != NULL)
+            or m.checkpoint.spent != NULL or m.flush_waits != NULL or m.checkpoint_waits != NULL)
 
 
 # ------------------------------------------------------------------------------------------ clients that wait
