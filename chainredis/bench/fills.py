@@ -22,9 +22,11 @@ VALUE = "__rand_int__" * 42 + "x" * 8
 UNIQUE = 2**31 - 1
 INTERVAL_MS = 1000
 FLUSH_ABOVE_MIB = 100
-AUTOMATIC = {"member.gcs-mode": "checkpoint", "member.checkpoint-interval": str(INTERVAL_MS)}
+# On a machine with other work LevelDB may be behind for longer than writers usually wait: the rates are to tell of that.
+PATIENT = {"member.write-timeout": "60000"}
+AUTOMATIC = {**PATIENT, "member.gcs-mode": "checkpoint", "member.checkpoint-interval": str(INTERVAL_MS)}
 MODES: dict[str, dict[str, str]] = {
-    "normal": {},
+    "normal": PATIENT,
     "checkpoint": AUTOMATIC,
     "checkpoint-flush": {
         **AUTOMATIC, "member.gcs-mode": "checkpoint-flush", "member.flush-above": f"{FLUSH_ABOVE_MIB}mb",
