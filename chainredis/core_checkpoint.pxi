@@ -12,23 +12,18 @@ NOTHING = records.NOTHING
 
 
 cdef class Dirty:
-    """The table of `modules/core/dirty.pxd`, from keys to sequence numbers. `take` empties it."""
+    """The table of `modules/core/dirty.pxd`, from keys to sequence numbers."""
 
     cdef dirty.Dirty *table
     cdef dict _keys             # keeps the bytes that entries refer to
 
-    def __cinit__(self, uint64_t seed):
-        self.table = dirty.dirty_new(seed)
+    def __cinit__(self, uint64_t seed, uint64_t expected=0):
+        self.table = dirty.dirty_new(seed, expected)
         self._keys = {}
         if self.table == NULL:
             raise MemoryError
 
     def __dealloc__(self):
-        cdef uint64_t bucket = 0
-        cdef dirty.DirtyEntry *entry = dirty.dirty_take(self.table, &bucket)
-        while entry != NULL:
-            free(entry)
-            entry = dirty.dirty_take(self.table, &bucket)
         dirty.dirty_free(self.table)
 
     def __len__(self): return self.table.count
@@ -45,16 +40,14 @@ cdef class Dirty:
         cdef const dirty.DirtyEntry *entry = dirty.dirty_find(self.table, PyBytes_AS_STRING(key), len(key))
         return None if entry == NULL else entry.sn
 
-    def take(self):
-        """All of it, as pairs."""
-        cdef uint64_t bucket = 0
-        cdef dirty.DirtyEntry *entry = dirty.dirty_take(self.table, &bucket)
-        taken = []
-        while entry != NULL:
-            taken.append((entry.bytes[:entry.length], entry.sn))
-            free(entry)
-            entry = dirty.dirty_take(self.table, &bucket)
-        return taken
+    def entries(self):
+        """All of it, as pairs, in the order in which the keys came."""
+        cdef const dirty.DirtyEntry *entry
+        found = []
+        for i in range(self.table.count):
+            entry = dirty.dirty_at(self.table, i)
+            found.append((entry.bytes[:entry.length], entry.sn))
+        return found
 
 
 def record_key(bytes key, int64_t sn):

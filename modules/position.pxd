@@ -54,9 +54,7 @@ cdef struct Newer:
     size_t length
     int64_t sn
     bint deleted
-    int table
-    uint64_t bucket
-    const void *entry
+    uint64_t index
 
 
 ctypedef void (*PositionSave)(Position *out) noexcept nogil

@@ -1,8 +1,9 @@
 # cython: language_level=3
 """Keys that have updates newer than the checkpoint, each with its newest update: a hash table.
 
-It grows by linear hashing, a bucket an insertion, so that no single write pays for the whole table. Entries do not
-move: whoever has one may keep it. Keys and values are opaque handles that the caller puts in and takes out again.
+It grows by linear hashing, a bucket an insertion, so that no single write pays for the whole table. Entries lie in
+blocks, in the order in which they came, and do not move; none is taken out before the whole table goes. Keys and values
+are opaque handles that the caller puts in and takes out again.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -12,6 +13,9 @@ from libc.string cimport memcmp, memcpy
 cdef enum:
     SEGMENT_BITS = 10
     SEGMENT_BUCKETS = 1024      # buckets come in segments of so many, 2 to the power of the bits
+    BLOCK_BITS = 9
+    BLOCK_ENTRIES = 512         # and entries in blocks, likewise
+    MOST_EXPECTED = 256 * 1024  # buckets to begin with: making more takes too long at once
     DIRTY_OVERHEAD = 136        # bytes that an entry costs beside its payload: itself, its bucket, and the key's string
 
 
@@ -40,7 +44,10 @@ cdef struct Dirty:
     uint64_t base               # buckets there were when the present doubling began; a power of two
     uint64_t split              # of which so many have been split
     uint64_t seed
-    uint64_t count
+    DirtyEntry **blocks
+    uint64_t block_count
+    uint64_t block_room
+    uint64_t count              # of entries
     uint64_t lacking            # entries of that kind
     uint64_t bytes              # of keys and values
 
@@ -122,31 +129,59 @@ cdef inline void dirty_split(Dirty *table) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------- the table
 
-cdef inline Dirty *dirty_new(uint64_t seed) noexcept nogil:
-    """NULL when memory is exhausted."""
+cdef inline Dirty *dirty_new(uint64_t seed, uint64_t expected) noexcept nogil:
+    """With buckets for about so many entries; NULL when memory is exhausted."""
     cdef Dirty *table = <Dirty *>calloc(1, sizeof(Dirty))
     if table == NULL:
         return NULL
     table.seed = seed
     table.base = SEGMENT_BUCKETS
-    if not dirty_extend(table):
-        dirty_free(table)
-        return NULL
+    while 2 * table.base <= min(expected, <uint64_t>MOST_EXPECTED):
+        table.base *= 2
+    while table.segment_count << SEGMENT_BITS < table.base:
+        if not dirty_extend(table):
+            dirty_free(table)
+            return NULL
     return table
 
 
 cdef inline void dirty_free(Dirty *table) noexcept nogil:
-    """The caller has taken all entries out."""
+    """The caller has taken all handles out."""
     cdef uint64_t i
     for i in range(table.segment_count):
         free(table.segments[i])
+    for i in range(table.block_count):
+        free(table.blocks[i])
     free(table.segments)
+    free(table.blocks)
     free(table)
 
 
-cdef inline DirtyEntry *dirty_find(const Dirty *table, const char *bytes, size_t length) noexcept nogil:
-    """NULL: no such key."""
-    cdef uint32_t hash = dirty_hash(bytes, length, table.seed)
+cdef inline DirtyEntry *dirty_at(const Dirty *table, uint64_t index) noexcept nogil:
+    """The entry that came as the `index`th, from 0 to `count` - 1."""
+    return &table.blocks[index >> BLOCK_BITS][index & (BLOCK_ENTRIES - 1)]
+
+
+cdef inline bint dirty_add_block(Dirty *table) noexcept nogil:
+    """Room for more entries; False when memory is exhausted."""
+    cdef uint64_t room = 2 * table.block_room if table.block_room else 16
+    cdef DirtyEntry **blocks
+    if table.block_count == table.block_room:
+        blocks = <DirtyEntry **>realloc(table.blocks, room * sizeof(DirtyEntry *))
+        if blocks == NULL:
+            return False
+        table.blocks = blocks
+        table.block_room = room
+    table.blocks[table.block_count] = <DirtyEntry *>malloc(BLOCK_ENTRIES * sizeof(DirtyEntry))
+    if table.blocks[table.block_count] == NULL:
+        return False
+    table.block_count += 1
+    return True
+
+
+cdef inline DirtyEntry *dirty_look(
+    const Dirty *table, const char *bytes, size_t length, uint32_t hash,
+) noexcept nogil:
     cdef DirtyEntry *entry = dirty_bucket_of(table, hash)[0]
     while entry != NULL:
         if entry.hash == hash and entry.length == length and memcmp(entry.bytes, bytes, length) == 0:
@@ -155,27 +190,33 @@ cdef inline DirtyEntry *dirty_find(const Dirty *table, const char *bytes, size_t
     return NULL
 
 
+cdef inline DirtyEntry *dirty_find(const Dirty *table, const char *bytes, size_t length) noexcept nogil:
+    """NULL: no such key."""
+    return dirty_look(table, bytes, length, dirty_hash(bytes, length, table.seed))
+
+
 cdef inline DirtyEntry *dirty_put(Dirty *table, const char *bytes, size_t length) noexcept nogil:
     """The key's entry, be it new (its `key` is NULL then) or not; NULL when memory is exhausted.
 
     A new one refers to `bytes` until the caller has put a key in that keeps them.
     """
-    cdef DirtyEntry *entry = dirty_find(table, bytes, length)
+    cdef uint32_t hash = dirty_hash(bytes, length, table.seed)
+    cdef DirtyEntry *entry = dirty_look(table, bytes, length, hash)
     cdef DirtyEntry **bucket
     if entry != NULL:
         return entry
-    entry = <DirtyEntry *>malloc(sizeof(DirtyEntry))
-    if entry == NULL:
+    if table.count == table.block_count << BLOCK_BITS and not dirty_add_block(table):
         return NULL
     if table.count >= dirty_buckets(table):
         dirty_split(table)
-    entry.hash = dirty_hash(bytes, length, table.seed)
+    entry = dirty_at(table, table.count)
+    entry.hash = hash
     entry.bytes = bytes
     entry.length = <uint32_t>length
     entry.key = entry.value = NULL
     entry.kind = DIRTY_DELETED
     entry.sn = -1
-    bucket = dirty_bucket_of(table, entry.hash)
+    bucket = dirty_bucket_of(table, hash)
     entry.next = bucket[0]
     bucket[0] = entry
     table.count += 1
@@ -192,18 +233,3 @@ cdef inline void dirty_set(
     table.bytes += new_bytes
     table.bytes -= old_bytes
     entry.kind = kind
-
-
-cdef inline DirtyEntry *dirty_take(Dirty *table, uint64_t *bucket) noexcept nogil:
-    """Any entry from `bucket` on, which moves along: handles and memory are the caller's. NULL: the table is empty."""
-    cdef DirtyEntry **place
-    cdef DirtyEntry *entry
-    while bucket[0] < dirty_buckets(table):
-        place = dirty_bucket(table, bucket[0])
-        if place[0] != NULL:
-            entry = place[0]
-            place[0] = entry.next
-            table.count -= 1
-            return entry
-        bucket[0] += 1
-    return NULL

@@ -200,7 +200,7 @@ cdef inline bint read_meta(const char *text, Meta *out, char *history_hex) noexc
         return False
     text += 8
     for i in range(2 * HISTORY_BYTES):
-        if not text[i]:
+        if not c"0" <= text[i] <= c"9" and not c"a" <= text[i] <= c"f":
             return False
     memcpy(history_hex, text, 2 * HISTORY_BYTES)
     history_hex[2 * HISTORY_BYTES] = 0

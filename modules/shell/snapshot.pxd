@@ -1,10 +1,11 @@
 # cython: language_level=3
 """A member's position inside its RDB: to a learner over Redis's full synchronisation, and to itself on disk."""
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from modules.core.chain cimport chain_role
-from modules.core.dirty cimport DIRTY_DELETED, Dirty, DirtyEntry, dirty_bucket, dirty_buckets
+from modules.core.dirty cimport DIRTY_DELETED, DirtyEntry, dirty_at
 from modules.core.disk cimport chain_restore
 from modules.core.log cimport Boundary
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
@@ -46,21 +47,12 @@ cdef inline void snapshot_save(Position *out) noexcept nogil:
 cdef inline bint snapshot_next(Newer *newer) noexcept nogil:
     """The frozen table before the other, whose updates are newer: of a key that is in both they count."""
     cdef const Checkpoint *c = &the_member().checkpoint
-    cdef const Dirty *table = c.frozen if newer.table == 0 else c.dirty
-    cdef const DirtyEntry *entry = <const DirtyEntry *>newer.entry
-    if entry != NULL:
-        entry = entry.next
-    while entry == NULL:
-        if table == NULL or newer.bucket == dirty_buckets(table):
-            if newer.table == 1:
-                return False
-            newer.table = 1
-            newer.bucket = 0
-            table = c.dirty
-            continue
-        entry = dirty_bucket(table, newer.bucket)[0]
-        newer.bucket += 1
-    newer.entry = entry
+    cdef uint64_t frozen = c.frozen.count if c.frozen != NULL else 0
+    cdef const DirtyEntry *entry
+    if newer.index == frozen + c.dirty.count:
+        return False
+    entry = dirty_at(c.frozen, newer.index) if newer.index < frozen else dirty_at(c.dirty, newer.index - frozen)
+    newer.index += 1
     newer.key = entry.bytes
     newer.length = entry.length
     newer.sn = entry.sn

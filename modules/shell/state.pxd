@@ -127,7 +127,7 @@ cdef struct Disk:
     bint void_due               # the marker does not say yet that the record is void: nothing leaves
     Marker marker
     bint missing                # what it speaks of is not here: neither updates, nor what was there before the first
-    Position *unproven          # where its data would be, were the checkpoint that belongs to it here; NULL: it is proven
+    Position *unproven          # where its data would be, were its checkpoint here too; NULL: it is proven
     Source source
     bint stale                  # the append-only file is behind this member's checkpoint: it is to be rewritten
     bint broken                 # what the file says after some record cannot be: it was ignored

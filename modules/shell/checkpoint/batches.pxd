@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
-from modules.core.dirty cimport DIRTY_VALUE, Dirty, DirtyEntry, dirty_bucket, dirty_buckets
+from modules.core.dirty cimport DIRTY_VALUE, Dirty, DirtyEntry, dirty_at
 from modules.core.records cimport (
     CHUNK_HEADER, CHUNK_KEY_BYTES, Meta, chunk_prefix, put_big_endian, record_key, record_key_room,
 )
@@ -118,18 +118,14 @@ cdef inline bint put_record(Batches *b, const DirtyEntry *entry) noexcept nogil:
 cdef inline bint write_entries(Batches *b) noexcept nogil:
     """All of the table; what is left in the batch at the end goes with the meta record."""
     cdef const Dirty *table = b.write.table
-    cdef const DirtyEntry *entry
     cdef uint64_t i
-    for i in range(dirty_buckets(table)):
-        entry = dirty_bucket(table, i)[0]
-        while entry != NULL:
-            if not put_record(b, entry):
-                return damaged(b.write.error, "no memory for what is to be written")
-            if b.bytes >= CHUNK_BYTES and not write_chunk(b):
-                return False
-            if b.write.database.stopping:
-                return damaged(b.write.error, "the server is ending")
-            entry = entry.next
+    for i in range(table.count):
+        if not put_record(b, dirty_at(table, i)):
+            return damaged(b.write.error, "no memory for what is to be written")
+        if b.bytes >= CHUNK_BYTES and not write_chunk(b):
+            return False
+        if b.write.database.stopping:
+            return damaged(b.write.error, "the server is ending")
     return True
 
 

@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strcmp
 
 from modules.core.dirty cimport (
-    DIRTY_DELETED, DIRTY_LACKING, DIRTY_VALUE, Dirty, DirtyEntry, dirty_bucket, dirty_buckets, dirty_new,
+    DIRTY_DELETED, DIRTY_LACKING, DIRTY_VALUE, Dirty, DirtyEntry, dirty_at, dirty_new,
 )
 from modules.core.log cimport Boundary
 from modules.core.records cimport NOTHING
@@ -43,9 +43,9 @@ cdef inline bint track_resume(Member *m) noexcept nogil:
     cdef Checkpoint *c = &m.checkpoint
     if not c.seed:
         RedisModule_GetRandomBytes(<unsigned char *>&c.seed, sizeof(uint64_t))
-    c.dirty = dirty_new(c.seed)
+    c.dirty = dirty_new(c.seed, 0)
     c.tracking = c.dirty != NULL
-    c.lacking_bucket = 0
+    c.lacking_from = 0
     memcpy(c.history, m.chain.history, HISTORY_BYTES)
     if not c.tracking:
         track_failed(c)
@@ -127,23 +127,16 @@ cdef inline void share_value(Member *m, DirtyEntry *entry) noexcept nogil:
 
 
 cdef inline bint share_slice(Member *m, int64_t until_us) noexcept nogil:
-    """Values that the table lacks. True: it lacks more.
-
-    Buckets split meanwhile, and what has not been seen moves to a higher one: none is missed.
-    """
+    """Values that the table lacks. True: it lacks more."""
     cdef Checkpoint *c = &m.checkpoint
-    cdef DirtyEntry *entry
     RedisModule_SelectDb(m.ctx, 0)
-    while c.dirty.lacking and c.lacking_bucket < dirty_buckets(c.dirty):
-        entry = dirty_bucket(c.dirty, c.lacking_bucket)[0]
-        while entry != NULL:
-            if entry.kind == DIRTY_LACKING:
-                share_value(m, entry)
-            entry = entry.next
-        c.lacking_bucket += 1
+    while c.dirty.lacking:
+        if dirty_at(c.dirty, c.lacking_from).kind == DIRTY_LACKING:
+            share_value(m, dirty_at(c.dirty, c.lacking_from))
+        c.lacking_from += 1
         if monotonic_us() >= until_us:
-            return True
-    c.lacking_bucket = 0
+            return c.dirty.lacking != 0
+    c.lacking_from = 0
     return False
 
 
@@ -157,7 +150,7 @@ cdef inline void freeze(Member *m) noexcept nogil:
     cdef Checkpoint *c = &m.checkpoint
     c.frozen = c.dirty
     c.frozen_to = m.chain.applied
-    c.dirty = dirty_new(c.seed)
+    c.dirty = dirty_new(c.seed, c.frozen.count)
     if c.dirty == NULL:
         c.dirty = c.frozen
         c.frozen = NULL
@@ -239,7 +232,7 @@ cdef inline bint save_step(Member *m, int64_t until_us) noexcept nogil:
     if not is_wanted(c) or c.writing:
         return False
     if c.frozen == NULL:
-        if share_slice(m, until_us) or c.dirty.lacking:
+        if share_slice(m, until_us):
             return True
         freeze(m)
     if c.frozen != NULL and c.store == STORE_OPEN and m.chain.committed >= c.frozen_to:

@@ -120,9 +120,9 @@ cdef struct Checkpoint:
     int64_t frozen_to           # it has the updates up to there, and no newer ones
     bint writing
     Dirty *spent                # written; handles to be given back
-    uint64_t spent_bucket
+    uint64_t spent_to           # how far that is done
     RedisModuleScanCursor *base         # the keys from before `tracking` are still being listed
-    uint64_t lacking_bucket     # where to look for values that are still to be shared
+    uint64_t lacking_from       # where to look for values that are still to be shared
     uint64_t seed
     # ---- what is wanted
     int64_t asked               # a watermark; NOTHING: none

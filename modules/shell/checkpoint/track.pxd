@@ -2,12 +2,11 @@
 """Which keys are newer than the checkpoint: told of every update, and asked before a key may leave memory."""
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free
 from libc.stdio cimport snprintf
 
 from modules.core.dirty cimport (
-    DIRTY_DELETED, DIRTY_LACKING, DIRTY_OVERHEAD, DIRTY_VALUE, Dirty, DirtyEntry, DirtyKind, dirty_find, dirty_free,
-    dirty_new, dirty_put, dirty_set, dirty_take,
+    DIRTY_DELETED, DIRTY_LACKING, DIRTY_OVERHEAD, DIRTY_VALUE, Dirty, DirtyEntry, DirtyKind, dirty_at, dirty_find,
+    dirty_free, dirty_new, dirty_put, dirty_set,
 )
 from modules.redismodule cimport RedisModule_StringPtrLen, RedisModuleString
 from modules.shell.checkpoint.state cimport Checkpoint, TEXT_BYTES
@@ -91,18 +90,17 @@ cdef inline bint track_release(Checkpoint *c) noexcept nogil:
     """Give back a few handles of spent tables; False: none is left."""
     cdef Dirty *table = c.spent
     cdef DirtyEntry *entry
-    cdef int _
-    for _ in range(FREED_AT_ONCE):
-        entry = dirty_take(table, &c.spent_bucket)
-        if entry == NULL:
-            c.spent = table.next
-            c.spent_bucket = 0
-            dirty_free(table)
-            return c.spent != NULL
+    cdef uint64_t end = min(table.count, c.spent_to + FREED_AT_ONCE)
+    while c.spent_to < end:
+        entry = dirty_at(table, c.spent_to)
         let_go(<RedisModuleString *>entry.key)
         let_go(<RedisModuleString *>entry.value)
-        free(entry)
-    return True
+        c.spent_to += 1
+    if c.spent_to == table.count:
+        c.spent = table.next
+        c.spent_to = 0
+        dirty_free(table)
+    return c.spent != NULL
 
 
 cdef inline void forget_written(Checkpoint *c) noexcept nogil:
@@ -110,14 +108,14 @@ cdef inline void forget_written(Checkpoint *c) noexcept nogil:
     cdef Dirty *old = c.dirty
     cdef DirtyEntry *entry
     cdef DirtyEntry *kept
-    cdef uint64_t bucket = 0
-    c.dirty = dirty_new(c.seed)
+    cdef uint64_t i
+    c.dirty = dirty_new(c.seed, 0)
     if c.dirty == NULL:
         c.dirty = old
         track_failed(c)
         return
-    entry = dirty_take(old, &bucket)
-    while entry != NULL:
+    for i in range(old.count):
+        entry = dirty_at(old, i)
         kept = dirty_put(c.dirty, entry.bytes, entry.length) if entry.sn > c.watermark else NULL
         if kept != NULL:
             dirty_set(c.dirty, kept, entry.kind, 0, 0)
@@ -125,8 +123,6 @@ cdef inline void forget_written(Checkpoint *c) noexcept nogil:
         else:
             let_go(<RedisModuleString *>entry.key)
             let_go(<RedisModuleString *>entry.value)
-        free(entry)
-        entry = dirty_take(old, &bucket)
     dirty_free(old)
 
 
