@@ -156,10 +156,12 @@ class MemoryWatch:
             self._watching.result()
 
     def _watch(self) -> None:
-        while not self._stop.wait(WATCH_INTERVAL_S):
+        stopped = False
+        while not stopped:
             for name, client in self._clients.items():
                 own = self._processes[name].memory_info()
                 sizes = (client.info("memory")["used_memory"] / MIB, (own.rss - own.shared) / MIB)
                 self.samples[name].append(Memory(monotonic() - self._begin, *sizes))
+            stopped = self._stop.wait(WATCH_INTERVAL_S)
         for client in self._clients.values():
             client.close()
