@@ -157,3 +157,30 @@ def test_without_a_place_for_it_nothing_is_added(chain: StartChain) -> None:
     with pytest.raises(LauncherError, match="checkpoint could not be copied"):
         cluster.add(newcomer)
     assert ask(cluster.tail, "READ", "key:3") == b"value:3"
+
+
+def test_a_learner_whose_checkpoint_is_newer_than_its_memory(chain: StartChain) -> None:
+    """Saved and killed before it has caught up, it has what its checkpoint has. Here nobody ever feeds it."""
+    cluster = chain(1, member_config=FLUSH)
+    old, newcomer = cluster.tail, cluster.spare()
+    put(cluster, 40)
+    checkpoint(cluster)
+    flush(cluster, 20)
+    ask(old, "CONFIG", "SET", "rdb-key-save-delay", "50000")
+    view = stored_view(cluster)
+    with Talk.over(old, proven(old, view)) as master:
+        assert isinstance(master("CHAIN.PIN"), int)
+        assert ask(newcomer, "CHAIN.JOIN", *view.wire()) == b"OK"
+        wait_until(lambda: info(old, "persistence")["rdb_bgsave_in_progress"] == "1", 20)
+        put(cluster, 5, "after the fork")
+        checkpoint(cluster)
+        wait_until(lambda: info(newcomer, "member")["member_join"] == "copied", 30)
+    before = state(newcomer)
+    assert (before.applied, before.checkpointed) == (39, 44)
+    wait_until(lambda: ask(newcomer, "SAVE") == b"OK", 20)
+    newcomer.kill()
+    newcomer.start()
+    assert (state(newcomer).applied, state(newcomer).checkpointed) == (44, 44)
+    cluster.add(newcomer)
+    assert member_number(newcomer, "joins_by_log") == 1
+    assert [ask(newcomer, "READ", f"key:{n}") for n in (4, 5, 39)] == [b"after the fork:4", b"value:5", b"value:39"]

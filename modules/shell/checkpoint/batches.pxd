@@ -64,6 +64,16 @@ cdef inline bint buffer_room(Buffer *buffer, size_t more) noexcept nogil:
     return True
 
 
+cdef inline bint buffer_set(Buffer *buffer, const char *bytes, size_t length) noexcept nogil:
+    """False: no memory. There is always something, if nothing of any length."""
+    buffer.length = 0
+    if not buffer_room(buffer, length + 1):
+        return False
+    memcpy(buffer.bytes, bytes, length)
+    buffer.length = length
+    return True
+
+
 cdef inline void chunk_key(uint32_t number, char *out) noexcept nogil:
     memcpy(out, chunk_prefix(), CHUNK_PREFIX_BYTES)
     put_big_endian(&out[CHUNK_PREFIX_BYTES], number, 4)

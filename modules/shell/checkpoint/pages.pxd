@@ -21,7 +21,7 @@ from modules.leveldb cimport (
 from modules.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.redismodule cimport RedisModuleBlockedClient
 from modules.shell.checkpoint.asked cimport asked_add, asked_answer
-from modules.shell.checkpoint.batches cimport Buffer, buffer_room
+from modules.shell.checkpoint.batches cimport Buffer, buffer_room, buffer_set
 from modules.shell.checkpoint.database cimport damaged, database_scan, parse_meta, scan_ended
 from modules.shell.checkpoint.state cimport Asked, Checkpoint, Database, Job, MAX_SESSIONS, Session, TEXT_BYTES
 from modules.shell.checkpoint.worker cimport worker_put
@@ -40,6 +40,7 @@ cdef struct Page:
     uint64_t most               # records
     Buffer cursor               # the record key to begin with, then the next page's; empty: the beginning, the end
     Buffer records
+    Buffer newest               # the key of the record that was its key's newest
     uint64_t count
     bint good
     char error[TEXT_BYTES]
@@ -48,6 +49,7 @@ cdef struct Page:
 cdef inline void page_free(Page *page) noexcept nogil:
     free(page.cursor.bytes)
     free(page.records.bytes)
+    free(page.newest.bytes)
     free(page)
 
 
@@ -105,12 +107,7 @@ cdef inline bint page_put(
 
 
 cdef inline bint set_cursor(Page *page, const char *key, size_t key_bytes) noexcept nogil:
-    page.cursor.length = 0
-    if not buffer_room(&page.cursor, key_bytes + 1):
-        return damaged(page.error, "no memory for a page of it")
-    memcpy(page.cursor.bytes, key, key_bytes)
-    page.cursor.length = key_bytes
-    return True
+    return buffer_set(&page.cursor, key, key_bytes) or damaged(page.error, "no memory for a page of it")
 
 
 cdef inline bint is_full(const Page *page, int64_t steps, size_t more) noexcept nogil:
@@ -118,43 +115,35 @@ cdef inline bint is_full(const Page *page, int64_t steps, size_t more) noexcept 
             or (page.records.length and page.records.length + more > PAGE_BYTES))
 
 
+cdef inline bint is_current(const Page *page, const char *key, size_t key_bytes, int64_t watermark) noexcept nogil:
+    """Is it the newest record of its key among those that count?"""
+    return (record_sn(key, key_bytes) <= watermark
+            and not of_same_key(key, key_bytes, page.newest.bytes, page.newest.length))
+
+
 cdef inline bint fill_page(Page *page, leveldb_iterator_t *iterator, int64_t watermark) noexcept nogil:
     """From where the iterator stands. The cursor is left where the next page begins, empty at the end."""
-    cdef Buffer last        # the key of the record that was its key's newest
     cdef int64_t steps = 0
     cdef const char *key
     cdef const char *value
     cdef size_t key_bytes
     cdef size_t value_bytes
-    cdef bint good = True
-    memset(&last, 0, sizeof(Buffer))
     while leveldb_iter_valid(iterator):
         key = leveldb_iter_key(iterator, &key_bytes)
         value = leveldb_iter_value(iterator, &value_bytes)
         if not is_record(key, key_bytes) or value_bytes == 0:
-            good = damaged(page.error, "a record is none")
-            break
+            return damaged(page.error, "a record is none")
         steps += 1
-        if of_same_key(key, key_bytes, last.bytes, last.length) or record_sn(key, key_bytes) > watermark:
-            leveldb_iter_next(iterator)
-            continue
-        if is_full(page, steps, key_bytes + value_bytes):
-            free(last.bytes)
-            return set_cursor(page, key, key_bytes)
-        last.length = 0
-        good = buffer_room(&last, key_bytes)
-        if not good:
-            break
-        memcpy(last.bytes, key, key_bytes)
-        last.length = key_bytes
-        if value[0] == c"v":
-            good = page_put(page, key, key_bytes, value, value_bytes)
-        if not good:
-            break
+        if is_current(page, key, key_bytes, watermark):
+            if is_full(page, steps, key_bytes + value_bytes):
+                return set_cursor(page, key, key_bytes)
+            if not buffer_set(&page.newest, key, key_bytes):
+                return damaged(page.error, "no memory for a page of it")
+            if value[0] == c"v" and not page_put(page, key, key_bytes, value, value_bytes):
+                return False
         leveldb_iter_next(iterator)
-    free(last.bytes)
     page.cursor.length = 0
-    return good
+    return True
 
 
 cdef inline bint seek_meta(Page *page, leveldb_iterator_t *iterator, Meta *out) noexcept nogil:

@@ -19,7 +19,7 @@ from modules.shell.checkpoint.state cimport (
     Checkpoint, Job, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, STORE_NONE, STORE_OPEN,
 )
 from modules.shell.checkpoint.store cimport store_retry
-from modules.shell.checkpoint.track cimport dirty_keys, track_release
+from modules.shell.checkpoint.track cimport table_bytes, track_release
 from modules.shell.checkpoint.worker cimport finished_take
 from modules.shell.libc cimport monotonic_us
 from modules.shell.state cimport JOIN_COPIED, JOIN_NONE, Member, Wait
@@ -146,6 +146,18 @@ cdef inline uint64_t used_memory(Member *m) noexcept nogil:
     return used
 
 
+cdef inline uint64_t portion(const Member *m) noexcept nogil:
+    """How much newer than the last checkpoint the next one's data may be, where memory has a limit.
+
+    Nothing of a checkpoint can leave memory before all of it is written, and so long its writers may have to wait.
+    """
+    return <uint64_t>m.settings.flush_above // 8
+
+
+cdef inline bint is_portion_full(const Member *m) noexcept nogil:
+    return m.settings.flush_above != 0 and m.checkpoint.tracking and table_bytes(m.checkpoint.dirty) > portion(m)
+
+
 cdef inline bint checkpoint_due(const Member *m, bint pressed) noexcept nogil:
     """The interval is over, or memory is wanted and what is newer than the checkpoint takes it."""
     cdef const Checkpoint *c = &m.checkpoint
@@ -153,7 +165,8 @@ cdef inline bint checkpoint_due(const Member *m, bint pressed) noexcept nogil:
         return False
     if c.asked > c.watermark or m.chain.applied <= c.watermark:
         return False
-    return m.now_ms - c.tried_ms >= m.settings.checkpoint_interval or (pressed and not c.error[0])
+    return m.now_ms - c.tried_ms >= m.settings.checkpoint_interval or (
+        (pressed or is_portion_full(m)) and not c.error[0])
 
 
 cdef inline void flush_above(Member *m, uint64_t used) noexcept nogil:
@@ -166,11 +179,14 @@ cdef inline void flush_above(Member *m, uint64_t used) noexcept nogil:
 
 
 cdef inline void hold_writers(Member *m, uint64_t used) noexcept nogil:
-    """More than an eighth above the limit, writers wait for what is under way; but not for a disk that fails."""
+    """More than an eighth above the limit, or when the next checkpoint would be too large, writers wait for what is
+    under way; but not for a disk that fails.
+    """
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
-    c.full = (limit != 0 and used > limit + limit // 8 and not c.error[0]
-              and (c.flush.cursor != NULL or c.asked > c.watermark or c.spent != NULL))
+    cdef bint under_way = c.flush.cursor != NULL or c.asked > c.watermark or c.spent != NULL
+    c.full = (limit != 0 and not c.error[0]
+              and ((used > limit + limit // 8 and under_way) or (c.frozen != NULL and is_portion_full(m))))
 
 
 cdef inline void checkpoint_tick(Member *m) noexcept nogil:

@@ -7,14 +7,13 @@ its data, and sweeping costs each record written about one that is looked at.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
 
 from modules.core.records cimport NOTHING, is_record, of_same_key, record_sn
 from modules.leveldb cimport (
     leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek, leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t,
     leveldb_writebatch_create, leveldb_writebatch_delete, leveldb_writebatch_destroy, leveldb_writebatch_t,
 )
-from modules.shell.checkpoint.batches cimport Buffer, buffer_room
+from modules.shell.checkpoint.batches cimport Buffer, buffer_set
 from modules.shell.checkpoint.database cimport damaged, database_scan, database_write, meta_moved, put_meta, scan_ended
 from modules.shell.checkpoint.state cimport Checkpoint, Database, Job, TEXT_BYTES
 from modules.shell.checkpoint.worker cimport worker_put
@@ -43,15 +42,6 @@ cdef inline void sweep_free(Sweep *sweep) noexcept nogil:
     free(sweep)
 
 
-cdef inline bint remember(Buffer *buffer, const char *bytes, size_t length) noexcept nogil:
-    buffer.length = 0
-    if not buffer_room(buffer, length):
-        return False
-    memcpy(buffer.bytes, bytes, length)
-    buffer.length = length
-    return True
-
-
 cdef inline bint is_superfluous(
     Sweep *sweep, const leveldb_iterator_t *iterator, const char *key, size_t key_bytes,
 ) noexcept nogil:
@@ -61,7 +51,7 @@ cdef inline bint is_superfluous(
         return False
     if of_same_key(key, key_bytes, sweep.newest.bytes, sweep.newest.length):
         return True
-    if not remember(&sweep.newest, key, key_bytes):
+    if not buffer_set(&sweep.newest, key, key_bytes):
         return False
     return leveldb_iter_value(iterator, &length)[0] == c"d"
 
@@ -76,7 +66,7 @@ cdef inline bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_
         if not is_record(key, key_bytes):
             return damaged(sweep.error, "a record is none")
         if steps >= SWEEP_STEPS and not of_same_key(key, key_bytes, sweep.newest.bytes, sweep.newest.length):
-            return remember(&sweep.cursor, key, key_bytes)
+            return buffer_set(&sweep.cursor, key, key_bytes)
         steps += 1
         if is_superfluous(sweep, iterator, key, key_bytes):
             leveldb_writebatch_delete(batch, key, key_bytes)

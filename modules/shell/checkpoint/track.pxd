@@ -136,12 +136,13 @@ cdef inline uint64_t dirty_keys(const Checkpoint *c) noexcept nogil:
     return (c.dirty.count if c.dirty != NULL else 0) + (c.frozen.count if c.frozen != NULL else 0)
 
 
-cdef inline uint64_t dirty_bytes(const Checkpoint *c) noexcept nogil:
+cdef inline uint64_t table_bytes(const Dirty *table) noexcept nogil:
     """Of names and values, and what it costs to follow them."""
-    cdef uint64_t bytes = dirty_keys(c) * DIRTY_OVERHEAD
-    if c.dirty != NULL:
-        bytes += c.dirty.bytes
-    return bytes + c.frozen.bytes if c.frozen != NULL else bytes
+    return table.bytes + table.count * DIRTY_OVERHEAD if table != NULL else 0
+
+
+cdef inline uint64_t dirty_bytes(const Checkpoint *c) noexcept nogil:
+    return table_bytes(c.dirty) + table_bytes(c.frozen)
 
 
 cdef inline int64_t shown_watermark(const Checkpoint *c) noexcept nogil:
