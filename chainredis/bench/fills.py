@@ -22,9 +22,11 @@ VALUE = "__rand_int__" * 42 + "x" * 8
 UNIQUE = 2**31 - 1
 INTERVAL_MS = 1000
 FLUSH_ABOVE_MIB = 100
-AUTOMATIC = {"member.gcs-mode": "checkpoint", "member.checkpoint-interval": str(INTERVAL_MS)}
+# On a busy machine LevelDB may be behind for longer than writers usually wait: the rates are to tell of that.
+PATIENT = {"member.write-timeout": "60000"}
+AUTOMATIC = {**PATIENT, "member.gcs-mode": "checkpoint", "member.checkpoint-interval": str(INTERVAL_MS)}
 MODES: dict[str, dict[str, str]] = {
-    "normal": {},
+    "normal": PATIENT,
     "checkpoint": AUTOMATIC,
     "checkpoint-flush": {
         **AUTOMATIC, "member.gcs-mode": "checkpoint-flush", "member.flush-above": f"{FLUSH_ABOVE_MIB}mb",
@@ -38,7 +40,11 @@ BLOCKING_SHARE = 0.25
 
 
 class Memory(NamedTuple):
-    """Of one server at one moment; seconds since the filling began."""
+    """Of one server at one moment; seconds since the filling began.
+
+    used: as Redis counts. resident: what the process has of the machine, but for files' pages, which the kernel takes
+    back when it wants them.
+    """
 
     seconds: float
     used_mib: float
@@ -135,6 +141,7 @@ class MemoryWatch:
     def __init__(self, cluster: Cluster) -> None:
         self.samples: dict[str, list[Memory]] = {name: [] for name in WATCHED}
         self._clients = {name: getattr(cluster, name).client() for name in WATCHED}
+        self._processes = {name: psutil.Process(getattr(cluster, name).pid) for name in WATCHED}
         self._begin = monotonic()
         self._stop = threading.Event()
         self._thread = ThreadPoolExecutor(1)
@@ -149,10 +156,12 @@ class MemoryWatch:
             self._watching.result()
 
     def _watch(self) -> None:
-        while not self._stop.wait(WATCH_INTERVAL_S):
+        stopped = False
+        while not stopped:
             for name, client in self._clients.items():
-                found = client.info("memory")
-                sizes = (found["used_memory"] / MIB, found["used_memory_rss"] / MIB)
+                own = self._processes[name].memory_info()
+                sizes = (client.info("memory")["used_memory"] / MIB, (own.rss - own.shared) / MIB)
                 self.samples[name].append(Memory(monotonic() - self._begin, *sizes))
+            stopped = self._stop.wait(WATCH_INTERVAL_S)
         for client in self._clients.values():
             client.close()

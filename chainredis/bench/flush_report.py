@@ -32,8 +32,8 @@ are on its disk. `make bench-flush` repeats it.
 A chain of {members} members gets {writes:,} unique keys with values of {value_bytes} bytes, as fast as it takes them
 ({clients} clients, pipelined): once without checkpoints, once with `member.gcs-mode checkpoint-flush`,
 `member.checkpoint-interval {interval}` and `member.flush-above {flush_above}mb`. Solid is what Redis counts
-(`used_memory`), dotted what the process has of the machine (`used_memory_rss`): LevelDB's buffers, and those pages of
-its tables that are in memory anyway.
+(`used_memory`), dotted what the process has of the machine, LevelDB's buffers included, but not those pages of its
+tables that the kernel keeps for as long as it has room.
 
 ![Memory over time: growing without flushing, bounded with it](flush.png)
 
