@@ -102,6 +102,7 @@ class Steward:
     _beating: frozenset[str] = frozenset()
     _records: dict[str, _Record] = field(default_factory=dict)
     _undecided: Change | None = None
+    _unchanged: float = 0.0  # seconds of attention since the newest change was stored
 
     def __post_init__(self) -> None:
         self._started = self.now
@@ -114,6 +115,7 @@ class Steward:
         most = min(MAX_ATTENTION_GAP, MAX_ATTENTION_PART * self.terms.timeout_ms / 1000)
         gap = min(max(0.0, now - self.now), most)
         self.now = max(self.now, now)
+        self._unchanged += gap
         for record in self._records.values():
             record.silent += gap
             record.lapsed += gap
@@ -322,8 +324,8 @@ class Steward:
         if self.change is None or self._undecided:
             return None
         steps = (
-            self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._lapsed,
-            self._termed, self._kept,
+            self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._stalled,
+            self._lapsed, self._termed, self._kept,
         )  # fmt: skip
         for step in steps:
             if change := step(self.change):
@@ -340,7 +342,7 @@ class Steward:
 
     def stored(self, change: Change | None) -> None:
         """The store holds `change` now, for certain (rule 5)."""
-        self.change, self._undecided = change, None
+        self.change, self._undecided, self._unchanged = change, None, 0.0
         self._follow()
 
     def view_to_tell(self, run_id: str) -> View | None:
@@ -473,6 +475,17 @@ class Steward:
                     broken[trouble.run_id] += 1
         most = max(broken.values())
         return next((m for m in reversed(change.view.members) if most and broken[m.run_id] == most), None)
+
+    def _stalled(self, change: Change) -> Change | None:
+        """A new tail that answers, knows its view, and does not come to serve for the timeout has not what it takes.
+
+        Another master, which led before and did not know better, may have had it begin anew meanwhile.
+        """
+        if not change.pending or self._unchanged < self.terms.timeout_ms / 1000:
+            return None
+        if not self._settled_but_for_links(change) or self._serves(change.view.tail):
+            return None
+        return self._decided(Remove(change.view.tail, self.health()))
 
     def _lapsed(self, change: Change) -> Change | None:
         """It answers here, and yet its heartbeat has been missing for the timeout and more: it has to go, too.

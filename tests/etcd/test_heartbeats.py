@@ -74,17 +74,6 @@ def test_a_member_that_hangs_is_taken_out(chain: StartChain, url: str) -> None:
     assert_serves(c)
 
 
-def test_who_answers_the_master_and_sends_no_heartbeat_leaves_in_order(chain: StartChain, url: str) -> None:
-    """It was told of another chain. The others beat on, so it is not etcd that is to blame."""
-    c = chain(3, url=url)
-    await_heartbeats(c)
-    stray = c.members[1]
-    assert ask(stray, "MEMBER.CONNECT_TO_MASTER", f"{url}-another") == b"OK"
-    await_repair(c, stray)
-    assert state(stray).role == "removed"
-    assert_serves(c)
-
-
 def test_the_heartbeat_stops_with_the_event_loop(server: StartServer, url: str) -> None:
     """A thread of its own sends it, and yet it says that the loop turns."""
     member = server("libmember.so 1 1 2", busy_reply_threshold="100")

@@ -15,12 +15,23 @@ from .model import BrokenInvariantError
 from .rivals import RivalMaster, Rivals, with_rival_steward
 from .walks import setting_of, walk
 
+# Walks that have failed once, and why. They stay.
+REGRESSION_SEEDS = {
+    900088: "a former master had a new tail begin anew, just before that heard of its view",
+    900293: "the same, in a longer chain",
+}
+
 WALKS = int(os.environ.get("SIM_STEPS", "120000")) // 20_000
 MAX_WALKS = 400
 
 
 def rivals(seed: int, master_class: type[RivalMaster] = RivalMaster) -> Rivals:
     return Rivals(setting_of(seed), master_class=master_class)
+
+
+@pytest.mark.parametrize("seed", REGRESSION_SEEDS)
+def test_a_walk_with_rivals_that_failed_once(seed: int) -> None:
+    walk(seed, rivals(seed))
 
 
 def test_random_walks_with_rivals() -> None:
@@ -41,14 +52,6 @@ class GrantsBeyondItsTerm(Steward):
         return self.terms.timeout_ms
 
 
-class TrustsThatTermsEndInOrder(Steward):
-    """It reckons with leases of full length, and not with what is left of the former leader's term."""
-
-    def __post_init__(self) -> None:
-        self.slack_ms = 0
-        super().__post_init__()
-
-
 class StoresAfterItsTerm(RivalMaster):
     def decide(self, luck: int) -> None:
         Master.decide(self, luck)
@@ -57,9 +60,7 @@ class StoresAfterItsTerm(RivalMaster):
         Master._save(self, change)
 
 
-FOUND_BY: dict[type[Steward | RivalMaster], int] = {
-    GrantsBeyondItsTerm: 1, TrustsThatTermsEndInOrder: 137, StoresAfterItsTerm: 1,
-}  # fmt: skip
+FOUND_BY: dict[type[Steward | RivalMaster], int] = {GrantsBeyondItsTerm: 1, StoresAfterItsTerm: 1}
 
 
 @pytest.mark.parametrize("mutant", FOUND_BY)
