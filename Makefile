@@ -6,18 +6,18 @@ ARGS ?=
 venv := .venv
 python := $(venv)/bin/python
 redis := vendor/redis/src/redis-server
-sources := setup.py include/redismodule.h modules/exports.map \
-           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*.pyx chainredis/*.pyx chainredis/*.pxi)
+sources := setup.py include/redismodule.h modules/exports.map modules/heartbeat.map \
+           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*/*.pxd modules/*/*.pxi chainredis/*.pyx chainredis/*.pxi)
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 say := @printf '\033[1m==> %s\033[0m\n'
 
 .DELETE_ON_ERROR:
-.PHONY: build test lint bench bench-failover soak run asan clean help
+.PHONY: build test lint bench bench-failover bench-etcd bench-flush soak run asan clean help
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
 
-test: build                             ## Run all tests; ARGS= goes to pytest
+test: build vendor/etcd/bin/etcd        ## Run all tests; ARGS= goes to pytest
 	$(say) 'Testing'
 	$(python) -m pytest $(ARGS)
 
@@ -35,19 +35,27 @@ bench-failover: build                   ## Measure what clients notice when memb
 	$(say) 'Measuring: this takes some minutes'
 	$(python) -m chainredis bench-failover $(ARGS)
 
-soak: build                             ## Faults at random for MINUTES= (60), then the simulator for SIM_STEPS= (ten million)
+bench-etcd: build vendor/etcd/bin/etcd  ## Measure repairs with masters in etcd, into benchmarks/; ARGS= goes to the program
+	$(say) 'Measuring: this takes some minutes'
+	$(python) -m chainredis bench-etcd $(ARGS)
+
+bench-flush: build                      ## Measure checkpoints and flushing, into benchmarks/; ARGS= goes to the program
+	$(say) 'Measuring: this takes some minutes'
+	$(python) -m chainredis bench-flush $(ARGS)
+
+soak: build vendor/etcd/bin/etcd        ## Faults at random for MINUTES= (60), then the simulator for SIM_STEPS= (ten million)
 	$(say) 'Soaking'
 	MINUTES=$(or $(MINUTES),60) $(python) -m pytest tests/faults/test_series.py $(ARGS)
 	SIM_STEPS=$(or $(SIM_STEPS),10000000) $(python) -m pytest --timeout=0 tests/sim $(ARGS)
 
-run: build                              ## Start a master and three members and show the chain; ARGS='--help' for options
-	@$(python) -m chainredis run $(ARGS)
+run: build $(if $(ETCD),vendor/etcd/bin/etcd)   ## Start a master and three members and show the chain; ETCD=1: with an etcd; ARGS='--help'
+	@$(python) -m chainredis run $(if $(ETCD),--etcd) $(ARGS)
 
-asan: build build/asan/.modules         ## Run the real-server tests with AddressSanitizer and UBSan; ARGS= to pytest
+asan: build build/asan/.modules vendor/etcd/bin/etcd    ## Run the real-server tests with AddressSanitizer and UBSan; ARGS= to pytest
 	$(say) 'Testing with sanitizers'
 	CHAINREDIS_SERVER=$(CURDIR)/build/asan/redis/src/redis-server CHAINREDIS_MODULES=$(CURDIR)/build/asan/src \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	$(python) -m pytest tests/servers $(ARGS)
+	$(python) -m pytest tests/servers tests/etcd $(ARGS)
 
 clean:                                  ## Remove what was built; Redis and the virtual environment stay
 	rm -rf build chainredis/*.so
@@ -71,6 +79,10 @@ vendor/redis/.built: vendor/redis/src/redismodule.h vendor/build-redis
 	$(say) 'Building Redis: about a minute'
 	vendor/build-redis vendor/redis REDIS_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/../../../build/src'
 	@touch $@
+
+vendor/etcd/bin/etcd: | build/.system-packages
+	$(say) 'Fetching etcd'
+	vendor/fetch-etcd
 
 vendor/redis/src/redismodule.h: | build/.system-packages
 	$(say) 'Fetching the Redis source'

@@ -4,9 +4,11 @@
 
     build/src/libmember.so          modules/member.pyx: no interpreter, and linked so that it cannot call one
     build/src/libmaster.so          modules/master.pyx: embeds this Python, with this environment's packages
+    build/src/etcd/libetcd_master.so        modules/etcd_master.pyx: likewise
+    build/src/libheartbeat.so       modules/heartbeat.pyx: likewise; libmember.so opens it when it is wanted
     chainredis/core.*.so            chainredis/core.pyx: the core of libmember.so, importable
 
-CHAINREDIS_SANITIZE=1 builds the two modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
+CHAINREDIS_SANITIZE=1 builds the modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
 The Makefile calls this with everything that it needs in place.
 """
 
@@ -23,6 +25,7 @@ ROOT = Path(__file__).resolve().parent
 SANITIZE = os.environ.get("CHAINREDIS_SANITIZE", "") not in ("", "0")
 BUILD = Path("build/asan") if SANITIZE else Path("build")
 REDIS = BUILD / "redis" if SANITIZE else Path("vendor/redis")
+FOLDERS = {"etcd_master": "etcd"}  # where users look for it below build/src, if not there itself
 HIREDIS = REDIS / "deps/hiredis"
 
 WARNINGS = [
@@ -37,7 +40,7 @@ WARNINGS = [
 # module can put its function in the place of ours, and variables of the module API need no indirection.
 COMPILE = ["-g", "-fPIC", "-fvisibility=hidden", "-fno-semantic-interposition", *WARNINGS]
 COMPILE += ["-ffunction-sections", "-fdata-sections"]
-LINK = ["-Wl,--exclude-libs,ALL", "-Wl,--version-script=modules/exports.map", "-Wl,--no-undefined"]
+LINK = ["-Wl,--exclude-libs,ALL", "-Wl,--no-undefined"]
 # Unreachable code goes, Cython's own module initialisation included: what libmember.so keeps does not refer to Python.
 LINK += ["-Wl,--gc-sections", "-Wl,-z,now"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
@@ -59,26 +62,31 @@ def embedded_python() -> tuple[list[str], list[str]]:
     return link, [f'-D{name}="{value}"' for name, value in macros.items()]
 
 
-def redis_module(name: str, compile_args: list[str], link_args: list[str], archives: list[Path]) -> Extension:
+def redis_module(
+    name: str, compile_args: list[str], link_args: list[str], archives: list[Path], exports: str = "exports.map"
+) -> Extension:
     return Extension(
         f"modules.{name}",
         [f"modules/{name}.pyx"],
         include_dirs=["include", str(REDIS), str(HIREDIS)],
-        depends=["include/redismodule.h", "modules/exports.map", "setup.py"],
+        depends=["include/redismodule.h", f"modules/{exports}", "setup.py"],
         extra_objects=[str(path) for path in archives],
         extra_compile_args=COMPILE + compile_args,
-        extra_link_args=LINK + link_args,
+        extra_link_args=[*LINK, f"-Wl,--version-script=modules/{exports}", *link_args],
     )
 
 
 def extensions() -> list[Extension]:
     link_python, python_macros = embedded_python()
+    # Threads of the interpreter run in these until the process ends: a dlclose must not unmap them.
+    link_python_for_good = [*link_python, "-Wl,-z,nodelete"]
     # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
-    member_link = ["-lcrypto", *(link_python if SANITIZE else [])]
+    member_link = ["-lcrypto", "-lleveldb", *(link_python if SANITIZE else [])]
     modules = [
         redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
-        # Threads of its interpreter run in it until the process ends: a dlclose must not unmap it.
-        redis_module("master", python_macros, [*link_python, "-Wl,-z,nodelete"], []),
+        redis_module("master", python_macros, link_python_for_good, []),
+        redis_module("etcd_master", python_macros, link_python_for_good, []),
+        redis_module("heartbeat", python_macros, link_python_for_good, [], "heartbeat.map"),
     ]
     core = Extension("chainredis.core", ["chainredis/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
     wanted = modules if SANITIZE else [*modules, core]
@@ -91,7 +99,7 @@ class BuildModules(build_ext):
     def get_ext_fullpath(self, ext_name: str) -> str:
         package, name = ext_name.rsplit(".", 1)
         if package == "modules":
-            return str(ROOT / BUILD / "src" / f"lib{name}.so")
+            return str(ROOT / BUILD / "src" / FOLDERS.get(name, "") / f"lib{name}.so")
         return str(ROOT / package / self.get_ext_filename(name))
 
 
@@ -99,7 +107,7 @@ if __name__ == "__main__":
     os.chdir(ROOT)
     setup(
         name="chainredis",
-        packages=["chainredis"],
+        packages=["chainredis", "chainredis.etcd"],
         cmdclass={"build_ext": BuildModules},
         options={"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": os.cpu_count() or 1}},
         ext_modules=cythonize(

@@ -3,7 +3,15 @@
 import argparse
 import sys
 
-from chainredis import command_bench, command_bench_failover, command_run
+from chainredis import (
+    command_bench,
+    command_bench_etcd,
+    command_bench_failover,
+    command_bench_flush,
+    command_checkpoint,
+    command_run,
+)
+from chainredis.errors import CheckpointError
 from chainredis.launcher import LauncherError
 
 
@@ -14,10 +22,13 @@ def main(arguments: list[str] | None = None) -> int:
     command_run.register(subcommands.add_parser)
     command_bench.register(subcommands.add_parser)
     command_bench_failover.register(subcommands.add_parser)
+    command_bench_etcd.register(subcommands.add_parser)
+    command_bench_flush.register(subcommands.add_parser)
+    command_checkpoint.register(subcommands.add_parser)
     options = parser.parse_args(arguments)
     try:
         options.call(options)
-    except LauncherError as error:
+    except (LauncherError, CheckpointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

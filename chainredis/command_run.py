@@ -4,10 +4,12 @@ import argparse
 import contextlib
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -20,6 +22,8 @@ from chainredis.member_client import MemberState, RedisLink
 from chainredis.settings import Settings
 from chainredis.view import MAX_MEMBERS
 
+ETCD_PORT = 12379
+MAX_MASTERS = 7
 LIVE_INTERVAL_S = 0.5
 LINES_INTERVAL_S = 5.0
 
@@ -32,6 +36,8 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--members", type=_members, default=3, metavar="N", help=f"members, 1 to {MAX_MEMBERS}")
     parser.add_argument("--port", type=_port, default=6369, help="of the master; the members have those after it")
+    parser.add_argument("--etcd", action="store_true", help=f"masters in etcd, which is started on port {ETCD_PORT}")
+    parser.add_argument("--masters", type=_masters, default=2, metavar="N", help="with --etcd: one of them leads")
     parser.add_argument("--dir", type=Path, help="folder for logs and the master's state (default: a temporary one)")
     parser.set_defaults(call=run)
 
@@ -41,17 +47,32 @@ def run(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     console = Console()
-    cluster = Cluster(
-        options.members,
-        folder=options.dir,
-        first_port=options.port,
-        progress=lambda text: console.print(f"{text} …", highlight=False, markup=False),
-    )
-    with cluster:
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(_cluster(options, console, stack))
         console.print(_how_to_talk(cluster), highlight=False, markup=False, soft_wrap=True)
         with contextlib.suppress(KeyboardInterrupt):
             _show(cluster, console)
         console.print("stopping …")
+
+
+def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.ExitStack) -> Cluster:
+    """Not started yet; the etcd that it needs is, and stops with the stack."""
+
+    def progress(text: str) -> None:
+        console.print(f"{text} …", highlight=False, markup=False)
+
+    where: dict[str, Any] = {"folder": options.dir, "first_port": options.port, "progress": progress}
+    if not options.etcd:
+        return Cluster(options.members, **where)
+    # Loading etcd's client takes its time: who wants none does not wait for it.
+    from chainredis.etcd.cluster import EtcdChain, EtcdServer, url_of  # noqa: PLC0415
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="etcd-", dir=ROOT / "build")))
+    etcd = EtcdServer(folder / "etcd", port=ETCD_PORT)
+    stack.callback(etcd.stop)
+    progress(f"starting etcd on port {ETCD_PORT}")
+    etcd.start()
+    return EtcdChain(options.members, url=url_of("my_cool_chain", etcd), masters=options.masters, **where)
 
 
 def _show(cluster: Cluster, console: Console) -> None:
@@ -146,6 +167,10 @@ def _interrupt(*_: object) -> None:
 
 def _members(text: str) -> int:
     return _number(text, 1, MAX_MEMBERS)
+
+
+def _masters(text: str) -> int:
+    return _number(text, 1, MAX_MASTERS)
 
 
 def _port(text: str) -> int:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from chainredis.adding import Additions, prove_again
 from chainredis.errors import CommandError, MemberError, StoreError
-from chainredis.keeper import Keeper
+from chainredis.keeper import FOR_GOOD, Keeper, Tenure
 from chainredis.looking import Introducer, Resolve, resolve
 from chainredis.member_client import Dial, RedisLink
 from chainredis.returning import Returns
@@ -30,7 +30,7 @@ class Coordinator:
     """Carries out the MASTER commands. Its methods may be called from any thread, and block.
 
     store: where views are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a member.
-    resolve: turns a host into a number; OSError or ValueError when it cannot.
+    resolve: turns a host into a number; OSError or ValueError when it cannot. tenure: of this master.
     """
 
     # Commands of one lane wait for each other.
@@ -50,10 +50,11 @@ class Coordinator:
         store: ViewStore | None = None,
         dial: Dial | None = None,
         resolve: Resolve = resolve,
+        tenure: Tenure = FOR_GOOD,
     ) -> None:
         dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
         self._introducer = Introducer(dial, resolve, settings.own_run_id)
-        self._keeper = Keeper(store or FileStore(settings.state_dir), settings)
+        self._keeper = Keeper(store or FileStore(settings.state_dir), settings, tenure=tenure)
         self._additions = Additions(self._keeper, dial, settings)
         self._returns = Returns(self._keeper, self._additions, dial, settings.retry_interval_s)
         self._commands: dict[str, tuple[Callable[..., Reply], range]] = {
@@ -102,6 +103,10 @@ class Coordinator:
             raise
         self._note(name, "done")
         return reply
+
+    def beating(self, run_ids: frozenset[str]) -> None:
+        """The members' heartbeats that there are now, where members send any."""
+        self._keeper.beating(run_ids)
 
     def close(self) -> None:
         """End the work in the background. A command under way goes on."""
@@ -199,10 +204,10 @@ class Coordinator:
         return {
             "epoch": change.view.epoch if change else 0,
             "members": len(members),
-            "chain": _names(members),
-            "pending": _names(members[-1:]) if change and change.pending else "",
-            "leaving": _names(change.leaving) if change else "",
-            "awaited": _names(change.awaited) if change else "",
+            "chain": names(members),
+            "pending": names(members[-1:]) if change and change.pending else "",
+            "leaving": names(change.leaving) if change else "",
+            "awaited": names(change.awaited) if change else "",
             "state": trouble or ("serving" if change else "no chain"),
             "addition": self._additions.progress,
             "waits_for": self._returns.waits_for,
@@ -210,8 +215,8 @@ class Coordinator:
             "last_change": self._last[0],
             "last_change_state": self._last[1],
             **{
-                f"member_{place}": f"{member},state={word},silent_ms={silent_ms}"
-                for place, (member, word, silent_ms) in enumerate(self._keeper.standings())
+                f"member_{place}": f"{member},state={word},silent_ms={silent_ms},checkpointed={watermark}"
+                for place, (member, word, silent_ms, watermark) in enumerate(self._keeper.standings())
             },
         }
 
@@ -232,7 +237,7 @@ class Coordinator:
                 log.exception("an observer of the status failed")
 
 
-def _names(members: Sequence[Member]) -> str:
+def names(members: Sequence[Member]) -> str:
     return ",".join(map(str, members))
 
 

@@ -17,11 +17,14 @@ from libc.string cimport memcpy, memset, strncpy
 
 # By their full names, or the build does not see that this file depends on them.
 cimport modules.core.chain as chain
+cimport modules.core.dirty as dirty
 cimport modules.core.disk as disk
 cimport modules.core.due as due
 cimport modules.core.lease as lease
 cimport modules.core.log as log
 cimport modules.core.messages as messages
+cimport modules.core.records as records
+cimport modules.core.recovery as recovery
 cimport modules.core.view as view
 cimport modules.core.wire as wire
 
@@ -482,3 +485,6 @@ def decode(bytes payload, uint64_t count):
         value = None if packed.value == NULL else packed.value[:packed.value_bytes]
         updates.append(Update(packed.key[:packed.key_bytes], value, client))
     return updates
+
+
+include "core_checkpoint.pxi"

@@ -1,6 +1,10 @@
 """What can go wrong, told apart by what the master may conclude from it."""
 
 
+class Unusable(Exception):
+    """What somebody has configured cannot be used. The text names the remedy."""
+
+
 class CommandError(Exception):
     """A command at the master failed, and changed nothing. The text is the error reply, and names the remedy."""
 
@@ -16,8 +20,34 @@ class OutcomeUnknown(CommandError):
     first_word = "UNKNOWN"
 
 
+class Elsewhere(CommandError):
+    """Another master leads. The text is `0 host:port`, of that one: clients follow it by themselves."""
+
+    first_word = "MOVED"
+
+
 class StoreError(Exception):
     """The stored view cannot be read or written."""
+
+
+class Deposed(StoreError):
+    """The master leads no longer: what it wanted to store is not stored, and never will be."""
+
+
+class EtcdAway(StoreError):
+    """No answer from etcd: what was asked for may have happened, or not. Another attempt may succeed."""
+
+
+class EtcdRefusal(StoreError):
+    """etcd answers, and says no. The text names what is to be changed."""
+
+
+class LeaseLost(StoreError):
+    """The lease, and with it every key that hung on it, is gone."""
+
+
+class CheckpointError(Exception):
+    """A checkpoint cannot be read, or is not what it should be."""
 
 
 class MemberError(Exception):

@@ -73,7 +73,10 @@ def _await_snapshot(
 
     def progress() -> object:
         sent, received = tail.progress(), learner.progress()
-        note(f"copying: {sent.current_save_keys_processed} keys sent, {received.loading_loaded_bytes} bytes loaded")
+        note(
+            f"copying: {sent.current_save_keys_processed} keys sent, {received.loading_loaded_bytes} bytes loaded, "
+            f"{received.member_join_checkpoint_bytes} bytes of the checkpoint copied"
+        )
         return sent, received
 
     def copied() -> bool:

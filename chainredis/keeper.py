@@ -6,12 +6,14 @@ for a disk or a member.
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
-from chainredis.errors import CommandError, OutcomeUnknown, StoreError
+from chainredis.errors import CommandError, Deposed, OutcomeUnknown, StoreError
 from chainredis.settings import Settings
 from chainredis.steward import Lease, Sighting, Steward, Trouble
 from chainredis.stores import ViewStore
@@ -40,14 +42,35 @@ class Lookout(Protocol):
         """Look at these now, and tell them what there is to be told."""
 
 
+@dataclass(frozen=True)
+class Tenure:
+    """The right to lead, which a master that is the only one has for good. until: nobody else can lead before, on the
+    keeper's clock. slack_ms: by how much a lease of an earlier leader may outlast the longest that is stored.
+    """
+
+    until: Callable[[], float] = lambda: math.inf
+    slack_ms: int = 0
+
+
+FOR_GOOD = Tenure()
+
+
 class Keeper:
     """Owns the steward and the store. `start` begins the work."""
 
-    def __init__(self, store: ViewStore, settings: Settings, *, clock: Callable[[], float] = boot_seconds) -> None:
+    def __init__(
+        self,
+        store: ViewStore,
+        settings: Settings,
+        *,
+        tenure: Tenure = FOR_GOOD,
+        clock: Callable[[], float] = boot_seconds,
+    ) -> None:
         self._store = store
         self._settings = settings
+        self._tenure = tenure
         self._clock = clock
-        self._steward = Steward(None, settings.heartbeat().terms, clock())
+        self._steward = Steward(None, settings.heartbeat().terms, clock(), slack_ms=tenure.slack_ms)
         # Guards all that is here but the store; notified whenever the steward may have come to another conclusion.
         self._changed = threading.Condition()
         self._storing = threading.Lock()
@@ -121,11 +144,21 @@ class Keeper:
         self._lookout.nudge(suspects)
         self._advance()
 
+    def beating(self, run_ids: frozenset[str]) -> None:
+        """Whose heartbeats there are now. Who has ceased to beat is looked at."""
+        with self._changed:
+            lapsed = self._steward.beating(run_ids, self._clock())
+            self._changed.notify_all()
+        self._lookout.nudge(lapsed)
+
     # ------------------------------------------------------------------------------------ what they are to hear
 
     def due(self, run_id: str) -> tuple[View | None, Lease | None]:
         """The view that this process is to be told; if there is none, the lease that goes with its next poll."""
         with self._changed:
+            if self.is_closed:
+                return None, None
+            self._steward.leads_until = self._tenure.until()
             view = self._steward.view_to_tell(run_id)
             return view, None if view else self._steward.lease_to_grant(run_id)
 
@@ -162,8 +195,8 @@ class Keeper:
         with self._changed:
             return str(self._doubt) if self._doubt else self._steward.unsettled_by
 
-    def standings(self) -> list[tuple[Member, str, int]]:
-        """Of each member in the view: alive, silent or dead, and for how many milliseconds it has been silent."""
+    def standings(self) -> list[tuple[Member, str, int, int]]:
+        """Of each member in the view, what the steward says of its standing."""
         with self._changed:
             view = self._steward.change.view if self._steward.change else None
             return [(member, *self._steward.standing(member.run_id)) for member in view.members] if view else []
@@ -199,6 +232,8 @@ class Keeper:
             change = self._steward.propose(event(self._steward.change, self._steward.health()))
         try:
             self._keep(change)
+        except Deposed as error:
+            raise CommandError(str(error)) from error
         except StoreError as error:
             raise OutcomeUnknown(f"{error}: the change may come into force when that is repaired") from error
         return change

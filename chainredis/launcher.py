@@ -21,6 +21,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from chainredis.stores import stored_in
+from chainredis.transitions import Change
 from chainredis.view import Endpoint
 from chainredis.waiting import WaitTimeout, wait_until
 
@@ -53,7 +55,7 @@ def server_path() -> Path:
 def module_path(name: str) -> Path:
     """A module in $CHAINREDIS_MODULES, or in build/src. LauncherError when there is none."""
     folder = os.environ.get("CHAINREDIS_MODULES")
-    return _existing(folder and f"{folder}/{name}", ROOT / "build/src" / name)
+    return _existing(folder and str(Path(folder, name)), ROOT / "build/src" / name)
 
 
 def _existing(chosen: str | None, usual: Path) -> Path:
@@ -63,44 +65,17 @@ def _existing(chosen: str | None, usual: Path) -> Path:
     return path
 
 
-class Server:
-    """One redis-server, with a folder of its own that holds its redis.conf, its data and its log.
+class Process:
+    """A program with a folder of its own, which holds its log. All of its errors are LauncherError."""
 
-    port: None picks a free one. modules: such as `MEMBER` or "libmember.so 0 3 15", from `module_path`. config: more
-    lines of redis.conf, by name. host: where it listens. prefix: words before its command, to run it elsewhere. All of
-    its errors are LauncherError.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        port: int | None = None,
-        modules: Sequence[str] = (),
-        config: Mapping[str, str] | None = None,
-        host: str = HOST,
-        prefix: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, folder: Path, *, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
-        self.modules = list(modules)
-        self.config = dict(config or {})
-        self._host = host
         self._prefix = list(prefix)
-        self._fixed_port = port
-        self._port = port or 0
         self._process: subprocess.Popen[bytes] | None = None
         self._told_to_end = False
 
     def __repr__(self) -> str:
-        return f"{self.folder.name} ({self.endpoint})"
-
-    @property
-    def port(self) -> int:
-        return self._port
-
-    @property
-    def endpoint(self) -> Endpoint:
-        return Endpoint(self._host, self._port)
+        return self.folder.name
 
     @property
     def pid(self) -> int:
@@ -130,36 +105,26 @@ class Server:
             found.append(f"{self} ended by itself with status {status}")
         return found
 
-    # ------------------------------------------------------------------------------------------ life and death
-
-    def start(self) -> None:
-        """Start it, on the same port as before if it ran before, and wait until it answers."""
-        self.spawn()
-        self.await_answer()
-
-    def spawn(self) -> None:
-        """Start it without waiting; `await_answer` must follow."""
+    def launch(self, command: Sequence[str]) -> None:
+        """Not in our process group: Ctrl-C is for us, and we stop everything in order."""
         if self.running:
             raise LauncherError(f"{self} is running")
-        if self._fixed_port and not is_free(self._fixed_port):
-            raise LauncherError(f"port {self._fixed_port} is in use: end what uses it, or choose another one")
-        self._port = self._port or free_port()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._told_to_end = False
-        conf = self.folder / "redis.conf"
-        conf.write_text(self._conf())
-        # Not in our process group: Ctrl-C is for us, and we stop the servers in order.
         with self.log_path.open("ab") as log:
-            command = [*_die_with_parent(), *self._prefix, str(server_path()), str(conf)]
-            self._process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, process_group=0)
+            words = [*_die_with_parent(), *self._prefix, *command]
+            self._process = subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log, process_group=0)
 
-    def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Until it answers PING, its data loaded."""
-        with self.client() as client:
-            try:
-                wait_until(lambda: self._answers(client), timeout_s)
-            except WaitTimeout:
-                raise LauncherError(f"{self} does not answer:\n{self.log_tail()}") from None
+    def await_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
+        def ready() -> bool:
+            if not self.running:
+                raise LauncherError(f"{self} ended while starting:\n{self.log_tail()}")
+            return is_ready()
+
+        try:
+            wait_until(ready, timeout_s)
+        except WaitTimeout:
+            raise LauncherError(f"{self} does not answer:\n{self.log_tail()}") from None
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """SIGTERM, as an operator would; SIGKILL when that does not end it in time. No error when it has ended."""
@@ -192,6 +157,71 @@ class Server:
         if self._process is not None:
             self._process.send_signal(number)
 
+    def _wait(self, timeout_s: float) -> None:
+        if self._process is not None:
+            self._process.wait(timeout_s)
+
+
+class Server(Process):
+    """One redis-server, with a folder of its own that holds its redis.conf, its data and its log.
+
+    port: None picks a free one. modules: such as `MEMBER` or "libmember.so 0 3 15", from `module_path`. config: more
+    lines of redis.conf, by name. host: where it listens. prefix: words before its command, to run it elsewhere. All of
+    its errors are LauncherError.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        modules: Sequence[str] = (),
+        config: Mapping[str, str] | None = None,
+        host: str = HOST,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        super().__init__(folder, prefix=prefix)
+        self.modules = list(modules)
+        self.config = dict(config or {})
+        self._host = host
+        self._fixed_port = port
+        self._port = port or 0
+
+    def __repr__(self) -> str:
+        return f"{self.folder.name} ({self.endpoint})"
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self._host, self._port)
+
+    # ------------------------------------------------------------------------------------------ life and death
+
+    def start(self) -> None:
+        """Start it, on the same port as before if it ran before, and wait until it answers."""
+        self.spawn()
+        self.await_answer()
+
+    def spawn(self) -> None:
+        """Start it without waiting; `await_answer` must follow."""
+        if self.running:
+            raise LauncherError(f"{self} is running")
+        if self._fixed_port and not is_free(self._fixed_port):
+            raise LauncherError(f"port {self._fixed_port} is in use: end what uses it, or choose another one")
+        self._port = self._port or free_port()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        conf = self.folder / "redis.conf"
+        conf.write_text(self._conf())
+        self.launch([str(server_path()), str(conf)])
+
+    def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until it answers PING, its data loaded."""
+        with self.client() as client:
+            self.await_ready(lambda: self._answers(client), timeout_s)
+
     def client(self, *, timeout_s: float = 30, decode_responses: bool = False) -> redis.Redis:
         """A client that never tries again, and waits up to `timeout_s` for an answer."""
         return redis.Redis(
@@ -210,13 +240,7 @@ class Server:
         with self.client(timeout_s=ADD_TIMEOUT_S) as client:
             return client.execute_command(*words)
 
-    def _wait(self, timeout_s: float) -> None:
-        if self._process is not None:
-            self._process.wait(timeout_s)
-
     def _answers(self, client: redis.Redis) -> bool:
-        if not self.running:
-            raise LauncherError(f"{self} ended while starting:\n{self.log_tail()}")
         try:
             return bool(client.ping())
         except (redis.ConnectionError, redis.TimeoutError):
@@ -253,6 +277,7 @@ class Cluster:
         first_port: int | None = None,
         master_config: Mapping[str, str] | None = None,
         member_config: Mapping[str, str] | None = None,
+        master_module: str = MASTER,
         member_module: str = MEMBER,
         progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -264,7 +289,8 @@ class Cluster:
         self._member_module = member_module
         self._progress = progress or (lambda _: None)
         self.servers: list[Server] = []  # in the order in which they were started
-        self.master = self._new_server("master", MASTER, master_config or {})
+        self.master = self._new_server("master", master_module, master_config or {})
+        self.masters = [self.master]
         self.members: list[Server] = []  # in chain order, as far as `add` and `remove` made it
 
     @property
@@ -330,6 +356,10 @@ class Cluster:
             return self.master.call(*words)
         except redis.RedisError as error:
             raise LauncherError(f"{' '.join(map(str, words))}: {error}") from error
+
+    def stored(self) -> Change | None:
+        """What has been decided last, whether the master lives or not. StoreError when that cannot be read."""
+        return stored_in(self.master.folder)
 
     def stop(self) -> None:
         """Stop all servers, whatever else fails."""

@@ -55,6 +55,7 @@ class MemberState:
     record_epoch: int = 0
     record_run_id: str = ""
     record_durable: bool = False
+    checkpointed: int = -1
 
 
 class MemberLink(Protocol):
@@ -89,12 +90,13 @@ Dial = Callable[[Endpoint], MemberLink]
 
 
 class Progress(NamedTuple):
-    """Fields of INFO that move while a snapshot is written, sent or loaded; -1 where there is none."""
+    """Fields of INFO that move while a snapshot is on its way, or a checkpoint; -1 where there is none."""
 
     master_sync_read_bytes: int
     loading_loaded_bytes: int
     current_save_keys_processed: int
     master_sync_in_progress: int
+    member_join_checkpoint_bytes: int
 
 
 # The last two are what redis-py's parser makes of bytes that are none of Redis's protocol.
@@ -201,9 +203,21 @@ class RedisLink:
         self._call("CHAIN.UNPIN")
 
     def progress(self) -> Progress:
-        found = self._info("replication") | self._info("persistence")
+        found = self._info("replication") | self._info("persistence") | self._info("member")
         values = (found.get(name.encode(), b"") for name in Progress._fields)
         return Progress(*(int(value) if value.isdigit() else -1 for value in values))
+
+    def run_id(self) -> str:
+        """Of any Redis server."""
+        return self._info("server").get(b"run_id", b"").decode("ascii", "replace")
+
+    def await_end(self) -> None:
+        """Until the connection ends, which is an error; nothing more can be asked on it."""
+        try:
+            self._connection.read_response(timeout=None)
+        except FAILURES as error:
+            raise self._explain(error) from error
+        raise self._nonsense("nothing")
 
     def _info(self, section: str) -> dict[bytes, bytes]:
         reply = self._call("INFO", section)
@@ -250,7 +264,7 @@ class RedisLink:
     def _not_a_member(self) -> NotAMember:
         text = f"{self._endpoint}: is a server without libmember.so: start it with --loadmodule libmember.so"
         try:
-            run_id = self._info("server").get(b"run_id", b"").decode("ascii", "replace")
+            run_id = self.run_id()
         except MemberError:
             run_id = ""
         return NotAMember(text, run_id or None)

@@ -1,12 +1,13 @@
 """The master's side of the protocol, pure: what it saw of the members goes in, what is to be done comes out.
 
-    seen            `answered`, `adopted`, `reported`, `dropped`, `refused`, `replaced`, `unfed`
+    seen            `answered`, `adopted`, `reported`, `dropped`, `refused`, `replaced`, `unfed`, `beating`
     to be done      `next_change` to store; then `view_to_tell` and `lease_to_grant` for each member in `followed`
 
 Every time is in seconds on one clock that runs on through suspend. The same code runs in the server and in the
 simulation. It is not thread-safe.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -57,12 +58,14 @@ class Sighting:
     stamp_ms: int
     troubles: tuple[Trouble, ...] = ()
     durable: bool = False
+    checkpointed: int = -1
 
 
 @dataclass
 class _Record:
     """Of one process. heard_at: when it last showed life by itself or answered. silent: seconds of attention since it
-    answered. noticed_at: when its end was first suspected.
+    answered. noticed_at: when its end was first suspected. lapsed_at: when its heartbeat ceased, None while it beats or
+    if it never did; lapsed: seconds of attention since then.
     """
 
     granted_until: float
@@ -75,6 +78,9 @@ class _Record:
     is_replaced: bool = False
     unfed_epoch: int = 0
     noticed_at: float | None = None
+    has_beaten: bool = False
+    lapsed_at: float | None = None
+    lapsed: float = 0.0
 
     @property
     def epoch(self) -> int:
@@ -83,13 +89,20 @@ class _Record:
 
 @dataclass
 class Steward:
-    """change: what is stored, None for nothing. now: its start, at which any member may hold a lease of full length."""
+    """change: what is stored, None for nothing. now: its start, at which any member may hold a lease of full length.
+    leads_until: no other master can lead before; what is granted here is over by then. slack_ms: by how much leases
+    that were granted by others may outlast those of full length.
+    """
 
     change: Change | None
     terms: Terms
     now: float
+    leads_until: float = math.inf
+    slack_ms: int = 0
+    _beating: frozenset[str] = frozenset()
     _records: dict[str, _Record] = field(default_factory=dict)
     _undecided: Change | None = None
+    _unchanged: float = 0.0  # seconds of attention since the newest change was stored
 
     def __post_init__(self) -> None:
         self._started = self.now
@@ -102,8 +115,10 @@ class Steward:
         most = min(MAX_ATTENTION_GAP, MAX_ATTENTION_PART * self.terms.timeout_ms / 1000)
         gap = min(max(0.0, now - self.now), most)
         self.now = max(self.now, now)
+        self._unchanged += gap
         for record in self._records.values():
             record.silent += gap
+            record.lapsed += gap
 
     def answered(self, run_id: str, sighting: Sighting, now: float) -> None:
         """It answered. now: read after its answer had come, since leases are reckoned from then."""
@@ -162,6 +177,22 @@ class Steward:
         if change and change.pending and change.view.epoch == epoch and (record := self._records.get(run_id)):
             record.unfed_epoch = epoch
 
+    def beating(self, run_ids: frozenset[str], now: float) -> list[str]:
+        """Whose heartbeats there are now; of the others it counts who had one before. Whose has just ceased."""
+        self.attend(now)
+        self._beating = run_ids
+        return [run_id for run_id, record in self._records.items() if self._listen(run_id, record)]
+
+    def _listen(self, run_id: str, record: _Record) -> bool:
+        if run_id in self._beating:
+            record.has_beaten, record.lapsed_at = True, None
+            return False
+        if not record.has_beaten or record.lapsed_at is not None:
+            return False
+        record.lapsed_at, record.lapsed = self.now, 0.0
+        self._notice(record)
+        return True
+
     def _notice(self, record: _Record) -> None:
         if record.noticed_at is None:
             record.noticed_at = self.now
@@ -191,7 +222,13 @@ class Steward:
             return record is not None
         if self._is_sole(run_id) and not (record.is_refused and self.terms.trust_refused):
             return False  # it needs no lease to serve
-        return record.silent >= self.terms.timeout_ms / 1000 and self.now >= record.granted_until
+        return self._is_silent(record) and self.now >= record.granted_until
+
+    def _is_silent(self, record: _Record) -> bool:
+        """For the timeout it has not answered here; or not since it missed as much of its heartbeats."""
+        if record.lapsed_at is not None and record.answered_at <= record.lapsed_at:
+            return True
+        return record.silent >= self.terms.timeout_ms / 1000
 
     def _is_sole(self, run_id: str) -> bool:
         return self.change is not None and [member.run_id for member in self.change.view.members] == [run_id]
@@ -250,11 +287,11 @@ class Steward:
         found = member and self._serves(member) and self._records[member.run_id].answered_at > since
         return member if found else None
 
-    def standing(self, run_id: str) -> tuple[str, int]:
-        """For people: alive, silent or dead, and for how many milliseconds it has not answered."""
+    def standing(self, run_id: str) -> tuple[str, int, int]:
+        """For people: alive, silent or dead; for how many milliseconds it has not answered; where its checkpoint is."""
         record = self._records[run_id]
         word = "dead" if self.is_gone(run_id) else "alive" if self._is_well(run_id) else "silent"
-        return word, round(record.silent * 1000)
+        return word, round(record.silent * 1000), record.sighting.checkpointed if record.sighting else -1
 
     def knows_view(self, run_id: str) -> bool:
         """It has adopted the newest view, and so has the secret."""
@@ -287,8 +324,8 @@ class Steward:
         if self.change is None or self._undecided:
             return None
         steps = (
-            self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._termed,
-            self._kept,
+            self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._stalled,
+            self._lapsed, self._termed, self._kept,
         )  # fmt: skip
         for step in steps:
             if change := step(self.change):
@@ -305,7 +342,7 @@ class Steward:
 
     def stored(self, change: Change | None) -> None:
         """The store holds `change` now, for certain (rule 5)."""
-        self.change, self._undecided = change, None
+        self.change, self._undecided, self._unchanged = change, None, 0.0
         self._follow()
 
     def view_to_tell(self, run_id: str) -> View | None:
@@ -333,9 +370,16 @@ class Steward:
             return None
         if self._undecided and not self._undecided.view.member(run_id):
             return None
-        length_ms = min(change.lease_ms, self.terms.timeout_ms)
+        length_ms = min(change.lease_ms, self.terms.timeout_ms, self._leadership_ms(record.answered_at))
+        if length_ms <= 0:
+            return None
         self._note_grant(record, length_ms)
         return Lease(record.epoch, record.sighting.stamp_ms, length_ms)
+
+    def _leadership_ms(self, since: float) -> int:
+        """A lease from then on, of this length, is over everywhere before another master can lead."""
+        left_ms = (self.leads_until - since) * 1000 / (1 + self.terms.drift)
+        return self.terms.timeout_ms if left_ms >= self.terms.timeout_ms else int(left_ms)
 
     def _note_grant(self, record: _Record, length_ms: int) -> None:
         """It counts, at the member, from before its last answer came here."""
@@ -348,12 +392,13 @@ class Steward:
         self._records = {}
         for member in self.followed:
             self._records[member.run_id] = before.get(member.run_id) or self._unknown()
+            self._listen(member.run_id, self._records[member.run_id])
 
     def _unknown(self) -> _Record:
         return _Record(self._full_lease(), self.now, self.now)
 
     def _full_lease(self) -> float:
-        longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0)
+        longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0) + self.slack_ms
         return self.now + longest / 1000 * (1 + self.terms.drift)
 
     # ------------------------------------------------------------------------------- the changes that nobody asks for
@@ -430,6 +475,34 @@ class Steward:
                     broken[trouble.run_id] += 1
         most = max(broken.values())
         return next((m for m in reversed(change.view.members) if most and broken[m.run_id] == most), None)
+
+    def _stalled(self, change: Change) -> Change | None:
+        """A new tail that answers, knows its view, and does not come to serve for the timeout has not what it takes.
+
+        Another master, which led before and did not know better, may have had it begin anew meanwhile.
+        """
+        if not change.pending or self._unchanged < self.terms.timeout_ms / 1000:
+            return None
+        if not self._settled_but_for_links(change) or self._serves(change.view.tail):
+            return None
+        return self._decided(Remove(change.view.tail, self.health()))
+
+    def _lapsed(self, change: Change) -> Change | None:
+        """It answers here, and yet its heartbeat has been missing for the timeout and more: it has to go, too.
+
+        Unless nobody else's beats: then etcd, or the way to it, is to blame, and no member.
+        """
+        if change.leaving or not any(self._beats(member.run_id) for member in change.complete):
+            return None
+        for member in change.view.members:
+            record = self._records[member.run_id]
+            if record.lapsed_at is not None and record.lapsed >= self.terms.timeout_ms / 1000:
+                return self._decided(Remove(member, self.health()))
+        return None
+
+    def _beats(self, run_id: str) -> bool:
+        record = self._records[run_id]
+        return record.has_beaten and record.lapsed_at is None
 
     def _termed(self, change: Change) -> Change | None:
         """Longer leases than the stored length are granted once that is stored."""

@@ -196,7 +196,8 @@ class Watching(Conversation):
 
 def sighting(state: MemberState) -> Sighting:
     durable = state.record_durable and state.record_epoch == state.epoch
-    return Sighting(state.epoch, state.serving, state.stamp, troubles_of(state.unreached), durable)
+    troubles = troubles_of(state.unreached)
+    return Sighting(state.epoch, state.serving, state.stamp, troubles, durable, state.checkpointed)
 
 
 def troubles_of(text: str) -> tuple[Trouble, ...]:

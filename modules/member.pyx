@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc
 from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
 from modules.core.lease cimport chain_doubt, chain_holds_lease
 from modules.core.messages cimport Limits
-from modules.position cimport position_register
+from modules.core.records cimport NOTHING
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
@@ -23,9 +23,17 @@ from modules.redismodule cimport (
     RedisModule_WrongArity, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleConfigChange,
     RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange,
     RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
-    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleInfoCtx, RedisModuleString,
+    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
+    RedisModuleString,
 )
-from modules.shell.auth cimport challenge_command, forget_peer, prove_command
+from modules.shell.auth cimport challenge_command, find_peer, forget_peer, prove_command
+from modules.shell.checkpoint.commands cimport (
+    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
+    tail_checkpoint_command,
+)
+from modules.shell.checkpoint.pages cimport session_left
+from modules.shell.checkpoint.step cimport checkpoint_step, checkpoint_tick, is_active
+from modules.shell.checkpoint.store cimport store_stop
 from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
@@ -33,6 +41,7 @@ from modules.shell.control cimport (
 from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woken
 from modules.shell.fork cimport fork_register
 from modules.shell.guard cimport guard_build, guard_cares, guard_filter, guard_step, info_field
+from modules.shell.heartbeat cimport connect_command, heartbeat_init
 from modules.shell.info cimport info_chain
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
 from modules.shell.libc cimport boot_ms
@@ -44,7 +53,7 @@ from modules.shell.record cimport is_record_due, record
 from modules.shell.replay cimport place_command, record_command, replay_misread
 from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
 from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
-from modules.shell.snapshot cimport snapshot_load, snapshot_save
+from modules.shell.snapshot cimport snapshot_register
 from modules.shell.start cimport start_up
 from modules.shell.state cimport (
     DOUBT_MS, JOIN_COPYING, JOIN_NONE, LATE_TICK_MS, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS,
@@ -97,6 +106,31 @@ cdef int on_view(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
     if argc != 1:
         return RedisModule_WrongArity(ctx)
     return reply_view(the_member(), ctx)
+
+
+cdef int on_connect(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.CONNECT_TO_MASTER host:port | host port | etcd_host:etcd_port[,…]/chain_name -> OK | ERR"""
+    if argc != 2 and argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return connect_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_tail_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return tail_checkpoint_command(the_member(), ctx)
+
+
+cdef int on_head_flush(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc > 2:
+        return RedisModule_WrongArity(ctx)
+    return head_flush_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_list_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc > 2:
+        return RedisModule_WrongArity(ctx)
+    return list_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -185,6 +219,24 @@ cdef int on_watch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
     return watch_command(the_member(), ctx)
 
 
+cdef int on_chain_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 2:
+        return RedisModule_WrongArity(ctx)
+    return chain_checkpoint_command(the_member(), ctx, argv)
+
+
+cdef int on_chain_flush(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return chain_flush_command(the_member(), ctx, argv)
+
+
+cdef int on_chain_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return chain_page_command(the_member(), ctx, argv)
+
+
 cdef int on_record(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     if argc != 5:
         return replay_misread(the_member(), ctx)
@@ -218,6 +270,8 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         guard_step(m)
     if m.join != JOIN_NONE:
         join_step(m)
+    if is_active(m):
+        checkpoint_step(m)
     if m.held_first != NULL:
         serve_held(m)
     if is_record_due(m):
@@ -245,11 +299,14 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
 
 cdef void tick(Member *m) noexcept nogil:
     m.ticked_ms = m.now_ms
+    m.heartbeat.pulse += 1
     settle_expired(m)
     chain_tick(&m.chain)
     doubt(m)
     join_save(m)
     disk_tick(m)
+    if is_active(m):
+        checkpoint_tick(m)
     notice_subscribers(m)
 
 
@@ -274,6 +331,8 @@ cdef void on_client_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t
     cdef unsigned long long client = (<RedisModuleClientInfo *>data).id
     if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
         return
+    if find_peer(m, client) != NULL:
+        session_left(&m.checkpoint, client)
     forget_peer(m, client)
     if m.pin_client == client:
         join_off(m)
@@ -310,6 +369,10 @@ cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, 
         disk_configure(the_member())
 
 
+cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    store_stop(&the_member().checkpoint)
+
+
 cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     guard_build(the_member())
 
@@ -338,6 +401,10 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "read", on_read, "readonly fast", 1)
         and create(ctx, "member.sn", on_sn, "readonly fast allow-loading allow-stale", 0)
         and create(ctx, "member.view", on_view, "readonly fast allow-loading allow-stale", 0)
+        and create(ctx, "member.connect_to_master", on_connect, "admin deny-script", 0)
+        and create(ctx, "tail.checkpoint", on_tail_checkpoint, "readonly deny-script", 0)
+        and create(ctx, "head.flush", on_head_flush, "readonly deny-script", 0)
+        and create(ctx, "list.checkpoint", on_list_checkpoint, "readonly deny-script", 0)
         and create(ctx, "chain.refused", on_refused, "allow-loading allow-stale", 0)
     )
 
@@ -364,6 +431,9 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.watch", on_watch, flags, 0)
         and create(ctx, "chain.pin", on_pin, flags, 0)
         and create(ctx, "chain.feed", on_feed, flags, 0)
+        and create(ctx, "chain.checkpoint", on_chain_checkpoint, flags, 0)
+        and create(ctx, "chain.page", on_chain_page, flags, 0)
+        and create(ctx, "chain.flush", on_chain_flush, flags, 0)
         and create(ctx, "chain.unpin", on_unpin, flags, 0)
     )
 
@@ -376,6 +446,7 @@ cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Shutdown, on_shutdown)
     return (RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL
             and RedisModule_RegisterInfoFunc(ctx, on_info) == REDISMODULE_OK)
 
@@ -389,13 +460,14 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     chain_init(&m.chain, &limits)
     m.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
     m.now_ms = boot_ms()
+    m.checkpoint.watermark = m.checkpoint.asked = NOTHING
     m.subscribers = True        # until the first tick has looked
     m.down.name, m.up.name, m.head.name = "down", "up", "head"
     m.down.greeted_epoch = m.up.greeted_epoch = m.head.greeted_epoch = -1
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
     marker_name(m)
     disk_configure(m)
-    return m
+    return m if heartbeat_init(m) else NULL
 
 
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -408,7 +480,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)
     if (not create_client_commands(ctx) or not create_internal_commands(ctx)
-            or not position_register(ctx, snapshot_save, snapshot_load)):
+            or not snapshot_register(ctx)):
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR
     # The table before the filter, which needs it.

@@ -1,5 +1,6 @@
 # cython: language_level=3
-"""What a member's RDB says of itself: whose history its data is, how far it goes, and which view it was a member of.
+"""What a member's RDB says of itself: whose history its data is, how far it goes, which view it was a member of, and
+what of it is newer than its checkpoint.
 
 Module auxiliary data, before the keys. A server without this data type dies of such an RDB, so the master's module
 knows it too: in the original walk-through all servers run in one folder, and the master loads what a member left there.
@@ -13,6 +14,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
+from modules.core.records cimport NOTHING
+from modules.core.recovery cimport Loaded
 from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
 from modules.redismodule cimport (
     REDISMODULE_AUX_BEFORE_RDB, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_TYPE_METHOD_VERSION,
@@ -23,7 +26,7 @@ from modules.redismodule cimport (
 )
 
 cdef enum:
-    POSITION_VERSION = 2        # 1 has no record
+    POSITION_VERSION = 3        # 1 has no record, and neither 1 nor 2 knows of checkpoints
 
 
 cdef struct Record:
@@ -41,14 +44,29 @@ cdef struct Position:
     Boundary boundaries[MAX_BOUNDARIES]
     Record record
     uint64_t keys               # that follow in the RDB: how far a copy has come
+    Loaded checkpoint
+    uint64_t newer              # keys with updates that the checkpoint lacks, which follow
+
+
+cdef struct Newer:
+    # A key whose newest update a checkpoint lacks; and where the walk through them is.
+    const char *key
+    size_t length
+    int64_t sn
+    bint deleted
+    uint64_t index
 
 
 ctypedef void (*PositionSave)(Position *out) noexcept nogil
 ctypedef bint (*PositionLoad)(const Position *position) noexcept nogil
+ctypedef bint (*PositionNext)(Newer *newer) noexcept nogil
+ctypedef void (*PositionTake)(const Newer *newer) noexcept nogil
 
 cdef struct PositionHandlers:
     PositionSave save           # fills in what is to be saved; NULL: nothing is known here
     PositionLoad load           # False: the position is impossible, and the load fails; NULL: it is ignored
+    PositionNext next           # of the keys that are newer than the checkpoint: from a zeroed Newer on, until False
+    PositionTake take           # each of these as it is loaded, after `load`
 
 
 cdef extern from *:
@@ -79,6 +97,23 @@ cdef inline void position_write(RedisModuleIO *io, const Position *position) noe
     RedisModule_SaveStringBuffer(io, position.record.run_id, strlen(position.record.run_id))
     RedisModule_SaveUnsigned(io, 1 if position.record.durable else 0)
     RedisModule_SaveUnsigned(io, position.keys)
+    write_checkpoint(io, position)
+
+
+cdef inline void write_checkpoint(RedisModuleIO *io, const Position *position) noexcept nogil:
+    cdef Newer newer
+    RedisModule_SaveUnsigned(io, 1 if position.checkpoint.tracked else 0)
+    if not position.checkpoint.tracked:
+        return
+    RedisModule_SaveSigned(io, position.checkpoint.watermark)
+    RedisModule_SaveUnsigned(io, 1 if position.checkpoint.incomplete else 0)
+    RedisModule_SaveUnsigned(io, 1 if position.checkpoint.others else 0)
+    RedisModule_SaveUnsigned(io, position.newer)
+    memset(&newer, 0, sizeof(Newer))
+    while position_handlers().next(&newer):
+        RedisModule_SaveStringBuffer(io, newer.key, newer.length)
+        RedisModule_SaveSigned(io, newer.sn)
+        RedisModule_SaveUnsigned(io, 1 if newer.deleted else 0)
 
 
 cdef inline bint read_bytes(RedisModuleIO *io, void *out, size_t wanted) noexcept nogil:
@@ -123,7 +158,36 @@ cdef inline bint position_read(RedisModuleIO *io, int version, Position *out) no
     if RedisModule_IsIOError(io) or (version > 1 and not read_record(io, &out.record)):
         return False
     out.keys = RedisModule_LoadUnsigned(io) if version > 1 else 0
-    return not RedisModule_IsIOError(io)
+    return not RedisModule_IsIOError(io) and (version < 3 or read_checkpoint(io, out))
+
+
+cdef inline bint read_checkpoint(RedisModuleIO *io, Position *out) noexcept nogil:
+    out.checkpoint.tracked = RedisModule_LoadUnsigned(io) != 0
+    if RedisModule_IsIOError(io) or not out.checkpoint.tracked:
+        return not RedisModule_IsIOError(io)
+    out.checkpoint.watermark = RedisModule_LoadSigned(io)
+    out.checkpoint.incomplete = RedisModule_LoadUnsigned(io) != 0
+    out.checkpoint.others = RedisModule_LoadUnsigned(io) != 0
+    out.newer = RedisModule_LoadUnsigned(io)
+    # A learner that has copied a newer checkpoint than memory may be behind it for a while.
+    return not RedisModule_IsIOError(io) and out.checkpoint.watermark >= NOTHING
+
+
+cdef inline bint read_newer(RedisModuleIO *io, int64_t applied) noexcept nogil:
+    """One of the keys that are newer than the checkpoint; False: it is none."""
+    cdef Newer newer
+    cdef char *key = RedisModule_LoadStringBuffer(io, &newer.length)
+    cdef bint good
+    if key == NULL:
+        return False
+    newer.key = key
+    newer.sn = RedisModule_LoadSigned(io)
+    newer.deleted = RedisModule_LoadUnsigned(io) != 0
+    good = not RedisModule_IsIOError(io) and -1 <= newer.sn <= applied
+    if good and position_handlers().take != NULL:
+        position_handlers().take(&newer)
+    RedisModule_Free(key)
+    return good
 
 
 # ---------------------------------------------------------------------------------------------------- the data type
@@ -144,10 +208,14 @@ cdef inline int position_aux_load(RedisModuleIO *io, int version, int when) noex
         return REDISMODULE_ERR
     if position.has_history and position_handlers().load != NULL and not position_handlers().load(&position):
         return REDISMODULE_ERR
+    while position.newer:
+        if not read_newer(io, position.applied):
+            return REDISMODULE_ERR
+        position.newer -= 1
     return REDISMODULE_OK
 
 
-cdef inline bint position_register(RedisModuleCtx *ctx, PositionSave save, PositionLoad load) noexcept nogil:
+cdef inline bint position_register(RedisModuleCtx *ctx, const PositionHandlers *handlers) noexcept nogil:
     """Know positions; handlers that are not NULL take effect. Also why MODULE UNLOAD is refused: of a data type."""
     global chain_position_handlers
     cdef RedisModuleTypeMethods methods
@@ -163,7 +231,6 @@ cdef inline bint position_register(RedisModuleCtx *ctx, PositionSave save, Posit
         if RedisModule_CreateDataType(ctx, "chain-pos", POSITION_VERSION, &methods) == NULL:
             return False
         RedisModule_ExportSharedAPI(ctx, "chain-position", chain_position_handlers)
-    if save != NULL:
-        position_handlers().save = save
-        position_handlers().load = load
+    if handlers != NULL:
+        position_handlers()[0] = handlers[0]
     return True

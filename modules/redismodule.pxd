@@ -73,6 +73,7 @@ cdef extern from "redismodule.h" nogil:
     const RedisModuleEvent RedisModuleEvent_FlushDB
     const RedisModuleEvent RedisModuleEvent_Config
     const RedisModuleEvent RedisModuleEvent_ModuleChange
+    const RedisModuleEvent RedisModuleEvent_Shutdown
 
     ctypedef struct RedisModuleClientInfo:
         uint64_t id
@@ -102,6 +103,8 @@ cdef extern from "redismodule.h" nogil:
     ctypedef RedisModuleString *(*RedisModuleConfigGetStringFunc)(const char *, void *) noexcept nogil
     ctypedef int (*RedisModuleConfigSetStringFunc)(
         const char *, RedisModuleString *, void *, RedisModuleString **) noexcept nogil
+    ctypedef int (*RedisModuleConfigGetEnumFunc)(const char *, void *) noexcept nogil
+    ctypedef int (*RedisModuleConfigSetEnumFunc)(const char *, int, void *, RedisModuleString **) noexcept nogil
     ctypedef int (*RedisModuleConfigApplyFunc)(RedisModuleCtx *, void *, RedisModuleString **) noexcept nogil
 
     ctypedef struct RedisModuleTypeMethods:
@@ -158,6 +161,7 @@ cdef extern from "redismodule.h" nogil:
     RedisModuleBlockedClient *RedisModule_BlockClient(
         RedisModuleCtx *, RedisModuleCmdFunc, RedisModuleCmdFunc, RedisModuleFreeFunc, long long)
     void RedisModule_SetDisconnectCallback(RedisModuleBlockedClient *, RedisModuleDisconnectFunc)
+    int RedisModule_AbortBlock(RedisModuleBlockedClient *)
     int RedisModule_UnblockClient(RedisModuleBlockedClient *, void *)
     void *RedisModule_GetBlockedClientPrivateData(RedisModuleCtx *)
 
@@ -221,4 +225,7 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_RegisterStringConfig(
         RedisModuleCtx *, const char *, const char *, unsigned int,
         RedisModuleConfigGetStringFunc, RedisModuleConfigSetStringFunc, RedisModuleConfigApplyFunc, void *)
+    int RedisModule_RegisterEnumConfig(
+        RedisModuleCtx *, const char *, int, unsigned int, const char **, const int *, int,
+        RedisModuleConfigGetEnumFunc, RedisModuleConfigSetEnumFunc, RedisModuleConfigApplyFunc, void *)
     int RedisModule_LoadConfigs(RedisModuleCtx *)

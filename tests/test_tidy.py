@@ -12,15 +12,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 600
 SOURCES = ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "*.toml", "Makefile", "setup.py")
+FETCHED = ("redis", "etcd", ".fetch", ".fetch-etcd")     # by the scripts in vendor/
 FOLDERS = ("chainredis", "modules", "include", "tests", "benchmarks", "scripts", "vendor", ".ci")
 GENERATED = ROOT / "build/cython/modules"   # where setup.py has Cython write C
 
 # What of Cython's own may stand in a function without the interpreter: an attribute of variables that are not used, and
 # division and remainder that round as Python's do, which are plain C.
 HARMLESS = re.compile(r"CYTHON_UNUSED|__Pyx_(div|mod)_\w+")
-# The only C functions of libmaster.so that may refer to Python: at loading, and on its worker threads.
+# The only C functions of a master that may refer to Python: at loading, and on its worker threads.
 MASTER_WITH_PYTHON = {
-    "interpreter_start", "interpreter_exec", "prepare_python", "start_python", "setting_text",
+    "interpreter_start", "interpreter_exec", "prepare_python", "python_module", "start_python", "setting_text",
     "carry_out", "make_outcome", "make_text",
 }
 
@@ -34,7 +35,7 @@ def source_files() -> list[Path]:
     nested = [
         path for folder in FOLDERS for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.suffix not in {".so", ".pyc", ".png", ".json", ".csv"}
-        and not path.is_relative_to(ROOT / "vendor/redis") and not path.is_relative_to(ROOT / "vendor/.fetch")
+        and path.relative_to(ROOT).parts[1] not in FETCHED
     ]
     return tops + nested
 
@@ -74,10 +75,17 @@ def test_the_core_knows_neither_redis_nor_a_socket(path: Path) -> None:
     assert {name for name in cython_imports(path) if not allowed.fullmatch(name)} == set()
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "modules/shell").glob("*.pxd")), ids=relative)
+@pytest.mark.parametrize("path", sorted((ROOT / "modules/shell").rglob("*.pxd")), ids=relative)
 def test_the_member_does_not_know_python(path: Path) -> None:
     forbidden = re.compile(r"modules\.(python|bridge)|cpython|Python\.h")
     assert {name for name in cython_imports(path) if forbidden.match(name)} == set()
+
+
+def test_only_its_own_package_knows_etcd() -> None:
+    """But for the commands that start one, when they are asked to."""
+    files = {path for path in (ROOT / "chainredis").rglob("*.py") if path.parent.name != "etcd"}
+    users = {relative(path) for path in files if any("etcd" in name for name in python_imports(path))}
+    assert users == {"chainredis/command_bench_etcd.py", "chainredis/command_run.py"}
 
 
 @pytest.mark.parametrize("name", ["view", "transitions"])
@@ -134,12 +142,13 @@ def test_no_function_of_the_member_uses_python() -> None:
     assert {name: used for name, used in functions.items() if used} == {}
 
 
-def test_the_masters_handlers_use_no_python() -> None:
-    functions = compiled_functions("master")
+@pytest.mark.parametrize("name", ["master", "etcd_master"])
+def test_the_masters_handlers_use_no_python(name: str) -> None:
+    functions = compiled_functions(name)
     with_python = {name for name, used in functions.items() if used}
     unexpected = {name for name in with_python if not name.endswith(tuple(MASTER_WITH_PYTHON))}
     assert unexpected == set()
-    assert sum(name.startswith("__pyx_f_7modules_6master_handle_") for name in functions) == 6
+    assert sum("_handle_" in name for name in functions) == 6
 
 
 def output(*command: str | Path) -> str:
@@ -152,12 +161,20 @@ def test_the_member_is_linked_without_python() -> None:
     assert re.findall(r"\b_?Py\w+", output("readelf", "--wide", "--dyn-syms", library)) == []
 
 
-@pytest.mark.parametrize("name", ["member", "master"])
-def test_a_module_exports_what_redis_looks_for_and_nothing_else(name: str) -> None:
-    symbols = output("readelf", "--wide", "--dyn-syms", ROOT / f"build/src/lib{name}.so")
-    defined = set(re.findall(r"(?:FUNC|OBJECT)\s+(?:GLOBAL|WEAK)\s+\w+\s+\d+\s+(\S+)", symbols))
+def defined_symbols(library: str) -> set[str]:
+    symbols = output("readelf", "--wide", "--dyn-syms", ROOT / "build/src" / library)
+    return set(re.findall(r"(?:FUNC|OBJECT)\s+(?:GLOBAL|WEAK)\s+\w+\s+\d+\s+(\S+)", symbols))
+
+
+@pytest.mark.parametrize("library", ["libmember.so", "libmaster.so", "etcd/libetcd_master.so"])
+def test_a_module_exports_what_redis_looks_for_and_nothing_else(library: str) -> None:
+    defined = defined_symbols(library)
     assert defined <= {"RedisModule_OnLoad", "RedisModule_OnUnload"}
     assert "RedisModule_OnLoad" in defined
+
+
+def test_the_heartbeat_exports_what_the_member_looks_for_and_nothing_else() -> None:
+    assert defined_symbols("libheartbeat.so") == {"heartbeat_connect"}
 
 
 # ------------------------------------------------------------------------------------------------ the rest

@@ -33,9 +33,9 @@ def key(number: int) -> str:
     return f"key:{number:012}"
 
 
-def redis_benchmark(server: Server, *command: str, requests: int, pipeline: int = 1) -> float:
+def redis_benchmark(server: Server, *command: str, requests: int, pipeline: int = 1, keys: int = KEYS) -> float:
     """Requests a second that redis-benchmark reports. LauncherError when it fails, at the first error reply too."""
-    options = {"-h": server.endpoint.host, "-p": server.port, "-c": CLIENTS, "-n": requests, "-r": KEYS, "-P": pipeline}
+    options = {"-h": server.endpoint.host, "-p": server.port, "-c": CLIENTS, "-n": requests, "-r": keys, "-P": pipeline}
     words = [str(word) for option in options.items() for word in option]
     done = subprocess.run(
         [server_path().with_name("redis-benchmark"), *words, "--csv", *command],

@@ -77,14 +77,7 @@ class Report:
     loop: LoopCheck
 
     def show(self, console: Console) -> None:
-        table = Table(title=f"Medians of {self.rounds} rounds")
-        for name in COLUMNS:
-            table.add_column(name, no_wrap=name != COLUMNS[0], justify="left" if name in LEFT else "right")
-        for outcome in self.outcomes:
-            color = COLORS[outcome.verdict]
-            *cells, verdict = _cells(outcome)
-            table.add_row(*cells, f"[{color}]{verdict}[/{color}]")
-        console.print(table)
+        console.print(outcome_table(f"Medians of {self.rounds} rounds", COLUMNS, self.outcomes))
         rates = Table(*RATE_COLUMNS)
         for rate in self.rates:
             rates.add_row(*_rate_cells(rate))
@@ -119,7 +112,7 @@ class Report:
             clients=CLIENTS,
             keys=KEYS,
             value_bytes=len(VALUE),
-            table=markdown(COLUMNS, [_cells(outcome) for outcome in self.outcomes]),
+            table=markdown(COLUMNS, [cells(outcome) for outcome in self.outcomes]),
             rates=markdown(RATE_COLUMNS, [_rate_cells(rate) for rate in self.rates]),
             loop=self._loop(),
         )
@@ -164,11 +157,27 @@ def _commit() -> str:
     return done.stdout.strip()
 
 
-def _cells(outcome: Outcome) -> list[str]:
+def outcome_table(title: str, columns: Sequence[str], outcomes: Sequence[Outcome]) -> Table:
+    """For the terminal; columns: names for what `cells` has."""
+    table = Table(title=title)
+    for name in columns:
+        table.add_column(name, no_wrap=name != columns[0], justify="left" if name in LEFT else "right")
+    for outcome in outcomes:
+        color = COLORS[outcome.verdict]
+        *figures, verdict = cells(outcome)
+        table.add_row(*figures, f"[{color}]{verdict}[/{color}]")
+    return table
+
+
+def cells(outcome: Outcome) -> list[str]:
     unit, goal = outcome.row.unit, outcome.row.goal
-    sides = [f"{side:,.0f}{'' if unit == '/s' else ' '}{unit}" for side in (outcome.ours, outcome.theirs)]
+    sides = [f"{_side(side)}{'' if unit == '/s' else ' '}{unit}" for side in (outcome.ours, outcome.theirs)]
     figures = [*sides, _figure(outcome.figure), f"{_figure(min(outcome.figures))}–{_figure(max(outcome.figures))}"]
     return [outcome.row.title, *figures, _figure(goal.floor), _figure(goal.aim), outcome.verdict]
+
+
+def _side(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:,.0f}"
 
 
 def _figure(value: float) -> str:

@@ -3,7 +3,7 @@
 
 from libc.string cimport memcpy, strlen
 
-from modules.bridge.pthread cimport (
+from modules.pthread cimport (
     pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_trylock, pthread_mutex_unlock,
 )
 from modules.redismodule cimport RedisModuleInfoCtx, RedisModule_InfoAddFieldCString

@@ -1,9 +1,11 @@
 # cython: language_level=3
 """Starts the interpreter inside the server: exactly the environment that the module was built with.
 
-Everything here is for `RedisModule_OnLoad`, on the Redis main thread; afterwards that thread never holds the
-interpreter's lock again.
+A module does this when it is loaded, on the Redis main thread, which never holds the interpreter's lock again; or on a
+thread of its own. `why` gets a text when it fails.
 """
+
+from libc.stdio cimport snprintf
 
 from posix.dlfcn cimport RTLD_GLOBAL, RTLD_NOW, dlerror, dlopen
 
@@ -13,7 +15,6 @@ from modules.python cimport (
     PyModule_FromDefAndSpec, PyObject, PyObject_CallMethod, PyPreConfig, PyPreConfig_InitIsolatedConfig, PyStatus,
     PyStatus_Exception, Py_InitializeFromConfig, Py_IsInitialized, Py_None, Py_PreInitialize, Py_XDECREF,
 )
-from modules.redismodule cimport RedisModuleCtx, RedisModule_Log
 
 cdef extern from *:
     # Set by setup.py.
@@ -22,8 +23,8 @@ cdef extern from *:
     const char *ROOT "CHAINREDIS_ROOT"              # the folder of the package chainredis
 
 
-cdef inline bint interpreter_start(RedisModuleCtx *ctx) noexcept nogil:
-    """An initialised interpreter whose lock this thread does not hold; False, and a log line, when there is none."""
+cdef inline bint interpreter_start(char *why, size_t why_bytes) noexcept nogil:
+    """An initialised interpreter whose lock this thread does not hold."""
     cdef PyPreConfig before
     cdef PyConfig config
     cdef PyStatus status
@@ -31,7 +32,7 @@ cdef inline bint interpreter_start(RedisModuleCtx *ctx) noexcept nogil:
         return True     # by another module in this server
     # Redis opens modules RTLD_LOCAL; CPython's extension modules look for its symbols in the global scope.
     if dlopen(LIBPYTHON, RTLD_NOW | RTLD_GLOBAL) == NULL:
-        RedisModule_Log(ctx, b"warning", b"Python's library cannot be made global: %s", dlerror())
+        snprintf(why, why_bytes, b"Python's library cannot be made global: %s", dlerror())
         return False
     PyPreConfig_InitIsolatedConfig(&before)
     before.utf8_mode = 1    # names of files are UTF-8, whatever the locale says
@@ -44,13 +45,15 @@ cdef inline bint interpreter_start(RedisModuleCtx *ctx) noexcept nogil:
             status = Py_InitializeFromConfig(&config)
         PyConfig_Clear(&config)
     if PyStatus_Exception(status):
-        RedisModule_Log(ctx, b"warning", b"Python cannot start with %s: %s", <const char *>PYTHON, status.err_msg)
+        snprintf(why, why_bytes, b"Python cannot start with %s: %s", <const char *>PYTHON, status.err_msg)
         return False
     PyEval_SaveThread()
     return True
 
 
-cdef inline bint interpreter_exec(RedisModuleCtx *ctx, const char *name, PyModuleDef *definition) noexcept nogil:
+cdef inline bint interpreter_exec(
+    const char *name, PyModuleDef *definition, char *why, size_t why_bytes,
+) noexcept nogil:
     """Run the body of the Cython module `definition`, which its PyInit function returned. To be done once.
 
     Until it has run, no Cython code that handles Python objects may. The table of built-in modules would do only
@@ -69,7 +72,7 @@ cdef inline bint interpreter_exec(RedisModuleCtx *ctx, const char *name, PyModul
         done = PyModule_ExecDef(module, definition) == 0
     if not done:
         PyErr_Print()
-        RedisModule_Log(ctx, b"warning", b"Python started, but cannot run %s: standard error tells why", name)
+        snprintf(why, why_bytes, b"Python started, but cannot run %s: standard error tells why", name)
     Py_XDECREF(spec)
     Py_XDECREF(machinery)
     PyGILState_Release(lock)

@@ -7,7 +7,7 @@ ever waits for what the other one is doing.
 
 from libc.string cimport memcpy, memset, strlen
 
-from modules.bridge.pthread cimport (
+from modules.pthread cimport (
     pthread_cond_init, pthread_cond_signal, pthread_cond_t, pthread_cond_wait, pthread_mutex_init,
     pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
 )

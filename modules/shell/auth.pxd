@@ -53,6 +53,12 @@ cdef inline void draw_nonce(char *out) noexcept nogil:
 cdef inline void prove(
     const Member *m, const char *what, const char *first, const char *second, const char *run_id, char *out,
 ) noexcept nogil:
+    prove_with(m.secret, what, first, second, run_id, out)
+
+
+cdef inline void prove_with(
+    const unsigned char *secret, const char *what, const char *first, const char *second, const char *run_id, char *out,
+) noexcept nogil:
     """HMAC-SHA-256 of the four texts one after another, PROOF_BYTES of hexadecimal digits."""
     cdef char text[256]
     cdef unsigned char digest[32]
@@ -64,7 +70,7 @@ cdef inline void prove(
     for i in range(4):
         memcpy(&text[length], parts[i], strlen(parts[i]))
         length += strlen(parts[i])
-    HMAC(EVP_sha256(), m.secret, SECRET_BYTES, <const unsigned char *>&text[0], length, digest, &digest_bytes)
+    HMAC(EVP_sha256(), secret, SECRET_BYTES, <const unsigned char *>&text[0], length, digest, &digest_bytes)
     to_hex(digest, 32, out)
 
 

@@ -3,12 +3,14 @@
 
 from modules.redismodule cimport (
     REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_MEMORY, REDISMODULE_CONFIG_SENSITIVE,
-    REDISMODULE_ERR, REDISMODULE_OK, RedisModule_CreateString, RedisModule_LoadConfigs, RedisModule_Log,
-    RedisModule_RegisterNumericConfig, RedisModule_RegisterStringConfig, RedisModule_StringToLongLong,
+    REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_ERR, REDISMODULE_OK, RedisModule_CreateString, RedisModule_LoadConfigs,
+    RedisModule_Log, RedisModule_RegisterEnumConfig, RedisModule_RegisterNumericConfig,
+    RedisModule_RegisterStringConfig, RedisModule_StringToLongLong,
     RedisModuleCtx, RedisModuleString,
 )
+from modules.shell.checkpoint.state cimport MODE_NORMAL
 from modules.shell.keyspace cimport keep, let_go
-from modules.shell.state cimport Member, the_member
+from modules.shell.state cimport MASTER_IN_ETCD, MASTER_PLAIN, Member, the_member
 
 cdef enum:
     MIB = 1024 * 1024
@@ -63,11 +65,64 @@ cdef inline bint register_number(
     ) == REDISMODULE_OK
 
 
+cdef inline bint register_memory(RedisModuleCtx *ctx, const char *name, long long *setting) noexcept nogil:
+    """0: no limit."""
+    setting[0] = 0
+    return RedisModule_RegisterNumericConfig(
+        ctx, name, 0, REDISMODULE_CONFIG_MEMORY, 0, 1LL << 50, get_number, set_number, NULL, setting) == REDISMODULE_OK
+
+
+cdef inline int get_choice(const char *name, void *setting) noexcept nogil:
+    return (<int *>setting)[0]
+
+
+cdef inline int set_choice(const char *name, int value, void *setting, RedisModuleString **error) noexcept nogil:
+    (<int *>setting)[0] = value
+    return REDISMODULE_OK
+
+
+cdef inline bint register_mode(RedisModuleCtx *ctx, int *setting) noexcept nogil:
+    """By name, or by the number that the original had for it."""
+    cdef const char *names[8]
+    cdef int values[8]
+    cdef int i
+    names[0], names[1], names[2], names[3] = b"normal", b"checkpoint", b"checkpoint-flush", b"flush-unsafe"
+    names[4], names[5], names[6], names[7] = b"0", b"1", b"2", b"3"
+    for i in range(8):
+        values[i] = i % 4
+    setting[0] = MODE_NORMAL
+    return RedisModule_RegisterEnumConfig(
+        ctx, "gcs-mode", MODE_NORMAL, REDISMODULE_CONFIG_DEFAULT, names, values, 8, get_choice, set_choice, NULL,
+        setting) == REDISMODULE_OK
+
+
 cdef inline bint register_text(
     RedisModuleCtx *ctx, const char *name, unsigned int flags, RedisModuleString **setting,
 ) noexcept nogil:
     setting[0] = RedisModule_CreateString(NULL, "", 0)
     return RedisModule_RegisterStringConfig(ctx, name, "", flags, get_text, set_text, NULL, setting) == REDISMODULE_OK
+
+
+cdef inline RedisModuleString *get_hidden(const char *name, void *setting) noexcept nogil:
+    """CONFIG GET does not tell it."""
+    return the_member().settings.hidden
+
+
+cdef inline bint register_etcd(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """For MEMBER.CONNECT_TO_MASTER, the next one."""
+    m.settings.etcd_password = RedisModule_CreateString(NULL, "", 0)
+    m.settings.hidden = RedisModule_CreateString(NULL, "", 0)
+    return (
+        register_text(ctx, "announce-host", REDISMODULE_CONFIG_DEFAULT, &m.settings.announce_host)
+        and register_text(ctx, "etcd-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_user)
+        and register_text(ctx, "etcd-ca", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_ca)
+        and register_text(ctx, "etcd-cert", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_cert)
+        and register_text(ctx, "etcd-key", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_key)
+        and RedisModule_RegisterStringConfig(
+            ctx, "etcd-password", "", REDISMODULE_CONFIG_SENSITIVE, get_hidden, set_text, NULL,
+            &m.settings.etcd_password,
+        ) == REDISMODULE_OK
+    )
 
 
 cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
@@ -79,8 +134,14 @@ cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_limit(ctx, "log-limit", 256 * MIB, MIB, &m.settings.log_limit)
         and register_limit(ctx, "backlog-limit", 8 * MIB, 0, &m.settings.backlog_limit)
         and register_limit(ctx, "join-limit", 1024 * MIB, MIB, &m.settings.join_limit)
+        and register_number(ctx, "master-type", MASTER_PLAIN, MASTER_PLAIN, MASTER_IN_ETCD, &m.settings.master_type)
+        and register_mode(ctx, &m.settings.gcs_mode)
+        and register_text(ctx, "checkpoint-dir", REDISMODULE_CONFIG_IMMUTABLE, &m.settings.checkpoint_dir)
+        and register_number(ctx, "checkpoint-interval", 0, 0, 86400000, &m.settings.checkpoint_interval)
+        and register_memory(ctx, "flush-above", &m.settings.flush_above)
         and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
         and register_text(ctx, "auth-password", REDISMODULE_CONFIG_SENSITIVE, &m.settings.auth_password)
+        and register_etcd(m, ctx)
         and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
     )
 
@@ -104,7 +165,8 @@ cdef inline bint config_arguments(Member *m, RedisModuleCtx *ctx, RedisModuleStr
         RedisModule_Log(ctx, "warning", "libmember.so takes [master type] [heartbeat interval] [heartbeat timeout]")
         return False
     return (
-        (argc < 1 or read_argument(ctx, argv[0], "the master type", 0, 0, &m.settings.master_type))
+        (argc < 1 or read_argument(
+            ctx, argv[0], "the master type", MASTER_PLAIN, MASTER_IN_ETCD, &m.settings.master_type))
         and (argc < 2 or read_argument(ctx, argv[1], "the heartbeat interval", 1, 3600, &m.settings.heartbeat_interval))
         and (argc < 3 or read_argument(ctx, argv[2], "the heartbeat timeout", 1, 86400, &m.settings.heartbeat_timeout))
     )

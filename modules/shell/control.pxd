@@ -59,7 +59,8 @@ cdef inline bint read_view(
 cdef inline bint may_start_over(const Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
     """A server that was another chain's, and has nothing of it left, in memory or anywhere else."""
     return (m.chain.has_history and m.chain.me < 0 and not m.chain.learner and m.chain.applied < 0
-            and not same_history(m.chain.history, view.history) and not holds_keys(ctx))
+            and not same_history(m.chain.history, view.history) and not holds_keys(ctx)
+            and not m.checkpoint.incomplete)
 
 
 cdef inline bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:

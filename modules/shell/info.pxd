@@ -5,12 +5,16 @@ from libc.stdio cimport snprintf
 
 from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
 from modules.core.view cimport HOST_BYTES, Node
+from modules.pthread cimport pthread_mutex_trylock, pthread_mutex_unlock
 from modules.redismodule cimport (
     REDISMODULE_OK, RedisModule_DbSize, RedisModule_InfoAddFieldCString, RedisModule_InfoAddFieldLongLong,
     RedisModule_InfoAddFieldULongLong, RedisModule_InfoAddSection, RedisModuleInfoCtx,
 )
+from modules.shell.checkpoint.commands cimport mode_name
+from modules.shell.checkpoint.state cimport Checkpoint, STORE_OPEN, STORE_OPENING
+from modules.shell.checkpoint.track cimport dirty_bytes, dirty_keys, shown_watermark
 from modules.shell.report cimport role_name, serves_in_role
-from modules.shell.join cimport join_name
+from modules.shell.join cimport fetched_bytes, join_name
 from modules.shell.libc cimport boot_ms
 from modules.shell.state cimport JOIN_NONE, LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
 
@@ -33,7 +37,7 @@ cdef inline const char *link_state(const Link *link) noexcept nogil:
     return "down"
 
 
-cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+cdef inline void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     if RedisModule_InfoAddSection(info, "") != REDISMODULE_OK:
         return      # another section was asked for
     RedisModule_InfoAddFieldCString(info, "role", role_name(chain_role(&m.chain)))
@@ -48,7 +52,9 @@ cdef inline void info_chain(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldLongLong(info, "lease_ms", max(0, m.chain.lease_until - boot_ms()))
     info_log(m, info)
     info_disk(m, info)
+    info_checkpoint(m, info)
     info_links(m, info)
+    info_heartbeat(m, info)
     info_counters(m, info)
 
 
@@ -67,6 +73,34 @@ cdef inline void info_disk(const Member *m, RedisModuleInfoCtx *info) noexcept n
     RedisModule_InfoAddFieldLongLong(info, "record_durable", m.disk.record.durable)
 
 
+cdef inline const char *checkpoint_state(const Checkpoint *c) noexcept nogil:
+    if c.error[0]:
+        return "failed"
+    if c.writing:
+        return "writing"
+    if c.store == STORE_OPENING:
+        return "opening"
+    return "open" if c.store == STORE_OPEN else "none"
+
+
+cdef inline void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    cdef const Checkpoint *c = &m.checkpoint
+    RedisModule_InfoAddFieldCString(info, "gcs_mode", mode_name(m.settings.gcs_mode))
+    RedisModule_InfoAddFieldCString(info, "checkpoint", checkpoint_state(c))
+    RedisModule_InfoAddFieldCString(info, "checkpoint_error", c.error)
+    RedisModule_InfoAddFieldLongLong(info, "checkpointed", shown_watermark(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_keys", dirty_keys(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_bytes", dirty_bytes(c))
+    RedisModule_InfoAddFieldULongLong(info, "checkpoints", c.checkpoints)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_records", c.records)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_sweeps", c.sweeps)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_failures", c.failures)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_reads", c.lookups)
+    RedisModule_InfoAddFieldULongLong(info, "flushed_keys", c.flushed_keys)
+    RedisModule_InfoAddFieldLongLong(info, "flushing", c.flush.cursor != NULL)
+    RedisModule_InfoAddFieldLongLong(info, "writers_held_for_memory", c.full)
+
+
 cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     RedisModule_InfoAddFieldCString(info, "link_down", link_state(&m.down))
     RedisModule_InfoAddFieldCString(info, "link_down_error", m.down.error)
@@ -79,10 +113,20 @@ cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldCString(info, "join_error", m.join_error)
     RedisModule_InfoAddFieldULongLong(info, "join_keys", RedisModule_DbSize(m.ctx) if m.join != JOIN_NONE else 0)
     RedisModule_InfoAddFieldULongLong(info, "join_keys_total", m.copied_keys)
+    RedisModule_InfoAddFieldULongLong(info, "join_checkpoint_bytes", fetched_bytes(m))
     RedisModule_InfoAddFieldULongLong(info, "joins_by_copy", m.copied_joins)
     RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
     RedisModule_InfoAddFieldLongLong(
         info, "joined_from", m.learned_from if m.copied_joins or m.resumed_joins else -1)
+
+
+cdef inline void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldCString(info, "master", m.heartbeat.master)
+    if pthread_mutex_trylock(&m.heartbeat.mutex) != 0:
+        return      # a crash report must not wait, and its holder holds it for a moment only
+    RedisModule_InfoAddFieldCString(info, "heartbeat", m.heartbeat.state)
+    RedisModule_InfoAddFieldCString(info, "leader", m.heartbeat.leader)
+    pthread_mutex_unlock(&m.heartbeat.mutex)
 
 
 cdef inline void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:

@@ -5,7 +5,9 @@ The learner becomes a replica of the old tail until it is copied, then detaches 
 any member. A position that came with the snapshot says where the log goes on (DESIGN.md, "Joining").
 """
 
+from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
+from libc.stdlib cimport free
 
 from modules.core.chain cimport chain_learn, chain_predecessor, chain_relearn
 from modules.core.due cimport chain_pop_any
@@ -17,6 +19,10 @@ from modules.redismodule cimport (
     RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
 )
 from modules.shell.auth cimport take_secret
+from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin
+from modules.shell.checkpoint.save cimport track_end
+from modules.shell.checkpoint.state cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
+from modules.shell.checkpoint.track cimport take_both
 from modules.shell.disk cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten,
 )
@@ -27,8 +33,8 @@ from modules.shell.settle cimport (
     OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, settle_reads, settle_waits, unblock,
 )
 from modules.shell.state cimport (
-    ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_LEAVING, JOIN_LOADED, JOIN_NONE,
-    JOIN_SAVING, JOIN_STARTING, Member,
+    ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING, JOIN_LOADED,
+    JOIN_NONE, JOIN_SAVING, JOIN_STARTING, Member, the_member,
 )
 from modules.shell.views cimport aim_links
 from modules.shell.wakeup cimport wake_again
@@ -83,6 +89,7 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     guard_end_transactions(m, m.ctx)
     guard_settle_in(m)
     take_credentials(m)
+    track_end(m)
     chain_learn(&m.chain, view)
     take_secret(m, secret)
     m.was_tail = False
@@ -163,6 +170,54 @@ cdef inline void join_save(Member *m) noexcept nogil:
         m.learned_from = m.chain.applied
 
 
+cdef inline void join_loaded(Member *m) noexcept nogil:
+    """No replica any more. Of what the old tail had flushed the copy is still to come."""
+    m.join = JOIN_SAVING if replicate(m, "NO", "ONE") else JOIN_FAILED
+    m.copied_joins += 1
+    RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
+    if not m.checkpoint.incomplete:
+        track_end(m)        # it has everything in memory: a checkpoint of this member's own begins anew
+        if m.checkpoint.store == STORE_FAILED:
+            m.checkpoint.store = STORE_NONE
+    elif m.join == JOIN_SAVING:
+        m.join = JOIN_FETCHING
+        m.checkpoint.store = STORE_OPENING
+        m.fetch = fetch_begin(m, done_fetch)
+        if m.fetch == NULL:
+            join_fail(m, "the old tail's checkpoint cannot be copied: out of memory or threads")
+    join_save(m)
+
+
+cdef inline void done_fetch(Job *job) noexcept nogil:
+    cdef Fetch *fetch = <Fetch *>job
+    cdef Member *m = the_member()
+    cdef char why[ERROR_BYTES]
+    if m.fetch == job:
+        m.fetch = NULL
+        m.checkpoint.store = STORE_OPEN if fetch.good else STORE_NONE
+        if fetch.good:
+            m.checkpoint.error[0] = 0
+            take_both(&m.checkpoint, fetch.meta.watermark)
+            m.join = JOIN_SAVING
+            join_save(m)
+        else:
+            snprintf(why, ERROR_BYTES, "the old tail's checkpoint could not be copied: %.190s", &fetch.error[0])
+            join_fail(m, why)
+    free(fetch)
+
+
+cdef inline uint64_t fetched_bytes(const Member *m) noexcept nogil:
+    return (<const Fetch *>m.fetch).bytes if m.fetch != NULL else 0
+
+
+cdef inline void fetch_off(Member *m) noexcept nogil:
+    """It ends by itself, and is nobody's."""
+    if m.fetch != NULL:
+        (<Fetch *>m.fetch).cancelled = True
+        m.fetch = NULL
+        m.checkpoint.store = STORE_NONE
+
+
 cdef inline void join_step(Member *m) noexcept nogil:
     """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more."""
     if m.join == JOIN_LEAVING:
@@ -171,10 +226,7 @@ cdef inline void join_step(Member *m) noexcept nogil:
     elif m.join == JOIN_STARTING:
         join_copy(m)
     elif m.join == JOIN_LOADED:
-        m.join = JOIN_SAVING if replicate(m, "NO", "ONE") else JOIN_FAILED
-        m.copied_joins += 1
-        RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
-        join_save(m)
+        join_loaded(m)
     elif m.join == JOIN_FAILING:
         replicate(m, "NO", "ONE")
         m.join = JOIN_FAILED
@@ -184,6 +236,7 @@ cdef inline void join_abort(Member *m) noexcept nogil:
     """A view took over, or another join begins: no replica any more in any case."""
     if m.join == JOIN_COPYING or m.join == JOIN_LOADED or m.join == JOIN_FAILING:
         replicate(m, "NO", "ONE")
+    fetch_off(m)
     m.join = JOIN_NONE
 
 

@@ -38,13 +38,16 @@ cdef inline bint overwrite_in_place(RedisModuleKey *handle, const RedisModuleStr
 
 
 cdef inline void keyspace_apply(
-    RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value,
+    RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, bint shared,
 ) noexcept nogil:
-    """Set the key, or delete it when `value` is NULL, in the database that `ctx` has selected."""
+    """Set the key, or delete it when `value` is NULL, in the database that `ctx` has selected.
+
+    shared: the value is kept elsewhere for long, and is to be in memory once.
+    """
     cdef RedisModuleKey *handle = RedisModule_OpenKey(ctx, key, REDISMODULE_WRITE)
     if value == NULL:
         RedisModule_UnlinkKey(handle)
-    elif not overwrite_in_place(handle, value):
+    elif shared or not overwrite_in_place(handle, value):
         RedisModule_StringSet(handle, value)
     RedisModule_CloseKey(handle)
 

@@ -24,6 +24,7 @@ cdef extern from "netinet/in.h" nogil:
 cdef extern from "time.h" nogil:
     enum:
         CLOCK_BOOTTIME
+        CLOCK_MONOTONIC
     struct timespec:
         long tv_sec
         long tv_nsec
@@ -35,9 +36,37 @@ cdef extern from "unistd.h" nogil:
     pid_t getppid()
     int fsync(int fd)
     int close(int fd)
+    long read(int fd, void *bytes, size_t count)
+    long write(int fd, const void *bytes, size_t count)
+    enum:
+        F_OK
+    int access(const char *path, int mode)
+    char *getcwd(char *out, size_t room)
+
+cdef extern from "sys/resource.h" nogil:
+    enum:
+        PRIO_PROCESS
+    int setpriority(int which, int who, int nice)
+
+cdef extern from "sys/eventfd.h" nogil:
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+    int eventfd(unsigned int count, int flags)
 
 cdef extern from "stdio.h" nogil:
     int fileno(FILE *)
+
+cdef extern from "stdlib.h" nogil:
+    char *realpath(const char *path, char *resolved)
+
+cdef extern from "string.h" nogil:
+    void *memrchr(const void *, int, size_t)
+
+cdef extern from "dlfcn.h" nogil:
+    ctypedef struct Dl_info:
+        const char *dli_fname
+    int dladdr(const void *, Dl_info *)
 
 cdef extern from "fcntl.h" nogil:
     enum:
@@ -71,6 +100,13 @@ cdef inline int64_t boot_ms() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_BOOTTIME, &now)
     return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef inline int64_t monotonic_us() noexcept nogil:
+    """For how long something has been going on in this pass."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000
 
 
 cdef inline bint sync_folder() noexcept nogil:

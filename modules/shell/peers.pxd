@@ -176,6 +176,10 @@ cdef inline void pump_down(Member *m) noexcept nogil:
         return
     if link.greeted_epoch != m.chain.view.epoch:
         send_greeting(m, link)
+    if m.checkpoint.order_down:
+        m.checkpoint.order_down = False
+        redisAppendCommand(link.context, "CHAIN.FLUSH %lld %lld", <long long>m.chain.view.epoch,
+                           <long long>m.checkpoint.order_most)
     while link_flush(m, link, on_link_ready):
         if not chain_next_batch(&m.chain, BATCH_BYTES, &batch):
             return
@@ -195,6 +199,10 @@ cdef inline void pump_acks(Member *m) noexcept nogil:
     if link_takes_more(m, &m.up) and chain_ack_due(&m.chain):
         chain_take_ack(&m.chain, &ack)
         send_ack(&m.up, &ack)
+        link_flush(m, &m.up, on_link_ready)
+    if m.checkpoint.order_up and link_takes_more(m, &m.up):
+        m.checkpoint.order_up = False
+        redisAppendCommand(m.up.context, "CHAIN.CHECKPOINT %lld", <long long>m.chain.view.epoch)
         link_flush(m, &m.up, on_link_ready)
 
 

@@ -20,6 +20,7 @@ from modules.redismodule cimport (
     RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport from_hex
+from modules.shell.checkpoint.save cimport track_end, track_loaded_data
 from modules.shell.join cimport empty_log
 from modules.shell.receive cimport apply_batch, argument_number, argument_text
 from modules.shell.settle cimport settle
@@ -121,8 +122,11 @@ cdef inline bint replay_history(Member *m, RedisModuleCtx *ctx, const Position *
             return False
         chain_forget(&m.chain)
     empty_log(m)
-    return chain_restore(
-        &m.chain, place.history, place.applied, place.boundaries, place.boundary_count) == ACCEPTED
+    track_end(m)
+    if chain_restore(&m.chain, place.history, place.applied, place.boundaries, place.boundary_count) != ACCEPTED:
+        return False
+    track_loaded_data(m)
+    return True
 
 
 cdef inline int place_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:

@@ -25,6 +25,7 @@ from modules.redismodule cimport (
     RedisModule_SelectDb, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport proven_peer, to_hex
+from modules.shell.checkpoint.track cimport shown_watermark
 from modules.shell.guard cimport guard_chainable
 from modules.shell.join cimport join_name
 from modules.shell.libc cimport boot_ms
@@ -37,7 +38,7 @@ from modules.shell.wakeup cimport wake
 from modules.shell.writes cimport add_wait, may_block
 
 cdef enum:
-    STATE_FIELDS = 19
+    STATE_FIELDS = 20
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
 
@@ -125,6 +126,7 @@ cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_number(ctx, "record_epoch", m.disk.record.epoch)
     state_text(ctx, "record_run_id", m.disk.record.run_id)
     state_number(ctx, "record_durable", m.disk.record.durable)
+    state_number(ctx, "checkpointed", shown_watermark(&m.checkpoint))
 
 
 cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:

@@ -13,13 +13,18 @@ from modules.core.chain cimport chain_fenced, chain_is_tail, chain_serves_reads,
 from modules.core.lease cimport chain_ask, chain_is_answered, chain_may_read
 from modules.core.due cimport chain_pop_expired, chain_pop_orphan, chain_pop_settled, chain_pop_trimmed
 from modules.core.log cimport Entry, log_epoch_of
+from modules.core.records cimport NOTHING
 from modules.core.view cimport HOST_BYTES, Node
 from modules.redismodule cimport (
+    REDISMODULE_READ, RedisModule_CloseKey, RedisModule_OpenKey, RedisModuleKey,
     RedisModule_CreateStringFromLongLong, RedisModule_FreeString, RedisModule_GetBlockedClientPrivateData,
     RedisModule_PublishMessage, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_UnblockClient,
     RedisModuleBlockedClient, RedisModuleCtx,
     RedisModuleString,
 )
+from modules.shell.checkpoint.lookup cimport lookup_start
+from modules.shell.checkpoint.state cimport Checkpoint
+from modules.shell.checkpoint.track cimport newest_update
 from modules.shell.keyspace cimport let_go, release_entry
 from modules.shell.libc cimport boot_ms
 from modules.shell.state cimport Held, Member, Wait, the_member
@@ -207,6 +212,18 @@ cdef inline bint read_permitted(Member *m, Wait *read, int64_t now_ms) noexcept 
     return chain_is_answered(&m.chain, read.epoch, read.sn)
 
 
+cdef inline bint memory_tells(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
+    """Of a key that is not in memory: is there none, whatever the checkpoint says?"""
+    return not c.tracking or c.watermark == NOTHING or newest_update(c, key) != NULL
+
+
+cdef inline bint is_at_hand(Member *m, RedisModuleString *key) noexcept nogil:
+    """Can a READ of it be answered without the checkpoint?"""
+    cdef RedisModuleKey *handle = RedisModule_OpenKey(m.ctx, key, REDISMODULE_READ)
+    RedisModule_CloseKey(handle)
+    return handle != NULL or memory_tells(&m.checkpoint, key)
+
+
 cdef inline void settle_reads(Member *m) noexcept nogil:
     """READs that came before this tail had the right to answer: it has now, or is tail no more, or it is too late."""
     cdef Wait **place = &m.reads
@@ -219,8 +236,10 @@ cdef inline void settle_reads(Member *m) noexcept nogil:
         if not permitted and chain_is_tail(&m.chain) and read.deadline_ms > now_ms:
             place = &read.next
             continue
-        unblock(read.waiter, OUTCOME_READ if permitted else OUTCOME_NONE)
         place[0] = read.next
+        if not permitted or is_at_hand(m, read.key) or not lookup_start(&m.checkpoint, read.key, read.waiter):
+            unblock(read.waiter, OUTCOME_READ if permitted else OUTCOME_NONE)
+        let_go(read.key)
         free(read)
 
 

@@ -1,29 +1,63 @@
 # cython: language_level=3
 """A member's position inside its RDB: to a learner over Redis's full synchronisation, and to itself on disk."""
 
+from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
 from modules.core.chain cimport chain_role
+from modules.core.dirty cimport DIRTY_DELETED, DirtyEntry, dirty_at
 from modules.core.disk cimport chain_restore
 from modules.core.log cimport Boundary
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES
-from modules.position cimport Position, Record
-from modules.redismodule cimport RedisModule_DbSize, RedisModule_Log
+from modules.position cimport Newer, Position, PositionHandlers, Record, position_register
+from modules.redismodule cimport (
+    RedisModule_CreateString, RedisModule_DbSize, RedisModule_Log, RedisModuleCtx, RedisModuleString,
+)
+from modules.shell.checkpoint.save cimport track_end, track_loaded_data, track_resume
+from modules.shell.checkpoint.state cimport Checkpoint
+from modules.shell.checkpoint.track cimport dirty_keys, track_loaded
 from modules.shell.join cimport empty_log
+from modules.shell.keyspace cimport let_go
 from modules.shell.marker cimport is_unknown_chains
 from modules.shell.state cimport JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS, the_member
 
 
 cdef inline void snapshot_save(Position *out) noexcept nogil:
     cdef Member *m = the_member()
-    out.has_history = m.chain.has_history and not is_unknown_chains(m)
+    if m.disk.unproven != NULL:
+        out[0] = m.disk.unproven[0]
+        return
+    # Data that needs a checkpoint whose state is not known any more is nobody's.
+    out.has_history = (m.chain.has_history and not is_unknown_chains(m)
+                       and (m.checkpoint.tracking or not m.checkpoint.incomplete))
     memcpy(out.history, m.chain.history, HISTORY_BYTES)
     out.applied = m.chain.applied
     out.boundary_count = m.chain.log.boundary_count
     memcpy(out.boundaries, m.chain.log.boundaries, out.boundary_count * sizeof(Boundary))
     out.record = m.disk.record
     out.keys = RedisModule_DbSize(m.ctx)
+    out.checkpoint.tracked = m.checkpoint.tracking
+    out.checkpoint.watermark = m.checkpoint.since
+    out.checkpoint.incomplete = m.checkpoint.incomplete
+    out.checkpoint.others = m.checkpoint.others
+    out.newer = dirty_keys(&m.checkpoint) if m.checkpoint.tracking else 0
+
+
+cdef inline bint snapshot_next(Newer *newer) noexcept nogil:
+    """The frozen table before the other, whose updates are newer: of a key that is in both they count."""
+    cdef const Checkpoint *c = &the_member().checkpoint
+    cdef uint64_t frozen = c.frozen.count if c.frozen != NULL else 0
+    cdef const DirtyEntry *entry
+    if newer.index == frozen + c.dirty.count:
+        return False
+    entry = dirty_at(c.frozen, newer.index) if newer.index < frozen else dirty_at(c.dirty, newer.index - frozen)
+    newer.index += 1
+    newer.key = entry.bytes
+    newer.length = entry.length
+    newer.sn = entry.sn
+    newer.deleted = entry.kind == DIRTY_DELETED
+    return True
 
 
 cdef inline void take_record(Member *m, const Record *loaded) noexcept nogil:
@@ -35,10 +69,32 @@ cdef inline void take_record(Member *m, const Record *loaded) noexcept nogil:
         m.disk.record.durable = False
 
 
+cdef inline void take_checkpoint(Member *m, const Position *position) noexcept nogil:
+    """What is newer than a checkpoint: this member's own (`recover`), or one still to be copied (`fetch_begin`)."""
+    track_end(m)
+    if position.checkpoint.tracked:
+        track_resume(m)
+        m.checkpoint.since = position.checkpoint.watermark
+        m.checkpoint.incomplete = position.checkpoint.incomplete
+        m.checkpoint.others = position.checkpoint.others
+    else:
+        track_loaded_data(m)
+
+
+cdef inline void snapshot_take(const Newer *newer) noexcept nogil:
+    cdef Checkpoint *c = &the_member().checkpoint
+    cdef RedisModuleString *key
+    if c.tracking and c.loading:
+        key = RedisModule_CreateString(NULL, newer.key, newer.length)
+        track_loaded(c, key, newer.sn, newer.deleted)
+        let_go(key)
+
+
 cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     cdef Member *m = the_member()
     if chain_role(&m.chain) != ROLE_ALONE and not (chain_role(&m.chain) == ROLE_LEARNER and m.join == JOIN_COPYING):
         RedisModule_Log(m.ctx, "warning", "a snapshot was loaded into a member of a chain: its position is ignored")
+        m.checkpoint.loading = False
         return True
     empty_log(m)
     if chain_restore(
@@ -46,7 +102,18 @@ cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     ) != ACCEPTED:
         return False
     take_record(m, &position.record)
+    take_checkpoint(m, position)
     m.disk.missing = False
     m.copied_keys = position.keys
     m.snapshot_loaded = True
+    m.checkpoint.loading = True
     return True
+
+
+cdef inline bint snapshot_register(RedisModuleCtx *ctx) noexcept nogil:
+    cdef PositionHandlers handlers
+    handlers.save = snapshot_save
+    handlers.load = snapshot_load
+    handlers.next = snapshot_next
+    handlers.take = snapshot_take
+    return position_register(ctx, &handlers)

@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 from modules.core.disk cimport chain_restore
 from modules.core.view cimport HISTORY_BYTES
 from modules.redismodule cimport RedisModule_Call, RedisModule_Log
+from modules.shell.checkpoint.recover cimport recover
 from modules.shell.disk cimport disk_begin_anew, disk_rewritten
 from modules.shell.guard cimport drop_reply, guard_settle_in, holds_keys
 from modules.shell.join cimport empty_log
@@ -48,15 +49,16 @@ cdef inline void miss_data(Member *m) noexcept nogil:
 
 cdef inline void start_up(Member *m) noexcept nogil:
     m.disk.started = True
-    m.disk.counted = m.chain.applied
     marker_read(&m.disk.marker)
     if m.chain.has_history:
         weigh_data(m)
     elif m.disk.marker.found:
         miss_data(m)
+    recover(m)
+    m.disk.counted = m.chain.applied
     if m.chain.has_history:
         guard_settle_in(m)
-    if m.disk.broken:
+    if m.disk.broken or m.disk.stale:
         disk_begin_anew(m)
         drop_reply(RedisModule_Call(m.ctx, "BGREWRITEAOF", ""))
     disk_rewritten(m)

@@ -9,11 +9,14 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from modules.core.chain cimport Chain
 from modules.core.view cimport HISTORY_BYTES, Node
+from modules.heartbeat cimport ORDER_TEXT_BYTES, WHY_BYTES
 from modules.hiredis cimport redisContext
-from modules.position cimport Record
+from modules.position cimport Position, Record
+from modules.pthread cimport pthread_mutex_t
 from modules.redismodule cimport (
     RedisModuleBlockedClient, RedisModuleCtx, RedisModuleDict, RedisModuleString,
 )
+from modules.shell.checkpoint.state cimport Checkpoint
 
 cdef enum:
     MAX_PEERS = 64              # inbound connections that prove, or have proved, the secret
@@ -75,11 +78,12 @@ cdef struct Held:
 
 
 cdef struct Wait:
-    # A client in MEMBER.WAIT, a READ that may not be answered yet, or a master's watch.
+    # A client in MEMBER.WAIT, TAIL.CHECKPOINT or HEAD.FLUSH, a READ that may not be answered yet, or a master's watch.
     Wait *next
     RedisModuleBlockedClient *waiter
+    RedisModuleString *key      # READ: of what
     int64_t sn                  # READ: the question that must be answered first; 0: none is asked yet
-    int64_t epoch               # WAIT: -1, the client gave none; READ: of the question
+    int64_t epoch               # WAIT: -1, the client gave none; READ: of the question; TAIL.CHECKPOINT: the watermark
     int64_t deadline_ms         # 0: none
 
 
@@ -89,6 +93,7 @@ cdef enum JoinPhase:
     JOIN_STARTING               # they have been told
     JOIN_COPYING                # Redis's full synchronisation from the old tail runs
     JOIN_LOADED                 # it has ended; still to be detached from the old tail
+    JOIN_FETCHING               # the old tail's checkpoint is being copied
     JOIN_SAVING                 # the append-only file, begun anew, does not hold it yet
     JOIN_COPIED
     JOIN_FAILING                # still to be detached
@@ -128,8 +133,26 @@ cdef struct Disk:
     bint void_due               # the marker does not say yet that it is void: nothing leaves
     Marker marker
     bint missing                # what it speaks of is not here: neither updates, nor what was there before the first
+    Position *unproven          # where its data would be, were its checkpoint here too; NULL: it is proven
     Source source
+    bint stale                  # the append-only file is behind this member's checkpoint: it is to be rewritten
     bint broken                 # what the file says after some record cannot be: it was ignored
+
+
+cdef enum:
+    MASTER_PLAIN = 0
+    MASTER_IN_ETCD = 1
+
+
+cdef struct Heartbeat:
+    # What MEMBER.CONNECT_TO_MASTER has brought about.
+    int64_t pulse               # counts on as long as the event loop turns; other threads look at it
+    int connecting              # commands under way
+    char *library               # the path of libheartbeat.so, beside our own
+    char master[ORDER_TEXT_BYTES]   # as it was given
+    pthread_mutex_t mutex       # of what other threads write:
+    char state[WHY_BYTES]       # none, connecting, beating, or what is wrong
+    char leader[ERROR_BYTES]    # host:port of the master that leads
 
 
 cdef struct Settings:
@@ -141,8 +164,19 @@ cdef struct Settings:
     long long log_limit
     long long backlog_limit
     long long join_limit
+    int gcs_mode
+    RedisModuleString *checkpoint_dir
+    long long checkpoint_interval
+    long long flush_above
     RedisModuleString *auth_user
     RedisModuleString *auth_password
+    RedisModuleString *announce_host
+    RedisModuleString *etcd_user
+    RedisModuleString *etcd_password
+    RedisModuleString *etcd_ca
+    RedisModuleString *etcd_cert
+    RedisModuleString *etcd_key
+    RedisModuleString *hidden       # what CONFIG GET shows of a password
 
 
 cdef struct Member:
@@ -169,6 +203,8 @@ cdef struct Member:
     Wait *waits
     Wait *reads
     Wait *watches
+    Wait *checkpoint_waits
+    Wait *flush_waits
     int64_t doubt_ms            # when a member without a lease speaks to a neighbour next
     bint suspicious             # a neighbour's connection was dropped, and no watch has told the master yet
     # publications
@@ -186,7 +222,10 @@ cdef struct Member:
     uint64_t copied_keys        # that the copy has in all, known once it has begun
     int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
+    void *fetch                 # the Fetch under way; NULL: none
     Disk disk
+    Heartbeat heartbeat
+    Checkpoint checkpoint
     # counters for INFO
     uint64_t writes
     uint64_t reads_served

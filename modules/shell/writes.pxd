@@ -14,6 +14,8 @@ from modules.redismodule cimport (
     RedisModule_SetDisconnectCallback, RedisModule_UnblockClient, RedisModuleBlockedClient, RedisModuleCmdFunc,
     RedisModuleCtx, RedisModuleString,
 )
+from modules.shell.checkpoint.asked cimport asked_forget
+from modules.shell.checkpoint.track cimport track
 from modules.shell.keyspace cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
 from modules.shell.record cimport record
 from modules.shell.settle cimport (
@@ -75,7 +77,9 @@ cdef inline int64_t assign_and_apply(
     keep(key)
     if value != NULL:
         keep_value(value, bytes)
-    keyspace_apply(ctx, key, value)
+    keyspace_apply(ctx, key, value, m.checkpoint.tracking)
+    if m.checkpoint.tracking:
+        track(&m.checkpoint, sn, key, value)
     m.writes += 1
     return sn
 
@@ -111,7 +115,7 @@ cdef inline bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcep
 cdef inline int hold(
     Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
 ) noexcept nogil:
-    """No room in the log (rule 9), or a newer view is on its way: the writer waits, its update without an sn."""
+    """No room in the log or in memory (rule 9), or a newer view is on its way: the writer waits, without an sn."""
     cdef Held *held = <Held *>calloc(1, sizeof(Held))
     if held == NULL:
         return RedisModule_ReplyWithError(ctx, "ERR not written: out of memory")
@@ -137,7 +141,7 @@ cdef inline int write(
     cdef int64_t sn
     if refused(m, ctx, bytes):
         return 0
-    if m.held_first != NULL or not chain_has_room(&m.chain, bytes) or awaits_view(m):
+    if m.held_first != NULL or not chain_has_room(&m.chain, bytes) or awaits_view(m) or m.checkpoint.full:
         return hold(m, ctx, key, value, client)
     sn = assign_and_apply(m, ctx, key, value, client, NULL, 0, bytes)
     if sn < 0:
@@ -183,7 +187,7 @@ cdef inline void serve_held(Member *m) noexcept nogil:
         if held.deadline_ms <= m.now_ms:
             m.held_first = held.next
             drop_held(held, OUTCOME_NOT_APPLIED)
-        elif awaits_view(m):
+        elif awaits_view(m) or m.checkpoint.full:
             return
         elif not chain_takes_writes(&m.chain):
             m.held_first = held.next
@@ -206,6 +210,7 @@ cdef inline bint forget_wait(Wait **place, const RedisModuleBlockedClient *clien
         wait = place[0]
         if wait.waiter == client:
             place[0] = wait.next
+            let_go(wait.key)
             free(wait)
             return True
         place = &wait.next
@@ -231,13 +236,16 @@ cdef inline bint forget_held(Member *m, const RedisModuleBlockedClient *client) 
 
 
 cdef inline void on_gone(RedisModuleCtx *ctx, RedisModuleBlockedClient *client) noexcept nogil:
-    """A client in MEMBER.WAIT, READ or held back has disconnected. Writers with an sn go at the write timeout.
+    """A client that waits for something else than its update's commit has disconnected: those go at the write timeout.
 
     One that is found nowhere has been unblocked just before, which must not happen twice.
     """
     cdef Member *m = the_member()
     if (forget_wait(&m.waits, client) or forget_wait(&m.reads, client) or forget_wait(&m.watches, client)
+            or forget_wait(&m.checkpoint_waits, client) or forget_wait(&m.flush_waits, client)
             or forget_held(m, client)):
+        RedisModule_UnblockClient(client, NULL)
+    elif asked_forget(&m.checkpoint, client):
         RedisModule_UnblockClient(client, NULL)
 
 

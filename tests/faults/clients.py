@@ -183,6 +183,18 @@ class Reader(Client):
         return reply
 
 
+class Saver(Client):
+    place = -1
+
+    def _step(self, talk: Talk) -> Any:
+        return talk("TAIL.CHECKPOINT")
+
+
+class Flusher(Client):
+    def _step(self, talk: Talk) -> Any:
+        return talk("HEAD.FLUSH", self.dice.randint(1, 2 * len(KEYS)))
+
+
 class PipelinedWriter(Client):
     """Many updates under way at once, of the form that is answered at once; then it waits for the last one.
 

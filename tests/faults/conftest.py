@@ -6,11 +6,12 @@ from contextlib import contextmanager
 import pytest
 
 from chainredis.launcher import Cluster
+from etcd.conftest import three
 from faults.namespaces import Router, UnavailableError
 from faults.proxy import Network
 from servers.conftest import _examine, chain, server
 
-__all__ = ["chain", "examined", "network", "router", "server"]
+__all__ = ["chain", "examined", "network", "router", "server", "three"]
 
 
 @pytest.fixture

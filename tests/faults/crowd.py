@@ -6,7 +6,7 @@ from pathlib import Path
 
 from chainredis.launcher import ROOT
 from chainredis.view import Endpoint
-from faults.clients import Client, Guide, PipelinedWriter, Reader, Subscriber, Writer
+from faults.clients import Client, Flusher, Guide, PipelinedWriter, Reader, Saver, Subscriber, Writer
 from faults.history import History, Kind, Operation, Outcome
 from faults.linearizability import violations
 from servers.helpers import running
@@ -26,11 +26,16 @@ class Crowd:
             for kind in (Writer, PipelinedWriter, Reader)
             for number in range(3 if kind is Reader else 2)
         ]
+        self.janitors: list[Client] = []
         self._seed = seed
+
+    def employ(self) -> None:
+        """Somebody who has checkpoints written, and keys flushed, all the time."""
+        self.janitors += [kind(kind.__name__, self.guide, self.history, self._seed) for kind in (Saver, Flusher)]
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        with running(*self.clients, self.subscriber):
+        with running(*self.clients, *self.janitors, self.subscriber):
             yield
 
     def done(self, kind: Kind) -> int:

@@ -3,11 +3,13 @@
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from random import Random
 from typing import ClassVar, Protocol
 
 import redis
 
+from chainredis.etcd.cluster import EtcdChain
 from chainredis.launcher import Cluster, Server
 from chainredis.view import MAX_MEMBERS
 from servers.helpers import Talk
@@ -128,6 +130,36 @@ class Restart(Kill):
     lasts = (0.0, 0.0)
 
 
+class Tear(Kill):
+    """Killed, with a checkpoint whose last writes did not arrive, or that is damaged, emptied or gone."""
+
+    most = 1
+
+    def strike(self) -> None:
+        super().strike()
+        folder = self.victims[0].folder / f"checkpoint-{self.victims[0].port}"
+        harm = self.dice.choice((self._cut, self._cut, self._damage, self._empty, shutil.rmtree))
+        with suppress(FileNotFoundError):
+            harm(folder)
+
+    def _cut(self, folder: Path) -> None:
+        """The end of the newest log of LevelDB's."""
+        for log in sorted(folder.glob("*.log"))[-1:]:
+            with log.open("r+b") as file:
+                file.truncate(self.dice.randint(0, log.stat().st_size))
+
+    def _damage(self, folder: Path) -> None:
+        files = [path for path in sorted(folder.glob("*")) if path.stat().st_size]
+        if files:
+            with self.dice.choice(files).open("r+b") as file:
+                file.seek(self.dice.randrange(Path(file.name).stat().st_size))
+                file.write(b"damage")
+
+    def _empty(self, folder: Path) -> None:
+        for path in folder.glob("*"):
+            path.unlink()
+
+
 class Hiccup(Fault):
     """SIGSTOP for less than the timeout."""
 
@@ -163,25 +195,61 @@ class Remove(Fault):
 
 
 class KillMaster(Fault):
+    """Any one, where there are several."""
+
     least = most = 0
     alone_in = "master"
 
+    def __init__(self, cluster: Cluster, victims: Sequence[Server], dice: Random) -> None:
+        super().__init__(cluster, victims, dice)
+        self.master = dice.choice(cluster.masters)
+
     def strike(self) -> None:
-        self.cluster.master.kill()
+        self.master.kill()
 
     def heal(self) -> None:
-        self.cluster.master.start()
+        self.master.start()
 
 
-class HangMaster(Fault):
+class HangMaster(KillMaster):
+    def strike(self) -> None:
+        self.master.pause()
+
+    def heal(self) -> None:
+        self.master.resume()
+
+
+# ------------------------------------------------------------------------------------------------------- etcd
+
+
+class KillEtcd(Fault):
+    """Up to all of its servers."""
+
     least = most = 0
-    alone_in = "master"
+    alone_in = "etcd"
+
+    def __init__(self, cluster: Cluster, victims: Sequence[Server], dice: Random) -> None:
+        super().__init__(cluster, victims, dice)
+        assert isinstance(cluster, EtcdChain)
+        self.etcd = dice.sample(cluster.etcd, dice.randint(1, len(cluster.etcd)))
 
     def strike(self) -> None:
-        self.cluster.master.pause()
+        for server in self.etcd:
+            server.kill()
 
     def heal(self) -> None:
-        self.cluster.master.resume()
+        for server in self.etcd:
+            server.spawn()
+
+
+class HangEtcd(KillEtcd):
+    def strike(self) -> None:
+        for server in self.etcd:
+            server.pause()
+
+    def heal(self) -> None:
+        for server in self.etcd:
+            server.resume()
 
 
 # ------------------------------------------------------------------------------------------------------ links
@@ -253,5 +321,7 @@ CUTS = (Cut, CutOneWay, CutFromMaster, CutFromAll)
 # How often each is named is how often it comes.
 KILLS = (Kill, Kill, Kill, KillWhileSaving, SaveAndKill, ShutDown, Restart)
 PROCESSES = (*KILLS, Hang, Hang, Hang, Hiccup, Remove, KillMaster, HangMaster)
+CHECKPOINTS = (*KILLS, *KILLS, Tear, Tear, Tear, Hang, Hiccup, Remove, KillMaster)
 DISKS = (*KILLS, KillAll, KillAll, Hang, Hang, Remove, KillMaster)
+ETCD = (*PROCESSES, KillMaster, HangMaster, KillEtcd, KillEtcd, HangEtcd)
 LINKS = (*CUTS, *CUTS, Slow, *PROCESSES)

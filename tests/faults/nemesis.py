@@ -14,7 +14,6 @@ from typing import Self
 
 from chainredis.errors import MemberError, StoreError
 from chainredis.launcher import Cluster, LauncherError, Server
-from chainredis.stores import stored_in
 from chainredis.transitions import Change
 from chainredis.waiting import WaitTimeout, wait_until
 from faults.history import History
@@ -29,7 +28,7 @@ WHOLE_WITHIN_S = 60
 
 
 class Nemesis:
-    """A context manager, around the time of its work. All servers of the cluster but the master are to be members.
+    """A context manager, around the time of its work. All servers of the cluster but the masters are to be members.
 
     timeout_s: of heartbeats, the measure of how long faults last.
     """
@@ -159,12 +158,12 @@ class Nemesis:
 
     @property
     def members(self) -> list[Server]:
-        return [server for server in self._cluster.servers if server is not self._cluster.master]
+        return [server for server in self._cluster.servers if server not in self._cluster.masters]
 
     def _stored(self) -> Change | None:
         """What the master has decided, whether it lives or not."""
         with suppress(StoreError):
-            return stored_in(self._cluster.master.folder)
+            return self._cluster.stored()
         return None
 
     def _complaint(self) -> str:

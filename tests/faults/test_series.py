@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
-from chainredis.launcher import Cluster
+from chainredis.etcd.cluster import EtcdChain, EtcdServer, url_of
+from chainredis.launcher import Cluster, Server
 from chainredis.waiting import wait_until
 from faults.conftest import examined
 from faults.crowd import Crowd
 from faults.fronted import FrontedCluster
-from faults.kinds import DISKS, LINKS, PROCESSES, Fault
+from faults.kinds import CHECKPOINTS, DISKS, ETCD, LINKS, PROCESSES, Fault
 from faults.namespaces import RoutedCluster, Router
 from faults.nemesis import Nemesis
 from faults.proxy import Network
-from servers.helpers import ask, assert_serves
+from servers.helpers import ask, assert_serves, member_number
 
 SERIES_S = 20
 TIMEOUT_S = 1.0
@@ -30,6 +31,7 @@ SIZES = [3, 4, 5]
 MASTER = {"master.heartbeat-timeout": f"{TIMEOUT_S * 1000:.0f}", "master.heartbeat-interval": "100"}
 # A copy, and a save, take some time although there is little to copy: or nothing would ever happen amid one.
 MEMBER = {"member.write-timeout": "1000", "rdb-key-save-delay": "20000"}
+FLUSHING = {"member.gcs-mode": "checkpoint-flush", "member.checkpoint-interval": "30"}
 ROUNDS = max(1, round(float(os.environ.get("MINUTES", "0")) * 60 / (4 * (SERIES_S + 5))))
 
 pytestmark = [
@@ -57,16 +59,20 @@ def options(seed: int, **config: str) -> dict[str, Any]:
     }
 
 
-def run(cluster: Cluster, seed: int, menu: Sequence[type[Fault]]) -> None:
+def run(cluster: Cluster, seed: int, menu: Sequence[type[Fault]], *, flushing: bool = False) -> None:
     """AssertionError when something is wrong; the history is kept then."""
     with examined(cluster):
         crowd = Crowd(map(cluster.endpoint_of, cluster.members), seed)
+        if flushing:
+            crowd.employ()
         try:
             with Nemesis(cluster, Random(seed), crowd.history, menu, TIMEOUT_S) as nemesis, crowd.at_work():
                 await_work(crowd)
                 nemesis.torment(SERIES_S)
                 nemesis.make_whole()
                 await_work(crowd)
+                if flushing:
+                    await_flushed_reads(nemesis.members)
             crowd.judge()
             assert nemesis.struck > SERIES_S / 4
             order = [name.decode() for name in ask(cluster.master, "MASTER.GET_CHAIN")]
@@ -84,14 +90,32 @@ def await_work(crowd: Crowd) -> None:
     wait_until(lambda: names == crowd.successful_since(before), 30)
 
 
+def await_flushed_reads(members: Sequence[Server]) -> None:
+    """What clients read comes from checkpoints, too."""
+    wait_until(lambda: any(member_number(member, "checkpoint_reads") for member in members), 30)
+
+
 def test_processes(tmp_path: Path, seed: int, round_: int) -> None:
     """Members and master die, hang, are removed, and return, with what their RDB has or empty."""
     run(Cluster(folder=tmp_path, **options(seed)), seed, PROCESSES)
 
 
+@pytest.mark.parametrize("disk", [{}, {"appendonly": "yes", "appendfsync": "always"}], ids=["memory", "disk"])
+def test_checkpoints(tmp_path: Path, seed: int, round_: int, disk: dict[str, str]) -> None:
+    """Keys are checkpointed and flushed all the time; members die, and come back with a checkpoint that may be torn."""
+    cluster = Cluster(folder=tmp_path, **options(seed, **FLUSHING, **disk))
+    run(cluster, seed, CHECKPOINTS, flushing=True)
+
+
 def test_disks(tmp_path: Path, seed: int, round_: int) -> None:
     """Everything is on disk before it is acknowledged: all of them may be killed at once."""
     run(Cluster(folder=tmp_path, **options(seed, appendonly="yes", appendfsync="always")), seed, DISKS)
+
+
+def test_etcd(tmp_path: Path, three: list[EtcdServer], seed: int, round_: int) -> None:
+    """The view is in an etcd of three servers, which die and hang, too; and so do the masters, of which one leads."""
+    url = url_of("chain", *three)
+    run(EtcdChain(url=url, etcd=three, masters=2, heartbeat="1 2", folder=tmp_path, **options(seed)), seed, ETCD)
 
 
 def test_links(tmp_path: Path, network: Network, seed: int, round_: int) -> None:

@@ -13,7 +13,6 @@ from redis.connection import Connection
 from chainredis.launcher import Cluster, Server
 from chainredis.member_client import MemberState, RedisLink
 from chainredis.settings import Settings
-from chainredis.stores import stored_in
 from chainredis.view import Endpoint, View
 from chainredis.waiting import wait_until
 
@@ -134,7 +133,7 @@ def member_number(server: Server, name: str) -> int:
 
 def stored_view(cluster: Cluster) -> View:
     """The newest view, with the secret."""
-    change = stored_in(cluster.master.folder)
+    change = cluster.stored()
     assert change
     return change.view
 

@@ -102,7 +102,7 @@ def test_a_position_of_the_first_version_is_read(chain: StartChain) -> None:
 def as_first_version(dump: bytes, run_id: bytes) -> bytes:
     """Module auxiliary data begins with F7, 81 and the type's id, whose last ten bits are the version."""
     type_at = dump.index(b"\xf7\x81") + 2
-    assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 2
+    assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 3
     at = dump.index(run_id)
     # Before it: the opcode and the number of the epoch, the opcode and the length of the run_id. After it: small
     # numbers, each with its opcode, up to the end's, which is 0.
@@ -110,7 +110,7 @@ def as_first_version(dump: bytes, run_id: bytes) -> bytes:
     while dump[end] == 2:
         end += 2
     assert dump[at - 4 : at] == b"\x02\x01\x05\x28" and dump[end] == 0
-    return dump[: type_at + 7] + bytes([dump[type_at + 7] - 1]) + dump[type_at + 8 : at - 4] + dump[end:]
+    return dump[: type_at + 7] + bytes([dump[type_at + 7] - 2]) + dump[type_at + 8 : at - 4] + dump[end:]
 
 
 # --------------------------------------------------------------------------------------------- without its data

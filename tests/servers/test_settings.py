@@ -16,8 +16,19 @@ DEFAULTS = {
     "member.log-limit": str(256 << 20),
     "member.backlog-limit": str(8 << 20),
     "member.join-limit": str(1 << 30),
+    "member.gcs-mode": "normal",
+    "member.checkpoint-dir": "",
+    "member.checkpoint-interval": "0",
+    "member.flush-above": "0",
     "member.auth-user": "",
     "member.auth-password": "",
+    "member.master-type": "0",
+    "member.announce-host": "",
+    "member.etcd-user": "",
+    "member.etcd-password": "",
+    "member.etcd-ca": "",
+    "member.etcd-cert": "",
+    "member.etcd-key": "",
 }
 
 IN_RANGE = {
@@ -27,8 +38,18 @@ IN_RANGE = {
     "member.log-limit": ["1048576", "1mb", "1gb"],
     "member.backlog-limit": ["0", "1gb"],
     "member.join-limit": ["1048576", "2gb"],
+    "member.gcs-mode": ["normal", "flush-unsafe", "checkpoint", "checkpoint-flush"],
+    "member.checkpoint-interval": ["0", "86400000"],
+    "member.flush-above": ["0", "1", "2gb"],
     "member.auth-user": ["", "somebody"],
     "member.auth-password": ["", "a secret"],
+    "member.master-type": ["0", "1"],
+    "member.announce-host": ["", "10.0.0.1"],
+    "member.etcd-user": ["", "somebody"],
+    "member.etcd-password": [""],  # CONFIG GET does not show another one
+    "member.etcd-ca": ["", "/etc/ca.pem"],
+    "member.etcd-cert": ["", "/etc/cert.pem"],
+    "member.etcd-key": ["", "/etc/key.pem"],
 }
 
 OUT_OF_RANGE = {
@@ -38,6 +59,10 @@ OUT_OF_RANGE = {
     "member.log-limit": ["0", "1048575", "-1", "x", "2000gb"],
     "member.backlog-limit": ["-1", "x", "2000gb"],
     "member.join-limit": ["0", "1048575", "x"],
+    "member.master-type": ["2", "-1", "x"],
+    "member.gcs-mode": ["4", "-1", "x", "", "flush"],
+    "member.checkpoint-interval": ["-1", "86400001", "x"],
+    "member.flush-above": ["-1", "x"],
 }
 
 
@@ -62,7 +87,7 @@ def test_defaults(server: StartServer) -> None:
     assert config(server(MEMBER)) == DEFAULTS
 
 
-@pytest.mark.parametrize(("arguments", "interval", "timeout"), [("0", 3, 15), ("0 5", 5, 15), ("0 1 2", 1, 2)])
+@pytest.mark.parametrize(("arguments", "interval", "timeout"), [("0", 3, 15), ("0 5", 5, 15), ("1 1 2", 1, 2)])
 def test_settings_by_position(server: StartServer, arguments: str, interval: int, timeout: int) -> None:
     one = server(f"{MEMBER} {arguments}")
     assert config(one)["member.heartbeat-interval"] == str(interval)
@@ -90,12 +115,19 @@ def test_a_master_with_arguments_does_not_start(tmp_path: Path) -> None:
 def test_settings_in_redis_conf(server: StartServer) -> None:
     one = server(MEMBER, **{name: values[-1] for name, values in IN_RANGE.items()})
     sizes = {"1gb": str(1 << 30), "2gb": str(2 << 30)}
-    assert config(one) == {name: sizes.get(values[-1], values[-1]) for name, values in IN_RANGE.items()}
+    wanted = {name: sizes.get(values[-1], values[-1]) for name, values in IN_RANGE.items()}
+    assert config(one) == wanted | {"member.checkpoint-dir": ""}
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, values[0]) for name, values in OUT_OF_RANGE.items()])
 def test_a_bad_setting_in_redis_conf_is_refused(tmp_path: Path, name: str, value: str) -> None:
     assert name in refusal(tmp_path, MEMBER, **{name: value})
+
+
+def test_a_checkpoints_folder_is_set_at_the_start(server: StartServer) -> None:
+    one = server(MEMBER, **{"member.checkpoint-dir": "elsewhere", "member.gcs-mode": "1"})
+    wait_until((one.folder / "elsewhere/CURRENT").exists, 10)
+    assert isinstance(ask(one, "CONFIG", "SET", "member.checkpoint-dir", "another"), Error)
 
 
 def test_a_setting_that_does_not_exist_is_refused(tmp_path: Path) -> None:

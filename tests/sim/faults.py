@@ -45,14 +45,14 @@ class Faults:
 
     def _double(self, a: int, b: int) -> None:
         """A request of a member comes twice: TCP does not do that, but no member may rely on it."""
-        busy = [link for link in self._network.live() if link.requests and link.owner.place != MASTER]
+        busy = [link for link in self._network.live() if link.requests and link.owner.place >= 0]
         if busy:
             requests = busy[a % len(busy)].requests
             requests.append(requests[b % len(requests)])
 
     def _swap(self, a: int, b: int) -> None:
         """Two requests on one connection change places; nor does TCP do that."""
-        busy = [link for link in self._network.live() if len(link.requests) > 1 and link.owner.place != MASTER]
+        busy = [link for link in self._network.live() if len(link.requests) > 1 and link.owner.place >= 0]
         if busy:
             requests = busy[a % len(busy)].requests
             i = b % (len(requests) - 1)

@@ -144,7 +144,7 @@ class Master:
 
     def _connect(self, member: Member) -> None:
         place = self.world.places[place_of(member.run_id)]
-        if not self.world.network.reaches(MASTER, place.number):
+        if not self.world.network.reaches(self.place, place.number):
             return
         if place.process is None:
             self.steward.refused(member.run_id)

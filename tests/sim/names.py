@@ -7,7 +7,7 @@ from functools import lru_cache
 from chainredis import core
 from chainredis.view import Member, View
 
-MASTER = -1  # its place, where a member's is from 0
+MASTER, FORMER = -1, -2  # their places, where a member's is from 0
 FIRST_PORT = 7000
 
 

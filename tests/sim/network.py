@@ -15,7 +15,6 @@ from itertools import count
 from typing import Protocol
 
 from .messages import Closed, Reply, Request
-from .names import MASTER
 
 
 class Process(Protocol):
@@ -82,7 +81,7 @@ class Network:
         link.replies.clear()
         while len(link.requests) > received:
             link.requests.pop()
-        if link.owner.place == MASTER:
+        if link.owner.place < 0:  # a master
             link.requests.append(Closed())
         if link.ended or not link.requests:
             self._links.remove(link)

@@ -15,7 +15,7 @@ from chainredis.view import View
 
 from .messages import Adopt, Done, Feed, Join, Pin, Poll, Rejoin, Reply, Request, State, Unpin
 from .model import Era
-from .names import MASTER, as_told, member_of, place_of
+from .names import as_told, member_of, place_of
 from .network import Link
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ class Operation:
         self._links.pop(link, None)
 
     def _connect(self, place: Place) -> Link:
-        world = self._master.world
-        if not place.process or not place.process.running or not world.network.reaches(MASTER, place.number):
+        network = self._master.world.network
+        if not place.process or not place.process.running or not network.reaches(self._master.place, place.number):
             raise OffError
-        link = world.network.connect(self._master, place.process)
+        link = network.connect(self._master, place.process)
         self._links[link] = None
         return link
 
@@ -214,7 +214,7 @@ def _is_dead(master: Master, change: Change) -> bool:
 
 
 def _answers(master: Master, node: Node) -> bool:
-    return node.running and master.world.network.reaches(MASTER, node.place)
+    return node.running and master.world.network.reaches(master.place, node.place)
 
 
 def reform(master: Master) -> None:

@@ -288,12 +288,15 @@ class Simulation:
             self._hurry(place_of(member.run_id))
 
     def _hurry(self, number: int) -> None:
+        self._hurry_from(MASTER, number)
+
+    def _hurry_from(self, master: int, number: int) -> None:
         """What is under way between the master and this member gets there, and is answered."""
         node, network = self.world.places[number].process, self.world.network
-        for link in network.between(MASTER, number):
+        for link in network.between(master, number):
             network.deliver(link, 3)
         self._pass(node)
-        for link in network.between(MASTER, number):
+        for link in network.between(master, number):
             network.deliver(link, 3)
 
     def _decide(self, a: int, b: int) -> None:

@@ -246,7 +246,7 @@ class FakeLink:
         self.process.state = replace(self.process.state, pinned=-1, streaming=False)
 
     def progress(self) -> Progress:
-        return Progress(-1, -1, self.process.state.applied, 0)
+        return Progress(-1, -1, self.process.state.applied, 0, 0)
 
 
 class RecordingStore(MemoryStore):

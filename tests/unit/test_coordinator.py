@@ -193,7 +193,7 @@ def test_a_copy_that_fails_or_stands_still_is_given_up(world: World, monkeypatch
         world.fleet.start(7001, identity=77)
         with monkeypatch.context() as patch:
             learner = world.fleet.processes[7001]
-            patch.setattr(FakeLink, "progress", lambda link: Progress(1, 1, 1, 1))
+            patch.setattr(FakeLink, "progress", lambda link: Progress(1, 1, 1, 1, 1))
             seen_through(learner, patch, join=copy, join_error="the disk is full")
             world.refuses(says, "ADD", HOST, 7001)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.errors import StoreError
+from chainredis.errors import CommandError, Deposed, StoreError
 from chainredis.keeper import Keeper
 from chainredis.settings import Heartbeat, Settings
 from chainredis.transitions import Change
 from chainredis.view import Member
 from chainredis.waiting import wait_until
-from unit.world import OWN, World, a_world
+from unit.world import HOST, OWN, World, a_world
 
 
 @pytest.fixture
@@ -31,6 +31,15 @@ def test_a_repair_is_told_when_it_could_be_stored(world: World) -> None:
     assert world.ports() == [7000, 7001, 7002]
     world.store.broken = False
     world.await_chain(7000, 7002)
+
+
+def test_who_has_lost_the_lead_has_changed_nothing_for_certain(world: World) -> None:
+    """Unlike after any other failure of the store."""
+    world.fleet.start(7003)
+    world.fleet.fail_at, world.fleet.failure = "save:4", lambda: Deposed("this master leads no longer")
+    with pytest.raises(CommandError, match="ERR this master leads no longer"):
+        world.run("ADD", HOST, 7003)
+    assert world.ports() == [7000, 7001, 7002]
 
 
 def test_what_may_have_been_stored_after_all_is_carried_out(world: World) -> None:

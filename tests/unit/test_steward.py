@@ -313,6 +313,28 @@ def test_whoever_dies_before_that_the_addition_is_off(killed: Member) -> None:
     assert stage.change.leaving == (() if killed == D else (D,))
 
 
+def stalled(stage: Stage, *answering: Member) -> Change | None:
+    """For a little more than the timeout these answer, and the new tail does not serve."""
+    added(stage)
+    for _ in range(21):
+        stage.pass_time(STEP_S)
+        for each in answering:
+            stage.answer(each, serving=each != D)
+    return stage.steward.next_change()
+
+
+def test_an_addition_whose_new_tail_never_comes_to_serve_is_withdrawn() -> None:
+    """It knows the view, and has not what it takes: what a former master's join has made of it, for one."""
+    change = stalled(Stage(A, B), A, B, D)
+    assert change and change.view.members == (A, B)
+    assert change.leaving == (D,)
+
+
+@pytest.mark.parametrize("who", [A, B, D])
+def test_nothing_is_withdrawn_while_somebody_does_not_answer(who: Member) -> None:
+    assert stalled(Stage(A, B), *({A, B, D} - {who})) is None
+
+
 def test_an_addition_that_the_old_tail_cannot_feed_is_withdrawn() -> None:
     stage = added(Stage(A, B))
     stage.steward.unfed(B.run_id, 8)
@@ -367,9 +389,9 @@ def test_health() -> None:
     assert stage.steward.health() == Health(frozenset({A.run_id, D.run_id}), frozenset({B.run_id}))
     stage.pass_time(0.6, D)
     assert stage.steward.health().alive == {D.run_id}
-    assert stage.steward.standing(A.run_id) == ("silent", 600)
-    assert stage.steward.standing(B.run_id) == ("dead", 600)
-    assert stage.steward.standing(D.run_id) == ("alive", 0)
+    assert stage.steward.standing(A.run_id) == ("silent", 600, -1)
+    assert stage.steward.standing(B.run_id) == ("dead", 600, -1)
+    assert stage.steward.standing(D.run_id) == ("alive", 0, -1)
 
 
 def test_a_chain_of_another_history_is_told_to_who_is_in_no_chain() -> None:

@@ -5,7 +5,8 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainredis.errors import StoreError
+from chainredis.errors import Deposed, StoreError
+from chainredis.etcd.connection import Access, Connection
+from chainredis.etcd.store import EtcdStore
+from chainredis.etcd.url import parse_url
 from chainredis.slots import SLOT_BYTES
 from chainredis.stores import FORMAT, FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
 from chainredis.transitions import Change
 from chainredis.view import Member, View
 from chainredis.waiting import wait_until
+from etcd.conftest import shared_etcd, url
+
+__all__ = ["shared_etcd", "url"]
 
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
 CHANGE = Change(
@@ -34,12 +41,30 @@ NEXT = Change(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
 Reopen = Callable[[], ViewStore]
 
 
-@pytest.fixture(params=["memory", "file"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
+@pytest.fixture(params=["memory", "file", "etcd"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
     """Gives the same store again and again, as a master does that starts anew."""
+    if request.param == "etcd":
+        with elections(request.getfixturevalue("url")) as lead:
+            yield lead
+        return
     memory = MemoryStore()
     stores: dict[str, Reopen] = {"memory": lambda: memory, "file": lambda: FileStore(tmp_path)}
-    return stores[request.param]
+    yield stores[request.param]
+
+
+@contextmanager
+def elections(url: str) -> Iterator[Callable[[], EtcdStore]]:
+    """Each call is another master's victory: it has put the leader's key anew."""
+    where = parse_url(url)
+    with closing(Connection(Access(where.endpoints), 5)) as connection:
+
+        def lead() -> EtcdStore:
+            term = connection.put_if([], where.keys.leader, "somebody")
+            assert term
+            return EtcdStore(connection, where.keys, term)
+
+        yield lead
 
 
 def test_nothing_is_stored_at_first(reopen: Reopen) -> None:
@@ -57,6 +82,60 @@ def test_the_last_one_counts(reopen: Reopen) -> None:
     store.save(NEXT)
     assert store.load() == NEXT
     assert reopen().load() == NEXT
+
+
+# ----------------------------------------------------------------------------------------------------- in etcd
+
+
+def test_who_has_lost_the_lead_changes_nothing(url: str) -> None:
+    with elections(url) as lead:
+        before = lead()
+        before.save(CHANGE)
+        after = lead()
+        with pytest.raises(Deposed):
+            before.save(NEXT)
+        assert after.load() == CHANGE
+        after.save(NEXT)
+        with pytest.raises(Deposed):
+            before.save(CHANGE)
+        assert after.load() == NEXT
+
+
+def test_a_leader_that_has_not_read_overwrites_nothing(url: str) -> None:
+    with elections(url) as lead:
+        lead().save(CHANGE)
+        with pytest.raises(StoreError, match="changed by somebody else"):
+            lead().save(NEXT)
+        assert lead().load() == CHANGE
+
+
+def test_a_save_that_is_carried_out_twice_has_succeeded(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to the first attempt was lost on its way."""
+    put_if = Connection.put_if
+
+    def put_twice(*arguments: Any) -> int | None:
+        put_if(*arguments)
+        return put_if(*arguments)
+
+    with elections(url) as lead:
+        store = lead()
+        store.save(CHANGE)
+        monkeypatch.setattr(Connection, "put_if", put_twice)
+        store.save(NEXT)
+        monkeypatch.undo()
+        assert store.load() == NEXT
+        store.save(CHANGE)
+
+
+def test_an_older_view_that_somebody_puts_there_is_not_taken(url: str) -> None:
+    with elections(url) as lead, closing(Connection(Access(parse_url(url).endpoints), 5)) as somebody:
+        store = lead()
+        store.save(NEXT)
+        somebody.put_if([], parse_url(url).keys.view, change_to_text(CHANGE))
+        with pytest.raises(StoreError, match="gone back from epoch 8 to 7"):
+            store.load()
+        somebody.put_if([], parse_url(url).keys.view, change_to_text(NEXT))
+        assert store.load() == NEXT
 
 
 # ----------------------------------------------------------------------------------------------------- the file
@@ -228,6 +307,16 @@ def damaged() -> dict[str, str]:
         "short secret": view_changed(secret="0b"),
         "secret of other digits": view_changed(secret="zz" * 16),
     }
+
+
+@pytest.mark.parametrize("damage", damaged())
+def test_damage_in_etcd_is_never_taken_for_nothing_stored(url: str, damage: str) -> None:
+    with elections(url) as lead:
+        store = lead()
+        store._connection.put_if([], store._keys.view, damaged()[damage])
+        with pytest.raises(StoreError, match="is damaged") as caught:
+            store.load()
+    assert CHANGE.view.secret not in str(caught.value)
 
 
 @pytest.mark.parametrize("damage", damaged())

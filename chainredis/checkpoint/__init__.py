@@ -1,0 +1,1 @@
+"""Checkpoints on disk, read while their server is down."""

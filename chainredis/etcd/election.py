@@ -1,0 +1,142 @@
+"""Which of several masters leads: the one that has put the leader's key, for as long as its lease lasts."""
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+
+from chainredis.errors import LeaseLost, StoreError
+from chainredis.etcd.connection import Connection, is_modified_at
+from chainredis.etcd.leader import Leader
+from chainredis.etcd.lease import LEAST_TTL_S, Lease
+from chainredis.etcd.url import Keys
+from chainredis.settings import Heartbeat
+
+log = logging.getLogger(__name__)
+
+# How often a lease is renewed while it lasts.
+RENEWALS = 5
+# By how much its lease, in whole seconds and not shorter than etcd's shortest, may outlast the timeout.
+SLACK_MS = LEAST_TTL_S * 1000
+RETRY_S = 0.25
+
+
+class Election(threading.Thread):
+    """Stands for election, whenever nobody leads, and keeps what it has won.
+
+    who: this master, as others are to know it. changed: told when `term` has another value. term: the revision in which
+    this master has put the leader's key; 0: it does not lead.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Keys,
+        *,
+        who: Callable[[], Leader],
+        heartbeat: Callable[[], Heartbeat],
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        super().__init__(name="etcd-election", daemon=True)
+        self._connection = connection
+        self._keys = keys
+        self._who = who
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._changed = changed
+        self._lease = Lease(connection, clock)
+        self._renew_at = 0.0
+        self._leader: Leader | None = None
+        self._revision = 0  # of what is known of it; 0: nothing
+        self._moved = threading.Event()
+        self._is_over = False
+        self.term = 0
+        self.trouble = ""
+
+    def close(self) -> None:
+        self._is_over = True
+        self._moved.set()
+
+    def saw(self, leader: Leader | None, revision: int) -> None:
+        """Who leads, as of a revision of etcd; None: nobody."""
+        self._leader, self._revision = leader, revision
+        self._moved.set()
+
+    def leads_until(self, term: int) -> float:
+        """By this master's clock: nobody else can lead before. 0: that term is over."""
+        return self._lease.until if self.term == term else 0.0
+
+    # -------------------------------------------------------------------------------------------- the thread
+
+    def run(self) -> None:
+        while not self._is_over:
+            self._moved.wait(self.step())
+            self._moved.clear()
+
+    def step(self) -> float:
+        """How long to wait until the next one, if nothing happens."""
+        pause_s = RETRY_S
+        try:
+            pause_s = self._take_part()
+            self.trouble = ""
+        except StoreError as error:
+            self.trouble = str(error)
+        except Exception:
+            log.exception("the election failed in a way that nobody has thought of")
+        if self.term and self._clock() >= self._lease.until:
+            self._step_down("its lease in etcd could not be renewed in time")
+        return pause_s
+
+    def _take_part(self) -> float:
+        if self._clock() >= self._renew_at and not self._renew():
+            self._step_down("its lease in etcd had run out")
+            return 0.0
+        if self.term:
+            self._check()
+        elif self._is_vacant():
+            self._stand()
+        return max(0.0, self._renew_at - self._clock())
+
+    def _renew(self) -> bool:
+        heartbeat = self._heartbeat()
+        ttl_s = math.ceil(heartbeat.timeout_ms / 1000)
+        if not self._lease.renew(ttl_s, heartbeat.terms.drift):
+            return False
+        self._renew_at = self._clock() + max(ttl_s, LEAST_TTL_S) / RENEWALS
+        return True
+
+    def _is_vacant(self) -> bool:
+        """No leader, or one without a lease, whom no master has put there; or this one, if an answer was lost."""
+        return self._revision > 0 and (self._leader is None or self._leader.lease in (0, self._lease.number))
+
+    def _check(self) -> None:
+        """Somebody may have deleted the key, or put something else there."""
+        if self._revision >= self.term and (self._leader is None or self._leader.term != self.term):
+            self._step_down("the leader's key in etcd is another's, or was deleted")
+
+    def _stand(self) -> None:
+        leader = self._leader
+        if leader and leader.lease == self._lease.number:
+            self._step_up(leader.term)
+            return
+        conditions = [is_modified_at(self._keys.leader, leader.term if leader else 0)]
+        try:
+            term = self._connection.put_if(conditions, self._keys.leader, self._who().to_text(), self._lease.number)
+        except LeaseLost:
+            self._lease.give_up()
+            self._renew_at = 0.0
+        else:
+            if term:  # else somebody was quicker
+                self._step_up(term)
+
+    def _step_up(self, term: int) -> None:
+        self.term = term
+        log.warning("this master leads, in the term that began with revision %d", term)
+        self._changed()
+
+    def _step_down(self, why: str) -> None:
+        if self.term:
+            log.warning("this master leads no longer: %s", why)
+            self.term = 0
+            self._changed()

@@ -1,0 +1,222 @@
+"""A master whose view is in etcd, one of several perhaps: it leads, and then it is a Coordinator; or it only tells.
+
+A new Coordinator with every term: what one of an earlier term knew, or had granted, is nothing to go by.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from chainredis.coordinator import SHOW_EVERY_S, Coordinator, Reply, Status, names
+from chainredis.errors import CommandError, Elsewhere, StoreError
+from chainredis.etcd.announce import Announced, machine
+from chainredis.etcd.connection import Access, Connection, Picture
+from chainredis.etcd.deputy import Deputy
+from chainredis.etcd.election import SLACK_MS, Election
+from chainredis.etcd.leader import Leader, leader_in
+from chainredis.etcd.mirror import Mirror
+from chainredis.etcd.store import EtcdStore, change_in
+from chainredis.etcd.url import EtcdUrl
+from chainredis.keeper import Tenure, boot_seconds
+from chainredis.member_client import RedisLink
+from chainredis.settings import Settings
+from chainredis.waiting import WaitTimeout, wait_until
+
+log = logging.getLogger(__name__)
+
+# How long a command waits for somebody to lead, or for news from etcd.
+PATIENCE_S = 2.0
+
+
+class EtcdMaster:
+    """Carries out the MASTER commands, or says who does. Its methods may be called from any thread, and block.
+
+    announce_host: where other servers reach this one; empty: the address from which it reaches etcd.
+    """
+
+    LANES = Coordinator.LANES
+
+    def __init__(self, url: EtcdUrl, access: Access, settings: Settings, announce_host: str = "") -> None:
+        self._keys = url.keys
+        self._settings = settings
+        self._connection = Connection(access, settings.heartbeat().timeout_ms / 1000)
+        self._announced = Announced(access.endpoints, announce_host, settings.own_port)
+        self._machine = machine()
+        self._election = Election(
+            self._connection,
+            url.keys,
+            who=self._who,
+            heartbeat=settings.heartbeat,
+            clock=boot_seconds,
+            changed=self._elected,
+        )
+        self._deputy = Deputy(
+            self._who,
+            lambda endpoint: RedisLink(endpoint, settings),
+            trusts_refused=lambda: settings.heartbeat().trust_refused,
+            bury=lambda leader: self._connection.revoke(leader.lease),
+        )
+        self._mirror = Mirror(self._connection, url.keys.prefix, self._saw)
+        self._changing = threading.Lock()
+        self._telling = threading.Lock()
+        self._term = 0
+        self._coordinator: Coordinator | None = None
+        self._is_closed = threading.Event()
+        self._observer: Callable[[Status], None] = lambda _: None
+        log.info("looking for the chain %s in etcd", url)
+        self._mirror.start()
+        self._election.start()
+        self._deputy.start()
+        threading.Thread(target=self._show, name="etcd-status", daemon=True).start()
+
+    def _who(self) -> Leader:
+        return Leader(self._announced(), self._settings.own_run_id, self._machine)
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self._deputy.close()
+        self._election.close()
+        self._mirror.close()
+        if self._coordinator:
+            self._coordinator.close()
+        self._connection.close()
+
+    # -------------------------------------------------------------------------------------------- commands
+
+    def execute(self, name: str, arguments: Sequence[bytes]) -> Reply:
+        """As Coordinator's. Elsewhere, when another master leads."""
+        is_question = name == "MASTER.GET_CHAIN"
+        with suppress(WaitTimeout):
+            wait_until(lambda: self._knows_enough(is_question), PATIENCE_S)
+        if leading := self._leading():
+            return leading.execute(name, arguments)
+        if is_question:
+            return self._known_chain()
+        raise self._not_here()
+
+    def _knows_enough(self, is_question: bool) -> bool:
+        """A master that has just been started does not."""
+        known = self._mirror.picture if is_question else self._leader_elsewhere()
+        return bool(known or self._leading() or self._trouble())
+
+    def _leading(self) -> Coordinator | None:
+        """Until the very end of its term, and not a moment longer."""
+        coordinator, until = self._coordinator, self._election.leads_until(self._term)
+        return coordinator if coordinator and boot_seconds() < until else None
+
+    def _not_here(self) -> CommandError:
+        if trouble := self._trouble():
+            return CommandError(f"{trouble}: nothing was done; the chain serves on")
+        if elsewhere := self._leader_elsewhere():
+            return Elsewhere(f"0 {elsewhere.address}")
+        return CommandError("no master leads at the moment, one will soon: try again")
+
+    def _leader_elsewhere(self) -> Leader | None:
+        leader = self._leader()
+        return leader if leader and leader.address and leader.run_id != self._settings.own_run_id else None
+
+    def _trouble(self) -> str:
+        return self._mirror.trouble or self._election.trouble
+
+    def _known_chain(self) -> list[str]:
+        """As of the newest news from etcd: who is not in the chain any more says so itself."""
+        picture = self._mirror.picture
+        if picture is None:
+            raise CommandError(self._trouble() or "etcd has not answered yet: try again")
+        try:
+            entry = picture.entries.get(self._keys.view)
+            return [str(member) for member in change_in(self._keys, entry.value).view.members] if entry else []
+        except StoreError as error:
+            raise CommandError(str(error)) from error
+
+    def _leader(self) -> Leader | None:
+        return self._leader_of(self._mirror.picture) if self._mirror.picture else None
+
+    def _leader_of(self, picture: Picture) -> Leader | None:
+        entry = picture.entries.get(self._keys.leader)
+        return leader_in(entry) if entry else None
+
+    # ------------------------------------------------------------------------------------------ from etcd
+
+    def _saw(self, picture: Picture) -> None:
+        leader = self._leader_of(picture)
+        self._election.saw(leader, picture.revision)
+        self._deputy.saw(leader)
+        if coordinator := self._coordinator:
+            self._tell_heartbeats(coordinator)
+        self._observer(self.status())
+
+    def _tell_heartbeats(self, coordinator: Coordinator) -> None:
+        """The newest ones, whoever calls: an older picture must not come last."""
+        with self._telling:
+            coordinator.beating(self._heartbeats())
+
+    def _heartbeats(self) -> frozenset[str]:
+        prefix, picture = self._keys.heartbeats, self._mirror.picture
+        found = picture.entries if picture else {}
+        return frozenset(key.removeprefix(prefix) for key in found if key.startswith(prefix))
+
+    def _elected(self) -> None:
+        """On the election's thread, which has leases to renew: the work is another thread's."""
+        threading.Thread(target=self._change_over, name="etcd-term", daemon=True).start()
+
+    def _change_over(self) -> None:
+        """To the term of the moment."""
+        with self._changing:
+            term = self._election.term
+            if term == self._term or self._is_closed.is_set():
+                return
+            if self._coordinator:
+                self._coordinator.close()
+            self._term, self._coordinator = term, self._begin(term) if term else None
+        self._observer(self.status())
+
+    def _begin(self, term: int) -> Coordinator:
+        coordinator = Coordinator(
+            self._settings,
+            store=EtcdStore(self._connection, self._keys, term),
+            tenure=Tenure(lambda: self._election.leads_until(term), SLACK_MS),
+        )
+        self._tell_heartbeats(coordinator)
+        coordinator.on_status(lambda _: self._observer(self.status()))
+        return coordinator
+
+    # ------------------------------------------------------------------------------------------- for INFO
+
+    def on_status(self, observer: Callable[[Status], None]) -> None:
+        self._observer = observer
+        observer(self.status())
+
+    def status(self) -> Status:
+        """For INFO: the names and values that the README's table has."""
+        leading = self._leading()
+        leader = self._leader()
+        shown = leading.status() if leading else self._status_of_others()
+        return {
+            **shown,
+            "leads": int(leading is not None),
+            "leader": leader.address if leader else "",
+            "term": self._term,
+            "etcd": self._trouble() or ("connected" if self._mirror.picture else "connecting"),
+            "heartbeats": len(self._heartbeats()),
+        }
+
+    def _status_of_others(self) -> Status:
+        picture = self._mirror.picture
+        entry = picture.entries.get(self._keys.view) if picture else None
+        try:
+            change = change_in(self._keys, entry.value) if entry else None
+        except StoreError as error:
+            return {"epoch": 0, "members": 0, "chain": "", "state": str(error)}
+        members = change.view.members if change else ()
+        epoch = change.view.epoch if change else 0
+        state = "another master leads" if self._leader_elsewhere() else "no master leads"
+        return {"epoch": epoch, "members": len(members), "chain": names(members), "state": state}
+
+    def _show(self) -> None:
+        while not self._is_closed.wait(SHOW_EVERY_S):
+            try:
+                self._observer(self.status())
+            except Exception:
+                log.exception("an observer of the status failed")

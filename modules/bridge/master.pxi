@@ -1,0 +1,409 @@
+# cython: language_level=3
+# Included by master.pyx and etcd_master.pyx: all that a master is but for where its view is kept. They have to define
+#
+#   NAME                            for logs and replies, such as libmaster.so
+#   python_module                   what Cython's PyInit function of that file returns
+#   take_arguments                  those of `loadmodule`; false, and a log line, when they will not do
+#   register_own_settings           beyond those that every master has
+#   make_coordinator                from settings: what has Coordinator's methods
+#
+# The decisions are ordinary Python and take as long as they take. So a command's handler, on the Redis main thread and
+# without the interpreter, only blocks its client and queues a job; a Python thread carries it out and unblocks the
+# client with the outcome. Commands that only read have a thread of their own, and are answered while a member is being
+# added.
+
+from modules.bridge.info cimport Info, info_init, info_set, info_show
+from modules.bridge.interpreter cimport ROOT, interpreter_exec, interpreter_start
+from modules.bridge.jobs cimport (
+    Job, OUTCOME_ERROR, OUTCOME_INTEGER, OUTCOME_LIST, OUTCOME_SIMPLE, Outcome, OutcomeKind, Queue, job_new,
+    outcome_free, outcome_new, outcome_reply, queue_full, queue_init, queue_put, queue_take,
+)
+from modules.position cimport position_register
+from modules.python cimport PyModuleDef, PyObject
+from modules.redismodule cimport (
+    REDISMODULE_APIVER_1, REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_SENSITIVE,
+    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc,
+    RedisModuleCtx, RedisModuleInfoCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient,
+    RedisModule_Call, RedisModule_CreateCommand, RedisModule_CreateString, RedisModule_Free, RedisModule_FreeCallReply,
+    RedisModule_FreeServerInfo, RedisModule_FreeString,
+    RedisModule_GetContextFlags, RedisModule_GetDetachedThreadSafeContext, RedisModule_GetServerInfo,
+    RedisModule_InfoAddSection, RedisModule_Init, RedisModule_LoadConfigs, RedisModule_Log,
+    RedisModule_RegisterBoolConfig, RedisModule_RegisterInfoFunc, RedisModule_RegisterNumericConfig,
+    RedisModule_RegisterStringConfig, RedisModule_ReplyWithError,
+    RedisModule_RetainString, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
+    RedisModule_StringPtrLen, RedisModule_UnblockClient, RedisModule_WrongArity,
+)
+
+cdef enum Command:
+    ADD
+    REMOVE
+    FORM
+    REFRESH_HEAD
+    REFRESH_TAIL
+    GET_CHAIN
+    COMMAND_COUNT
+
+
+cdef struct Master:
+    # Beside the queues and the INFO text, which have their own locks, everything is set before the threads start.
+    bint running                        # a process has one master; its threads never end
+    RedisModuleCtx *ctx                 # for the log, of any thread's
+    Queue queues[<int>COMMAND_COUNT]
+    int lane[<int>COMMAND_COUNT]        # the index of the queue that takes the command's jobs
+    Info info
+    RedisModuleString *auth_user
+    RedisModuleString *auth_password
+    long long heartbeat_interval_ms
+    long long heartbeat_timeout_ms
+    long long clock_drift_percent
+    int trust_refused
+
+cdef Master master
+
+
+# ------------------------------------------------------------ handlers: on the Redis main thread, never any Python
+
+cdef int submit(RedisModuleCtx *ctx, RedisModuleString **argv, int argc, Command command) noexcept nogil:
+    """Queue the command, and block its client until the outcome is there."""
+    cdef Queue *queue = &master.queues[master.lane[<int>command]]
+    cdef Job *job
+    if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_DENY_BLOCKING:
+        return RedisModule_ReplyWithError(ctx, b"ERR this command waits: not inside MULTI, a script or a module's call")
+    if queue_full(queue):
+        return RedisModule_ReplyWithError(ctx, b"ERR too many commands are waiting for the master; nothing was done")
+    job = job_new(command, argv, argc)
+    if job == NULL:
+        return RedisModule_ReplyWithError(ctx, b"ERR an argument is too long")
+    job.client = RedisModule_BlockClient(ctx, outcome_reply, NULL, outcome_free, 0)
+    queue_put(queue, job)
+    return REDISMODULE_OK
+
+
+cdef int handle_add(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MASTER.ADD host port [DISCARD]
+
+    OK        the member serves as the new tail
+    ERR       it is not in the chain, and why
+    UNKNOWN   it may or may not be in the chain: MASTER.GET_CHAIN tells
+    """
+    if argc != 3 and argc != 4:
+        return RedisModule_WrongArity(ctx)
+    return submit(ctx, argv, argc, ADD)
+
+
+cdef int handle_remove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MASTER.REMOVE host port: as MASTER.ADD; OK when the chain serves without it."""
+    if argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return submit(ctx, argv, argc, REMOVE)
+
+
+cdef int handle_form(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MASTER.FORM host port: as MASTER.ADD; OK when that one survivor is the chain."""
+    if argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return submit(ctx, argv, argc, FORM)
+
+
+cdef int handle_refresh_head(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MASTER.REFRESH_HEAD: host:port of a head that has just been found alive, or ERR."""
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return submit(ctx, argv, argc, REFRESH_HEAD)
+
+
+cdef int handle_refresh_tail(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MASTER.REFRESH_TAIL: host:port of a tail that has just been found alive, or ERR."""
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return submit(ctx, argv, argc, REFRESH_TAIL)
+
+
+cdef int handle_get_chain(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MASTER.GET_CHAIN: array of host:port, head first."""
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return submit(ctx, argv, argc, GET_CHAIN)
+
+
+cdef void show_info(RedisModuleInfoCtx *ctx, int for_crash_report) noexcept nogil:
+    if RedisModule_InfoAddSection(ctx, b"") == REDISMODULE_OK:
+        info_show(&master.info, ctx, for_crash_report)
+
+
+cdef RedisModuleString *get_string(const char *name, void *setting) noexcept nogil:
+    return (<RedisModuleString **>setting)[0]
+
+
+cdef int set_string(const char *name, RedisModuleString *value, void *setting, RedisModuleString **why) noexcept nogil:
+    cdef RedisModuleString **place = <RedisModuleString **>setting
+    RedisModule_RetainString(NULL, value)
+    if place[0] != NULL:
+        RedisModule_FreeString(NULL, place[0])
+    place[0] = value
+    return REDISMODULE_OK
+
+
+cdef long long get_number(const char *name, void *setting) noexcept nogil:
+    return (<long long *>setting)[0]
+
+
+cdef int set_number(const char *name, long long value, void *setting, RedisModuleString **why) noexcept nogil:
+    (<long long *>setting)[0] = value
+    return REDISMODULE_OK
+
+
+cdef int get_switch(const char *name, void *setting) noexcept nogil:
+    return (<int *>setting)[0]
+
+
+cdef int set_switch(const char *name, int value, void *setting, RedisModuleString **why) noexcept nogil:
+    (<int *>setting)[0] = value
+    return REDISMODULE_OK
+
+
+# --------------------------------------------------------------- workers: Python threads, never on the main thread
+
+COMMAND_NAMES = {
+    ADD: "MASTER.ADD",
+    REMOVE: "MASTER.REMOVE",
+    FORM: "MASTER.FORM",
+    REFRESH_HEAD: "MASTER.REFRESH_HEAD",
+    REFRESH_TAIL: "MASTER.REFRESH_TAIL",
+    GET_CHAIN: "MASTER.GET_CHAIN",
+}
+coordinator = None      # a chainredis.coordinator.Coordinator
+CommandError = Unusable = None      # the classes of chainredis.errors
+
+
+def work(int lane):
+    """The life of a worker: take a job, carry it out, unblock its client."""
+    cdef Queue *queue = &master.queues[lane]
+    cdef Job *job
+    cdef Outcome *outcome
+    while True:
+        with nogil:
+            job = queue_take(queue)
+        outcome = carry_out(job)
+        with nogil:
+            RedisModule_UnblockClient(job.client, outcome)
+            RedisModule_Free(job)
+
+
+cdef Outcome *carry_out(const Job *job) noexcept:
+    """Whatever Python does there is an outcome; NULL, which has an answer too, only when memory is exhausted."""
+    cdef int i
+    try:
+        arguments = [job.arguments[i][:job.argument_bytes[i]] for i in range(job.argument_count)]
+        return make_outcome(coordinator.execute(COMMAND_NAMES[job.command], arguments))
+    except CommandError as error:
+        return make_text(OUTCOME_ERROR, str(error))
+    except BaseException as error:
+        log_traceback(f"{COMMAND_NAMES[job.command]} failed by a fault of the master's own")
+        return make_text(OUTCOME_ERROR, f"UNKNOWN fault in the master, see its log: {type(error).__name__}: {error}")
+
+
+cdef Outcome *make_outcome(result) except NULL:
+    if isinstance(result, list):
+        strings = b"".join(one_line(item) + b"\0" for item in result)
+        return outcome_new(OUTCOME_LIST, len(result), strings, len(strings))
+    if isinstance(result, int):
+        return outcome_new(OUTCOME_INTEGER, result, b"", 0)
+    return make_text(OUTCOME_SIMPLE, result)
+
+
+cdef Outcome *make_text(OutcomeKind kind, text) except NULL:
+    line = one_line(text)
+    return outcome_new(kind, 0, line, len(line) + 1)
+
+
+def show_status(status):
+    """Push the coordinator's account of itself to where INFO finds it."""
+    fields = b"".join(one_line(part) + b"\0" for field in status.items() for part in field)
+    if not info_set(&master.info, fields, len(fields)):
+        log("warning", "INFO shows old figures of the master: there is no room for the new ones")
+
+
+# -------------------------------------------------------------------- logging: Python's log is the server's log
+
+def log(level, text):
+    """Write each line of the text to the server's log; the levels are Redis's."""
+    level_bytes = level.encode()
+    for line in text.splitlines():
+        line_bytes = one_line(line)
+        RedisModule_Log(master.ctx, <const char *>level_bytes, b"%s", <const char *>line_bytes)
+
+
+include "logging.pxi"
+
+
+# --------------------------------------------------------------------------------- loading, on the main thread
+
+def start(own_run_id, own_port, auth_user, auth_password):
+    """Everything of Python's that can fail, then the threads."""
+    global CommandError, Unusable, coordinator
+    import signal
+    import sys
+    import threading
+    from pathlib import Path
+
+    root = (<bytes>ROOT).decode()
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    from chainredis.errors import CommandError, Unusable
+    from chainredis.settings import Heartbeat, Settings
+
+    def read_heartbeat():
+        return Heartbeat(
+            master.heartbeat_interval_ms, master.heartbeat_timeout_ms, bool(master.trust_refused),
+            master.clock_drift_percent,
+        )
+
+    redirect_logs()
+    # A thread that computes gives way to one that a member's answer woke: a repair takes milliseconds.
+    sys.setswitchinterval(0.0005)
+    # Threads inherit it: signals are for the main thread, which the event loop wakes up for them.
+    faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+    try:
+        coordinator = make_coordinator(Settings(
+            state_dir=Path.cwd(),       # Redis makes its `dir` the working directory
+            own_run_id=own_run_id,
+            own_port=own_port,
+            auth_user=auth_user,
+            auth_password=auth_password,
+            heartbeat=read_heartbeat,
+        ))
+        coordinator.on_status(lambda status: show_status({"role": "master", **status}))
+        lanes = sorted(set(coordinator.LANES.values()))
+        for command, name in COMMAND_NAMES.items():
+            master.lane[<int>command] = lanes.index(coordinator.LANES[name])
+        for number, name in enumerate(lanes):
+            threading.Thread(target=work, args=(number,), name=name, daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+cdef str setting_text(RedisModuleString *setting):
+    cdef size_t length
+    cdef const char *text = RedisModule_StringPtrLen(setting, &length)
+    return text[:length].decode(errors="surrogateescape")
+
+
+cdef bint start_python(const char *run_id, int port) noexcept with gil:
+    try:
+        start(run_id.decode(), port, setting_text(master.auth_user), setting_text(master.auth_password))
+        return True
+    except BaseException as error:
+        if Unusable is not None and isinstance(error, Unusable):
+            log("warning", f"the master cannot start: {error}")
+        else:
+            log_traceback("the master cannot start")
+        return False
+
+
+cdef bint start_master(RedisModuleCtx *ctx) noexcept nogil:
+    cdef RedisModuleServerInfoData *server = RedisModule_GetServerInfo(ctx, b"server")
+    cdef unsigned long long port = RedisModule_ServerInfoGetFieldUnsigned(server, b"tcp_port", NULL)
+    cdef const char *run_id = RedisModule_ServerInfoGetFieldC(server, b"run_id")
+    cdef bint started = run_id != NULL and start_python(run_id, <int>port)
+    RedisModule_FreeServerInfo(ctx, server)
+    return started
+
+
+cdef bint create_command(RedisModuleCtx *ctx, const char *name, RedisModuleCmdFunc handler) noexcept nogil:
+    return RedisModule_CreateCommand(ctx, name, handler, b"admin deny-script blocking", 0, 0, 0) == REDISMODULE_OK
+
+
+cdef bint create_commands(RedisModuleCtx *ctx) noexcept nogil:
+    return (
+        create_command(ctx, b"master.add", handle_add)
+        and create_command(ctx, b"master.remove", handle_remove)
+        and create_command(ctx, b"master.form", handle_form)
+        and create_command(ctx, b"master.refresh_head", handle_refresh_head)
+        and create_command(ctx, b"master.refresh_tail", handle_refresh_tail)
+        and create_command(ctx, b"master.get_chain", handle_get_chain)
+    )
+
+
+cdef bint register_setting(RedisModuleCtx *ctx, const char *name, RedisModuleString **place, int flags) noexcept nogil:
+    return RedisModule_RegisterStringConfig(
+        ctx, name, b"", flags | REDISMODULE_CONFIG_IMMUTABLE, get_string, set_string, NULL, place) == REDISMODULE_OK
+
+
+cdef bint register_number(
+    RedisModuleCtx *ctx, const char *name, long long default, long long least, long long most, long long *place,
+) noexcept nogil:
+    return RedisModule_RegisterNumericConfig(
+        ctx, name, default, REDISMODULE_CONFIG_DEFAULT, least, most, get_number, set_number, NULL, place,
+    ) == REDISMODULE_OK
+
+
+cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
+    """Names, units, ranges and defaults are the README's table."""
+    return (
+        register_number(ctx, b"heartbeat-interval", 3000, 10, 3600000, &master.heartbeat_interval_ms)
+        and register_number(ctx, b"heartbeat-timeout", 15000, 200, 86400000, &master.heartbeat_timeout_ms)
+        and register_number(ctx, b"clock-drift-percent", 1, 0, 50, &master.clock_drift_percent)
+        and RedisModule_RegisterBoolConfig(
+            ctx, b"trust-refused", 1, REDISMODULE_CONFIG_DEFAULT, get_switch, set_switch, NULL, &master.trust_refused,
+        ) == REDISMODULE_OK
+        and register_setting(ctx, b"auth-user", &master.auth_user, 0)
+        and register_setting(ctx, b"auth-password", &master.auth_password, REDISMODULE_CONFIG_SENSITIVE)
+        and register_own_settings(ctx)
+        and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
+    )
+
+
+cdef bint prepared     # C's zero; no Python may assign it when the module's body runs
+
+
+cdef bint prepare_python(RedisModuleCtx *ctx) noexcept nogil:
+    """The interpreter, and this module's Python side in it: once in a process, even if the module is loaded again."""
+    global prepared
+    cdef char why[512]
+    if not prepared:
+        prepared = (
+            interpreter_start(why, sizeof(why))
+            and interpreter_exec(NAME, <PyModuleDef *>python_module(), why, sizeof(why))
+        )
+        if not prepared:
+            RedisModule_Log(ctx, b"warning", b"%s", why)
+    return prepared
+
+
+cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
+    """A master holds no data, and may share its folder with members: it neither dies of their RDB nor replaces it."""
+    cdef RedisModuleCallReply *reply
+    if not position_register(ctx, NULL):
+        RedisModule_Log(ctx, b"warning", b"an RDB that a member left in this folder would be fatal: see the README")
+    reply = RedisModule_Call(ctx, b"CONFIG", b"ccc", b"SET", b"save", b"")
+    if reply != NULL:
+        RedisModule_FreeCallReply(reply)
+
+
+cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    cdef int lane
+    if RedisModule_Init(ctx, b"master", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR:
+        return REDISMODULE_ERR
+    if not take_arguments(ctx, argv, argc):
+        return REDISMODULE_ERR
+    if master.running:
+        RedisModule_Log(ctx, b"warning", b"this server's master runs already")
+        return REDISMODULE_ERR
+    master.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
+    for lane in range(<int>COMMAND_COUNT):
+        queue_init(&master.queues[lane])
+    info_init(&master.info)
+    if not create_commands(ctx) or not load_settings(ctx) or not prepare_python(ctx):
+        return REDISMODULE_ERR
+    if RedisModule_RegisterInfoFunc(ctx, show_info) == REDISMODULE_ERR:
+        return REDISMODULE_ERR
+    keep_off_disk(ctx)
+    master.running = start_master(ctx)      # last: a module that fails to load must have no threads
+    return REDISMODULE_OK if master.running else REDISMODULE_ERR
+
+
+cdef public int RedisModule_OnUnload(RedisModuleCtx *ctx) noexcept nogil:
+    RedisModule_Log(ctx, b"warning", b"%s cannot be unloaded: its threads run until the server ends", NAME)
+    return REDISMODULE_ERR

@@ -1,0 +1,220 @@
+# cython: language_level=3
+"""MEMBER.CONNECT_TO_MASTER: which master this member belongs to, and heartbeats for one in etcd.
+
+The member has no interpreter. Who sends heartbeats has one, and is a shared object of its own (libheartbeat.so), opened
+only here. To open it, to start it and to hear what it says of the URL takes its time, and a thread.
+"""
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, strcpy, strlen, strrchr
+from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlerror, dlopen, dlsym
+
+from modules.core.view cimport HOST_BYTES
+from modules.heartbeat cimport Connect, ORDER_TEXT_BYTES, Order, WHY_BYTES
+from modules.pthread cimport (
+    PTHREAD_CREATE_DETACHED, SIG_SETMASK, pthread_attr_destroy, pthread_attr_init, pthread_attr_setdetachstate,
+    pthread_attr_t, pthread_create, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pthread_sigmask,
+    pthread_t, sigfillset, sigset_t,
+)
+from modules.redismodule cimport (
+    RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetServerInfo,
+    RedisModule_FreeServerInfo, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString,
+    RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen, RedisModule_UnblockClient,
+    RedisModuleBlockedClient, RedisModuleCtx, RedisModuleServerInfoData, RedisModuleString,
+)
+from modules.shell.libc cimport Dl_info, dladdr, memrchr, realpath
+from modules.shell.receive cimport argument_text
+from modules.shell.state cimport Heartbeat, MASTER_IN_ETCD, Member, the_member
+from modules.shell.views cimport Text, text_copy, text_number
+from modules.shell.writes cimport may_block
+
+
+cdef enum:
+    MOST_CONNECTING = 64        # commands at once: each has a thread
+
+
+cdef struct Connecting:
+    # One command on its way through a thread.
+    Order order
+    bint good
+    RedisModuleBlockedClient *client
+    Member *m
+
+
+cdef inline bint heartbeat_init(Member *m) noexcept nogil:
+    """At loading: later the server may have another working directory."""
+    cdef const char *name = "libheartbeat.so"
+    cdef Dl_info here
+    cdef char *path
+    pthread_mutex_init(&m.heartbeat.mutex, NULL)
+    snprintf(m.heartbeat.state, sizeof(m.heartbeat.state), "none")
+    path = realpath(here.dli_fname, NULL) if dladdr(<void *>heartbeat_init, &here) else NULL
+    m.heartbeat.library = <char *>realloc(path, strlen(path) + strlen(name) + 1) if path != NULL else NULL
+    if m.heartbeat.library == NULL:
+        return False
+    strcpy(strrchr(m.heartbeat.library, c"/") + 1, name)
+    return True
+
+
+# --------------------------------------------------------------------- called by libheartbeat.so, from its threads
+
+cdef inline void heartbeat_log(const char *level, const char *line) noexcept nogil:
+    RedisModule_Log(the_member().ctx, level, "%s", line)
+
+
+cdef inline void heartbeat_show(const char *state, const char *leader) noexcept nogil:
+    cdef Heartbeat *heartbeat = &the_member().heartbeat
+    pthread_mutex_lock(&heartbeat.mutex)
+    snprintf(heartbeat.state, sizeof(heartbeat.state), "%s", state)
+    snprintf(heartbeat.leader, sizeof(heartbeat.leader), "%s", leader)
+    pthread_mutex_unlock(&heartbeat.mutex)
+
+
+# ------------------------------------------------------------------------------------------------ on a thread
+
+cdef inline bint order_heartbeats(Order *order, const char *library) noexcept nogil:
+    cdef void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL)
+    cdef Connect connect = NULL
+    if handle != NULL:
+        connect = <Connect>dlsym(handle, "heartbeat_connect")
+    if connect == NULL:
+        snprintf(order.why, sizeof(order.why), "libheartbeat.so belongs beside libmember.so: %s", dlerror())
+        return False
+    return connect(order)
+
+
+cdef inline void *carry_out(void *argument) noexcept nogil:
+    cdef Connecting *connecting = <Connecting *>argument
+    connecting.good = order_heartbeats(&connecting.order, connecting.m.heartbeat.library)
+    RedisModule_UnblockClient(connecting.client, connecting)
+    return NULL
+
+
+cdef inline bint start_thread(Connecting *connecting) noexcept nogil:
+    """Detached, and deaf to signals, which are the main thread's; so are the threads that it starts."""
+    cdef pthread_t thread
+    cdef pthread_attr_t attributes
+    cdef sigset_t every
+    cdef sigset_t before
+    cdef bint good
+    sigfillset(&every)
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED)
+    pthread_sigmask(SIG_SETMASK, &every, &before)
+    good = pthread_create(&thread, &attributes, carry_out, connecting) == 0
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+    pthread_attr_destroy(&attributes)
+    return good
+
+
+# ----------------------------------------------------------------------------------------- on the main thread
+
+cdef inline int on_connected(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    cdef Connecting *connecting = <Connecting *>RedisModule_GetBlockedClientPrivateData(ctx)
+    cdef Member *m = connecting.m
+    cdef char text[WHY_BYTES + 4]
+    if not connecting.good:
+        snprintf(text, sizeof(text), "ERR %s", &connecting.order.why[0])
+        return RedisModule_ReplyWithError(ctx, text)
+    snprintf(m.heartbeat.master, sizeof(m.heartbeat.master), "%s", &connecting.order.url[0])
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef inline void free_connecting(RedisModuleCtx *ctx, void *connecting) noexcept nogil:
+    (<Connecting *>connecting).m.heartbeat.connecting -= 1
+    free(connecting)
+
+
+cdef inline bint copy_text(char *out, const RedisModuleString *string) noexcept nogil:
+    """False when it is too long, or no text."""
+    cdef size_t length
+    cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
+    cdef size_t i
+    if length >= ORDER_TEXT_BYTES:
+        return False
+    for i in range(length):
+        if bytes[i] == 0:
+            return False
+    memcpy(out, bytes, length)
+    out[length] = 0
+    return True
+
+
+cdef inline bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *url, Order *order) noexcept nogil:
+    cdef RedisModuleServerInfoData *server = RedisModule_GetServerInfo(ctx, "server")
+    order.port = <int>RedisModule_ServerInfoGetFieldUnsigned(server, "tcp_port", NULL)
+    RedisModule_FreeServerInfo(ctx, server)
+    memcpy(order.run_id, m.self.run_id, sizeof(order.run_id))
+    order.interval_s = <int>m.settings.heartbeat_interval
+    order.timeout_s = <int>m.settings.heartbeat_timeout
+    order.pulse = &m.heartbeat.pulse
+    order.log = heartbeat_log
+    order.show = heartbeat_show
+    return (
+        copy_text(order.url, url)
+        and copy_text(order.user, m.settings.etcd_user)
+        and copy_text(order.password, m.settings.etcd_password)
+        and copy_text(order.ca, m.settings.etcd_ca)
+        and copy_text(order.cert, m.settings.etcd_cert)
+        and copy_text(order.key, m.settings.etcd_key)
+        and copy_text(order.announce_host, m.settings.announce_host)
+    )
+
+
+cdef inline int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleString *url) noexcept nogil:
+    cdef Connecting *connecting = NULL
+    if m.heartbeat.connecting < MOST_CONNECTING:
+        connecting = <Connecting *>calloc(1, sizeof(Connecting))
+    if connecting == NULL:
+        return RedisModule_ReplyWithError(ctx, "ERR too many of these commands at once: try again")
+    connecting.m = m
+    if not may_block(ctx) or not write_order(m, ctx, url, &connecting.order):
+        free(connecting)
+        return RedisModule_ReplyWithError(
+            ctx, "ERR the URL or a setting member.etcd-* is too long; or this is inside MULTI or a script")
+    m.heartbeat.connecting += 1
+    connecting.client = RedisModule_BlockClient(ctx, on_connected, NULL, free_connecting, 0)
+    if not start_thread(connecting):
+        snprintf(connecting.order.why, sizeof(connecting.order.why), "no thread can be started")
+        RedisModule_UnblockClient(connecting.client, connecting)
+    return 0
+
+
+cdef inline bint parse_address(RedisModuleString **argv, int argc, char *host, int64_t *port) noexcept nogil:
+    """`host:port`, or the two as two arguments."""
+    cdef Text name
+    cdef Text number
+    cdef const char *colon
+    argument_text(argv[1], &name)
+    if argc == 3:
+        argument_text(argv[2], &number)
+    else:
+        colon = <const char *>memrchr(name.bytes, c":", name.length)
+        if colon == NULL:
+            return False
+        number.bytes = colon + 1
+        number.length = name.bytes + name.length - number.bytes
+        name.length = colon - name.bytes
+    return text_copy(&name, host, HOST_BYTES) and text_number(&number, port) and 1 <= port[0] <= 65535
+
+
+cdef inline int connect_to_plain(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """Nothing is sent: a plain master looks after its members by itself, and they need not know where it is."""
+    cdef char host[HOST_BYTES]
+    cdef int64_t port
+    if not parse_address(argv, argc, host, &port):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR that is no host:port of a plain master; for a master in etcd, load libmember.so 1")
+    snprintf(m.heartbeat.master, sizeof(m.heartbeat.master), "%s:%d", host, <int>port)
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef inline int connect_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.CONNECT_TO_MASTER host:port | host port | etcd_host:etcd_port[,…]/chain_name -> OK | ERR"""
+    if m.settings.master_type != MASTER_IN_ETCD:
+        return connect_to_plain(m, ctx, argv, argc)
+    if argc != 2:
+        return RedisModule_ReplyWithError(ctx, "ERR for a master in etcd: host:port[,host:port...]/chain_name")
+    return connect_to_etcd(m, ctx, argv[1])

@@ -1,0 +1,62 @@
+"""A network that is cut between a master, or a member, and etcd, while all else goes on."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from chainredis.etcd.cluster import EtcdServer
+from chainredis.etcd.url import parse_url
+from chainredis.waiting import wait_until
+from etcd.conftest import StartChain
+from etcd.test_heartbeats import await_heartbeats
+from etcd.test_masters import await_seen, leads
+from faults.proxy import Network
+from servers.conftest import StartServer
+from servers.helpers import Error, ask, assert_serves, await_repair, info
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network() as network:
+        yield network
+
+
+def test_a_leader_that_is_cut_off_from_etcd_has_stopped_when_another_leads(
+    chain: StartChain, server: StartServer, network: Network, shared_etcd: EtcdServer, url: str
+) -> None:
+    """It reaches the members all the while."""
+    door = network.front(shared_etcd.port)
+    c = chain(2, url=f"{door.endpoint}/{parse_url(url).keys.chain}")
+    await_heartbeats(c)
+    standby = server(
+        f"etcd/libetcd_master.so {url}", **{"master.heartbeat-timeout": "2000", "master.heartbeat-interval": "100"}
+    )
+    door.cut()
+    wait_until(lambda: leads(standby), 20)
+    refusal = ask(c.master, "MASTER.REMOVE", "127.0.0.1", c.head.port)
+    assert isinstance(refusal, Error)
+    assert refusal.startswith("ERR etcd cannot be reached")
+    assert_serves(c)
+    assert ask(standby, "MASTER.REMOVE", "127.0.0.1", c.tail.port) == b"OK"
+    c.members.pop()
+    door.heal()
+    await_seen(c.master, *c.members)
+    moved = ask(c.master, "MASTER.REMOVE", "127.0.0.1", c.head.port)
+    assert moved == Error(f"MOVED 0 127.0.0.1:{standby.port}")
+    assert_serves(c)
+
+
+def test_a_member_that_is_cut_off_from_etcd_leaves_in_order(
+    chain: StartChain, network: Network, shared_etcd: EtcdServer, url: str
+) -> None:
+    c = chain(3, url=url)
+    door, stray = network.front(shared_etcd.port), c.members[1]
+    assert ask(stray, "MEMBER.CONNECT_TO_MASTER", f"{door.endpoint}/{parse_url(url).keys.chain}") == b"OK"
+    wait_until(lambda: info(stray, "member")["member_master"].startswith(str(door.endpoint)), 10)
+    await_heartbeats(c)
+    door.cut()
+    await_repair(c, stray)
+    assert_serves(c)
+    door.heal()
+    c.add(stray)
+    assert_serves(c)

@@ -1,0 +1,147 @@
+"""Several masters: one leads, the others tell who, and whoever loses the lead can change nothing."""
+
+import threading
+import time
+
+import pytest
+import redis
+
+from chainredis.etcd.cluster import EtcdChain
+from chainredis.launcher import Server, module_path
+from chainredis.waiting import wait_until
+from etcd.conftest import StartChain
+from servers.conftest import StartServer
+from servers.helpers import Error, ask, assert_serves, await_chain, info, paused
+
+
+def others(chain: EtcdChain, leader: Server) -> list[Server]:
+    return [master for master in chain.masters if master is not leader]
+
+
+def leads(master: Server) -> bool:
+    return info(master, "master")["master_leads"] == "1"
+
+
+def chain_seen_by(master: Server) -> list[int]:
+    return [int(name.rpartition(b":")[2]) for name in ask(master, "MASTER.GET_CHAIN")]
+
+
+def ports(*members: Server) -> list[int]:
+    return [member.port for member in members]
+
+
+def await_seen(master: Server, *members: Server) -> None:
+    wait_until(lambda: chain_seen_by(master) == ports(*members), 10)
+
+
+def test_one_leads_and_the_others_send_changes_to_it(chain: StartChain, url: str) -> None:
+    c = chain(2, url=url, masters=3)
+    leader, spare = c.leader(), c.spare()
+    for other in others(c, leader):
+        await_seen(other, *c.members)
+        assert ask(other, "MASTER.ADD", "127.0.0.1", spare.port) == Error(f"MOVED 0 127.0.0.1:{leader.port}")
+        assert info(other, "master")["master_leader"] == f"127.0.0.1:{leader.port}"
+        assert info(other, "master")["master_state"] == "another master leads"
+    c.add(spare)
+    assert_serves(c)
+
+
+def test_another_leads_when_the_leader_is_killed_and_repairs_what_happened_meanwhile(
+    chain: StartChain, url: str
+) -> None:
+    c = chain(3, url=url, masters=2)
+    leader = c.leader()
+    c.members[1].kill()
+    leader.kill()
+    (other,) = others(c, leader)
+    await_seen(other, c.head, c.tail)
+    c.members.pop(1)
+    assert c.leader() is other
+    assert_serves(c)
+    leader.start()
+    assert ask(leader, "MASTER.REMOVE", "127.0.0.1", c.tail.port) == Error(f"MOVED 0 127.0.0.1:{other.port}")
+
+
+def test_a_master_that_is_restarted_goes_on_at_once(chain: StartChain, url: str) -> None:
+    """Another process answers where the one that led was, so its lease is not waited for."""
+    c = chain(2, url=url, timeout_ms=60_000)
+    c.master.kill()
+    c.master.start()
+    began = time.monotonic()
+    c.add(c.spare())
+    assert time.monotonic() - began < 30
+    assert_serves(c)
+
+
+def test_a_leader_that_was_paused_changes_nothing_when_it_wakes(chain: StartChain, url: str) -> None:
+    c = chain(3, url=url, masters=2)
+    leader = c.leader()
+    (other,) = others(c, leader)
+    with paused(leader):
+        wait_until(lambda: leads(other), 20)
+        assert ask(other, "MASTER.REMOVE", "127.0.0.1", c.tail.port) == b"OK"
+        removed = c.members.pop()
+    wait_until(lambda: info(leader, "master")["master_leads"] == "0", 10)
+    assert ask(leader, "MASTER.ADD", "127.0.0.1", removed.port) == Error(f"MOVED 0 127.0.0.1:{other.port}")
+    assert chain_seen_by(leader) == ports(*c.members)
+    assert_serves(c)
+
+
+@pytest.mark.parametrize(("how", "masters"), [("kill", 2), ("kill", 3), ("pause", 2), ("pause", 3)])
+def test_the_leader_is_lost_amid_an_addition(chain: StartChain, url: str, how: str, masters: int) -> None:
+    """Whether the new member got in, the chain tells; whoever is in it serves."""
+    c = chain(2, url=url, masters=masters, member_config={"rdb-key-save-delay": "20000"})
+    for number in range(20):  # so the copy takes half a second
+        assert ask(c.head, "MEMBER.PUT", f"key-{number}", number) == number
+    leader, spare = c.leader(), c.spare()
+    replies: list[object] = []
+
+    def add() -> None:
+        try:
+            replies.append(ask(leader, "MASTER.ADD", "127.0.0.1", spare.port))
+        except redis.RedisError as error:
+            replies.append(error)
+
+    adding = threading.Thread(target=add)
+    adding.start()
+    wait_until(lambda: "copying" in info(leader, "master")["master_addition"], 10)
+    leader.kill() if how == "kill" else leader.pause()
+    wait_until(lambda: any(leads(other) for other in others(c, leader)), 20)
+    other = next(filter(leads, others(c, leader)))
+    leader.resume()
+    adding.join(60)
+    assert not adding.is_alive()
+    wait_until(lambda: info(other, "master")["master_state"] == "serving", 20)
+    if spare.port not in chain_seen_by(other):
+        assert replies and replies != [b"OK"]
+        assert ask(other, "MASTER.ADD", "127.0.0.1", spare.port) == b"OK"
+    await_chain(EtcdView(c, other), *c.members, spare)
+    c.members.append(spare)
+    assert_serves(c)
+
+
+class EtcdView(EtcdChain):
+    """The same chain, as seen by one of the masters."""
+
+    def __init__(self, chain: EtcdChain, master: Server) -> None:
+        self.__dict__.update(chain.__dict__)
+        self.master = master
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("", "takes one argument"),
+        ("127.0.0.1:1/chain more", "takes one argument"),
+        ("127.0.0.1:1", "names no chain: host:port[,host:port…]/chain_name is wanted"),
+        ("127.0.0.1/chain", "is not host:port"),
+        ("127.0.0.1:x/chain", "is not a number between 1 and 65535"),
+    ],
+)
+def test_a_master_with_a_wrong_url_is_not_loaded_and_says_why(server: StartServer, arguments: str, says: str) -> None:
+    """And the server that was to be it stays up."""
+    plain = server(enable_module_command="yes")
+    reply = ask(plain, "MODULE", "LOAD", module_path("etcd/libetcd_master.so").as_posix(), *arguments.split())
+    assert isinstance(reply, Error)
+    assert says in plain.log()
+    assert ask(plain, "PING") == b"PONG"

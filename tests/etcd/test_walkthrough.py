@@ -1,0 +1,69 @@
+"""The original document's "Trying it out (etcd version)", word for word where a test can, with its paths."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from chainredis.etcd.cluster import EtcdServer, url_of
+from chainredis.launcher import HOST, ROOT, free_port
+from chainredis.waiting import wait_until
+from servers.test_walkthrough import _answers, redis_cli, redis_cli_session
+
+SERVER = ROOT / "redis/src/redis-server"
+
+Start = Callable[[str, int], "subprocess.Popen[bytes]"]
+
+pytestmark = pytest.mark.skipif(
+    "CHAINREDIS_MODULES" in os.environ or "CHAINREDIS_SERVER" in os.environ,
+    reason="the document names build/src and redis/src, and nothing else",
+)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """`start("src/libmember.so 1", 6370)`: the document's command. Its folder has `src` as `build` has it, or the
+    servers' data would be there, too.
+    """
+    (tmp_path / "src").symlink_to(ROOT / "build/src")
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def launch(module: str, port: int) -> "subprocess.Popen[bytes]":
+        document = [str(SERVER), "--loadmodule", *module.split(), "--port", str(port)]
+        ours = ["--save", "", "--logfile", f"log-{port}", "--bind", HOST]
+        processes.append(subprocess.Popen([*document, *ours], cwd=tmp_path))
+        wait_until(lambda: processes[-1].poll() is not None or _answers(port), 30)
+        assert processes[-1].poll() is None, (tmp_path / f"log-{port}").read_text()
+        return processes[-1]
+
+    yield launch
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        assert process.wait(20) in (0, -signal.SIGKILL)
+
+
+@pytest.mark.parametrize("arguments", ["", " 3 15", " 1 2"])
+def test_trying_it_out(etcd: EtcdServer, start: Start, arguments: str) -> None:
+    url = url_of("my_cool_chain", etcd)
+    master, *members = (free_port() for _ in range(4))
+    start(f"src/etcd/libetcd_master.so {url}", master)
+    processes = [start(f"src/libmember.so 1{arguments}", port) for port in members]
+    for port in members:
+        assert redis_cli(master, f"MASTER.ADD 127.0.0.1 {port}") == "OK"
+    for port in members:
+        assert redis_cli(port, f"MEMBER.CONNECT_TO_MASTER {url}") == "OK"
+    assert redis_cli_session(members[0], "MEMBER.PUT a 1\nMEMBER.PUT b 2\n") == ["0", "1"]
+    assert redis_cli(members[2], "get a") == "1"
+    processes[1].send_signal(signal.SIGKILL)
+    wait_until(lambda: redis_cli(master, "MASTER.GET_CHAIN").splitlines() == names(members[0], members[2]), 20)
+    assert redis_cli(master, f"MASTER.REMOVE 127.0.0.1 {members[0]}") == "OK"
+    assert redis_cli(master, "MASTER.GET_CHAIN").splitlines() == names(members[2])
+    assert redis_cli(members[2], "READ b") == "2"
+
+
+def names(*ports: int) -> list[str]:
+    return [f"127.0.0.1:{port}" for port in ports]

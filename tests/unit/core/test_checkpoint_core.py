@@ -1,0 +1,170 @@
+"""The pure parts of checkpoints: the table of newer keys, the records, and what a restart makes of what it finds."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from chainredis.core import (
+    NOTHING,
+    Core,
+    Dirty,
+    Meta,
+    Recovery,
+    parse_record_key,
+    read_meta,
+    record_key,
+    weigh_recovery,
+    write_meta,
+)
+
+from .members import HISTORY, OTHER, ROOMY, Member
+
+keys = st.one_of(st.binary(max_size=12), st.binary(max_size=3).map(lambda key: key + b"\0\0\1\xff"))
+sns = st.integers(-1, 1 << 40)
+
+# ----------------------------------------------------------------------------------------------------- the table
+
+
+@given(st.integers(0, (1 << 64) - 1), st.sampled_from([0, 5000]), st.lists(st.tuples(keys, sns)))
+def test_the_table_is_a_dictionary(seed: int, expected: int, updates: list[tuple[bytes, int]]) -> None:
+    table, model = Dirty(seed, expected), dict(updates)
+    for key, sn in updates:
+        table.put(key, sn)
+    assert len(table) == len(model)
+    assert all(table.find(key) == sn for key, sn in model.items())
+    assert table.find(b"never put") is None
+    assert table.entries() == list(model.items())
+
+
+def test_the_table_grows_a_bucket_at_a_time() -> None:
+    table = Dirty(7)
+    before = table.buckets
+    for n in range(20_000):
+        table.put(b"key:%d" % n, n)
+        assert before <= table.buckets <= before + 1
+        before = table.buckets
+    assert table.buckets == 20_000
+    assert all(table.find(b"key:%d" % n) == n for n in range(20_000))
+
+
+# --------------------------------------------------------------------------------------------------- the records
+
+
+@given(keys, sns)
+@example(b"", -1)
+@example(b"\0", 0)
+def test_a_records_key_comes_back(key: bytes, sn: int) -> None:
+    assert parse_record_key(record_key(key, sn)) == (key, sn)
+
+
+@given(st.lists(st.tuples(keys, sns), unique=True))
+def test_records_are_in_the_order_of_keys_and_the_newest_is_first(found: list[tuple[bytes, int]]) -> None:
+    in_order = [parse_record_key(record) for record in sorted(record_key(key, sn) for key, sn in found)]
+    assert in_order == sorted(found, key=lambda each: (each[0], -each[1]))
+
+
+@given(st.binary(max_size=40))
+@example(b"\1\0" + b"x" * 8)
+@example(b"\1\0\xff" + b"\0\1" + b"x" * 8)
+def test_what_is_no_records_key_is_told_from_one(junk: bytes) -> None:
+    found = parse_record_key(junk)
+    assert found is None or record_key(*found) == junk or found[1] > 1 << 62 or found[1] < -1
+
+
+META = Meta(HISTORY.hex(), 3, 7, others=False, records=12, swept=0, boundaries=((0, 1), (5, 4)))
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        META,
+        META._replace(after=-1, watermark=-1, boundaries=(), others=True),
+        META._replace(watermark=1 << 50, records=1 << 40, boundaries=tuple((n, n) for n in range(1024))),
+    ],
+)
+def test_a_meta_record_comes_back(meta: Meta) -> None:
+    assert read_meta(write_meta(meta)) == meta
+
+
+@given(st.data())
+def test_what_is_no_meta_record_is_told_from_one(data: st.DataObject) -> None:
+    text = write_meta(META)
+    at = data.draw(st.integers(0, len(text) - 1))
+    text = text[:at] + data.draw(st.binary(max_size=3)) + text[at + data.draw(st.integers(0, 5)) :]
+    found = read_meta(text)
+    assert found is None or read_meta(write_meta(found)) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"format 2\n",
+        write_meta(META).replace(b"checkpointed 7", b"checkpointed -2"),
+        write_meta(META).replace(b"checkpointed 7", b"checkpointed 4"),  # below a boundary
+        write_meta(META).replace(b"boundary 5 4", b"boundary 5 1"),
+        write_meta(META).replace(b"boundary 0 1\n", b"").replace(b"boundary 5 4\n", b""),
+        write_meta(META)[:-1],
+        write_meta(META) + b"more\n",
+    ],
+)
+def test_impossible_meta_records(text: bytes) -> None:
+    assert read_meta(text) is None
+
+
+# ------------------------------------------------------------------------------------------------------ restarts
+
+BOUNDARIES = [(0, 1), (5, 4)]
+
+
+def loaded(applied: int, boundaries: list[tuple[int, int]] = BOUNDARIES) -> Core:
+    member = Member("a", ROOMY)
+    member.restore(HISTORY, applied, [each for each in boundaries if each[0] <= applied])
+    return member
+
+
+def weigh(
+    member: Core,
+    meta: Meta | None,
+    *,
+    since: int | None = None,
+    incomplete: bool = False,
+    others: bool = False,
+) -> Recovery:
+    """since: the watermark of the checkpoint whose newer keys were loaded; None: they were not."""
+    return weigh_recovery(member, since is not None, NOTHING if since is None else since, incomplete, others, meta)
+
+
+@pytest.mark.parametrize(("since", "applied"), [(7, 7), (7, 20), (3, 20), (-1, 20)])
+@pytest.mark.parametrize("incomplete", [False, True])
+def test_memory_and_checkpoint_belong_together(since: int, applied: int, incomplete: bool) -> None:
+    """The checkpoint may be newer than the one that was known when the memory was saved."""
+    assert weigh(loaded(applied), META, since=since, incomplete=incomplete) == Recovery.BOTH
+
+
+@pytest.mark.parametrize("since", [None, -1, 3])
+@pytest.mark.parametrize("applied", [-1, 0, 6])
+@pytest.mark.parametrize("incomplete", [False, True])
+def test_the_checkpoint_is_ahead(since: int | None, applied: int, incomplete: bool) -> None:
+    assert weigh(loaded(applied), META, since=since, incomplete=incomplete) == Recovery.AHEAD
+
+
+@pytest.mark.parametrize(
+    ("member", "meta", "since", "others"),
+    [
+        (loaded(20), None, 7, False),  # there is none
+        (loaded(20), META._replace(history=OTHER.hex()), 7, False),
+        (loaded(20), META, 8, False),  # an older one than the memory was saved with
+        (loaded(20), META, None, False),  # what is newer is not known
+        (loaded(20, [(0, 1), (5, 3)]), META, 7, False),  # of another epoch: the chain went on otherwise
+        (loaded(6, [(0, 1), (5, 3)]), META, 3, False),
+        (loaded(6), META, 3, True),  # keys that the newer checkpoint has not
+        (loaded(6), META._replace(others=True), 3, False),
+    ],
+)
+def test_what_does_not_belong_together(member: Core, meta: Meta | None, since: int | None, others: bool) -> None:
+    """Memory alone, if that has everything."""
+    assert weigh(member, meta, since=since, others=others) == Recovery.ANEW
+    assert weigh(member, meta, since=since, others=others, incomplete=True) == Recovery.LOST
