@@ -25,14 +25,15 @@ from faults.nemesis import Nemesis
 from faults.proxy import Network
 from servers.helpers import ask, assert_serves, member_number
 
-SERIES_S = 20
+SERIES_S = 15
+SERIES = 7  # in this file
 TIMEOUT_S = 1.0
 SIZES = [3, 4, 5]
 MASTER = {"master.heartbeat-timeout": f"{TIMEOUT_S * 1000:.0f}", "master.heartbeat-interval": "100"}
 # A copy, and a save, take some time although there is little to copy: or nothing would ever happen amid one.
 MEMBER = {"member.write-timeout": "1000", "rdb-key-save-delay": "20000"}
 FLUSHING = {"member.gcs-mode": "checkpoint-flush", "member.checkpoint-interval": "30"}
-ROUNDS = max(1, round(float(os.environ.get("MINUTES", "0")) * 60 / (4 * (SERIES_S + 5))))
+ROUNDS = max(1, round(float(os.environ.get("MINUTES", "0")) * 60 / (SERIES * (SERIES_S + 5))))
 
 pytestmark = [
     pytest.mark.slow,

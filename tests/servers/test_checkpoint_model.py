@@ -224,7 +224,7 @@ def test_every_key_has_its_newest_value_whatever_happens_to_members(
     run_state_machine_as_test(
         machine,  # type: ignore[arg-type]  # whatever makes one will do
         settings=settings(
-            max_examples=int(os.environ.get("MODEL_EXAMPLES", "12")),
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", "8")),
             stateful_step_count=25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
