@@ -55,6 +55,7 @@ cdef extern from "leveldb/c.h" nogil:
     void leveldb_options_set_create_if_missing(leveldb_options_t *, uint8_t)
     void leveldb_options_set_paranoid_checks(leveldb_options_t *, uint8_t)
     void leveldb_options_set_write_buffer_size(leveldb_options_t *, size_t)
+    void leveldb_options_set_max_file_size(leveldb_options_t *, size_t)
     void leveldb_options_set_max_open_files(leveldb_options_t *, int)
     void leveldb_options_set_cache(leveldb_options_t *, leveldb_cache_t *)
     leveldb_cache_t *leveldb_cache_create_lru(size_t)

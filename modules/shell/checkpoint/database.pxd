@@ -19,12 +19,13 @@ from modules.leveldb cimport (
     leveldb_cache_create_lru, leveldb_close, leveldb_create_iterator, leveldb_destroy_db, leveldb_free, leveldb_get,
     leveldb_iter_destroy, leveldb_iter_get_error, leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek,
     leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t, leveldb_open, leveldb_options_create,
-    leveldb_options_set_cache, leveldb_options_set_create_if_missing, leveldb_options_set_max_open_files,
-    leveldb_options_set_paranoid_checks, leveldb_options_set_write_buffer_size, leveldb_readoptions_create,
-    leveldb_readoptions_destroy, leveldb_readoptions_set_fill_cache, leveldb_readoptions_set_snapshot,
-    leveldb_readoptions_set_verify_checksums, leveldb_readoptions_t, leveldb_release_snapshot, leveldb_snapshot_t,
-    leveldb_write, leveldb_writebatch_create, leveldb_writebatch_delete, leveldb_writebatch_destroy,
-    leveldb_writebatch_put, leveldb_writebatch_t, leveldb_writeoptions_create, leveldb_writeoptions_set_sync,
+    leveldb_options_set_cache, leveldb_options_set_create_if_missing, leveldb_options_set_max_file_size,
+    leveldb_options_set_max_open_files, leveldb_options_set_paranoid_checks, leveldb_options_set_write_buffer_size,
+    leveldb_readoptions_create, leveldb_readoptions_destroy, leveldb_readoptions_set_fill_cache,
+    leveldb_readoptions_set_snapshot, leveldb_readoptions_set_verify_checksums, leveldb_readoptions_t,
+    leveldb_release_snapshot, leveldb_snapshot_t, leveldb_write, leveldb_writebatch_create, leveldb_writebatch_delete,
+    leveldb_writebatch_destroy, leveldb_writebatch_put, leveldb_writebatch_t, leveldb_writeoptions_create,
+    leveldb_writeoptions_set_sync,
 )
 from modules.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from modules.shell.auth cimport from_hex, to_hex
@@ -33,6 +34,7 @@ from modules.shell.libc cimport F_OK, access
 
 cdef enum:
     WRITE_BUFFER = 16 * 1024 * 1024
+    FILE_BYTES = 16 * 1024 * 1024   # each is flushed to the disk on its own
     BLOCK_CACHE = 32 * 1024 * 1024
     OPEN_FILES = 256
     CHUNK_PREFIX_BYTES = 6
@@ -62,6 +64,7 @@ cdef inline void database_init(Database *d) noexcept nogil:
     d.options = leveldb_options_create()
     leveldb_options_set_paranoid_checks(d.options, 1)
     leveldb_options_set_write_buffer_size(d.options, WRITE_BUFFER)
+    leveldb_options_set_max_file_size(d.options, FILE_BYTES)
     leveldb_options_set_max_open_files(d.options, OPEN_FILES)
     leveldb_options_set_cache(d.options, leveldb_cache_create_lru(BLOCK_CACHE))
     d.durably = leveldb_writeoptions_create()
