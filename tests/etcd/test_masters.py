@@ -83,7 +83,7 @@ def test_a_leader_that_was_paused_changes_nothing_when_it_wakes(chain: StartChai
         removed = c.members.pop()
     wait_until(lambda: info(leader, "master")["master_leads"] == "0", 10)
     assert ask(leader, "MASTER.ADD", "127.0.0.1", removed.port) == Error(f"MOVED 0 127.0.0.1:{other.port}")
-    assert chain_seen_by(leader) == ports(*c.members)
+    await_seen(leader, *c.members)
     assert_serves(c)
 
 
