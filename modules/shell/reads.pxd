@@ -9,7 +9,7 @@ from modules.core.chain cimport chain_is_tail
 from modules.core.lease cimport chain_may_read
 from modules.redismodule cimport (
     REDISMODULE_ERRORMSG_WRONGTYPE, REDISMODULE_READ, RedisModule_AbortBlock, RedisModule_BlockClient,
-    RedisModule_CloseKey,    RedisModule_GetBlockedClientPrivateData, RedisModule_GetSelectedDb,
+    RedisModule_CloseKey, RedisModule_GetBlockedClientPrivateData, RedisModule_GetSelectedDb,
     RedisModule_OpenKey, RedisModule_ReplyWithError, RedisModule_ReplyWithNull, RedisModule_ReplyWithStringBuffer,
     RedisModule_SetDisconnectCallback, RedisModule_StringDMA, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleKey,
     RedisModuleString,
@@ -52,15 +52,34 @@ cdef inline int reply_looked_up(RedisModuleCtx *ctx, const Lookup *lookup) noexc
 
 # ----------------------------------------------------------------------------------------- clients that wait
 
+cdef inline bint reply_known_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    """It is not in memory. False: only the checkpoint tells whether it was deleted, or flushed, or never was one."""
+    if m.checkpoint.incomplete and not m.checkpoint.tracking:
+        RedisModule_ReplyWithError(
+            ctx, "ERR that key may be in a checkpoint that this member has lost: it needs a copy, by MASTER.ADD")
+        return True
+    if not memory_tells(&m.checkpoint, key):
+        return False
+    m.reads_served += 1
+    RedisModule_ReplyWithNull(ctx)
+    return True
+
+
 cdef inline int on_decided(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """What was decided is an outcome, or else the Lookup that has found the value."""
+    cdef Member *m = the_member()
     cdef void *decided = RedisModule_GetBlockedClientPrivateData(ctx)
     if <intptr_t>decided < OUTCOME_SN and <intptr_t>decided != OUTCOME_READ:
-        return reply_not_tail(the_member(), ctx)
-    the_member().reads_served += 1
+        return reply_not_tail(m, ctx)
     if <intptr_t>decided > OUTCOME_SN:
+        m.reads_served += 1
         return reply_looked_up(ctx, <Lookup *>decided)
-    return 0 if reply_from_memory(ctx, argv[1]) else RedisModule_ReplyWithNull(ctx)
+    if reply_from_memory(ctx, argv[1]):
+        m.reads_served += 1
+        return 0
+    if reply_known_absent(m, ctx, argv[1]):
+        return 0
+    return RedisModule_ReplyWithError(ctx, "ERR out of memory")     # for looking it up
 
 
 cdef inline void free_decided(RedisModuleCtx *ctx, void *decided) noexcept nogil:
@@ -91,12 +110,8 @@ cdef inline int read_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *ke
 cdef inline int reply_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
     """It is not in memory: it has been deleted, or flushed, or there never was one."""
     cdef RedisModuleBlockedClient *client
-    if m.checkpoint.incomplete and not m.checkpoint.tracking:
-        return RedisModule_ReplyWithError(
-            ctx, "ERR that key may be in a checkpoint that this member has lost: it needs a copy, by MASTER.ADD")
-    if memory_tells(&m.checkpoint, key):
-        m.reads_served += 1
-        return RedisModule_ReplyWithNull(ctx)
+    if reply_known_absent(m, ctx, key):
+        return 0
     if not may_block(ctx):
         return RedisModule_ReplyWithError(
             ctx, "ERR that key is in the checkpoint: READ it outside MULTI, a script or a module's call")
