@@ -117,15 +117,19 @@ cdef inline void log_free(Log *log) noexcept nogil:
     log.capacity = 0
 
 
-cdef inline int64_t log_epoch_of(const Log *log, int64_t sn) noexcept nogil:
+cdef inline int64_t boundary_epoch_of(const Boundary *boundaries, int count, int64_t sn) noexcept nogil:
     """The epoch in which `sn` was assigned; -1 for no update, or one older than the table reaches."""
     cdef int i
     if sn < 0:
         return -1
-    for i in range(log.boundary_count - 1, -1, -1):
-        if log.boundaries[i].first_sn <= sn:
-            return log.boundaries[i].epoch
+    for i in range(count - 1, -1, -1):
+        if boundaries[i].first_sn <= sn:
+            return boundaries[i].epoch
     return -1
+
+
+cdef inline int64_t log_epoch_of(const Log *log, int64_t sn) noexcept nogil:
+    return boundary_epoch_of(log.boundaries, log.boundary_count, sn)
 
 
 cdef inline void log_note_epoch(Log *log, int64_t sn, int64_t epoch) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport strtoll
 from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 
-from modules.core.log cimport Boundary, MAX_BOUNDARIES
+from modules.core.log cimport Boundary, MAX_BOUNDARIES, boundary_epoch_of
 from modules.core.view cimport HISTORY_BYTES
 
 cdef enum:
@@ -224,11 +224,5 @@ cdef inline bint read_meta(const char *text, Meta *out, char *history_hex) noexc
 
 
 cdef inline int64_t meta_epoch_of(const Meta *meta, int64_t sn) noexcept nogil:
-    """The epoch in which `sn`, not above the watermark, was assigned; -1 for none, or one older than the table."""
-    cdef int i
-    if sn < 0:
-        return -1
-    for i in range(meta.boundary_count - 1, -1, -1):
-        if meta.boundaries[i].first_sn <= sn:
-            return meta.boundaries[i].epoch
-    return -1
+    """As log_epoch_of, of an `sn` that is not above the watermark."""
+    return boundary_epoch_of(meta.boundaries, meta.boundary_count, sn)
