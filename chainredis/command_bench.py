@@ -31,10 +31,8 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-    with running_systems(lambda text: console.print(f"{text} …", highlight=False, markup=False)) as systems:
+    console, say = terminal()
+    with running_systems(say) as systems:
         machine = describe(systems.plain)
         rows = Rows(systems, options.requests)
         outcomes = _measure(rows, options.rounds, console)
@@ -70,6 +68,18 @@ def _measure(rows: Rows, rounds: int, console: Console) -> list[Outcome]:
     memory = Outcome(rows.memory)
     memory.measure()
     return [*outcomes, memory]
+
+
+def terminal() -> tuple[Console, Callable[[str], None]]:
+    """Where tables go, and what tells people that something begins."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+
+    def say(text: str) -> None:
+        console.print(f"{text} …", highlight=False, markup=False)
+
+    return console, say
 
 
 def positive(text: str) -> int:

@@ -6,12 +6,11 @@ from dataclasses import asdict
 from statistics import median
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from chainredis.bench.clients import Load
 from chainredis.bench.report import markdown
-from chainredis.command_bench import FILE_WIDTH, RESULTS, positive
+from chainredis.command_bench import RESULTS, positive, terminal
 
 if TYPE_CHECKING:
     from chainredis.etcd.measure import Measurements
@@ -52,14 +51,8 @@ def bench_etcd(options: argparse.Namespace) -> None:
     # Loading etcd's client takes its time: who wants none does not wait for it.
     from chainredis.etcd.measure import measure  # noqa: PLC0415
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
+    console, say = terminal()
     load = Load()
-
-    def say(text: str) -> None:
-        console.print(f"{text} …", highlight=False, markup=False)
-
     found = measure(options.timeout, options.rounds, load, say)
     rows = list(_rows(found))
     table = Table(*COLUMNS)

@@ -3,14 +3,12 @@
 import argparse
 from collections.abc import Callable
 
-from rich.console import Console
-
 from chainredis.bench.clients import Load
 from chainredis.bench.failover_report import FailoverReport
 from chainredis.bench.joins import measure_joins
 from chainredis.bench.kills import POSITIONS, measure_failover
 from chainredis.bench.report import describe
-from chainredis.command_bench import FILE_WIDTH, RESULTS, positive
+from chainredis.command_bench import RESULTS, positive, terminal
 from chainredis.launcher import Cluster
 
 
@@ -28,13 +26,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 def bench_failover(options: argparse.Namespace) -> None:
     """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-
-    def say(text: str) -> None:
-        console.print(f"{text} …", highlight=False, markup=False)
-
+    console, say = terminal()
     load = Load()
     with Cluster(len(POSITIONS)) as cluster:
         machine = describe(cluster.master)

@@ -3,14 +3,12 @@
 import argparse
 from collections.abc import Callable, Sequence
 
-from rich.console import Console
-
 from chainredis.bench.figures import Outcome, Row
 from chainredis.bench.fills import MEMBERS, Fills
 from chainredis.bench.flush_report import FlushReport
 from chainredis.bench.flushes import CONFIG, measure_pauses, reads_row
 from chainredis.bench.report import describe
-from chainredis.command_bench import FILE_WIDTH, RESULTS, positive
+from chainredis.command_bench import RESULTS, positive, terminal
 from chainredis.launcher import Cluster
 
 
@@ -28,13 +26,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 def bench_flush(options: argparse.Namespace) -> None:
     """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = FILE_WIDTH
-
-    def say(text: str) -> None:
-        console.print(f"{text} …", highlight=False, markup=False)
-
+    console, say = terminal()
     fills = Fills(options.writes)
     with Cluster(MEMBERS, member_config=CONFIG) as cluster:
         machine = describe(cluster.master)
