@@ -33,12 +33,18 @@ cdef struct Job:
     void (*done)(Job *) noexcept nogil      # then on the main thread, before it sleeps; it frees the job
 
 
-cdef struct Finished:
-    # Jobs on their way back to the main thread.
+cdef struct Jobs:
+    # A queue between two threads.
     pthread_mutex_t mutex
     pthread_cond_t filled
     Job *first
     Job *last
+    bint closed                 # nobody waits for a job any more, and none is taken
+
+
+cdef struct Finished:
+    # Jobs on their way back to the main thread.
+    Jobs jobs
     int wake_fd                 # which the main thread's event loop watches
 
 
@@ -46,11 +52,7 @@ cdef struct Worker:
     pthread_t thread
     bint running
     int nice                    # how much it stands back for others
-    pthread_mutex_t mutex
-    pthread_cond_t filled
-    Job *first
-    Job *last
-    bint stopping
+    Jobs jobs
     Finished *finished
 
 
