@@ -2,20 +2,17 @@
 
 import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from chainredis.etcd.cluster import EtcdServer, url_of
-from chainredis.launcher import HOST, ROOT, free_port
+from chainredis.launcher import ROOT, free_port
 from chainredis.waiting import wait_until
-from servers.test_walkthrough import _answers, redis_cli, redis_cli_session
+from servers.documented import Start, documented, redis_cli, redis_cli_session
 
 SERVER = ROOT / "redis/src/redis-server"
-
-Start = Callable[[str, int], "subprocess.Popen[bytes]"]
 
 pytestmark = pytest.mark.skipif(
     "CHAINREDIS_MODULES" in os.environ or "CHAINREDIS_SERVER" in os.environ,
@@ -25,25 +22,10 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """`start("src/libmember.so 1", 6370)`: the document's command. Its folder has `src` as `build` has it, or the
-    servers' data would be there, too.
-    """
+    """In a folder that has `src` as `build` has it, or the servers' data would be there, too."""
     (tmp_path / "src").symlink_to(ROOT / "build/src")
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def launch(module: str, port: int) -> "subprocess.Popen[bytes]":
-        document = [str(SERVER), "--loadmodule", *module.split(), "--port", str(port)]
-        ours = ["--save", "", "--logfile", f"log-{port}", "--bind", HOST]
-        processes.append(subprocess.Popen([*document, *ours], cwd=tmp_path))
-        wait_until(lambda: processes[-1].poll() is not None or _answers(port), 30)
-        assert processes[-1].poll() is None, (tmp_path / f"log-{port}").read_text()
-        return processes[-1]
-
-    yield launch
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
-        assert process.wait(20) in (0, -signal.SIGKILL)
+    with documented(str(SERVER), tmp_path, tmp_path, lambda _: (), (0, -signal.SIGKILL)) as start:
+        yield start
 
 
 @pytest.mark.parametrize("arguments", ["", " 1 2"])

@@ -1,24 +1,17 @@
 """The original document's "Trying it out", word for word where a test can: from build/src, with its relative paths."""
 
 import os
-import re
-import shutil
 import signal
-import socket
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from chainredis.launcher import HOST, ROOT, Server
-from chainredis.waiting import wait_until
+from chainredis.launcher import ROOT, Server
+from servers.documented import Start, documented, redis_cli, redis_cli_session
 
 BUILD = ROOT / "build/src"
-REDIS_CLI = ROOT / "redis/src/redis-cli"
 SERVER = "../../redis/src/redis-server"
-
-Start = Callable[[str, int], "subprocess.Popen[bytes]"]
 
 pytestmark = pytest.mark.skipif(
     "CHAINREDIS_MODULES" in os.environ or "CHAINREDIS_SERVER" in os.environ,
@@ -40,53 +33,15 @@ def ports(tmp_path: Path) -> list[int]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """`start("libmember.so", 6370)`: the document's command, in the document's folder.
+    """In the document's folder; but the data goes to a temporary one."""
 
-    Unlike there the data goes to a temporary folder, nothing is saved at the end, and the server dies with the test.
-    """
-    processes: list[subprocess.Popen[bytes]] = []
-    setpriv = shutil.which("setpriv")
-
-    def launch(module: str, port: int) -> "subprocess.Popen[bytes]":
+    def in_a_folder_of_its_own(port: int) -> list[str]:
         folder = tmp_path / f"data-{port}"
         folder.mkdir()
-        document = [SERVER, "--loadmodule", module, "--port", str(port)]
-        ours = ["--dir", str(folder), "--save", "", "--logfile", str(folder / "log"), "--bind", HOST]
-        parent = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
-        process = subprocess.Popen([*parent, *document, *ours], cwd=BUILD)
-        processes.append(process)
-        wait_until(lambda: process.poll() is not None or _answers(port), 30)
-        assert process.poll() is None, (folder / "log").read_text()
-        return process
+        return ["--dir", str(folder)]
 
-    yield launch
-    for process in processes:
-        process.send_signal(signal.SIGTERM)
-    for process in processes:
-        assert process.wait(20) == 0
-    for log in tmp_path.glob("data-*/log"):
-        assert not re.search("BUG REPORT|Exception ignored|Traceback", log.read_text()), log.read_text()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((HOST, port)) == 0
-
-
-def redis_cli(port: int, command: str, *options: str) -> str:
-    """As typed at a shell; what it prints."""
-    done = subprocess.run(
-        [REDIS_CLI, *options, "-p", str(port), *command.split()], capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout.rstrip("\n")
-
-
-def redis_cli_session(port: int, lines: str) -> list[str]:
-    """As typed at redis-cli's own prompt."""
-    done = subprocess.run(
-        [REDIS_CLI, "-p", str(port)], input=lines, capture_output=True, text=True, timeout=60, check=True
-    )
-    return done.stdout.splitlines()
+    with documented(SERVER, BUILD, tmp_path, in_a_folder_of_its_own) as start:
+        yield start
 
 
 def test_trying_it_out(ports: list[int], start: Start) -> None:
