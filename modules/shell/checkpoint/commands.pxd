@@ -3,7 +3,7 @@
 
 from libc.stdint cimport INT64_MAX, intptr_t, int64_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strcmp
 
 from modules.core.chain cimport (
     chain_is_tail, chain_judge_epoch, chain_predecessor, chain_serves_reads, chain_successor, chain_takes_writes,
@@ -236,14 +236,7 @@ cdef inline Verdict judge_order(Member *m, int64_t epoch, const Peer *peer, cons
     cdef Verdict verdict = chain_judge_epoch(&m.chain, epoch)
     if verdict != ACCEPTED:
         return verdict
-    return ACCEPTED if sender != NULL and is_process(sender, peer) else STRANGER
-
-
-cdef inline bint is_process(const Node *node, const Peer *peer) noexcept nogil:
-    cdef int i = 0
-    while node.run_id[i] and node.run_id[i] == peer.run_id[i]:
-        i += 1
-    return node.run_id[i] == peer.run_id[i]
+    return ACCEPTED if sender != NULL and strcmp(sender.run_id, peer.run_id) == 0 else STRANGER
 
 
 cdef inline int on_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
