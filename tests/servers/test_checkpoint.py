@@ -1,6 +1,7 @@
 """Checkpoints and flushing on a sound chain, and READ of what has left memory."""
 
 from collections.abc import Iterator
+from time import sleep
 
 import pytest
 
@@ -270,6 +271,17 @@ def test_writers_wait_for_memory(chain: StartChain) -> None:
             assert state(cluster.head).applied == 199
         assert [talk.receive() for _ in range(201)] == list(range(201))
     wait_until(lambda: ask(cluster.tail, "READ", "held") == b"1", 20)
+
+
+def test_nothing_is_in_a_checkpoint_before_it_is_committed(chain: StartChain) -> None:
+    cluster = chain(2, member_config={**FLUSH, "member.checkpoint-interval": "1"})
+    assert ask(cluster.head, "MEMBER.PUT", "k", "1") == 0
+    wait_until(lambda: member_number(cluster.head, "checkpointed") == 0, 20)
+    with paused(cluster.tail):
+        assert ask(cluster.head, "MEMBER.PUT", "k", "2", "me") == 1
+        sleep(0.5)  # ten times what the head takes to begin a checkpoint
+        assert member_number(cluster.head, "checkpointed") == 0
+    wait_until(lambda: member_number(cluster.head, "checkpointed") == 1, 20)
 
 
 def test_clients_that_leave_while_a_worker_looks(chain: StartChain) -> None:

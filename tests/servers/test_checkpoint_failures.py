@@ -4,9 +4,11 @@ import fcntl
 import resource
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
+import plyvel  # type: ignore[import-untyped]
 import pytest
 
 from chainredis.launcher import Cluster, LauncherError, Server
@@ -206,6 +208,26 @@ def test_a_checkpoint_that_is_removed_under_a_servers_hands(undeterred: Cluster)
 
 
 # -------------------------------------------------------------------------------------------- a shared folder
+
+
+def test_what_a_torn_checkpoint_has_left_is_gone_when_it_is_opened(chain: StartChain) -> None:
+    """Its records would count once the watermark has come past them, and its chunks have newer ones deleted."""
+    cluster = chain(1, member_config=FLUSH)
+    put(cluster, 1)
+    assert checkpoint(cluster) == 1
+    member, (path,) = cluster.head, cluster.head.folder.glob("checkpoint-*")
+    member.stop()
+    record = b"\1torn\0\1" + (2**64 - 1 - 10).to_bytes(8)
+    names = len(record).to_bytes(4) + record
+    torn = {record: b"vx", b"\0chunk\0\0\0\3": (0).to_bytes(8) + (9).to_bytes(8) + names}
+    with closing(plyvel.DB(str(path))) as database:
+        for name, value in torn.items():
+            database.put(name, value)
+        before = dict(database)
+    member.start()
+    member.stop()
+    with closing(plyvel.DB(str(path))) as database:
+        assert dict(database) == {name: value for name, value in before.items() if name not in torn}
 
 
 def test_two_servers_with_one_folder(chain: StartChain, tmp_path: Path) -> None:
