@@ -12,6 +12,7 @@ from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
 from modules.core.lease cimport chain_doubt, chain_holds_lease
 from modules.core.messages cimport Limits
 from modules.core.records cimport NOTHING
+from modules.redis_calls cimport info_field
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
@@ -34,13 +35,13 @@ from modules.shell.checkpoint.commands cimport (
 from modules.shell.checkpoint.pages cimport session_left
 from modules.shell.checkpoint.step cimport checkpoint_step, checkpoint_tick, is_active
 from modules.shell.checkpoint.store cimport store_stop
+from modules.shell.command_filter cimport filter_build, filter_command
 from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
 )
 from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woken
 from modules.shell.fork cimport fork_register
-from modules.shell.guard cimport guard_build, guard_cares, guard_filter, guard_step, info_field
 from modules.shell.heartbeat cimport connect_command, heartbeat_init
 from modules.shell.info cimport info_chain
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
@@ -50,6 +51,7 @@ from modules.shell.peers cimport pump
 from modules.shell.reads cimport read_command
 from modules.shell.receive cimport ack_command, forward_command, greet_command
 from modules.shell.record cimport is_record_due, record
+from modules.shell.redis_settings cimport settings_care, settings_step
 from modules.shell.replay cimport place_command, record_command, replay_misread
 from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
 from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
@@ -267,7 +269,7 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
     if m.disk.waits:
         chain_saved(&m.chain, m.disk.flushed)
     if m.settings_touched or m.subscribers_misled:
-        guard_step(m)
+        settings_step(m)
     if m.join != JOIN_NONE:
         join_step(m)
     if is_active(m):
@@ -318,7 +320,7 @@ cdef void doubt(Member *m) noexcept nogil:
 
 
 cdef void notice_subscribers(Member *m) noexcept nogil:
-    """Without any subscriber nothing needs publishing; the guard sees one come before this does."""
+    """Without any subscriber nothing needs publishing; the command filter sees one come before this does."""
     cdef char channels[32]
     cdef char patterns[32]
     if (info_field(m.ctx, "stats", "pubsub_channels", channels, sizeof(channels))
@@ -363,7 +365,7 @@ cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t w
 
 
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    if guard_cares(<RedisModuleConfigChange *>data):
+    if settings_care(<RedisModuleConfigChange *>data):
         the_member().settings_touched = True
     if disk_cares(<RedisModuleConfigChange *>data):
         disk_configure(the_member())
@@ -374,11 +376,11 @@ cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what
 
 
 cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    guard_build(the_member())
+    filter_build(the_member())
 
 
 cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
-    guard_filter(the_member(), command)
+    filter_command(the_member(), command)
 
 
 cdef void on_info(RedisModuleInfoCtx *info, int for_crash_report) noexcept nogil:
@@ -484,7 +486,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR
     # The table before the filter, which needs it.
-    if not guard_build(m) or not subscribe_events(ctx) or not fork_register():
+    if not filter_build(m) or not subscribe_events(ctx) or not fork_register():
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     return REDISMODULE_OK

@@ -14,12 +14,14 @@ from modules.redismodule cimport (
     RedisModule_ReplyWithLongLong, RedisModule_ReplyWithSimpleString, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport proven_peer
-from modules.shell.guard cimport guard_chainable, guard_end_transactions, guard_settle_in, holds_keys
+from modules.shell.command_filter cimport end_transactions
 from modules.shell.join cimport join_abort, join_begin, rejoin
+from modules.shell.join_preconditions cimport holds_keys, may_become_chain
 from modules.shell.marker cimport marker_take
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number, argument_text
 from modules.shell.record cimport record
+from modules.shell.redis_settings cimport settle_redis_settings
 from modules.shell.state cimport ERROR_BYTES, JOIN_COPIED, Member, SECRET_BYTES
 from modules.shell.views cimport (
     NODE_ARGUMENTS, Text, VIEW_ARGUMENTS, adopt, aim_links, parse_node, parse_view,
@@ -86,13 +88,13 @@ cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
     if not m.chain.has_history:
         if view_index(&view, m.self.run_id) < 0:
             return RedisModule_ReplyWithError(ctx, "ERR this server is not in that view, and in no chain")
-        if not guard_chainable(ctx, &why[4]):
+        if not may_become_chain(ctx, &why[4]):
             memcpy(why, b"ERR ", 4)
             return RedisModule_ReplyWithError(ctx, why)
         if not take_history(m, ctx, &view):
             return 0
-        guard_end_transactions(m, ctx)
-        guard_settle_in(m)
+        end_transactions(m, ctx)
+        settle_redis_settings(m)
     verdict = adopt(m, &view, secret)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)

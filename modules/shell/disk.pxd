@@ -13,13 +13,13 @@ from modules.core.chain cimport SAFE, chain_saved
 from modules.core.disk cimport chain_record
 from modules.core.view cimport RUN_ID_BYTES
 from modules.position cimport Record
+from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (
     RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
     RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Replicate,
     RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned, RedisModuleCallReply,
     RedisModuleConfigChange, RedisModuleServerInfoData,
 )
-from modules.shell.guard cimport drop_reply
 from modules.shell.marker cimport is_unknown_chains, marker_void
 from modules.shell.state cimport JOIN_COPIED, JOIN_NONE, Member
 

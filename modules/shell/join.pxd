@@ -14,6 +14,7 @@ from modules.core.due cimport chain_pop_any
 from modules.core.log cimport Entry
 from modules.core.messages cimport ACCEPTED, Verdict
 from modules.core.view cimport Node, View
+from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType,
     RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
@@ -23,12 +24,13 @@ from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin
 from modules.shell.checkpoint.save cimport track_end
 from modules.shell.checkpoint.state cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.track cimport take_both
+from modules.shell.command_filter cimport end_transactions
 from modules.shell.disk cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten,
 )
-from modules.shell.guard cimport drop_reply, guard_config, guard_end_transactions, guard_settle_in
 from modules.shell.keyspace cimport release_entry, string_length
 from modules.shell.record cimport record
+from modules.shell.redis_settings cimport set_redis, settle_redis_settings
 from modules.shell.settle cimport (
     OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, settle_reads, settle_waits, unblock,
 )
@@ -74,8 +76,8 @@ cdef inline void end_held(Member *m) noexcept nogil:
 cdef inline void take_credentials(Member *m) noexcept nogil:
     """Redis's replication logs in as our links do."""
     if string_length(m.settings.auth_password):
-        guard_config(m, b"masteruser", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
-        guard_config(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password, NULL))
+        set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
+        set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password, NULL))
 
 
 cdef inline void join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
@@ -86,8 +88,8 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     record(m)
     m.disk.record_due = False       # it is of what this server was
     empty_log(m)
-    guard_end_transactions(m, m.ctx)
-    guard_settle_in(m)
+    end_transactions(m, m.ctx)
+    settle_redis_settings(m)
     take_credentials(m)
     track_end(m)
     chain_learn(&m.chain, view)
@@ -110,7 +112,7 @@ cdef inline Verdict rejoin(Member *m, const View *view, const unsigned char *sec
         return verdict
     settle(m)
     disk_leave_place(m)
-    guard_settle_in(m)
+    settle_redis_settings(m)
     take_secret(m, secret)
     m.was_tail = False
     m.subscribers_misled = True
@@ -129,7 +131,7 @@ cdef inline void join_copy(Member *m) noexcept nogil:
     cdef char port[8]
     snprintf(port, sizeof(port), "%d", tail.port)
     RedisModule_ResetDataset(0, 0)
-    guard_config(m, b"repl-diskless-load", b"on-empty-db")
+    set_redis(m, b"repl-diskless-load", b"on-empty-db")
     m.join = JOIN_COPYING
     disk_begin_anew(m)      # Redis does so when the copy is here
     # The detour gives this server a replication id that the tail has never seen: with an id that both know from

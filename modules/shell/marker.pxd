@@ -11,9 +11,9 @@ from libc.stdlib cimport strtoll
 from libc.string cimport memcpy, memset, strcspn, strerror, strncmp
 
 from modules.core.view cimport HISTORY_BYTES, same_history
+from modules.redis_calls cimport info_field
 from modules.redismodule cimport RedisModule_Log
 from modules.shell.auth cimport from_hex, to_hex
-from modules.shell.guard cimport info_field
 from modules.shell.libc cimport ENOENT, errno, fileno, fsync, sync_folder
 from modules.shell.state cimport Marker, Member
 

@@ -26,8 +26,8 @@ from modules.redismodule cimport (
 )
 from modules.shell.auth cimport proven_peer, to_hex
 from modules.shell.checkpoint.track cimport shown_watermark
-from modules.shell.guard cimport guard_chainable
 from modules.shell.join cimport join_name
+from modules.shell.join_preconditions cimport may_become_chain
 from modules.shell.libc cimport boot_ms
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number
@@ -104,7 +104,7 @@ cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     if m.chain.has_history:
         to_hex(m.chain.history, HISTORY_BYTES, history)
     else:
-        guard_chainable(ctx, unfit)
+        may_become_chain(ctx, unfit)
     RedisModule_ReplyWithArray(ctx, 2 * STATE_FIELDS)
     state_text(ctx, "run_id", m.self.run_id)
     state_text(ctx, "role", role_name(chain_role(&m.chain)))

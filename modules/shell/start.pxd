@@ -10,12 +10,14 @@ from libc.string cimport memcpy, memset
 
 from modules.core.disk cimport chain_restore
 from modules.core.view cimport HISTORY_BYTES
+from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport RedisModule_Call, RedisModule_Log
 from modules.shell.checkpoint.recover cimport recover
 from modules.shell.disk cimport disk_begin_anew, disk_rewritten
-from modules.shell.guard cimport drop_reply, guard_settle_in, holds_keys
 from modules.shell.join cimport empty_log
+from modules.shell.join_preconditions cimport holds_keys
 from modules.shell.marker cimport marker_read, marker_take, marker_void, marker_vouches
+from modules.shell.redis_settings cimport settle_redis_settings
 from modules.shell.state cimport Member
 
 
@@ -57,7 +59,7 @@ cdef inline void start_up(Member *m) noexcept nogil:
     recover(m)
     m.disk.counted = m.chain.applied
     if m.chain.has_history:
-        guard_settle_in(m)
+        settle_redis_settings(m)
     if m.disk.broken or m.disk.stale:
         disk_begin_anew(m)
         drop_reply(RedisModule_Call(m.ctx, "BGREWRITEAOF", ""))

@@ -210,9 +210,9 @@ cdef struct Member:
     # publications
     bint was_tail               # in this view's chain: subscribers may still be here
     bint subscribers            # somebody may be subscribed to something
-    # guard
+    # command filter, settings of Redis
     RedisModuleDict *write_commands
-    bint own_call               # a command that we call ourselves passes the guard
+    bint own_call               # a command that we call ourselves passes the filter
     bint settings_touched       # somebody changed a setting of Redis: ours are to be restored
     bint subscribers_misled     # removed from the chain: who is subscribed here would wait in vain
     # joining

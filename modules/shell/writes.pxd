@@ -29,7 +29,7 @@ from modules.shell.wakeup cimport wake
 
 cdef enum:
     MAX_TIMEOUT_MS = 1000000000
-    MAX_UPDATE_BYTES = 511 * 1024 * 1024    # so that it fits into one argument of a successor's (`guard_settle_in`)
+    MAX_UPDATE_BYTES = 511 * 1024 * 1024    # it has to fit into one argument (`settle_redis_settings`)
 
 
 cdef inline int on_unblocked(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

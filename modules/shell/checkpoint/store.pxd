@@ -6,13 +6,13 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport strcmp, strlen
 
 from modules.core.records cimport NOTHING
+from modules.redis_calls cimport info_field
 from modules.redismodule cimport RedisModule_Log, RedisModule_StringPtrLen
 from modules.shell.checkpoint.database cimport damaged, database_clear, database_close, database_init, database_open
 from modules.shell.checkpoint.state cimport (
     Checkpoint, Database, FOLDER_BYTES, Job, STORE_FAILED, STORE_OPEN, STORE_OPENING, TEXT_BYTES,
 )
 from modules.shell.checkpoint.worker cimport finished_init, worker_put, worker_start, worker_stop
-from modules.shell.guard cimport info_field
 from modules.shell.libc cimport F_OK, access, getcwd
 from modules.shell.state cimport Member, the_member
 

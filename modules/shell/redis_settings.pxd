@@ -1,0 +1,47 @@
+# cython: language_level=3
+"""Settings of Redis that a chained member needs, and that are set back when somebody changes them."""
+
+from libc.string cimport strcmp
+
+from modules.redis_calls cimport drop_reply
+from modules.redismodule cimport RedisModule_Call, RedisModule_Log, RedisModuleConfigChange
+from modules.shell.state cimport Member
+
+
+cdef inline void set_redis(Member *m, const char *name, const char *value) noexcept nogil:
+    drop_reply(RedisModule_Call(m.ctx, "CONFIG", "ccc", b"SET", name, value))
+
+
+cdef inline void settle_redis_settings(Member *m) noexcept nogil:
+    """What a chained member needs: nothing evicted, room for the longest update, a learner's copy begun at once, and a
+    position in the append-only file.
+    """
+    set_redis(m, b"maxmemory-policy", b"noeviction")
+    set_redis(m, b"proto-max-bulk-len", b"512mb")
+    set_redis(m, b"client-query-buffer-limit", b"1gb")
+    set_redis(m, b"repl-diskless-sync-delay", b"0")
+    set_redis(m, b"aof-use-rdb-preamble", b"yes")
+    m.settings_touched = False      # by ourselves just now
+
+
+cdef inline bint settings_care(const RedisModuleConfigChange *change) noexcept nogil:
+    cdef unsigned int i
+    for i in range(change.num_changes):
+        if (strcmp(change.config_names[i], "maxmemory-policy") == 0
+                or strcmp(change.config_names[i], "proto-max-bulk-len") == 0
+                or strcmp(change.config_names[i], "client-query-buffer-limit") == 0
+                or strcmp(change.config_names[i], "aof-use-rdb-preamble") == 0):
+            return True
+    return False
+
+
+cdef inline void settings_step(Member *m) noexcept nogil:
+    """In the before-sleep event: what could not be done where it was noticed."""
+    if m.settings_touched and m.chain.has_history:
+        RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing, takes long updates and saves its position: "
+                        "set back again: maxmemory-policy, proto-max-bulk-len, client-query-buffer-limit, "
+                        "aof-use-rdb-preamble")
+        settle_redis_settings(m)
+    if m.subscribers_misled:
+        drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccc", b"KILL", b"TYPE", b"pubsub"))
+        m.subscribers_misled = False
