@@ -220,9 +220,13 @@ class Steward:
         record = self._records.get(run_id)
         if record is None or self.is_dead(run_id):
             return record is not None
-        if self._is_sole(run_id) and not (record.is_refused and self.terms.trust_refused):
+        if self._is_sole(run_id) and not self._is_missing(record):
             return False  # it needs no lease to serve
         return self._is_silent(record) and self.now >= record.granted_until
+
+    def _is_missing(self, record: _Record) -> bool:
+        """It is not where it was: nobody is, where that is to be believed, or another process."""
+        return record.is_replaced or (record.is_refused and self.terms.trust_refused)
 
     def _is_silent(self, record: _Record) -> bool:
         """For the timeout it has not answered here; or not since it missed as much of its heartbeats."""

@@ -166,6 +166,22 @@ def test_a_sole_member_is_never_gone_for_silence_alone() -> None:
     assert stage.steward.is_lost
 
 
+def test_a_sole_member_in_whose_place_another_process_answers_is_gone_after_the_lease_at_the_latest() -> None:
+    stage = Stage(A, terms=Terms(1000, 0.1, trust_refused=False))
+    stage.steward.refused(A.run_id)
+    stage.pass_time(60)
+    assert not stage.steward.is_lost, "a firewall may refuse for a living one"
+    stage.steward.replaced(A.run_id)
+    assert stage.steward.health().dead == {A.run_id}, "an operator may form the chain again"
+
+
+def test_a_sole_member_that_just_answered_is_not_gone_because_a_proxy_leads_elsewhere() -> None:
+    stage = Stage(A, terms=Terms(1000, 0.1, trust_refused=False))
+    stage.answer(A)
+    stage.steward.replaced(A.run_id)
+    assert not stage.steward.is_lost
+
+
 # --------------------------------------------------------------------------------------------------------- leases
 
 
