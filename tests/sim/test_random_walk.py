@@ -1,13 +1,13 @@
 """Long seeded walks through the simulation.
 
-A failure prints its seed and its last steps. `SIM_SEED=n pytest tests/sim` replays one walk, `SIM_STEPS=n` sets how
-many steps all walks of a run have together; millions go through all processors.
+Each run has other ones: it shows at its head where it begins (`seeds.py`). A failure prints its seed and its last
+steps. `SIM_SEED=n pytest tests/sim` replays one walk, `SIM_STEPS=n` sets how many steps all walks of a run have
+together; millions go through all processors.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +17,7 @@ import pytest
 from chainredis.core import Role
 
 from .clients import Write
+from .seeds import seeds
 from .walks import FOCUSES, STEPS_A_WALK, walk
 
 STEPS = int(os.environ.get("SIM_STEPS", "120000"))
@@ -38,22 +39,18 @@ def test_a_walk_that_failed_once(seed: int) -> None:
 
 @pytest.mark.timeout(0 if STEPS > A_SOAK else 120)
 def test_random_walks() -> None:
-    """Different ones each time, unless SIM_SEED says which."""
-    fixed = os.environ.get("SIM_SEED")
-    start = int(fixed) if fixed else secrets.randbelow(1 << 32)
-    print(f"SIM_SEED={start}")
-    seeds = range(start, start + (1 if fixed else max(1, STEPS // STEPS_A_WALK)))
-    if len(seeds) * STEPS_A_WALK < A_SOAK:
-        walk_all(seeds)
+    chosen = seeds(STEPS // STEPS_A_WALK)
+    if len(chosen) * STEPS_A_WALK < A_SOAK:
+        walk_all(chosen)
     else:
         with ProcessPoolExecutor() as processes:
-            parts = [seeds[at:at + SEEDS_A_PART] for at in range(0, len(seeds), SEEDS_A_PART)]
+            parts = [chosen[at:at + SEEDS_A_PART] for at in range(0, len(chosen), SEEDS_A_PART)]
             for _ in processes.map(walk_all, parts):
                 pass
 
 
-def walk_all(seeds: Sequence[int]) -> None:
-    for seed in seeds:
+def walk_all(chosen: Sequence[int]) -> None:
+    for seed in chosen:
         walk(seed)
 
 
