@@ -177,6 +177,19 @@ def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> No
     cluster.members[:] = members
 
 
+def await_answer(ask_once: Callable[[], bool], answers: int = 1000) -> None:
+    """Until what is asked is answered with yes, within so many answers: a busy machine gives fewer in the same time."""
+    asked = 0
+
+    def is_answered() -> bool:
+        nonlocal asked
+        asked += 1
+        assert asked <= answers, f"not within {answers} answers"
+        return ask_once()
+
+    wait_until(is_answered, None)
+
+
 def await_repair(cluster: Cluster, *gone: Server) -> None:
     """Until the others are the chain, by the master's own doing."""
     await_chain(cluster, *(member for member in cluster.members if member not in gone))
