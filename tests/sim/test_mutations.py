@@ -69,7 +69,7 @@ FOUND_BY: dict[Mutant, int] = {
     mutants.RepairsWithAPendingTail: 12,
     mutants.FormsFromAnybody: 14,
     mutants.FormsBesideAPendingTail: 206,
-    mutants.FormsFromTheShortest: 142,
+    mutants.FormsFromTheShortest: 174,
     mutants.NeverWithdraws: 17,
     mutants.NeverRepairs: 0,
     mutants.TellsBeforeItStores: 0,
