@@ -52,5 +52,15 @@ cdef extern from "hiredis.h" nogil:
     int redisAppendFormattedCommand(redisContext *, const char *cmd, size_t len)
     void freeReplyObject(void *)
 
+cdef extern from "alloc.h" nogil:
+    ctypedef struct hiredisAllocFuncs:
+        void *(*mallocFn)(size_t) noexcept nogil
+        void *(*callocFn)(size_t, size_t) noexcept nogil
+        void *(*reallocFn)(void *, size_t) noexcept nogil
+        char *(*strdupFn)(const char *) noexcept nogil
+        void (*freeFn)(void *) noexcept nogil
+
+    hiredisAllocFuncs hiredisSetAllocators(hiredisAllocFuncs *)
+
 cdef extern from "sds.h" nogil:
     size_t sdslen "hi_sdslen"(const char *)

@@ -1,7 +1,8 @@
 # cython: language_level=3
 """LevelDB through its C header, as far as it is used here. Extern only.
 
-An error is a text that the library allocates and the caller frees with `leveldb_free`.
+`leveldb_free` is for what `leveldb_get` returns. An error is a text of strdup's, which the caller frees with
+`free_duplicate` (shell/allocators.pxd).
 """
 
 from libc.stdint cimport uint8_t

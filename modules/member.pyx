@@ -27,6 +27,7 @@ from modules.redismodule cimport (
     RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
     RedisModuleString,
 )
+from modules.shell.allocators cimport allocators_init
 from modules.shell.auth cimport challenge_command, find_peer, forget_peer, prove_command
 from modules.shell.checkpoint.commands cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
@@ -474,7 +475,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
 
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     cdef Member *m
-    if RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
+    if not allocators_init() or RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
         return REDISMODULE_ERR
     m = new_member(ctx)
     set_the_member(m)

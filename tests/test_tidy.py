@@ -100,6 +100,13 @@ def test_the_redis_api_enters_through_one_header() -> None:
     assert users == {"modules/redismodule.pxd"}
 
 
+@pytest.mark.parametrize("path", cython_files(), ids=relative)
+def test_nothing_of_libcs_own_is_to_be_freed_here(path: Path) -> None:
+    """It is from the server's allocator, which another than a module's may be (modules/shell/allocators.pxd)."""
+    allocate = r"\b(w?c?strn?dup|v?asprintf|getline|getdelim|scandir|open_(?:w|)memstream|canonicalize_file_name)\("
+    assert re.findall(rf"{allocate}|\b(?:realpath|getcwd)\([^)]*NULL", path.read_text()) == []
+
+
 # ------------------------------------------------------------------------------- no interpreter, in the source
 
 def nogil_functions(path: Path) -> Iterator[tuple[str, str]]:

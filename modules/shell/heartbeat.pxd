@@ -7,7 +7,7 @@ only here. To open it, to start it and to hear what it says of the URL takes its
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, strcpy, strlen, strrchr
 from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlerror, dlopen, dlsym
 
@@ -24,7 +24,7 @@ from modules.redismodule cimport (
     RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen, RedisModule_UnblockClient,
     RedisModuleBlockedClient, RedisModuleCtx, RedisModuleServerInfoData, RedisModuleString,
 )
-from modules.shell.libc cimport Dl_info, dladdr, memrchr, realpath
+from modules.shell.libc cimport Dl_info, PATH_MAX, dladdr, memrchr, realpath
 from modules.shell.receive cimport argument_text
 from modules.shell.state cimport Heartbeat, MASTER_IN_ETCD, Member, the_member
 from modules.shell.views cimport Text, text_copy, text_number
@@ -47,14 +47,18 @@ cdef inline bint heartbeat_init(Member *m) noexcept nogil:
     """At loading: later the server may have another working directory."""
     cdef const char *name = "libheartbeat.so"
     cdef Dl_info here
-    cdef char *path
+    cdef char path[PATH_MAX]
+    cdef size_t folder_bytes
     pthread_mutex_init(&m.heartbeat.mutex, NULL)
     snprintf(m.heartbeat.state, sizeof(m.heartbeat.state), "none")
-    path = realpath(here.dli_fname, NULL) if dladdr(<void *>heartbeat_init, &here) else NULL
-    m.heartbeat.library = <char *>realloc(path, strlen(path) + strlen(name) + 1) if path != NULL else NULL
+    if not dladdr(<void *>heartbeat_init, &here) or realpath(here.dli_fname, path) == NULL:
+        return False
+    folder_bytes = strrchr(path, c"/") + 1 - path
+    m.heartbeat.library = <char *>malloc(folder_bytes + strlen(name) + 1)
     if m.heartbeat.library == NULL:
         return False
-    strcpy(strrchr(m.heartbeat.library, c"/") + 1, name)
+    memcpy(m.heartbeat.library, path, folder_bytes)
+    strcpy(m.heartbeat.library + folder_bytes, name)
     return True
 
 

@@ -57,8 +57,12 @@ cdef extern from "sys/eventfd.h" nogil:
 cdef extern from "stdio.h" nogil:
     int fileno(FILE *)
 
+cdef extern from "limits.h" nogil:
+    enum:
+        PATH_MAX
+
 cdef extern from "stdlib.h" nogil:
-    char *realpath(const char *path, char *resolved)
+    char *realpath(const char *path, char *resolved)    # which has PATH_MAX bytes of room
 
 cdef extern from "string.h" nogil:
     void *memrchr(const void *, int, size_t)

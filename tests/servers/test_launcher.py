@@ -70,7 +70,7 @@ def test_complaints(tmp_path: Path) -> None:
     assert one.complaints() == []
     one.signal(signal.SIGSEGV)
     wait_until(lambda: not one.running, 30)
-    assert any("REDIS BUG REPORT" in line for line in one.complaints())
+    assert any("BUG REPORT START" in line for line in one.complaints())
     assert any("ended by itself" in line for line in one.complaints())
 
 

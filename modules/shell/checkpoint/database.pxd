@@ -28,6 +28,7 @@ from modules.leveldb cimport (
     leveldb_writeoptions_set_sync,
 )
 from modules.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from modules.shell.allocators cimport free_duplicate
 from modules.shell.auth cimport from_hex, to_hex
 from modules.shell.checkpoint.state cimport Database, MAX_SESSIONS, TEXT_BYTES
 from modules.shell.libc cimport F_OK, access
@@ -49,7 +50,7 @@ cdef inline bint succeeded(char *error, char *out) noexcept nogil:
                  error)
     else:
         snprintf(out, TEXT_BYTES, "%s", error)
-    leveldb_free(error)
+    free_duplicate(error)
     return False
 
 
