@@ -9,6 +9,9 @@ MAX_BOUNDARIES: int
 ENTRY_OVERHEAD: int
 SAFE: int
 
+def take_broken_invariants() -> list[str]:
+    """INVARIANTs of the core, of whichever member, that were broken since this was asked for last."""
+
 class Role(enum.IntEnum):
     ALONE = ...
     REMOVED = ...

@@ -20,6 +20,8 @@ cimport modules.core.chain as chain
 cimport modules.core.dirty as dirty
 cimport modules.core.disk as disk
 cimport modules.core.due as due
+cimport modules.core.invariant as invariant
+cimport modules.core.learner as learner
 cimport modules.core.lease as lease
 cimport modules.core.log as log
 cimport modules.core.messages as messages
@@ -32,6 +34,22 @@ MAX_MEMBERS = view.MAX_MEMBERS
 MAX_BOUNDARIES = log.MAX_BOUNDARIES
 ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
 SAFE = chain.SAFE
+
+cdef list broken_so_far = []       # "condition, in function" of each broken invariant that nobody has taken yet
+
+
+cdef void note_broken(const char *condition, const char *function) noexcept with gil:
+    broken_so_far.append(f"{condition.decode()}, in {function.decode()}")
+
+
+invariant.on_broken_invariant(<invariant.InvariantHandler>note_broken)
+
+
+def take_broken_invariants():
+    """INVARIANTs of the core, of whichever member, that were broken since this was asked for last."""
+    cdef list taken = broken_so_far[:]
+    broken_so_far.clear()
+    return taken
 
 
 class Role(enum.IntEnum):
@@ -306,17 +324,17 @@ cdef class Core:
 
     # ---- learners
 
-    def pin(self): return bool(chain.chain_pin(&self.c))
+    def pin(self): return bool(learner.chain_pin(&self.c))
 
     def feed(self, str run_id):
         cdef view.Node node
         copy_node(run_id, &node)
-        return bool(chain.chain_feed(&self.c, &node))
+        return bool(learner.chain_feed(&self.c, &node))
 
     def pin_from(self, int64_t applied, int64_t assigned):
-        return Verdict(chain.chain_pin_from(&self.c, applied, assigned))
+        return Verdict(learner.chain_pin_from(&self.c, applied, assigned))
 
-    def unpin(self): chain.chain_unpin(&self.c)
+    def unpin(self): learner.chain_unpin(&self.c)
 
     # ---- disks and publications, which others hear of an update after
 
@@ -420,7 +438,7 @@ cdef class Core:
         cdef uint64_t total = 0, unsettled = 0
         cdef int64_t sn
         cdef Py_ssize_t held = 0
-        broken = list(self._errors)
+        broken = list(self._errors) + take_broken_invariants()
         if not -1 <= c.settled <= c.committed <= c.applied:
             broken.append(f"settled {c.settled} <= committed {c.committed} <= applied {c.applied} does not hold")
         if c.log.end != c.applied + 1 or not 0 <= c.log.first <= min(c.settled, c.recorded) + 1:

@@ -39,7 +39,8 @@ BELOW_EPHEMERAL = range(10_000, 32_768)
 
 # What a log has only when something went wrong in the server's own code.
 COMPLAINTS = (
-    "BUG REPORT START", "Exception ignored", "Traceback (most recent call last)", "Sanitizer:", "runtime error:",
+    "BUG REPORT START", "broken invariant", "Exception ignored", "Traceback (most recent call last)", "Sanitizer:",
+    "runtime error:",
 )  # fmt: skip
 
 

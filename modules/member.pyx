@@ -45,6 +45,7 @@ from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woke
 from modules.shell.fork cimport fork_register
 from modules.shell.heartbeat cimport connect_command, heartbeat_init
 from modules.shell.info cimport info_chain
+from modules.shell.invariants cimport watch_invariants
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
 from modules.shell.libc cimport boot_ms
 from modules.shell.marker cimport marker_name
@@ -479,6 +480,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     m = new_member(ctx)
     set_the_member(m)
+    watch_invariants()
     if m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc):
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)

@@ -1,9 +1,14 @@
-"""What random searches of a run begin with is shown at its head, so that every run can be repeated."""
+"""What holds for all tests. Random searches say at the head of a run what they begin with, to be repeated from that."""
+
+import os
 
 import pytest
 from hypothesis import settings
 
 from sim.seeds import SEED
+
+# A server that breaks one of its invariants ends, and so fails its test (modules/core/invariant.pxd).
+os.environ["CHAINREDIS_ON_BROKEN_INVARIANT"] = "abort"
 
 # Where the variable CI is set, hypothesis would take the same examples in every run.
 settings.register_profile("fresh", settings.get_profile("default"), derandomize=False, print_blob=True)

@@ -12,6 +12,7 @@ A caller feeds events (`chain_adopt`, `chain_assign`, `chain_on_…`), sends wha
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memset, strcmp
 
+from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport (
     Entry, Log, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve,
     log_restart, log_shrink,
@@ -172,6 +173,9 @@ cdef inline Verdict chain_judge_epoch(Chain *c, int64_t epoch) noexcept nogil:
 
 cdef inline void chain_enter(Chain *c, const View *view) noexcept nogil:
     """A new view: every handshake is to be made anew."""
+    # Rule 2: nobody goes back to an older view of the same history.
+    INVARIANT(not c.has_history or not same_history(c.history, view.history) or view.epoch >= c.view.epoch)
+    INVARIANT(c.me < view.count and (c.me < 0 or not c.learner))
     c.view = view[0]
     c.has_history = True
     memcpy(c.history, view.history, HISTORY_BYTES)
@@ -291,6 +295,7 @@ cdef inline bint chain_append(Chain *c, const Entry *entry, int64_t assigned) no
 
 cdef inline int64_t chain_assign(Chain *c, const Entry *entry) noexcept nogil:
     """The head's next sn for this update; -1 when memory is exhausted. The caller asked `chain_takes_writes`."""
+    INVARIANT(chain_takes_writes(c))        # rule 2: a head that is fenced assigns nothing
     if not chain_append(c, entry, c.view.epoch):
         return -1
     chain_commit_own(c)
@@ -301,6 +306,7 @@ cdef inline void chain_commit_own(Chain *c) noexcept nogil:
     """What the tail has applied is committed: all before it have it (rule 1). Outside a chain that is us alone."""
     if not c.has_history or (chain_is_tail(c) and c.in_step):
         c.committed = max(c.committed, chain_safe(c))
+    INVARIANT(c.settled <= c.committed <= c.applied)
 
 
 cdef inline int64_t chain_safe(const Chain *c) noexcept nogil:
@@ -381,8 +387,10 @@ cdef inline bint chain_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noex
     cdef int64_t sn = c.next_sn
     if not c.streaming or (sn > chain_safe(c) and not c.confirm and c.answered <= c.answered_down):
         return False
+    INVARIANT(chain_successor(c) != NULL and sn >= c.log.first)
     chain_bundle(c, sn, chain_safe(c), max_bytes, out)
     sn += out.count
+    INVARIANT(sn - 1 <= chain_safe(c))      # rule 3: nothing that this member may lose leaves it
     out.epoch = c.view.epoch
     out.committed = c.committed
     out.upto = max(chain_safe(c), sn - 1)
@@ -411,6 +419,7 @@ cdef inline Verdict chain_on_ack(Chain *c, const Ack *ack, const char *sender) n
     place = view_index(&c.view, sender)
     if c.me < 0 or place <= c.me:
         return STRANGER
+    INVARIANT(ack.committed <= c.applied)   # rule 1: whoever is after us has a prefix of what is here
     c.committed = max(c.committed, ack.committed)
     if ack.head_told and c.me == 1:
         c.relied_up = max(c.relied_up, ack.committed)
@@ -456,6 +465,7 @@ cdef inline Verdict chain_continues(const Chain *c, const Batch *batch, int64_t 
     if batch.first + batch.count > c.applied + 1 and batch.assigned < log_epoch_of(&c.log, c.applied):
         return NONSENSE
     skip[0] = min(c.applied + 1 - batch.first, batch.count)
+    INVARIANT(0 <= skip[0] <= batch.count)  # rule 1: without gap, each once
     return ACCEPTED
 
 
@@ -486,6 +496,8 @@ cdef inline void chain_batch_applied(Chain *c, const Batch *batch) noexcept nogi
     if not c.learner:
         c.relied_up = max(c.relied_up, batch.committed)     # no news to where it came from
     chain_commit_own(c)
+    INVARIANT(c.log.end == c.applied + 1)
+    INVARIANT(c.answered <= c.asked)        # rule 4: nobody answers what was not asked in this epoch
 
 
 cdef inline int64_t chain_told(const Chain *c) noexcept nogil:
@@ -503,8 +515,10 @@ cdef inline bint chain_ack_due(const Chain *c) noexcept nogil:
 
 cdef inline void chain_take_ack(Chain *c, Ack *out) noexcept nogil:
     """The acknowledgement for the predecessor. A tail with a link to the head has sent it that one first."""
+    INVARIANT(c.learner or c.me > 0)
     out.epoch = c.view.epoch
     out.committed = chain_told(c)
+    INVARIANT(out.committed <= c.applied)
     out.head_told = chain_told_head(c) != NULL and c.sent_head >= out.committed
     out.question = c.asked
     c.sent_up = out.committed
@@ -518,8 +532,10 @@ cdef inline bint chain_head_ack_due(const Chain *c) noexcept nogil:
 
 
 cdef inline void chain_take_head_ack(Chain *c, Ack *out) noexcept nogil:
+    INVARIANT(chain_is_tail(c))
     out.epoch = c.view.epoch
     out.committed = chain_told(c)
+    INVARIANT(out.committed <= c.applied)
     out.head_told = True
     out.question = 0                # it must pass everybody
     c.sent_head = out.committed
@@ -541,47 +557,3 @@ cdef inline void chain_tick(Chain *c) noexcept nogil:
     """Now and then: acknowledgements that were spared go out after all, and memory that a full log took goes back."""
     c.relied_up = -1
     log_shrink(&c.log)
-
-
-# --------------------------------------------------------------------------------------------- learners
-
-cdef inline bint chain_pin(Chain *c) noexcept nogil:
-    """Keep the log from here on for a learner that is about to take a snapshot. Only the tail can."""
-    if not chain_is_tail(c) or not c.in_step:
-        return False
-    c.pinned = c.applied + 1
-    c.pin_broken = False
-    return True
-
-
-cdef inline Verdict chain_pin_from(Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
-    """The same for a server that was away, and whose history ends with `applied`: it needs no snapshot."""
-    if not chain_is_tail(c) or not c.in_step:
-        return STRANGER
-    if applied < 0:
-        return TOO_FAR_BEHIND   # what the first member had before it was one is in no log
-    if not chain_agrees(c, applied, assigned):
-        return DIVERGED
-    if applied + 1 < c.log.first:
-        return TOO_FAR_BEHIND
-    c.pinned = applied + 1
-    c.pin_broken = False
-    return ACCEPTED
-
-
-cdef inline bint chain_feed(Chain *c, const Node *learner) noexcept nogil:
-    """Forward to `learner` too, which has its snapshot. False without a pin to start from."""
-    if not chain_is_tail(c) or c.pinned < 0:
-        return False
-    c.learner_node = learner[0]
-    c.feeding = True
-    c.streaming = False
-    return True
-
-
-cdef inline void chain_unpin(Chain *c) noexcept nogil:
-    """The join is off."""
-    if c.feeding:
-        c.streaming = False
-    c.feeding = False
-    c.pinned = -1

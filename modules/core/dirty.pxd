@@ -10,6 +10,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
+from modules.core.invariant cimport INVARIANT
+
 cdef enum:
     SEGMENT_BITS = 10
     SEGMENT_BUCKETS = 1024      # buckets come in segments of so many, 2 to the power of the bits
@@ -159,6 +161,7 @@ cdef inline void dirty_free(Dirty *table) noexcept nogil:
 
 cdef inline DirtyEntry *dirty_at(const Dirty *table, uint64_t index) noexcept nogil:
     """The entry that came as the `index`th, from 0 to `count` - 1."""
+    INVARIANT(index < table.block_count << BLOCK_BITS)
     return &table.blocks[index >> BLOCK_BITS][index & (BLOCK_ENTRIES - 1)]
 
 
@@ -231,5 +234,6 @@ cdef inline void dirty_set(
     table.lacking += kind == DIRTY_LACKING
     table.lacking -= entry.kind == DIRTY_LACKING
     table.bytes += new_bytes
+    INVARIANT(table.bytes >= old_bytes)
     table.bytes -= old_bytes
     entry.kind = kind

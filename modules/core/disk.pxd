@@ -10,6 +10,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from modules.core.chain cimport Chain, SAFE, chain_bundle, chain_continues, chain_jump
+from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
 from modules.core.messages cimport ACCEPTED, Batch, NONSENSE, OTHER_HISTORY, Verdict
 from modules.core.view cimport HISTORY_BYTES, same_history
@@ -24,11 +25,13 @@ cdef inline bint chain_next_record(Chain *c, uint64_t max_bytes, Batch *out) noe
     """The next updates to be recorded, in as much of a batch as a record is; False: nothing is lacking."""
     if c.recorded >= c.applied:
         return False
+    INVARIANT(c.recorded + 1 >= c.log.first)        # nothing leaves the log that the file lacks
     chain_bundle(c, c.recorded + 1, c.applied, max_bytes, out)
     return True
 
 
 cdef inline void chain_recorded(Chain *c, const Batch *batch) noexcept nogil:
+    INVARIANT(batch.first == c.recorded + 1 and batch.first + batch.count - 1 <= c.applied)
     c.recorded = batch.first + batch.count - 1
 
 

@@ -10,7 +10,9 @@ What is due to other members, `chain_next_batch` and the acknowledgements, is wi
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
-from modules.core.chain cimport Chain, chain_unpin
+from modules.core.chain cimport Chain
+from modules.core.invariant cimport INVARIANT
+from modules.core.learner cimport chain_unpin
 from modules.core.log cimport Entry, entry_cost, log_at, log_take_first
 
 
@@ -22,6 +24,7 @@ cdef inline Entry *chain_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
     c.settled += 1
     sn[0] = c.settled
     entry = log_at(&c.log, c.settled)
+    INVARIANT(c.unsettled_bytes >= entry_cost(entry))
     c.unsettled_bytes -= entry_cost(entry)
     return entry
 
@@ -64,7 +67,10 @@ cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
             return False
         chain_unpin(c)
         c.pin_broken = True
+    # Rule 3: what is uncommitted, or not recorded yet, stays.
+    INVARIANT(c.log.first <= c.settled and c.log.first <= c.recorded)
     out[0] = log_take_first(&c.log)
+    INVARIANT(out.waiter == NULL)           # rule 6: whoever waits is answered before the update goes
     c.next_sn = max(c.next_sn, c.log.first)     # never send what is gone: a successor that lacks it will say so
     return True
 

@@ -12,6 +12,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
+from modules.core.invariant cimport INVARIANT
+
 cdef enum:
     FIRST_CAPACITY = 1024
     MAX_BOUNDARIES = 1024
@@ -49,12 +51,14 @@ cdef inline uint64_t entry_cost(const Entry *entry) noexcept nogil:
 
 
 cdef inline Entry *log_at(Log *log, int64_t sn) noexcept nogil:
-    """The entry of `sn`; the caller knows that first <= sn < end."""
+    """The entry of `sn`, which the log still keeps."""
+    INVARIANT(log.first <= sn < log.end)
     return &log.ring[<uint64_t>sn & (log.capacity - 1)]
 
 
 cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
     """An empty log whose next entry is `first`; the caller has taken all entries out."""
+    INVARIANT(log.first == log.end)
     log.first = first
     log.end = first
     log.bytes = 0
@@ -99,13 +103,15 @@ cdef inline void log_shrink(Log *log) noexcept nogil:
 
 cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:
     """Append after a successful `log_reserve`."""
-    log_at(log, log.end)[0] = entry[0]
+    INVARIANT(<uint64_t>(log.end - log.first) < log.capacity)
+    log.ring[<uint64_t>log.end & (log.capacity - 1)] = entry[0]
     log.end += 1
     log.bytes += entry_cost(entry)
 
 
 cdef inline Entry log_take_first(Log *log) noexcept nogil:
     cdef Entry entry = log_at(log, log.first)[0]
+    INVARIANT(log.bytes >= entry_cost(&entry))
     log.first += 1
     log.bytes -= entry_cost(&entry)
     return entry
@@ -133,10 +139,12 @@ cdef inline int64_t log_epoch_of(const Log *log, int64_t sn) noexcept nogil:
 
 
 cdef inline void log_note_epoch(Log *log, int64_t sn, int64_t epoch) noexcept nogil:
-    """`sn`, the next one, was assigned in `epoch`; the caller knows that epochs do not go back."""
+    """`sn`, the next one, was assigned in `epoch`."""
     cdef int count = log.boundary_count
     if count and log.boundaries[count - 1].epoch == epoch:
         return
+    # Epochs do not go back, and each begins with an update of its own (rule 1).
+    INVARIANT(count == 0 or (log.boundaries[count - 1].epoch < epoch and log.boundaries[count - 1].first_sn < sn))
     if count == MAX_BOUNDARIES:
         memmove(&log.boundaries[0], &log.boundaries[1], (MAX_BOUNDARIES - 1) * sizeof(Boundary))
         count -= 1

@@ -4,9 +4,8 @@
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
-from modules.core.chain cimport (
-    chain_feed, chain_forget, chain_is_tail, chain_pin, chain_pin_from, chain_unpin,
-)
+from modules.core.chain cimport chain_forget, chain_is_tail
+from modules.core.learner cimport chain_feed, chain_pin, chain_pin_from, chain_unpin
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 from modules.core.view cimport MAX_MEMBERS, Node, View, same_history, view_index
 from modules.redismodule cimport (

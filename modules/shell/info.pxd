@@ -4,6 +4,7 @@
 from libc.stdio cimport snprintf
 
 from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
+from modules.core.invariant cimport broken_invariants
 from modules.core.view cimport HOST_BYTES, Node
 from modules.pthread cimport pthread_mutex_trylock, pthread_mutex_unlock
 from modules.redismodule cimport (
@@ -130,6 +131,7 @@ cdef inline void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept no
 
 
 cdef inline void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldULongLong(info, "broken_invariants", broken_invariants())
     RedisModule_InfoAddFieldULongLong(info, "writes", m.writes)
     RedisModule_InfoAddFieldULongLong(info, "reads", m.reads_served)
     RedisModule_InfoAddFieldULongLong(info, "unknown_outcomes", m.unknown_outcomes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chainredis.core import Update
+from chainredis.core import Update, take_broken_invariants
 from chainredis.steward import Terms
 
 from . import operations
@@ -66,6 +66,7 @@ class Simulation:
         self, setting: Setting, node_class: type[Node] = Node, master_class: type[Master] = Master,
     ) -> None:
         self.setting = setting
+        take_broken_invariants()    # of an earlier run that a deliberate mistake has ended
         self.world = World(subscribed=setting.subscribed)
         self.model = self.world.model
         self.node_class = node_class
