@@ -391,8 +391,8 @@ cdef class Core:
         self._give_back(settled.waiter)
         return sn, settled
 
-    def pop_expired(self, int64_t now_ms):
-        return self._give_back(<size_t>due.chain_pop_expired(&self.c, now_ms))
+    def pop_expired(self, int64_t came_by_ms):
+        return self._give_back(<size_t>due.chain_pop_expired(&self.c, came_by_ms))
 
     def pop_orphan(self):
         return self._give_back(<size_t>due.chain_pop_orphan(&self.c))

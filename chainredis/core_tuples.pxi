@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     value: int = 0
     client: int = 0
     waiter: int = 0
-    deadline_ms: int = 0
+    since_ms: int = 0
     bytes: int = 0
 
 
@@ -110,10 +110,10 @@ cdef log.Entry entry_struct(given) except *:
     out.value = <void *><size_t>given.value
     out.client = <void *><size_t>given.client
     out.waiter = <void *><size_t>given.waiter
-    out.deadline_ms = given.deadline_ms
+    out.since_ms = given.since_ms
     out.bytes = given.bytes
     return out
 
 
 cdef object entry_object(const log.Entry *e):
-    return Entry(<size_t>e.key, <size_t>e.value, <size_t>e.client, <size_t>e.waiter, e.deadline_ms, e.bytes)
+    return Entry(<size_t>e.key, <size_t>e.value, <size_t>e.client, <size_t>e.waiter, e.since_ms, e.bytes)

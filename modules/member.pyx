@@ -50,13 +50,13 @@ from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save
 from modules.shell.libc cimport boot_ms
 from modules.shell.marker cimport marker_name
 from modules.shell.peers cimport pump
-from modules.shell.reads cimport read_command
+from modules.shell.reads cimport read_command, settle_reads
 from modules.shell.receive cimport ack_command, forward_command, greet_command
 from modules.shell.record cimport is_record_due, record
 from modules.shell.redis_settings cimport settings_care, settings_step
 from modules.shell.replay cimport place_command, record_command, replay_misread
 from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
-from modules.shell.settle cimport settle, settle_expired, settle_reads, settle_waits
+from modules.shell.settle cimport settle, settle_expired, settle_waits
 from modules.shell.snapshot cimport snapshot_register
 from modules.shell.start cimport start_up
 from modules.shell.state cimport (
@@ -64,6 +64,8 @@ from modules.shell.state cimport (
     set_the_member, the_member,
 )
 from modules.shell.views cimport reply_view
+from modules.shell.waiter cimport WAIT_ROOM
+from modules.shell.waiting cimport first_waiting, waiting_init
 from modules.shell.wakeup cimport wake_again
 from modules.shell.writes cimport serve_held, wait_command, write
 
@@ -276,17 +278,15 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         join_step(m)
     if is_active(m):
         checkpoint_step(m)
-    if m.held_first != NULL:
+    if first_waiting(m, WAIT_ROOM) != NULL:
         serve_held(m)
     if is_record_due(m):
         record(m)
     if m.disk.waits and m.chain.recorded > m.disk.flushed:
         wake_again(m)       # with what is on disk then
     settle(m)
-    if m.waits != NULL:
-        settle_waits(m)
-    if m.reads != NULL:
-        settle_reads(m)
+    settle_waits(m)
+    settle_reads(m)
     if m.suspicious:
         settle_watches(m)
     pump(m)
@@ -464,6 +464,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     chain_init(&m.chain, &limits)
     m.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
     m.now_ms = boot_ms()
+    waiting_init(m)
     m.checkpoint.watermark = m.checkpoint.asked = NOTHING
     m.subscribers = True        # until the first tick has looked
     m.down.name, m.up.name, m.head.name = "down", "up", "head"

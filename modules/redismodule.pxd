@@ -193,6 +193,8 @@ cdef extern from "redismodule.h" nogil:
     void RedisModule_FreeDict(RedisModuleCtx *, RedisModuleDict *)
     int RedisModule_DictReplaceC(RedisModuleDict *, void *, size_t, void *)
     void *RedisModule_DictGetC(RedisModuleDict *, void *, size_t, int *)
+    int RedisModule_DictSetC(RedisModuleDict *, void *, size_t, void *)
+    int RedisModule_DictDelC(RedisModuleDict *, void *, size_t, void *)
 
     RedisModuleType *RedisModule_CreateDataType(RedisModuleCtx *, const char *, int, RedisModuleTypeMethods *)
     int RedisModule_ExportSharedAPI(RedisModuleCtx *, const char *, void *)

@@ -29,14 +29,14 @@ cdef inline Entry *chain_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
     return entry
 
 
-cdef inline void *chain_pop_waiter(Chain *c, int64_t before_ms) noexcept nogil:
+cdef inline void *chain_pop_waiter(Chain *c, int64_t came_by_ms) noexcept nogil:
     cdef Entry *entry
     cdef void *waiter
     c.expiry = max(c.expiry, c.settled + 1)
     while c.expiry <= c.applied:
         entry = log_at(&c.log, c.expiry)
         if entry.waiter != NULL:
-            if entry.deadline_ms > before_ms:
+            if entry.since_ms > came_by_ms:
                 return NULL
             waiter = entry.waiter
             entry.waiter = NULL
@@ -45,9 +45,13 @@ cdef inline void *chain_pop_waiter(Chain *c, int64_t before_ms) noexcept nogil:
     return NULL
 
 
-cdef inline void *chain_pop_expired(Chain *c, int64_t now_ms) noexcept nogil:
-    """A waiter whose time is over before its update is known to be committed: unknown (rule 6). NULL: no more."""
-    return chain_pop_waiter(c, now_ms)
+cdef inline void *chain_pop_expired(Chain *c, int64_t came_by_ms) noexcept nogil:
+    """A waiter who came by then, and whose update is not known to be committed: unknown (rule 6). NULL: no more.
+
+    For how long waiters may wait is the caller's to say anew each time. They came in the order of their updates, so
+    none waits behind one that may wait longer.
+    """
+    return chain_pop_waiter(c, came_by_ms)
 
 
 cdef inline void *chain_pop_orphan(Chain *c) noexcept nogil:

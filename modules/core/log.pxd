@@ -27,7 +27,7 @@ cdef struct Entry:
     void *value             # NULL: the update deletes the key
     void *client            # channel of the client that wants a publication; NULL: none does
     void *waiter            # head only: the blocked client that waits for the commit; NULL: none (any more)
-    int64_t deadline_ms     # when the waiter is told "unknown"
+    int64_t since_ms        # when the waiter came: never later than that of a higher sn
     uint64_t bytes          # of key, value and client together
 
 

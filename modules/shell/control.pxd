@@ -25,8 +25,8 @@ from modules.shell.state cimport ERROR_BYTES, JOIN_COPIED, Member, SECRET_BYTES
 from modules.shell.views cimport (
     NODE_ARGUMENTS, Text, VIEW_ARGUMENTS, adopt, aim_links, parse_node, parse_view,
 )
+from modules.shell.waiting cimport may_block
 from modules.shell.wakeup cimport wake
-from modules.shell.writes cimport may_block
 
 
 cdef inline bint entitled(Member *m, RedisModuleCtx *ctx) noexcept nogil:

@@ -28,7 +28,7 @@ from modules.shell.libc cimport Dl_info, PATH_MAX, dladdr, memrchr, realpath
 from modules.shell.receive cimport argument_text
 from modules.shell.state cimport Heartbeat, MASTER_IN_ETCD, Member, the_member
 from modules.shell.views cimport Text, text_copy, text_number
-from modules.shell.writes cimport may_block
+from modules.shell.waiting cimport may_block
 
 
 cdef enum:

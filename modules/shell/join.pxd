@@ -17,7 +17,7 @@ from modules.core.view cimport Node, View
 from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType,
-    RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleCallReply,
+    RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleCallReply,
 )
 from modules.shell.auth cimport take_secret
 from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin
@@ -31,14 +31,16 @@ from modules.shell.disk cimport (
 from modules.shell.keyspace cimport release_entry, string_length
 from modules.shell.record cimport record
 from modules.shell.redis_settings cimport set_redis, settle_redis_settings
-from modules.shell.settle cimport (
-    OUTCOME_REDIRECT, OUTCOME_UNKNOWN, drop_held, settle, settle_reads, settle_waits, unblock,
-)
+from modules.shell.reads cimport settle_reads
+from modules.shell.refusals cimport answer_not_head
+from modules.shell.settle cimport answer_unknown, settle, settle_waits
 from modules.shell.state cimport (
-    ERROR_BYTES, Held, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING, JOIN_LOADED,
+    ERROR_BYTES, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING, JOIN_LOADED,
     JOIN_NONE, JOIN_SAVING, JOIN_STARTING, Member, the_member,
 )
 from modules.shell.views cimport aim_links
+from modules.shell.waiter cimport WAIT_ROOM
+from modules.shell.waiting cimport first_waiting, tell
 from modules.shell.wakeup cimport wake_again
 
 
@@ -60,17 +62,13 @@ cdef inline void empty_log(Member *m) noexcept nogil:
     cdef Entry entry
     while chain_pop_any(&m.chain, &entry):
         if entry.waiter != NULL:
-            unblock(<RedisModuleBlockedClient *>entry.waiter, OUTCOME_UNKNOWN)
+            answer_unknown(m, entry.waiter)
         release_entry(&entry)
 
 
 cdef inline void end_held(Member *m) noexcept nogil:
-    cdef Held *held
-    while m.held_first != NULL:
-        held = m.held_first
-        m.held_first = held.next
-        drop_held(held, OUTCOME_REDIRECT)
-    m.held_last = NULL
+    while first_waiting(m, WAIT_ROOM) != NULL:
+        tell(m, first_waiting(m, WAIT_ROOM), answer_not_head(m))
 
 
 cdef inline void take_credentials(Member *m) noexcept nogil:
@@ -83,7 +81,6 @@ cdef inline void take_credentials(Member *m) noexcept nogil:
 cdef inline void join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
     """Our own data and clients' business end here. The copy begins when the clients have been told (`join_step`)."""
     settle(m)
-    end_held(m)
     disk_leave_place(m)
     record(m)
     m.disk.record_due = False       # it is of what this server was
@@ -101,6 +98,7 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     m.join_error[0] = 0
     m.join = JOIN_LEAVING
     aim_links(m)
+    end_held(m)
     settle_waits(m)
     settle_reads(m)
 

@@ -1,28 +1,40 @@
 # cython: language_level=3
-"""READ: committed values, at the tail. What is not in memory is looked up in the checkpoint."""
+"""READ: committed values, at the tail. What is not in memory is looked up in the checkpoint.
 
-from libc.stdint cimport intptr_t
-from libc.stdio cimport snprintf
-from libc.stdlib cimport calloc
+One that had to wait is told what there was when its right to an answer was established (rule 4): later this member may
+be the tail no more, and have applied what is not committed.
+"""
 
-from modules.core.chain cimport chain_is_tail
-from modules.core.lease cimport chain_may_read
+from libc.stdint cimport int64_t
+
+from modules.core.chain cimport chain_is_tail, chain_serves_reads
+from modules.core.lease cimport chain_ask, chain_is_answered, chain_may_read
+from modules.core.records cimport NOTHING
 from modules.redismodule cimport (
-    REDISMODULE_ERRORMSG_WRONGTYPE, REDISMODULE_READ, RedisModule_AbortBlock, RedisModule_BlockClient,
-    RedisModule_CloseKey, RedisModule_GetBlockedClientPrivateData, RedisModule_GetSelectedDb,
-    RedisModule_OpenKey, RedisModule_ReplyWithError, RedisModule_ReplyWithNull, RedisModule_ReplyWithStringBuffer,
-    RedisModule_SetDisconnectCallback, RedisModule_StringDMA, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleKey,
-    RedisModuleString,
+    REDISMODULE_ERRORMSG_WRONGTYPE, REDISMODULE_READ, RedisModule_CloseKey, RedisModule_GetSelectedDb,
+    RedisModule_OpenKey, RedisModule_ReplyWithError, RedisModule_ReplyWithStringBuffer, RedisModule_StringDMA,
+    RedisModuleCtx, RedisModuleKey, RedisModuleString,
 )
-from modules.shell.checkpoint.lookup cimport Lookup, lookup_free, lookup_start
-from modules.shell.checkpoint.state cimport TEXT_BYTES
+from modules.shell.answer cimport (
+    OUTCOME_LOST_CHECKPOINT, OUTCOME_NIL, OUTCOME_NONE, OUTCOME_NO_MEMORY, OUTCOME_WRONG_TYPE, Outcome,
+    answer_outcome, answer_value, reply_outcome,
+)
+from modules.shell.checkpoint.lookup cimport Lookup, lookup_free, lookup_new, lookup_start
+from modules.shell.checkpoint.state cimport Checkpoint
+from modules.shell.checkpoint.track cimport newest_update
 from modules.shell.keyspace cimport keep
 from modules.shell.libc cimport boot_ms
-from modules.shell.settle cimport OUTCOME_READ, OUTCOME_SN, memory_tells, reply_not_tail
-from modules.shell.state cimport Member, Wait, the_member
+from modules.shell.refusals cimport answer_not_tail, reply_not_tail
+from modules.shell.settle cimport came_too_early_ms
+from modules.shell.state cimport Member
+from modules.shell.waiter cimport WAIT_RIGHT, WAIT_WORKER, Waiter
+from modules.shell.waiting cimport (
+    first_waiting, may_block, tell, wait_for_answer, wait_on, waiter_free, waiter_new,
+)
 from modules.shell.wakeup cimport wake
-from modules.shell.writes cimport may_block, on_gone
 
+
+# -------------------------------------------------------------------------------------------------- in memory
 
 cdef inline bint reply_from_memory(RedisModuleCtx *ctx, RedisModuleString *name) noexcept nogil:
     """False: it is not there."""
@@ -40,86 +52,117 @@ cdef inline bint reply_from_memory(RedisModuleCtx *ctx, RedisModuleString *name)
     return True
 
 
-cdef inline int reply_looked_up(RedisModuleCtx *ctx, const Lookup *lookup) noexcept nogil:
-    cdef char text[TEXT_BYTES + 64]
-    if not lookup.good:
-        snprintf(text, sizeof(text), "ERR the checkpoint, where that key may be, cannot be read: %s", &lookup.error[0])
-        return RedisModule_ReplyWithError(ctx, text)
-    if lookup.value == NULL:
-        return RedisModule_ReplyWithNull(ctx)
-    return RedisModule_ReplyWithStringBuffer(ctx, lookup.value, lookup.value_bytes)
+cdef inline void *answer_from_memory(Member *m, RedisModuleString *name) noexcept nogil:
+    """A copy of the value. NULL: it is not there."""
+    cdef size_t length = 0
+    cdef const char *value
+    cdef void *answer = NULL
+    cdef RedisModuleKey *key = RedisModule_OpenKey(m.ctx, name, REDISMODULE_READ)
+    if key == NULL:
+        return NULL
+    value = RedisModule_StringDMA(key, &length, REDISMODULE_READ)
+    answer = answer_value(value, length) if value != NULL else answer_outcome(OUTCOME_WRONG_TYPE)
+    RedisModule_CloseKey(key)
+    return answer
 
 
-# ----------------------------------------------------------------------------------------- clients that wait
+cdef inline Outcome absence(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
+    """Of a key that is not in memory: it has been deleted, or there never was one, or, OUTCOME_NONE, the checkpoint
+    tells.
+    """
+    if c.incomplete and not c.tracking:
+        return OUTCOME_LOST_CHECKPOINT
+    if not c.tracking or c.watermark == NOTHING or newest_update(c, key) != NULL:
+        return OUTCOME_NIL
+    return OUTCOME_NONE
 
-cdef inline bint reply_known_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
-    """It is not in memory. False: only the checkpoint tells whether it was deleted, or flushed, or never was one."""
-    if m.checkpoint.incomplete and not m.checkpoint.tracking:
-        RedisModule_ReplyWithError(
-            ctx, "ERR that key may be in a checkpoint that this member has lost: it needs a copy, by MASTER.ADD")
+
+# ------------------------------------------------------------------------------------------- READs that wait
+
+cdef inline bint read_permitted(Member *m, Waiter *read, int64_t now_ms) noexcept nogil:
+    """Rule 4 for a READ that waits: by a lease that came, or an answered question, asked now if it was not before."""
+    if chain_may_read(&m.chain, now_ms):
         return True
-    if not memory_tells(&m.checkpoint, key):
+    if not chain_serves_reads(&m.chain):
         return False
-    m.reads_served += 1
-    RedisModule_ReplyWithNull(ctx)
-    return True
+    if read.sn == 0 or read.epoch != m.chain.view.epoch:
+        read.epoch = m.chain.view.epoch
+        read.sn = chain_ask(&m.chain)
+    return chain_is_answered(&m.chain, read.epoch, read.sn)
 
 
-cdef inline int on_decided(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """What was decided is an outcome, or else the Lookup that has found the value."""
-    cdef Member *m = the_member()
-    cdef void *decided = RedisModule_GetBlockedClientPrivateData(ctx)
-    if <intptr_t>decided < OUTCOME_SN and <intptr_t>decided != OUTCOME_READ:
-        return reply_not_tail(m, ctx)
-    if <intptr_t>decided > OUTCOME_SN:
-        m.reads_served += 1
-        return reply_looked_up(ctx, <Lookup *>decided)
-    if reply_from_memory(ctx, argv[1]):
-        m.reads_served += 1
-        return 0
-    if reply_known_absent(m, ctx, argv[1]):
-        return 0
-    return RedisModule_ReplyWithError(ctx, "ERR out of memory")     # for looking it up
+cdef inline void answer_read(Member *m, Waiter *read) noexcept nogil:
+    """Now that it may be: from memory, or by a worker from the checkpoint."""
+    cdef void *answer = answer_from_memory(m, read.key)
+    cdef Outcome absent = absence(&m.checkpoint, read.key) if answer == NULL else OUTCOME_NIL
+    cdef Lookup *lookup = lookup_new(&m.checkpoint, read.key) if absent == OUTCOME_NONE else NULL
+    if lookup != NULL:
+        wait_on(m, read, WAIT_WORKER)
+        lookup_start(&m.checkpoint, lookup, read)
+        return
+    if absent == OUTCOME_NONE:
+        absent = OUTCOME_NO_MEMORY
+    m.reads_served += absent == OUTCOME_NIL
+    tell(m, read, answer if answer != NULL else answer_outcome(absent))
 
 
-cdef inline void free_decided(RedisModuleCtx *ctx, void *decided) noexcept nogil:
-    if <intptr_t>decided > OUTCOME_SN:
-        lookup_free(<Lookup *>decided)
-
-
-cdef inline RedisModuleBlockedClient *block(RedisModuleCtx *ctx) noexcept nogil:
-    cdef RedisModuleBlockedClient *client = RedisModule_BlockClient(ctx, on_decided, NULL, free_decided, 0)
-    RedisModule_SetDisconnectCallback(client, on_gone)
-    return client
+cdef inline void settle_reads(Member *m) noexcept nogil:
+    """READs that came before this tail had the right to answer: it has now, or is tail no more, or it is too late."""
+    cdef Waiter *read = first_waiting(m, WAIT_RIGHT)
+    cdef Waiter *next
+    cdef int64_t now_ms
+    if read == NULL:
+        return
+    now_ms = boot_ms()
+    while read != NULL:
+        next = read.next
+        if read_permitted(m, read, now_ms):
+            answer_read(m, read)
+        elif not chain_is_tail(&m.chain) or read.since_ms <= came_too_early_ms(m):
+            tell(m, read, answer_not_tail(m))
+        read = next
 
 
 cdef inline int read_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
     """At a tail that may answer in a moment: a view has just changed, or the others are to be asked."""
-    cdef Wait *read = <Wait *>calloc(1, sizeof(Wait))
+    cdef Waiter *read = waiter_new(WAIT_RIGHT)
     if read == NULL:
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     read.key = keep(key)
-    read.deadline_ms = m.now_ms + m.settings.write_timeout
-    read.waiter = block(ctx)
-    read.next = m.reads
-    m.reads = read
+    read.since_ms = m.now_ms
+    wait_for_answer(m, ctx, read)
     wake(m)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+cdef inline int look_up_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    cdef Waiter *read
+    cdef Lookup *lookup
+    if not may_block(ctx):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR that key is in the checkpoint: READ it outside MULTI, a script or a module's call")
+    read = waiter_new(WAIT_WORKER)
+    lookup = lookup_new(&m.checkpoint, key)
+    if read == NULL or lookup == NULL:
+        if read != NULL:
+            waiter_free(read)
+        if lookup != NULL:
+            lookup_free(lookup)
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    wait_for_answer(m, ctx, read)
+    lookup_start(&m.checkpoint, lookup, read)
     return 0
 
 
 cdef inline int reply_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
     """It is not in memory: it has been deleted, or flushed, or there never was one."""
-    cdef RedisModuleBlockedClient *client
-    if reply_known_absent(m, ctx, key):
-        return 0
-    if not may_block(ctx):
-        return RedisModule_ReplyWithError(
-            ctx, "ERR that key is in the checkpoint: READ it outside MULTI, a script or a module's call")
-    client = block(ctx)
-    if not lookup_start(&m.checkpoint, key, client):
-        RedisModule_AbortBlock(client)
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
-    return 0
+    cdef Outcome absent = absence(&m.checkpoint, key)
+    if absent == OUTCOME_NONE:
+        return look_up_later(m, ctx, key)
+    m.reads_served += absent == OUTCOME_NIL
+    return reply_outcome(ctx, absent)
 
 
 cdef inline int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:

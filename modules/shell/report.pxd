@@ -7,8 +7,7 @@ CHAIN.WATCH waits until this member has a suspicion. So no member needs to know 
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport strlen
 
 from modules.core.chain cimport (
     chain_fenced, chain_role, chain_serves_reads, chain_takes_writes,
@@ -24,6 +23,7 @@ from modules.redismodule cimport (
     RedisModule_DbSize, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
     RedisModule_SelectDb, RedisModuleCtx, RedisModuleString,
 )
+from modules.shell.answer cimport OUTCOME_NO_MEMORY, answer_free, answer_value, on_answered, reply_outcome
 from modules.shell.auth cimport proven_peer, to_hex
 from modules.shell.checkpoint.track cimport shown_watermark
 from modules.shell.join cimport join_name
@@ -31,11 +31,11 @@ from modules.shell.join_preconditions cimport may_become_chain
 from modules.shell.libc cimport boot_ms
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number
-from modules.shell.settle cimport OUTCOME_NONE, unblock
-from modules.shell.state cimport ERROR_BYTES, Link, Member, Wait, the_member
+from modules.shell.state cimport ERROR_BYTES, Link, Member
 from modules.shell.views cimport NUMBER_BYTES
+from modules.shell.waiter cimport WAIT_SUSPICION, Waiter
+from modules.shell.waiting cimport first_waiting, may_block, tell, wait_with, waiter_new
 from modules.shell.wakeup cimport wake
-from modules.shell.writes cimport add_wait, may_block
 
 cdef enum:
     STATE_FIELDS = 20
@@ -163,35 +163,34 @@ cdef inline int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
 
 cdef inline int on_suspicion(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """The array: who it is that this member lost."""
-    cdef char troubles[3 * TROUBLE_BYTES + 2]
-    troubles[0] = 0
-    troubles_text(the_member(), &troubles[1])
     RedisModule_ReplyWithArray(ctx, 2)
     RedisModule_ReplyWithCString(ctx, "SUSPECT")
-    return RedisModule_ReplyWithCString(ctx, &troubles[1])
+    return on_answered(ctx, argv, argc)
 
 
 cdef inline int watch_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """CHAIN.WATCH -> [SUSPECT, unreached], as soon as a neighbour's connection is dropped | ERR"""
-    cdef Wait watch
+    cdef Waiter *watch
     if proven_peer(m, ctx) == NULL:
         return 0
     if not may_block(ctx):
         return RedisModule_ReplyWithError(ctx, "ERR not inside MULTI, a script or a module's call")
-    memset(&watch, 0, sizeof(Wait))
+    watch = waiter_new(WAIT_SUSPICION)
+    if watch == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     if m.suspicious:
         wake(m)
-    return add_wait(m, ctx, &m.watches, &watch, on_suspicion)
+    wait_with(m, ctx, watch, on_suspicion, answer_free)
+    return 0
 
 
 cdef inline void settle_watches(Member *m) noexcept nogil:
     """Before the loop sleeps: tell a suspicion to whoever watches. It is kept for a master that is about to."""
-    cdef Wait *watch
-    if m.watches == NULL:
+    cdef char troubles[3 * TROUBLE_BYTES + 2]
+    if first_waiting(m, WAIT_SUSPICION) == NULL:
         return
     m.suspicious = False
-    while m.watches != NULL:
-        watch = m.watches
-        m.watches = watch.next
-        unblock(watch.waiter, OUTCOME_NONE)
-        free(watch)
+    troubles[0] = 0
+    troubles_text(m, &troubles[1])
+    while first_waiting(m, WAIT_SUSPICION) != NULL:
+        tell(m, first_waiting(m, WAIT_SUSPICION), answer_value(&troubles[1], strlen(&troubles[1])))

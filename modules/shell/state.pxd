@@ -13,10 +13,9 @@ from modules.heartbeat cimport ORDER_TEXT_BYTES, WHY_BYTES
 from modules.hiredis cimport redisContext
 from modules.position cimport Position, Record
 from modules.pthread cimport pthread_mutex_t
-from modules.redismodule cimport (
-    RedisModuleBlockedClient, RedisModuleCtx, RedisModuleDict, RedisModuleString,
-)
+from modules.redismodule cimport RedisModuleCtx, RedisModuleDict, RedisModuleString
 from modules.shell.checkpoint.state cimport Checkpoint
+from modules.shell.waiter cimport Waiting
 
 cdef enum:
     MAX_PEERS = 64              # inbound connections that prove, or have proved, the secret
@@ -65,26 +64,6 @@ cdef struct Peer:
     char challenge[NONCE_BYTES]     # its nonce
     char nonce[NONCE_BYTES]         # ours
     char run_id[41]
-
-
-cdef struct Held:
-    # A writer that waits for room in the log (rule 9). Its update has no sn yet.
-    Held *next
-    RedisModuleBlockedClient *writer
-    RedisModuleString *key
-    RedisModuleString *value
-    RedisModuleString *client
-    int64_t deadline_ms
-
-
-cdef struct Wait:
-    # A client in MEMBER.WAIT, TAIL.CHECKPOINT or HEAD.FLUSH, a READ that may not be answered yet, or a master's watch.
-    Wait *next
-    RedisModuleBlockedClient *waiter
-    RedisModuleString *key      # READ: of what
-    int64_t sn                  # READ: the question that must be answered first; 0: none is asked yet
-    int64_t epoch               # WAIT: -1, the client gave none; READ: of the question; TAIL.CHECKPOINT: the watermark
-    int64_t deadline_ms         # 0: none
 
 
 cdef enum JoinPhase:
@@ -197,14 +176,7 @@ cdef struct Member:
     Peer peers[MAX_PEERS]
     char *scratch               # where batches are packed
     size_t scratch_bytes
-    # clients that wait
-    Held *held_first
-    Held *held_last
-    Wait *waits
-    Wait *reads
-    Wait *watches
-    Wait *checkpoint_waits
-    Wait *flush_waits
+    Waiting waiting             # clients that wait, but for writers whose updates are in the log
     int64_t doubt_ms            # when a member without a lease speaks to a neighbour next
     bint suspicious             # a neighbour's connection was dropped, and no watch has told the master yet
     # publications

@@ -1,9 +1,10 @@
 # cython: language_level=3
 """Sending once per pass of the event loop, and never later.
 
-Messages are built in the before-sleep event. Redis runs the commands of clients that it has just unblocked after
+Messages are built in the before-sleep event. Redis 7.0 runs the commands of clients that it has just unblocked after
 that event: what these leave to be sent would wait until the next wake-up, so a one-shot brings one about. What they
-leave to be recorded is recorded at once, since Redis writes the append-only file before it sleeps.
+leave to be recorded is recorded at once, since Redis writes the append-only file before it sleeps. (Later servers run
+them in the next pass, before its event.)
 """
 
 from modules.redismodule cimport RedisModule_EventLoopAddOneShot

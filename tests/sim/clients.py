@@ -52,7 +52,7 @@ class Held(NamedTuple):
     """A writer that is held back, its update without an sn."""
 
     write: Write
-    deadline_ms: int
+    since_ms: int
 
 
 class Wait(NamedTuple):
@@ -77,8 +77,8 @@ class Clients:
 
     # ---- writes
 
-    def write(self, write: Write, deadline_ms: int) -> None:
-        self._held.append(Held(write, deadline_ms))
+    def write(self, write: Write, since_ms: int) -> None:
+        self._held.append(Held(write, since_ms))
         self.admit(0)
 
     def admit(self, now_ms: int) -> bool:
@@ -86,17 +86,18 @@ class Clients:
         member = self._node.core
         before = len(self._held)
         while self._held:
-            write, deadline_ms = self._held[0]
+            write, since_ms = self._held[0]
             size = size_of(write.update)
             awaits_view = member.me == 0 and member.fenced()
-            refused = deadline_ms <= now_ms or not member.fits(size) or not (member.takes_writes() or awaits_view)
+            is_late = since_ms <= now_ms - self._node.patience_ms
+            refused = is_late or not member.fits(size) or not (member.takes_writes() or awaits_view)
             if not refused and (awaits_view or not member.has_room(size)):
                 break
             self._held.pop(0)
             if refused:
                 self.answer(write, "failed")
             else:
-                self._node.assign(write, deadline_ms)
+                self._node.assign(write, since_ms)
         return len(self._held) < before
 
     def answer(self, write: Write, kind: str) -> None:

@@ -196,8 +196,8 @@ class IgnoresItsDisk(Core):
 class AnswersTooEarly(Node):
     """Success before the commit (rule 6)."""
 
-    def assign(self, write: Write, deadline_ms: int) -> None:
-        super().assign(write, deadline_ms)
+    def assign(self, write: Write, since_ms: int) -> None:
+        super().assign(write, since_ms)
         if write.blocks and write.kind == "":
             self.model.answered(write, "committed", write.sn)
 

@@ -90,6 +90,7 @@ class Node:
         self.pin_link: Link | None = None
         self.is_stopped = False
         self.is_alive = True
+        self.patience_ms = 100  # member.write-timeout
         self.dirty = False  # something has happened in this pass
         self.trusted = False  # what it takes for committed is: others have told it, or it is the tail
         self.was_tail = False
@@ -165,8 +166,8 @@ class Node:
 
     # ---- updates and the keyspace
 
-    def assign(self, write: Write, deadline_ms: int) -> None:
-        entry = self._entry(write.update)._replace(deadline_ms=deadline_ms)
+    def assign(self, write: Write, since_ms: int) -> None:
+        entry = self._entry(write.update)._replace(since_ms=since_ms)
         if write.blocks:
             entry = entry._replace(waiter=self.handles.new(write))
         write.sn = self.core.assign(entry)
@@ -474,7 +475,7 @@ class Node:
             self._release(entry)
 
     def _expire(self) -> None:
-        while waiter := self.core.pop_expired(self._pass_ms):
+        while waiter := self.core.pop_expired(self._pass_ms - self.patience_ms):
             self._answer(waiter, "unknown")
 
     def _answer(self, waiter: int, kind: str) -> None:

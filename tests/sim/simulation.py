@@ -266,7 +266,8 @@ class Simulation:
         node.touch()
         if not blocks:
             self._promises.append(Promise(write, node.core.epoch))
-        node.clients.write(write, node.clock.ms() + (patience_ms or 100 * (1 + self._values % 5)))
+        node.patience_ms = patience_ms or 100 * (1 + self._values % 5)  # an operator sets it
+        node.clients.write(write, node.clock.ms())
 
     def _read(self, a: int, b: int) -> None:
         if node := self._reached(a, wanted=lambda node: node.core.is_tail()):

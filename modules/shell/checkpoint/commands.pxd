@@ -1,9 +1,9 @@
 # cython: language_level=3
 """TAIL.CHECKPOINT, HEAD.FLUSH and LIST.CHECKPOINT, and the orders between members that follow from them."""
 
-from libc.stdint cimport INT64_MAX, intptr_t, int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, memset, strcmp
+from libc.string cimport memcpy, strcmp
 
 from modules.core.chain cimport (
     chain_is_tail, chain_judge_epoch, chain_predecessor, chain_serves_reads, chain_successor, chain_takes_writes,
@@ -12,25 +12,27 @@ from modules.core.messages cimport ACCEPTED, NONSENSE, STRANGER, Verdict
 from modules.core.records cimport VERSION_BYTES, get_big_endian, record_key, record_key_room, unescape
 from modules.core.view cimport Node
 from modules.redismodule cimport (
-    REDISMODULE_ERR, RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId,
+    REDISMODULE_ERR, RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId,
     RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
-    RedisModule_ReplyWithStringBuffer, RedisModule_SetDisconnectCallback, RedisModule_StringPtrLen,
+    RedisModule_ReplyWithStringBuffer, RedisModule_StringPtrLen,
     RedisModule_StringToLongLong, RedisModuleCtx, RedisModuleString,
 )
+from modules.shell.answer cimport OUTCOME_NO_MEMORY, answer_free, reply_answer, reply_outcome
 from modules.shell.auth cimport proven_peer
 from modules.shell.checkpoint.batches cimport buffer_room
-from modules.shell.checkpoint.pages cimport Page, page_ask, page_free, page_new, set_cursor
+from modules.shell.checkpoint.pages cimport Page, page_free, page_new, page_start, set_cursor
 from modules.shell.checkpoint.state cimport (
     Checkpoint, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, TEXT_BYTES,
 )
-from modules.shell.checkpoint.step cimport COUNT_BASE, keeps_checkpoint
+from modules.shell.checkpoint.step cimport keeps_checkpoint, trouble
 from modules.shell.checkpoint.store cimport store_retry
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number
-from modules.shell.settle cimport reply_not_head, reply_not_tail
-from modules.shell.state cimport Member, Peer, Wait, the_member
+from modules.shell.refusals cimport reply_not_head, reply_not_tail
+from modules.shell.state cimport Member, Peer
+from modules.shell.waiter cimport WAIT_CHECKPOINT, WAIT_FLUSH, WAIT_WORKER, Waiter
+from modules.shell.waiting cimport may_block, wait_for_answer, wait_with, waiter_new
 from modules.shell.wakeup cimport wake
-from modules.shell.writes cimport add_wait, may_block, on_gone
 
 cdef enum:
     LISTED_AT_ONCE = 100        # keys on a page of LIST.CHECKPOINT
@@ -61,15 +63,6 @@ cdef inline bint can_wait(RedisModuleCtx *ctx) noexcept nogil:
     return False
 
 
-cdef inline int reply_trouble(Member *m, RedisModuleCtx *ctx, const char *what) noexcept nogil:
-    cdef char text[TEXT_BYTES + 64]
-    cdef const char *why = m.checkpoint.error
-    if not why[0]:
-        why = "this member is the tail no more"
-    snprintf(text, sizeof(text), "ERR %s: %s", what, why)
-    return RedisModule_ReplyWithError(ctx, text)
-
-
 # --------------------------------------------------------------------------------------------- TAIL.CHECKPOINT
 
 cdef inline void order_checkpoint(Member *m) noexcept nogil:
@@ -82,16 +75,9 @@ cdef inline void order_checkpoint(Member *m) noexcept nogil:
     wake(m)
 
 
-cdef inline int on_checkpointed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    cdef intptr_t outcome = <intptr_t>RedisModule_GetBlockedClientPrivateData(ctx)
-    if outcome >= COUNT_BASE:
-        return RedisModule_ReplyWithLongLong(ctx, outcome - COUNT_BASE)
-    return reply_trouble(the_member(), ctx, "not checkpointed")
-
-
 cdef inline int tail_checkpoint_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """TAIL.CHECKPOINT -> integer: sequence numbers newly checkpointed, once they are on the disk | MOVED | ERR"""
-    cdef Wait wait
+    cdef Waiter *waiter
     if not mode_allows(m, ctx, keeps_checkpoint(m), "checkpoint or checkpoint-flush"):
         return 0
     if not m.chain.has_history:
@@ -100,11 +86,13 @@ cdef inline int tail_checkpoint_command(Member *m, RedisModuleCtx *ctx) noexcept
         return reply_not_tail(m, ctx)
     if not can_wait(ctx):
         return 0
-    memset(&wait, 0, sizeof(Wait))
-    wait.sn = m.chain.applied
-    wait.epoch = m.checkpoint.watermark
+    waiter = waiter_new(WAIT_CHECKPOINT)
+    if waiter == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    waiter.sn = m.chain.applied
+    waiter.epoch = m.checkpoint.watermark
     order_checkpoint(m)
-    return add_wait(m, ctx, &m.checkpoint_waits, &wait, on_checkpointed)
+    return wait_for_answer(m, ctx, waiter)
 
 
 # -------------------------------------------------------------------------------------------------- HEAD.FLUSH
@@ -115,15 +103,11 @@ cdef inline void order_flush(Member *m, int64_t most) noexcept nogil:
     wake(m)
 
 
-cdef inline int on_flushed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    cdef intptr_t outcome = <intptr_t>RedisModule_GetBlockedClientPrivateData(ctx)
-    return RedisModule_ReplyWithLongLong(ctx, max(<intptr_t>0, outcome - COUNT_BASE))
-
-
 cdef inline int head_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """HEAD.FLUSH [max] -> integer: keys that have left this member's memory | MOVED | ERR"""
     cdef long long most = INT64_MAX
-    cdef Wait wait
+    cdef Waiter *waiter
+    cdef void *failed
     if not mode_allows(m, ctx, m.settings.gcs_mode >= MODE_CHECKPOINT_FLUSH, "checkpoint-flush or flush-unsafe"):
         return 0
     if argc > 1 and (RedisModule_StringToLongLong(argv[1], &most) == REDISMODULE_ERR or most < 1):
@@ -131,13 +115,18 @@ cdef inline int head_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleSt
     if not chain_takes_writes(&m.chain):
         return reply_not_head(m, ctx)
     if m.checkpoint.error[0]:
-        return reply_trouble(m, ctx, "nothing is flushed while checkpoints fail")
+        failed = trouble(m, "nothing is flushed while checkpoints fail")
+        reply_answer(ctx, failed)
+        answer_free(ctx, failed)
+        return 0
     if not can_wait(ctx):
         return 0
-    memset(&wait, 0, sizeof(Wait))
-    wait.sn = most
+    waiter = waiter_new(WAIT_FLUSH)
+    if waiter == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    waiter.sn = most
     order_flush(m, most)
-    return add_wait(m, ctx, &m.flush_waits, &wait, on_flushed)
+    return wait_for_answer(m, ctx, waiter)
 
 
 # --------------------------------------------------------------------------------------------- LIST.CHECKPOINT
@@ -183,7 +172,7 @@ cdef inline void free_page(RedisModuleCtx *ctx, void *page) noexcept nogil:
 cdef inline int on_listed_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     cdef Page *page = <Page *>RedisModule_GetBlockedClientPrivateData(ctx)
     if page == NULL:
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     if not page.good:
         return reply_page_error(ctx, page)
     RedisModule_ReplyWithArray(ctx, 2)
@@ -213,7 +202,7 @@ cdef inline int list_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         return 0
     page = page_new(&m.checkpoint, 0, LISTED_AT_ONCE)
     if page == NULL:
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     if not m.checkpoint.reader.running or (argc > 1 and not take_cursor(page, argv[1])):
         page_free(page)
         return RedisModule_ReplyWithError(ctx, "ERR that is no cursor: 0, or what the page before gave")
@@ -224,8 +213,12 @@ cdef inline int ask_page(
     Member *m, RedisModuleCtx *ctx, Page *page,
     int (*on_page)(RedisModuleCtx *, RedisModuleString **, int) noexcept nogil,
 ) noexcept nogil:
-    page_ask(&m.checkpoint, page, RedisModule_BlockClient(ctx, on_page, NULL, free_page, 0))
-    RedisModule_SetDisconnectCallback(page.asked.client, on_gone)
+    cdef Waiter *waiter = waiter_new(WAIT_WORKER)
+    if waiter == NULL:
+        page_free(page)
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    wait_with(m, ctx, waiter, on_page, free_page)
+    page_start(&m.checkpoint, page, waiter)
     return 0
 
 
@@ -242,7 +235,7 @@ cdef inline Verdict judge_order(Member *m, int64_t epoch, const Peer *peer, cons
 cdef inline int on_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     cdef const Page *page = <Page *>RedisModule_GetBlockedClientPrivateData(ctx)
     if page == NULL:
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     if not page.good:
         return reply_page_error(ctx, page)
     RedisModule_ReplyWithArray(ctx, 2)
@@ -267,8 +260,11 @@ cdef inline int chain_page_command(Member *m, RedisModuleCtx *ctx, RedisModuleSt
     if not m.checkpoint.tracking or not m.checkpoint.reader.running or not may_block(ctx):
         return RedisModule_ReplyWithError(ctx, "ERR there is no checkpoint here")
     page = page_new(&m.checkpoint, RedisModule_GetClientId(ctx), INT64_MAX)
-    if page == NULL or not set_cursor(page, cursor, length):
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory")
+    if page != NULL and not set_cursor(page, cursor, length):
+        page_free(page)
+        page = NULL
+    if page == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     return ask_page(m, ctx, page, on_page)
 
 

@@ -12,14 +12,15 @@ from modules.core.records cimport NOTHING
 from modules.redismodule cimport (
     REDISMODULE_KEYTYPE_STRING, REDISMODULE_READ, REDISMODULE_WRITE, RedisModule_CloseKey, RedisModule_KeyType,
     RedisModule_OpenKey, RedisModule_Scan, RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy,
-    RedisModule_SelectDb, RedisModule_UnlinkKey, RedisModule_ValueLength, RedisModuleBlockedClient, RedisModuleCtx,
-    RedisModuleKey, RedisModuleString,
+    RedisModule_SelectDb, RedisModule_UnlinkKey, RedisModule_ValueLength, RedisModuleCtx, RedisModuleKey,
+    RedisModuleString,
 )
 from modules.shell.checkpoint.state cimport Checkpoint, Flush, MODE_CHECKPOINT_FLUSH, MODE_FLUSH_UNSAFE, STORE_OPEN
 from modules.shell.checkpoint.track cimport newest_update
 from modules.shell.keyspace cimport keep, let_go, string_length
 from modules.shell.libc cimport monotonic_us
 from modules.shell.state cimport Member, the_member
+from modules.shell.waiter cimport Waiter
 
 cdef enum:
     FOUND_AT_ONCE = 128         # keys in one step of the scan; more of one hash bucket wait for the next scan
@@ -82,15 +83,13 @@ cdef inline bint flush_some(Member *m) noexcept nogil:
     return more and not is_enough(flush)
 
 
-cdef inline void flush_begin(
-    Member *m, uint64_t most, uint64_t goal, RedisModuleBlockedClient *client,
-) noexcept nogil:
+cdef inline void flush_begin(Member *m, uint64_t most, uint64_t goal, Waiter *waiter) noexcept nogil:
     """goal: bytes, 0: whatever may go."""
     cdef Flush *flush = &m.checkpoint.flush
     memset(flush, 0, sizeof(Flush))
     flush.most = most
     flush.goal = goal
-    flush.client = client
+    flush.waiter = waiter
     flush.cursor = RedisModule_ScanCursorCreate()
 
 

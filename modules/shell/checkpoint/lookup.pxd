@@ -3,43 +3,43 @@
 
 The answer is the newest value up to a watermark that the checkpoint had while the client waited, so it was the newest
 committed one at some moment then: an update that the checkpoint lacked when the READ arrived would have been found in
-memory, and one that it got since was committed since.
+memory, and one that it got since was committed since. That holds whatever becomes of this member before the answer is
+sent, but for one thing: if its data goes meanwhile, the checkpoint may be another chain's.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from modules.core.records cimport NOTHING, VERSION_BYTES, record_key_room, record_prefix, record_sn
 from modules.leveldb cimport (
     leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek, leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t,
 )
 from modules.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
-from modules.redismodule cimport (
-    RedisModule_StringPtrLen, RedisModuleBlockedClient, RedisModuleString,
-)
-from modules.shell.checkpoint.asked cimport asked_add, asked_answer
+from modules.redismodule cimport RedisModule_StringPtrLen, RedisModuleString
+from modules.shell.answer cimport OUTCOME_NIL, answer_error, answer_free, answer_outcome, answer_value
 from modules.shell.checkpoint.database cimport damaged, database_scan, scan_ended
-from modules.shell.checkpoint.state cimport Asked, Checkpoint, Database, Job, TEXT_BYTES
+from modules.shell.checkpoint.state cimport Checkpoint, Database, Job, TEXT_BYTES
 from modules.shell.checkpoint.worker cimport worker_put
-from modules.shell.state cimport the_member
+from modules.shell.state cimport Member, the_member
+from modules.shell.waiter cimport Waiter
+from modules.shell.waiting cimport tell
 
 
 cdef struct Lookup:
     Job job
-    Asked asked
+    Waiter *waiter
     Database *database
+    uint64_t incarnation        # of the data that the READ is of
     size_t prefix_bytes         # of what all records of the key begin with
     char *prefix
-    char *value                 # NULL: there is none
-    size_t value_bytes
-    bint good
+    void *answer                # what was found; NULL: `error` says why nothing was
     char error[TEXT_BYTES]
 
 
 cdef inline void lookup_free(Lookup *lookup) noexcept nogil:
     free(lookup.prefix)
-    free(lookup.value)
     free(lookup)
 
 
@@ -65,11 +65,7 @@ cdef inline bint take_value(Lookup *lookup, const leveldb_iterator_t *iterator) 
         return True
     if length == 0 or bytes[0] != c"v":
         return damaged(lookup.error, "a record is none")
-    lookup.value = <char *>malloc(length)
-    if lookup.value == NULL:
-        return damaged(lookup.error, "no memory for the value")
-    lookup.value_bytes = length - 1
-    memcpy(lookup.value, bytes + 1, length - 1)
+    lookup.answer = answer_value(bytes + 1, length - 1)
     return True
 
 
@@ -91,40 +87,64 @@ cdef inline bint look_up(Lookup *lookup, Database *d) noexcept nogil:
 cdef inline void run_lookup(Job *job) noexcept nogil:
     cdef Lookup *lookup = <Lookup *>job
     cdef Database *d = lookup.database
+    cdef bint good = False
     pthread_mutex_lock(&d.mutex)
     if d.db == NULL or d.watermark == NOTHING:
         damaged(lookup.error, "it is not open")
     else:
-        lookup.good = look_up(lookup, d)
+        good = look_up(lookup, d)
     pthread_mutex_unlock(&d.mutex)
+    if not good:
+        answer_free(NULL, lookup.answer)
+        lookup.answer = NULL
+    elif lookup.answer == NULL:
+        lookup.answer = answer_outcome(OUTCOME_NIL)
 
 
 # ------------------------------------------------------------------------------------------- on the main thread
 
+cdef inline void *failed_answer(const Lookup *lookup) noexcept nogil:
+    cdef char text[TEXT_BYTES + 64]
+    snprintf(text, sizeof(text), "ERR the checkpoint, where that key may be, cannot be read: %s", &lookup.error[0])
+    return answer_error(text)
+
+
 cdef inline void done_lookup(Job *job) noexcept nogil:
     cdef Lookup *lookup = <Lookup *>job
-    if not asked_answer(&the_member().checkpoint, &lookup.asked, lookup):
-        lookup_free(lookup)
+    cdef Member *m = the_member()
+    if lookup.incarnation != m.checkpoint.incarnation:
+        answer_free(NULL, lookup.answer)
+        lookup.answer = answer_error("ERR this member's data was replaced meanwhile: READ it again")
+    elif lookup.answer == NULL:
+        lookup.answer = failed_answer(lookup)
+    else:
+        m.reads_served += 1
+    if not tell(m, lookup.waiter, lookup.answer):
+        answer_free(NULL, lookup.answer)
+    lookup_free(lookup)
 
 
-cdef inline bint lookup_start(
-    Checkpoint *c, RedisModuleString *key, RedisModuleBlockedClient *client,
-) noexcept nogil:
-    """The client is unblocked with the Lookup, which is then its. False: no memory, and nothing was started."""
+cdef inline Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept nogil:
+    """For `lookup_start`, or `lookup_free`. NULL: no memory."""
     cdef Lookup *lookup = <Lookup *>calloc(1, sizeof(Lookup))
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
     if lookup == NULL:
-        return False
+        return NULL
     lookup.prefix = <char *>malloc(record_key_room(length))
     if lookup.prefix == NULL:
         free(lookup)
-        return False
+        return NULL
     lookup.prefix_bytes = record_prefix(lookup.prefix, bytes, length)
     lookup.database = &c.database
+    lookup.incarnation = c.incarnation
     lookup.job.run = run_lookup
     lookup.job.done = done_lookup
+    return lookup
+
+
+cdef inline void lookup_start(Checkpoint *c, Lookup *lookup, Waiter *waiter) noexcept nogil:
+    """For a client that waits for a worker: it is told what is found."""
+    lookup.waiter = waiter
     c.lookups += 1
-    asked_add(c, &lookup.asked, client)
     worker_put(&c.reader, &lookup.job)
-    return True

@@ -19,13 +19,13 @@ from modules.leveldb cimport (
     leveldb_iter_value, leveldb_iterator_t, leveldb_release_snapshot, leveldb_snapshot_t,
 )
 from modules.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
-from modules.redismodule cimport RedisModuleBlockedClient
-from modules.shell.checkpoint.asked cimport asked_add, asked_answer
 from modules.shell.checkpoint.batches cimport Buffer, buffer_room, buffer_set
 from modules.shell.checkpoint.database cimport damaged, database_scan, parse_meta, scan_ended
-from modules.shell.checkpoint.state cimport Asked, Checkpoint, Database, Job, MAX_SESSIONS, Session, TEXT_BYTES
+from modules.shell.checkpoint.state cimport Checkpoint, Database, Job, MAX_SESSIONS, Session, TEXT_BYTES
 from modules.shell.checkpoint.worker cimport worker_put
 from modules.shell.state cimport the_member
+from modules.shell.waiter cimport Waiter
+from modules.shell.waiting cimport tell
 
 cdef enum:
     PAGE_BYTES = 1024 * 1024    # a longer record is a page of its own
@@ -34,7 +34,7 @@ cdef enum:
 
 cdef struct Page:
     Job job
-    Asked asked
+    Waiter *waiter
     Database *database
     unsigned long long session  # the learner's connection; 0: the database as it is now
     uint64_t most               # records
@@ -210,12 +210,12 @@ cdef inline void run_page(Job *job) noexcept nogil:
 
 cdef inline void done_page(Job *job) noexcept nogil:
     cdef Page *page = <Page *>job
-    if not asked_answer(&the_member().checkpoint, &page.asked, page):
+    if not tell(the_member(), page.waiter, page):
         page_free(page)
 
 
 cdef inline Page *page_new(Checkpoint *c, unsigned long long session, uint64_t most) noexcept nogil:
-    """To be given a cursor, and then to `page_ask`. NULL: no memory."""
+    """To be given a cursor, and then for `page_start`, or `page_free`. NULL: no memory."""
     cdef Page *page = <Page *>calloc(1, sizeof(Page))
     if page != NULL:
         page.database = &c.database
@@ -226,8 +226,9 @@ cdef inline Page *page_new(Checkpoint *c, unsigned long long session, uint64_t m
     return page
 
 
-cdef inline void page_ask(Checkpoint *c, Page *page, RedisModuleBlockedClient *client) noexcept nogil:
-    asked_add(c, &page.asked, client)
+cdef inline void page_start(Checkpoint *c, Page *page, Waiter *waiter) noexcept nogil:
+    """For a client that waits for a worker: it is told the page."""
+    page.waiter = waiter
     worker_put(&c.reader, &page.job)
 
 

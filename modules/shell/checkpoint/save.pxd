@@ -76,6 +76,7 @@ cdef inline void track_end(Member *m) noexcept nogil:
     cdef Checkpoint *c = &m.checkpoint
     free(m.disk.unproven)
     m.disk.unproven = NULL
+    c.incarnation += 1
     c.tracking = False
     c.incomplete = False
     track_spend(c, c.dirty)

@@ -8,7 +8,8 @@ from modules.core.records cimport Meta
 from modules.core.view cimport HISTORY_BYTES
 from modules.leveldb cimport leveldb_options_t, leveldb_snapshot_t, leveldb_t, leveldb_writeoptions_t
 from modules.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t
-from modules.redismodule cimport RedisModuleBlockedClient, RedisModuleScanCursor, RedisModuleString
+from modules.redismodule cimport RedisModuleScanCursor
+from modules.shell.waiter cimport Waiter
 
 cdef enum:
     FOLDER_BYTES = 4096
@@ -86,12 +87,6 @@ cdef enum Store:
     STORE_FAILED                # it cannot be opened: `error` says why
 
 
-cdef struct Asked:
-    # A client that waits for what a worker does. The job belongs to the worker until it is done.
-    Asked *next
-    RedisModuleBlockedClient *client    # NULL: it has disconnected
-
-
 cdef struct Flush:
     # An eviction under way: a scan of the keyspace, a slice a pass.
     RedisModuleScanCursor *cursor       # NULL: none
@@ -99,7 +94,7 @@ cdef struct Flush:
     uint64_t most                       # keys
     uint64_t bytes                      # roughly, that have left
     uint64_t goal                       # bytes; 0: whatever may go
-    RedisModuleBlockedClient *client    # HEAD.FLUSH; NULL: an order, or our own doing
+    Waiter *waiter                      # HEAD.FLUSH; NULL: an order, our own doing, or the client has left
 
 
 cdef struct Checkpoint:
@@ -126,6 +121,7 @@ cdef struct Checkpoint:
     RedisModuleScanCursor *base         # the keys from before `tracking` are still being listed
     uint64_t lacking_from       # where to look for values that are still to be shared
     uint64_t seed
+    uint64_t incarnation        # of this member's data: another one whenever that goes
     # ---- what is wanted
     int64_t asked               # a watermark; NOTHING: none
     bint order_up               # our predecessor is to be told to follow
@@ -136,7 +132,6 @@ cdef struct Checkpoint:
     bint full                   # memory is above its limit, and less is under way: writers are held
     int64_t flushed_at          # the watermark when everything that could leave memory had
     int64_t tried_ms            # when a checkpoint was last begun by the clock
-    Asked *asked_clients
     # ---- counters for INFO
     bint sweeping
     uint64_t checkpoints

@@ -3,31 +3,34 @@
 the next pass. And by the clock: checkpoints and flushes of the member's own accord.
 """
 
-from libc.stdint cimport INT64_MAX, intptr_t, int64_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdio cimport snprintf
 
 from modules.core.chain cimport chain_is_tail
 from modules.core.records cimport NOTHING
 from modules.core.view cimport same_history
 from modules.redismodule cimport (
     RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_ServerInfoGetFieldUnsigned,
-    RedisModule_UnblockClient, RedisModuleBlockedClient, RedisModuleServerInfoData,
+    RedisModuleServerInfoData,
 )
+from modules.shell.answer cimport answer_error, answer_number
 from modules.shell.checkpoint.flush cimport flush_begin, flush_slice, may_flush
 from modules.shell.checkpoint.save cimport save_step, track_begin, track_end
 from modules.shell.checkpoint.state cimport (
     Checkpoint, Job, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, STORE_NONE, STORE_OPEN,
+    TEXT_BYTES,
 )
 from modules.shell.checkpoint.store cimport store_retry
 from modules.shell.checkpoint.track cimport table_bytes, track_release
 from modules.shell.checkpoint.worker cimport finished_take
 from modules.shell.libc cimport monotonic_us
-from modules.shell.state cimport JOIN_COPIED, JOIN_NONE, Member, Wait
+from modules.shell.state cimport JOIN_COPIED, JOIN_NONE, Member
+from modules.shell.waiter cimport WAIT_CHECKPOINT, WAIT_FLUSH, Waiter
+from modules.shell.waiting cimport first_waiting, tell
 from modules.shell.wakeup cimport wake_again
 
 cdef enum:
     SLICE_US = 300
-    COUNT_BASE = 3              # outcomes of a wait: 0 none, 1 failed, 2 off; from here on a count, moved up
 
 
 cdef inline bint keeps_checkpoint(const Member *m) noexcept nogil:
@@ -37,38 +40,45 @@ cdef inline bint keeps_checkpoint(const Member *m) noexcept nogil:
 cdef inline bint is_active(const Member *m) noexcept nogil:
     """False, as a rule, in a server that never had another mode than `normal`."""
     return (m.settings.gcs_mode != MODE_NORMAL or m.checkpoint.writer.running or m.checkpoint.tracking
-            or m.checkpoint.spent != NULL or m.flush_waits != NULL or m.checkpoint_waits != NULL)
+            or m.checkpoint.spent != NULL or first_waiting(m, WAIT_FLUSH) != NULL
+            or first_waiting(m, WAIT_CHECKPOINT) != NULL)
 
 
 # ------------------------------------------------------------------------------------------ clients that wait
 
-cdef inline void answer_waits(Member *m, Wait **list, bint failed) noexcept nogil:
-    """TAIL.CHECKPOINT: the watermark has come to where it was when the client asked, or something went wrong."""
+cdef inline void *trouble(const Member *m, const char *what) noexcept nogil:
+    """The answer: `what`, and why."""
+    cdef char text[TEXT_BYTES + 64]
+    cdef const char *why = m.checkpoint.error
+    if not why[0]:
+        why = "this member is the tail no more"
+    snprintf(text, sizeof(text), "ERR %s: %s", what, why)
+    return answer_error(text)
+
+
+cdef inline void settle_checkpoints(Member *m) noexcept nogil:
+    """TAIL.CHECKPOINT: has the watermark come to where it was to be when the client asked?"""
     cdef int64_t watermark = m.checkpoint.watermark
-    cdef Wait *wait
-    while list[0] != NULL:
-        wait = list[0]
-        if not failed and wait.sn > watermark:
-            list = &wait.next
-            continue
-        list[0] = wait.next
-        RedisModule_UnblockClient(
-            wait.waiter, <void *><intptr_t>(1 if failed else COUNT_BASE + watermark - max(wait.epoch, -1)))
-        free(wait)
+    cdef Waiter *waiter = first_waiting(m, WAIT_CHECKPOINT)
+    cdef Waiter *next
+    while waiter != NULL:
+        next = waiter.next
+        if waiter.sn <= watermark:
+            tell(m, waiter, answer_number(watermark - max(waiter.epoch, -1)))
+        waiter = next
 
 
-cdef inline void answer_flush(Member *m) noexcept nogil:
+cdef inline void fail_checkpoints(Member *m) noexcept nogil:
+    while first_waiting(m, WAIT_CHECKPOINT) != NULL:
+        tell(m, first_waiting(m, WAIT_CHECKPOINT), trouble(m, "not checkpointed"))
+
+
+cdef inline void flush_over(Member *m) noexcept nogil:
     """HEAD.FLUSH: everything has left that could, or was to."""
-    cdef Wait **place = &m.flush_waits
-    cdef Wait *wait
-    while place[0] != NULL and place[0].waiter != m.checkpoint.flush.client:
-        place = &place[0].next
-    wait = place[0]
-    if wait == NULL:
-        return      # it has disconnected
-    place[0] = wait.next
-    RedisModule_UnblockClient(wait.waiter, <void *><intptr_t>(COUNT_BASE + <int64_t>m.checkpoint.flush.evicted))
-    free(wait)
+    cdef Waiter *waiter = m.checkpoint.flush.waiter
+    m.checkpoint.flush.waiter = NULL
+    if waiter != NULL:
+        tell(m, waiter, answer_number(<int64_t>m.checkpoint.flush.evicted))
 
 
 # -------------------------------------------------------------------------------------------------- each pass
@@ -80,7 +90,9 @@ cdef inline void take_finished(Member *m) noexcept nogil:
     while job != NULL:
         job.done(job)
         job = finished_take(&c.finished, False)
-    answer_waits(m, &m.checkpoint_waits, c.failures != failures)
+    if c.failures != failures:
+        fail_checkpoints(m)
+    settle_checkpoints(m)
 
 
 cdef inline void settle_tracking(Member *m) noexcept nogil:
@@ -98,8 +110,9 @@ cdef inline void settle_tracking(Member *m) noexcept nogil:
 cdef inline bint flush_step(Member *m, int64_t until_us) noexcept nogil:
     """Go on with a flush, or begin the one that the first client waits for. True: there is more to do."""
     cdef Checkpoint *c = &m.checkpoint
-    if c.flush.cursor == NULL and m.flush_waits != NULL:
-        flush_begin(m, <uint64_t>m.flush_waits.sn, 0, m.flush_waits.waiter)
+    cdef Waiter *waiter = first_waiting(m, WAIT_FLUSH)
+    if c.flush.cursor == NULL and waiter != NULL:
+        flush_begin(m, <uint64_t>waiter.sn, 0, waiter)
     elif c.flush.cursor == NULL and c.flush_asked:
         flush_begin(m, <uint64_t>c.flush_asked, 0, NULL)
         c.flush_asked = 0
@@ -107,8 +120,8 @@ cdef inline bint flush_step(Member *m, int64_t until_us) noexcept nogil:
         return False
     if flush_slice(m, until_us):
         return True
-    answer_flush(m)
-    return m.flush_waits != NULL
+    flush_over(m)
+    return first_waiting(m, WAIT_FLUSH) != NULL
 
 
 cdef inline void checkpoint_step(Member *m) noexcept nogil:
@@ -118,8 +131,8 @@ cdef inline void checkpoint_step(Member *m) noexcept nogil:
     if c.writer.running:
         take_finished(m)
     settle_tracking(m)
-    if m.checkpoint_waits != NULL and not chain_is_tail(&m.chain):
-        answer_waits(m, &m.checkpoint_waits, True)
+    if not chain_is_tail(&m.chain):
+        fail_checkpoints(m)
     if c.spent != NULL:
         more = track_release_slice(m, until_us)
     more = save_step(m, until_us) or more
@@ -173,7 +186,7 @@ cdef inline void flush_above(Member *m, uint64_t used) noexcept nogil:
     """Down to an eighth below the limit. Not again before there is something new that may leave."""
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
-    if c.flush.cursor == NULL and m.flush_waits == NULL and may_flush(m) and c.flushed_at != c.watermark:
+    if c.flush.cursor == NULL and first_waiting(m, WAIT_FLUSH) == NULL and may_flush(m) and c.flushed_at != c.watermark:
         flush_begin(m, INT64_MAX, used - (limit - limit // 8), NULL)
         wake_again(m)
 

@@ -34,8 +34,8 @@ def view(epoch: int, members: str, history: bytes = HISTORY) -> View:
     return View(history, epoch, tuple(members))
 
 
-def entry(size: int = 10, waiter: int = 0, deadline_ms: int = 0) -> Entry:
-    return Entry(next(handles), next(handles), 0, waiter, deadline_ms, size)
+def entry(size: int = 10, waiter: int = 0, since_ms: int = 0) -> Entry:
+    return Entry(next(handles), next(handles), 0, waiter, since_ms, size)
 
 
 def greeting(epoch: int, applied: int, assigned: int, history: bytes = HISTORY) -> Greeting:

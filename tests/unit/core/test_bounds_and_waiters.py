@@ -82,7 +82,7 @@ def test_waiters_are_answered_in_order_and_once() -> None:
     a, _ = chain("ab")
     waiters = [next(handles) for _ in range(3)]
     for waiter in waiters:
-        a.assign(entry(waiter=waiter, deadline_ms=100))
+        a.assign(entry(waiter=waiter, since_ms=100))
     a.on_ack(Ack(1, 1), "b")
     assert [due[1].waiter for due in iter(a.pop_settled, None)] == waiters[:2]
     assert [a.pop_expired(99), a.pop_expired(100), a.pop_expired(100)] == [0, waiters[2], 0]
@@ -95,13 +95,13 @@ def test_expiry_goes_in_the_order_of_the_updates() -> None:
     a, _ = chain("ab")
     waiters = [next(handles) for _ in range(4)]
     a.assign(entry())
-    for waiter, deadline_ms in zip(waiters, [10, 20, 30, 40], strict=True):
-        a.assign(entry(waiter=waiter, deadline_ms=deadline_ms))
+    for waiter, since_ms in zip(waiters, [10, 20, 30, 40], strict=True):
+        a.assign(entry(waiter=waiter, since_ms=since_ms))
         a.assign(entry())
     assert a.pop_expired(9) == 0
     assert [a.pop_expired(25), a.pop_expired(25), a.pop_expired(25)] == [*waiters[:2], 0]
     last = next(handles)
-    a.assign(entry(waiter=last, deadline_ms=50))
+    a.assign(entry(waiter=last, since_ms=50))
     assert [a.pop_expired(50) for _ in range(4)] == [*waiters[2:], last, 0]
 
 
@@ -110,7 +110,7 @@ def test_a_head_that_is_head_no_more_orphans_its_waiters(members: str) -> None:
     a, _ = chain("ab")
     waiters = [next(handles) for _ in range(3)]
     for waiter in waiters:
-        a.assign(entry(waiter=waiter, deadline_ms=HUGE))
+        a.assign(entry(waiter=waiter, since_ms=HUGE))
     a.on_ack(Ack(1, 0), "b")
     assert a.pop_orphan() == 0
     a.adopt(view(2, members))
@@ -122,7 +122,7 @@ def test_a_head_that_is_head_no_more_orphans_its_waiters(members: str) -> None:
 def test_a_head_that_stays_head_keeps_its_waiters() -> None:
     a, _ = chain("ab")
     waiter = next(handles)
-    a.assign(entry(waiter=waiter, deadline_ms=HUGE))
+    a.assign(entry(waiter=waiter, since_ms=HUGE))
     a.adopt(view(2, "a"))
     assert a.pop_orphan() == 0
     due = a.pop_settled()
