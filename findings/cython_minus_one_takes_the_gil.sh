@@ -2,9 +2,9 @@
 # A nogil function of Cython that returns -1 takes the interpreter's lock; one that returns -2 does not.
 #
 # Most expect: `cdef int find(...) nogil` is a plain C function that never touches the interpreter, whatever it returns.
-# What happens: without `noexcept`, -1 stands for "perhaps an exception" since Cython 3, and each caller that gets it acquires
-#     the lock to look. C's customary "not found" thus waits while another Python thread has the lock, and Cython
-#     gives no hint, as it does for functions that return nothing.
+# What happens: without `noexcept`, -1 stands for "perhaps an exception" since Cython 3, and each caller that gets it
+#     acquires the lock to look. C's customary "not found" thus waits while another Python thread has the lock, and
+#     Cython gives no hint, as it does for functions that return nothing.
 # Version: Cython 3.3.1 on Python 3.11, 2026-11-28.
 # Where it matters: loops without the lock beside a busy Python thread. `noexcept`, or another value, is the way out.
 # shellcheck source=lib.sh

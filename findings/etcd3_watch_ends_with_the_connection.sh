@@ -3,12 +3,12 @@
 #
 # Most expect: a watch with a callback goes on when the server is back, from the revision it had reached, as with etcd's
 #     own Go client; or its end is raised somewhere.
-# What happens: at the first break the callback is called once with a gRPC error in place of a response, and the watch is
-#     forgotten. A callback that reads response.events raises AttributeError then, which the
-#     client only logs. get() and put() of the same client connect again by themselves, so all looks well.
+# What happens: at the first break the callback is called once with a gRPC error in place of a response, and the watch
+#     is forgotten. A callback that reads response.events raises AttributeError then, which the client only logs. get()
+#     and put() of the same client connect again by themselves, so all looks well.
 # Version: python-etcd3 0.12.0 (its newest) against etcd 3.5.1, 2026-11-28.
-# Where it matters: a coordinator that follows its peers by a watch is blind after the first restart of etcd. One has to set
-#     the watch anew at each error, from the last revision seen.
+# Where it matters: a coordinator that follows its peers by a watch is blind after the first restart of etcd. One has to
+#     set the watch anew at each error, from the last revision seen.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

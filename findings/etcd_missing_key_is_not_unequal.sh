@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # In an etcd transaction the value of a key that does not exist is neither equal nor unequal to anything.
 #
-# Most expect: `value(key) != "x"` holds when there is no such key; at least one of `== "x"` and `!= "x"` always holds, and
-#     the branch of a failed `==` is the branch of `!=`. With version, create_revision and mod_revision it is so:
+# Most expect: `value(key) != "x"` holds when there is no such key; at least one of `== "x"` and `!= "x"` always holds,
+#     and the branch of a failed `==` is the branch of `!=`. With version, create_revision and mod_revision it is so:
 #     those of a missing key are 0.
 # What happens: each comparison with the value of a missing key fails: ==, !=, <, >, and == "" as well.
 # Version: etcd 3.5.1 with python-etcd3 0.12.0, 2026-11-28; etcd 3.4.23 behaves alike.

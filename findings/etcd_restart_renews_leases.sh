@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # A restart of etcd gives each lease its whole time to live again.
 #
-# Most expect: a lease of thirty seconds that its owner does not keep alive ends thirty seconds later at the latest, or while
-#     etcd is down: the keys of a dead process go away within their time to live.
-# What happens: what is left of a lease lives in the leader's memory only. After a restart, as after each change of leader,
-#     the lease begins anew. If that happens again and again within the time to live, the keys of a dead owner
+# Most expect: a lease of thirty seconds that its owner does not keep alive ends thirty seconds later at the latest, or
+#     while etcd is down: the keys of a dead process go away within their time to live.
+# What happens: what is left of a lease lives in the leader's memory only. After a restart, as after each change of
+#     leader, the lease begins anew. If that happens again and again within the time to live, the keys of a dead owner
 #     live for ever. (The experimental lease checkpoints are off by default.)
 # Version: etcd 3.5.1 with python-etcd3 0.12.0, 2026-11-28; etcd 3.4.23 behaves alike.
 # Where it matters: locks and claims of leadership in etcd, whose time to live is counted on to bound a fail-over.

@@ -2,10 +2,10 @@
 # A second open() of a LevelDB that is refused, rightly, takes the first one's lock away.
 #
 # Most expect: a refused open changes nothing: the database stays locked for its one owner.
-# What happens: the second open in the same process opens the LOCK file, finds in a table of the process that it is held, and
-#     closes the file again. POSIX drops all of a process's record locks of a file when it closes any descriptor of
-#     it, so the lock is gone, and another process opens the database while the first one still writes to it. No
-#     error, no line in LOG. (Merely reading the LOCK file, as a backup by copying does, has the same effect.)
+# What happens: the second open in the same process opens the LOCK file, finds in a table of the process that it is
+#     held, and closes the file again. POSIX drops all of a process's record locks of a file when it closes any
+#     descriptor of it, so the lock is gone, and another process opens the database while the first one still writes to
+#     it. No error, no line in LOG. (Merely reading the LOCK file, as a backup by copying does, has the same effect.)
 # Version: plyvel 1.5.1 with its LevelDB 1.22, 2026-11-28.
 # Where it matters: programs that try again to open, or open from two places; then two writers destroy the database.
 # shellcheck source=lib.sh

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # A module's file-descriptor callback runs in the middle of a Lua script, and the "atomic" script sees its write.
 #
-# Most expect: a script is atomic: nothing else touches the data while it runs. A busy server answers BUSY to clients, and a
-#     module's callbacks come when the script has ended, as its timers and its event-loop events do.
-# What happens: once a script has run longer than busy-reply-threshold, the server polls its sockets from within the script, and
-#     descriptors that a module gave to RM_EventLoopAdd are among them. The callback may call RM_Call, and its INCR
-#     lands between two GETs of the script. The API's text for RM_EventLoopAdd does not mention scripts.
+# Most expect: a script is atomic: nothing else touches the data while it runs. A busy server answers BUSY to clients,
+#     and a module's callbacks come when the script has ended, as its timers and its event-loop events do.
+# What happens: once a script has run longer than busy-reply-threshold, the server polls its sockets from within the
+#     script, and descriptors that a module gave to RM_EventLoopAdd are among them. The callback may call RM_Call, and
+#     its INCR lands between two GETs of the script. The API's text for RM_EventLoopAdd does not mention scripts.
 # Versions: Redis 8.2.3 and Valkey 9.1.2, 2026-11-28; Redis 7.0.15 and Valkey 8.1.8 behave alike.
-# Where it matters: modules with connections of their own (replication, brokers). Note what came, and write
-#     in the event loop's before-sleep event.
+# Where it matters: modules with connections of their own (replication, brokers). Note what came, and write in the event
+#     loop's before-sleep event.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # A clock that was wrong for half a second silences a module's timers for as long as it was wrong by.
 #
-# Most expect: RM_CreateTimer takes milliseconds from now, so that setting the clock does nothing to it; the server's own timers run on
-#     the monotonic clock. At the worst, timers are wrong while the clock is.
-# What happens: a module's timers are kept by the wall clock, and one timer of the event loop, on the monotonic clock, is set to
-#     the next of them. Computed while the clock stood an hour back it is an hour long, and nothing
-#     computes it anew when the clock is right again. The server itself works on, and keys expire in time.
+# Most expect: RM_CreateTimer takes milliseconds from now, so that setting the clock does nothing to it; the server's
+#     own timers run on the monotonic clock. At the worst, timers are wrong while the clock is.
+# What happens: a module's timers are kept by the wall clock, and one timer of the event loop, on the monotonic clock,
+#     is set to the next of them. Computed while the clock stood an hour back it is an hour long, and nothing computes
+#     it anew when the clock is right again. The server itself works on, and keys expire in time.
 # Versions: Redis 8.2.3 and Valkey 9.1.2 with libfaketime 0.9.10, 2026-11-28; Valkey 8.1.8 behaves alike.
-# Where it matters: heartbeats and time-outs in modules, when a clock is stepped (a resumed virtual machine, the first answer of a
-#     time server): the process lives, and its module is dead. Take the event loop's cron event instead.
+# Where it matters: heartbeats and time-outs in modules, when a clock is stepped (a resumed virtual machine, the first
+#     answer of a time server): the process lives, and its module is dead. Take the event loop's cron event instead.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # A client that a module unblocks just before the server sleeps is answered after the commands of the next pass.
 #
-# Most expect: a module that decides in the event loop's before-sleep event that a blocked client may be answered has its reply
-#     callback run before any other command, as up to Redis 7.0: the event comes first, and then the unblocked clients. What
-#     was true at the decision is true in the reply.
-# What happens: from Redis 7.2 on, and in all versions of Valkey, unblocked clients are served before the event, so that these wait
-#     for the next pass; commands that have arrived meanwhile run first, and the reply callback sees what they wrote.
+# Most expect: a module that decides in the event loop's before-sleep event that a blocked client may be answered has
+#     its reply callback run before any other command, as up to Redis 7.0: the event comes first, and then the unblocked
+#     clients. What was true at the decision is true in the reply.
+# What happens: from Redis 7.2 on, and in all versions of Valkey, unblocked clients are served before the event, so that
+#     these wait for the next pass; commands that have arrived meanwhile run first, and the reply callback sees what
+#     they wrote.
 # Versions: Redis 8.2.3 and Valkey 9.1.2, 2026-11-28; Valkey 8.1.8 behaves alike. With Redis 7.0.15 the reply is "old".
-# Where it matters: modules that check a permission or a lease in the event and read the data in the reply callback:
-#     the check has to be repeated there, or the value taken with it.
+# Where it matters: modules that check a permission or a lease in the event and read the data in the reply callback: the
+#     check has to be repeated there, or the value taken with it.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # What a module writes on a replica goes into the replica's append-only file, but to no replica of the replica.
 #
-# Most expect: a replica is read-only by default, so RM_Call("SET", "!") there fails as a client's SET does; or the write goes where
-#     "!" says, to the append-only file and to the replicas, or to neither.
-# What happens: it is carried out, since only clients are refused, is written to the append-only file, and is left out of the
-#     replication stream; offsets do not move. From then on the replica, its own replicas and its primary differ, a
-#     restart keeps the difference, and the offsets, by which partial resynchronisations are granted, agree.
+# Most expect: a replica is read-only by default, so RM_Call("SET", "!") there fails as a client's SET does; or the
+#     write goes where "!" says, to the append-only file and to the replicas, or to neither.
+# What happens: it is carried out, since only clients are refused, is written to the append-only file, and is left out
+#     of the replication stream; offsets do not move. From then on the replica, its own replicas and its primary differ,
+#     a restart keeps the difference, and the offsets, by which partial resynchronisations are granted, agree.
 # Versions: Redis 8.2.3 and Valkey 9.1.2, 2026-11-28; Redis 6.2.14 behaves alike.
 # Where it matters: modules that write from timers or own sockets, whose server somebody makes a replica.
 # shellcheck source=lib.sh

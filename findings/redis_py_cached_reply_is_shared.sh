@@ -4,8 +4,8 @@
 # Most expect: a reply is the caller's own, with the cache as without it: sorting or emptying the list that lrange()
 #     returned changes nothing anywhere else. The server keeps the cache true: it tells of each change of the key.
 # What happens: the cache hands out the very object that it keeps. list.pop(), dict.update(), set.discard() on a reply
-#     change what the next call returns, in other threads too, until somebody writes the key. No invalidation comes, since
-#     the server knows of no change. Without the cache the same program is right.
+#     change what the next call returns, in other threads too, until somebody writes the key. No invalidation comes,
+#     since the server knows of no change. Without the cache the same program is right.
 # Version: redis-py 8.1.0 against Redis 8.2.3, 2026-11-28.
 # Where it matters: whoever switches CacheConfig on in a program that was written without it.
 # shellcheck source=lib.sh

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # A BLPOP of seven seconds takes a minute and never says that the list stayed empty.
 #
-# Most expect: blpop(key, timeout=7) returns None after seven seconds without an element, as it always did; the client knows
-#     that the command blocks.
-# What happens: since redis-py 8 a socket waits five seconds for a reply by default, blocking commands not excepted, and a
-#     time-out is repeated ten times. So each try is cut short, the server sees eleven BLPOPs (each of them begins to wait
-#     at the end of the queue of waiters), and after a minute a TimeoutError is raised. With timeout=4 all is as it was, so
-#     a test with a short wait finds nothing. XREAD BLOCK and WAIT with more than five seconds behave alike.
+# Most expect: blpop(key, timeout=7) returns None after seven seconds without an element, as it always did; the client
+#     knows that the command blocks.
+# What happens: since redis-py 8 a socket waits five seconds for a reply by default, blocking commands not excepted, and
+#     a time-out is repeated ten times. So each try is cut short, the server sees eleven BLPOPs (each of them begins to
+#     wait at the end of the queue of waiters), and after a minute a TimeoutError is raised. With timeout=4 all is as it
+#     was, so a test with a short wait finds nothing. XREAD BLOCK and WAIT with more than five seconds behave alike.
 # Version: redis-py 8.1.0 against Redis 8.2.3, 2026-11-28.
-# Where it matters: workers that take an empty poll as the moment for their housekeeping; WAIT before an answer is given.
+# Where it matters: workers that take an empty poll as the moment for their housekeeping; WAIT before an answer is
+#     given.
 #
 # To be done within seconds, the script gives the client one retry instead of ten.
 # shellcheck source=lib.sh

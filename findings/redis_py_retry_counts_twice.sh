@@ -3,12 +3,12 @@
 #
 # Most expect: when the connection breaks between a command and its reply, the client raises, since nobody can know
 #     whether INCR was carried out; at the most reads are repeated. valkey-py, its fork, does that.
-# What happens: redis-py sends the same INCR again over a new connection, by default up to ten times, and returns the last
-#     reply as one success. The same with a pipeline, MULTI/EXEC included. Nothing is logged.
-# Versions: redis-py 8.1.0 and valkey-py 6.2.0 against Redis 8.2.3, 2026-11-28. ioredis 6.0.0, iovalkey 0.4.0 and coredis
-#     6.9.0 repeat like redis-py; node-redis 6.3.1 and Valkey GLIDE 2.6.0 raise like valkey-py.
-# Where it matters: counters, queues (LPUSH, XADD, BLPOP) and ids behind a proxy or a fail-over; and a client that stays with
-#     the API and moves from one fork to the other changes from at-least-once to at-most-once.
+# What happens: redis-py sends the same INCR again over a new connection, by default up to ten times, and returns the
+#     last reply as one success. The same with a pipeline, MULTI/EXEC included. Nothing is logged.
+# Versions: redis-py 8.1.0 and valkey-py 6.2.0 against Redis 8.2.3, 2026-11-28. ioredis 6.0.0, iovalkey 0.4.0 and
+#     coredis 6.9.0 repeat like redis-py; node-redis 6.3.1 and Valkey GLIDE 2.6.0 raise like valkey-py.
+# Where it matters: counters, queues (LPUSH, XADD, BLPOP) and ids behind a proxy or a fail-over; and a client that stays
+#     with the API and moves from one fork to the other changes from at-least-once to at-most-once.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -2,13 +2,14 @@
 # A transaction that was carried out raises WatchError, and the loop for that error carries it out again.
 #
 # Most expect: WatchError means that somebody else changed a watched key and that nothing was done; hence the usual loop
-#     "on WatchError read again and try again", which redis-py has as Redis.transaction(). Optimistic locking is
-#     the very means against doing a thing twice.
-# What happens: when the connection breaks after EXEC was carried out and before its reply, redis-py does not say that the
-#     outcome is unknown. A pipeline that had watched raises WatchError, although the only one who wrote the key is the
-#     transaction itself; and transaction() repeats it.
+#     "on WatchError read again and try again", which redis-py has as Redis.transaction(). Optimistic locking is the
+#     very means against doing a thing twice.
+# What happens: when the connection breaks after EXEC was carried out and before its reply, redis-py does not say that
+#     the outcome is unknown. A pipeline that had watched raises WatchError, although the only one who wrote the key is
+#     the transaction itself; and transaction() repeats it.
 # Version: redis-py 8.1.0 against Redis 8.2.3, 2026-11-28.
-# Where it matters: balances, sequence numbers and ids that are guarded by WATCH, at each fail-over or restart of a proxy.
+# Where it matters: balances, sequence numbers and ids that are guarded by WATCH, at each fail-over or restart of a
+#     proxy.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # A replica never sends the keyspace event "expired": there the same key is "del", and a hash's field "hdel".
 #
-# Most expect: keyspace events are the same on a replica, where one likes to subscribe to spare the primary: those of SET and
-#     EXPIRE are.
-# What happens: a replica does not expire anything itself. It is sent a DEL or HDEL, and tells of these. A subscriber to "expired"
-#     or "hexpired" hears nothing for ever, and one to "del" cannot tell an expired key from a deleted one.
+# Most expect: keyspace events are the same on a replica, where one likes to subscribe to spare the primary: those of
+#     SET and EXPIRE are.
+# What happens: a replica does not expire anything itself. It is sent a DEL or HDEL, and tells of these. A subscriber to
+#     "expired" or "hexpired" hears nothing for ever, and one to "del" cannot tell an expired key from a deleted one.
 # Versions: Redis 8.2.3 and Valkey 9.1.2, 2026-11-28; Redis 7.0.15 and Valkey 8.1.8 behave alike (keys only).
-# Where it matters: time-outs of sessions and jobs by keyspace events, at a fail-over: the same subscription hears them after
-#     the replica was promoted, and not before.
+# Where it matters: time-outs of sessions and jobs by keyspace events, at a fail-over: the same subscription hears them
+#     after the replica was promoted, and not before.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 

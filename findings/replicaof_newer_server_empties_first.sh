@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # A server that is told to replicate a newer one loses its data, and only then finds that it cannot read the other's.
 #
-# Most expect: a server that cannot read another's RDB version refuses the copy and keeps what it had. So do Valkey 9.1.2,
-#     and each server that is only started from such a file.
-# What happens: up to Valkey 8.1 and on every Redis that was tried the whole copy is received, the own data are emptied, and the
-#     version is looked at last. The server stays empty, asks for the next full copy at once, and so on without end.
-#     REPLICAOF NO ONE then leaves an empty, writable server.
+# Most expect: a server that cannot read another's RDB version refuses the copy and keeps what it had. So do Valkey
+#     9.1.2, and each server that is only started from such a file.
+# What happens: up to Valkey 8.1 and on every Redis that was tried the whole copy is received, the own data are emptied,
+#     and the version is looked at last. The server stays empty, asks for the next full copy at once, and so on without
+#     end. REPLICAOF NO ONE then leaves an empty, writable server.
 # Versions: Valkey 8.1.8 and 9.1.2 as replicas of Redis 8.2.3, 2026-11-28; Redis 7.0.15 behaves like Valkey 8.1.8.
 # Where it matters: going back from an upgrade by replication, moving between the forks, a wrong address in REPLICAOF.
 # shellcheck source=lib.sh

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # WAITAOF never confirms anything with appendfsync no, and makes no sync happen sooner with everysec.
 #
-# Most expect: WAITAOF 1 0 is fsync() for a client: it has the append-only file synced and answers then; where that cannot be, it is
-#     an error, as it is without an append-only file.
-# What happens: it only waits for a sync that the server does by itself. With appendfsync no the server does none that it counts,
-#     so WAITAOF waits until its time-out (for ever with 0) and answers 0, although the data are in the file.
+# Most expect: WAITAOF 1 0 is fsync() for a client: it has the append-only file synced and answers then; where that
+#     cannot be, it is an error, as it is without an append-only file.
+# What happens: it only waits for a sync that the server does by itself. With appendfsync no the server does none that
+#     it counts, so WAITAOF waits until its time-out (for ever with 0) and answers 0, although the data are in the file.
 # Versions: Redis 8.2.3 and Valkey 9.1.2, 2026-11-28.
-# Where it matters: servers with appendfsync no and a few writes that are to be safe; each of these costs the whole time-out.
+# Where it matters: servers with appendfsync no and a few writes that are to be safe; each of these costs the whole
+#     time-out.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
