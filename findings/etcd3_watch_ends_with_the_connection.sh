@@ -46,7 +46,7 @@ time.sleep(3)
 print(f"the callback was called with: {calls}\nget() says: {client.get('key')[0].decode()}")
 EOF
 watcher=$!
-pids+=("$watcher")
+echo "$watcher" >>"$tmp/pids"
 cat "$tmp/go" >/dev/null
 stop "$pid"
 start etcd-3.5.1 "$port"

@@ -5,16 +5,17 @@ set -euo pipefail
 
 command -v python3 >/dev/null || { echo "python3 is missing" >&2; exit 2; }
 tmp=$(mktemp -d)
-pids=()
+: >"$tmp/pids"      # a file, since a subshell starts servers, too
 
 clean_up() {
     local process
-    for process in "${pids[@]}"; do
+    while read -r process; do
         stop "$process"
-    done
+    done <"$tmp/pids"
     rm -rf "$tmp"
 }
 trap clean_up EXIT
+trap 'exit 130' INT TERM
 
 gone() {
     echo "this version is no longer offered (or nothing can be fetched here): $1" >&2
@@ -65,7 +66,7 @@ start() {
             "$tmp/$name" --port "$port" --bind 127.0.0.1 --save '' --dir "$tmp/$port" "$@" &>>"$tmp/$port/log" & ;;
     esac
     pid=$!
-    pids+=("$pid")
+    echo "$pid" >>"$tmp/pids"
     disown "$pid"       # the shell says nothing when it ends
     for _ in $(seq 200); do
         if (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
