@@ -48,6 +48,7 @@ from modules.shell.info cimport info_chain
 from modules.shell.invariants cimport watch_invariants
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
 from modules.shell.libc cimport boot_ms
+from modules.shell.lifeline cimport lifelines_care, lifelines_init, lifelines_tick
 from modules.shell.marker cimport marker_name
 from modules.shell.peers cimport pump
 from modules.shell.reads cimport read_command, settle_reads
@@ -309,6 +310,7 @@ cdef void tick(Member *m) noexcept nogil:
     doubt(m)
     join_save(m)
     disk_tick(m)
+    lifelines_tick(m)
     if is_active(m):
         checkpoint_tick(m)
     notice_subscribers(m)
@@ -369,6 +371,8 @@ cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t w
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     if settings_care(<RedisModuleConfigChange *>data):
         the_member().settings_touched = True
+    if lifelines_care(<RedisModuleConfigChange *>data):
+        the_member().lifelines.rebind = True
     if disk_cares(<RedisModuleConfigChange *>data):
         disk_configure(the_member())
 
@@ -471,6 +475,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     m.down.greeted_epoch = m.up.greeted_epoch = m.head.greeted_epoch = -1
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
     marker_name(m)
+    lifelines_init(m)
     disk_configure(m)
     return m if heartbeat_init(m) else NULL
 

@@ -14,6 +14,7 @@ from modules.shell.state cimport MASTER_IN_ETCD, MASTER_PLAIN, Member, the_membe
 
 cdef enum:
     MIB = 1024 * 1024
+    HEARTBEAT_TIMEOUT_S = 15        # the default
 
 
 cdef inline long long get_number(const char *name, void *setting) noexcept nogil:
@@ -22,6 +23,15 @@ cdef inline long long get_number(const char *name, void *setting) noexcept nogil
 
 cdef inline int set_number(const char *name, long long value, void *setting, RedisModuleString **error) noexcept nogil:
     (<long long *>setting)[0] = value
+    return REDISMODULE_OK
+
+
+cdef inline int set_timeout(const char *name, long long value, void *setting, RedisModuleString **error) noexcept nogil:
+    """Redis sets the default in the same way as what is in redis.conf: given is what differs, or comes later."""
+    cdef Member *m = the_member()
+    if value != HEARTBEAT_TIMEOUT_S or m.settings.loaded:
+        m.settings.heartbeat_timeout_given = True
+    m.settings.heartbeat_timeout = value
     return REDISMODULE_OK
 
 
@@ -62,6 +72,21 @@ cdef inline bint register_number(
     setting[0] = default
     return RedisModule_RegisterNumericConfig(
         ctx, name, default, REDISMODULE_CONFIG_DEFAULT, least, most, get_number, set_number, NULL, setting,
+    ) == REDISMODULE_OK
+
+
+cdef inline bint register_timeout(RedisModuleCtx *ctx, long long *setting) noexcept nogil:
+    setting[0] = HEARTBEAT_TIMEOUT_S
+    return RedisModule_RegisterNumericConfig(
+        ctx, "heartbeat-timeout", HEARTBEAT_TIMEOUT_S, REDISMODULE_CONFIG_DEFAULT, 1, 86400, get_number, set_timeout,
+        NULL, setting) == REDISMODULE_OK
+
+
+cdef inline bint register_port(RedisModuleCtx *ctx, long long *setting) noexcept nogil:
+    """Of a socket that stays open as long as the server lives."""
+    setting[0] = 0
+    return RedisModule_RegisterNumericConfig(
+        ctx, "lifeline-port", 0, REDISMODULE_CONFIG_IMMUTABLE, -1, 65535, get_number, set_number, NULL, setting,
     ) == REDISMODULE_OK
 
 
@@ -129,12 +154,13 @@ cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Names, units, ranges and defaults are the README's table."""
     return (
         register_number(ctx, "heartbeat-interval", 3, 1, 3600, &m.settings.heartbeat_interval)
-        and register_number(ctx, "heartbeat-timeout", 15, 1, 86400, &m.settings.heartbeat_timeout)
+        and register_timeout(ctx, &m.settings.heartbeat_timeout)
         and register_number(ctx, "write-timeout", 5000, 1, 3600000, &m.settings.write_timeout)
         and register_limit(ctx, "log-limit", 256 * MIB, MIB, &m.settings.log_limit)
         and register_limit(ctx, "backlog-limit", 8 * MIB, 0, &m.settings.backlog_limit)
         and register_limit(ctx, "join-limit", 1024 * MIB, MIB, &m.settings.join_limit)
         and register_number(ctx, "master-type", MASTER_PLAIN, MASTER_PLAIN, MASTER_IN_ETCD, &m.settings.master_type)
+        and register_port(ctx, &m.settings.lifeline_port)
         and register_mode(ctx, &m.settings.gcs_mode)
         and register_text(ctx, "checkpoint-dir", REDISMODULE_CONFIG_IMMUTABLE, &m.settings.checkpoint_dir)
         and register_number(ctx, "checkpoint-interval", 0, 0, 86400000, &m.settings.checkpoint_interval)
@@ -161,6 +187,8 @@ cdef inline bint read_argument(
 
 cdef inline bint config_arguments(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """libmember.so [master type] [heartbeat interval] [heartbeat timeout], in seconds. They win over redis.conf."""
+    m.settings.loaded = True
+    m.settings.heartbeat_timeout_given = m.settings.heartbeat_timeout_given or argc >= 3
     if argc > 3:
         RedisModule_Log(ctx, "warning", "libmember.so takes [master type] [heartbeat interval] [heartbeat timeout]")
         return False

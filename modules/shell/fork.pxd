@@ -1,12 +1,16 @@
 # cython: language_level=3
 """A child forked to save data holds the server's connections open: when the server is killed, it must die too.
 
-Else the neighbours and clients of a killed member see their connections end only when its child notices by itself.
+Else the neighbours and clients of a killed member see their connections end only when its child notices by itself. The
+lifelines, whose end says that the server has ended, the child gives up at once.
 """
 
 from modules.shell.libc cimport (
     PR_SET_PDEATHSIG, SIGKILL, getpid, getppid, kill, pid_t, prctl, pthread_atfork,
 )
+
+from modules.shell.lifeline cimport lifelines_leave
+from modules.shell.state cimport the_member
 
 
 cdef extern from *:
@@ -26,6 +30,7 @@ cdef inline void in_child() noexcept nogil:
     prctl(PR_SET_PDEATHSIG, SIGKILL)
     if getppid() != chain_forking_process:
         kill(getpid(), SIGKILL)
+    lifelines_leave(the_member())
 
 
 cdef inline bint fork_register() noexcept nogil:

@@ -17,6 +17,7 @@ from modules.shell.checkpoint.track cimport dirty_bytes, dirty_keys, shown_water
 from modules.shell.report cimport role_name, serves_in_role
 from modules.shell.join cimport fetched_bytes, join_name
 from modules.shell.libc cimport boot_ms
+from modules.shell.lifeline cimport lifelines_held
 from modules.shell.state cimport JOIN_NONE, LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
 
 
@@ -55,6 +56,7 @@ cdef inline void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     info_disk(m, info)
     info_checkpoint(m, info)
     info_links(m, info)
+    info_lifelines(m, info)
     info_heartbeat(m, info)
     info_counters(m, info)
 
@@ -119,6 +121,12 @@ cdef inline void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept 
     RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
     RedisModule_InfoAddFieldLongLong(
         info, "joined_from", m.learned_from if m.copied_joins or m.resumed_joins else -1)
+
+
+cdef inline void info_lifelines(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldLongLong(info, "lifeline_port", m.lifelines.port)
+    RedisModule_InfoAddFieldCString(info, "lifeline_error", m.lifelines.error)
+    RedisModule_InfoAddFieldLongLong(info, "lifelines", lifelines_held(m))
 
 
 cdef inline void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept nogil:

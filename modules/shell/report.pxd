@@ -38,7 +38,7 @@ from modules.shell.waiting cimport first_waiting, may_block, tell, wait_with, wa
 from modules.shell.wakeup cimport wake
 
 cdef enum:
-    STATE_FIELDS = 20
+    STATE_FIELDS = 22
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
 
@@ -127,6 +127,8 @@ cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_text(ctx, "record_run_id", m.disk.record.run_id)
     state_number(ctx, "record_durable", m.disk.record.durable)
     state_number(ctx, "checkpointed", shown_watermark(&m.checkpoint))
+    state_number(ctx, "lifeline", m.lifelines.port)
+    state_number(ctx, "timeout", 1000 * m.settings.heartbeat_timeout if m.settings.heartbeat_timeout_given else 0)
 
 
 cdef inline int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:

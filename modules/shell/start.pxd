@@ -16,6 +16,7 @@ from modules.shell.checkpoint.recover cimport recover
 from modules.shell.disk cimport disk_begin_anew, disk_rewritten
 from modules.shell.join cimport empty_log
 from modules.shell.join_preconditions cimport holds_keys
+from modules.shell.lifeline cimport lifelines_listen
 from modules.shell.marker cimport marker_read, marker_take, marker_void, marker_vouches
 from modules.shell.redis_settings cimport settle_redis_settings
 from modules.shell.state cimport Member
@@ -64,3 +65,4 @@ cdef inline void start_up(Member *m) noexcept nogil:
         disk_begin_anew(m)
         drop_reply(RedisModule_Call(m.ctx, "BGREWRITEAOF", ""))
     disk_rewritten(m)
+    lifelines_listen(m)     # after the server: no port of its own is taken

@@ -18,10 +18,13 @@ from modules.shell.checkpoint.state cimport Checkpoint
 from modules.shell.waiter cimport Waiting
 
 cdef enum:
+    MAX_LIFELINES = 16          # one for each master, and some that have proved nothing yet
+    MAX_LISTENERS = 16          # Redis binds no more addresses
     MAX_PEERS = 64              # inbound connections that prove, or have proved, the secret
     NONCE_BYTES = 33            # 32 hexadecimal digits and NUL
     SECRET_BYTES = 16
     PROOF_BYTES = 65            # 64 hexadecimal digits and NUL
+    HELLO_BYTES = 96            # the nonce and the proof that a lifeline begins with
     ERROR_BYTES = 256
     TICK_MS = 50                # pace of timeouts and reconnecting
     LATE_TICK_MS = 150          # without one for so long, Redis's own cron, which wakes the loop too, makes up for it
@@ -64,6 +67,25 @@ cdef struct Peer:
     char challenge[NONCE_BYTES]     # its nonce
     char nonce[NONCE_BYTES]         # ours
     char run_id[41]
+
+
+cdef struct Lifeline:
+    # A master's connection that only the end of this process closes (`lifeline.pxd`).
+    int fd                      # -1: a free place
+    bint proven
+    int64_t deadline_ms         # to have proved the secret
+    int length                  # of what has come so far
+    char hello[HELLO_BYTES]
+
+
+cdef struct Lifelines:
+    int port                    # where masters take hold of one; 0: nowhere
+    int listeners[MAX_LISTENERS]
+    int listener_count
+    bint deaf                   # not watched: there was no descriptor for who came
+    bint rebind                 # Redis binds other addresses now
+    Lifeline lines[MAX_LIFELINES]
+    char error[ERROR_BYTES]
 
 
 cdef enum JoinPhase:
@@ -139,6 +161,7 @@ cdef struct Settings:
     long long master_type
     long long heartbeat_interval
     long long heartbeat_timeout
+    bint heartbeat_timeout_given    # by whoever started the server, or set it: the default shortens no master's
     long long write_timeout
     long long log_limit
     long long backlog_limit
@@ -147,6 +170,7 @@ cdef struct Settings:
     RedisModuleString *checkpoint_dir
     long long checkpoint_interval
     long long flush_above
+    long long lifeline_port     # 0: any; -1: none
     RedisModuleString *auth_user
     RedisModuleString *auth_password
     RedisModuleString *announce_host
@@ -155,6 +179,7 @@ cdef struct Settings:
     RedisModuleString *etcd_ca
     RedisModuleString *etcd_cert
     RedisModuleString *etcd_key
+    bint loaded                     # what was in redis.conf is in force
     RedisModuleString *hidden       # what CONFIG GET shows of a password
 
 
@@ -174,6 +199,7 @@ cdef struct Member:
     Link up
     Link head
     Peer peers[MAX_PEERS]
+    Lifelines lifelines
     char *scratch               # where batches are packed
     size_t scratch_bytes
     Waiting waiting             # clients that wait, but for writers whose updates are in the log

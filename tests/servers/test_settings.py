@@ -20,6 +20,7 @@ DEFAULTS = {
     "member.checkpoint-dir": "",
     "member.checkpoint-interval": "0",
     "member.flush-above": "0",
+    "member.lifeline-port": "0",
     "member.auth-user": "",
     "member.auth-password": "",
     "member.master-type": "0",
@@ -116,7 +117,7 @@ def test_settings_in_redis_conf(server: StartServer) -> None:
     one = server(MEMBER, **{name: values[-1] for name, values in IN_RANGE.items()})
     sizes = {"1gb": str(1 << 30), "2gb": str(2 << 30)}
     wanted = {name: sizes.get(values[-1], values[-1]) for name, values in IN_RANGE.items()}
-    assert config(one) == wanted | {"member.checkpoint-dir": ""}
+    assert config(one) == wanted | {"member.checkpoint-dir": "", "member.lifeline-port": "0"}
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, values[0]) for name, values in OUT_OF_RANGE.items()])

@@ -1,0 +1,76 @@
+# cython: language_level=3
+"""Listening sockets and the connections that they take, as far as they are used here. Extern only."""
+
+cdef extern from "sys/types.h" nogil:
+    ctypedef long ssize_t
+
+cdef extern from "sys/socket.h" nogil:
+    enum:
+        AF_INET6
+        MSG_NOSIGNAL
+        SO_KEEPALIVE
+        SO_REUSEADDR
+        SOCK_CLOEXEC
+        SOCK_NONBLOCK
+        SOCK_STREAM
+        SOL_SOCKET
+    ctypedef unsigned int socklen_t
+    ctypedef unsigned short sa_family_t
+    struct sockaddr:
+        sa_family_t sa_family
+    struct sockaddr_storage:
+        sa_family_t ss_family
+    int socket(int family, int kind, int protocol)
+    int bind(int fd, const sockaddr *address, socklen_t length)
+    int listen(int fd, int backlog)
+    int getsockname(int fd, sockaddr *address, socklen_t *length)
+    int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+    ssize_t recv(int fd, void *bytes, size_t count, int flags)
+    ssize_t send(int fd, const void *bytes, size_t count, int flags)
+
+cdef extern from * nogil:
+    """
+    /* The C library declares it to GNU sources only. */
+    int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
+    """
+    int accept4(int fd, sockaddr *address, socklen_t *length, int flags)
+
+cdef extern from "netdb.h" nogil:
+    enum:
+        AI_PASSIVE
+    struct addrinfo:
+        int ai_flags
+        int ai_family
+        int ai_socktype
+        socklen_t ai_addrlen
+        sockaddr *ai_addr
+        addrinfo *ai_next
+    int getaddrinfo(const char *host, const char *service, const addrinfo *hints, addrinfo **found)
+    void freeaddrinfo(addrinfo *found)
+    const char *gai_strerror(int error)
+
+cdef extern from "netinet/in.h" nogil:
+    enum:
+        IPPROTO_IPV6
+        IPPROTO_TCP
+        IPV6_V6ONLY
+    struct sockaddr_in:
+        unsigned short sin_port
+    struct sockaddr_in6:
+        unsigned short sin6_port
+    unsigned short htons(unsigned short)
+    unsigned short ntohs(unsigned short)
+
+cdef extern from "netinet/tcp.h" nogil:
+    enum:
+        TCP_KEEPCNT
+        TCP_KEEPIDLE
+        TCP_KEEPINTVL
+
+cdef extern from "errno.h" nogil:
+    enum:
+        EAGAIN
+        EADDRINUSE
+        EADDRNOTAVAIL
+        ECONNABORTED
+        EINTR
