@@ -8,6 +8,7 @@ from typing import ClassVar
 from chainredis.adding import Additions, prove_again
 from chainredis.errors import CommandError, MemberError, StoreError
 from chainredis.keeper import FOR_GOOD, Keeper, Tenure
+from chainredis.lifeline import Hold, SocketLine
 from chainredis.looking import Introducer, Resolve, resolve
 from chainredis.member_client import Dial, RedisLink
 from chainredis.returning import Returns
@@ -30,7 +31,8 @@ class Coordinator:
     """Carries out the MASTER commands. Its methods may be called from any thread, and block.
 
     store: where views are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a member.
-    resolve: turns a host into a number; OSError or ValueError when it cannot. tenure: of this master.
+    hold: takes hold of a member's lifeline. resolve: turns a host into a number; OSError or ValueError when it cannot.
+    tenure: of this master.
     """
 
     # Commands of one lane wait for each other.
@@ -49,6 +51,7 @@ class Coordinator:
         *,
         store: ViewStore | None = None,
         dial: Dial | None = None,
+        hold: Hold | None = None,
         resolve: Resolve = resolve,
         tenure: Tenure = FOR_GOOD,
     ) -> None:
@@ -67,7 +70,8 @@ class Coordinator:
         }
         self._last = ("none", "done")
         self._observers: list[Callable[[Status], None]] = []
-        self._keeper.start(Watchers(self._keeper, dial))
+        hold = hold or (lambda endpoint, secret, run_id: SocketLine(endpoint, secret, run_id, settings))
+        self._keeper.start(Watchers(self._keeper, dial, hold))
         self._returns.start()
         threading.Thread(target=self._show, name="chain-status", daemon=True).start()
 
@@ -215,8 +219,9 @@ class Coordinator:
             "last_change": self._last[0],
             "last_change_state": self._last[1],
             **{
-                f"member_{place}": f"{member},state={word},silent_ms={silent_ms},checkpointed={watermark}"
-                for place, (member, word, silent_ms, watermark) in enumerate(self._keeper.standings())
+                f"member_{place}": f"{member},state={standing.word},silent_ms={standing.silent_ms},"
+                f"checkpointed={standing.checkpointed},lifeline={standing.lifeline}"
+                for place, (member, standing) in enumerate(self._keeper.standings())
             },
         }
 

@@ -53,19 +53,13 @@ class CheckpointError(Exception):
 class MemberError(Exception):
     """A conversation with a server failed. The text says how, after the server's `host:port`."""
 
-    known_dead = False  # the process that was meant has certainly ended
-
 
 class Refused(MemberError):
     """Nobody listens on that port."""
 
-    known_dead = True
-
 
 class OtherProcess(MemberError):
-    """Another process than the one meant answers on that port: that one has ended (a restart is another process)."""
-
-    known_dead = True
+    """Another process than the one meant answers on that port."""
 
 
 class Silent(MemberError):
@@ -73,7 +67,7 @@ class Silent(MemberError):
 
 
 class Closed(Silent):
-    """The connection stood, and that side closed it: the process may have ended."""
+    """The connection stood, and that side closed it: a client's for many reasons, a lifeline when its process ends."""
 
 
 class Loading(MemberError):
@@ -90,6 +84,10 @@ class NotAMember(MemberError):
 
 class Rejected(MemberError):
     """The server answered with an error."""
+
+
+class Busy(Rejected):
+    """Alive, and busy with a script."""
 
 
 class Stale(MemberError):

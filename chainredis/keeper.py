@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chainredis.errors import CommandError, Deposed, OutcomeUnknown, StoreError
-from chainredis.settings import Settings
-from chainredis.steward import Lease, Sighting, Steward, Trouble
+from chainredis.evidence import Lease, Lifeline, Sighting, Standing, Trouble
+from chainredis.settings import POLLS_A_LEASE, Settings
+from chainredis.steward import Steward
 from chainredis.stores import ViewStore
 from chainredis.transitions import Change, Event, Health
 from chainredis.view import Member, View
@@ -23,7 +24,7 @@ from chainredis.view import Member, View
 log = logging.getLogger(__name__)
 
 UNSETTLED_POLL_S = 0.02
-# Of the heartbeat timeout, up to a bound: so often the master notices that time has passed.
+# Of a lease, up to a bound: so often the master notices that time has passed.
 TICK, LONGEST_TICK_S = 0.05, 0.25
 
 
@@ -45,7 +46,7 @@ class Lookout(Protocol):
 @dataclass(frozen=True)
 class Tenure:
     """The right to lead, which a master that is the only one has for good. until: nobody else can lead before, on the
-    keeper's clock. slack_ms: by how much a lease of an earlier leader may outlast the longest that is stored.
+    keeper's clock. slack_ms: as in Steward.
     """
 
     until: Callable[[], float] = lambda: math.inf
@@ -112,6 +113,11 @@ class Keeper:
             self._steward.unfed(run_id, epoch)
             self._changed.notify_all()
 
+    def spoke(self, run_id: str) -> None:
+        """It lives, but has no answer."""
+        with self._changed:
+            self._steward.spoke(run_id, self._clock())
+
     def dropped(self, run_id: str) -> None:
         """To be followed by an attempt to connect again, whose outcome tells more."""
         with self._changed:
@@ -119,20 +125,22 @@ class Keeper:
             self._steward.dropped(run_id)
 
     def refused(self, run_id: str) -> None:
-        self._missing(Steward.refused, run_id)
+        self._suspect(lambda steward: steward.refused(run_id))
 
     def replaced(self, run_id: str) -> None:
-        self._missing(Steward.replaced, run_id)
+        self._suspect(lambda steward: steward.replaced(run_id))
 
-    def _missing(self, what: Callable[[Steward, str], bool], run_id: str) -> None:
-        """It is likely to be dead. A repair begins with an answer of a survivor: the others are asked at once."""
+    def lifeline(self, run_id: str, lifeline: Lifeline) -> None:
+        self._suspect(lambda steward: steward.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
+
+    def _suspect(self, learn: Callable[[Steward], bool]) -> None:
+        """Somebody may be dead. He is looked at, and a repair begins with an answer of a survivor: all are asked."""
         with self._changed:
             self._steward.attend(self._clock())
-            is_news = what(self._steward, run_id)
+            is_news = learn(self._steward)
             self._changed.notify_all()
-            others = [member.run_id for member in self._steward.followed if member.run_id != run_id]
         if is_news:
-            self._lookout.nudge(others)
+            self._lookout.nudge(self._followed())
         self._advance()
 
     def reported(self, run_id: str, troubles: tuple[Trouble, ...]) -> None:
@@ -167,7 +175,9 @@ class Keeper:
         with self._changed:
             if self._steward.view_to_tell(run_id):
                 return 0
-            return self._settings.heartbeat().interval_s if self._steward.is_settled else UNSETTLED_POLL_S
+            if not self._steward.is_settled:
+                return UNSETTLED_POLL_S
+            return min(self._settings.heartbeat().interval_ms, self._steward.lease_ms(run_id) / POLLS_A_LEASE) / 1000
 
     # --------------------------------------------------------------------------------------------- for commands
 
@@ -195,11 +205,19 @@ class Keeper:
         with self._changed:
             return str(self._doubt) if self._doubt else self._steward.unsettled_by
 
-    def standings(self) -> list[tuple[Member, str, int, int]]:
-        """Of each member in the view, what the steward says of its standing."""
+    def standings(self) -> list[tuple[Member, Standing]]:
+        """Of each member in the view."""
         with self._changed:
             view = self._steward.change.view if self._steward.change else None
-            return [(member, *self._steward.standing(member.run_id)) for member in view.members] if view else []
+            return [(member, self._steward.standing(member.run_id)) for member in view.members] if view else []
+
+    def lifeline_port(self, run_id: str) -> int:
+        with self._changed:
+            return self._steward.lifeline_port(run_id)
+
+    def is_well(self, run_id: str) -> bool:
+        with self._changed:
+            return self._steward.is_well(run_id)
 
     def learn(self) -> None:
         """Know for certain what is stored. Raises StoreError."""
@@ -315,7 +333,7 @@ class Keeper:
             self._steward.attend(self._clock())
             change = self._next_change()
             if change is None:
-                self._changed.wait(min(TICK * heartbeat.timeout_ms / 1000, LONGEST_TICK_S))
+                self._changed.wait(min(TICK * heartbeat.terms.lease_ms / 1000, LONGEST_TICK_S))
         if change:
             self._carry_out(change)
 

@@ -15,6 +15,7 @@ from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR
 from redis.connection import Connection
 
 from chainredis.errors import (
+    Busy,
     Closed,
     Loading,
     MemberError,
@@ -27,8 +28,8 @@ from chainredis.errors import (
     TooFar,
     Unfed,
 )
+from chainredis.evidence import Lease
 from chainredis.settings import Settings
-from chainredis.steward import Lease
 from chainredis.view import Endpoint, Member, View
 
 
@@ -56,6 +57,8 @@ class MemberState:
     record_run_id: str = ""
     record_durable: bool = False
     checkpointed: int = -1
+    lifeline: int = 0
+    timeout: int = 0
 
 
 class MemberLink(Protocol):
@@ -102,7 +105,7 @@ class Progress(NamedTuple):
 # The last two are what redis-py's parser makes of bytes that are none of Redis's protocol.
 FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
 # A connection on which the member may be silent for years notices a host that is gone.
-_KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 _ENDS = (ConnectionResetError, BrokenPipeError)
 
 
@@ -157,14 +160,14 @@ class RedisLink:
         if not isinstance(reply, list) or len(reply) != 3 or not all(isinstance(item, bytes) for item in reply):
             raise self._nonsense("CHAIN.CHALLENGE")
         nonce2, answerer, proof = (item.decode("ascii", "replace") for item in reply)
-        expected = _mac(key, "answer", nonce, nonce2, answerer)
+        expected = mac(key, "answer", nonce, nonce2, answerer)
         # What cannot prove the secret learns nothing from us, not even a proof to carry elsewhere.
         if answerer != run_id:
             raise OtherProcess(f"{self._endpoint}: another process answers there now, not the member {run_id}")
         if not hmac.compare_digest(expected.encode(), proof.encode()):
             raise Rejected(f"{self._endpoint}: does not know this chain's secret, but perhaps another's")
         own = self._settings.own_run_id
-        self._call("CHAIN.PROVE", _mac(key, "prove", nonce2, nonce, own), own)
+        self._call("CHAIN.PROVE", mac(key, "prove", nonce2, nonce, own), own)
 
     def adopt(self, view: View) -> None:
         reply = self._call("CHAIN.ADOPT", *view.wire())
@@ -249,6 +252,8 @@ class RedisLink:
                 return Loading(f"{self._endpoint}: is still loading its data: try again when it has")
             case redis.AuthenticationError():
                 return Rejected(f"{self._endpoint}: refuses the master's credentials ({error})")
+            case redis.ResponseError() if str(error).startswith("BUSY "):
+                return Busy(f"{self._endpoint}: is busy ({error})")
             case redis.ResponseError():
                 return Rejected(f"{self._endpoint}: says: {error}")
             case redis.TimeoutError() | TimeoutError():
@@ -296,7 +301,7 @@ def _connection(endpoint: Endpoint, settings: Settings) -> Any:  # redis-py does
         protocol=2,
         driver_info=None,
         socket_keepalive=True,
-        socket_keepalive_options=_KEEPALIVE,
+        socket_keepalive_options=KEEPALIVE,
     )
 
 
@@ -306,7 +311,7 @@ def _convert(kind: object, text: str) -> str | int | bool:
     return int(text) if kind is int else text
 
 
-def _mac(key: bytes, *parts: str) -> str:
+def mac(key: bytes, *parts: str) -> str:
     """HMAC-SHA-256 of docs/protocol.md, "Proof of the secret"."""
     return hmac.new(key, "".join(parts).encode(), hashlib.sha256).hexdigest()
 

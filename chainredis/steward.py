@@ -1,6 +1,6 @@
 """The master's side of the protocol, pure: what it saw of the members goes in, what is to be done comes out.
 
-    seen            `answered`, `adopted`, `reported`, `dropped`, `refused`, `replaced`, `unfed`, `beating`
+    seen            `answered`, `adopted`, `reported`, `dropped`, `refused`, `replaced`, `lifeline`, `unfed`, `beating`
     to be done      `next_change` to store; then `view_to_tell` and `lease_to_grant` for each member in `followed`
 
 Every time is in seconds on one clock that runs on through suspend. The same code runs in the server and in the
@@ -12,86 +12,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from chainredis.errors import CommandError
+from chainredis.evidence import (
+    Lease,
+    Lifeline,
+    Record,
+    Sighting,
+    Standing,
+    Terms,
+    Trouble,
+    most_complained_about,
+)
 from chainredis.transitions import Change, Event, Health, Remove, Repair, decide
 from chainredis.view import Member, View
 
-# Between two moments of attention at most so many seconds, and such a part of the timeout, count as silence of the
+# Between two moments of attention at most so many seconds, and such a part of a lease, count as silence of the
 # members: a master that was itself stopped has heard nobody, and may conclude nothing from it.
 MAX_ATTENTION_GAP, MAX_ATTENTION_PART = 0.5, 0.1
-
-
-@dataclass(frozen=True)
-class Terms:
-    """timeout_ms: a member silent for so long is gone; also the length of a lease. drift: how much quicker one clock
-    may run than another, as a fraction. trust_refused: a port that refuses is taken for a dead process's.
-    """
-
-    timeout_ms: int
-    drift: float = 0.01
-    trust_refused: bool = True
-
-
-@dataclass(frozen=True)
-class Lease:
-    """What goes with a poll. stamp_ms: the member's own clock when it last answered, from which the lease counts."""
-
-    epoch: int
-    stamp_ms: int
-    length_ms: int
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """A member has no connection to `run_id`. dropped: it had one, and that side closed it."""
-
-    run_id: str
-    for_ms: int
-    dropped: bool
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """What a member's answer said. durable: nothing has left it, in this epoch, before it was on its disk."""
-
-    epoch: int
-    serving: bool
-    stamp_ms: int
-    troubles: tuple[Trouble, ...] = ()
-    durable: bool = False
-    checkpointed: int = -1
-
-
-@dataclass
-class _Record:
-    """Of one process. heard_at: when it last showed life by itself or answered. silent: seconds of attention since it
-    answered. noticed_at: when its end was first suspected. lapsed_at: when its heartbeat ceased, None while it beats or
-    if it never did; lapsed: seconds of attention since then.
-    """
-
-    granted_until: float
-    answered_at: float
-    heard_at: float
-    silent: float = 0.0
-    sighting: Sighting | None = None
-    is_dropped: bool = False
-    is_refused: bool = False
-    is_replaced: bool = False
-    unfed_epoch: int = 0
-    noticed_at: float | None = None
-    has_beaten: bool = False
-    lapsed_at: float | None = None
-    lapsed: float = 0.0
-
-    @property
-    def epoch(self) -> int:
-        return self.sighting.epoch if self.sighting else 0
+# Nobody holds up what has been committed within such a part of a lease.
+IDLE_PART = 0.5
 
 
 @dataclass
 class Steward:
     """change: what is stored, None for nothing. now: its start, at which any member may hold a lease of full length.
-    leads_until: no other master can lead before; what is granted here is over by then. slack_ms: by how much leases
-    that were granted by others may outlast those of full length.
+    leads_until: no other master can lead before; what is granted here is over by then. slack_ms: with several masters,
+    by how much a leadership may outlast the timeout; 0: this is the only one.
     """
 
     change: Change | None
@@ -100,9 +45,10 @@ class Steward:
     leads_until: float = math.inf
     slack_ms: int = 0
     _beating: frozenset[str] = frozenset()
-    _records: dict[str, _Record] = field(default_factory=dict)
+    _records: dict[str, Record] = field(default_factory=dict)
     _undecided: Change | None = None
     _unchanged: float = 0.0  # seconds of attention since the newest change was stored
+    _committed_at: float = -math.inf  # when updates were last seen to be committed
 
     def __post_init__(self) -> None:
         self._started = self.now
@@ -111,23 +57,21 @@ class Steward:
     # --------------------------------------------------------------------------------------------- what is seen
 
     def attend(self, now: float) -> None:
-        """Time passes under the master's eyes. To be called often, much more so than the timeout is long."""
-        most = min(MAX_ATTENTION_GAP, MAX_ATTENTION_PART * self.terms.timeout_ms / 1000)
+        """Time passes under the master's eyes. To be called often, much more so than a lease is long."""
+        most = min(MAX_ATTENTION_GAP, MAX_ATTENTION_PART * self.terms.lease_ms / 1000)
         gap = min(max(0.0, now - self.now), most)
         self.now = max(self.now, now)
         self._unchanged += gap
         for record in self._records.values():
-            record.silent += gap
-            record.lapsed += gap
+            record.attend(gap)
 
     def answered(self, run_id: str, sighting: Sighting, now: float) -> None:
         """It answered. now: read after its answer had come, since leases are reckoned from then."""
         self.attend(now)
         if record := self._records.get(run_id):
-            record.sighting, record.silent = sighting, 0.0
-            record.answered_at = record.heard_at = self.now
-            record.is_dropped = record.is_refused = False
-            record.noticed_at = None
+            if record.sighting and record.sighting.committed < sighting.committed:
+                self._committed_at = self.now
+            record.answered(sighting, self.now, self.terms)
 
     def adopted(self, run_id: str, epoch: int, now: float) -> None:
         """It has taken over the view of this epoch. Whether it serves in it, its next answer tells."""
@@ -135,23 +79,28 @@ class Steward:
         if record and record.sighting and record.epoch < epoch:
             self.answered(run_id, replace(record.sighting, epoch=epoch, serving=False), now)
 
+    def spoke(self, run_id: str, now: float) -> None:
+        """It lives, and has no answer for a master at present."""
+        self.attend(now)
+        if record := self._records.get(run_id):
+            record.spoke(self.now)
+
     def reported(self, run_id: str, troubles: tuple[Trouble, ...], now: float) -> None:
         """It says by itself that it has no connection to these: it is alive, and they may not be."""
         self.attend(now)
         record = self._records.get(run_id)
         if record is None or record.sighting is None:
             return
-        record.heard_at = self.now
+        record.spoke(self.now)
         record.sighting = replace(record.sighting, troubles=troubles)
         for trouble in troubles:
             if trouble.dropped and (suspect := self._records.get(trouble.run_id)):
-                self._notice(suspect)
+                suspect.notice(self.now)
 
     def dropped(self, run_id: str) -> None:
-        """A connection to it that stood was closed by its side."""
+        """A connection to it that stood was closed by its side, which proves nothing."""
         if record := self._records.get(run_id):
-            record.is_dropped = True
-            self._notice(record)
+            record.notice(self.now)
 
     def refused(self, run_id: str) -> bool:
         """Nobody listens on its port. False: that is no news."""
@@ -159,16 +108,26 @@ class Steward:
         if record is None or record.is_refused:
             return False
         record.is_refused = True
-        self._notice(record)
+        record.notice(self.now)
         return True
 
     def replaced(self, run_id: str) -> bool:
-        """Another process answers on its port, which this one would have to have given up. False: that is no news."""
+        """Another process answers on its port. False: that is no news."""
         record = self._records.get(run_id)
         if record is None or record.is_replaced:
             return False
         record.is_replaced = True
-        self._notice(record)
+        record.notice(self.now)
+        return True
+
+    def lifeline(self, run_id: str, lifeline: Lifeline) -> bool:
+        """What has become of its lifeline. False: that is no news."""
+        record = self._records.get(run_id)
+        if record is None or record.lifeline is lifeline:
+            return False
+        record.lifeline = lifeline
+        if lifeline is Lifeline.ENDED:
+            record.notice(self.now)
         return True
 
     def unfed(self, run_id: str, epoch: int) -> None:
@@ -183,56 +142,57 @@ class Steward:
         self._beating = run_ids
         return [run_id for run_id, record in self._records.items() if self._listen(run_id, record)]
 
-    def _listen(self, run_id: str, record: _Record) -> bool:
+    def _listen(self, run_id: str, record: Record) -> bool:
         if run_id in self._beating:
             record.has_beaten, record.lapsed_at = True, None
             return False
         if not record.has_beaten or record.lapsed_at is not None:
             return False
         record.lapsed_at, record.lapsed = self.now, 0.0
-        self._notice(record)
+        record.notice(self.now)
         return True
-
-    def _notice(self, record: _Record) -> None:
-        if record.noticed_at is None:
-            record.noticed_at = self.now
 
     # ------------------------------------------------------------------------------------------ what to conclude
 
     def is_dead(self, run_id: str) -> bool:
-        """Known to have ended (DESIGN.md, "Detection")."""
+        """Known to have ended."""
         record = self._records.get(run_id)
-        if record is None or not self.terms.trust_refused:
-            return False
-        return record.is_replaced or (record.is_refused and (record.is_dropped or self._is_missed(run_id)))
-
-    def _is_missed(self, run_id: str) -> bool:
-        """A neighbour's connection to it was closed by its side, too: that is known to a master that was away then."""
-        return any(
-            trouble.dropped and trouble.run_id == run_id
-            for record in self._records.values()
-            if record.sighting
-            for trouble in record.sighting.troubles
-        )
+        return record is not None and self.terms.trust_refused and record.has_ended
 
     def is_gone(self, run_id: str) -> bool:
-        """It serves nothing and never will: dead, or silent for the timeout and certainly without a lease (rule 4)."""
+        """It serves nothing and never will: dead, or silent for long and certainly without a lease (rule 4)."""
         record = self._records.get(run_id)
         if record is None or self.is_dead(run_id):
             return record is not None
-        if self._is_sole(run_id) and not self._is_missing(record):
+        if self._is_sole(run_id) and not record.may_have_ended(self.terms):
             return False  # it needs no lease to serve
-        return self._is_silent(record) and self.now >= record.granted_until
+        return self._is_silent(run_id, record) and self.now >= record.granted_until
 
-    def _is_missing(self, record: _Record) -> bool:
-        """It is not where it was: nobody is, where that is to be believed, or another process."""
-        return record.is_replaced or (record.is_refused and self.terms.trust_refused)
-
-    def _is_silent(self, record: _Record) -> bool:
-        """For the timeout it has not answered here; or not since it missed as much of its heartbeats."""
+    def _is_silent(self, run_id: str, record: Record) -> bool:
+        """It has not answered here for the timeout, or not since it missed as much of its heartbeats. Or it has said
+        nothing for as long as a lease lasts, and somebody waits for it, or it may not be there any more.
+        """
         if record.lapsed_at is not None and record.answered_at <= record.lapsed_at:
             return True
-        return record.silent >= self.terms.timeout_ms / 1000
+        if record.silent >= record.timeout_ms(self.terms) / 1000:
+            return True
+        is_mute = record.mute >= record.lease_ms(self.terms) / 1000
+        return is_mute and (record.may_have_ended(self.terms) or self._is_waited_for(run_id))
+
+    def _is_waited_for(self, run_id: str) -> bool:
+        """Nothing is committed any more, and somebody may wait: for a head or a tail, clients of which nobody else
+        knows; for any member, updates that others have; for one that leaves, the new view.
+        """
+        if self.now - self._committed_at < self.terms.lease_ms / 1000 * IDLE_PART:
+            return False
+        middle = self.change.view.members[1:-1] if self.change else ()
+        if run_id not in {member.run_id for member in middle}:
+            return True
+        return any(
+            record.is_stuck(self.now, self.terms)
+            for other, record in self._records.items()
+            if other != run_id and self.is_well(other)
+        )
 
     def _is_sole(self, run_id: str) -> bool:
         return self.change is not None and [member.run_id for member in self.change.view.members] == [run_id]
@@ -241,18 +201,20 @@ class Steward:
         """Of the followed: alive are those that owe no answer; dead those that have ended, not those that are silent:
         cut off from here all together, these serve each other and whoever reaches them.
         """
-        alive = frozenset(run_id for run_id in self._records if self._is_well(run_id))
+        alive = frozenset(run_id for run_id in self._records if self.is_well(run_id))
         return Health(alive, frozenset(run_id for run_id in self._records if self._has_ended(run_id)))
 
     def _has_ended(self, run_id: str) -> bool:
         """As certainly as the terms allow: where a refusing port proves nothing, only the lease is left."""
         return self.is_gone(run_id) and (
-            not self.terms.trust_refused or self.is_dead(run_id) or self._records[run_id].is_refused)
+            not self.terms.trust_refused or self.is_dead(run_id) or self._records[run_id].may_have_ended(self.terms))
 
-    def _is_well(self, run_id: str) -> bool:
-        record = self._records[run_id]
-        quiet = record.silent >= self.terms.timeout_ms / 2000
-        return record.sighting is not None and record.noticed_at is None and not quiet
+    def is_well(self, run_id: str) -> bool:
+        """It owes no answer, and nothing speaks against it."""
+        record = self._records.get(run_id)
+        if record is None:
+            return False
+        return record.noticed_at is None and not record.is_quiet(self.terms)
 
     @property
     def is_lost(self) -> bool:
@@ -291,11 +253,21 @@ class Steward:
         found = member and self._serves(member) and self._records[member.run_id].answered_at > since
         return member if found else None
 
-    def standing(self, run_id: str) -> tuple[str, int, int]:
-        """For people: alive, silent or dead; for how many milliseconds it has not answered; where its checkpoint is."""
+    def standing(self, run_id: str) -> Standing:
         record = self._records[run_id]
-        word = "dead" if self.is_gone(run_id) else "alive" if self._is_well(run_id) else "silent"
-        return word, round(record.silent * 1000), record.sighting.checkpointed if record.sighting else -1
+        word = "dead" if self.is_gone(run_id) else "alive" if self.is_well(run_id) else "silent"
+        checkpointed = record.sighting.checkpointed if record.sighting else -1
+        return Standing(word, round(record.silent * 1000), checkpointed, record.lifeline.value)
+
+    def lease_ms(self, run_id: str) -> int:
+        """The length of its leases."""
+        record = self._records.get(run_id)
+        return record.lease_ms(self.terms) if record else self.terms.lease_ms
+
+    def lifeline_port(self, run_id: str) -> int:
+        """Where one can be held; 0: nowhere, or that is not known yet."""
+        record = self._records.get(run_id)
+        return record.sighting.lifeline if record and record.sighting else 0
 
     def knows_view(self, run_id: str) -> bool:
         """It has adopted the newest view, and so has the secret."""
@@ -374,7 +346,7 @@ class Steward:
             return None
         if self._undecided and not self._undecided.view.member(run_id):
             return None
-        length_ms = min(change.lease_ms, self.terms.timeout_ms, self._leadership_ms(record.answered_at))
+        length_ms = min(change.lease_ms, record.lease_ms(self.terms), self._leadership_ms(record.answered_at))
         if length_ms <= 0:
             return None
         self._note_grant(record, length_ms)
@@ -383,9 +355,9 @@ class Steward:
     def _leadership_ms(self, since: float) -> int:
         """A lease from then on, of this length, is over everywhere before another master can lead."""
         left_ms = (self.leads_until - since) * 1000 / (1 + self.terms.drift)
-        return self.terms.timeout_ms if left_ms >= self.terms.timeout_ms else int(left_ms)
+        return self.terms.lease_ms if left_ms >= self.terms.lease_ms else int(left_ms)
 
-    def _note_grant(self, record: _Record, length_ms: int) -> None:
+    def _note_grant(self, record: Record, length_ms: int) -> None:
         """It counts, at the member, from before its last answer came here."""
         until = record.answered_at + length_ms / 1000 * (1 + self.terms.drift)
         record.granted_until = max(record.granted_until, until)
@@ -398,12 +370,19 @@ class Steward:
             self._records[member.run_id] = before.get(member.run_id) or self._unknown()
             self._listen(member.run_id, self._records[member.run_id])
 
-    def _unknown(self) -> _Record:
-        return _Record(self._full_lease(), self.now, self.now)
+    def _unknown(self) -> Record:
+        return Record(self._full_lease(), self.now, self.now)
 
     def _full_lease(self) -> float:
-        longest = max(self.terms.timeout_ms, self.change.lease_ms if self.change else 0) + self.slack_ms
+        longest = max(self._longest_ms, self.change.lease_ms if self.change else 0) + self.slack_ms
         return self.now + longest / 1000 * (1 + self.terms.drift)
+
+    @property
+    def _longest_ms(self) -> int:
+        """Of the leases granted here. One of several masters may lose the lead and not know: it grants on until its own
+        leadership is over.
+        """
+        return max(self.terms.lease_ms, self.terms.timeout_ms if self.slack_ms else 0)
 
     # ------------------------------------------------------------------------------- the changes that nobody asks for
 
@@ -416,16 +395,25 @@ class Steward:
     def _repaired(self, change: Change) -> Change | None:
         """Without the gone, once a survivor was heard since: a view of processes that hang would help nobody."""
         gone = frozenset(member.run_id for member in self.followed if self.is_gone(member.run_id))
-        lost = [member.run_id for member in change.view.members if member.run_id in gone]
-        survivors = [member.run_id for member in change.complete if member.run_id not in gone]
-        if not lost or not self._heard_since(survivors, lost):
-            return None
-        return self._decided(Repair(gone))
+        dead = frozenset(run_id for run_id in gone if self.is_dead(run_id))
+        for each in (gone, dead):
+            lost = [member.run_id for member in change.view.members if member.run_id in each]
+            survivors = [member.run_id for member in change.complete if member.run_id not in each]
+            if lost and self._heard_since(survivors, lost):
+                return self._decided(Repair(each))
+        return None
 
     def _heard_since(self, survivors: Iterable[str], lost: Iterable[str]) -> bool:
+        """Since the end of the dead. One that is only silent must have been so while a survivor was not: a master that
+        was cut off hears of one after the other again.
+        """
         noticed = [self._records[run_id].noticed_at for run_id in lost]
         since = max((at for at in noticed if at is not None), default=self._started)
-        return any(self._records[each].heard_at >= since and self._is_well(each) for each in survivors)
+        silent_s = max((self.lease_ms(run_id) / 1000 for run_id in lost if not self.is_dead(run_id)), default=0.0)
+        records = [self._records[each] for each in survivors if self.is_well(each)]
+        return any(
+            record.heard_at >= since and (not silent_s or self.now - record.steady_at >= silent_s) for record in records
+        )
 
     def _acknowledged(self, change: Change) -> Change | None:
         """Those that left know it now, or cannot serve any more: the view is in force."""
@@ -457,28 +445,16 @@ class Steward:
         """
         if not self._settled_but_for_links(change):
             return None
-        suspect = self._most_complained_about(change)
+        suspect = most_complained_about(change.view.members, self._records, self.terms.timeout_ms)
         return self._decided(Remove(suspect, self.health())) if suspect else None
 
     def _settled_but_for_links(self, change: Change) -> bool:
         if change.leaving or len(change.view.members) < 2:
             return False
         return all(
-            self._is_well(member.run_id) and self._records[member.run_id].epoch == change.view.epoch
+            self.is_well(member.run_id) and self._records[member.run_id].epoch == change.view.epoch
             for member in change.view.members
         )
-
-    def _most_complained_about(self, change: Change) -> Member | None:
-        """By as many broken links as possible at its end; of several the last, which has the least that others lack."""
-        broken = dict.fromkeys((member.run_id for member in change.view.members), 0)
-        for member in change.view.members:
-            sighting = self._records[member.run_id].sighting
-            for trouble in sighting.troubles if sighting else ():
-                if trouble.for_ms >= self.terms.timeout_ms and trouble.run_id in broken:
-                    broken[member.run_id] += 1
-                    broken[trouble.run_id] += 1
-        most = max(broken.values())
-        return next((m for m in reversed(change.view.members) if most and broken[m.run_id] == most), None)
 
     def _stalled(self, change: Change) -> Change | None:
         """A new tail that answers, knows its view, and does not come to serve for the timeout has not what it takes.
@@ -523,7 +499,7 @@ class Steward:
 
     def _length_to_store(self) -> int:
         """A master that restarts reckons with leases of this length: a shorter one waits until longer ones are over."""
-        shorter = self.now + self.terms.timeout_ms / 1000 * (1 + self.terms.drift)
+        shorter = self.now + self._longest_ms / 1000 * (1 + self.terms.drift)
         if self.change and any(record.granted_until > shorter for record in self._records.values()):
-            return max(self.change.lease_ms, self.terms.timeout_ms)
-        return self.terms.timeout_ms
+            return max(self.change.lease_ms, self._longest_ms)
+        return self._longest_ms

@@ -1,7 +1,8 @@
-"""Two conversations with every followed process: one polls, and on the other the member may say what it suspects.
+"""Three conversations with every followed process: one polls, on another the member may say what it suspects, and the
+third is silent: it holds the lifeline.
 
-A conversation that ends is begun anew at once, which tells whether its process has ended: nobody listens there any
-more, or somebody else does (DESIGN.md, "Detection").
+A conversation that ends is begun anew at once, which tells whether anybody listens there, and who. Only together with
+the end of the lifeline that means that the process has ended (docs/design.md, "Detection").
 """
 
 import logging
@@ -9,11 +10,12 @@ import re
 import threading
 from collections.abc import Iterable
 
-from chainredis.errors import Closed, MemberError, OtherProcess, Refused, Rejected, Stale, Unfed
+from chainredis.errors import Busy, Closed, MemberError, OtherProcess, Refused, Rejected, Silent, Stale, Unfed
+from chainredis.evidence import Lifeline, Sighting, Trouble
 from chainredis.keeper import Keeper
+from chainredis.lifeline import Hold, Line
 from chainredis.looking import reach
 from chainredis.member_client import Dial, MemberLink, MemberState
-from chainredis.steward import Sighting, Trouble
 from chainredis.view import Endpoint, Member, View
 
 log = logging.getLogger(__name__)
@@ -29,10 +31,11 @@ _TROUBLE = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
 class Watchers:
     """Follows whom the keeper wants to have followed."""
 
-    def __init__(self, keeper: Keeper, dial: Dial) -> None:
+    def __init__(self, keeper: Keeper, dial: Dial, hold: Hold) -> None:
         self._keeper = keeper
         self._dial = dial
-        self._conversations: dict[str, tuple[Polling, Watching]] = {}
+        self._hold = hold
+        self._conversations: dict[str, tuple[Polling, Watching, Holding]] = {}
 
     def follow(self, members: tuple[Member, ...]) -> None:
         """Called with the keeper's lock held."""
@@ -41,36 +44,37 @@ class Watchers:
             for conversation in self._conversations.pop(run_id):
                 conversation.end()
         for run_id in wanted.keys() - self._conversations.keys():
-            who = (wanted[run_id], self._keeper, self._dial)
-            self._conversations[run_id] = Polling(*who), Watching(*who)
+            who = (wanted[run_id], self._keeper)
+            self._conversations[run_id] = (
+                Polling(*who, self._dial), Watching(*who, self._dial), Holding(*who, self._hold),
+            )  # fmt: skip
             for conversation in self._conversations[run_id]:
                 conversation.start()
 
     def nudge(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
-            if pair := self._conversations.get(run_id):
-                pair[0].nudge()
+            if conversations := self._conversations.get(run_id):
+                conversations[0].nudge()
 
 
 class Conversation(threading.Thread):
     """With one process, for as long as it is followed."""
 
-    def __init__(self, member: Member, keeper: Keeper, dial: Dial) -> None:
+    def __init__(self, member: Member, keeper: Keeper) -> None:
         super().__init__(name=f"chain-{type(self).__name__.lower()}-{member}", daemon=True)
         self._member = member
         self._run_id = member.run_id
         self._keeper = keeper
-        self._dial = dial
         self._over = threading.Event()
-        self._link: MemberLink | None = None
+        self._connection: MemberLink | Line | None = None
         self._stood = False
         self._failures = 0  # to connect, in a row
         self._trouble = ""
 
     def end(self) -> None:
         self._over.set()
-        if link := self._link:
-            link.interrupt()
+        if connection := self._connection:
+            connection.interrupt()
 
     def run(self) -> None:
         while not self._over.is_set():
@@ -89,9 +93,9 @@ class Conversation(threading.Thread):
         except MemberError as error:
             return self._conclude(error)
         finally:
-            if self._link:
-                self._link.close()
-            self._link = None
+            if self._connection:
+                self._connection.close()
+            self._connection = None
         return 0
 
     def _conclude(self, error: MemberError) -> float:
@@ -125,7 +129,8 @@ class Polling(Conversation):
     """Tells views, grants leases, and learns how the member is."""
 
     def __init__(self, member: Member, keeper: Keeper, dial: Dial) -> None:
-        super().__init__(member, keeper, dial)
+        super().__init__(member, keeper)
+        self._dial = dial
         self._nudged = threading.Event()
 
     def end(self) -> None:
@@ -141,17 +146,21 @@ class Polling(Conversation):
         self._nudged.clear()
 
     def _talk(self) -> None:
-        self._link, state = reach(self._dial, self._member)
+        link, state = reach(self._dial, self._member)
+        self._connection = link
         self._stood = True
         self._keeper.answered(self._run_id, sighting(state))
         is_proven = False
         while not self._over.is_set():
             view, lease = self._keeper.due(self._run_id)
-            is_proven = is_proven or self._prove(self._link)
+            is_proven = is_proven or self._prove(link)
             if view:
-                self._tell(self._link, view)
+                self._tell(link, view)
                 continue
-            self._saw(self._link.poll(lease) if lease and is_proven else self._link.state())
+            try:
+                self._saw(link.poll(lease) if lease and is_proven else link.state())
+            except Busy:
+                self._keeper.spoke(self._run_id)
             self._pause(self._keeper.pause_s(self._run_id))
 
     def _prove(self, link: MemberLink) -> bool:
@@ -183,21 +192,61 @@ class Polling(Conversation):
 class Watching(Conversation):
     """Waits until the member suspects somebody, or ends."""
 
+    def __init__(self, member: Member, keeper: Keeper, dial: Dial) -> None:
+        super().__init__(member, keeper)
+        self._dial = dial
+
     def _talk(self) -> None:
         view = self._keeper.view
         if view is None or not self._keeper.wait_for(lambda steward: steward.knows_view(self._run_id), RETRY_S):
             return
-        self._link = self._dial(Endpoint(self._member.address, self._member.port))
-        self._link.prove(view.secret, self._run_id)
+        link = self._connection = self._dial(Endpoint(self._member.address, self._member.port))
+        link.prove(view.secret, self._run_id)
         self._stood = True
         while not self._over.is_set():
-            self._keeper.reported(self._run_id, troubles_of(self._link.watch()))
+            self._keeper.reported(self._run_id, troubles_of(link.watch()))
+
+
+class Holding(Conversation):
+    """Holds the lifeline until its process ends."""
+
+    def __init__(self, member: Member, keeper: Keeper, hold: Hold) -> None:
+        super().__init__(member, keeper)
+        self._hold = hold
+
+    def _talk(self) -> None:
+        view = self._keeper.view
+        if view is None or not self._keeper.wait_for(lambda steward: steward.knows_view(self._run_id), RETRY_S):
+            return
+        port = self._keeper.lifeline_port(self._run_id)
+        if not port:
+            raise Silent(f"{self._member}: offers no lifeline")
+        line = self._connection = self._hold(Endpoint(self._member.address, port), view.secret, self._run_id)
+        self._stood = True
+        self._trouble = ""
+        self._keeper.lifeline(self._run_id, Lifeline.HELD)
+        line.await_end()
+
+    def _conclude(self, error: MemberError) -> float:
+        """A line that cannot be held says nothing of the process: a firewall may stand before that port."""
+        if self._over.is_set():
+            return 0
+        if self._stood:
+            self._keeper.lifeline(self._run_id, Lifeline.ENDED if isinstance(error, Closed) else Lifeline.NONE)
+            return ENDED_RETRY_S
+        if str(error) != self._trouble and self._keeper.is_well(self._run_id):
+            self._trouble = str(error)
+            log.warning("%s: if %s dies, that is noticed only when its lease has run out", error, self._member)
+        return ENDED_RETRY_S
 
 
 def sighting(state: MemberState) -> Sighting:
     durable = state.record_durable and state.record_epoch == state.epoch
     troubles = troubles_of(state.unreached)
-    return Sighting(state.epoch, state.serving, state.stamp, troubles, durable, state.checkpointed)
+    return Sighting(
+        state.epoch, state.serving, state.stamp, troubles, durable, state.checkpointed, state.lifeline,
+        state.applied, state.committed, state.timeout,
+    )  # fmt: skip
 
 
 def troubles_of(text: str) -> tuple[Trouble, ...]:

@@ -55,6 +55,7 @@ cdef struct Master:
     RedisModuleString *auth_password
     long long heartbeat_interval_ms
     long long heartbeat_timeout_ms
+    long long lease_ms
     long long clock_drift_percent
     int trust_refused
 
@@ -255,7 +256,7 @@ def start(own_run_id, own_port, auth_user, auth_password):
 
     def read_heartbeat():
         return Heartbeat(
-            master.heartbeat_interval_ms, master.heartbeat_timeout_ms, bool(master.trust_refused),
+            master.heartbeat_interval_ms, master.heartbeat_timeout_ms, master.lease_ms, bool(master.trust_refused),
             master.clock_drift_percent,
         )
 
@@ -344,6 +345,7 @@ cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
     return (
         register_number(ctx, b"heartbeat-interval", 3000, 10, 3600000, &master.heartbeat_interval_ms)
         and register_number(ctx, b"heartbeat-timeout", 15000, 200, 86400000, &master.heartbeat_timeout_ms)
+        and register_number(ctx, b"lease", 2000, 100, 86400000, &master.lease_ms)
         and register_number(ctx, b"clock-drift-percent", 1, 0, 50, &master.clock_drift_percent)
         and RedisModule_RegisterBoolConfig(
             ctx, b"trust-refused", 1, REDISMODULE_CONFIG_DEFAULT, get_switch, set_switch, NULL, &master.trust_refused,

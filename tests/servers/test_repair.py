@@ -92,7 +92,7 @@ def test_the_master_is_killed_right_after_a_member(chain: StartChain, place: int
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_death_that_the_master_did_not_see(chain: StartChain, place: int) -> None:
-    """The neighbours' connections were dropped: no need to wait for the heartbeat timeout."""
+    """Nobody tells it for certain: it waits for a lease, and not for the heartbeat timeout."""
     cluster = chain(3)
     victim = cluster.members[place]
     cluster.master.kill()
@@ -159,7 +159,7 @@ BUSY = "local t = redis.call('TIME')[1] while redis.call('TIME')[1] - t < 2 do e
 def test_a_slow_one_stays(chain: StartChain, place: int, words: tuple[Any, ...]) -> None:
     cluster = chain(
         3,
-        master_config={"master.heartbeat-timeout": "8000", "master.heartbeat-interval": "100"},
+        master_config={"master.heartbeat-timeout": "8000", "master.lease": "8000", "master.heartbeat-interval": "100"},
         member_config={"enable-debug-command": "yes", "member.write-timeout": "10000", "busy-reply-threshold": "100"},
     )
     epoch = state(cluster.head).epoch
@@ -247,6 +247,7 @@ def test_settings_of_the_heartbeat_change_while_it_beats(chain: StartChain) -> N
     for name, values in {
         "heartbeat-timeout": ["199", "86400001", "x"],
         "heartbeat-interval": ["9", "3600001"],
+        "lease": ["99", "86400001", "x"],
         "clock-drift-percent": ["-1", "51"],
         "trust-refused": ["perhaps"],
     }.items():

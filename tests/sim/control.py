@@ -75,7 +75,8 @@ def _grant(node: Node, epoch: int, stamp_ms: int, length_ms: int) -> None:
 def state_of(node: Node) -> State:
     position = node.core.position()
     return State(
-        node.core.role(), node.core.history, position.epoch, position.applied, position.assigned, serves(node),
+        node.core.role(), node.core.history, position.epoch, position.applied, position.assigned,
+        node.core.committed, serves(node),
         node.core.streaming, node.core.pinned, node.join.name if node.join else "", node.troubles(), node.clock.ms(),
         node.record,
     )
@@ -186,7 +187,7 @@ def copy_step(world: World, node: Node | None) -> None:
 
 def _fork(world: World, node: Node, join: Joining) -> None:
     source = world.places[join.source].process
-    if source is None or not source.running or not world.network.reaches(node.place, join.source):
+    if source is None or not source.reachable or not world.network.reaches(node.place, join.source):
         return
     if source.core.has_history and not (source.join and not source.join.is_copied):
         join.snapshot = (source.core.history, list(source.history))

@@ -27,7 +27,7 @@ class Faults:
             "cut": self._cut, "double": self._double, "swap": self._swap, "late": self._late,
             "block": self._block, "heal": self._heal,
             "kill": self._kill, "kill_unwritten": self._kill_unwritten, "shut_down": self._shut_down,
-            "start": self._start, "stop": self._stop, "wake": self._wake,
+            "start": self._start, "stop": self._stop, "wake": self._wake, "hide": self._hide, "show": self._show,
             "flush": self._flush, "save": self._save, "weaken": self._weaken,
             "kill_master": self._kill_master, "start_master": self._start_master,
             "stop_master": self._stop_master, "wake_master": self._wake_master,
@@ -36,12 +36,14 @@ class Faults:
     # ---- connections
 
     def _cut(self, a: int, b: int) -> None:
-        """Its owner loses it; sometimes it is the other side that has closed it, which lives all the same."""
+        """Its owner loses it; sometimes it is the other side that has closed it, which lives all the same. A lifeline
+        is lost, too, but not by that.
+        """
         links = [link for link in self._network.live() if link.owner.running]
         if links:
             link = links[a % len(links)]
             self._network.cut(link, b % 4)
-            link.owner.on_lost(link, dropped=b % 5 == 0)
+            link.owner.on_lost(link, dropped=b % 5 == 0 and not link.is_lifeline)
 
     def _double(self, a: int, b: int) -> None:
         """A request of a member comes twice: TCP does not do that, but no member may rely on it."""
@@ -143,6 +145,22 @@ class Faults:
         stopped = [node for node in self._world.nodes.values() if node.is_stopped]
         if stopped:
             stopped[a % len(stopped)].is_stopped = False
+
+    def _hide(self, a: int, b: int) -> None:
+        """It listens at another port from now on, and mostly closes its clients' connections, too."""
+        node = self._running(a)
+        if node is None:
+            return
+        node.has_left_its_port = True
+        for link in self._network.live() if b % 4 else ():
+            if link.peer is node and not link.is_lifeline and link.owner.running:
+                self._network.cut(link, b // 4 % 4)
+                link.owner.on_lost(link, dropped=True)
+
+    def _show(self, a: int, b: int) -> None:
+        hidden = [node for node in self._world.nodes.values() if node.has_left_its_port]
+        if hidden:
+            hidden[a % len(hidden)].has_left_its_port = False
 
     def _flush(self, a: int, b: int) -> None:
         """The system writes what processes have written."""

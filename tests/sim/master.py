@@ -1,7 +1,8 @@
 """A simulated master: the real steward, over a store that survives it, and a conversation with every member.
 
 A conversation is a connection on which one question at a time is under way: a view to adopt, or a poll that carries a
-lease. The master may be killed or stopped at any moment: between deciding and storing, between storing and telling.
+lease. Beside it there is a lifeline. The master may be killed or stopped at any moment: between deciding and storing,
+between storing and telling.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chainredis.errors import CommandError
-from chainredis.steward import Sighting, Steward, Terms
+from chainredis.evidence import Lifeline, Sighting, Terms
+from chainredis.steward import Steward
 from chainredis.transitions import Change, Event
 from chainredis.view import Member
 
@@ -64,6 +66,7 @@ class Master:
         self.is_stopped = False
         self.is_alive = True
         self._talks: dict[str, Conversation] = {}
+        self._lifelines: dict[str, Link] = {}
 
     def __repr__(self) -> str:
         return self.run_id
@@ -102,6 +105,12 @@ class Master:
         followed = {member.run_id for member in self.steward.followed}
         for run_id in [run_id for run_id in self._talks if run_id not in followed]:
             self.world.network.cut(self._talks.pop(run_id).link, 1)
+        for run_id in [run_id for run_id in self._lifelines if run_id not in followed]:
+            self.world.network.cut(self._lifelines.pop(run_id), 0)
+
+    def holds(self, run_id: str) -> bool:
+        """Its lifeline, as far as this master knows."""
+        return run_id in self._lifelines
 
     def propose(self, event: Event) -> bool:
         """For an operator. False: that cannot be now."""
@@ -126,6 +135,8 @@ class Master:
         return member
 
     def talk_to(self, member: Member) -> None:
+        if member.run_id not in self._lifelines and self.steward.knows_view(member.run_id):
+            self._hold(member)
         talk = self._talks.get(member.run_id)
         if talk is None:
             self._connect(member)
@@ -144,14 +155,25 @@ class Master:
 
     def _connect(self, member: Member) -> None:
         place = self.world.places[place_of(member.run_id)]
+        process = place.process
         if not self.world.network.reaches(self.place, place.number):
             return
-        if place.process is None:
+        if process is None or process.has_left_its_port:
             self.steward.refused(member.run_id)
-        elif place.process.running and place.process.run_id != member.run_id:
+        elif process.running and process.run_id != member.run_id:
             self.steward.replaced(member.run_id)
-        elif place.process.running:
-            self._talks[member.run_id] = Conversation(self.world.network.connect(self, place.process))
+        elif process.running:
+            self._talks[member.run_id] = Conversation(self.world.network.connect(self, process))
+
+    def _hold(self, member: Member) -> None:
+        """At a port of its own, which it does not leave."""
+        place = self.world.places[place_of(member.run_id)]
+        process = place.process
+        if process is None or not process.running or process.run_id != member.run_id:
+            return
+        if self.world.network.reaches(self.place, place.number):
+            self._lifelines[member.run_id] = self.world.network.connect(self, process, is_lifeline=True)
+            self.steward.lifeline(member.run_id, Lifeline.HELD)
 
     # ---- hearing
 
@@ -176,6 +198,11 @@ class Master:
 
     def on_lost(self, link: Link, dropped: bool) -> None:
         run_id = link.peer.run_id
+        if self._lifelines.get(run_id) is link:
+            del self._lifelines[run_id]
+            self.steward.attend(self.clock.seconds())
+            self.steward.lifeline(run_id, Lifeline.ENDED if dropped else Lifeline.NONE)
+            return
         talk = self._talks.get(run_id)
         if talk and talk.link is link:
             del self._talks[run_id]
@@ -194,4 +221,5 @@ class Master:
 
 def sighting(reply: State) -> Sighting:
     durable = reply.record.durable and reply.record.epoch == reply.epoch
-    return Sighting(reply.epoch, reply.serving, reply.stamp_ms, reply.troubles, durable)
+    return Sighting(reply.epoch, reply.serving, reply.stamp_ms, reply.troubles, durable, applied=reply.applied,
+                    committed=reply.committed)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from chainredis import core
 from chainredis.core import Role, Verdict
-from chainredis.steward import Trouble
+from chainredis.evidence import Trouble
 
 from .disk import Record
 
@@ -106,6 +106,7 @@ class State(NamedTuple):
     epoch: int
     applied: int
     assigned: int
+    committed: int
     serving: bool
     streaming: bool
     pinned: int

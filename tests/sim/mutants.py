@@ -6,9 +6,12 @@ of DESIGN.md's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from chainredis.core import SAFE, Ack, Batch, Core, Entry, Greeting, Verdict, View
+from chainredis.evidence import Lifeline, Sighting
+from chainredis.evidence import Record as Seen
 from chainredis.steward import Steward
 from chainredis.transitions import Change, Event, Health, Reform
 from chainredis.view import Member
@@ -313,11 +316,36 @@ class TakesSilenceForDeath(Steward):
 
 
 class TakesADropForDeath(Steward):
-    """A connection may be lost by who lives."""
+    """Connections are closed by who lives, too."""
+
+    is_enough: Callable[[Seen], bool] = lambda record: True
+
+    def dropped(self, run_id: str) -> None:
+        super().dropped(run_id)
+        self.closed = getattr(self, "closed", frozenset()) | {run_id}
+
+    def answered(self, run_id: str, sighting: Sighting, now: float) -> None:
+        super().answered(run_id, sighting, now)
+        self.closed = getattr(self, "closed", frozenset()) - {run_id}
 
     def is_dead(self, run_id: str) -> bool:
         record = self._records.get(run_id)
-        return super().is_dead(run_id) or (record is not None and record.is_dropped)
+        if record is None or run_id not in getattr(self, "closed", ()):
+            return super().is_dead(run_id)
+        return type(self).is_enough(record)
+
+
+class TakesADropAndAnEmptyPortForDeath(TakesADropForDeath):
+    """Ports are left by who lives, too."""
+
+    is_enough: Callable[[Seen], bool] = lambda record: record.is_refused or record.is_replaced
+
+
+class TakesAnEmptyPortForDeath(Steward):
+    """Of a sole member, which needs no lease to serve at another one."""
+
+    def lifeline(self, run_id: str, lifeline: Lifeline) -> bool:
+        return super().lifeline(run_id, Lifeline.NONE if lifeline is Lifeline.HELD else lifeline)
 
 
 class TakesTheSilentForDeadOnDemand(Steward):

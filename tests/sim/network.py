@@ -36,6 +36,7 @@ class Link:
     """One connection. Numbers grow, as the ids of a server's clients do.
 
     alive: as far as its owner knows. ended: the peer's process has, and its owner sees that after the last answer.
+    is_lifeline: nothing is said on it, and nothing in a living peer closes it.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Link:
     peer: Process
     alive: bool = True
     ended: bool = False
+    is_lifeline: bool = False
     requests: deque[Request] = field(default_factory=deque)
     replies: deque[Reply] = field(default_factory=deque)
 
@@ -60,8 +62,8 @@ class Network:
 
     # ---- connections
 
-    def connect(self, owner: Process, peer: Process) -> Link:
-        link = Link(next(self._numbers), owner, peer)
+    def connect(self, owner: Process, peer: Process, *, is_lifeline: bool = False) -> Link:
+        link = Link(next(self._numbers), owner, peer, is_lifeline=is_lifeline)
         self._links.append(link)
         return link
 
@@ -81,7 +83,7 @@ class Network:
         link.replies.clear()
         while len(link.requests) > received:
             link.requests.pop()
-        if link.owner.place < 0:  # a master
+        if link.owner.place < 0 and not link.is_lifeline:  # a master's
             link.requests.append(Closed())
         if link.ended or not link.requests:
             self._links.remove(link)

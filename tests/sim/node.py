@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from chainredis import core
 from chainredis.core import SAFE, Core, Entry, Update, Verdict, View
-from chainredis.steward import Trouble
+from chainredis.evidence import Trouble
 
 from . import control
 from .clients import Clients, Write, size_of
@@ -91,6 +91,7 @@ class Node:
         self.is_stopped = False
         self.is_alive = True
         self.patience_ms = 100  # member.write-timeout
+        self.has_left_its_port = False  # and lives
         self.dirty = False  # something has happened in this pass
         self.trusted = False  # what it takes for committed is: others have told it, or it is the tail
         self.was_tail = False
@@ -114,6 +115,11 @@ class Node:
     @property
     def running(self) -> bool:
         return self.is_alive and not self.is_stopped
+
+    @property
+    def reachable(self) -> bool:
+        """Who connects to its port gets an answer of it."""
+        return self.running and not self.has_left_its_port
 
     def _start(self) -> None:
         """With what the last process at this place has left on its disk; nothing may look like a history of its own."""

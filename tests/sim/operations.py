@@ -208,13 +208,18 @@ def _has_data_of(node: Node, view: View) -> bool:
 
 
 def _is_dead(master: Master, change: Change) -> bool:
-    """As an operator makes sure where the master trusts no port that refuses; otherwise that is left to it."""
-    members = change.view.members + change.leaving
-    return master.steward.terms.trust_refused or not any(member.run_id in master.world.nodes for member in members)
+    """As an operator makes sure where the master trusts no port that refuses, and where it has believed one without a
+    lifeline; otherwise that is left to it.
+    """
+    alive = [member.run_id for member in change.view.members + change.leaving if member.run_id in master.world.nodes]
+    if not master.steward.terms.trust_refused:
+        return not alive
+    believed = master.steward.health().dead
+    return all(run_id not in believed or master.holds(run_id) for run_id in alive)
 
 
 def _answers(master: Master, node: Node) -> bool:
-    return node.running and master.world.network.reaches(master.place, node.place)
+    return node.reachable and master.world.network.reaches(master.place, node.place)
 
 
 def reform(master: Master) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chainredis.steward import Steward, Terms
+from chainredis.evidence import Terms
+from chainredis.steward import Steward
 from chainredis.transitions import Change
 
 from .clocks import Clock, Time

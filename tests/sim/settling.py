@@ -61,7 +61,7 @@ def grow(simulation: Simulation, size: int) -> None:
 def heal(simulation: Simulation) -> None:
     simulation.world.network.blocked.clear()
     for node in simulation.world.nodes.values():
-        node.is_stopped = False
+        node.is_stopped = node.has_left_its_port = False
     simulation.master.is_stopped = False
     if not simulation.master.is_alive:
         simulation.master = simulation.new_master()

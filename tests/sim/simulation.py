@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from chainredis.core import Update, take_broken_invariants
-from chainredis.steward import Terms
+from chainredis.evidence import Terms
 
 from . import operations
 from .clients import Read, Wait, Write
@@ -47,18 +47,19 @@ class Setting(NamedTuple):
     """What the machines are like.
 
     size: how many there are for members. length: of the chain at the beginning. kinds: what their disks keep, one after
-    the other. drift: the bound, which some of the clocks use up. timeouts_ms: the master's, another one in each life.
-    quick_master: its clock is one of the quick ones.
+    the other. drift: the bound, which some of the clocks use up. leases_ms: the master's, another one in each life.
+    patience: how many leases long its timeout is. quick_master: its clock is one of the quick ones.
     """
 
     size: int = 4
     length: int = 3
     kinds: tuple[Kind, ...] = (Kind.NONE,)
     drift: float = 0.01
-    timeouts_ms: tuple[int, ...] = (400,)
+    leases_ms: tuple[int, ...] = (400,)
     quick_master: bool = True
     subscribed: bool = True
     trust_refused: bool = True
+    patience: int = 1
 
 
 class Simulation:
@@ -110,8 +111,8 @@ class Simulation:
     def new_master(self) -> Master:
         """Its configuration may have been changed."""
         self._masters += 1
-        terms = Terms(self.setting.timeouts_ms[self._masters % len(self.setting.timeouts_ms)], self.setting.drift,
-                      self.setting.trust_refused)
+        lease_ms = self.setting.leases_ms[self._masters % len(self.setting.leases_ms)]
+        terms = Terms(lease_ms * self.setting.patience, lease_ms, self.setting.drift, self.setting.trust_refused)
         return self.master_class(self.world, self.store, terms, self._master_clock)
 
     # ---- steps and checks
@@ -216,7 +217,7 @@ class Simulation:
 
     def connect(self, node: Node, run_id: str) -> None:
         peer = self.world.nodes.get(run_id)
-        if peer and node.running and peer.running and self.world.network.reaches(node.place, place_of(run_id)):
+        if peer and node.running and peer.reachable and self.world.network.reaches(node.place, place_of(run_id)):
             node.connect(peer)
 
     def _time(self, a: int, b: int) -> None:

@@ -45,7 +45,7 @@ def test_random_walks_with_rivals() -> None:
 
 class GrantsBeyondItsTerm(Steward):
     def _leadership_ms(self, since: float) -> int:
-        return self.terms.timeout_ms
+        return self.terms.lease_ms
 
 
 class StoresAfterItsTerm(RivalMaster):

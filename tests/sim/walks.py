@@ -19,10 +19,11 @@ SHOWN_STEPS = 30
 WORK = {
     "deliver": 25, "sleep": 15, "flow": 15, "turns": 0.3, "put": 8, "delete": 2, "read": 8, "wait": 2,
     "connect": 5, "time": 5, "copy": 3, "talk": 20, "decide": 16, "operate": 25, "add": 6, "reform": 3, "begin": 1,
-    "settle": 0.15, "start": 3, "wake": 1, "heal": 0.8, "start_master": 4, "wake_master": 1, "flush": 1, "save": 0.3,
+    "settle": 0.15, "start": 3, "wake": 1, "show": 1, "heal": 0.8, "start_master": 4, "wake_master": 1, "flush": 1,
+    "save": 0.3,
 }  # fmt: skip
 TROUBLE = {
-    "cut": 1.2, "double": 0.3, "swap": 0.3, "late": 0.5, "block": 0.25, "stop": 0.25, "kill": 0.25,
+    "cut": 1.2, "double": 0.3, "swap": 0.3, "late": 0.5, "block": 0.25, "stop": 0.25, "hide": 0.15, "kill": 0.25,
     "kill_unwritten": 0.25, "shut_down": 0.05, "weaken": 0.03, "remove": 0.15, "form": 0.05, "give_up": 0.1,
     "kill_master": 0.15, "stop_master": 0.1,
 }  # fmt: skip
@@ -39,7 +40,8 @@ class Focus:
     never: frozenset[str] = frozenset()
     kinds: tuple[Kind, ...] = tuple(Kind)
     drifts: tuple[float, ...] = (0.01, 0.5, 1)
-    timeouts_ms: tuple[tuple[int, ...], ...] = ((400,), (400, 800))
+    leases_ms: tuple[tuple[int, ...], ...] = ((400,), (400, 800))
+    patience: tuple[int, ...] = (1, 2)
     trust: float = 1  # how likely it is that a refusing port is believed
 
 
@@ -47,15 +49,15 @@ ANYTHING = Focus()
 LEASES = Focus(
     {
         "turns": 4, "settle": 2, "time": 2, "block": 5, "stop": 3, "stop_master": 2, "kill_master": 6, "form": 8,
-        "remove": 2, "read": 2, "put": 2, "talk": 2, "decide": 2, "operate": 2, "add": 2,
+        "hide": 5, "remove": 2, "read": 2, "put": 2, "talk": 2, "decide": 2, "operate": 2, "add": 2,
     },
     frozenset({"kill", "kill_unwritten", "shut_down", "double", "swap"}),
-    kinds=(Kind.NONE,), drifts=(0.2, 1), timeouts_ms=((200, 500),), trust=0.7,
+    kinds=(Kind.NONE,), drifts=(0.2, 1), leases_ms=((200, 500),), trust=0.7,
 )  # fmt: skip
 DISKS = Focus(
     {"kill": 3, "kill_unwritten": 6, "weaken": 4, "start": 2, "reform": 3, "put": 2},
     frozenset({"block", "stop", "stop_master", "double", "swap", "form"}),
-    kinds=(Kind.ALWAYS, Kind.ALWAYS, Kind.EVERYSEC), drifts=(0.01,), timeouts_ms=((400,),),
+    kinds=(Kind.ALWAYS, Kind.ALWAYS, Kind.EVERYSEC), drifts=(0.01,), leases_ms=((400,),),
 )  # fmt: skip
 ADDITIONS = Focus(
     {"add": 3, "operate": 2, "copy": 2, "give_up": 3, "late": 3, "remove": 6, "form": 3, "kill_master": 2, "kill": 0.5},
@@ -73,9 +75,10 @@ def setting_of(seed: int) -> Setting:
     size = random.choice([2, 3, 4, 5, 5])
     one = random.choice(focus.kinds)
     kinds = random.choice([(one,), tuple(random.choices(focus.kinds, k=size))])
-    length, drift, timeouts_ms = random.randint((size + 1) // 2, size), random.choice(focus.drifts), focus.timeouts_ms
+    length, drift = random.randint((size + 1) // 2, size), random.choice(focus.drifts)
     is_quick, is_subscribed, trusts = random.random() < 0.7, random.random() < 0.5, random.random() < focus.trust
-    return Setting(size, length, kinds, drift, random.choice(timeouts_ms), is_quick, is_subscribed, trusts)
+    leases_ms, patience = random.choice(focus.leases_ms), random.choice(focus.patience)
+    return Setting(size, length, kinds, drift, leases_ms, is_quick, is_subscribed, trusts, patience)
 
 
 def script_of(seed: int, steps: int) -> list[Step]:

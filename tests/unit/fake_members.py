@@ -16,8 +16,8 @@ from chainredis.errors import (
     StoreError,
     TooFar,
 )
+from chainredis.evidence import Lease
 from chainredis.member_client import MemberState, Progress
-from chainredis.steward import Lease
 from chainredis.stores import MemoryStore
 from chainredis.transitions import Change
 from chainredis.view import Endpoint, Member, View
@@ -69,6 +69,12 @@ class FakeProcess:
             self._moved.wait_for(lambda: self._suspects or self._condition == "dead" or is_over())
             self._suspects = False
 
+    def await_end(self, is_over: Callable[[], bool]) -> bool:
+        """False: it is over without."""
+        with self._moved:
+            self._moved.wait_for(lambda: self._condition == "dead" or is_over())
+            return self._condition == "dead"
+
     def wake_watchers(self) -> None:
         with self._moved:
             self._moved.notify_all()
@@ -93,6 +99,7 @@ class FakeFleet:
     fail_at: str = ""
     failure: Callable[[], BaseException] = lambda: Silent("injected: no answer")
     open_links: set["FakeLink"] = field(default_factory=set)
+    open_lines: set["FakeLine"] = field(default_factory=set)
     on_adopt: Callable[[View], None] = lambda view: None
 
     def start(self, port: int, identity: int | None = None, **fields: str | int | bool) -> FakeProcess:
@@ -100,7 +107,7 @@ class FakeFleet:
         if port in self.processes:
             self.processes[port].condition = "dead"
         role = "removed" if fields.get("history") else "alone"
-        state = replace(ALONE, run_id=run_id(identity or port), role=role, **fields)  # type: ignore[arg-type]
+        state = replace(ALONE, run_id=run_id(identity or port), role=role, lifeline=port, **fields)  # type: ignore[arg-type]
         self.processes[port] = FakeProcess(state)
         return self.processes[port]
 
@@ -138,6 +145,16 @@ class FakeFleet:
         if process.condition == "hung":
             raise Silent(f"{endpoint}: no answer in time")
         return FakeLink(self, endpoint.port, process, check)
+
+    def hold(self, endpoint: Endpoint, secret: str, run_id: str) -> "FakeLine":
+        process = self.processes.get(endpoint.port)
+        if process is None or process.condition == "dead":
+            raise Silent(f"{endpoint}: the lifeline cannot be held")
+        return FakeLine(self, endpoint.port, process)
+
+    def held(self) -> set[int]:
+        """The ports of those whose lifelines are held."""
+        return {line.port for line in list(self.open_lines)}
 
     def changes(self) -> list[str]:
         """The events that change something, somewhere."""
@@ -247,6 +264,27 @@ class FakeLink:
 
     def progress(self) -> Progress:
         return Progress(-1, -1, self.process.state.applied, 0, 0)
+
+
+class FakeLine:
+    """Nobody but who ends closes it."""
+
+    def __init__(self, fleet: FakeFleet, port: int, process: FakeProcess) -> None:
+        self._fleet, self.port, self._process = fleet, port, process
+        self._is_interrupted = False
+        fleet.open_lines.add(self)
+
+    def await_end(self) -> None:
+        if self._process.await_end(lambda: self._is_interrupted):
+            raise Closed(f"{self.port}: the lifeline has ended")
+        raise Silent(f"{self.port}: the lifeline was let go of")
+
+    def interrupt(self) -> None:
+        self._is_interrupted = True
+        self._process.wake_watchers()
+
+    def close(self) -> None:
+        self._fleet.open_lines.discard(self)
 
 
 class RecordingStore(MemoryStore):

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from chainredis.steward import Lease, Steward
+from chainredis.evidence import Lease
+from chainredis.steward import Steward
 from chainredis.view import Member
 from unit.test_steward import TERMS, A, B, C, Stage, chain_of
 

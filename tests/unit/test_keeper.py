@@ -83,7 +83,7 @@ def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: 
         keeper.learn()
     now, world.store.broken = 60.0, False
     keeper.learn()
-    for moment, is_gone in ((60.5, False), (74.5, False), (75.5, True)):
+    for moment, is_gone in ((60.5, False), (61.5, False), (62.5, True)):
         for tick in range(50):
             keeper._steward.attend(moment + tick / 100)
         assert keeper._steward.is_gone(silent) == is_gone

@@ -5,11 +5,12 @@ from collections.abc import Callable
 import pytest
 
 from chainredis.errors import CommandError
-from chainredis.steward import Lease, Sighting, Steward, Terms, Trouble
+from chainredis.evidence import Lease, Lifeline, Sighting, Terms, Trouble
+from chainredis.steward import Steward
 from chainredis.transitions import Add, Begin, Change, Event, Form, Health, Remove
 from chainredis.view import Member, View
 
-TERMS = Terms(timeout_ms=1000, drift=0.1)
+TERMS = Terms(timeout_ms=1000, lease_ms=1000, drift=0.1)
 STEP_S = 0.05
 
 
@@ -25,13 +26,16 @@ def chain_of(*members: Member, lease_ms: int = 1000) -> Change:
 
 
 class Stage:
-    """A steward that has just started with a chain of these, and everybody has adopted its view and serves."""
+    """A steward that has just started with a chain of these: everybody has adopted its view and serves, and the steward
+    holds their lifelines.
+    """
 
     def __init__(self, *members: Member, terms: Terms = TERMS, stored: Change | None = None) -> None:
         self.now = 100.0
         self.steward = Steward(stored or chain_of(*members), terms, self.now)
         if not stored:
             self.answer(*members)
+            self.hold(*members)
 
     @property
     def change(self) -> Change:
@@ -48,7 +52,22 @@ class Stage:
         for each in members:
             self.steward.answered(each.run_id, Sighting(epoch, serving, int(self.now * 1000), troubles), self.now)
 
+    def write(self, each: Member, applied: int, committed: int) -> None:
+        """It answers amid a write."""
+        sighting = Sighting(self.change.view.epoch, True, 0, applied=applied, committed=committed)
+        self.steward.answered(each.run_id, sighting, self.now)
+
+    def hold(self, *members: Member) -> None:
+        for each in members:
+            self.steward.lifeline(each.run_id, Lifeline.HELD)
+
     def kill(self, *members: Member) -> None:
+        for each in members:
+            self.steward.lifeline(each.run_id, Lifeline.ENDED)
+            self.steward.refused(each.run_id)
+
+    def hide(self, *members: Member) -> None:
+        """What a living process can do by itself: close its connections, and leave its port."""
         for each in members:
             self.steward.dropped(each.run_id)
             self.steward.refused(each.run_id)
@@ -89,29 +108,51 @@ class Stage:
 # ---------------------------------------------------------------------------------------------------- who is dead
 
 
-def test_a_dropped_connection_and_a_port_that_refuses_are_an_end() -> None:
+def test_the_end_of_the_lifeline_and_an_absent_process_are_an_end() -> None:
     stage = Stage(A, B, C)
-    stage.steward.dropped(B.run_id)
-    assert not stage.steward.is_dead(B.run_id)
+    stage.steward.lifeline(B.run_id, Lifeline.ENDED)
+    assert not stage.steward.is_dead(B.run_id), "something between may have closed it"
     stage.steward.refused(B.run_id)
     assert stage.steward.is_dead(B.run_id)
 
 
-def test_a_port_that_refuses_alone_is_not() -> None:
-    """The master may never have had a connection; a neighbour that had one settles it."""
+def test_in_whatever_order_they_are_seen() -> None:
     stage = Stage(A, B, C)
     stage.steward.refused(B.run_id)
-    assert not stage.steward.is_dead(B.run_id)
-    stage.answer(A, lost=B.run_id)
+    stage.steward.lifeline(B.run_id, Lifeline.ENDED)
     assert stage.steward.is_dead(B.run_id)
 
 
-def test_another_process_on_the_port_is_an_end() -> None:
+def test_who_closes_connections_and_leaves_its_port_may_live() -> None:
+    """Whatever its neighbours say: it keeps its lease, and is waited for like anybody who is silent."""
     stage = Stage(A, B, C)
-    stage.steward.replaced(B.run_id)
-    assert stage.steward.is_dead(B.run_id)
-    stage.answer(B)
-    assert stage.steward.is_dead(B.run_id)
+    stage.pass_time(0.5, A, B, C, polled=(A, B, C))
+    stage.hide(B)
+    stage.answer(A, C, lost=B.run_id)
+    assert not stage.steward.is_gone(B.run_id)
+    stage.pass_time(1.05, A, C)
+    assert not stage.steward.is_gone(B.run_id), "its lease may last"
+    stage.pass_time(0.1, A, C)
+    assert stage.steward.is_gone(B.run_id)
+
+
+@pytest.mark.parametrize("lifeline", Lifeline)
+def test_only_an_end_that_was_announced_counts(lifeline: Lifeline) -> None:
+    stage = Stage(A, B, C)
+    stage.hide(B)
+    stage.steward.lifeline(B.run_id, lifeline)
+    assert stage.steward.is_dead(B.run_id) == (lifeline is Lifeline.ENDED)
+
+
+@pytest.mark.parametrize("sees", [Steward.refused, Steward.replaced])
+def test_one_that_has_left_its_port_while_nobody_held_its_lifeline(sees: Callable[[Steward, str], bool]) -> None:
+    """A master that was away may not know of its end, and need not be patient either."""
+    stage = Stage(A, B, C, terms=Terms(timeout_ms=5000, lease_ms=1000, drift=0.1), stored=chain_of(A, B, C))
+    stage.answer(A, C)
+    sees(stage.steward, B.run_id)
+    assert not stage.steward.is_gone(B.run_id)
+    stage.pass_time(1.15, A, C)
+    assert stage.steward.is_gone(B.run_id)
 
 
 def test_an_answer_refutes_what_was_suspected() -> None:
@@ -119,10 +160,13 @@ def test_an_answer_refutes_what_was_suspected() -> None:
     stage.kill(B)
     stage.answer(B)
     assert not stage.steward.is_dead(B.run_id)
+    stage.hold(B)
+    stage.hide(B)
+    assert not stage.steward.is_dead(B.run_id)
 
 
 def test_without_trust_in_refusals_only_silence_counts() -> None:
-    stage = Stage(A, B, C, terms=Terms(1000, 0.1, trust_refused=False))
+    stage = Stage(A, B, C, terms=Terms(1000, 1000, 0.1, trust_refused=False))
     stage.kill(B)
     assert not stage.steward.is_gone(B.run_id)
     stage.pass_time(1.5, A, C)
@@ -149,7 +193,7 @@ def test_a_restarted_master_assumes_a_full_lease_of_everybody() -> None:
 
 @pytest.mark.parametrize("timeout_ms", [200, 1000, 15000])
 def test_silence_while_the_master_was_stopped_counts_for_nothing(timeout_ms: int) -> None:
-    stage = Stage(A, B, C, terms=Terms(timeout_ms))
+    stage = Stage(A, B, C, terms=Terms(timeout_ms, timeout_ms))
     stage.now += 3600
     stage.steward.attend(stage.now)
     assert not any(stage.steward.is_gone(each.run_id) for each in (A, B, C))
@@ -159,7 +203,17 @@ def test_silence_while_the_master_was_stopped_counts_for_nothing(timeout_ms: int
 
 
 def test_a_sole_member_is_never_gone_for_silence_alone() -> None:
+    """It serves without a lease, perhaps at another port, as long as somebody holds its lifeline."""
     stage = Stage(A)
+    stage.hide(A)
+    stage.pass_time(60)
+    assert not stage.steward.is_lost
+    stage.steward.lifeline(A.run_id, Lifeline.ENDED)
+    assert stage.steward.is_lost
+
+
+def test_a_sole_member_that_nobody_held_is_gone_when_it_has_left_its_port_for_long() -> None:
+    stage = Stage(stored=chain_of(A))
     stage.pass_time(60)
     assert not stage.steward.is_lost
     stage.steward.refused(A.run_id)
@@ -167,7 +221,8 @@ def test_a_sole_member_is_never_gone_for_silence_alone() -> None:
 
 
 def test_a_sole_member_in_whose_place_another_process_answers_is_gone_after_the_lease_at_the_latest() -> None:
-    stage = Stage(A, terms=Terms(1000, 0.1, trust_refused=False))
+    stage = Stage(A, terms=Terms(1000, 1000, 0.1, trust_refused=False))
+    stage.steward.lifeline(A.run_id, Lifeline.ENDED)
     stage.steward.refused(A.run_id)
     stage.pass_time(60)
     assert not stage.steward.is_lost, "a firewall may refuse for a living one"
@@ -176,10 +231,111 @@ def test_a_sole_member_in_whose_place_another_process_answers_is_gone_after_the_
 
 
 def test_a_sole_member_that_just_answered_is_not_gone_because_a_proxy_leads_elsewhere() -> None:
-    stage = Stage(A, terms=Terms(1000, 0.1, trust_refused=False))
+    stage = Stage(A, terms=Terms(1000, 1000, 0.1, trust_refused=False))
     stage.answer(A)
     stage.steward.replaced(A.run_id)
     assert not stage.steward.is_lost
+
+
+# ------------------------------------------------------------------------------------------------ who is waited for
+
+PATIENT = Terms(timeout_ms=10_000, lease_ms=1000, drift=0.1)
+
+
+def test_one_in_the_middle_that_nobody_waits_for_has_the_timeout() -> None:
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.pass_time(2, A, B, C, polled=(A, B, C))
+    stage.pass_time(9.9, A, C)
+    assert not stage.steward.is_gone(B.run_id)
+    stage.pass_time(0.2, A, C)
+    assert stage.steward.is_gone(B.run_id)
+
+
+@pytest.mark.parametrize("hung", [A, C])
+def test_an_end_of_the_chain_is_waited_for_by_clients_whom_nobody_knows(hung: Member) -> None:
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.pass_time(2, A, B, C, polled=(A, B, C))
+    stage.pass_time(1.05, *({A, B, C} - {hung}))
+    assert not stage.steward.is_gone(hung.run_id)
+    stage.pass_time(0.1, *({A, B, C} - {hung}))
+    assert stage.steward.is_gone(hung.run_id)
+
+
+def test_one_that_holds_up_updates_has_no_longer_than_a_lease() -> None:
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.pass_time(2, A, B, C, polled=(A, B, C))
+    stage.pass_time(5, A, C)
+    assert not stage.steward.is_gone(B.run_id)
+    for _ in range(7):
+        stage.write(A, applied=0, committed=-1)
+        stage.pass_time(STEP_S)
+    assert stage.steward.is_gone(B.run_id)
+    stage.write(A, applied=0, committed=-1)
+    stage.store()
+    assert stage.chain == (A, C)
+
+
+def test_one_through_which_commits_go_on_has_the_timeout() -> None:
+    """It does not reach the master, and its neighbours reach it."""
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.pass_time(2, A, B, C, polled=(A, B, C))
+    for sn in range(100):
+        stage.pass_time(STEP_S)
+        stage.write(A, applied=sn + 1, committed=sn)
+        stage.write(B, applied=sn + 1, committed=sn)
+    assert not stage.steward.is_gone(C.run_id)
+
+
+def test_one_that_says_anything_at_all_has_the_timeout() -> None:
+    """That it is busy with a script, for one."""
+    stage = Stage(A, B, C, terms=PATIENT)
+    for _ in range(100):
+        stage.pass_time(STEP_S, A, B)
+        stage.steward.spoke(C.run_id, stage.now)
+    assert not stage.steward.is_gone(C.run_id)
+    stage.pass_time(5.1, A, B)
+    assert stage.steward.is_gone(C.run_id)
+
+
+def test_one_that_leaves_is_waited_for() -> None:
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.lease(B)
+    stage.propose(Remove(B, stage.steward.health()))
+    stage.pass_time(1.2, A, C)
+    stage.store_all()
+    assert stage.change.leaving == ()
+
+
+@pytest.mark.parametrize(("given_ms", "gone_s"), [(3000, 3), (500, 1), (20_000, 10), (0, 10)])
+def test_the_shortest_timeout_that_was_given_counts(given_ms: int, gone_s: float) -> None:
+    """Its last lease may outlast it: it was granted before."""
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.steward.answered(B.run_id, Sighting(7, True, 0, timeout_ms=given_ms), stage.now)
+    lease = stage.lease(B)
+    assert lease and lease.length_ms == min(1000, given_ms or 1000)
+    stage.pass_time(gone_s - 0.1, A, C)
+    assert not stage.steward.is_gone(B.run_id)
+    stage.pass_time(0.25, A, C)
+    assert stage.steward.is_gone(B.run_id)
+
+
+def test_a_master_that_was_cut_off_hears_of_one_after_the_other_again() -> None:
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.pass_time(60)
+    stage.pass_time(0.5, A)
+    assert stage.store() is None, "the others are about to answer"
+    stage.pass_time(0.7, A)
+    stage.store()
+    assert stage.chain == (A,)
+
+
+def test_a_death_is_repaired_though_nobody_has_been_heard_for_long() -> None:
+    stage = Stage(A, B, C, terms=PATIENT)
+    stage.pass_time(60)
+    stage.kill(B)
+    stage.answer(A)
+    stage.store()
+    assert stage.chain == (A, C)
 
 
 # --------------------------------------------------------------------------------------------------------- leases
@@ -217,7 +373,7 @@ def test_who_does_not_know_the_newest_view_goes_on_with_a_lease_of_its_own() -> 
 
 def test_a_new_length_is_stored_before_it_is_granted() -> None:
     stage = Stage(A, B)
-    stage.steward.terms = Terms(5000)
+    stage.steward.terms = Terms(5000, 5000)
     assert stage.lease(A) == Lease(7, 100_000, 1000)
     assert stage.store() == Change(stage.change.view, lease_ms=5000)
     assert stage.lease(A) == Lease(7, 100_000, 5000)
@@ -405,14 +561,14 @@ def test_health() -> None:
     assert stage.steward.health() == Health(frozenset({A.run_id, D.run_id}), frozenset({B.run_id}))
     stage.pass_time(0.6, D)
     assert stage.steward.health().alive == {D.run_id}
-    assert stage.steward.standing(A.run_id) == ("silent", 600, -1)
-    assert stage.steward.standing(B.run_id) == ("dead", 600, -1)
-    assert stage.steward.standing(D.run_id) == ("alive", 0, -1)
+    assert stage.steward.standing(A.run_id) == ("silent", 600, -1, "held")
+    assert stage.steward.standing(B.run_id) == ("dead", 600, -1, "ended")
+    assert stage.steward.standing(D.run_id) == ("alive", 0, -1, "held")
 
 
 def test_a_chain_of_another_history_is_told_to_who_is_in_no_chain() -> None:
     stage = Stage(A)
-    stage.steward.replaced(A.run_id)
+    stage.kill(A)
     stage.propose(Begin(B, bytes(32), stage.steward.health()))
     stage.answer(B, epoch=0)
     assert stage.told(B) == [True]

@@ -73,13 +73,15 @@ class World:
 
         self.life += 1
         life = self.life
-        self.master = Coordinator(self.settings, store=MortalStore(self.store, check), dial=dial, resolve=resolve)
+        store = MortalStore(self.store, check)
+        self.master = Coordinator(self.settings, store=store, dial=dial, hold=self.fleet.hold, resolve=resolve)
 
     def kill_master(self) -> Killed:
         """Nothing that it does from here on has an effect."""
         self.life += 1
         self.master.close()
         self.fleet.open_links.clear()
+        self.fleet.open_lines.clear()
         return Killed()
 
     def run(self, command: str, *arguments: str | int | bytes) -> str | list[str]:
@@ -101,6 +103,7 @@ class World:
         for port in ports:
             self.fleet.start(port)
             assert self.run("ADD", HOST, port) == "OK"
+        wait_until(lambda: self.fleet.held() == set(self.ports()), 10)
         self.fleet.events.clear()
 
     def give_data(self, *ports: int) -> None:
@@ -145,4 +148,4 @@ def a_world(folder: Path, heartbeat: Heartbeat = PATIENT) -> Iterator[World]:
     world = World(folder, heartbeat)
     yield world
     world.master.close()
-    wait_until(lambda: not world.fleet.open_links, 10)
+    wait_until(lambda: not world.fleet.open_links and not world.fleet.open_lines, 10)
