@@ -45,7 +45,7 @@ def test_one_is_killed(chain: StartChain, place: int) -> None:
     assert ask(cluster.tail, "READ", "k") == b"v"
     assert_serves(cluster)
     wait_until(lambda: master_info(cluster, "repairs") == "1", 5)
-    assert master_info(cluster, "state") == "serving"
+    wait_until(lambda: master_info(cluster, "state") == "serving", 5)
 
 
 @pytest.mark.parametrize("places", [*itertools.combinations(range(4), 2)])
