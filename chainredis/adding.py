@@ -1,5 +1,6 @@
 """MASTER.ADD: a server becomes the first member of a chain, or its new tail."""
 
+import enum
 import logging
 import secrets
 import threading
@@ -16,6 +17,19 @@ from chainredis.view import Endpoint, Member, View
 log = logging.getLogger(__name__)
 
 
+class Terms(enum.Enum):
+    """What is to become of the data that a server has already."""
+
+    KEEP = "it is the first member's, or of this chain"
+    DISCARD = "it may go"
+    ADOPT = "it is a backup, with which a chain begins anew"
+    ADOPT_INCOMPLETE = "so it is, and may lack keys that its member had flushed"
+
+    @property
+    def is_backup(self) -> bool:
+        return self in (Terms.ADOPT, Terms.ADOPT_INCOMPLETE)
+
+
 class Additions:
     """One at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed is off."""
 
@@ -26,15 +40,17 @@ class Additions:
         self._adding = threading.Lock()
         self.progress = ""
 
-    def add(self, newcomer: Acquaintance, *, discard: bool) -> None:
+    def add(self, newcomer: Acquaintance, terms: Terms = Terms.KEEP) -> None:
         """Raises CommandError."""
         with self._adding:
             try:
                 view = self._chain_for(newcomer.member)
-                if view:
-                    self._add_tail(newcomer, view, discard=discard)
+                if view is None:
+                    self._add_first(newcomer, terms)
+                elif terms.is_backup:
+                    raise CommandError(f"this chain has members, {view.names}: a backup begins a chain that has none")
                 else:
-                    self._add_first(newcomer)
+                    self._add_tail(newcomer, view, discard=terms is Terms.DISCARD)
             finally:
                 self.progress = ""
 
@@ -57,26 +73,46 @@ class Additions:
 
     # ----------------------------------------------------------------------------------------- the first member
 
-    def _add_first(self, newcomer: Acquaintance) -> None:
+    def _add_first(self, newcomer: Acquaintance, terms: Terms) -> None:
         """What data the newcomer has becomes the chain's."""
         member, state, lost = newcomer.member, newcomer.state, self._keeper.view
+        is_backup = terms.is_backup and bool(state.history)
         if lost and state.history == lost.history:
             if newcomer.has_data:
                 raise CommandError(_holds_lost_data(member))
-        elif state.history and newcomer.has_data:
+        elif state.history and newcomer.has_data and not is_backup:
             raise CommandError(
-                f"{member} holds data of another chain, of history {state.history}, and cannot begin this one "
-                "with it: restart that server with an empty folder"
+                f"{member} holds data of another chain, of history {state.history}, and cannot begin this one with it: "
+                f"restart that server with an empty folder; or, if that data is a backup, MASTER.ADD {member.host} "
+                f"{member.port} ADOPT begins a chain with a copy of it"
             )
         if state.unfit:
             raise CommandError(f"{member} cannot begin a chain: {state.unfit}")
         if state.history and _knows_a_secret(newcomer):
             raise CommandError(f"{member} has been of a chain since it was started: restart that server first")
         empty = self._without_data(lost) if lost else frozenset()
-        self._keeper.enact(lambda _, health: Begin(member, secrets.token_bytes(32), health, empty))
+        random = secrets.token_bytes(32)
+        assigned = self._branch(newcomer, random, terms) if is_backup else 0
+        self._keeper.enact(lambda _, health: Begin(member, random, health, empty, assigned))
         if lost:
             log.warning("no process of history %s is alive: %s begins a new history", lost.history, member)
         self._keeper.await_service(member)
+
+    def _branch(self, newcomer: Acquaintance, random: bytes, terms: Terms) -> int:
+        """Have a backup's data begin the new history, before any view names it: the epoch in which its end was
+        assigned. A master that is killed in between leaves a server whose history is no chain's, as it was before.
+        """
+        begin = Begin(newcomer.member, random)
+        try:
+            newcomer.link.branch(begin.history, incomplete=terms is Terms.ADOPT_INCOMPLETE)
+            state = newcomer.link.state()
+        except MemberError as error:
+            raise CommandError(str(error)) from error
+        log.warning(
+            "%s begins a chain with a backup of history %s, up to sn %d",
+            newcomer.member, newcomer.state.history, state.applied,
+        )
+        return max(0, state.assigned)
 
     def _without_data(self, lost: View) -> frozenset[str]:
         """In whose places somebody answers who has nothing of theirs. CommandError when one has what it had."""

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from chainredis.adding import Additions, prove_again
+from chainredis.adding import Additions, Terms, prove_again
 from chainredis.errors import CommandError, MemberError, StoreError
 from chainredis.keeper import FOR_GOOD, Keeper, Tenure
 from chainredis.lifeline import Hold, SocketLine
@@ -24,6 +24,12 @@ Reply = str | list[str]
 Status = dict[str, str | int]
 
 SHOW_EVERY_S = 0.25
+ADDITION_TERMS = {
+    b"": Terms.KEEP,
+    b"DISCARD": Terms.DISCARD,
+    b"ADOPT": Terms.ADOPT,
+    b"ADOPT INCOMPLETE": Terms.ADOPT_INCOMPLETE,
+}
 NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
 
 
@@ -61,7 +67,7 @@ class Coordinator:
         self._additions = Additions(self._keeper, dial, settings)
         self._returns = Returns(self._keeper, self._additions, dial, settings.retry_interval_s)
         self._commands: dict[str, tuple[Callable[..., Reply], range]] = {
-            "MASTER.ADD": (self._add, range(2, 4)),
+            "MASTER.ADD": (self._add, range(2, 5)),
             "MASTER.REMOVE": (self._remove, range(2, 3)),
             "MASTER.FORM": (self._form, range(2, 3)),
             "MASTER.GET_CHAIN": (self._get_chain, range(1)),
@@ -138,12 +144,13 @@ class Coordinator:
 
     # ----------------------------------------------------------------------- MASTER.ADD, MASTER.REMOVE, MASTER.FORM
 
-    def _add(self, host: bytes, port: bytes, option: bytes | None = None) -> str:
-        if option is not None and option.upper() != b"DISCARD":
-            raise CommandError("syntax error: MASTER.ADD host port [DISCARD]")
+    def _add(self, host: bytes, port: bytes, *words: bytes) -> str:
+        terms = ADDITION_TERMS.get(b" ".join(words).upper())
+        if terms is None:
+            raise CommandError("syntax error: MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]")
         newcomer = self._introducer.meet(_endpoint(host, port))
         try:
-            self._additions.add(newcomer, discard=option is not None)
+            self._additions.add(newcomer, terms)
         finally:
             newcomer.link.close()
         return "OK"

@@ -232,6 +232,11 @@ cdef class Core:
         return Verdict(disk.chain_restore(
             &self.c, <const uint8_t *>PyBytes_AS_STRING(history), applied, table, len(boundaries)))
 
+    def branch(self, bytes history):
+        if len(history) != view.HISTORY_BYTES:
+            raise ValueError("a history has 16 bytes")
+        return Verdict(disk.chain_branch(&self.c, <const uint8_t *>PyBytes_AS_STRING(history)))
+
     # ---- updates
 
     def fits(self, uint64_t size): return bool(chain.chain_fits(&self.c, size))

@@ -78,6 +78,9 @@ class MemberLink(Protocol):
 
     def join(self, view: View) -> None: ...
     def rejoin(self, view: View) -> None: ...
+    def branch(self, history: str, *, incomplete: bool) -> None:
+        """A restored server's data is of this history from now on, which no chain has yet."""
+
     def feed(self, learner: Member) -> None: ...
     def unpin(self) -> None: ...
     def progress(self) -> "Progress":
@@ -198,6 +201,9 @@ class RedisLink:
             self._call("CHAIN.REJOIN", *view.wire())
         except Rejected as error:
             raise TooFar(str(error)) from error
+
+    def branch(self, history: str, *, incomplete: bool) -> None:
+        self._call("CHAIN.BRANCH", history, *(["INCOMPLETE"] if incomplete else []))
 
     def feed(self, learner: Member) -> None:
         self._call("CHAIN.FEED", *learner.wire())

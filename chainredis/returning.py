@@ -75,7 +75,7 @@ class Returns(threading.Thread):
         for member in change.awaited if change else ():
             if back := self._look(member, keep=True):
                 try:
-                    self._additions.add(back, discard=False)
+                    self._additions.add(back)
                 except CommandError as error:
                     self._wait_for(f"{member} is back, and cannot be added: {error}")
                     pause_s = ADD_RETRY_S

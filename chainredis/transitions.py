@@ -55,13 +55,23 @@ class Health:
 class Begin:
     """A first member for a chain that has none, or none alive. random: 32 fresh bytes, for history and secret.
 
-    empty: the run_ids of former members in whose places somebody was just found who has nothing of theirs.
+    empty: the run_ids of former members in whose places somebody was just found who has nothing of theirs. assigned:
+    the epoch in which the newest update of the member's data was assigned, if that is a backup's; its epochs go on.
     """
 
     member: Member
     random: bytes
     health: Health = Health()
     empty: frozenset[str] = frozenset()
+    assigned: int = 0
+
+    @property
+    def history(self) -> str:
+        return self.random[:16].hex()
+
+    @property
+    def secret(self) -> str:
+        return self.random[16:32].hex()
 
 
 @dataclass(frozen=True)
@@ -168,9 +178,9 @@ def _begin(now: Change | None, event: Begin) -> Change:
                     f"{member} has all of the chain's data on its disk, and does not answer: start it, and the chain "
                     f"is formed again. If that disk is lost, MASTER.REMOVE {member.host} {member.port}"
                 )
-    history, secret = event.random[:16].hex(), event.random[16:32].hex()
     # Another history has epochs of its own; they grow on all the same, so that an epoch names one view of this master.
-    return Change(View(history, now.view.epoch + 1 if now else 1, (event.member,), secret))
+    epoch = max(now.view.epoch if now else 0, event.assigned) + 1
+    return Change(View(event.history, epoch, (event.member,), event.secret))
 
 
 def _add(now: Change, event: Add) -> Change:

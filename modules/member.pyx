@@ -29,6 +29,7 @@ from modules.redismodule cimport (
 )
 from modules.shell.allocators cimport allocators_init
 from modules.shell.auth cimport challenge_command, find_peer, forget_peer, prove_command
+from modules.shell.branch cimport branch_command
 from modules.shell.checkpoint.commands cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
     tail_checkpoint_command,
@@ -49,7 +50,7 @@ from modules.shell.invariants cimport watch_invariants
 from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
 from modules.shell.libc cimport boot_ms
 from modules.shell.lifeline cimport lifelines_care, lifelines_init, lifelines_tick
-from modules.shell.marker cimport marker_name
+from modules.shell.marker cimport marker_name, marker_read
 from modules.shell.peers cimport pump
 from modules.shell.reads cimport read_command, settle_reads
 from modules.shell.receive cimport ack_command, forward_command, greet_command
@@ -188,6 +189,12 @@ cdef int on_join(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
 
 cdef int on_rejoin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     return rejoin_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_branch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 2 and argc != 3:
+        return RedisModule_WrongArity(ctx)
+    return branch_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_pin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -435,6 +442,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.adopt", on_adopt, flags, 0)
         and create(ctx, "chain.join", on_join, flags, 0)
         and create(ctx, "chain.rejoin", on_rejoin, flags, 0)
+        and create(ctx, "chain.branch", on_branch, flags, 0)
         and create(ctx, "chain.poll", on_poll, flags, 0)
         and create(ctx, "chain.watch", on_watch, flags, 0)
         and create(ctx, "chain.pin", on_pin, flags, 0)
@@ -476,6 +484,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
     marker_name(m)
     lifelines_init(m)
+    marker_read(&m.disk.marker)     # before data is loaded, whose history it may give another name
     disk_configure(m)
     return m if heartbeat_init(m) else NULL
 

@@ -81,13 +81,13 @@ cdef int submit(RedisModuleCtx *ctx, RedisModuleString **argv, int argc, Command
 
 
 cdef int handle_add(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """MASTER.ADD host port [DISCARD]
+    """MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]
 
     OK        the member serves as the new tail
     ERR       it is not in the chain, and why
     UNKNOWN   it may or may not be in the chain: MASTER.GET_CHAIN tells
     """
-    if argc != 3 and argc != 4:
+    if argc < 3 or argc > 5:
         return RedisModule_WrongArity(ctx)
     return submit(ctx, argv, argc, ADD)
 

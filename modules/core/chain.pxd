@@ -33,7 +33,8 @@ cdef extern from *:
 
 
 cdef struct Chain:
-    # ---- which chain, and our place in it. Only `chain_adopt`, `chain_learn`, `chain_restore` assign these.
+    # ---- which chain, and our place in it. Only `chain_adopt`, `chain_learn`, `chain_restore` and
+    # `chain_branch` assign these.
     bint has_history
     uint8_t history[HISTORY_BYTES]
     View view                   # epoch 0: none yet

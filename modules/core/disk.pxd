@@ -3,6 +3,7 @@
 
     chain_next_record                 updates to be recorded, in their order and each once; then `chain_recorded`
     chain_restore                     the position that came with loaded data
+    chain_branch                      what was restored begins a history of its own
     chain_on_record, chain_replayed   records that were made after that data was saved, as they are read again
 """
 
@@ -12,7 +13,7 @@ from libc.string cimport memcpy
 from modules.core.chain cimport Chain, SAFE, chain_bundle, chain_continues, chain_jump
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
-from modules.core.messages cimport ACCEPTED, Batch, NONSENSE, OTHER_HISTORY, Verdict
+from modules.core.messages cimport ACCEPTED, Batch, CONFLICT, NONSENSE, OTHER_HISTORY, Verdict
 from modules.core.view cimport HISTORY_BYTES, same_history
 
 
@@ -58,6 +59,18 @@ cdef inline Verdict chain_restore(
     memcpy(c.history, history, HISTORY_BYTES)
     c.has_history = True
     chain_jump(c, applied)
+    return ACCEPTED
+
+
+cdef inline Verdict chain_branch(Chain *c, const uint8_t *history) noexcept nogil:
+    """What was restored is the beginning of another history, of which no view exists yet.
+
+    Sequence numbers and epochs go on: the new history's first epoch has to be higher than that of the last update.
+    """
+    if not c.has_history or c.learner or c.view.epoch != 0:
+        return CONFLICT
+    memcpy(c.history, history, HISTORY_BYTES)
+    c.newest_epoch = 0
     return ACCEPTED
 
 

@@ -2,20 +2,24 @@
 """The marker: a file that says that this server is a chain's. One that is restarted without its data is not taken for a
 new one then; and what its other files claim of themselves up to a certain epoch does not count.
 
+A server whose data has become the beginning of another chain keeps its files as they are: they tell of the history that
+the data had before, and the marker of what that is called now.
+
 It has no secret. It is replaced whole, and on the disk before anybody hears of what it says.
 """
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport FILE, fclose, fflush, fgets, fopen, fprintf, rename, snprintf
 from libc.stdlib cimport strtoll
-from libc.string cimport memcpy, memset, strcspn, strerror, strncmp
+from libc.string cimport memcpy, memmove, memset, strcspn, strerror, strncmp
 
+from modules.core.records cimport NOTHING
 from modules.core.view cimport HISTORY_BYTES, same_history
 from modules.redis_calls cimport info_field
 from modules.redismodule cimport RedisModule_Log
 from modules.shell.auth cimport from_hex, to_hex
 from modules.shell.libc cimport ENOENT, errno, fileno, fsync, sync_folder
-from modules.shell.state cimport Marker, Member
+from modules.shell.state cimport Branch, MAX_BRANCHES, Marker, Member
 
 cdef enum:
     LINE_BYTES = 256
@@ -29,6 +33,17 @@ cdef inline void marker_line(Marker *marker, const char *line) noexcept nogil:
         from_hex(line + 8, strcspn(line + 8, "\r\n"), marker.history, HISTORY_BYTES)
     elif strncmp(line, "void ", 5) == 0:
         marker.void_epoch = strtoll(line + 5, NULL, 10)
+    elif strncmp(line, "branch ", 7) == 0 and marker.branch_count < MAX_BRANCHES:
+        marker_branch_line(&marker.branches[marker.branch_count], line + 7)
+        marker.branch_count += 1
+
+
+cdef inline void marker_branch_line(Branch *branch, const char *line) noexcept nogil:
+    """A history, and the last sequence number of it that is ours. Of what cannot be read nothing is."""
+    cdef size_t digits = strcspn(line, " \r\n")
+    branch.applied = NOTHING
+    if from_hex(line, digits, branch.history, HISTORY_BYTES):
+        branch.applied = strtoll(line + digits, NULL, 10)
 
 
 cdef inline void marker_read(Marker *marker) noexcept nogil:
@@ -37,6 +52,7 @@ cdef inline void marker_read(Marker *marker) noexcept nogil:
     cdef FILE *file = fopen(marker.name, "r")
     memset(marker.history, 0, HISTORY_BYTES)
     marker.void_epoch = 0
+    marker.branch_count = 0
     marker.found = file != NULL or errno != ENOENT
     if file == NULL:
         return
@@ -49,6 +65,7 @@ cdef inline bint marker_print(const Marker *marker, const char *name) noexcept n
     cdef char history[2 * HISTORY_BYTES + 1]
     cdef FILE *file = fopen(name, "w")
     cdef bint good
+    cdef int i
     if file == NULL:
         return False
     to_hex(marker.history, HISTORY_BYTES, history)
@@ -56,6 +73,9 @@ cdef inline bint marker_print(const Marker *marker, const char *name) noexcept n
                   "# until MASTER.ADD takes it in again. To use it for something else, end it, and delete this file\n"
                   "# and its data.\n"
                   "history %s\nvoid %lld\n", &history[0], <long long>marker.void_epoch)
+    for i in range(marker.branch_count):
+        to_hex(marker.branches[i].history, HISTORY_BYTES, history)
+        fprintf(file, "branch %s %lld\n", &history[0], <long long>marker.branches[i].applied)
     good = fflush(file) == 0 and fsync(fileno(file)) == 0
     return fclose(file) == 0 and good
 
@@ -89,10 +109,39 @@ cdef inline bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
         return True
     marker.found = True
     marker.void_epoch = 0
+    marker.branch_count = 0
     if not (m.chain.has_history and same_history(m.chain.history, history)):
         m.disk.claimed = 0      # in an epoch of another history
     memcpy(marker.history, history, HISTORY_BYTES)
     return marker_write(m, &marker)
+
+
+cdef inline bint marker_branch(Member *m, const uint8_t *history, int64_t applied) noexcept nogil:
+    """What this server has, up to `applied`, is of this history from now on, whatever its files say. False: that could
+    not be written.
+    """
+    cdef Marker marker = m.disk.marker
+    if marker.branch_count == MAX_BRANCHES:
+        memmove(&marker.branches[0], &marker.branches[1], (MAX_BRANCHES - 1) * sizeof(Branch))
+        marker.branch_count -= 1
+    memcpy(marker.branches[marker.branch_count].history, m.chain.history, HISTORY_BYTES)
+    marker.branches[marker.branch_count].applied = applied
+    marker.branch_count += 1
+    marker.found = True
+    marker.void_epoch = max(marker.void_epoch, m.disk.record.epoch)
+    memcpy(marker.history, history, HISTORY_BYTES)
+    return marker_write(m, &marker)
+
+
+cdef inline bint marker_renames(const Member *m, uint8_t *history, int64_t applied) noexcept nogil:
+    """Data up to `applied`, of this history: is it of the marker's by now? If so `history` says so afterwards."""
+    cdef const Marker *marker = &m.disk.marker
+    cdef int i
+    for i in range(marker.branch_count):
+        if same_history(marker.branches[i].history, history) and applied <= marker.branches[i].applied:
+            memcpy(history, marker.history, HISTORY_BYTES)
+            return True
+    return False
 
 
 cdef inline bint marker_void(Member *m, int64_t epoch) noexcept nogil:

@@ -22,6 +22,7 @@ from modules.redismodule cimport (
 from modules.shell.auth cimport from_hex
 from modules.shell.checkpoint.save cimport track_end, track_loaded_data
 from modules.shell.join cimport empty_log
+from modules.shell.marker cimport marker_renames
 from modules.shell.receive cimport apply_batch, argument_number, argument_text
 from modules.shell.settle cimport settle
 from modules.shell.state cimport Member
@@ -136,6 +137,7 @@ cdef inline int place_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
         return 0
     if not parse_place(argv, &place):
         return replay_broken(m, "is none")
+    marker_renames(m, place.history, place.applied)
     if not m.chain.has_history or not same_history(m.chain.history, place.history):
         if not replay_history(m, ctx, &place):
             return replay_broken(m, "is of another chain")

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """A member's position inside its RDB: to a learner over Redis's full synchronisation, and to itself on disk."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 
 from modules.core.chain cimport chain_role
@@ -19,7 +19,7 @@ from modules.shell.checkpoint.state cimport Checkpoint
 from modules.shell.checkpoint.track cimport dirty_keys, track_loaded
 from modules.shell.join cimport empty_log
 from modules.shell.keyspace cimport let_go
-from modules.shell.marker cimport is_unknown_chains
+from modules.shell.marker cimport is_unknown_chains, marker_renames
 from modules.shell.state cimport JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS, the_member
 
 
@@ -92,13 +92,17 @@ cdef inline void snapshot_take(const Newer *newer) noexcept nogil:
 
 cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     cdef Member *m = the_member()
+    cdef uint8_t history[HISTORY_BYTES]
     if chain_role(&m.chain) != ROLE_ALONE and not (chain_role(&m.chain) == ROLE_LEARNER and m.join == JOIN_COPYING):
         RedisModule_Log(m.ctx, "warning", "a snapshot was loaded into a member of a chain: its position is ignored")
         m.checkpoint.loading = False
         return True
     empty_log(m)
+    memcpy(history, position.history, HISTORY_BYTES)
+    if m.disk.source != SOURCE_OTHERS:
+        marker_renames(m, history, position.applied)
     if chain_restore(
-        &m.chain, position.history, position.applied, position.boundaries, position.boundary_count,
+        &m.chain, history, position.applied, position.boundaries, position.boundary_count,
     ) != ACCEPTED:
         return False
     take_record(m, &position.record)

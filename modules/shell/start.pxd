@@ -17,7 +17,7 @@ from modules.shell.disk cimport disk_begin_anew, disk_rewritten
 from modules.shell.join cimport empty_log
 from modules.shell.join_preconditions cimport holds_keys
 from modules.shell.lifeline cimport lifelines_listen
-from modules.shell.marker cimport marker_read, marker_take, marker_void, marker_vouches
+from modules.shell.marker cimport marker_take, marker_void, marker_vouches
 from modules.shell.redis_settings cimport settle_redis_settings
 from modules.shell.state cimport Member
 
@@ -52,7 +52,6 @@ cdef inline void miss_data(Member *m) noexcept nogil:
 
 cdef inline void start_up(Member *m) noexcept nogil:
     m.disk.started = True
-    marker_read(&m.disk.marker)
     if m.chain.has_history:
         weigh_data(m)
     elif m.disk.marker.found:

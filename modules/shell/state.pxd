@@ -28,6 +28,7 @@ cdef enum:
     ERROR_BYTES = 256
     TICK_MS = 50                # pace of timeouts and reconnecting
     LATE_TICK_MS = 150          # without one for so long, Redis's own cron, which wakes the loop too, makes up for it
+    MAX_BRANCHES = 4            # of attempts to begin a chain with this server's data; older ones are forgotten
     DOUBT_MS = 500              # and of asking a neighbour, for a member without a lease
 
 
@@ -101,12 +102,20 @@ cdef enum JoinPhase:
     JOIN_FAILED
 
 
+cdef struct Branch:
+    # A history that this server's data had before it became another's.
+    uint8_t history[HISTORY_BYTES]
+    int64_t applied             # up to there its updates are this server's too
+
+
 cdef struct Marker:
     # The file that says that this server is a chain's, whatever else is lost (`marker.pxd`).
     char name[32]               # in the server's folder
     bint found                  # it is there
     uint8_t history[HISTORY_BYTES]
     int64_t void_epoch          # records up to this epoch are not durable, whatever they say
+    int branch_count
+    Branch branches[MAX_BRANCHES]   # what the files of this server may call its history
     int error                   # why it could not be replaced when that was tried last; 0: it could
 
 

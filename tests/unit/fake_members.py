@@ -250,6 +250,10 @@ class FakeLink:
             process.state, role="learner", history=view.history, epoch=view.epoch, join="copied", keys=0, serving=False
         )
 
+    def branch(self, history: str, *, incomplete: bool) -> None:
+        self._enter("branch INCOMPLETE" if incomplete else "branch")
+        self.process.state = replace(self.process.state, history=history)
+
     def feed(self, learner: Member) -> None:
         self._enter("feed")
         self.process.fed = learner.run_id

@@ -39,6 +39,14 @@ def test_first_member_mints_history_and_secret_from_what_it_is_given() -> None:
     assert (view.epoch, view.members) == (1, (A,))
 
 
+def test_epochs_go_on_after_those_of_a_backup() -> None:
+    """A position is compared by the epoch of its last update: no two of one history may be the same."""
+    assert decide(None, Begin(A, SEED, assigned=57)).view.epoch == 58
+    lost = chain(A, B)
+    assert decide(lost, Begin(C, SEED, health(dead=(A, B)), assigned=57)).view.epoch == 58
+    assert decide(lost, Begin(C, SEED, health(dead=(A, B)), assigned=1)).view.epoch == 3
+
+
 def test_the_secret_is_shown_nowhere() -> None:
     change = chain(A, B)
     assert change.view.secret not in repr(change) + str(change)

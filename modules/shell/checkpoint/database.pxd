@@ -5,7 +5,7 @@ The writer alone changes it. It takes the mutex to replace the handle and to mov
 holds it while it looks, never has either changed under its hands.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset, strstr
@@ -153,6 +153,19 @@ cdef inline bint database_write(Database *d, leveldb_writebatch_t *batch, char *
     leveldb_write(d.db, d.durably, batch, &failure)
     d.spoilt = failure != NULL
     return succeeded(failure, error)
+
+
+cdef inline bint database_rename(Database *d, const uint8_t *history, char *error) noexcept nogil:
+    """What it has is of another history from now on."""
+    cdef leveldb_writebatch_t *batch = leveldb_writebatch_create()
+    cdef Meta meta = d.meta
+    cdef bint good
+    memcpy(meta.history, history, HISTORY_BYTES)
+    good = put_meta(batch, &meta) and database_write(d, batch, error)
+    leveldb_writebatch_destroy(batch)
+    if good:
+        meta_moved(d, &meta)
+    return good
 
 
 # --------------------------------------------------------------------------------- what a torn checkpoint left

@@ -23,10 +23,11 @@ from modules.redismodule cimport (
 from modules.shell.checkpoint.save cimport track_end, track_resume
 from modules.shell.checkpoint.state cimport Checkpoint, Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.step cimport keeps_checkpoint
-from modules.shell.checkpoint.store cimport store_exists, store_open
+from modules.shell.checkpoint.store cimport store_exists, store_open, store_rename
 from modules.shell.checkpoint.track cimport take_both
 from modules.shell.checkpoint.worker cimport finished_take
 from modules.shell.join cimport empty_log
+from modules.shell.marker cimport marker_renames
 from modules.shell.snapshot cimport snapshot_save
 from modules.shell.state cimport Member
 
@@ -113,6 +114,8 @@ cdef inline Recovery judge(Member *m) noexcept nogil:
     loaded.others = c.others or holds_others(m)
     if c.store != STORE_OPEN:
         memset(&c.database.meta, 0, sizeof(Meta))
+    elif marker_renames(m, c.database.meta.history, c.database.meta.watermark):
+        store_rename(c, m.disk.marker.history)
     return weigh_recovery(&m.chain, &loaded, &c.database.meta)
 
 

@@ -1,14 +1,18 @@
 # cython: language_level=3
 """The database is opened, or emptied, by the writer; the main thread goes on meanwhile, and is told."""
 
+from libc.stdint cimport uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
-from libc.string cimport strcmp, strlen
+from libc.string cimport memcpy, strcmp, strlen
 
 from modules.core.records cimport NOTHING
+from modules.core.view cimport HISTORY_BYTES
 from modules.redis_calls cimport info_field
 from modules.redismodule cimport RedisModule_Log, RedisModule_StringPtrLen
-from modules.shell.checkpoint.database cimport damaged, database_clear, database_close, database_init, database_open
+from modules.shell.checkpoint.database cimport (
+    damaged, database_clear, database_close, database_init, database_open, database_rename,
+)
 from modules.shell.checkpoint.state cimport (
     Checkpoint, Database, FOLDER_BYTES, Job, STORE_FAILED, STORE_OPEN, STORE_OPENING, TEXT_BYTES,
 )
@@ -74,6 +78,39 @@ cdef inline void store_job(Checkpoint *c, bint clear) noexcept nogil:
 
 cdef inline void store_clear(Checkpoint *c) noexcept nogil:
     store_job(c, True)
+
+
+# ---------------------------------------------------------------------------------------- another history's name
+
+cdef struct RenameJob:
+    Job job
+    Database *database
+    uint8_t history[HISTORY_BYTES]
+
+
+cdef inline void run_rename(Job *job) noexcept nogil:
+    """A failure is seen at the next write, too. Until it succeeds the marker tells what the old name means."""
+    cdef RenameJob *rename = <RenameJob *>job
+    cdef char error[TEXT_BYTES]
+    if rename.database.db != NULL and rename.database.meta.found:
+        database_rename(rename.database, rename.history, error)
+
+
+cdef inline void done_rename(Job *job) noexcept nogil:
+    free(job)
+
+
+cdef inline void store_rename(Checkpoint *c, const uint8_t *history) noexcept nogil:
+    """The checkpoint is of another history from now on: also for members that will copy it."""
+    cdef RenameJob *rename = <RenameJob *>calloc(1, sizeof(RenameJob))
+    memcpy(c.history, history, HISTORY_BYTES)
+    if rename == NULL:
+        return
+    rename.job.run = run_rename
+    rename.job.done = done_rename
+    rename.database = &c.database
+    memcpy(rename.history, history, HISTORY_BYTES)
+    worker_put(&c.writer, &rename.job)
 
 
 # ------------------------------------------------------------------------------------------------- the folder

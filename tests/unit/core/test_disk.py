@@ -129,3 +129,32 @@ def test_a_record_without_a_history_belongs_nowhere() -> None:
     assert replay(core, (1, 0, 1)) == Verdict.OTHER_HISTORY
     assert core.restore(OTHER, -1, []) == Verdict.ACCEPTED
     assert replay(core, (1, 0, 1)) == Verdict.ACCEPTED
+
+
+# ------------------------------------------------------------------------------------------------ a backup
+
+
+def test_a_backup_begins_another_history_and_its_epochs_go_on() -> None:
+    core = restarted(5, assigned=7)
+    assert core.branch(OTHER) == Verdict.ACCEPTED
+    assert (core.role(), core.history, core.applied, core.epoch_of(5)) == (Role.REMOVED, OTHER, 5, 7)
+    assert core.adopt(view(8, "a")) == Verdict.OTHER_HISTORY
+    assert core.adopt(view(8, "a", OTHER)) == Verdict.ACCEPTED
+    assert put(core) == 6 and core.epoch_of(6) == 8
+
+
+def test_a_member_that_stayed_behind_in_the_old_history_is_no_prefix_of_the_new() -> None:
+    core = restarted(5, assigned=7)
+    core.branch(OTHER)
+    core.adopt(view(8, "ab", OTHER))
+    former = restarted(5, assigned=7)
+    assert former.adopt(view(8, "ab", OTHER)) == Verdict.OTHER_HISTORY
+
+
+def test_only_what_was_restored_and_is_in_no_chain_can_begin_another_history() -> None:
+    a, b = chain("ab")
+    learner, alone = Member("n", ROOMY), Member("s", ROOMY)
+    learner.learn(view(1, "ab"))
+    b.adopt(view(2, "a"))
+    for core in (a, b, learner, alone):
+        assert core.branch(OTHER) == Verdict.CONFLICT
