@@ -25,6 +25,8 @@ cdef enum Rule:
     RULE_WRITE                  # changes data: refused where that may not be
     RULE_CONTAINER              # some of its subcommands have a rule
     RULE_SUBSCRIBES             # passes; from now on there may be a subscriber
+    RULE_ROLE                   # a member has another answer to it than its Redis
+    RULE_INFO                   # likewise
 
 
 cdef inline void table_note(RedisModuleDict *table, const char *name, size_t length, Rule rule) noexcept nogil:

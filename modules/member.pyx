@@ -57,6 +57,7 @@ from modules.shell.receive cimport ack_command, forward_command, greet_command
 from modules.shell.record cimport is_record_due, record
 from modules.shell.redis_settings cimport settings_care, settings_step
 from modules.shell.replay cimport place_command, record_command, replay_misread
+from modules.shell.redis_role cimport info_command, is_logged_in, role_command
 from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
 from modules.shell.settle cimport settle, settle_expired, settle_waits
 from modules.shell.snapshot cimport snapshot_register
@@ -145,6 +146,26 @@ cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     """In the place of a native command that would make copies differ -> ERR"""
     return RedisModule_ReplyWithError(
         ctx, "ERR refused on a chain member, whose copies must not differ: write with MEMBER.PUT and MEMBER.DEL")
+
+
+cdef int on_role(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """In the place of ROLE -> as Redis's own"""
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return role_command(the_member(), ctx)
+
+
+cdef int on_role_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return on_role(ctx, argv, argc) if is_logged_in(the_member(), ctx) else 0
+
+
+cdef int on_info_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """In the place of INFO -> as Redis's own"""
+    return info_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_info_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return on_info_command(ctx, argv, argc) if is_logged_in(the_member(), ctx) else 0
 
 
 # --------------------------------------------------------------------------- commands of members and the master
@@ -420,6 +441,10 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "tail.checkpoint", on_tail_checkpoint, "readonly deny-script", 0)
         and create(ctx, "head.flush", on_head_flush, "readonly deny-script", 0)
         and create(ctx, "list.checkpoint", on_list_checkpoint, "readonly deny-script", 0)
+        and create(ctx, "chain.role", on_role, "fast allow-loading allow-stale", 0)
+        and create(ctx, "chain.role.any", on_role_any, "fast allow-loading allow-stale no-auth", 0)
+        and create(ctx, "chain.info", on_info_command, "allow-loading allow-stale", 0)
+        and create(ctx, "chain.info.any", on_info_any, "allow-loading allow-stale no-auth", 0)
         and create(ctx, "chain.refused", on_refused, "allow-loading allow-stale", 0)
     )
 

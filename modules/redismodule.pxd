@@ -19,6 +19,7 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_EVENTLOOP_WRITABLE
         REDISMODULE_REPLY_ERROR
         REDISMODULE_REPLY_ARRAY
+        REDISMODULE_REPLY_STRING
         REDISMODULE_CONFIG_DEFAULT
         REDISMODULE_CONFIG_IMMUTABLE
         REDISMODULE_CONFIG_SENSITIVE
@@ -157,6 +158,7 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_ReplyWithStringBuffer(RedisModuleCtx *, const char *, size_t)
     int RedisModule_ReplyWithCString(RedisModuleCtx *, const char *)
     int RedisModule_ReplyWithNull(RedisModuleCtx *)
+    int RedisModule_ReplyWithVerbatimString(RedisModuleCtx *, const char *, size_t)
 
     RedisModuleBlockedClient *RedisModule_BlockClient(
         RedisModuleCtx *, RedisModuleCmdFunc, RedisModuleCmdFunc, RedisModuleFreeFunc, long long)
@@ -211,6 +213,17 @@ cdef extern from "redismodule.h" nogil:
     void RedisModule_FreeServerInfo(RedisModuleCtx *, RedisModuleServerInfoData *)
     const char *RedisModule_ServerInfoGetFieldC(RedisModuleServerInfoData *, const char *)
     unsigned long long RedisModule_ServerInfoGetFieldUnsigned(RedisModuleServerInfoData *, const char *, int *)
+
+    ctypedef struct RedisModuleUser:
+        pass
+    ctypedef enum RedisModuleACLLogEntryReason:
+        REDISMODULE_ACL_LOG_CMD
+    RedisModuleString *RedisModule_GetCurrentUserName(RedisModuleCtx *)
+    RedisModuleUser *RedisModule_GetModuleUserFromUserName(RedisModuleString *)
+    void RedisModule_FreeModuleUser(RedisModuleUser *)
+    int RedisModule_ACLCheckCommandPermissions(RedisModuleUser *, RedisModuleString **, int)
+    void RedisModule_ACLAddLogEntry(
+        RedisModuleCtx *, RedisModuleUser *, RedisModuleString *, RedisModuleACLLogEntryReason)
 
     int RedisModule_RegisterInfoFunc(RedisModuleCtx *, RedisModuleInfoFunc)
     int RedisModule_InfoAddSection(RedisModuleInfoCtx *, const char *)

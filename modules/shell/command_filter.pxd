@@ -3,10 +3,10 @@
 the chain's back, are refused (DESIGN.md, section 4).
 """
 
-from libc.string cimport strchr, strncmp, strspn, strstr
+from libc.string cimport strchr, strlen, strncmp, strspn, strstr
 
 from modules.command_table cimport (
-    RULE_SUBSCRIBES, RULE_WRITE, Rule, is_known, is_ours, table_note, table_note_writes, table_rule,
+    RULE_INFO, RULE_ROLE, RULE_SUBSCRIBES, RULE_WRITE, Rule, is_known, is_ours, table_note, table_note_writes, table_rule,
 )
 from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (
@@ -15,6 +15,7 @@ from modules.redismodule cimport (
     RedisModule_FreeString, RedisModule_StringPtrLen, RedisModuleCallReply, RedisModuleCommandFilterCtx,
     RedisModuleCtx, RedisModuleDict, RedisModuleString,
 )
+from modules.shell.redis_role cimport ENTRANCE_PASSWORD, entrance
 from modules.shell.state cimport Member
 
 
@@ -31,10 +32,25 @@ cdef inline bint filter_build(Member *m) noexcept nogil:
     table_note(table, "subscribe", 9, RULE_SUBSCRIBES)
     table_note(table, "psubscribe", 10, RULE_SUBSCRIBES)
     table_note(table, "exec", 4, RULE_SUBSCRIBES)           # of either
+    table_note(table, "role", 4, RULE_ROLE)
+    table_note(table, "info", 4, RULE_INFO)
     if m.write_commands != NULL:
         RedisModule_FreeDict(NULL, m.write_commands)
     m.write_commands = table
     return whole
+
+
+cdef inline void replace_name(RedisModuleCommandFilterCtx *command, const char *name) noexcept nogil:
+    RedisModule_CommandFilterArgReplace(command, 0, RedisModule_CreateString(NULL, name, strlen(name)))
+
+
+cdef inline void replace_asked(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
+    """ROLE and INFO: to what is answered by `redis_role`, as far as Redis lets the same clients ask for that."""
+    cdef bint everybody = entrance(m) != ENTRANCE_PASSWORD
+    if rule == RULE_ROLE:
+        replace_name(command, "CHAIN.ROLE.ANY" if everybody else "CHAIN.ROLE")
+    else:
+        replace_name(command, "CHAIN.INFO.ANY" if everybody else "CHAIN.INFO")
 
 
 cdef inline void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
@@ -48,7 +64,9 @@ cdef inline void filter_command(Member *m, RedisModuleCommandFilterCtx *command)
     if rule == RULE_SUBSCRIBES:
         m.subscribers = True
     elif rule == RULE_WRITE and m.chain.has_history:
-        RedisModule_CommandFilterArgReplace(command, 0, RedisModule_CreateString(NULL, "CHAIN.REFUSED", 13))
+        replace_name(command, "CHAIN.REFUSED")
+    elif (rule == RULE_ROLE or rule == RULE_INFO) and (m.chain.has_history or m.disk.marker.found):
+        replace_asked(m, command, rule)
 
 
 # ------------------------------------------------------------------------------- writes queued before chaining

@@ -14,7 +14,7 @@ from modules.redismodule cimport (
 from modules.shell.checkpoint.commands cimport mode_name
 from modules.shell.checkpoint.state cimport Checkpoint, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.track cimport dirty_bytes, dirty_keys, shown_watermark
-from modules.shell.report cimport role_name, serves_in_role
+from modules.shell.serving cimport role_name, serves_in_role
 from modules.shell.join cimport fetched_bytes, join_name
 from modules.shell.libc cimport boot_ms
 from modules.shell.lifeline cimport lifelines_held

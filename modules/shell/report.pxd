@@ -9,15 +9,10 @@ from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport strlen
 
-from modules.core.chain cimport (
-    chain_fenced, chain_role, chain_serves_reads, chain_takes_writes,
-)
+from modules.core.chain cimport chain_role
 from modules.core.lease cimport chain_grant
 from modules.core.log cimport log_epoch_of
-from modules.core.messages cimport (
-    NONSENSE, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED, ROLE_SINGLETON,
-    ROLE_TAIL, Role, Verdict,
-)
+from modules.core.messages cimport NONSENSE, Verdict
 from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
 from modules.redismodule cimport (
     RedisModule_DbSize, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
@@ -31,6 +26,7 @@ from modules.shell.join_preconditions cimport may_become_chain
 from modules.shell.libc cimport boot_ms
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number
+from modules.shell.serving cimport role_name, serves_in_role
 from modules.shell.state cimport ERROR_BYTES, Link, Member
 from modules.shell.views cimport NUMBER_BYTES
 from modules.shell.waiter cimport WAIT_SUSPICION, Waiter
@@ -43,29 +39,6 @@ cdef enum:
 
 
 # ----------------------------------------------------------------------------------------------------- state
-
-cdef inline const char *role_name(Role role) noexcept nogil:
-    if role == ROLE_ALONE:
-        return "alone"
-    if role == ROLE_REMOVED:
-        return "removed"
-    if role == ROLE_LEARNER:
-        return "learner"
-    if role == ROLE_SINGLETON:
-        return "singleton"
-    if role == ROLE_HEAD:
-        return "head"
-    return "middle" if role == ROLE_MIDDLE else "tail"
-
-
-cdef inline bint serves_in_role(const Member *m) noexcept nogil:
-    cdef Role role = chain_role(&m.chain)
-    if role == ROLE_REMOVED or role == ROLE_LEARNER:
-        return False
-    if role == ROLE_MIDDLE:
-        return m.chain.in_step and not chain_fenced(&m.chain)
-    return chain_serves_reads(&m.chain) if role == ROLE_TAIL else chain_takes_writes(&m.chain)
-
 
 cdef inline void state_text(RedisModuleCtx *ctx, const char *name, const char *value) noexcept nogil:
     RedisModule_ReplyWithCString(ctx, name)
