@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from chainredis import (
+    command_backup,
     command_bench,
     command_bench_etcd,
     command_bench_failover,
@@ -11,7 +12,7 @@ from chainredis import (
     command_checkpoint,
     command_run,
 )
-from chainredis.errors import CheckpointError
+from chainredis.errors import BackupError, CheckpointError
 from chainredis.launcher import LauncherError
 
 
@@ -25,10 +26,11 @@ def main(arguments: list[str] | None = None) -> int:
     command_bench_etcd.register(subcommands.add_parser)
     command_bench_flush.register(subcommands.add_parser)
     command_checkpoint.register(subcommands.add_parser)
+    command_backup.register(subcommands.add_parser)
     options = parser.parse_args(arguments)
     try:
         options.call(options)
-    except (LauncherError, CheckpointError) as error:
+    except (LauncherError, CheckpointError, BackupError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -46,6 +46,10 @@ class LeaseLost(StoreError):
     """The lease, and with it every key that hung on it, is gone."""
 
 
+class BackupError(Exception):
+    """A backup cannot be read, or written. The text says why."""
+
+
 class CheckpointError(Exception):
     """A checkpoint cannot be read, or is not what it should be."""
 

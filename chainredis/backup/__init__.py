@@ -1,0 +1,1 @@
+"""Backups: a member's RDB, made readable for a server without modules."""

@@ -1,0 +1,230 @@
+"""A member's RDB made into one that any server of its version loads: without the module's part, with flushed keys.
+
+Which keys are in the RDB a server tells that has loaded it, so that nothing here depends on how a version of Redis
+writes what type.
+"""
+
+import contextlib
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from chainredis.backup.position import TYPE_NAME, Position, parse_position
+from chainredis.backup.rdb import (
+    AUX,
+    CHECKSUM_BYTES,
+    COPY_BYTES,
+    END,
+    MAGIC_BYTES,
+    MODULE_AUX,
+    Reader,
+    Writer,
+    type_name,
+)
+from chainredis.checkpoint.database import Checkpoint, opened
+from chainredis.checkpoint.records import RECORD_PREFIX, Record, newest, parse_record
+from chainredis.errors import BackupError
+from chainredis.launcher import Server
+
+ASKED_AT_ONCE = 1000
+NO_CHECKSUM = bytes(CHECKSUM_BYTES)
+
+
+@dataclass
+class Source:
+    """An RDB file. fields: its AUX fields. others: modules that have put data of their own beside the keys."""
+
+    version: bytes
+    position: Position | None = None
+    fields: list[tuple[bytes, bytes]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    keys_at: int = 0
+    body_bytes: int = 0  # of keys and what else stands between them and the end
+
+
+@dataclass
+class Result:
+    """What has been written. applied: the newest update in it; None: that is not known. flushed: keys that were not in
+    the RDB. from_checkpoint: nothing of the RDB was needed. left_out: modules whose own data is not in it.
+    """
+
+    history: str = ""
+    applied: int | None = None
+    flushed: int = 0
+    from_checkpoint: bool = False
+    left_out: tuple[str, ...] = ()
+
+
+# ------------------------------------------------------------------------------------------------------- reading
+
+
+def read_source(file: BinaryIO) -> Source:
+    """Raises BackupError, also when the file's checksum is not right."""
+    reader = Reader(file)
+    magic = reader.bytes(MAGIC_BYTES)
+    if not magic.startswith(b"REDIS") or not magic[5:].isdigit():
+        raise BackupError("that is no RDB file")
+    source = Source(magic)
+    while (opcode := _peek(file)) in (AUX, MODULE_AUX):
+        reader.byte()
+        if opcode == AUX:
+            source.fields.append((reader.string(), reader.string()))
+        else:
+            _read_module(reader, source)
+    source.keys_at = file.tell()
+    source.body_bytes = file.seek(0, os.SEEK_END) - source.keys_at - 1 - CHECKSUM_BYTES
+    if source.body_bytes < 0:
+        raise BackupError("the RDB file is cut off")
+    for part in body_of(source, file):
+        reader.checksum.add(part)
+    if reader.byte() != END:
+        raise BackupError("the RDB file is cut off")
+    if file.read(CHECKSUM_BYTES) not in (reader.checksum.bytes, NO_CHECKSUM):
+        raise BackupError("the RDB file is damaged: its checksum is another")
+    return source
+
+
+def _peek(file: BinaryIO) -> int:
+    found = file.read(1)
+    file.seek(-len(found), os.SEEK_CUR)
+    return found[0] if found else END
+
+
+def _read_module(reader: Reader, source: Source) -> None:
+    identity = reader.length()
+    reader.length()  # a number follows, ...
+    reader.length()  # ... which says that this comes before the keys
+    values = list(reader.module_values())
+    if type_name(identity) == TYPE_NAME:
+        source.position = parse_position(identity & 1023, values)
+    else:
+        source.others.append(type_name(identity))
+
+
+def body_of(source: Source, file: BinaryIO) -> Iterator[bytes]:
+    file.seek(source.keys_at)
+    left = source.body_bytes
+    while left:
+        part = file.read(min(left, COPY_BYTES))
+        if not part:
+            raise BackupError("the RDB file is cut off")
+        left -= len(part)
+        yield part
+
+
+# ------------------------------------------------------------------------------------------------------- writing
+
+
+def make_plain(rdb: Path, target: Path, *, checkpoint: Path | None = None, incomplete: bool = False) -> Result:
+    """Write `target`, whole or not at all. checkpoint: the folder with what the member had flushed, and its server not
+    running. incomplete: do without that. Raises BackupError, CheckpointError or LauncherError.
+    """
+    try:
+        with rdb.open("rb") as file, tempfile.TemporaryDirectory(prefix="backup-", dir=target.parent) as work:
+            source = read_source(file)
+            lacks_keys = source.position is not None and source.position.incomplete
+            if lacks_keys and not checkpoint and not incomplete:
+                raise BackupError(
+                    f"{rdb} lacks the keys that its member had flushed: give its checkpoint's folder by --checkpoint, "
+                    "or do without these keys by --incomplete"
+                )
+            whole = Path(work, "whole")
+            with contextlib.ExitStack() as stack:
+                records = stack.enter_context(opened(checkpoint)) if lacks_keys and checkpoint else None
+                result = _write(source, file, records, Path(work), stack, whole)
+            os.replace(whole, target)
+            return result
+    except OSError as error:
+        raise BackupError(f"{error.filename or target}: {error.strerror}") from error
+
+
+def _write(
+    source: Source, file: BinaryIO, checkpoint: Checkpoint | None, work: Path, stack: contextlib.ExitStack, whole: Path
+) -> Result:
+    result = Result(left_out=tuple(source.others))
+    if source.position:
+        result.history, result.applied = source.position.history, source.position.applied
+    body, flushed = body_of(source, file), iter(())
+    if checkpoint and source.position:
+        if _is_ahead(checkpoint, source.position):
+            result.applied, result.from_checkpoint = checkpoint.watermark, True
+            body, flushed = iter(()), _records(checkpoint)
+        else:
+            loaded = work / "dump.rdb"
+            _write_file(loaded, source, result, body_of(source, file), ())
+            server = Server(work)
+            stack.callback(server.stop)
+            server.start()
+            body, flushed = body_of(source, file), _missing(server, checkpoint, source.position)
+    result.flushed = _write_file(whole, source, result, body, flushed)
+    return result
+
+
+def _write_file(
+    path: Path, source: Source, result: Result, body: Iterable[bytes], records: Iterable[Record]
+) -> int:
+    """How many records there were."""
+    count = 0
+    with path.open("wb") as file:
+        writer = Writer(file)
+        writer.bytes(source.version)
+        for name, content in source.fields:
+            writer.aux(name, content)
+        if result.history:
+            writer.aux(b"chain-history", result.history.encode())
+            writer.aux(b"chain-applied", b"%d" % (result.applied or 0))
+        for part in body:
+            writer.bytes(part)
+        for count, record in enumerate(records, 1):
+            if count == 1:
+                writer.database(0)
+            assert record.value is not None
+            writer.key(record.key, record.value)
+        writer.end()
+        file.flush()
+        os.fsync(file.fileno())
+    return count
+
+
+# ------------------------------------------------------------------------------------------------- flushed keys
+
+
+def _is_ahead(checkpoint: Checkpoint, position: Position) -> bool:
+    """Is the checkpoint alone newer than the RDB, and has all that this has? BackupError when they do not fit."""
+    meta = checkpoint.meta
+    if meta is None or meta.history != position.history:
+        raise BackupError(f"the checkpoint is none of this RDB's history, {position.history}")
+    if meta.watermark < position.watermark:
+        raise BackupError(
+            f"the checkpoint is older than the RDB needs: it goes up to sn {meta.watermark}, not {position.watermark}"
+        )
+    if meta.watermark <= position.applied:
+        return False
+    if position.others or meta.others:
+        raise BackupError(
+            f"the checkpoint goes up to sn {meta.watermark}, the RDB to {position.applied}, and it has keys that are no "
+            "strings: take both from a server that has been shut down"
+        )
+    return True
+
+
+def _records(checkpoint: Checkpoint) -> Iterator[Record]:
+    return newest(itertools.starmap(parse_record, checkpoint.items(RECORD_PREFIX)), checkpoint.watermark)
+
+
+def _missing(server: Server, checkpoint: Checkpoint, position: Position) -> Iterator[Record]:
+    """Of the checkpoint's keys those that the RDB neither has nor says to be deleted."""
+    deleted = {newer.key: newer.sn for newer in position.newer if newer.deleted}
+    with server.client() as client:
+        records = _records(checkpoint)
+        while batch := list(itertools.islice(records, ASKED_AT_ONCE)):
+            pipeline = client.pipeline(transaction=False)
+            for record in batch:
+                pipeline.exists(record.key)
+            for record, exists in zip(batch, pipeline.execute(), strict=True):
+                if not exists and deleted.get(record.key, -1) <= record.sn:
+                    yield record

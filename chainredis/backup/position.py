@@ -1,0 +1,58 @@
+"""What a member's RDB says of itself, as modules/position.pxd has written it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from chainredis.backup.rdb import Value
+from chainredis.errors import BackupError
+
+TYPE_NAME = "chain-pos"
+VERSION = 3
+
+
+class Newer(NamedTuple):
+    """A key whose newest update the member's checkpoint lacked."""
+
+    key: bytes
+    sn: int
+    deleted: bool
+
+
+class Position(NamedTuple):
+    """history: 32 hexadecimal digits. applied: the newest update that the file has. watermark: of a checkpoint that has
+    what the file lacks. incomplete: keys may be in that checkpoint alone. others: some keys are no strings, which no
+    checkpoint has. newer: what of the file is newer than it.
+    """
+
+    history: str
+    applied: int
+    incomplete: bool
+    watermark: int
+    others: bool
+    newer: tuple[Newer, ...]
+
+
+def parse_position(version: int, values: Sequence[Value]) -> Position | None:
+    """None: of a server that was in no chain. BackupError when it is not what it has to be."""
+    if not 1 <= version <= VERSION:
+        raise BackupError(f"the RDB file is of a newer version of libmember.so than this program, {version}")
+    items: Iterator[Any] = iter([value.content for value in values])
+    try:
+        return _parse(version, items)
+    except (StopIteration, TypeError, ValueError, AttributeError) as error:
+        raise BackupError("the RDB file is damaged: its position is none") from error
+
+
+def _parse(version: int, items: Iterator[Any]) -> Position | None:
+    if not next(items):
+        return None
+    history, applied, boundaries = next(items), next(items), next(items)
+    for _ in range(2 * boundaries):
+        next(items)
+    if version > 1:
+        _epoch, _run_id, _durable, _keys = next(items), next(items), next(items), next(items)
+    if version < 3 or not next(items):
+        return Position(history.hex(), applied, incomplete=False, watermark=-1, others=True, newer=())
+    watermark, incomplete, others, count = next(items), next(items), next(items), next(items)
+    newer = tuple(Newer(next(items), next(items), bool(next(items))) for _ in range(count))
+    return Position(history.hex(), applied, bool(incomplete), watermark, bool(others), newer)
