@@ -48,12 +48,13 @@ class Source:
 
 @dataclass
 class Result:
-    """What has been written. applied: the newest update in it; None: that is not known. flushed: keys that were not in
-    the RDB. from_checkpoint: nothing of the RDB was needed. left_out: modules whose own data is not in it.
+    """What has been written. history: empty for a server that was in no chain. applied: the newest update in it.
+    flushed: keys that were not in the RDB. from_checkpoint: nothing of the RDB was needed. left_out: modules whose own
+    data is not in it.
     """
 
     history: str = ""
-    applied: int | None = None
+    applied: int = -1
     flushed: int = 0
     from_checkpoint: bool = False
     left_out: tuple[str, ...] = ()
@@ -65,7 +66,7 @@ class Result:
 def read_source(file: BinaryIO) -> Source:
     """Raises BackupError, also when the file's checksum is not right."""
     reader = Reader(file)
-    magic = reader.bytes(MAGIC_BYTES)
+    magic = reader.take(MAGIC_BYTES)
     if not magic.startswith(b"REDIS") or not magic[5:].isdigit():
         raise BackupError("that is no RDB file")
     source = Source(magic)
@@ -83,7 +84,7 @@ def read_source(file: BinaryIO) -> Source:
         reader.checksum.add(part)
     if reader.byte() != END:
         raise BackupError("the RDB file is cut off")
-    if file.read(CHECKSUM_BYTES) not in (reader.checksum.bytes, NO_CHECKSUM):
+    if file.read(CHECKSUM_BYTES) not in (reader.checksum.digest, NO_CHECKSUM):
         raise BackupError("the RDB file is damaged: its checksum is another")
     return source
 
@@ -119,75 +120,86 @@ def body_of(source: Source, file: BinaryIO) -> Iterator[bytes]:
 # ------------------------------------------------------------------------------------------------------- writing
 
 
+@dataclass
+class Output:
+    """What is to be written: the keys of the RDB, unless all are from the checkpoint, then those of `records`."""
+
+    source: Source
+    file: BinaryIO
+    result: Result
+    records: Iterable[Record] = ()
+
+    def write(self, path: Path) -> None:
+        with path.open("wb") as file:
+            writer = Writer(file)
+            writer.put(self.source.version)
+            self._write_fields(writer)
+            if not self.result.from_checkpoint:
+                for part in body_of(self.source, self.file):
+                    writer.put(part)
+            self._write_records(writer)
+            writer.end()
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write_fields(self, writer: Writer) -> None:
+        for name, content in self.source.fields:
+            writer.aux(name, content)
+        if self.result.history:
+            writer.aux(b"chain-history", self.result.history.encode())
+            writer.aux(b"chain-applied", b"%d" % self.result.applied)
+
+    def _write_records(self, writer: Writer) -> None:
+        self.result.flushed = 0
+        for record in self.records:
+            if not self.result.flushed:
+                writer.database(0)
+            assert record.value is not None
+            writer.key(record.key, record.value)
+            self.result.flushed += 1
+
+
 def make_plain(rdb: Path, target: Path, *, checkpoint: Path | None = None, incomplete: bool = False) -> Result:
     """Write `target`, whole or not at all. checkpoint: the folder with what the member had flushed, and its server not
     running. incomplete: do without that. Raises BackupError, CheckpointError or LauncherError.
     """
     try:
-        with rdb.open("rb") as file, tempfile.TemporaryDirectory(prefix="backup-", dir=target.parent) as work:
+        with rdb.open("rb") as file, contextlib.ExitStack() as stack:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="backup-", dir=target.parent)))
             source = read_source(file)
-            lacks_keys = source.position is not None and source.position.incomplete
-            if lacks_keys and not checkpoint and not incomplete:
+            output = Output(source, file, _result_of(source))
+            if source.position and source.position.incomplete and checkpoint:
+                _add_flushed(output, stack.enter_context(opened(checkpoint)), source.position, work, stack)
+            elif source.position and source.position.incomplete and not incomplete:
                 raise BackupError(
                     f"{rdb} lacks the keys that its member had flushed: give its checkpoint's folder by --checkpoint, "
                     "or do without these keys by --incomplete"
                 )
-            whole = Path(work, "whole")
-            with contextlib.ExitStack() as stack:
-                records = stack.enter_context(opened(checkpoint)) if lacks_keys and checkpoint else None
-                result = _write(source, file, records, Path(work), stack, whole)
-            os.replace(whole, target)
-            return result
+            output.write(work / "whole")
+            (work / "whole").replace(target)
+            return output.result
     except OSError as error:
         raise BackupError(f"{error.filename or target}: {error.strerror}") from error
 
 
-def _write(
-    source: Source, file: BinaryIO, checkpoint: Checkpoint | None, work: Path, stack: contextlib.ExitStack, whole: Path
-) -> Result:
-    result = Result(left_out=tuple(source.others))
-    if source.position:
-        result.history, result.applied = source.position.history, source.position.applied
-    body, flushed = body_of(source, file), iter(())
-    if checkpoint and source.position:
-        if _is_ahead(checkpoint, source.position):
-            result.applied, result.from_checkpoint = checkpoint.watermark, True
-            body, flushed = iter(()), _records(checkpoint)
-        else:
-            loaded = work / "dump.rdb"
-            _write_file(loaded, source, result, body_of(source, file), ())
-            server = Server(work)
-            stack.callback(server.stop)
-            server.start()
-            body, flushed = body_of(source, file), _missing(server, checkpoint, source.position)
-    result.flushed = _write_file(whole, source, result, body, flushed)
-    return result
+def _result_of(source: Source) -> Result:
+    if source.position is None:
+        return Result(left_out=tuple(source.others))
+    return Result(source.position.history, source.position.applied, left_out=tuple(source.others))
 
 
-def _write_file(
-    path: Path, source: Source, result: Result, body: Iterable[bytes], records: Iterable[Record]
-) -> int:
-    """How many records there were."""
-    count = 0
-    with path.open("wb") as file:
-        writer = Writer(file)
-        writer.bytes(source.version)
-        for name, content in source.fields:
-            writer.aux(name, content)
-        if result.history:
-            writer.aux(b"chain-history", result.history.encode())
-            writer.aux(b"chain-applied", b"%d" % (result.applied or 0))
-        for part in body:
-            writer.bytes(part)
-        for count, record in enumerate(records, 1):
-            if count == 1:
-                writer.database(0)
-            assert record.value is not None
-            writer.key(record.key, record.value)
-        writer.end()
-        file.flush()
-        os.fsync(file.fileno())
-    return count
+def _add_flushed(
+    output: Output, checkpoint: Checkpoint, position: Position, work: Path, stack: contextlib.ExitStack
+) -> None:
+    if _is_ahead(checkpoint, position):
+        output.result.applied, output.result.from_checkpoint = checkpoint.watermark, True
+        output.records = _records(checkpoint)
+        return
+    output.write(work / "dump.rdb")
+    server = Server(work)
+    stack.callback(server.stop)
+    server.start()
+    output.records = _missing(server, checkpoint, position)
 
 
 # ------------------------------------------------------------------------------------------------- flushed keys
@@ -206,7 +218,7 @@ def _is_ahead(checkpoint: Checkpoint, position: Position) -> bool:
         return False
     if position.others or meta.others:
         raise BackupError(
-            f"the checkpoint goes up to sn {meta.watermark}, the RDB to {position.applied}, and it has keys that are no "
+            f"the checkpoint goes up to sn {meta.watermark}, the RDB to {position.applied}, and some keys are no "
             "strings: take both from a server that has been shut down"
         )
     return True

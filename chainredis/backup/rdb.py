@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-import anycrc
+import anycrc  # type: ignore[import-untyped]
 
 from chainredis.errors import BackupError
 
@@ -51,7 +51,7 @@ class Checksum:
         self._value = self._crc.calc(content, self._value)
 
     @property
-    def bytes(self) -> bytes:
+    def digest(self) -> bytes:
         return self._value.to_bytes(CHECKSUM_BYTES, "little")
 
 
@@ -62,7 +62,7 @@ class Reader:
         self._file = file
         self.checksum = Checksum()
 
-    def bytes(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
         read = self._file.read(count)
         if len(read) != count:
             raise BackupError("the RDB file is cut off")
@@ -70,7 +70,7 @@ class Reader:
         return read
 
     def byte(self) -> int:
-        return self.bytes(1)[0]
+        return self.take(1)[0]
 
     def length(self) -> int:
         first = self.byte()
@@ -80,22 +80,22 @@ class Reader:
             return (first & 0x3F) << 8 | self.byte()
         if first not in (LENGTH_32, LENGTH_64):
             raise BackupError("the RDB file is damaged: a length is none")
-        return int.from_bytes(self.bytes(4 if first == LENGTH_32 else 8))
+        return int.from_bytes(self.take(4 if first == LENGTH_32 else 8))
 
     def string(self) -> bytes:
         first = self.byte()
         if first in INTEGERS:
             form = INTEGERS[first]
-            return b"%d" % struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
+            return b"%d" % struct.unpack(form, self.take(struct.calcsize(form)))[0]
         if first == COMPRESSED:
             compressed, length = self.length(), self.length()
-            return decompress(self.bytes(compressed), length)
+            return decompress(self.take(compressed), length)
         if first < 0x40:
-            return self.bytes(first)
+            return self.take(first)
         if first < 0x80:
-            return self.bytes((first & 0x3F) << 8 | self.byte())
+            return self.take((first & 0x3F) << 8 | self.byte())
         if first in (LENGTH_32, LENGTH_64):
-            return self.bytes(int.from_bytes(self.bytes(4 if first == LENGTH_32 else 8)))
+            return self.take(int.from_bytes(self.take(4 if first == LENGTH_32 else 8)))
         raise BackupError("the RDB file is damaged: a string is none")
 
     def module_values(self) -> Iterator[Value]:
@@ -106,7 +106,7 @@ class Reader:
                 yield Value(kind, number - (1 << 64) if kind == MODULE_SIGNED and number >> 63 else number)
             elif kind in (MODULE_FLOAT, MODULE_DOUBLE):
                 form = "<f" if kind == MODULE_FLOAT else "<d"
-                yield Value(kind, struct.unpack(form, self.bytes(struct.calcsize(form)))[0])
+                yield Value(kind, struct.unpack(form, self.take(struct.calcsize(form)))[0])
             elif kind == MODULE_STRING:
                 yield Value(kind, self.string())
             else:
@@ -120,31 +120,31 @@ class Writer:
         self._file = file
         self._checksum = Checksum()
 
-    def bytes(self, content: bytes) -> None:
+    def put(self, content: bytes) -> None:
         self._file.write(content)
         self._checksum.add(content)
 
     def string(self, content: bytes) -> None:
-        self.bytes(_length(len(content)) + content)
+        self.put(_length(len(content)) + content)
 
     def aux(self, name: bytes, content: bytes) -> None:
         """A field that Redis passes over when it does not know it, and that redis-check-rdb shows."""
-        self.bytes(bytes([AUX]))
+        self.put(bytes([AUX]))
         self.string(name)
         self.string(content)
 
     def database(self, number: int) -> None:
-        self.bytes(bytes([SELECT_DATABASE]) + _length(number))
+        self.put(bytes([SELECT_DATABASE]) + _length(number))
 
     def key(self, name: bytes, content: bytes) -> None:
         """A string."""
-        self.bytes(bytes([STRING]))
+        self.put(bytes([STRING]))
         self.string(name)
         self.string(content)
 
     def end(self) -> None:
-        self.bytes(bytes([END]))
-        self._file.write(self._checksum.bytes)
+        self.put(bytes([END]))
+        self._file.write(self._checksum.digest)
 
 
 def _length(number: int) -> bytes:

@@ -6,7 +6,8 @@ the chain's back, are refused (DESIGN.md, section 4).
 from libc.string cimport strchr, strlen, strncmp, strspn, strstr
 
 from modules.command_table cimport (
-    RULE_INFO, RULE_ROLE, RULE_SUBSCRIBES, RULE_WRITE, Rule, is_known, is_ours, table_note, table_note_writes, table_rule,
+    RULE_INFO, RULE_ROLE, RULE_SUBSCRIBES, RULE_WRITE, Rule, is_known, is_ours, table_note, table_note_writes,
+    table_rule,
 )
 from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (

@@ -2,10 +2,10 @@
 """ROLE and the replication section of INFO, as a chain's member has to answer them: who believes what a native server
 says there, and writes to whoever is a master, finds the head and nobody else.
 
-To Redis every member is a master without replicas. So the command filter has both commands end up here. The user needs the
-rights to ROLE and INFO themselves, and where possible none to what they have become: but Redis lets everybody run a
-command that needs no rights, before a login too. Where the default user has a password, nobody could tell a client that
-has not logged in; there the user also needs the rights to CHAIN.ROLE and CHAIN.INFO.
+To Redis every member is a master without replicas. So the command filter has both commands end up here. The user needs
+the rights to ROLE and INFO themselves, and where possible none to what they have become: but Redis lets everybody run a
+command that needs no rights, before a login too. Where the default user has a password, nobody could tell a client
+that has not logged in; there the user also needs the rights to CHAIN.ROLE and CHAIN.INFO.
 """
 
 from libc.stdint cimport int64_t
