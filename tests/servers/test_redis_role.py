@@ -1,12 +1,14 @@
 """ROLE and INFO replication at members: who looks there for a master to write to finds the head, or nobody."""
 
+import re
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
-from chainredis.launcher import MASTER, MEMBER, Cluster, Server
+from chainredis.launcher import MASTER, MEMBER, ROOT, Cluster, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
 from servers.helpers import Error, Talk, ask, await_repair, info, paused, settled, state
@@ -137,3 +139,22 @@ def test_a_password_for_everybody(chain: StartChain) -> None:
     assert masters(cluster.members) == [cluster.head]
     with Talk(cluster.tail.endpoint) as talk:
         assert talk("ROLE") == talk("INFO") == "NOAUTH Authentication required."
+
+
+def test_health_checks_by_the_lines_of_the_documentation(chain: StartChain) -> None:
+    """docs/operations.md, "Health checks": what HAProxy sends, and expects to begin with or to find."""
+    cluster = chain(3)
+    settled(cluster)
+    wait_until(lambda: all(state(member).serving for member in cluster.members), 10)
+    document = (ROOT / "docs/operations.md").read_text()
+    prefix = bytes.fromhex(re.findall(r"expect binary (\w+)", document)[0])
+    pattern = re.findall(r"expect rstring (\S+)", document)[0].encode().replace(rb"\r\n", b"\r\n")
+    heads = [member for member in cluster.members if raw(member, b"ROLE\r\n").startswith(prefix)]
+    tails = [member for member in cluster.members if re.search(pattern, raw(member, b"INFO member\r\n"))]
+    assert heads == [cluster.head] and tails == [cluster.tail]
+
+
+def raw(server: Server, line: bytes) -> bytes:
+    with socket.create_connection((server.endpoint.host, server.port), timeout=10) as connection:
+        connection.sendall(line + b"QUIT\r\n")
+        return b"".join(iter(lambda: connection.recv(65536), b""))
