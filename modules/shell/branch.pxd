@@ -31,8 +31,8 @@ from modules.shell.marker cimport is_unknown_chains, marker_branch
 from modules.shell.receive cimport argument_text
 from modules.shell.state cimport ERROR_BYTES, Member
 from modules.shell.views cimport Text
+from modules.shell.waiting cimport may_block
 from modules.shell.wakeup cimport wake
-from modules.shell.writes cimport may_block
 
 
 cdef inline bint may_branch(Member *m, char *why) noexcept nogil:
