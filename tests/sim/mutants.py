@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chainredis.core import SAFE, Ack, Batch, Core, Entry, Greeting, Verdict, View
-from chainredis.evidence import Lifeline, Sighting
 from chainredis.evidence import Record as Seen
+from chainredis.evidence import Sighting
 from chainredis.steward import Steward
 from chainredis.transitions import Change, Event, Health, Reform
 from chainredis.view import Member
@@ -339,13 +339,6 @@ class TakesADropAndAnEmptyPortForDeath(TakesADropForDeath):
     """Ports are left by who lives, too."""
 
     is_enough: Callable[[Seen], bool] = lambda record: record.is_refused or record.is_replaced
-
-
-class TakesAnEmptyPortForDeath(Steward):
-    """Of a sole member, which needs no lease to serve at another one."""
-
-    def lifeline(self, run_id: str, lifeline: Lifeline) -> bool:
-        return super().lifeline(run_id, Lifeline.NONE if lifeline is Lifeline.HELD else lifeline)
 
 
 class TakesTheSilentForDeadOnDemand(Steward):

@@ -61,7 +61,6 @@ FOUND_BY: dict[Mutant, int] = {
     mutants.TakesSilenceForDeath: 19,
     mutants.TakesADropForDeath: 0,
     mutants.TakesADropAndAnEmptyPortForDeath: 9,
-    mutants.TakesAnEmptyPortForDeath: 1,
     mutants.TakesTheSilentForDeadOnDemand: 4,
     mutants.TellsMembersEarly: 1,
     mutants.TellsThoseThatLeaveAllAtOnce: 29,
