@@ -77,9 +77,13 @@ class Coordinator:
         self._last = ("none", "done")
         self._observers: list[Callable[[Status], None]] = []
         hold = hold or (lambda endpoint, secret, run_id: SocketLine(endpoint, secret, run_id, settings))
-        self._keeper.start(Watchers(self._keeper, dial, hold))
-        self._returns.start()
-        threading.Thread(target=self._show, name="chain-status", daemon=True).start()
+        try:
+            self._keeper.start(Watchers(self._keeper, dial, hold))
+            self._returns.start()
+            threading.Thread(target=self._show, name="chain-status", daemon=True).start()
+        except BaseException:
+            self._keeper.close()  # what has begun ends
+            raise
 
     # -------------------------------------------------------------------------------------- for the server
 

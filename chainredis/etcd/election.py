@@ -19,6 +19,8 @@ RENEWALS = 5
 # By how much its lease, in whole seconds and not shorter than etcd's shortest, may outlast the timeout.
 SLACK_MS = LEAST_TTL_S * 1000
 RETRY_S = 0.25
+# After a term that this master could not begin: others come first.
+RESIGNED_S = 2.0
 
 
 class Election(threading.Thread):
@@ -51,6 +53,8 @@ class Election(threading.Thread):
         self._revision = 0  # of what is known of it; 0: nothing
         self._moved = threading.Event()
         self._is_over = False
+        self._resigned = (0, "")  # a term, and why
+        self._stand_at = 0.0
         self.term = 0
         self.trouble = ""
 
@@ -67,6 +71,11 @@ class Election(threading.Thread):
         """By this master's clock: nobody else can lead before. 0: that term is over."""
         return self._lease.until if self.term == term else 0.0
 
+    def resign(self, term: int, why: str) -> None:
+        """That term cannot be carried on: it is another master's turn, or this one's again after a while."""
+        self._resigned = (term, why)
+        self._moved.set()
+
     # -------------------------------------------------------------------------------------------- the thread
 
     def run(self) -> None:
@@ -78,6 +87,7 @@ class Election(threading.Thread):
         """How long to wait until the next one, if nothing happens."""
         pause_s = RETRY_S
         try:
+            self._make_way()
             pause_s = self._take_part()
             self.trouble = ""
         except StoreError as error:
@@ -88,6 +98,18 @@ class Election(threading.Thread):
             self._step_down("its lease in etcd could not be renewed in time")
         return pause_s
 
+    def _make_way(self) -> None:
+        """Without its lease the leader's key goes, and who stands next need not wait."""
+        term, why = self._resigned
+        if not term or term != self.term:
+            return
+        number = self._lease.number
+        self._stand_at = self._clock() + RESIGNED_S
+        self._lease.give_up()
+        self._renew_at = 0.0
+        self._step_down(why)
+        self._connection.revoke(number)
+
     def _take_part(self) -> float:
         if self._clock() >= self._renew_at and not self._renew():
             self._step_down("its lease in etcd had run out")
@@ -96,7 +118,7 @@ class Election(threading.Thread):
             self._check()
         elif self._is_vacant():
             self._stand()
-        return max(0.0, self._renew_at - self._clock())
+        return max(0.0, min(self._renew_at, self._stand_at or self._renew_at) - self._clock())
 
     def _renew(self) -> bool:
         heartbeat = self._heartbeat()
@@ -108,6 +130,9 @@ class Election(threading.Thread):
 
     def _is_vacant(self) -> bool:
         """No leader, or one without a lease, whom no master has put there; or this one, if an answer was lost."""
+        if self._clock() < self._stand_at:
+            return False
+        self._stand_at = 0.0
         return self._revision > 0 and (self._leader is None or self._leader.lease in (0, self._lease.number))
 
     def _check(self) -> None:

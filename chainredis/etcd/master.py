@@ -58,13 +58,15 @@ class EtcdMaster:
             bury=lambda leader: self._connection.revoke(leader.lease),
         )
         self._mirror = Mirror(self._connection, url.keys.prefix, self._saw)
-        self._changing = threading.Lock()
         self._telling = threading.Lock()
         self._term = 0
         self._coordinator: Coordinator | None = None
         self._is_closed = threading.Event()
+        self._is_elected = threading.Event()  # or not any more
+        self._unable = ""  # why it could not begin the last term that it was elected for
         self._observer: Callable[[Status], None] = lambda _: None
         log.info("looking for the chain %s in etcd", url)
+        threading.Thread(target=self._follow_terms, name="etcd-term", daemon=True).start()
         self._mirror.start()
         self._election.start()
         self._deputy.start()
@@ -75,6 +77,7 @@ class EtcdMaster:
 
     def close(self) -> None:
         self._is_closed.set()
+        self._is_elected.set()
         self._deputy.close()
         self._election.close()
         self._mirror.close()
@@ -110,7 +113,7 @@ class EtcdMaster:
             return CommandError(f"{trouble}: nothing was done; the chain serves on")
         if elsewhere := self._leader_elsewhere():
             return Elsewhere(f"0 {elsewhere.address}")
-        return CommandError("no master leads at the moment, one will soon: try again")
+        return CommandError(self._unable or "no master leads at the moment, one will soon: try again")
 
     def _leader_elsewhere(self) -> Leader | None:
         leader = self._leader()
@@ -159,18 +162,38 @@ class EtcdMaster:
 
     def _elected(self) -> None:
         """On the election's thread, which has leases to renew: the work is another thread's."""
-        threading.Thread(target=self._change_over, name="etcd-term", daemon=True).start()
+        self._is_elected.set()
 
-    def _change_over(self) -> None:
-        """To the term of the moment."""
-        with self._changing:
+    def _follow_terms(self) -> None:
+        while not self._is_closed.is_set():
+            self._is_elected.wait()
+            self._is_elected.clear()
             term = self._election.term
-            if term == self._term or self._is_closed.is_set():
-                return
-            if self._coordinator:
-                self._coordinator.close()
-            self._term, self._coordinator = term, self._begin(term) if term else None
+            try:
+                self._change_over(term)
+            except Exception as error:
+                log.exception("a change of leadership failed in a way that nobody has thought of")
+                self._give_up(term, error)
+
+    def _change_over(self, term: int) -> None:
+        """To the term of the moment; 0: none of this master's."""
+        if term != self._term and not self._is_closed.is_set():
+            former, self._coordinator, self._term = self._coordinator, None, term
+            if former:
+                former.close()
+            if term:
+                self._coordinator = self._begin(term)
+                self._unable = ""
         self._observer(self.status())
+
+    def _give_up(self, term: int, error: Exception) -> None:
+        """A leader that does not do its work is worse than none: it is for another master, or for this one later."""
+        former, self._coordinator = self._coordinator, None
+        self._unable = f"this master could not begin to lead: {type(error).__name__}: {error}"
+        self._election.resign(term, self._unable)
+        if former:
+            with suppress(Exception):
+                former.close()
 
     def _begin(self, term: int) -> Coordinator:
         coordinator = Coordinator(
@@ -211,7 +234,7 @@ class EtcdMaster:
             return {"epoch": 0, "members": 0, "chain": "", "state": str(error)}
         members = change.view.members if change else ()
         epoch = change.view.epoch if change else 0
-        state = "another master leads" if self._leader_elsewhere() else "no master leads"
+        state = "another master leads" if self._leader_elsewhere() else self._unable or "no master leads"
         return {"epoch": epoch, "members": len(members), "chain": names(members), "state": state}
 
     def _show(self) -> None:

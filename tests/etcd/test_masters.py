@@ -1,13 +1,21 @@
 """Several masters: one leads, the others tell who, and whoever loses the lead can change nothing."""
 
+import contextlib
 import threading
 import time
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import redis
 
+from chainredis.coordinator import Coordinator
 from chainredis.etcd.cluster import EtcdChain
+from chainredis.etcd.connection import Access
+from chainredis.etcd.master import EtcdMaster
+from chainredis.etcd.url import parse_url
 from chainredis.launcher import Server, module_path
+from chainredis.settings import Heartbeat, Settings
 from chainredis.waiting import wait_until
 from etcd.conftest import StartChain
 from servers.conftest import StartServer
@@ -145,3 +153,38 @@ def test_a_master_with_a_wrong_url_is_not_loaded_and_says_why(server: StartServe
     assert isinstance(reply, Error)
     assert says in plain.log()
     assert ask(plain, "PING") == b"PONG"
+
+
+Kind = TypeVar("Kind", bound=EtcdMaster)
+
+
+class Clumsy(EtcdMaster):
+    """It cannot begin to lead the first time."""
+
+    failures = 1
+
+    def _begin(self, term: int) -> Coordinator:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("can't start new thread")
+        return super()._begin(term)
+
+
+def in_this_process(kind: type[Kind], url: str, folder: Path, number: int) -> Kind:
+    settings = Settings(folder, f"{number:040x}", 1 + number, heartbeat=lambda: Heartbeat(100, 2000))
+    parsed = parse_url(url)
+    return kind(parsed, Access(parsed.endpoints), settings)
+
+
+def test_a_master_that_cannot_begin_to_lead_does_not_keep_the_lead(url: str, tmp_path: Path) -> None:
+    """Another one leads; where there is none, it tries again, and meanwhile says what is wrong."""
+    with contextlib.closing(in_this_process(Clumsy, url, tmp_path, 1)) as clumsy:
+        wait_until(lambda: "can't start new thread" in str(clumsy.status()["state"]), 10)
+        assert clumsy.status()["leads"] == 0
+        wait_until(lambda: clumsy.status()["leads"] == 1, 10)
+        assert clumsy.status()["state"] == "no chain"
+        clumsy.failures = 1
+        clumsy._election.resign(clumsy._term, "the test says so")
+        with contextlib.closing(in_this_process(EtcdMaster, url, tmp_path, 2)) as other:
+            wait_until(lambda: other.status()["leads"] == 1, 10)
+            assert clumsy.status()["state"] in ("another master leads", "no chain")

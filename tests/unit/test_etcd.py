@@ -451,3 +451,51 @@ def test_a_mirror_misses_nothing_that_happens_between_two_watches(etcd: FakeEtcd
     ]  # fmt: skip
     assert connection.watched_from == [4, 6]
     assert mirror.picture == Picture(etcd.revision, etcd.entries)
+
+
+def test_who_cannot_lead_makes_way(etcd: FakeEtcd, two: list[Candidate]) -> None:
+    """At once, without its lease running out; it stands again when it has given the others time."""
+    a, b = two
+    a.step()
+    assert a.leads()
+    a.election.resign(a.election.term, "no threads")
+    a.step()
+    assert not a.leads() and a.terms[-1] == 0
+    assert KEYS.leader not in etcd.entries
+    a.step()
+    assert KEYS.leader not in etcd.entries
+    b.step()
+    assert b.leads()
+    etcd.pass_time(3)
+    a.step()
+    assert not a.leads()
+
+
+def test_who_cannot_lead_and_is_alone_tries_again(etcd: FakeEtcd, two: list[Candidate]) -> None:
+    a, _ = two
+    a.step()
+    former = a.election.term
+    a.election.resign(former, "no threads")
+    a.step()
+    pause_s = a.election.step()
+    assert 0 < pause_s <= 2
+    etcd.pass_time(pause_s)
+    a.step()
+    assert a.leads() and a.election.term != former
+    a.election.resign(former, "late")  # of a term that is over
+    a.step()
+    assert a.leads()
+
+
+def test_making_way_while_etcd_is_away(etcd: FakeEtcd, two: list[Candidate]) -> None:
+    """It leads no longer, whatever etcd says; its lease is renewed no more."""
+    a, b = two
+    a.step()
+    a.election.resign(a.election.term, "no threads")
+    etcd.is_away = True
+    a.election.step()
+    assert not a.leads()
+    etcd.is_away = False
+    etcd.pass_time(11)
+    b.step()
+    assert b.leads()
