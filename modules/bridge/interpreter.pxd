@@ -9,6 +9,7 @@ from libc.stdio cimport snprintf
 
 from posix.dlfcn cimport RTLD_GLOBAL, RTLD_NOW, dlerror, dlopen
 
+from modules.pthread cimport pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock
 from modules.python cimport (
     PyConfig, PyConfig_Clear, PyConfig_InitIsolatedConfig, PyConfig_SetBytesString, PyErr_Print, PyEval_SaveThread,
     PyGILState_Ensure, PyGILState_Release, PyGILState_STATE, PyImport_ImportModule, PyModuleDef, PyModule_ExecDef,
@@ -17,6 +18,21 @@ from modules.python cimport (
 )
 
 cdef extern from *:
+    """
+    #include <pthread.h>
+    /* One in a process, whichever objects of this project are in it: the dynamic linker makes one of all definitions
+     * of a unique symbol, even of objects that were opened RTLD_LOCAL. Zeros are PTHREAD_MUTEX_INITIALIZER. */
+    __asm__(".pushsection .data\\n"
+            ".globl chainredis_interpreter\\n"
+            ".type chainredis_interpreter, %gnu_unique_object\\n"
+            ".size chainredis_interpreter, 64\\n"
+            ".balign 16\\n"
+            "chainredis_interpreter: .zero 64\\n"
+            ".popsection\\n");
+    extern __attribute__((visibility("default"))) pthread_mutex_t chainredis_interpreter;
+    _Static_assert(sizeof(pthread_mutex_t) <= 64, "the mutex has room");
+    """
+    pthread_mutex_t chainredis_interpreter
     # Set by setup.py.
     const char *PYTHON "CHAINREDIS_PYTHON"          # the executable of the virtual environment
     const char *LIBPYTHON "CHAINREDIS_LIBPYTHON"    # the shared library
@@ -24,12 +40,21 @@ cdef extern from *:
 
 
 cdef inline bint interpreter_start(char *why, size_t why_bytes) noexcept nogil:
-    """An initialised interpreter whose lock this thread does not hold."""
+    """An initialised interpreter whose lock this thread does not hold.
+
+    Another module of this project in the server may be at it on another thread, or have started it.
+    """
+    cdef bint started
+    pthread_mutex_lock(&chainredis_interpreter)
+    started = Py_IsInitialized() or interpreter_initialise(why, why_bytes)
+    pthread_mutex_unlock(&chainredis_interpreter)
+    return started
+
+
+cdef inline bint interpreter_initialise(char *why, size_t why_bytes) noexcept nogil:
     cdef PyPreConfig before
     cdef PyConfig config
     cdef PyStatus status
-    if Py_IsInitialized():
-        return True     # by another module in this server
     # Redis opens modules RTLD_LOCAL; CPython's extension modules look for its symbols in the global scope.
     if dlopen(LIBPYTHON, RTLD_NOW | RTLD_GLOBAL) == NULL:
         snprintf(why, why_bytes, b"Python's library cannot be made global: %s", dlerror())
