@@ -208,7 +208,16 @@ class Recovery(enum.IntEnum):
     AHEAD = ...
     LOST = ...
 
+class RecordKind(enum.IntEnum):
+    DAMAGED = ...
+    VALUE = ...
+    DELETED = ...
+
 NOTHING: int
+
+def record_kind(value: bytes) -> RecordKind:
+    """Of a record, by what the database has as its value."""
+
 
 class Dirty:
     """The table of keys that are newer than the checkpoint, from keys to sequence numbers."""

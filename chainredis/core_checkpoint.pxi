@@ -8,7 +8,16 @@ class Recovery(enum.IntEnum):
     LOST = recovery.RECOVERY_LOST
 
 
+class RecordKind(enum.IntEnum):
+    DAMAGED = records.RECORD_DAMAGED
+    VALUE = records.RECORD_VALUE
+    DELETED = records.RECORD_DELETED
+
+
 NOTHING = records.NOTHING
+
+
+def record_kind(bytes value): return RecordKind(records.record_kind(PyBytes_AS_STRING(value), len(value)))
 
 
 cdef class Dirty:

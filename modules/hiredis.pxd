@@ -1,12 +1,7 @@
 # cython: language_level=3
-"""hiredis, as far as it is used here: its context without waiting, driven by the Redis event loop; and one that waits,
-on a thread of its own.
+"""hiredis, as far as it is used here: its context without waiting, driven by the Redis event loop, or by a thread that
+does nothing else.
 """
-
-cdef extern from "sys/time.h" nogil:
-    struct timeval:
-        long tv_sec
-        long tv_usec
 
 cdef extern from "hiredis.h" nogil:
     enum:
@@ -40,9 +35,6 @@ cdef extern from "hiredis.h" nogil:
         redisReader *reader
 
     redisContext *redisConnectNonBlock(const char *ip, int port)
-    redisContext *redisConnectWithTimeout(const char *ip, int port, timeval)
-    int redisSetTimeout(redisContext *, timeval)
-    void *redisCommand(redisContext *, const char *format, ...)
     void redisFree(redisContext *)
     int redisBufferRead(redisContext *)
     int redisBufferWrite(redisContext *, int *done)

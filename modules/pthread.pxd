@@ -12,6 +12,7 @@ cdef extern from "pthread.h" nogil:
         pass
     enum:
         PTHREAD_CREATE_DETACHED
+        PTHREAD_CREATE_JOINABLE
     int pthread_attr_init(pthread_attr_t *)
     int pthread_attr_destroy(pthread_attr_t *)
     int pthread_attr_setdetachstate(pthread_attr_t *, int)
@@ -30,5 +31,11 @@ cdef extern from "signal.h" nogil:
         pass
     enum:
         SIG_SETMASK
+        SIGABRT
+        SIGBUS
+        SIGFPE
+        SIGILL
+        SIGSEGV
     int sigfillset(sigset_t *)
+    int sigdelset(sigset_t *, int)
     int pthread_sigmask(int how, const sigset_t *, sigset_t *before)

@@ -52,6 +52,21 @@ cdef inline uint64_t get_big_endian(const char *bytes, int count) noexcept nogil
     return number
 
 
+# ---------------------------------------------------------------------------------------------------- values
+
+cdef enum RecordKind:
+    RECORD_DAMAGED
+    RECORD_VALUE                # the value follows its first byte
+    RECORD_DELETED
+
+
+cdef inline RecordKind record_kind(const char *bytes, size_t length) noexcept nogil:
+    """Of a record, by what the database has as its value: any bytes, or none."""
+    if length > 0 and bytes[0] == c"v":
+        return RECORD_VALUE
+    return RECORD_DELETED if length == 1 and bytes[0] == c"d" else RECORD_DAMAGED
+
+
 # ------------------------------------------------------------------------------------------------------ keys
 
 cdef inline size_t record_key_room(size_t key_bytes) noexcept nogil:

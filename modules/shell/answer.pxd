@@ -97,7 +97,7 @@ cdef inline int reply_outcome(RedisModuleCtx *ctx, Outcome outcome) noexcept nog
     if outcome == OUTCOME_TIMEOUT:
         return RedisModule_ReplyWithError(ctx, "ERR timeout: not committed yet")
     if outcome == OUTCOME_NO_MEMORY:
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory: try again")
+        return RedisModule_ReplyWithError(ctx, "ERR out of memory, or of threads: try again")
     if outcome == OUTCOME_LOST_CHECKPOINT:
         return RedisModule_ReplyWithError(
             ctx, "ERR that key may be in a checkpoint that this member has lost: it needs a copy, by MASTER.ADD")

@@ -13,11 +13,7 @@ from posix.dlfcn cimport RTLD_LOCAL, RTLD_NOW, dlerror, dlopen, dlsym
 
 from modules.core.view cimport HOST_BYTES
 from modules.heartbeat cimport Connect, ORDER_TEXT_BYTES, Order, WHY_BYTES
-from modules.pthread cimport (
-    PTHREAD_CREATE_DETACHED, SIG_SETMASK, pthread_attr_destroy, pthread_attr_init, pthread_attr_setdetachstate,
-    pthread_attr_t, pthread_create, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pthread_sigmask,
-    pthread_t, sigfillset, sigset_t,
-)
+from modules.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pthread_t
 from modules.redismodule cimport (
     RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetServerInfo,
     RedisModule_FreeServerInfo, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString,
@@ -27,6 +23,7 @@ from modules.redismodule cimport (
 from modules.shell.libc cimport Dl_info, PATH_MAX, dladdr, memrchr, realpath
 from modules.shell.receive cimport argument_text
 from modules.shell.state cimport Heartbeat, MASTER_IN_ETCD, Member, the_member
+from modules.shell.threads cimport thread_start
 from modules.shell.views cimport Text, text_copy, text_number
 from modules.shell.waiting cimport may_block
 
@@ -96,23 +93,6 @@ cdef inline void *carry_out(void *argument) noexcept nogil:
     return NULL
 
 
-cdef inline bint start_thread(Connecting *connecting) noexcept nogil:
-    """Detached, and deaf to signals, which are the main thread's; so are the threads that it starts."""
-    cdef pthread_t thread
-    cdef pthread_attr_t attributes
-    cdef sigset_t every
-    cdef sigset_t before
-    cdef bint good
-    sigfillset(&every)
-    pthread_attr_init(&attributes)
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED)
-    pthread_sigmask(SIG_SETMASK, &every, &before)
-    good = pthread_create(&thread, &attributes, carry_out, connecting) == 0
-    pthread_sigmask(SIG_SETMASK, &before, NULL)
-    pthread_attr_destroy(&attributes)
-    return good
-
-
 # ----------------------------------------------------------------------------------------- on the main thread
 
 cdef inline int on_connected(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -169,6 +149,7 @@ cdef inline bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *
 
 cdef inline int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleString *url) noexcept nogil:
     cdef Connecting *connecting = NULL
+    cdef pthread_t thread
     if m.heartbeat.connecting < MOST_CONNECTING:
         connecting = <Connecting *>calloc(1, sizeof(Connecting))
     if connecting == NULL:
@@ -180,7 +161,7 @@ cdef inline int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleStrin
             ctx, "ERR the URL or a setting member.etcd-* is too long; or this is inside MULTI or a script")
     m.heartbeat.connecting += 1
     connecting.client = RedisModule_BlockClient(ctx, on_connected, NULL, free_connecting, 0)
-    if not start_thread(connecting):
+    if not thread_start(&thread, carry_out, connecting, True):
         snprintf(connecting.order.why, sizeof(connecting.order.why), "no thread can be started")
         RedisModule_UnblockClient(connecting.client, connecting)
     return 0

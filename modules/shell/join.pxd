@@ -7,7 +7,6 @@ any member. A position that came with the snapshot says where the log goes on (D
 
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport free
 
 from modules.core.chain cimport chain_learn, chain_predecessor, chain_relearn
 from modules.core.due cimport chain_pop_any
@@ -20,7 +19,7 @@ from modules.redismodule cimport (
     RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleCallReply,
 )
 from modules.shell.auth cimport take_secret
-from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin
+from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin, fetch_cancel, fetch_free
 from modules.shell.checkpoint.save cimport track_end
 from modules.shell.checkpoint.state cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.track cimport take_both
@@ -180,11 +179,12 @@ cdef inline void join_loaded(Member *m) noexcept nogil:
         if m.checkpoint.store == STORE_FAILED:
             m.checkpoint.store = STORE_NONE
     elif m.join == JOIN_SAVING:
-        m.join = JOIN_FETCHING
-        m.checkpoint.store = STORE_OPENING
         m.fetch = fetch_begin(m, done_fetch)
-        if m.fetch == NULL:
-            join_fail(m, "the old tail's checkpoint cannot be copied: out of memory or threads")
+        if m.fetch != NULL:
+            m.join = JOIN_FETCHING
+            m.checkpoint.store = STORE_OPENING
+        else:
+            join_fail(m, "the old tail's checkpoint cannot be copied: out of memory, descriptors or threads")
     join_save(m)
 
 
@@ -203,7 +203,7 @@ cdef inline void done_fetch(Job *job) noexcept nogil:
         else:
             snprintf(why, ERROR_BYTES, "the old tail's checkpoint could not be copied: %.190s", &fetch.error[0])
             join_fail(m, why)
-    free(fetch)
+    fetch_free(fetch)
 
 
 cdef inline uint64_t fetched_bytes(const Member *m) noexcept nogil:
@@ -211,9 +211,9 @@ cdef inline uint64_t fetched_bytes(const Member *m) noexcept nogil:
 
 
 cdef inline void fetch_off(Member *m) noexcept nogil:
-    """It ends by itself, and is nobody's."""
+    """It ends, and is nobody's."""
     if m.fetch != NULL:
-        (<Fetch *>m.fetch).cancelled = True
+        fetch_cancel(<Fetch *>m.fetch)
         m.fetch = NULL
         m.checkpoint.store = STORE_NONE
 

@@ -43,6 +43,16 @@ cdef extern from "unistd.h" nogil:
     int access(const char *path, int mode)
     char *getcwd(char *out, size_t room)
 
+cdef extern from "poll.h" nogil:
+    enum:
+        POLLIN
+        POLLOUT
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *, unsigned long count, int timeout_ms)
+
 cdef extern from "sys/resource.h" nogil:
     enum:
         PRIO_PROCESS

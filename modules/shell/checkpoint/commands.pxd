@@ -200,10 +200,10 @@ cdef inline int list_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         return 0
     if not can_wait(ctx):
         return 0
-    page = page_new(&m.checkpoint, 0, LISTED_AT_ONCE)
+    page = page_new(&m.checkpoint, 0, LISTED_AT_ONCE) if m.checkpoint.reader.running else NULL
     if page == NULL:
         return reply_outcome(ctx, OUTCOME_NO_MEMORY)
-    if not m.checkpoint.reader.running or (argc > 1 and not take_cursor(page, argv[1])):
+    if argc > 1 and not take_cursor(page, argv[1]):
         page_free(page)
         return RedisModule_ReplyWithError(ctx, "ERR that is no cursor: 0, or what the page before gave")
     return ask_page(m, ctx, page, on_listed_page)

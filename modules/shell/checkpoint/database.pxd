@@ -72,6 +72,23 @@ cdef inline void database_init(Database *d) noexcept nogil:
     leveldb_writeoptions_set_sync(d.durably, 1)
 
 
+cdef struct Row:
+    # What an iterator stands at, until it is moved or freed.
+    const char *key
+    size_t key_bytes
+    const char *value
+    size_t value_bytes
+
+
+cdef inline bint row_at(const leveldb_iterator_t *iterator, Row *out) noexcept nogil:
+    """False: it stands at none, for the database ends there, or cannot be read."""
+    if not leveldb_iter_valid(iterator):
+        return False
+    out.key = leveldb_iter_key(iterator, &out.key_bytes)
+    out.value = leveldb_iter_value(iterator, &out.value_bytes)
+    return True
+
+
 cdef inline leveldb_iterator_t *database_scan(
     Database *d, const leveldb_snapshot_t *snapshot, bint cached,
 ) noexcept nogil:
@@ -186,14 +203,11 @@ cdef inline bint undo_chunk(leveldb_writebatch_t *batch, const char *bytes, size
     return at == length
 
 
-cdef inline bint undo_at(Database *d, leveldb_iterator_t *iterator, char *error) noexcept nogil:
+cdef inline bint undo_at(Database *d, const Row *row, char *error) noexcept nogil:
     cdef leveldb_writebatch_t *batch = leveldb_writebatch_create()
-    cdef size_t length
-    cdef const char *bytes = leveldb_iter_value(iterator, &length)
-    cdef bint good = undo_chunk(batch, bytes, length)
+    cdef bint good = undo_chunk(batch, row.value, row.value_bytes)
     if good:
-        bytes = leveldb_iter_key(iterator, &length)
-        leveldb_writebatch_delete(batch, bytes, length)
+        leveldb_writebatch_delete(batch, row.key, row.key_bytes)
         good = database_write(d, batch, error)
     else:
         damaged(error, "a chunk record is none")
@@ -203,15 +217,13 @@ cdef inline bint undo_at(Database *d, leveldb_iterator_t *iterator, char *error)
 
 cdef inline bint undo_torn(Database *d, char *error) noexcept nogil:
     cdef leveldb_iterator_t *iterator = database_scan(d, NULL, False)
-    cdef const char *key
-    cdef size_t length
+    cdef Row row
     cdef bint good = True
     leveldb_iter_seek(iterator, chunk_prefix(), CHUNK_PREFIX_BYTES)
-    while good and leveldb_iter_valid(iterator):
-        key = leveldb_iter_key(iterator, &length)
-        if length < CHUNK_PREFIX_BYTES or memcmp(key, chunk_prefix(), CHUNK_PREFIX_BYTES) != 0:
+    while good and row_at(iterator, &row):
+        if row.key_bytes < CHUNK_PREFIX_BYTES or memcmp(row.key, chunk_prefix(), CHUNK_PREFIX_BYTES) != 0:
             break
-        good = undo_at(d, iterator, error)
+        good = undo_at(d, &row, error)
         leveldb_iter_next(iterator)
     return scan_ended(iterator, error) and good
 

@@ -1,5 +1,6 @@
 # cython: language_level=3
-"""A learner copies the old tail's checkpoint: its writer asks for page after page, and may wait for each.
+"""A learner copies the old tail's checkpoint: its writer asks for page after page, and waits for each, until it is told
+that the join is off.
 
 The tail took the snapshot of its memory before; a key that left its memory since was in that, and one that had left it
 before is in the checkpoint. Both go into a fresh database, whose meta record comes last: half a copy is none.
@@ -8,14 +9,15 @@ before is in the checkpoint. Both go into a fresh database, whose meta record co
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, strcmp
+from libc.string cimport memcmp, memcpy, strcmp, strerror
 
 from modules.core.chain cimport chain_predecessor
 from modules.core.records cimport META_KEY_BYTES, Meta, get_big_endian, is_record, meta_key
 from modules.core.view cimport Node
 from modules.hiredis cimport (
-    REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STRING, freeReplyObject, redisCommand, redisConnectWithTimeout,
-    redisContext, redisFree, redisReply, redisSetTimeout, timeval,
+    REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STRING, freeReplyObject, redisAppendCommand,
+    redisBufferRead, redisBufferWrite, redisConnectNonBlock, redisContext, redisFree, redisGetReplyFromReader,
+    redisReply,
 )
 from modules.leveldb cimport (
     leveldb_writebatch_create, leveldb_writebatch_destroy, leveldb_writebatch_put, leveldb_writebatch_t,
@@ -26,10 +28,13 @@ from modules.shell.checkpoint.database cimport database_clear, database_write, m
 from modules.shell.checkpoint.state cimport Database, Job, TEXT_BYTES
 from modules.shell.checkpoint.store cimport store_start
 from modules.shell.checkpoint.worker cimport worker_put
+from modules.shell.libc cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, POLLIN, POLLOUT, close, connect_result, eventfd, poll, pollfd, write as write_fd,
+)
 from modules.shell.state cimport Member, NONCE_BYTES, PROOF_BYTES, SECRET_BYTES
 
 cdef enum:
-    PAGE_TIMEOUT_S = 15         # for connecting, and for each page
+    PAGE_TIMEOUT_MS = 15000     # for connecting, and without a byte of a page
     CREDENTIAL_BYTES = 512
 
 
@@ -43,7 +48,7 @@ cdef struct Fetch:
     char nonce[NONCE_BYTES]
     char user[CREDENTIAL_BYTES]
     char password[CREDENTIAL_BYTES]
-    bint cancelled              # set by the main thread: the join is off
+    int off_fd                  # to be read from when the join is off
     uint64_t bytes              # that have come: read by the main thread, for people
     Meta meta                   # the last page's
     bint good
@@ -57,13 +62,52 @@ cdef inline bint unfetched(Fetch *fetch, const char *why) noexcept nogil:
 
 # --------------------------------------------------------------------------------------- a proven connection
 
-cdef inline redisReply *answer_to(Fetch *fetch, redisContext *context, void *reply) noexcept nogil:
-    """The answer, if it is none of an error; NULL: `error` says what went wrong."""
-    cdef redisReply *answer = <redisReply *>reply
-    if answer == NULL:
-        unfetched(fetch, context.errstr)
-        return NULL
-    if answer.type == REDIS_REPLY_ERROR:
+cdef inline bint await_socket(Fetch *fetch, const redisContext *context, short events) noexcept nogil:
+    """Until something may be written, or read. False: nothing happened, or the join is off."""
+    cdef pollfd watched[2]
+    cdef int ready = -1
+    watched[0].fd, watched[0].events = context.fd, events
+    watched[1].fd, watched[1].events = fetch.off_fd, POLLIN
+    while ready < 0:
+        ready = poll(watched, 2, PAGE_TIMEOUT_MS)
+    if ready == 0:
+        return unfetched(fetch, "no answer in time")
+    return watched[1].revents == 0 or unfetched(fetch, "the join is off")
+
+
+cdef inline bint is_connected(Fetch *fetch, const redisContext *context) noexcept nogil:
+    cdef int error
+    if context.err:
+        return unfetched(fetch, context.errstr)
+    if not await_socket(fetch, context, POLLOUT):
+        return False
+    error = connect_result(context.fd)
+    return error == 0 or unfetched(fetch, strerror(error))
+
+
+cdef inline redisReply *exchange(Fetch *fetch, redisContext *context) noexcept nogil:
+    """What answers the command that has been appended. NULL: `error` says why nothing does."""
+    cdef void *reply = NULL
+    cdef int sent = 0
+    while not sent:
+        if redisBufferWrite(context, &sent) != REDIS_OK and context.err:
+            unfetched(fetch, context.errstr)
+            return NULL
+        if not sent and not await_socket(fetch, context, POLLOUT):
+            return NULL
+    while reply == NULL:
+        if not await_socket(fetch, context, POLLIN):
+            return NULL
+        if redisBufferRead(context) != REDIS_OK or redisGetReplyFromReader(context, &reply) != REDIS_OK:
+            unfetched(fetch, context.errstr)
+            return NULL
+    return <redisReply *>reply
+
+
+cdef inline redisReply *ask(Fetch *fetch, redisContext *context) noexcept nogil:
+    """The same, if it is none of an error."""
+    cdef redisReply *answer = exchange(fetch, context)
+    if answer != NULL and answer.type == REDIS_REPLY_ERROR:
         unfetched(fetch, answer.str)
         freeReplyObject(answer)
         return NULL
@@ -71,15 +115,14 @@ cdef inline redisReply *answer_to(Fetch *fetch, redisContext *context, void *rep
 
 
 cdef inline bint log_in(Fetch *fetch, redisContext *context) noexcept nogil:
-    cdef void *reply
     cdef redisReply *answer
     if not fetch.password[0]:
         return True
     if fetch.user[0]:
-        reply = redisCommand(context, "AUTH %s %s", &fetch.user[0], &fetch.password[0])
+        redisAppendCommand(context, "AUTH %s %s", &fetch.user[0], &fetch.password[0])
     else:
-        reply = redisCommand(context, "AUTH %s", &fetch.password[0])
-    answer = answer_to(fetch, context, reply)
+        redisAppendCommand(context, "AUTH %s", &fetch.password[0])
+    answer = ask(fetch, context)
     if answer != NULL:
         freeReplyObject(answer)
     return answer != NULL
@@ -103,9 +146,10 @@ cdef inline bint is_proof(Fetch *fetch, const redisReply *answer) noexcept nogil
 
 cdef inline bint prove_each_other(Fetch *fetch, redisContext *context) noexcept nogil:
     cdef char proof[PROOF_BYTES]
-    cdef redisReply *answer = answer_to(
-        fetch, context, redisCommand(context, "CHAIN.CHALLENGE %s", &fetch.nonce[0]))
+    cdef redisReply *answer
     cdef bint good
+    redisAppendCommand(context, "CHAIN.CHALLENGE %s", &fetch.nonce[0])
+    answer = ask(fetch, context)
     if answer == NULL:
         return False
     good = is_proof(fetch, answer)
@@ -114,7 +158,8 @@ cdef inline bint prove_each_other(Fetch *fetch, redisContext *context) noexcept 
     freeReplyObject(answer)
     if not good:
         return unfetched(fetch, "what answers at the old tail's address is not that member")
-    answer = answer_to(fetch, context, redisCommand(context, "CHAIN.PROVE %s %s", &proof[0], &fetch.run_id[0]))
+    redisAppendCommand(context, "CHAIN.PROVE %s %s", &proof[0], &fetch.run_id[0])
+    answer = ask(fetch, context)
     if answer != NULL:
         freeReplyObject(answer)
     return answer != NULL
@@ -165,11 +210,13 @@ cdef inline bint take_page(Fetch *fetch, const redisReply *records) noexcept nog
 cdef inline redisReply *ask_for_page(Fetch *fetch, redisContext *context, const redisReply *before) noexcept nogil:
     """The page after the one `before`, which is freed; NULL: it did not come."""
     cdef const redisReply *cursor = before.element[0] if before != NULL else NULL
-    cdef redisReply *page = answer_to(fetch, context, redisCommand(
+    cdef redisReply *page
+    redisAppendCommand(
         context, "CHAIN.PAGE %lld %b", fetch.epoch, cursor.str if cursor != NULL else <char *>b"",
-        cursor.len if cursor != NULL else <size_t>0))
+        cursor.len if cursor != NULL else <size_t>0)
     if before != NULL:
         freeReplyObject(<void *>before)
+    page = ask(fetch, context)
     if page != NULL and (page.type != REDIS_REPLY_ARRAY or page.elements != 2
                          or page.element[0].type != REDIS_REPLY_STRING
                          or page.element[1].type != REDIS_REPLY_STRING):
@@ -187,9 +234,7 @@ cdef inline bint fetch_pages(Fetch *fetch, redisContext *context) noexcept nogil
         if page == NULL:
             return False
         more = page.element[0].len > 0
-        if fetch.cancelled or fetch.database.stopping:
-            more = not unfetched(fetch, "the join is off")
-        if fetch.error[0] or not take_page(fetch, page.element[1]):
+        if not take_page(fetch, page.element[1]):
             freeReplyObject(page)
             return False
     freeReplyObject(page)
@@ -199,20 +244,14 @@ cdef inline bint fetch_pages(Fetch *fetch, redisContext *context) noexcept nogil
 cdef inline void run_fetch(Job *job) noexcept nogil:
     cdef Fetch *fetch = <Fetch *>job
     cdef redisContext *context
-    cdef timeval timeout
-    timeout.tv_sec = PAGE_TIMEOUT_S
-    timeout.tv_usec = 0
     if not database_clear(fetch.database, fetch.error):
         return
-    context = redisConnectWithTimeout(fetch.tail.address, fetch.tail.port, timeout)
+    context = redisConnectNonBlock(fetch.tail.address, fetch.tail.port)
     if context == NULL:
         unfetched(fetch, "out of memory")
         return
-    if context.err:
-        unfetched(fetch, context.errstr)
-    else:
-        redisSetTimeout(context, timeout)
-        fetch.good = log_in(fetch, context) and prove_each_other(fetch, context) and fetch_pages(fetch, context)
+    fetch.good = (is_connected(fetch, context) and log_in(fetch, context) and prove_each_other(fetch, context)
+                  and fetch_pages(fetch, context))
     redisFree(context)
     if fetch.good:
         meta_moved(fetch.database, &fetch.meta)
@@ -220,11 +259,26 @@ cdef inline void run_fetch(Job *job) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------ on the main thread
 
+cdef inline void fetch_free(Fetch *fetch) noexcept nogil:
+    if fetch.off_fd >= 0:
+        close(fetch.off_fd)
+    free(fetch)
+
+
+cdef inline void fetch_cancel(Fetch *fetch) noexcept nogil:
+    """The writer waits no longer for the tail; `done` is called all the same."""
+    cdef uint64_t one = 1
+    write_fd(fetch.off_fd, &one, sizeof(one))
+
+
 cdef inline Fetch *fetch_begin(Member *m, void (*done)(Job *) noexcept nogil) noexcept nogil:
-    """From the tail whose learner this is; `done` is called in the end, and frees it. NULL: it cannot even begin."""
+    """From the tail whose learner this is; in the end `done` is called, for `fetch_free`. NULL: it cannot begin."""
     cdef Fetch *fetch = <Fetch *>calloc(1, sizeof(Fetch))
-    if fetch == NULL or not store_start(m):
-        free(fetch)
+    if fetch == NULL:
+        return NULL
+    fetch.off_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+    if fetch.off_fd < 0 or not store_start(m):
+        fetch_free(fetch)
         return NULL
     fetch.job.run = run_fetch
     fetch.job.done = done

@@ -12,14 +12,15 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp
 
-from modules.core.records cimport NOTHING, VERSION_BYTES, record_key_room, record_prefix, record_sn
-from modules.leveldb cimport (
-    leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek, leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t,
+from modules.core.records cimport (
+    NOTHING, RECORD_DAMAGED, RECORD_VALUE, RecordKind, VERSION_BYTES, record_key_room, record_kind, record_prefix,
+    record_sn,
 )
+from modules.leveldb cimport leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t
 from modules.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.redismodule cimport RedisModule_StringPtrLen, RedisModuleString
 from modules.shell.answer cimport OUTCOME_NIL, answer_error, answer_free, answer_outcome, answer_value
-from modules.shell.checkpoint.database cimport damaged, database_scan, scan_ended
+from modules.shell.checkpoint.database cimport Row, damaged, database_scan, row_at, scan_ended
 from modules.shell.checkpoint.state cimport Checkpoint, Database, Job, TEXT_BYTES
 from modules.shell.checkpoint.worker cimport worker_put
 from modules.shell.state cimport Member, the_member
@@ -45,40 +46,29 @@ cdef inline void lookup_free(Lookup *lookup) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------ on the reader's thread
 
-cdef inline bint at_record_of(const Lookup *lookup, const leveldb_iterator_t *iterator, int64_t *sn) noexcept nogil:
-    """Does the iterator stand at a record of the key? Then its sequence number is in `sn`."""
-    cdef size_t length
-    cdef const char *key
-    if not leveldb_iter_valid(iterator):
-        return False
-    key = leveldb_iter_key(iterator, &length)
-    if length != lookup.prefix_bytes + VERSION_BYTES or memcmp(key, lookup.prefix, lookup.prefix_bytes) != 0:
-        return False
-    sn[0] = record_sn(key, length)
-    return True
+cdef inline bint is_of(const Lookup *lookup, const Row *row) noexcept nogil:
+    """Is it a record of the key?"""
+    return (row.key_bytes == lookup.prefix_bytes + VERSION_BYTES
+            and memcmp(row.key, lookup.prefix, lookup.prefix_bytes) == 0)
 
 
-cdef inline bint take_value(Lookup *lookup, const leveldb_iterator_t *iterator) noexcept nogil:
-    cdef size_t length
-    cdef const char *bytes = leveldb_iter_value(iterator, &length)
-    if length == 1 and bytes[0] == c"d":
-        return True
-    if length == 0 or bytes[0] != c"v":
-        return damaged(lookup.error, "a record is none")
-    lookup.answer = answer_value(bytes + 1, length - 1)
-    return True
+cdef inline bint take_value(Lookup *lookup, const Row *row) noexcept nogil:
+    cdef RecordKind kind = record_kind(row.value, row.value_bytes)
+    if kind == RECORD_VALUE:
+        lookup.answer = answer_value(row.value + 1, row.value_bytes - 1)
+    return kind != RECORD_DAMAGED or damaged(lookup.error, "a record is none")
 
 
 cdef inline bint look_up(Lookup *lookup, Database *d) noexcept nogil:
     """The watermark is read after the iterator was made: nothing that the writer may sweep is needed then."""
     cdef leveldb_iterator_t *iterator = database_scan(d, NULL, True)
     cdef int64_t watermark = d.watermark
-    cdef int64_t sn
+    cdef Row row
     cdef bint good = True
     leveldb_iter_seek(iterator, lookup.prefix, lookup.prefix_bytes)
-    while at_record_of(lookup, iterator, &sn):
-        if sn <= watermark:
-            good = take_value(lookup, iterator)
+    while row_at(iterator, &row) and is_of(lookup, &row):
+        if record_sn(row.key, row.key_bytes) <= watermark:
+            good = take_value(lookup, &row)
             break
         leveldb_iter_next(iterator)
     return scan_ended(iterator, lookup.error) and good
@@ -125,8 +115,8 @@ cdef inline void done_lookup(Job *job) noexcept nogil:
 
 
 cdef inline Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept nogil:
-    """For `lookup_start`, or `lookup_free`. NULL: no memory."""
-    cdef Lookup *lookup = <Lookup *>calloc(1, sizeof(Lookup))
+    """For `lookup_start`, or `lookup_free`. NULL: no memory, or no reader."""
+    cdef Lookup *lookup = <Lookup *>calloc(1, sizeof(Lookup)) if c.reader.running else NULL
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
     if lookup == NULL:

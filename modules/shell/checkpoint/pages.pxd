@@ -9,18 +9,19 @@ moment: they come from a snapshot that lasts as long as its connection. Its last
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from modules.core.records cimport (
-    META_KEY_BYTES, Meta, NOTHING, is_record, meta_key, of_same_key, put_big_endian, record_sn,
+    META_KEY_BYTES, Meta, NOTHING, RECORD_DAMAGED, RECORD_VALUE, RecordKind, is_record, meta_key, of_same_key,
+    put_big_endian, record_kind, record_sn,
 )
 from modules.leveldb cimport (
-    leveldb_create_snapshot, leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek, leveldb_iter_valid,
-    leveldb_iter_value, leveldb_iterator_t, leveldb_release_snapshot, leveldb_snapshot_t,
+    leveldb_create_snapshot, leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t, leveldb_release_snapshot,
+    leveldb_snapshot_t,
 )
 from modules.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.shell.checkpoint.batches cimport Buffer, buffer_room, buffer_set
-from modules.shell.checkpoint.database cimport damaged, database_scan, parse_meta, scan_ended
+from modules.shell.checkpoint.database cimport Row, damaged, database_scan, parse_meta, row_at, scan_ended
 from modules.shell.checkpoint.state cimport Checkpoint, Database, Job, MAX_SESSIONS, Session, TEXT_BYTES
 from modules.shell.checkpoint.worker cimport worker_put
 from modules.shell.state cimport the_member
@@ -91,17 +92,15 @@ cdef inline bint page_snapshot(Page *page, const leveldb_snapshot_t **out) noexc
 
 # ----------------------------------------------------------------------------------------------------- pages
 
-cdef inline bint page_put(
-    Page *page, const char *key, size_t key_bytes, const char *value, size_t value_bytes,
-) noexcept nogil:
+cdef inline bint page_put(Page *page, const Row *row) noexcept nogil:
     cdef Buffer *records = &page.records
-    if not buffer_room(records, 8 + key_bytes + value_bytes):
+    if not buffer_room(records, 8 + row.key_bytes + row.value_bytes):
         return damaged(page.error, "no memory for a page of it")
-    put_big_endian(&records.bytes[records.length], key_bytes, 4)
-    put_big_endian(&records.bytes[records.length + 4], value_bytes, 4)
-    memcpy(&records.bytes[records.length + 8], key, key_bytes)
-    memcpy(&records.bytes[records.length + 8 + key_bytes], value, value_bytes)
-    records.length += 8 + key_bytes + value_bytes
+    put_big_endian(&records.bytes[records.length], row.key_bytes, 4)
+    put_big_endian(&records.bytes[records.length + 4], row.value_bytes, 4)
+    memcpy(&records.bytes[records.length + 8], row.key, row.key_bytes)
+    memcpy(&records.bytes[records.length + 8 + row.key_bytes], row.value, row.value_bytes)
+    records.length += 8 + row.key_bytes + row.value_bytes
     page.count += 1
     return True
 
@@ -115,63 +114,56 @@ cdef inline bint is_full(const Page *page, int64_t steps, size_t more) noexcept 
             or (page.records.length and page.records.length + more > PAGE_BYTES))
 
 
-cdef inline bint is_current(const Page *page, const char *key, size_t key_bytes, int64_t watermark) noexcept nogil:
+cdef inline bint is_current(const Page *page, const Row *row, int64_t watermark) noexcept nogil:
     """Is it the newest record of its key among those that count?"""
-    return (record_sn(key, key_bytes) <= watermark
-            and not of_same_key(key, key_bytes, page.newest.bytes, page.newest.length))
+    return (record_sn(row.key, row.key_bytes) <= watermark
+            and not of_same_key(row.key, row.key_bytes, page.newest.bytes, page.newest.length))
 
 
 cdef inline bint fill_page(Page *page, leveldb_iterator_t *iterator, int64_t watermark) noexcept nogil:
     """From where the iterator stands. The cursor is left where the next page begins, empty at the end."""
     cdef int64_t steps = 0
-    cdef const char *key
-    cdef const char *value
-    cdef size_t key_bytes
-    cdef size_t value_bytes
-    while leveldb_iter_valid(iterator):
-        key = leveldb_iter_key(iterator, &key_bytes)
-        value = leveldb_iter_value(iterator, &value_bytes)
-        if not is_record(key, key_bytes) or value_bytes == 0:
+    cdef Row row
+    cdef RecordKind kind
+    while row_at(iterator, &row):
+        kind = record_kind(row.value, row.value_bytes)
+        if not is_record(row.key, row.key_bytes) or kind == RECORD_DAMAGED:
             return damaged(page.error, "a record is none")
         steps += 1
-        if is_current(page, key, key_bytes, watermark):
-            if is_full(page, steps, key_bytes + value_bytes):
-                return set_cursor(page, key, key_bytes)
-            if not buffer_set(&page.newest, key, key_bytes):
+        if is_current(page, &row, watermark):
+            if is_full(page, steps, row.key_bytes + row.value_bytes):
+                return set_cursor(page, row.key, row.key_bytes)
+            if not buffer_set(&page.newest, row.key, row.key_bytes):
                 return damaged(page.error, "no memory for a page of it")
-            if value[0] == c"v" and not page_put(page, key, key_bytes, value, value_bytes):
+            if kind == RECORD_VALUE and not page_put(page, &row):
                 return False
         leveldb_iter_next(iterator)
     page.cursor.length = 0
     return True
 
 
-cdef inline bint seek_meta(Page *page, leveldb_iterator_t *iterator, Meta *out) noexcept nogil:
+cdef inline bint seek_meta(Page *page, leveldb_iterator_t *iterator, Row *out) noexcept nogil:
     """The meta record as of the iterator's moment."""
-    cdef size_t length
-    cdef const char *bytes
     leveldb_iter_seek(iterator, meta_key(), META_KEY_BYTES)
-    if not leveldb_iter_valid(iterator):
+    if (not row_at(iterator, out) or out.key_bytes != META_KEY_BYTES
+            or memcmp(out.key, meta_key(), META_KEY_BYTES) != 0):
         return damaged(page.error, "it has no meta record")
-    bytes = leveldb_iter_value(iterator, &length)
-    return parse_meta(bytes, length, out, page.error)
+    return True
 
 
 cdef inline bint put_last(Page *page, leveldb_iterator_t *iterator) noexcept nogil:
     """A learner's last page has the meta record."""
-    cdef size_t length
-    cdef const char *bytes
+    cdef Row row
     if not page.session or page.cursor.length:
         return True
-    leveldb_iter_seek(iterator, meta_key(), META_KEY_BYTES)
-    bytes = leveldb_iter_value(iterator, &length)
-    return page_put(page, meta_key(), META_KEY_BYTES, bytes, length)
+    return seek_meta(page, iterator, &row) and page_put(page, &row)
 
 
 cdef inline bint make_page(Page *page) noexcept nogil:
     cdef const leveldb_snapshot_t *snapshot
     cdef leveldb_iterator_t *iterator
     cdef Meta *meta
+    cdef Row row
     cdef bint good
     if not page_snapshot(page, &snapshot):
         return False
@@ -179,7 +171,7 @@ cdef inline bint make_page(Page *page) noexcept nogil:
     if meta == NULL:
         return damaged(page.error, "no memory for a page of it")
     iterator = database_scan(page.database, snapshot, False)
-    good = seek_meta(page, iterator, meta)
+    good = seek_meta(page, iterator, &row) and parse_meta(row.value, row.value_bytes, meta, page.error)
     if good:
         if page.cursor.length:
             leveldb_iter_seek(iterator, page.cursor.bytes, page.cursor.length)

@@ -47,6 +47,7 @@ cdef struct Finished:
     # Jobs on their way back to the main thread.
     Jobs jobs
     int wake_fd                 # which the main thread's event loop watches
+    bint watched
 
 
 cdef struct Worker:
@@ -98,6 +99,7 @@ cdef struct Flush:
 
 
 cdef struct Checkpoint:
+    bint prepared               # `database` has been made ready
     Worker writer
     Worker reader
     Finished finished

@@ -147,13 +147,13 @@ cdef inline bint store_exists(Member *m) noexcept nogil:
 
 
 cdef inline bint store_start(Member *m) noexcept nogil:
-    """The threads; once. False: they cannot be had, or the folder's name is too long."""
+    """Both threads, or the one that could not be had before. False: it cannot now, or the folder's name is too long."""
     cdef Checkpoint *c = &m.checkpoint
-    if c.writer.running:
-        return True
-    if not name_folder(m):
-        return damaged(c.error, "the name of its folder is too long")
-    database_init(&c.database)
+    if not c.prepared:
+        if not name_folder(m):
+            return damaged(c.error, "the name of its folder is too long")
+        database_init(&c.database)
+        c.prepared = True
     return (finished_init(&c.finished) and worker_start(&c.writer, &c.finished, WRITER_NICE)
             and worker_start(&c.reader, &c.finished, 0))
 

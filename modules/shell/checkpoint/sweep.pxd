@@ -8,13 +8,15 @@ its data, and sweeping costs each record written about one that is looked at.
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
 
-from modules.core.records cimport NOTHING, is_record, of_same_key, record_sn
+from modules.core.records cimport (
+    RECORD_DAMAGED, RECORD_DELETED, RecordKind, is_record, of_same_key, record_kind, record_sn,
+)
 from modules.leveldb cimport (
-    leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek, leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t,
-    leveldb_writebatch_create, leveldb_writebatch_delete, leveldb_writebatch_destroy, leveldb_writebatch_t,
+    leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t, leveldb_writebatch_create, leveldb_writebatch_delete,
+    leveldb_writebatch_destroy, leveldb_writebatch_t,
 )
 from modules.shell.checkpoint.batches cimport Buffer, buffer_set
-from modules.shell.checkpoint.database cimport damaged, database_scan, database_write, meta_moved, put_meta, scan_ended
+from modules.shell.checkpoint.database cimport Row, damaged, database_scan, database_write, put_meta, row_at, scan_ended
 from modules.shell.checkpoint.state cimport Checkpoint, Database, Job, TEXT_BYTES
 from modules.shell.checkpoint.worker cimport worker_put
 from modules.shell.state cimport the_member
@@ -42,34 +44,31 @@ cdef inline void sweep_free(Sweep *sweep) noexcept nogil:
     free(sweep)
 
 
-cdef inline bint is_superfluous(
-    Sweep *sweep, const leveldb_iterator_t *iterator, const char *key, size_t key_bytes,
-) noexcept nogil:
+cdef inline bint is_superfluous(Sweep *sweep, const Row *row, RecordKind kind) noexcept nogil:
     """Is it older than its key's newest, or a deletion, with all that is older? What is above the watermark stays."""
-    cdef size_t length
-    if record_sn(key, key_bytes) > sweep.database.meta.watermark:
+    if record_sn(row.key, row.key_bytes) > sweep.database.meta.watermark:
         return False
-    if of_same_key(key, key_bytes, sweep.newest.bytes, sweep.newest.length):
+    if of_same_key(row.key, row.key_bytes, sweep.newest.bytes, sweep.newest.length):
         return True
-    if not buffer_set(&sweep.newest, key, key_bytes):
+    if not buffer_set(&sweep.newest, row.key, row.key_bytes):
         return False
-    return leveldb_iter_value(iterator, &length)[0] == c"d"
+    return kind == RECORD_DELETED
 
 
 cdef inline bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_writebatch_t *batch) noexcept nogil:
     """Ends between two keys: a deletion never goes before what is older. False: no memory, or a damaged record."""
-    cdef const char *key
-    cdef size_t key_bytes
+    cdef Row row
+    cdef RecordKind kind
     cdef int64_t steps = 0
-    while leveldb_iter_valid(iterator):
-        key = leveldb_iter_key(iterator, &key_bytes)
-        if not is_record(key, key_bytes):
+    while row_at(iterator, &row):
+        kind = record_kind(row.value, row.value_bytes)
+        if not is_record(row.key, row.key_bytes) or kind == RECORD_DAMAGED:
             return damaged(sweep.error, "a record is none")
-        if steps >= SWEEP_STEPS and not of_same_key(key, key_bytes, sweep.newest.bytes, sweep.newest.length):
-            return buffer_set(&sweep.cursor, key, key_bytes)
+        if steps >= SWEEP_STEPS and not of_same_key(row.key, row.key_bytes, sweep.newest.bytes, sweep.newest.length):
+            return buffer_set(&sweep.cursor, row.key, row.key_bytes)
         steps += 1
-        if is_superfluous(sweep, iterator, key, key_bytes):
-            leveldb_writebatch_delete(batch, key, key_bytes)
+        if is_superfluous(sweep, &row, kind):
+            leveldb_writebatch_delete(batch, row.key, row.key_bytes)
         else:
             sweep.left += 1
         leveldb_iter_next(iterator)

@@ -7,12 +7,15 @@ A worker touches nothing of Redis: not the keyspace, no client, no reference cou
 from libc.stdint cimport uint64_t
 
 from modules.pthread cimport (
-    pthread_cond_init, pthread_cond_signal, pthread_cond_wait, pthread_create, pthread_join, pthread_mutex_init,
-    pthread_mutex_lock, pthread_mutex_unlock,
+    pthread_cond_init, pthread_cond_signal, pthread_cond_wait, pthread_join, pthread_mutex_init, pthread_mutex_lock,
+    pthread_mutex_unlock,
 )
 from modules.redismodule cimport REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModule_EventLoopAdd
 from modules.shell.checkpoint.state cimport Finished, Job, Jobs, Worker
-from modules.shell.libc cimport EFD_CLOEXEC, EFD_NONBLOCK, PRIO_PROCESS, eventfd, read, setpriority, write as write_fd
+from modules.shell.libc cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, PRIO_PROCESS, close, eventfd, read, setpriority, write as write_fd,
+)
+from modules.shell.threads cimport thread_start
 
 
 # ------------------------------------------------------------------------------------------------------ queues
@@ -65,10 +68,18 @@ cdef inline void on_finished(int fd, void *data, int mask) noexcept nogil:
 
 
 cdef inline bint finished_init(Finished *finished) noexcept nogil:
+    """If that has not been done. False: the server has no descriptor left."""
+    if finished.watched:
+        return True
     jobs_init(&finished.jobs)
     finished.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-    return finished.wake_fd >= 0 and RedisModule_EventLoopAdd(
+    if finished.wake_fd < 0:
+        return False
+    finished.watched = RedisModule_EventLoopAdd(
         finished.wake_fd, REDISMODULE_EVENTLOOP_READABLE, on_finished, NULL) == REDISMODULE_OK
+    if not finished.watched:
+        close(finished.wake_fd)
+    return finished.watched
 
 
 cdef inline void finished_put(Finished *finished, Job *job) noexcept nogil:
@@ -96,14 +107,18 @@ cdef inline void *worker_main(void *data) noexcept nogil:
 
 
 cdef inline bint worker_start(Worker *worker, Finished *finished, int nice) noexcept nogil:
+    """If it does not run yet. False: there is no thread for it."""
+    if worker.running:
+        return True
     worker.finished = finished
     worker.nice = nice
     jobs_init(&worker.jobs)
-    worker.running = pthread_create(&worker.thread, NULL, worker_main, worker) == 0
+    worker.running = thread_start(&worker.thread, worker_main, worker, False)
     return worker.running
 
 
 cdef inline void worker_put(Worker *worker, Job *job) noexcept nogil:
+    """To a worker that runs."""
     jobs_put(&worker.jobs, job)
 
 

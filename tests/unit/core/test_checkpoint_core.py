@@ -11,10 +11,12 @@ from chainredis.core import (
     Core,
     Dirty,
     Meta,
+    RecordKind,
     Recovery,
     parse_record_key,
     read_meta,
     record_key,
+    record_kind,
     weigh_recovery,
     write_meta,
 )
@@ -168,3 +170,16 @@ def test_what_does_not_belong_together(member: Core, meta: Meta | None, since: i
     """Memory alone, if that has everything."""
     assert weigh(member, meta, since=since, others=others) == Recovery.ANEW
     assert weigh(member, meta, since=since, others=others, incomplete=True) == Recovery.LOST
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (b"v", RecordKind.VALUE), (b"vd", RecordKind.VALUE), (b"d", RecordKind.DELETED),
+        (b"", RecordKind.DAMAGED), (b"dv", RecordKind.DAMAGED), (b"x", RecordKind.DAMAGED),
+        (b"\0v", RecordKind.DAMAGED),
+    ],
+)  # fmt: skip
+def test_what_a_record_says(value: bytes, kind: RecordKind) -> None:
+    """Whatever bytes the database has, none included."""
+    assert record_kind(value) == kind
