@@ -10,6 +10,7 @@ from libc.stdlib cimport calloc
 
 from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
 from modules.core.lease cimport chain_doubt, chain_holds_lease
+from modules.core.memory cimport memory_from
 from modules.core.messages cimport Limits
 from modules.core.records cimport NOTHING
 from modules.redis_calls cimport info_field
@@ -18,7 +19,8 @@ from modules.redismodule cimport (
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
     REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
     REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
-    RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_GetDetachedThreadSafeContext, RedisModule_Init,
+    RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free, RedisModule_GetDetachedThreadSafeContext,
+    RedisModule_Init, RedisModule_TryAlloc,
     RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent,
     RedisModule_WrongArity, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleConfigChange,
@@ -47,7 +49,7 @@ from modules.shell.fork cimport fork_register
 from modules.shell.heartbeat cimport connect_command, heartbeat_init
 from modules.shell.info cimport info_chain
 from modules.shell.invariants cimport watch_invariants
-from modules.shell.join cimport empty_log, join_fail, join_on_link_up, join_save, join_step
+from modules.shell.join cimport empty_log, fetch_off, join_fail, join_on_link_up, join_save, join_step
 from modules.shell.libc cimport boot_ms
 from modules.shell.lifeline cimport lifelines_care, lifelines_init, lifelines_tick
 from modules.shell.marker cimport marker_name, marker_read
@@ -406,6 +408,7 @@ cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, 
 
 
 cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    fetch_off(the_member())
     store_stop(&the_member().checkpoint)
 
 
@@ -518,6 +521,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     cdef Member *m
     if not allocators_init() or RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
         return REDISMODULE_ERR
+    memory_from(RedisModule_TryAlloc, RedisModule_Free)     # tables count in the server's used_memory
     m = new_member(ctx)
     set_the_member(m)
     watch_invariants()

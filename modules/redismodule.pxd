@@ -119,6 +119,7 @@ cdef extern from "redismodule.h" nogil:
     void RedisModule_SetModuleOptions(RedisModuleCtx *, int)
     void RedisModule_Log(RedisModuleCtx *, const char *, const char *, ...)
     void *RedisModule_Alloc(size_t)
+    void *RedisModule_TryAlloc(size_t)
     void RedisModule_Free(void *)
     RedisModuleCtx *RedisModule_GetDetachedThreadSafeContext(RedisModuleCtx *)
     int RedisModule_GetContextFlags(RedisModuleCtx *)

@@ -21,8 +21,8 @@ GENERATED = ROOT / "build/cython/modules"   # where setup.py has Cython write C
 HARMLESS = re.compile(r"CYTHON_UNUSED|__Pyx_(div|mod)_\w+")
 # The only C functions of a master that may refer to Python: at loading, and on its worker threads.
 MASTER_WITH_PYTHON = {
-    "interpreter_start", "interpreter_exec", "prepare_python", "python_module", "start_python", "setting_text",
-    "carry_out", "make_outcome", "make_text",
+    "interpreter_start", "interpreter_initialise", "interpreter_exec", "prepare_python", "python_module",
+    "start_python", "setting_text", "carry_out", "make_outcome", "make_text",
 }
 
 
@@ -107,6 +107,23 @@ def test_nothing_of_libcs_own_is_to_be_freed_here(path: Path) -> None:
     assert re.findall(rf"{allocate}|\b(?:realpath|getcwd)\([^)]*NULL", path.read_text()) == []
 
 
+@pytest.mark.parametrize(("name", "only"), [
+    ("leveldb_open", "modules/shell/checkpoint/database.pxd"),          # its lock: each process once
+    ("leveldb_destroy_db", "modules/shell/checkpoint/database.pxd"),
+    ("leveldb_iter_key", "modules/shell/checkpoint/database.pxd"),      # where the iterator is valid
+    ("leveldb_iter_value", "modules/shell/checkpoint/database.pxd"),
+    ("pthread_create", "modules/shell/threads.pxd"),                    # deaf to signals
+])
+def test_what_is_dangerous_is_done_in_one_place(name: str, only: str) -> None:
+    users = {relative(path) for path in cython_files() if re.search(rf"\b{name}\b", path.read_text())}
+    assert users - {"modules/leveldb.pxd", "modules/pthread.pxd"} == {only}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "modules/core").glob("*.pxd")), ids=relative)
+def test_the_cores_tables_lie_where_the_server_counts_them(path: Path) -> None:
+    assert path.name == "memory.pxd" or not re.search(r"\b(malloc|calloc|realloc|free)\b\(", path.read_text())
+
+
 # ------------------------------------------------------------------------------- no interpreter, in the source
 
 def nogil_functions(path: Path) -> Iterator[tuple[str, str]]:
@@ -170,18 +187,18 @@ def test_the_member_is_linked_without_python() -> None:
 
 def defined_symbols(library: str) -> set[str]:
     symbols = output("readelf", "--wide", "--dyn-syms", ROOT / "build/src" / library)
-    return set(re.findall(r"(?:FUNC|OBJECT)\s+(?:GLOBAL|WEAK)\s+\w+\s+\d+\s+(\S+)", symbols))
+    return set(re.findall(r"(?:FUNC|OBJECT)\s+(?:GLOBAL|WEAK|UNIQUE)\s+\w+\s+\d+\s+(\S+)", symbols))
 
 
 @pytest.mark.parametrize("library", ["libmember.so", "libmaster.so", "etcd/libetcd_master.so"])
 def test_a_module_exports_what_redis_looks_for_and_nothing_else(library: str) -> None:
     defined = defined_symbols(library)
-    assert defined <= {"RedisModule_OnLoad", "RedisModule_OnUnload"}
+    assert defined <= {"RedisModule_OnLoad", "RedisModule_OnUnload", "chainredis_interpreter"}
     assert "RedisModule_OnLoad" in defined
 
 
 def test_the_heartbeat_exports_what_the_member_looks_for_and_nothing_else() -> None:
-    assert defined_symbols("libheartbeat.so") == {"heartbeat_connect"}
+    assert defined_symbols("libheartbeat.so") == {"heartbeat_connect", "chainredis_interpreter"}
 
 
 # ------------------------------------------------------------------------------------------------ the rest

@@ -7,10 +7,10 @@ are opaque handles that the caller puts in and takes out again.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 from modules.core.invariant cimport INVARIANT
+from modules.core.memory cimport memory_give, memory_grow, memory_take, memory_take_zeroed
 
 cdef enum:
     SEGMENT_BITS = 10
@@ -95,12 +95,14 @@ cdef inline bint dirty_extend(Dirty *table) noexcept nogil:
     cdef uint64_t room = 2 * table.segment_room if table.segment_room else 16
     cdef DirtyEntry ***segments
     if table.segment_count == table.segment_room:
-        segments = <DirtyEntry ***>realloc(table.segments, room * sizeof(DirtyEntry **))
+        segments = <DirtyEntry ***>memory_grow(
+            table.segments, table.segment_room * sizeof(DirtyEntry **), room * sizeof(DirtyEntry **))
         if segments == NULL:
             return False
         table.segments = segments
         table.segment_room = room
-    table.segments[table.segment_count] = <DirtyEntry **>calloc(SEGMENT_BUCKETS, sizeof(DirtyEntry *))
+    table.segments[table.segment_count] = <DirtyEntry **>memory_take_zeroed(
+        SEGMENT_BUCKETS * sizeof(DirtyEntry *))
     if table.segments[table.segment_count] == NULL:
         return False
     table.segment_count += 1
@@ -133,7 +135,7 @@ cdef inline void dirty_split(Dirty *table) noexcept nogil:
 
 cdef inline Dirty *dirty_new(uint64_t seed, uint64_t expected) noexcept nogil:
     """With buckets for about so many entries; NULL when memory is exhausted."""
-    cdef Dirty *table = <Dirty *>calloc(1, sizeof(Dirty))
+    cdef Dirty *table = <Dirty *>memory_take_zeroed(sizeof(Dirty))
     if table == NULL:
         return NULL
     table.seed = seed
@@ -151,12 +153,12 @@ cdef inline void dirty_free(Dirty *table) noexcept nogil:
     """The caller has taken all handles out."""
     cdef uint64_t i
     for i in range(table.segment_count):
-        free(table.segments[i])
+        memory_give(table.segments[i])
     for i in range(table.block_count):
-        free(table.blocks[i])
-    free(table.segments)
-    free(table.blocks)
-    free(table)
+        memory_give(table.blocks[i])
+    memory_give(table.segments)
+    memory_give(table.blocks)
+    memory_give(table)
 
 
 cdef inline DirtyEntry *dirty_at(const Dirty *table, uint64_t index) noexcept nogil:
@@ -170,12 +172,13 @@ cdef inline bint dirty_add_block(Dirty *table) noexcept nogil:
     cdef uint64_t room = 2 * table.block_room if table.block_room else 16
     cdef DirtyEntry **blocks
     if table.block_count == table.block_room:
-        blocks = <DirtyEntry **>realloc(table.blocks, room * sizeof(DirtyEntry *))
+        blocks = <DirtyEntry **>memory_grow(
+            table.blocks, table.block_room * sizeof(DirtyEntry *), room * sizeof(DirtyEntry *))
         if blocks == NULL:
             return False
         table.blocks = blocks
         table.block_room = room
-    table.blocks[table.block_count] = <DirtyEntry *>malloc(BLOCK_ENTRIES * sizeof(DirtyEntry))
+    table.blocks[table.block_count] = <DirtyEntry *>memory_take(BLOCK_ENTRIES * sizeof(DirtyEntry))
     if table.blocks[table.block_count] == NULL:
         return False
     table.block_count += 1

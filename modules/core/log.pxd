@@ -9,10 +9,10 @@ takes an entry out (`log_take_first`, `log_take_last`) owns its handles.
 """
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from modules.core.invariant cimport INVARIANT
+from modules.core.memory cimport memory_give, memory_take
 
 cdef enum:
     FIRST_CAPACITY = 1024
@@ -64,41 +64,32 @@ cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
     log.bytes = 0
 
 
-cdef inline bint log_reserve(Log *log) noexcept nogil:
-    """Room for one more entry; False when memory is exhausted."""
-    cdef uint64_t old = log.capacity
-    cdef uint64_t new = old * 2 if old else FIRST_CAPACITY
-    cdef Entry *ring
+cdef inline bint log_resize(Log *log, uint64_t capacity) noexcept nogil:
+    """The same entries in a ring of that size, a power of two with room for them; False when memory is exhausted."""
+    cdef Entry *ring = <Entry *>memory_take(capacity * sizeof(Entry))
     cdef int64_t sn
-    if <uint64_t>(log.end - log.first) < old:
-        return True
-    ring = <Entry *>realloc(log.ring, new * sizeof(Entry))
     if ring == NULL:
         return False
-    log.ring = ring
-    log.capacity = new
-    # A full ring of the old size: an sn whose place has the new bit set moves up by `old`.
     for sn in range(log.first, log.end):
-        if <uint64_t>sn & old:
-            ring[<uint64_t>sn & (new - 1)] = ring[<uint64_t>sn & (old - 1)]
+        ring[<uint64_t>sn & (capacity - 1)] = log_at(log, sn)[0]
+    memory_give(log.ring)
+    log.ring = ring
+    log.capacity = capacity
     return True
+
+
+cdef inline bint log_reserve(Log *log) noexcept nogil:
+    """Room for one more entry; False when memory is exhausted."""
+    if <uint64_t>(log.end - log.first) < log.capacity:
+        return True
+    return log_resize(log, 2 * log.capacity if log.capacity else FIRST_CAPACITY)
 
 
 cdef inline void log_shrink(Log *log) noexcept nogil:
     """Halve a ring that is mostly empty; not at once to its need, which may come back."""
     cdef uint64_t half = log.capacity // 2
-    cdef Entry *ring
-    cdef int64_t sn
-    if half < FIRST_CAPACITY or <uint64_t>(log.end - log.first) > half // 2:
-        return
-    ring = <Entry *>malloc(half * sizeof(Entry))
-    if ring == NULL:
-        return
-    for sn in range(log.first, log.end):
-        ring[<uint64_t>sn & (half - 1)] = log_at(log, sn)[0]
-    free(log.ring)
-    log.ring = ring
-    log.capacity = half
+    if half >= FIRST_CAPACITY and <uint64_t>(log.end - log.first) <= half // 2:
+        log_resize(log, half)
 
 
 cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:
@@ -118,7 +109,7 @@ cdef inline Entry log_take_first(Log *log) noexcept nogil:
 
 
 cdef inline void log_free(Log *log) noexcept nogil:
-    free(log.ring)
+    memory_give(log.ring)
     log.ring = NULL
     log.capacity = 0
 

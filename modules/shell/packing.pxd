@@ -2,10 +2,10 @@
 """Updates out of the log into one argument, for a successor or for the append-only file (`core/wire.pxd`)."""
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from modules.core.log cimport Entry, log_at
+from modules.core.memory cimport memory_give, memory_take
 from modules.core.messages cimport Batch
 from modules.core.wire cimport ABSENT, PACKED_HEADER, SAME, wire_header
 from modules.redismodule cimport RedisModule_StringPtrLen, RedisModuleString
@@ -14,6 +14,7 @@ from modules.shell.state cimport Member
 
 cdef enum:
     BATCH_BYTES = 256 * 1024        # of updates in one argument; a longer update is one alone
+    SCRATCH_BYTES = 2 * BATCH_BYTES     # that are kept to pack them in
 
 
 cdef inline RedisModuleString *long_value(Member *m, const Batch *batch) noexcept nogil:
@@ -29,15 +30,22 @@ cdef inline bint packing_room(Member *m, const Batch *batch) noexcept nogil:
     """Have room to pack it: PACKED_HEADER is less than the overhead that `bytes` counts for each update."""
     cdef const RedisModuleString *value = long_value(m, batch)
     cdef size_t bytes = batch.bytes - (string_length(value) if value != NULL else 0)
-    cdef char *grown
     if bytes <= m.scratch_bytes:
         return True
-    grown = <char *>realloc(m.scratch, bytes * 2)
-    if grown == NULL:
-        return False
-    m.scratch = grown
-    m.scratch_bytes = bytes * 2
-    return True
+    memory_give(m.scratch)
+    m.scratch_bytes = max(bytes, <size_t>SCRATCH_BYTES)
+    m.scratch = <char *>memory_take(m.scratch_bytes)
+    if m.scratch == NULL:
+        m.scratch_bytes = 0
+    return m.scratch != NULL
+
+
+cdef inline void packing_over(Member *m) noexcept nogil:
+    """What was packed is on its way. The room that an update with a long key took goes back."""
+    if m.scratch_bytes > SCRATCH_BYTES:
+        memory_give(m.scratch)
+        m.scratch = NULL
+        m.scratch_bytes = 0
 
 
 cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:

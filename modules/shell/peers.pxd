@@ -31,7 +31,7 @@ from modules.shell.keyspace cimport keep, string_length
 from modules.shell.link cimport (
     link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read,
 )
-from modules.shell.packing cimport BATCH_BYTES, long_value, pack_batch, packing_room
+from modules.shell.packing cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
 from modules.shell.state cimport (
     LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, SECRET_BYTES, the_member,
 )
@@ -147,6 +147,7 @@ cdef inline void send_batch(Member *m, Link *link, const Batch *batch) noexcept 
     length += snprintf(&header[length], NUMBER_BYTES, "$%zu\r\n", packed + rest)
     redisAppendFormattedCommand(link.context, header, length)
     redisAppendFormattedCommand(link.context, m.scratch, packed)
+    packing_over(m)
     if value != NULL:
         link.streamed = keep(value)
         link.streamed_to = 0

@@ -17,7 +17,7 @@ from modules.redismodule cimport (
 )
 from modules.shell.auth cimport to_hex
 from modules.shell.keyspace cimport let_go
-from modules.shell.packing cimport BATCH_BYTES, long_value, pack_batch, packing_room
+from modules.shell.packing cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
 from modules.shell.state cimport Member
 
 
@@ -39,6 +39,7 @@ cdef inline bint record_batch(Member *m, const Batch *batch) noexcept nogil:
     if not packing_room(m, batch):
         return False
     payload = record_payload(m, batch)
+    packing_over(m)
     RedisModule_Replicate(m.ctx, "CHAIN.RECORD", "Rllls", <long long>batch.assigned, <long long>batch.first,
                           <long long>batch.count, payload)
     let_go(payload)

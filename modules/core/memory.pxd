@@ -1,0 +1,51 @@
+# cython: language_level=3
+"""Memory for the core's tables. A server has them lie in its own allocator, which counts what it gives."""
+
+from libc.string cimport memcpy, memset
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    static void *(*chain_try_alloc)(size_t) __attribute__((unused)) = malloc;
+    static void (*chain_free)(void *) __attribute__((unused)) = free;
+    """
+    void *(*chain_try_alloc)(size_t) noexcept nogil
+    void (*chain_free)(void *) noexcept nogil
+
+
+cdef inline void memory_from(
+    void *(*try_alloc)(size_t) noexcept nogil, void (*give_back)(void *) noexcept nogil,
+) noexcept nogil:
+    """Before anything is taken. `try_alloc` returns NULL when memory is exhausted."""
+    global chain_try_alloc, chain_free
+    chain_try_alloc = try_alloc
+    chain_free = give_back
+
+
+cdef inline void *memory_take(size_t bytes) noexcept nogil:
+    """NULL when memory is exhausted."""
+    return chain_try_alloc(bytes)
+
+
+cdef inline void *memory_take_zeroed(size_t bytes) noexcept nogil:
+    cdef void *taken = chain_try_alloc(bytes)
+    if taken != NULL:
+        memset(taken, 0, bytes)
+    return taken
+
+
+cdef inline void memory_give(void *taken) noexcept nogil:
+    """NULL is none."""
+    if taken != NULL:
+        chain_free(taken)
+
+
+cdef inline void *memory_grow(void *taken, size_t bytes, size_t more) noexcept nogil:
+    """What was `bytes` long, or NULL, in a place of `more` bytes. NULL when memory is exhausted: it is where it was."""
+    cdef void *grown = chain_try_alloc(more)
+    if grown == NULL:
+        return NULL
+    if taken != NULL:
+        memcpy(grown, taken, bytes)
+        chain_free(taken)
+    return grown
