@@ -27,7 +27,7 @@ from modules.redismodule cimport (
 )
 from modules.shell.auth cimport to_hex
 from modules.shell.serving cimport serves_in_role
-from modules.shell.state cimport JOIN_COPYING, Member
+from modules.shell.state cimport Member
 
 cdef enum:
     LINE_BYTES = HOST_BYTES + 128
@@ -232,13 +232,13 @@ cdef inline void add_section(const Member *m, RedisModuleString *out) noexcept n
 
 
 cdef inline RedisModuleString *with_section(const Member *m, const char *text, size_t length) noexcept nogil:
-    """The native text, but for its replication section. It has no NUL byte in it before its end. A learner's copy is
-    Redis's own replication, of which the native section tells.
+    """The native text, but for its replication section. It has no NUL byte in it before its end. A server that is a
+    replica to Redis, too, such as a learner that copies, keeps the native section, which tells how that goes.
     """
     cdef const char *begin = strstr(text, "# Replication\r\n")
     cdef const char *end
     cdef RedisModuleString *out
-    if begin == NULL or (m.join == JOIN_COPYING and strstr(begin, "role:slave") != NULL):
+    if begin == NULL or (m.chain.me < 0 and strstr(begin, "\r\nrole:slave\r\n") != NULL):
         return RedisModule_CreateString(NULL, text, length)
     end = strstr(begin, "\r\n\r\n")
     end = text + length if end == NULL else end + 2
