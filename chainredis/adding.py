@@ -5,10 +5,11 @@ import logging
 import secrets
 import threading
 
+from chainredis.addresses import Addresses
 from chainredis.errors import CommandError, Loading, MemberError, OtherProcess, Rejected
 from chainredis.joining import JoinFailed, bring_in
 from chainredis.keeper import Keeper
-from chainredis.looking import Acquaintance, reach
+from chainredis.looking import Acquaintance, reach, whereabouts
 from chainredis.member_client import Dial, MemberLink
 from chainredis.settings import Settings
 from chainredis.transitions import Add, Begin, Change
@@ -33,9 +34,10 @@ class Terms(enum.Enum):
 class Additions:
     """One at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed is off."""
 
-    def __init__(self, keeper: Keeper, dial: Dial, settings: Settings) -> None:
+    def __init__(self, keeper: Keeper, dial: Dial, addresses: Addresses, settings: Settings) -> None:
         self._keeper = keeper
         self._dial = dial
+        self._addresses = addresses
         self._settings = settings
         self._adding = threading.Lock()
         self.progress = ""
@@ -88,7 +90,7 @@ class Additions:
             )
         if state.unfit:
             raise CommandError(f"{member} cannot begin a chain: {state.unfit}")
-        if state.history and _knows_a_secret(newcomer):
+        if state.history and knows_a_secret(newcomer):
             raise CommandError(f"{member} has been of a chain since it was started: restart that server first")
         empty = self._without_data(lost) if lost else frozenset()
         random = secrets.token_bytes(32)
@@ -117,7 +119,7 @@ class Additions:
     def _without_data(self, lost: View) -> frozenset[str]:
         """In whose places somebody answers who has nothing of theirs. CommandError when one has what it had."""
         empty = set()
-        for member in lost.members:
+        for member in (whereabouts(self._addresses, each) for each in lost.members):
             try:
                 link = self._dial(Endpoint(member.address, member.port))
             except MemberError:
@@ -174,7 +176,7 @@ class Additions:
         return tail
 
 
-def _knows_a_secret(newcomer: Acquaintance) -> bool:
+def knows_a_secret(newcomer: Acquaintance) -> bool:
     """It would take views from nobody else any more. Raises CommandError."""
     try:
         newcomer.link.prove("0" * 32, newcomer.member.run_id)

@@ -1,21 +1,23 @@
 """The master's commands: what operators ask for, as events for the keeper; and what INFO shows."""
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from chainredis.adding import Additions, Terms, prove_again
+from chainredis.adding import Additions, Terms, knows_a_secret, prove_again
+from chainredis.addresses import Addresses, Resolve
 from chainredis.errors import CommandError, MemberError, StoreError
 from chainredis.keeper import FOR_GOOD, Keeper, Tenure
 from chainredis.lifeline import Hold, SocketLine
-from chainredis.looking import Introducer, Resolve, resolve
-from chainredis.member_client import Dial, RedisLink
+from chainredis.looking import Acquaintance, Introducer, resolve
+from chainredis.member_client import Dial, MemberState, RedisLink
 from chainredis.returning import Returns
 from chainredis.settings import Settings
 from chainredis.stores import FileStore, ViewStore
-from chainredis.transitions import Forget, Form, Remove
-from chainredis.view import Endpoint, Member, parse_endpoint
+from chainredis.transitions import Forget, Form, Recover, Remove
+from chainredis.view import Endpoint, Member, View, parse_endpoint
 from chainredis.watching import Watchers
 
 log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ class Coordinator:
 
     store: where views are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a member.
     hold: takes hold of a member's lifeline. resolve: turns a host into a number; OSError or ValueError when it cannot.
-    tenure: of this master.
+    tenure: of this master. remembered: the newest view that it knew in an earlier term.
     """
 
     # Commands of one lane wait for each other.
@@ -60,12 +62,15 @@ class Coordinator:
         hold: Hold | None = None,
         resolve: Resolve = resolve,
         tenure: Tenure = FOR_GOOD,
+        remembered: View | None = None,
     ) -> None:
         dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
         self._introducer = Introducer(dial, resolve, settings.own_run_id)
-        self._keeper = Keeper(store or FileStore(settings.state_dir), settings, tenure=tenure)
-        self._additions = Additions(self._keeper, dial, settings)
-        self._returns = Returns(self._keeper, self._additions, dial, settings.retry_interval_s)
+        store = store or FileStore(settings.state_dir)
+        self._keeper = Keeper(store, settings, tenure=tenure, remembered=remembered)
+        addresses = Addresses(resolve)
+        self._additions = Additions(self._keeper, dial, addresses, settings)
+        self._returns = Returns(self._keeper, self._additions, dial, addresses, settings.retry_interval_s)
         self._commands: dict[str, tuple[Callable[..., Reply], range]] = {
             "MASTER.ADD": (self._add, range(2, 5)),
             "MASTER.REMOVE": (self._remove, range(2, 3)),
@@ -78,7 +83,7 @@ class Coordinator:
         self._observers: list[Callable[[Status], None]] = []
         hold = hold or (lambda endpoint, secret, run_id: SocketLine(endpoint, secret, run_id, settings))
         try:
-            self._keeper.start(Watchers(self._keeper, dial, hold))
+            self._keeper.start(Watchers(self._keeper, dial, hold, addresses))
             self._returns.start()
             threading.Thread(target=self._show, name="chain-status", daemon=True).start()
         except BaseException:
@@ -121,6 +126,15 @@ class Coordinator:
     def beating(self, run_ids: frozenset[str]) -> None:
         """The members' heartbeats that there are now, where members send any."""
         self._keeper.beating(run_ids)
+
+    @property
+    def known_view(self) -> View | None:
+        """The newest one, stored or not."""
+        return self._keeper.known_view
+
+    def doubt_store(self) -> None:
+        """Somebody else may have changed what is stored: look."""
+        self._keeper.doubt()
 
     def close(self) -> None:
         """End the work in the background. A command under way goes on."""
@@ -183,24 +197,53 @@ class Coordinator:
         raise CommandError(f"{endpoint} is not in the chain, which is {', '.join(map(str, members))}")
 
     def _form(self, host: bytes, port: bytes) -> str:
-        view = self._keeper.view
-        if view is None:
-            raise CommandError("this master knows of no chain: MASTER.ADD host port makes a server its first member")
+        view = self._keeper.known_view
         found = self._introducer.meet(_endpoint(host, port))
-        survivor, state = found.member, found.state
+        survivor = found.member
         try:
-            if state.history != view.history:
-                raise CommandError(f"{survivor} holds no data of this chain, which is of history {view.history}")
-            if state.role == "learner":
-                raise CommandError(f"{survivor} holds only part of this chain's data: it was still being added")
-            prove_again(found, view)
-            self._keeper.enact(lambda _, health: Form(survivor, state.epoch, health))
+            if view is None:
+                self._recover(found)
+            else:
+                self._form_known(found, view)
             self._keeper.await_service(survivor)
         except MemberError as error:
             raise CommandError(f"{error}: the chain is as it was") from error
         finally:
             found.link.close()
         return "OK"
+
+    def _form_known(self, found: Acquaintance, view: View) -> None:
+        survivor, state = found.member, found.state
+        if state.history != view.history:
+            raise CommandError(
+                f"{survivor} holds no data of this chain, which is of history {view.history}. If what this master has "
+                "stored is older than that server's data, begin with an empty store, and MASTER.FORM then"
+            )
+        if state.role == "learner":
+            raise CommandError(f"{survivor} holds only part of this chain's data: it was still being added")
+        prove_again(found, view)
+        self._keeper.enact(lambda _, health: Form(survivor, _newest_epoch(state), health))
+
+    def _recover(self, found: Acquaintance) -> None:
+        """What was stored here is lost. Who was restarted knows no secret, and asks for none."""
+        survivor, state = found.member, found.state
+        if not state.history or not found.has_data:
+            raise CommandError(
+                f"this master knows of no chain, and {survivor} holds no data of one: "
+                f"MASTER.ADD {survivor.host} {survivor.port} makes it the first member"
+            )
+        if state.role == "learner":
+            raise CommandError(f"{survivor} holds only part of a chain's data: it was still being added")
+        if knows_a_secret(found):
+            raise CommandError(
+                f"{survivor} is in a chain whose secret this master does not know, and takes no view from it: put back "
+                "what the master had stored; or restart that server with its data, which ends that chain, and repeat "
+                "this: what others have and it lacks is lost"
+            )
+        change = self._keeper.enact(
+            lambda *_: Recover(survivor, state.history, _newest_epoch(state), secrets.token_bytes(16))
+        )
+        log.warning("the stored view was lost: the chain of epoch %d is %s alone", change.view.epoch, survivor)
 
     # ----------------------------------------------------------------------------------------------- for INFO
 
@@ -251,6 +294,11 @@ class Coordinator:
                 observer(self.status())
             except Exception:
                 log.exception("an observer of the status failed")
+
+
+def _newest_epoch(state: MemberState) -> int:
+    """That it knows of, or that its data does."""
+    return max(state.epoch, state.record_epoch, state.assigned)
 
 
 def names(members: Sequence[Member]) -> str:

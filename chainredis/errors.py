@@ -1,5 +1,7 @@
 """What can go wrong, told apart by what the master may conclude from it."""
 
+from chainredis.view import View
+
 
 class Unusable(Exception):
     """What somebody has configured cannot be used. The text names the remedy."""
@@ -95,7 +97,11 @@ class Busy(Rejected):
 
 
 class Stale(MemberError):
-    """The member is in a newer view than the one that it was told."""
+    """The member is in a newer view than the one that it was told: `view`."""
+
+    def __init__(self, text: str, view: View) -> None:
+        super().__init__(text)
+        self.view = view
 
 
 class Unfed(MemberError):

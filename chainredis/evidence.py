@@ -89,8 +89,9 @@ class Record:
     """heard_at: when it last showed life by itself or answered. silent: seconds of attention since it answered. mute:
     since it said anything at all. steady_at: since when it has answered without a pause. stuck_at: since when it has
     had updates of which none was committed, None when it has none. noticed_at: when its end was first suspected.
-    is_refused: nobody listens on its port. is_replaced: another process answers there. lapsed_at: when its heartbeat
-    ceased, None while it beats or if it never did. lapsed: seconds of attention since then.
+    is_refused: nobody listens on its port. is_replaced: another process answers there. is_displaced: another one
+    answers where its name leads to now, elsewhere. address: where it proved itself, empty before. lapsed_at: when its
+    heartbeat ceased, None while it beats or if it never did. lapsed: seconds of attention since then.
     """
 
     granted_until: float
@@ -104,6 +105,8 @@ class Record:
     lifeline: Lifeline = field(default=Lifeline.NONE)
     is_refused: bool = False
     is_replaced: bool = False
+    is_displaced: bool = False
+    address: str = ""
     unfed_epoch: int = 0
     noticed_at: float | None = None
     has_beaten: bool = False
@@ -163,7 +166,8 @@ class Record:
 
     def may_have_ended(self, terms: Terms) -> bool:
         """It has left its port, and nobody holds a lifeline that would tell that it lives."""
-        is_missing = self.is_replaced or (self.is_refused and terms.trust_refused)
+        is_elsewhere = self.is_replaced or self.is_displaced
+        is_missing = is_elsewhere or (self.is_refused and terms.trust_refused)
         return is_missing and self.lifeline is not Lifeline.HELD
 
 

@@ -66,7 +66,10 @@ class Keeper:
         *,
         tenure: Tenure = FOR_GOOD,
         clock: Callable[[], float] = boot_seconds,
+        remembered: View | None = None,
     ) -> None:
+        """remembered: the newest view that this master knew in an earlier term, if there was one."""
+        self._remembered = remembered
         self._store = store
         self._settings = settings
         self._tenure = tenure
@@ -108,6 +111,17 @@ class Keeper:
             self._steward.adopted(run_id, epoch, self._clock())
             self._changed.notify_all()
 
+    def superseded(self, view: View) -> None:
+        """Somebody who knows the chain's secret is, or was, in this view."""
+        with self._changed:
+            is_news = self._steward.superseded(view)
+            self._changed.notify_all()
+            trouble = self._steward.unsettled_by
+            if is_news and not self.is_closed:
+                self._lookout.follow(self._steward.followed)
+        if is_news:
+            log.error("%s", trouble)
+
     def unfed(self, run_id: str, epoch: int) -> None:
         with self._changed:
             self._steward.unfed(run_id, epoch)
@@ -132,6 +146,12 @@ class Keeper:
 
     def lifeline(self, run_id: str, lifeline: Lifeline) -> None:
         self._suspect(lambda steward: steward.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
+
+    def located(self, run_id: str, address: str, *, is_another: bool = False) -> None:
+        """The very process of that member has proved itself there; or it is another one that answers."""
+        with self._changed:
+            self._steward.located(run_id, address, is_another=is_another)
+            self._changed.notify_all()
 
     def _suspect(self, learn: Callable[[Steward], bool]) -> None:
         """Somebody may be dead. He is looked at, and a repair begins with an answer of a survivor: all are asked."""
@@ -164,9 +184,9 @@ class Keeper:
     def due(self, run_id: str) -> tuple[View | None, Lease | None]:
         """The view that this process is to be told; if there is none, the lease that goes with its next poll."""
         with self._changed:
-            if self.is_closed:
-                return None, None
             self._steward.leads_until = self._tenure.until()
+            if self.is_closed or self._clock() >= self._steward.leads_until:
+                return None, None
             view = self._steward.view_to_tell(run_id)
             return view, None if view else self._steward.lease_to_grant(run_id)
 
@@ -193,6 +213,12 @@ class Keeper:
     def view(self) -> View | None:
         change = self.change
         return change.view if change else None
+
+    @property
+    def known_view(self) -> View | None:
+        """The newest one that is known, stored or not."""
+        with self._changed:
+            return self._steward.known_view
 
     @property
     def is_lost(self) -> bool:
@@ -232,7 +258,7 @@ class Keeper:
 
     def _read(self) -> None:
         try:
-            change = self._store.load()
+            change = self._not_gone_back(self._store.load())
             if change:
                 # What was just read may be in the system's cache alone, when the last attempt to save it failed.
                 self._store.save(change)
@@ -240,6 +266,23 @@ class Keeper:
             self._doubt = error
             raise
         self._stored(change)
+        if self._remembered:
+            self.superseded(self._remembered)  # unless the store has that, or a newer one
+
+    def _not_gone_back(self, found: Change | None) -> Change | None:
+        """What this master itself has stored last, when the store has gone back since: nobody else could store."""
+        known = self._steward.change
+        if known is None or (found and found.view.epoch >= known.view.epoch):
+            return found
+        what = f"had gone back to epoch {found.view.epoch}" if found else "was lost"
+        log.error("the stored view %s: the newest one, of epoch %d, is stored again", what, known.view.epoch)
+        return known
+
+    def doubt(self) -> None:
+        """What is stored may be another thing than what this master has stored: it is read again."""
+        with self._changed:
+            self._doubt = self._doubt or StoreError("the stored view is being read again")
+            self._changed.notify_all()
 
     def enact(self, event: Callable[[Change | None, Health], Event]) -> Change:
         """Decide and store. CommandError when it cannot be; OutcomeUnknown when it may be stored, or not."""

@@ -1,14 +1,15 @@
 """Whom the master reaches, and in which state: nothing here changes anything."""
 
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from chainredis.addresses import Addresses, Resolve
 from chainredis.errors import CommandError, Loading, MemberError, NotAMember, OtherProcess
 from chainredis.member_client import Dial, MemberLink, MemberState
 from chainredis.view import Endpoint, Member
 
-Resolve = Callable[[str], str]
+# How long a look at a place waits for its name to be looked up.
+LOOK_UP_S = 2.0
 
 
 def resolve(host: str) -> str:
@@ -26,6 +27,11 @@ def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:
         link.close()
         raise
     return link, state
+
+
+def whereabouts(addresses: Addresses, member: Member) -> Member:
+    """The same, where its name leads to now."""
+    return replace(member, address=addresses.of(member, LOOK_UP_S))
 
 
 def _state_of(link: MemberLink, member: Member) -> MemberState:

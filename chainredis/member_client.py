@@ -176,11 +176,18 @@ class RedisLink:
         reply = self._call("CHAIN.ADOPT", *view.wire())
         kind = reply[0] if isinstance(reply, list) and reply else None
         if kind == b"STALE":
-            raise Stale(f"{self._endpoint}: is in a newer view than the master's, of epoch {view.epoch}")
+            raise self._stale(view, reply[1:])
         if kind == b"TOOFAR":
             raise Unfed(f"{self._endpoint}: does not have all that the new tail lacks")
         if kind != b"ADOPTED":
             raise self._nonsense("CHAIN.ADOPT")
+
+    def _stale(self, told: View, arguments: list[bytes]) -> MemberError:
+        try:
+            view = View.from_wire(arguments)
+        except ValueError:
+            return self._nonsense("CHAIN.ADOPT")
+        return Stale(f"{self._endpoint}: is in a newer view than that of epoch {told.epoch}", view)
 
     def pin(self, applied: int | None = None, assigned: int = -1) -> None:
         if applied is None:

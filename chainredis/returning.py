@@ -4,9 +4,10 @@ import logging
 import threading
 
 from chainredis.adding import Additions
+from chainredis.addresses import Addresses
 from chainredis.errors import CommandError, MemberError, StoreError
 from chainredis.keeper import Keeper
-from chainredis.looking import Acquaintance
+from chainredis.looking import Acquaintance, whereabouts
 from chainredis.member_client import Dial
 from chainredis.transitions import Change, Health, Reform, Returned
 from chainredis.view import Endpoint, Member
@@ -23,11 +24,14 @@ class Returns(threading.Thread):
     Only members of the chain that died are awaited; who was restarted while the others lived is MASTER.ADD's.
     """
 
-    def __init__(self, keeper: Keeper, additions: Additions, dial: Dial, retry_interval_s: float) -> None:
+    def __init__(
+        self, keeper: Keeper, additions: Additions, dial: Dial, addresses: Addresses, retry_interval_s: float
+    ) -> None:
         super().__init__(name="chain-returns", daemon=True)
         self._keeper = keeper
         self._additions = additions
         self._dial = dial
+        self._addresses = addresses
         self._retry_interval_s = retry_interval_s
         self.waits_for = ""
 
@@ -88,6 +92,7 @@ class Returns(threading.Thread):
 
     def _look(self, member: Member, *, keep: bool = False) -> Acquaintance | None:
         """Whoever answers at that place now, if it is a member's process that has loaded its data."""
+        member = whereabouts(self._addresses, member)
         try:
             link = self._dial(Endpoint(member.address, member.port))
         except MemberError:

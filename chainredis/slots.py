@@ -20,6 +20,22 @@ class Slots:
         self._path = path
         self._descriptor: int | None = None
 
+    @property
+    def is_in_place(self) -> bool:
+        """False: the file that is being written to has no name any more, or another one has it."""
+        if self._descriptor is None:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """What is written next goes to the file that has the name then."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
     def entries(self) -> dict[int, str]:
         """The whole ones of the two last texts, by their numbers."""
         try:

@@ -1,6 +1,7 @@
 """The master's side of the protocol, pure: what it saw of the members goes in, what is to be done comes out.
 
-    seen            `answered`, `adopted`, `reported`, `dropped`, `refused`, `replaced`, `lifeline`, `unfed`, `beating`
+    seen            `answered`, `adopted`, `reported`, `dropped`, `refused`, `replaced`, `lifeline`, `unfed`, `beating`,
+                    `superseded`, `located`
     to be done      `next_change` to store; then `view_to_tell` and `lease_to_grant` for each member in `followed`
 
 Every time is in seconds on one clock that runs on through suspend. The same code runs in the server and in the
@@ -11,18 +12,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from chainredis.addresses import moved
 from chainredis.errors import CommandError
-from chainredis.evidence import (
-    Lease,
-    Lifeline,
-    Record,
-    Sighting,
-    Standing,
-    Terms,
-    Trouble,
-    most_complained_about,
-)
-from chainredis.transitions import Change, Event, Health, Remove, Repair, decide
+from chainredis.evidence import Lease, Lifeline, Record, Sighting, Standing, Terms, Trouble, most_complained_about
+from chainredis.outdated import outdated_by, unsettled_by
+from chainredis.transitions import BringForward, Change, Event, Form, Health, Move, Remove, Repair, decide
 from chainredis.view import Member, View
 
 # Between two moments of attention at most so many seconds, and such a part of a lease, count as silence of the
@@ -36,7 +30,9 @@ IDLE_PART = 0.5
 class Steward:
     """change: what is stored, None for nothing. now: its start, at which any member may hold a lease of full length.
     leads_until: no other master can lead before; what is granted here is over by then. slack_ms: with several masters,
-    by how much a leadership may outlast the timeout; 0: this is the only one.
+    by how much a leadership may outlast the timeout; 0: this is the only one. newer: the newest view that anybody is
+    known to know, when the stored one is older: the store has gone back. Nothing is decided then before it has been
+    brought forward.
     """
 
     change: Change | None
@@ -44,15 +40,19 @@ class Steward:
     now: float
     leads_until: float = math.inf
     slack_ms: int = 0
+    newer: View | None = None
     _beating: frozenset[str] = frozenset()
     _records: dict[str, Record] = field(default_factory=dict)
     _undecided: Change | None = None
     _unchanged: float = 0.0  # seconds of attention since the newest change was stored
     _committed_at: float = -math.inf  # when updates were last seen to be committed
+    _strangers: frozenset[str] = frozenset()  # of what was stored before this master's time: those not heard as yet
 
     def __post_init__(self) -> None:
         self._started = self.now
+        self.newer = self.change.newer if self.change else None
         self._follow()
+        self._strangers = frozenset(self._records)
 
     # --------------------------------------------------------------------------------------------- what is seen
 
@@ -130,11 +130,24 @@ class Steward:
             record.notice(self.now)
         return True
 
+    def located(self, run_id: str, address: str, *, is_another: bool) -> None:
+        """Who answers there now, where its name leads to: the very process, or another one, which proves no end."""
+        if record := self._records.get(run_id):
+            record.is_displaced, record.address = is_another, record.address if is_another else address
+
     def unfed(self, run_id: str, epoch: int) -> None:
         """It refuses the pending view of this epoch: it has not all that its new successor lacks."""
         change = self.change
         if change and change.pending and change.view.epoch == epoch and (record := self._records.get(run_id)):
             record.unfed_epoch = epoch
+
+    def superseded(self, view: View) -> bool:
+        """A member, or this master itself in an earlier time, knows this view. False: that is no news."""
+        is_news = self.known_view is None or view.epoch > self.known_view.epoch
+        if is_news:
+            self.newer = view
+            self._follow()
+        return is_news
 
     def beating(self, run_ids: frozenset[str], now: float) -> list[str]:
         """Whose heartbeats there are now; of the others it counts who had one before. Whose has just ceased."""
@@ -219,33 +232,59 @@ class Steward:
     @property
     def is_lost(self) -> bool:
         """No member with all the data is left."""
-        return self.change is not None and all(self.is_gone(member.run_id) for member in self.change.complete)
+        if self.change is None or self.is_outdated:
+            return False
+        return all(self.is_gone(member.run_id) for member in self.change.complete)
+
+    @property
+    def is_outdated(self) -> bool:
+        """The store has gone back: somebody is, or was, in a newer view than the stored one."""
+        return self.newer is not None or (self.change is not None and self._is_ahead_of(self.change.view))
+
+    def _is_ahead_of(self, view: View) -> bool:
+        return any(record.epoch > view.epoch for record in self._records.values())
+
+    @property
+    def known_view(self) -> View | None:
+        """The newest one, stored or not."""
+        return self.newer or (self.change.view if self.change else None)
+
+    @property
+    def _is_acquainted(self) -> bool:
+        """Everybody in what was stored before was heard here, or is gone: if the store has gone back, that is known."""
+        unheard = {run_id for run_id, record in self._records.items() if not record.sighting}
+        self._strangers = frozenset(run_id for run_id in self._strangers & unheard if not self.is_gone(run_id))
+        return not self._strangers
 
     @property
     def is_settled(self) -> bool:
         """The newest view is in force, and every member serves in it."""
         change = self.change
-        if change is None or change.leaving or change.pending or self._undecided:
+        if change is None or change.leaving or change.pending or self._undecided or self.is_outdated:
             return False
         return all(self._serves(member) for member in change.view.members)
 
     @property
     def unsettled_by(self) -> str:
         """Why the newest view is not in force everywhere, for people; empty when it is."""
-        change = self.change
-        if change is None or self.is_settled:
+        if self.is_outdated:
+            return self._outdated_by
+        if self.change is None or self.is_settled:
             return ""
-        if self.is_lost:
-            return f"no process of the chain lives, which was {change.view.names}"
-        if change.leaving:
-            return f"{change.leaving[0]} may still serve, and has not acknowledged yet that it is no member any more"
-        idle = [str(member) for member in change.view.members if not self._serves(member)]
-        return f"not serving in it yet: {', '.join(idle)}" if idle else "it is just being changed"
+        return unsettled_by(self.change, self._idle_in(self.change.view), is_lost=self.is_lost)
+
+    @property
+    def _outdated_by(self) -> str:
+        idle = self._idle_in(self.newer) if self.newer else []
+        return outdated_by(self.change.view if self.change else None, self.newer, idle)
+
+    def _idle_in(self, view: View) -> list[Member]:
+        return [member for member in view.members if not self._serves_in(member.run_id, view.epoch)]
 
     @property
     def is_open(self) -> bool:
         """A decision of an operator would not be refused for the moment's sake."""
-        return self._undecided is None and not (self.change and self.change.leaving)
+        return self._undecided is None and (self.is_outdated or not (self.change and self.change.leaving))
 
     def found_serving(self, place: int, since: float) -> Member | None:
         """The member at that place, if it has answered since then, and serves in the newest view."""
@@ -283,25 +322,35 @@ class Steward:
         return self.change is not None and bool(self.change.awaited) and self.is_settled
 
     def _serves(self, member: Member) -> bool:
-        record, change = self._records.get(member.run_id), self.change
-        if record is None or record.sighting is None or change is None or self.is_gone(member.run_id):
+        return self.change is not None and self._serves_in(member.run_id, self.change.view.epoch)
+
+    def _serves_in(self, run_id: str, epoch: int) -> bool:
+        record = self._records.get(run_id)
+        if record is None or record.sighting is None or self.is_gone(run_id):
             return False
-        return record.sighting.serving and record.epoch == change.view.epoch
+        return record.sighting.serving and record.epoch == epoch
 
     # ------------------------------------------------------------------------------------------------ what to do
 
     @property
     def followed(self) -> tuple[Member, ...]:
         """Whom to poll and to watch."""
-        return self.change.view.members + self.change.leaving if self.change else ()
+        stored = self.change.view.members + self.change.leaving if self.change else ()
+        newer = self.newer.members if self.newer else ()
+        return tuple({member.run_id: member for member in stored + newer}.values())
 
     def next_change(self) -> Change | None:
         """What is to be stored now, if anything; `stored` must follow. Whom it leaves out gets no lease any more."""
-        if self.change is None or self._undecided:
+        if self._undecided:
+            return None
+        if self.is_outdated:
+            self._undecided = self._noted() or self._brought_forward()
+            return self._undecided
+        if self.change is None or not self._is_acquainted:
             return None
         steps = (
             self._repaired, self._acknowledged, self._withdrawn, self._confirmed, self._unlinked, self._stalled,
-            self._lapsed, self._termed, self._kept,
+            self._lapsed, self._moved, self._termed, self._kept,
         )  # fmt: skip
         for step in steps:
             if change := step(self.change):
@@ -313,21 +362,36 @@ class Steward:
         """As `next_change`, for what an operator wants. CommandError when that cannot be."""
         if self._undecided:
             raise CommandError("the chain is just being changed: try again")
+        if self.is_outdated:
+            if not isinstance(event, Form):
+                raise CommandError(self._outdated_by)
+            event = replace(event, newer=self.newer)
         self._undecided = replace(decide(self.change, event), lease_ms=self._length_to_store())
         return self._undecided
 
     def stored(self, change: Change | None) -> None:
         """The store holds `change` now, for certain (rule 5)."""
+        knew_nothing = self.change is None
         self.change, self._undecided, self._unchanged = change, None, 0.0
+        if change and self.newer and change.view.epoch >= self.newer.epoch:
+            self.newer = None
+        if change and change.newer:
+            self.superseded(change.newer)
         self._follow()
+        self._strangers = frozenset(self._records) if knew_nothing else self._strangers
 
     def view_to_tell(self, run_id: str) -> View | None:
         """The view that this process has to hear of; those that leave come first (rule 4), one by one, the last of the
         chain first: whoever knows a view tells it to its neighbours, which may not serve in it before a former tail has
-        stopped to.
+        stopped to. Who is in a newer one is told, too: it answers with that.
         """
         change, record = self.change, self._records.get(run_id)
-        if change is None or record is None or record.sighting is None or record.epoch >= change.view.epoch:
+        if record is None or record.sighting is None:
+            return None
+        if self.is_outdated:
+            known = self.known_view
+            return known if known and record.epoch > known.epoch else None
+        if change is None or record.epoch >= change.view.epoch:
             return None
         if record.unfed_epoch == change.view.epoch or (change.leaving and change.leaving[-1].run_id != run_id):
             return None
@@ -343,6 +407,8 @@ class Steward:
         if change is None or record is None or not change.view.member(run_id):
             return None
         if record.sighting is None or not 0 < record.epoch <= change.view.epoch:
+            return None
+        if self.is_outdated or not self._is_acquainted:
             return None
         if self._undecided and not self._undecided.view.member(run_id):
             return None
@@ -374,8 +440,11 @@ class Steward:
         return Record(self._full_lease(), self.now, self.now)
 
     def _full_lease(self) -> float:
+        return self.now + self._longest_lease_s()
+
+    def _longest_lease_s(self) -> float:
         longest = max(self._longest_ms, self.change.lease_ms if self.change else 0) + self.slack_ms
-        return self.now + longest / 1000 * (1 + self.terms.drift)
+        return longest / 1000 * (1 + self.terms.drift)
 
     @property
     def _longest_ms(self) -> int:
@@ -385,6 +454,22 @@ class Steward:
         return max(self.terms.lease_ms, self.terms.timeout_ms if self.slack_ms else 0)
 
     # ------------------------------------------------------------------------------- the changes that nobody asks for
+
+    def _noted(self) -> Change | None:
+        """What members know, lest the next master believes the store when these are dead."""
+        is_new = self.change and self.newer and self.change.newer != self.newer
+        return replace(self.change, newer=self.newer) if self.change and is_new else None
+
+    def _brought_forward(self) -> Change | None:
+        """From the members' word, when all serve in the newest view that any of them knows: then it is in force.
+
+        Not before all leases, and the last term of any other master, from before this one's start are over: until then
+        one that stored a still newer view may be telling it.
+        """
+        newer = self.newer
+        if newer is None or self._is_ahead_of(newer) or self.now < self._started + self._longest_lease_s():
+            return None
+        return None if self._idle_in(newer) else self._decided(BringForward(newer))
 
     def _decided(self, event: Event) -> Change | None:
         try:
@@ -483,6 +568,11 @@ class Steward:
     def _beats(self, run_id: str) -> bool:
         record = self._records[run_id]
         return record.has_beaten and record.lapsed_at is None
+
+    def _moved(self, change: Change) -> Change | None:
+        """A member that answers at another address than the view's, where its neighbours look for it in vain."""
+        found = None if change.leaving or change.pending else moved(change.view.members, self._records)
+        return self._decided(Move(found)) if found and self.is_well(found.run_id) else None
 
     def _termed(self, change: Change) -> Change | None:
         """Longer leases than the stored length are granted once that is stored."""

@@ -14,17 +14,18 @@ from chainredis.slots import Slots, sync_folder
 from chainredis.transitions import Change
 from chainredis.view import View, json_fields, members_from_json, members_to_json
 
-FORMAT = 3  # 1 ended with `pending`, 2 with `fallen`
+FORMAT = 4  # 1 ended with `pending`, 2 with `fallen`, 3 with `formed_from`
 FILE_NAME = "chain.view.json"
 CATCH_UP_AFTER_S = 1.0
 MAX_LEASE_MS = 24 * 3600 * 1000
 _SHAPE: dict[str, type] = {
     "format": int, "number": int, "view": dict, "leaving": list, "pending": bool, "lease_ms": int, "awaited": list,
-    "fallen": list, "durable": list, "formed_from": str,
+    "fallen": list, "durable": list, "formed_from": str, "newer": list,
 }  # fmt: skip
 _ADDED: dict[int, dict[str, Any]] = {
     1: {"number": 0, "lease_ms": 0, "awaited": [], "fallen": []},
     2: {"durable": [], "formed_from": ""},
+    3: {"newer": []},
 }
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class FileStore:
         self._history = ""  # of it, and of the file
         self._replacing = threading.Lock()
         self._in_file = 0  # the number of the change that the file has
+        self._file: os.stat_result | None = None  # as it was left
         self._behind_guard = threading.Lock()
         self._behind: tuple[int, str] | None = None  # what the file is about to get
 
@@ -76,6 +78,7 @@ class FileStore:
         found = _newest(self.path.parent)
         if found is None:
             return None
+        self._file = _stat(self.path)
         self._number, change = found
         self._history = change.view.history
         return change
@@ -84,14 +87,21 @@ class FileStore:
         self._take_lock()
         number, text = self._number + 1, change_to_text(change, self._number + 1)
         try:
-            if change.view.history == self._history:
+            if change.view.history == self._history and self._is_untouched():
                 self._slots.write(number, text)
                 self._catch_up_later(number, text)
             else:
+                self._slots.close()
                 self._replace(number, text)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error}") from error
         self._number, self._history = number, change.view.history
+
+    def _is_untouched(self) -> bool:
+        """Nobody has removed the files or put others there, in which what is written next would be lost."""
+        found, known = _stat(self.path), self._file
+        is_same = found and known and (found.st_ino, found.st_mtime_ns) == (known.st_ino, known.st_mtime_ns)
+        return bool(is_same) and self._slots.is_in_place
 
     def _catch_up_later(self, number: int, text: str) -> None:
         with self._behind_guard:
@@ -126,7 +136,7 @@ class FileStore:
                 os.fsync(file.fileno())
             fresh.rename(self.path)
             sync_folder(self.path.parent)
-            self._in_file = number
+            self._in_file, self._file = number, _stat(self.path)
 
     def _take_lock(self) -> None:
         """Two masters in one folder would overwrite each other's chain.
@@ -174,6 +184,13 @@ def _newest(folder: Path) -> tuple[int, Change] | None:
     return newest
 
 
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
 def _slots_path(folder: Path) -> Path:
     return (folder / FILE_NAME).with_suffix(".slots")
 
@@ -191,6 +208,7 @@ def change_to_text(change: Change, number: int = 0) -> str:
         "fallen": members_to_json(change.fallen),
         "durable": list(change.durable),
         "formed_from": change.formed_from,
+        "newer": [change.newer.to_json()] if change.newer else [],
     }
     return json.dumps(data, indent=2) + "\n"
 
@@ -215,7 +233,7 @@ def _numbered(text: str) -> tuple[int, Change]:
     leaving, awaited, fallen = (members_from_json(fields[name]) for name in ("leaving", "awaited", "fallen"))
     return fields["number"], Change(
         View.from_json(fields["view"]), leaving, fields["pending"], fields["lease_ms"], awaited, fallen,
-        tuple(fields["durable"]), fields["formed_from"],
+        tuple(fields["durable"]), fields["formed_from"], *map(View.from_json, fields["newer"][:1]),
     )  # fmt: skip
 
 

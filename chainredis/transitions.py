@@ -10,6 +10,10 @@ from dataclasses import dataclass, replace
 from chainredis.errors import CommandError
 from chainredis.view import MAX_MEMBERS, Member, View
 
+# A store that went back had a view for each epoch up to the newest that a member knows, and perhaps for some more, of
+# which nobody lives to tell: none of these may come again as another view. No store is so far ahead of all members.
+EPOCHS_LEFT_OUT = 1000
+
 
 @dataclass(frozen=True)
 class Change:
@@ -21,6 +25,7 @@ class Change:
     whole and was formed again without them; each is added when it is back. fallen: members that repairs took out, who
     will be awaited too if the rest of the chain dies. durable: the run_ids of members on whose disks everything is that
     they have said. formed_from: the run_id under which the only member wrote the durable record that it was chosen for.
+    newer: the newest view that a member is known to know, when that is not this one: the store has gone back.
     """
 
     view: View
@@ -31,6 +36,7 @@ class Change:
     fallen: tuple[Member, ...] = ()
     durable: tuple[str, ...] = ()
     formed_from: str = ""
+    newer: View | None = None
 
     @property
     def tellings(self) -> tuple[Member, ...]:
@@ -91,11 +97,35 @@ class Remove:
 
 @dataclass(frozen=True)
 class Form:
-    """One survivor, which knows of `epoch`, is to be the chain."""
+    """One survivor, which knows of `epoch`, is to be the chain.
+
+    newer: as in Change.
+    """
 
     survivor: Member
     epoch: int
     health: Health
+    newer: View | None = None
+
+
+@dataclass(frozen=True)
+class BringForward:
+    """The store has gone back, and every member of this newer view has just been found to serve in it."""
+
+    newer: View
+
+
+@dataclass(frozen=True)
+class Recover:
+    """The store is lost. A restarted process of a chain of that history, which knows of `epoch`, is to be the chain.
+
+    random: 16 fresh bytes, for the secret.
+    """
+
+    survivor: Member
+    history: str
+    epoch: int
+    random: bytes
 
 
 @dataclass(frozen=True)
@@ -136,15 +166,34 @@ class Forget:
     member: Member
 
 
-Event = Begin | Add | Remove | Form | Repair | Reform | Forget
+@dataclass(frozen=True)
+class Move:
+    """A member, the very same process, is reached at another address."""
+
+    member: Member
+
+
+Event = Begin | Add | Remove | Form | BringForward | Recover | Repair | Move | Reform | Forget
 
 
 def decide(now: Change | None, event: Event) -> Change:
     """What is to be stored next. CommandError, with the reason, when the event allows nothing."""
-    if isinstance(event, Begin):
-        return _begin(now, event)
+    match event:
+        case Begin():
+            return _begin(now, event)
+        case BringForward():
+            return _bring_forward(event)
+        case Recover():
+            return _recover(now, event)
+        case Form() if event.newer:
+            return _form_beyond(now, event, event.newer)
     if now is None:
         raise CommandError("the chain has no members: MASTER.ADD host port makes a server its first one")
+    return _go_on(now, event)
+
+
+def _go_on(now: Change, event: Add | Remove | Form | Repair | Move | Reform | Forget) -> Change:
+    """From what is stored, to the next epoch."""
     match event:
         case Repair():
             return _repair(now, event)
@@ -157,6 +206,8 @@ def decide(now: Change | None, event: Event) -> Change:
     if now.leaving:
         raise CommandError(f"{now.leaving[0]} has not acknowledged yet that it is no member any more: try again later")
     match event:
+        case Move():
+            return _move(now, event)
         case Add():
             return _add(now, event)
         case Remove():
@@ -219,11 +270,38 @@ def _form(now: Change, event: Form) -> Change:
             if member.run_id not in event.health.dead:
                 raise CommandError(f"{member} is in the chain and may be alive: MASTER.FORM that one, or end it first")
     epoch = max(now.view.epoch, event.epoch)
+    if epoch > now.view.epoch or not now.view.member(survivor.run_id):
+        epoch = _beyond(epoch)  # the store may have gone back, and those who know that be dead
     view = _next(replace(now.view, epoch=epoch), (survivor,))
     return replace(_leave_out(now, view, event.health.dead), awaited=(), fallen=())
 
 
+def _form_beyond(now: Change | None, event: Form, newer: View) -> Change:
+    """From what members know, where the store knows less. Whoever was in either view is to hear of it (rule 4)."""
+    former = now.view.members + now.leaving if now else ()
+    outside = tuple(member for member in former if not newer.member(member.run_id))
+    known = Change(newer, leaving=outside, lease_ms=now.lease_ms if now else 0)
+    return _form(known, replace(event, epoch=max(newer.epoch, event.epoch) + 1))
+
+
+def _beyond(epoch: int) -> int:
+    return epoch + EPOCHS_LEFT_OUT
+
+
+def _recover(now: Change | None, event: Recover) -> Change:
+    if now is not None:
+        raise CommandError(f"the chain is known here, which is {now.view.names}")
+    return Change(View(event.history, _beyond(event.epoch), (event.survivor,), event.random.hex()))
+
+
 # ---------------------------------------------------------------------------------------- what the master does itself
+
+
+def _bring_forward(event: BringForward) -> Change:
+    """Nobody leaves: a view in which all serve is in force, and nobody can serve in any that came after it, since each
+    view has a member of the one before, but for one formed when all of these were dead.
+    """
+    return Change(replace(event.newer, epoch=_beyond(event.newer.epoch)))
 
 
 def _repair(now: Change, event: Repair) -> Change:
@@ -235,6 +313,12 @@ def _repair(now: Change, event: Repair) -> Change:
     return replace(_leave_out(now, _next(now.view, rest), event.gone), fallen=fallen + now.fallen)
 
 
+def _move(now: Change, event: Move) -> Change:
+    """Members keep their connections to whom the next view has where they were."""
+    members = tuple(event.member if each.run_id == event.member.run_id else each for each in now.view.members)
+    return replace(now, view=_next(now.view, members))
+
+
 def _reform(now: Change, event: Reform) -> Change:
     """DESIGN.md, "Restart": from one that lost nothing, else from the longest of all of them.
 
@@ -242,11 +326,13 @@ def _reform(now: Change, event: Reform) -> Change:
     it was to be, and without it nothing was committed there. A master killed between storing and telling leaves it so.
     So does one that was just chosen here, and died before it heard of that: then its disk is as it was.
     """
-    back = [
-        each
-        for each in event.returned
-        if each.epoch <= now.view.epoch and not now.view.member(each.member.run_id)
-    ]
+    back = [each for each in event.returned if not now.view.member(each.member.run_id)]
+    if ahead := [each for each in back if each.epoch > now.view.epoch]:
+        raise CommandError(
+            f"the stored view, of epoch {now.view.epoch}, has gone back: {ahead[0].member} has on its disk that it was "
+            f"in one of epoch {ahead[0].epoch}. MASTER.FORM host port forms the chain from one member, and loses what "
+            "that one lacks"
+        )
     complete = {member.run_id for member in now.complete} | ({now.formed_from} - {""})
     fit = [each for each in back if each.durable and each.former in complete] or _all_of_them(now, event.health, back)
     best = max(fit, key=lambda each: (each.assigned, each.applied))
@@ -278,10 +364,15 @@ def _all_of_them(now: Change, health: Health, back: list[Returned]) -> list[Retu
 def _forget(now: Change, present: Member) -> Change:
     """At its place nobody is waited for."""
     awaited, fallen = (
-        tuple(member for member in members if (member.address, member.port) != (present.address, present.port))
+        tuple(member for member in members if not _is_same_place(member, present))
         for members in (now.awaited, now.fallen)
     )
     return replace(now, awaited=awaited, fallen=fallen)
+
+
+def _is_same_place(one: Member, other: Member) -> bool:
+    """By its name, which may lead elsewhere by now, or by its address, which may have several."""
+    return one.endpoint == other.endpoint or (one.address, one.port) == (other.address, other.port)
 
 
 def _next(view: View, members: tuple[Member, ...]) -> View:
@@ -296,4 +387,4 @@ def _leave_out(now: Change, view: View, gone: frozenset[str]) -> Change:
         if not view.member(member.run_id) and member.run_id not in gone
     )
     durable = tuple(run_id for run_id in now.durable if view.member(run_id))
-    return replace(now, view=view, leaving=leaving, pending=False, durable=durable, formed_from="")
+    return replace(now, view=view, leaving=leaving, pending=False, durable=durable, formed_from="", newer=None)

@@ -102,6 +102,16 @@ class View:
         head = [self.history.encode(), self.secret.encode(), b"%d" % self.epoch, b"%d" % len(self.members)]
         return head + [argument for member in self.members for argument in member.wire()]
 
+    @classmethod
+    def from_wire(cls, arguments: Sequence[bytes]) -> "View":
+        """ValueError when these are not what `wire` gives."""
+        texts = [argument.decode() for argument in arguments]
+        if len(texts) < 4 or len(texts) != 4 + 4 * int(texts[3]):
+            raise ValueError("not as many members as it says")
+        groups = (texts[at : at + 4] for at in range(4, len(texts), 4))
+        members = tuple(Member(host, address, int(port), run_id) for host, address, port, run_id in groups)
+        return cls(texts[0], int(texts[2]), members, texts[1])
+
     def to_json(self) -> dict[str, Any]:
         return {
             "history": self.history,

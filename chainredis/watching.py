@@ -9,7 +9,9 @@ import logging
 import re
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 
+from chainredis.addresses import Addresses
 from chainredis.errors import Busy, Closed, MemberError, OtherProcess, Refused, Rejected, Silent, Stale, Unfed
 from chainredis.evidence import Lifeline, Sighting, Trouble
 from chainredis.keeper import Keeper
@@ -31,10 +33,11 @@ _TROUBLE = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
 class Watchers:
     """Follows whom the keeper wants to have followed."""
 
-    def __init__(self, keeper: Keeper, dial: Dial, hold: Hold) -> None:
+    def __init__(self, keeper: Keeper, dial: Dial, hold: Hold, addresses: Addresses) -> None:
         self._keeper = keeper
         self._dial = dial
         self._hold = hold
+        self._addresses = addresses
         self._conversations: dict[str, tuple[Polling, Watching, Holding]] = {}
 
     def follow(self, members: tuple[Member, ...]) -> None:
@@ -44,12 +47,15 @@ class Watchers:
             for conversation in self._conversations.pop(run_id):
                 conversation.end()
         for run_id in wanted.keys() - self._conversations.keys():
-            who = (wanted[run_id], self._keeper)
+            who = (wanted[run_id], self._keeper, self._addresses)
             self._conversations[run_id] = (
                 Polling(*who, self._dial), Watching(*who, self._dial), Holding(*who, self._hold),
             )  # fmt: skip
             for conversation in self._conversations[run_id]:
                 conversation.start()
+        for run_id, member in wanted.items():
+            for conversation in self._conversations[run_id]:
+                conversation.member = member
 
     def nudge(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
@@ -58,13 +64,14 @@ class Watchers:
 
 
 class Conversation(threading.Thread):
-    """With one process, for as long as it is followed."""
+    """With one process, for as long as it is followed. member: as the newest view names it."""
 
-    def __init__(self, member: Member, keeper: Keeper) -> None:
+    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses) -> None:
         super().__init__(name=f"chain-{type(self).__name__.lower()}-{member}", daemon=True)
-        self._member = member
+        self.member = self._place = member
         self._run_id = member.run_id
         self._keeper = keeper
+        self._addresses = addresses
         self._over = threading.Event()
         self._connection: MemberLink | Line | None = None
         self._stood = False
@@ -81,13 +88,14 @@ class Conversation(threading.Thread):
             try:
                 pause_s = self._converse()
             except Exception:
-                log.exception("the conversation with %s failed in a way that nobody has thought of", self._member)
+                log.exception("the conversation with %s failed in a way that nobody has thought of", self.member)
                 pause_s = FAULT_RETRY_S
             self._over.wait(pause_s)
 
     def _converse(self) -> float:
         """From a new connection to its end. How long to wait until the next one."""
         self._stood = False
+        self._place = self._next_place()
         try:
             self._talk()
         except MemberError as error:
@@ -97,6 +105,16 @@ class Conversation(threading.Thread):
                 self._connection.close()
             self._connection = None
         return 0
+
+    def _next_place(self) -> Member:
+        """Where it was; and after a failure, by turns, where its name leads to by now, if that is elsewhere."""
+        is_turn = self._failures > 0 and self._place.address == self.member.address
+        return replace(self.member, address=self._addresses.of(self.member)) if is_turn else self.member
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """What answers there, or does not, proves nothing of who was, and may still be, where the view says."""
+        return self._place.address != self.member.address
 
     def _conclude(self, error: MemberError) -> float:
         """What the failure may mean is told before it is logged."""
@@ -108,13 +126,16 @@ class Conversation(threading.Thread):
             case Closed() if self._stood:
                 self._keeper.dropped(self._run_id)
                 pause_s = 0
-            case Refused():
+            case OtherProcess() if self._is_elsewhere:
+                self._keeper.located(self._run_id, self._place.address, is_another=True)
+                pause_s = ENDED_RETRY_S
+            case Refused() if not self._is_elsewhere:
                 self._keeper.refused(self._run_id)
                 pause_s = ENDED_RETRY_S
             case OtherProcess():
                 self._keeper.replaced(self._run_id)
                 pause_s = ENDED_RETRY_S
-            case Rejected() | Stale():
+            case Rejected():
                 pause_s = RETRY_S  # it lives, and will not think better of it within a millisecond
         if pause_s and str(error) != self._trouble:
             self._trouble = str(error)
@@ -128,8 +149,8 @@ class Conversation(threading.Thread):
 class Polling(Conversation):
     """Tells views, grants leases, and learns how the member is."""
 
-    def __init__(self, member: Member, keeper: Keeper, dial: Dial) -> None:
-        super().__init__(member, keeper)
+    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses, dial: Dial) -> None:
+        super().__init__(member, keeper, addresses)
         self._dial = dial
         self._nudged = threading.Event()
 
@@ -146,14 +167,16 @@ class Polling(Conversation):
         self._nudged.clear()
 
     def _talk(self) -> None:
-        link, state = reach(self._dial, self._member)
+        link, state = reach(self._dial, self._place)
         self._connection = link
         self._stood = True
         self._keeper.answered(self._run_id, sighting(state))
         is_proven = False
         while not self._over.is_set():
             view, lease = self._keeper.due(self._run_id)
-            is_proven = is_proven or self._prove(link)
+            if not is_proven and self._prove(link):
+                is_proven = True
+                self._keeper.located(self._run_id, self._place.address)
             if view:
                 self._tell(link, view)
                 continue
@@ -165,7 +188,7 @@ class Polling(Conversation):
 
     def _prove(self, link: MemberLink) -> bool:
         """False: it knows of no secret so far, and believes whoever gives it a view."""
-        view = self._keeper.view
+        view = self._keeper.known_view
         if view is None:
             return False
         try:
@@ -181,6 +204,9 @@ class Polling(Conversation):
             log.warning("%s", error)
             self._keeper.unfed(self._run_id, view.epoch)
             self._pause(RETRY_S)
+        except Stale as error:
+            self._keeper.superseded(error.view)
+            self._pause(RETRY_S)
         else:
             self._keeper.adopted(self._run_id, view.epoch)
 
@@ -192,15 +218,15 @@ class Polling(Conversation):
 class Watching(Conversation):
     """Waits until the member suspects somebody, or ends."""
 
-    def __init__(self, member: Member, keeper: Keeper, dial: Dial) -> None:
-        super().__init__(member, keeper)
+    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses, dial: Dial) -> None:
+        super().__init__(member, keeper, addresses)
         self._dial = dial
 
     def _talk(self) -> None:
-        view = self._keeper.view
+        view = self._keeper.known_view
         if view is None or not self._keeper.wait_for(lambda steward: steward.knows_view(self._run_id), RETRY_S):
             return
-        link = self._connection = self._dial(Endpoint(self._member.address, self._member.port))
+        link = self._connection = self._dial(Endpoint(self._place.address, self._place.port))
         link.prove(view.secret, self._run_id)
         self._stood = True
         while not self._over.is_set():
@@ -210,8 +236,8 @@ class Watching(Conversation):
 class Holding(Conversation):
     """Holds the lifeline until its process ends."""
 
-    def __init__(self, member: Member, keeper: Keeper, hold: Hold) -> None:
-        super().__init__(member, keeper)
+    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses, hold: Hold) -> None:
+        super().__init__(member, keeper, addresses)
         self._hold = hold
 
     def _talk(self) -> None:
@@ -220,8 +246,8 @@ class Holding(Conversation):
             return
         port = self._keeper.lifeline_port(self._run_id)
         if not port:
-            raise Silent(f"{self._member}: offers no lifeline")
-        line = self._connection = self._hold(Endpoint(self._member.address, port), view.secret, self._run_id)
+            raise Silent(f"{self.member}: offers no lifeline")
+        line = self._connection = self._hold(Endpoint(self._place.address, port), view.secret, self._run_id)
         self._stood = True
         self._trouble = ""
         self._keeper.lifeline(self._run_id, Lifeline.HELD)
@@ -236,7 +262,7 @@ class Holding(Conversation):
             return ENDED_RETRY_S
         if str(error) != self._trouble and self._keeper.is_well(self._run_id):
             self._trouble = str(error)
-            log.warning("%s: if %s dies, that is noticed only when its lease has run out", error, self._member)
+            log.warning("%s: if %s dies, that is noticed only when its lease has run out", error, self.member)
         return ENDED_RETRY_S
 
 

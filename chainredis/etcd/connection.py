@@ -218,6 +218,11 @@ def is_modified_at(key: str, revision: int) -> Any:
     return transactions.Mod(key) == revision
 
 
+def has_value(key: str, value: str) -> Any:
+    """A condition: that is what it says."""
+    return transactions.Value(key) == value
+
+
 def _open_watch(client: Any, prefix: str, revision: int, life_s: float, over: threading.Event) -> Any:
     key = prefix.encode()
     wanted = etcdrpc.WatchCreateRequest(key=key, range_end=increment_last_byte(key), start_revision=revision)

@@ -27,7 +27,7 @@ class Election(threading.Thread):
     """Stands for election, whenever nobody leads, and keeps what it has won.
 
     who: this master, as others are to know it. changed: told when `term` has another value. term: the revision in which
-    this master has put the leader's key; 0: it does not lead.
+    this master has put the leader's key; 0: it does not lead. said: what it put there then.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Election(threading.Thread):
         self._resigned = (0, "")  # a term, and why
         self._stand_at = 0.0
         self.term = 0
+        self.said = ""
         self.trouble = ""
 
     def close(self) -> None:
@@ -86,6 +87,8 @@ class Election(threading.Thread):
     def step(self) -> float:
         """How long to wait until the next one, if nothing happens."""
         pause_s = RETRY_S
+        if self.term and self._clock() >= self._lease.until:
+            self._step_down("its lease in etcd was not renewed in time")
         try:
             self._make_way()
             pause_s = self._take_part()
@@ -141,22 +144,20 @@ class Election(threading.Thread):
             self._step_down("the leader's key in etcd is another's, or was deleted")
 
     def _stand(self) -> None:
-        leader = self._leader
-        if leader and leader.lease == self._lease.number:
-            self._step_up(leader.term)
-            return
+        """Always with a put of its own, and so in a new term: between an older one and now others may have led."""
+        leader, said = self._leader, self._who().to_text()
         conditions = [is_modified_at(self._keys.leader, leader.term if leader else 0)]
         try:
-            term = self._connection.put_if(conditions, self._keys.leader, self._who().to_text(), self._lease.number)
+            term = self._connection.put_if(conditions, self._keys.leader, said, self._lease.number)
         except LeaseLost:
             self._lease.give_up()
             self._renew_at = 0.0
         else:
             if term:  # else somebody was quicker
-                self._step_up(term)
+                self._step_up(term, said)
 
-    def _step_up(self, term: int) -> None:
-        self.term = term
+    def _step_up(self, term: int, said: str) -> None:
+        self.term, self.said = term, said
         log.warning("this master leads, in the term that began with revision %d", term)
         self._changed()
 

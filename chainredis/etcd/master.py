@@ -11,7 +11,7 @@ from contextlib import suppress
 from chainredis.coordinator import SHOW_EVERY_S, Coordinator, Reply, Status, names
 from chainredis.errors import CommandError, Elsewhere, StoreError
 from chainredis.etcd.announce import Announced, machine
-from chainredis.etcd.connection import Access, Connection, Picture
+from chainredis.etcd.connection import Access, Connection, Entry, Picture
 from chainredis.etcd.deputy import Deputy
 from chainredis.etcd.election import SLACK_MS, Election
 from chainredis.etcd.leader import Leader, leader_in
@@ -21,6 +21,7 @@ from chainredis.etcd.url import EtcdUrl
 from chainredis.keeper import Tenure, boot_seconds
 from chainredis.member_client import RedisLink
 from chainredis.settings import Settings
+from chainredis.view import View
 from chainredis.waiting import WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,9 @@ class EtcdMaster:
         self._telling = threading.Lock()
         self._term = 0
         self._coordinator: Coordinator | None = None
+        self._store: EtcdStore | None = None
+        self._newest: View | None = None  # that this process has known: etcd may go back
+        self._strange: Entry | None = None  # what etcd had instead of what this master stored last, a moment ago
         self._is_closed = threading.Event()
         self._is_elected = threading.Event()  # or not any more
         self._unable = ""  # why it could not begin the last term that it was elected for
@@ -143,12 +147,35 @@ class EtcdMaster:
     # ------------------------------------------------------------------------------------------ from etcd
 
     def _saw(self, picture: Picture) -> None:
+        self._remember(self._stored_in(picture))
         leader = self._leader_of(picture)
         self._election.saw(leader, picture.revision)
         self._deputy.saw(leader)
         if coordinator := self._coordinator:
             self._tell_heartbeats(coordinator)
         self._observer(self.status())
+
+    def _stored_in(self, picture: Picture) -> View | None:
+        entry = picture.entries.get(self._keys.view)
+        with suppress(StoreError):
+            return change_in(self._keys, entry.value).view if entry else None
+        return None
+
+    def _remember(self, view: View | None) -> None:
+        if view and (self._newest is None or view.epoch > self._newest.epoch):
+            self._newest = view
+
+    def _check_store(self) -> None:
+        """Is there in etcd what this master has stored? For a moment after each change its picture of etcd is older."""
+        picture, coordinator, store = self._mirror.picture, self._leading(), self._store
+        found = picture.entries.get(self._keys.view) if picture else None
+        if coordinator is None or store is None or store.is_newest(found):
+            self._strange = None
+        elif self._strange == found:
+            self._strange = None
+            coordinator.doubt_store()
+        else:
+            self._strange = found
 
     def _tell_heartbeats(self, coordinator: Coordinator) -> None:
         """The newest ones, whoever calls: an older picture must not come last."""
@@ -180,6 +207,7 @@ class EtcdMaster:
         if term != self._term and not self._is_closed.is_set():
             former, self._coordinator, self._term = self._coordinator, None, term
             if former:
+                self._remember(former.known_view)
                 former.close()
             if term:
                 self._coordinator = self._begin(term)
@@ -196,10 +224,12 @@ class EtcdMaster:
                 former.close()
 
     def _begin(self, term: int) -> Coordinator:
+        self._store = EtcdStore(self._connection, self._keys, term, self._election.said)
         coordinator = Coordinator(
             self._settings,
-            store=EtcdStore(self._connection, self._keys, term),
+            store=self._store,
             tenure=Tenure(lambda: self._election.leads_until(term), SLACK_MS),
+            remembered=self._newest,
         )
         self._tell_heartbeats(coordinator)
         coordinator.on_status(lambda _: self._observer(self.status()))
@@ -240,6 +270,7 @@ class EtcdMaster:
     def _show(self) -> None:
         while not self._is_closed.wait(SHOW_EVERY_S):
             try:
+                self._check_store()
                 self._observer(self.status())
             except Exception:
                 log.exception("an observer of the status failed")

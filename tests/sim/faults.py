@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from chainredis.transitions import Change
+
 from .disk import Kind
 from .names import MASTER
+from .settling import turn
 
 if TYPE_CHECKING:
     from .node import Node
     from .simulation import Simulation
     from .world import Place
+
+MOST_LOST_CHANGES = 12
+TURNS_TO_HEAR = 8  # of everybody who can be heard, and of the view that they are in
 
 
 class Faults:
@@ -30,7 +36,7 @@ class Faults:
             "start": self._start, "stop": self._stop, "wake": self._wake, "hide": self._hide, "show": self._show,
             "flush": self._flush, "save": self._save, "weaken": self._weaken,
             "kill_master": self._kill_master, "start_master": self._start_master,
-            "stop_master": self._stop_master, "wake_master": self._wake_master,
+            "stop_master": self._stop_master, "wake_master": self._wake_master, "restore": self._restore,
         }  # fmt: skip
 
     # ---- connections
@@ -189,3 +195,29 @@ class Faults:
 
     def _wake_master(self, a: int, b: int) -> None:
         self._simulation.master.is_stopped = False
+
+    def _restore(self, a: int, b: int) -> None:
+        """The master's folder is restored from a backup, unless nobody would tell the new master of newer views."""
+        simulation = self._simulation
+        saved = simulation.store.saved
+        if simulation.master.is_alive:
+            simulation.master.die(b)
+        number = len(saved) - 1 - a % min(len(saved), MOST_LOST_CHANGES)
+        self._network.forget(MASTER)
+        is_same_chain = saved and saved[number].view.history == saved[-1].view.history
+        if is_same_chain and self._is_known(saved[number]):
+            simulation.store.go_back(number, self._world.model.newest_epoch)
+        simulation.master = simulation.new_master()
+        for _ in range(TURNS_TO_HEAR):
+            if simulation.store.has_gone_back:
+                turn(simulation)
+
+    def _is_known(self, change: Change) -> bool:
+        """The newest view that anybody was ever in, to one whom the new master will ask."""
+        newest = self._world.model.newest_epoch
+        asked = [self._world.nodes.get(member.run_id) for member in change.view.members + change.leaving]
+        return any(
+            node.core.epoch == newest and node.running and self._network.reaches(MASTER, node.place)
+            for node in asked
+            if node
+        )

@@ -18,7 +18,7 @@ from chainredis.view import Member
 from .clocks import Clock
 from .messages import Adopt, Adopted, Poll, Refusal, Reply, Request, Stale, State
 from .model import Era, require
-from .names import MASTER, as_told, place_of
+from .names import MASTER, as_told, from_told, place_of
 from .network import Link
 from .operations import Operation
 from .world import World
@@ -29,6 +29,7 @@ class Store:
     """What the master keeps on its disk."""
 
     change: Change | None = None
+    saved: list[Change] = field(default_factory=list)
     epochs: set[int] = field(default_factory=set)
 
     def save(self, change: Change) -> None:
@@ -36,7 +37,24 @@ class Store:
         if self.change is None or self.change.view != change.view:
             require(not self.epochs or change.view.epoch > max(self.epochs), f"{change.view} reuses an epoch")
         self.change = change
+        self.saved.append(change)
         self.epochs.add(change.view.epoch)
+
+    @property
+    def newest(self) -> Change | None:
+        """Also when the store has gone back since."""
+        return max(reversed(self.saved), key=lambda change: change.view.epoch, default=None)
+
+    @property
+    def has_gone_back(self) -> bool:
+        return self.change is not None and self.change.view.epoch < max(self.epochs)
+
+    def go_back(self, number: int, seen: int) -> None:
+        """seen: the highest epoch that anybody was ever in. What was to come after it is no matter any more."""
+        self.change = self.saved[number]
+        newest = max(seen, self.change.view.epoch)
+        self.saved = [change for change in self.saved if change.view.epoch <= newest]
+        self.epochs = {epoch for epoch in self.epochs if epoch <= newest}
 
 
 @dataclass
@@ -193,6 +211,7 @@ class Master:
             self.steward.adopted(run_id, reply.epoch, now)
         elif isinstance(reply, Stale):
             require(reply.view.epoch in self.store.epochs, f"{run_id} has a view that was never stored: {reply.view}")
+            self.steward.superseded(from_told(reply.view))
         elif isinstance(reply, Refusal):
             self.steward.unfed(run_id, talk.told)
 

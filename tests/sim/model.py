@@ -96,6 +96,11 @@ class Model:
         known = self._views.setdefault(view.epoch, view)
         require(known == view, f"epoch {view.epoch} is reused: {view} after {known}")
 
+    @property
+    def newest_epoch(self) -> int:
+        """Of the views that anybody was ever in, dead or alive."""
+        return max(self._views, default=0)
+
     def note_committed(self, node: Node) -> None:
         """Rules 1, 3: whatever a member has ever known to be committed, all agree on for ever."""
         if not node.trusted or node.core.epoch < self.era:

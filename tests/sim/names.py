@@ -9,6 +9,7 @@ from chainredis.view import Member, View
 
 MASTER, FORMER = -1, -2  # their places, where a member's is from 0
 FIRST_PORT = 7000
+SECRET = "00" * 16
 
 
 def run_id_of(place: int, life: int) -> str:
@@ -34,3 +35,8 @@ def member_of(run_id: str) -> Member:
 def as_told(view: View) -> core.View:
     """A view as members know it."""
     return core.View(bytes.fromhex(view.history), view.epoch, tuple(member.run_id for member in view.members))
+
+
+def from_told(view: core.View) -> View:
+    """A view as a master knows it; the secret is no matter here."""
+    return View(view.history.hex(), view.epoch, tuple(map(member_of, view.members)), SECRET)

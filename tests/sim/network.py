@@ -99,6 +99,12 @@ class Network:
                 if not link.alive:
                     self._links.remove(link)
 
+    def forget(self, place: int) -> None:
+        """What processes there have said, and nobody has heard yet, nobody will hear."""
+        for link in list(self._links):
+            if link.owner.place == place:
+                link.requests = deque(request for request in link.requests if isinstance(request, Closed))
+
     def live(self) -> list[Link]:
         return [link for link in self._links if link.alive]
 

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from chainredis.core import Role
-from chainredis.transitions import Add, Begin, Change, Form, Reform, Remove, Returned
+from chainredis.transitions import Add, Begin, Form, Reform, Remove, Returned
 from chainredis.view import View
 
 from .messages import Adopt, Done, Feed, Join, Pin, Poll, Rejoin, Reply, Request, State, Unpin
@@ -189,29 +189,41 @@ def remove(master: Master, number: int) -> None:
 
 def form(master: Master, number: int) -> None:
     """One survivor is to be the chain: a member, or when all of them are dead whoever has data."""
-    change = master.steward.change
-    if not change:
+    steward, view = master.steward, master.steward.known_view
+    if not view or (steward.is_outdated and not steward.newer):
         return
     nodes = [node for node in master.world.nodes.values() if _answers(master, node)]
-    survivors = [node for node in nodes if _has_data_of(node, change.view)]
+    survivors = [node for node in nodes if _has_data_of(node, view)]
+    if steward.is_outdated:
+        survivors = _most_informed(master, survivors)
     if survivors:
         survivor = survivors[number % len(survivors)]
-        if not change.view.member(survivor.run_id) and not _is_dead(master, change):
+        if not view.member(survivor.run_id) and not _is_dead(master):
             return
-        event = Form(member_of(survivor.run_id), survivor.core.epoch, master.steward.health())
-        if master.propose(event) and not change.view.member(survivor.run_id):
+        event = Form(member_of(survivor.run_id), survivor.core.epoch, steward.health())
+        is_loss = steward.is_outdated or not view.member(survivor.run_id)
+        if master.propose(event) and is_loss:
             master.begins_era = Era.MAY_LOSE
+
+
+def _most_informed(master: Master, survivors: list[Node]) -> list[Node]:
+    """Where the store has gone back: members first; nobody, while others live and the master has not heard them."""
+    followed = {member.run_id: master.world.nodes.get(member.run_id) for member in master.steward.followed}
+    if any(node and master.steward.standing(run_id)[0] == "silent" for run_id, node in followed.items()):
+        return []
+    newest = max((node.core.epoch for node in followed.values() if node), default=0)
+    return [node for node in survivors if node.core.me >= 0 and node.core.epoch == newest] or survivors
 
 
 def _has_data_of(node: Node, view: View) -> bool:
     return node.core.history == bytes.fromhex(view.history) and node.core.role() != Role.LEARNER
 
 
-def _is_dead(master: Master, change: Change) -> bool:
+def _is_dead(master: Master) -> bool:
     """As an operator makes sure where the master trusts no port that refuses, and where it has believed one without a
     lifeline; otherwise that is left to it.
     """
-    alive = [member.run_id for member in change.view.members + change.leaving if member.run_id in master.world.nodes]
+    alive = [member.run_id for member in master.steward.followed if member.run_id in master.world.nodes]
     if not master.steward.terms.trust_refused:
         return not alive
     believed = master.steward.health().dead
@@ -254,7 +266,7 @@ def begin(master: Master, number: int) -> None:
     steward, world, change = master.steward, master.world, master.steward.change
     if master.operation:
         return
-    if change and (not steward.is_lost or has_data_left(world, change.view) or not _is_dead(master, change)):
+    if change and (not steward.is_lost or has_data_left(world, change.view) or not _is_dead(master)):
         return
     blank = [node for node in world.nodes.values() if _is_blank(node) and _answers(master, node)]
     if blank:

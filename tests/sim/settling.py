@@ -33,7 +33,7 @@ def settle(simulation: Simulation) -> None:
 def come_to_rest(simulation: Simulation) -> None:
     lost_for = 0
     for _ in range(ROUNDS):
-        if not members_of(simulation) or simulation.master.steward.is_lost:
+        if not members_of(simulation) or simulation.master.steward.is_lost or simulation.master.steward.newer:
             lost_for += 1
             revive(simulation, is_last=lost_for > OPERATORS_PATIENCE)
         turn(simulation)

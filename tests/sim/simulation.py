@@ -137,7 +137,7 @@ class Simulation:
         self._check_view()
 
     def _check_view(self) -> None:
-        change, nodes = self.store.change, self.world.nodes
+        change, nodes = self.store.newest, self.world.nodes
         if change and self.model.is_in_era(change.view.epoch):
             members = [nodes[member.run_id] for member in change.view.members if member.run_id in nodes]
             complete = {member.run_id for member in change.complete}

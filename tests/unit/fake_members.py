@@ -40,6 +40,7 @@ class FakeProcess:
         self.pinned = False
         self.fed = ""
         self.log_begins_at = 0
+        self.address = ""  # where it is reached; empty: anywhere
         self.leases: list[Lease] = []
         self._condition = "alive"
         self._suspects = False
@@ -144,7 +145,12 @@ class FakeFleet:
             raise Refused(f"{endpoint}: nobody listens there")
         if process.condition == "hung":
             raise Silent(f"{endpoint}: no answer in time")
-        return FakeLink(self, endpoint.port, process, check)
+        link = FakeLink(self, endpoint.port, process, check)
+        link.address = endpoint.host
+        if not link.leads_there:
+            link.close()
+            raise Silent(f"{endpoint}: no answer in time")
+        return link
 
     def hold(self, endpoint: Endpoint, secret: str, run_id: str) -> "FakeLine":
         process = self.processes.get(endpoint.port)
@@ -165,7 +171,12 @@ class FakeLink:
     def __init__(self, fleet: FakeFleet, port: int, process: FakeProcess, check: Callable[[], None]) -> None:
         self._fleet, self._port, self.process, self._check = fleet, port, process, check
         self._proven = self._is_interrupted = False
+        self.address = ""
         fleet.open_links.add(self)
+
+    @property
+    def leads_there(self) -> bool:
+        return self.process.address in ("", self.address)
 
     def close(self) -> None:
         self._fleet.open_links.discard(self)
@@ -185,7 +196,7 @@ class FakeLink:
         self._check()
         if self._is_interrupted or self.process.condition == "dead":
             raise Closed(f"{self._port}: closed the connection")
-        if self.process.condition == "hung":
+        if self.process.condition == "hung" or not self.leads_there:
             raise Silent(f"{self._port}: no answer in time")
 
     def state(self) -> MemberState:
@@ -212,8 +223,10 @@ class FakeLink:
         self._enter("prove", guarded=False)
         if not self.process.secret:
             raise Rejected(f"{self._port}: says: ERR this server has no chain's secret yet")
-        if (self.process.secret, self.process.state.run_id) != (secret, run_id):
+        if self.process.state.run_id != run_id:
             raise OtherProcess(f"{self._port}: another process answers there now")
+        if self.process.secret != secret:
+            raise Rejected(f"{self._port}: does not know this chain's secret, but perhaps another's")
         self._proven = True
 
     def adopt(self, view: View) -> None:
@@ -223,7 +236,8 @@ class FakeLink:
         if state.applied >= 0 and state.history not in ("", view.history):
             raise Rejected(f"{self._port}: says: ERR other history")
         if state.history == view.history and state.epoch > view.epoch:
-            raise Stale(f"{self._port}: is in a newer view")
+            assert self.process.view
+            raise Stale(f"{self._port}: is in a newer view", self.process.view)
         self.process.adopt(view)
         self._fleet.shake_hands()
 

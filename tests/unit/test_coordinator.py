@@ -402,7 +402,8 @@ def test_a_chain_that_died_is_formed_again_from_the_survivor_that_the_operator_n
 
 
 def test_form_does_not_override_the_living(world: World) -> None:
-    world.refuses("knows of no chain", "FORM", HOST, 7000)
+    world.fleet.start(7000)
+    world.refuses("knows of no chain, and 10.0.0.1:7000 holds no data", "FORM", HOST, 7000)
     world.build(7000, 7001)
     world.fleet.start(7002, history=world.stored().view.history, applied=5)
     world.refuses("10.0.0.1:7000 is in the chain and may be alive", "FORM", HOST, 7002)

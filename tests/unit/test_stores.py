@@ -62,7 +62,7 @@ def elections(url: str) -> Iterator[Callable[[], EtcdStore]]:
         def lead() -> EtcdStore:
             term = connection.put_if([], where.keys.leader, "somebody")
             assert term
-            return EtcdStore(connection, where.keys, term)
+            return EtcdStore(connection, where.keys, term, "somebody")
 
         yield lead
 
@@ -127,15 +127,28 @@ def test_a_save_that_is_carried_out_twice_has_succeeded(url: str, monkeypatch: p
         store.save(CHANGE)
 
 
-def test_an_older_view_that_somebody_puts_there_is_not_taken(url: str) -> None:
-    with elections(url) as lead, closing(Connection(Access(parse_url(url).endpoints), 5)) as somebody:
+def test_a_term_of_the_same_number_in_an_etcd_that_was_restored_is_another(url: str) -> None:
+    """It counts its revisions anew, and another master may get the number that this one's term had."""
+    where = parse_url(url)
+    with elections(url) as lead, closing(Connection(Access(where.endpoints), 5)) as connection:
+        lead().save(CHANGE)
+        term = connection.read(where.keys.leader).entries[where.keys.leader].modified
+        former = EtcdStore(connection, where.keys, term, "somebody else")
+        assert former.load() == CHANGE
+        with pytest.raises(Deposed):
+            former.save(NEXT)
+
+
+def test_what_is_not_the_leaders_own_is_seen(url: str) -> None:
+    where = parse_url(url)
+    with elections(url) as lead, closing(Connection(Access(where.endpoints), 5)) as somebody:
         store = lead()
+        assert store.is_newest(None)
         store.save(NEXT)
-        somebody.put_if([], parse_url(url).keys.view, change_to_text(CHANGE))
-        with pytest.raises(StoreError, match="gone back from epoch 8 to 7"):
-            store.load()
-        somebody.put_if([], parse_url(url).keys.view, change_to_text(NEXT))
-        assert store.load() == NEXT
+        assert store.is_newest(somebody.read(where.keys.view).entries[where.keys.view])
+        somebody.put_if([], where.keys.view, change_to_text(CHANGE))
+        assert not store.is_newest(somebody.read(where.keys.view).entries[where.keys.view])
+        assert not store.is_newest(None)
 
 
 # ----------------------------------------------------------------------------------------------------- the file

@@ -54,6 +54,7 @@ class World:
         self.fleet = FakeFleet()
         self.store = RecordingStore(self.fleet)
         self.life = 0
+        self.names: dict[str, str] = {}
         self.master: Coordinator
         self.start_master()
 
@@ -61,7 +62,7 @@ class World:
         def resolve(host: str) -> str:
             if host == "nowhere":
                 raise OSError("Name or service not known")
-            return HOST
+            return self.names.get(host, HOST)
 
         def check() -> None:
             if life != self.life:

@@ -1,0 +1,62 @@
+"""An etcd that is restored from an older backup, or comes back empty, while masters and members live."""
+
+import shutil
+
+from chainredis.etcd.cluster import EtcdChain, EtcdServer, url_of
+from chainredis.launcher import HOST
+from chainredis.waiting import wait_until
+from etcd.conftest import StartChain
+from etcd.test_away import etcdctl
+from servers.helpers import ask, assert_serves, await_chain, await_repair, stored_view
+
+
+def assert_goes_on(c: EtcdChain) -> None:
+    """The chain as it was is known again, and the next death is repaired."""
+    await_chain(c, *c.members)
+    c.members[1].kill()
+    await_repair(c, c.members[1])
+    assert_serves(c)
+
+
+def change_a_lot(c: EtcdChain) -> int:
+    c.remove(c.members[1])
+    c.add(c.spare())
+    return stored_view(c).epoch
+
+
+def test_an_older_view_that_is_put_back_is_overwritten_by_the_leader(chain: StartChain, etcd: EtcdServer) -> None:
+    c = chain(3, url=url_of("chain", etcd))
+    older = etcdctl(etcd, "get", "chain/view", "--print-value-only")
+    newest = change_a_lot(c)
+    etcdctl(etcd, "put", "chain/view", older)
+    wait_until(lambda: stored_view(c).epoch == newest, 10)
+    etcdctl(etcd, "del", "chain/view")
+    wait_until(lambda: (change := c.stored()) is not None and change.view.epoch == newest, 10)
+    assert_goes_on(c)
+
+
+def test_an_etcd_restored_from_a_backup_is_brought_forward(chain: StartChain, etcd: EtcdServer) -> None:
+    """With two masters, neither of which need have led when the backup was made."""
+    c = chain(3, url=url_of("chain", etcd), masters=2)
+    data = etcd.folder / "data"
+    etcd.stop()
+    shutil.copytree(data, etcd.folder / "backup")
+    etcd.start()
+    newest = change_a_lot(c)
+    etcd.kill()
+    shutil.rmtree(data)
+    (etcd.folder / "backup").rename(data)
+    etcd.start()
+    wait_until(lambda: stored_view(c).epoch >= newest, 30)
+    assert_goes_on(c)
+
+
+def test_an_etcd_that_comes_back_empty_gets_what_masters_remember(chain: StartChain, etcd: EtcdServer) -> None:
+    c = chain(3, url=url_of("chain", etcd), masters=2)
+    newest = change_a_lot(c)
+    etcd.kill()
+    shutil.rmtree(etcd.folder / "data")
+    etcd.start()
+    wait_until(lambda: (change := c.stored()) is not None and change.view.epoch > newest, 30)
+    assert ask(c.leader(), "MASTER.GET_CHAIN") == [f"{HOST}:{each.port}".encode() for each in c.members]
+    assert_goes_on(c)
