@@ -154,7 +154,7 @@ class FakeFleet:
 
     def hold(self, endpoint: Endpoint, secret: str, run_id: str) -> "FakeLine":
         process = self.processes.get(endpoint.port)
-        if process is None or process.condition == "dead":
+        if process is None or process.condition == "dead" or process.state.run_id != run_id:
             raise Silent(f"{endpoint}: the lifeline cannot be held")
         return FakeLine(self, endpoint.port, process)
 
