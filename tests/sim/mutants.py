@@ -408,15 +408,6 @@ class FormsFromAnybody(Steward):
         return super().propose(event)
 
 
-class FormsBesideAPendingTail(Steward):
-    """From disks that lose a second, though the new tail may live, and have served."""
-
-    def propose(self, event: Event) -> Change:
-        if isinstance(event, Reform):
-            event = replace(event, health=Health(dead=frozenset(self._records)))
-        return super().propose(event)
-
-
 class FormsFromTheShortest(Steward):
     def propose(self, event: Event) -> Change:
         if isinstance(event, Reform):
