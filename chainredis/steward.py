@@ -326,7 +326,7 @@ class Steward:
 
     def _serves_in(self, run_id: str, epoch: int) -> bool:
         record = self._records.get(run_id)
-        if record is None or record.sighting is None or self.is_gone(run_id):
+        if record is None or record.sighting is None or record.is_replaced or self.is_gone(run_id):
             return False
         return record.sighting.serving and record.epoch == epoch
 
