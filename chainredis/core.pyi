@@ -81,6 +81,14 @@ class Entry(NamedTuple):
     since_ms: int = 0
     bytes: int = 0
 
+class KeyspaceInfo(NamedTuple):
+    """Keys in all databases; whether others than 0 have some; with a time to live; hashes whose fields have one."""
+
+    keys: int
+    others: bool
+    expiring: int
+    expiring_fields: int
+
 class Update(NamedTuple):
     """One update of a payload: `value` None deletes, `client` None wants no publication."""
 
@@ -201,6 +209,7 @@ class Core:
 def encode(updates: Iterable[Update]) -> bytes: ...
 def valid(payload: bytes, count: int) -> bool: ...
 def decode(payload: bytes, count: int) -> list[Update]: ...
+def keyspace_info(text: bytes) -> KeyspaceInfo: ...
 
 class Recovery(enum.IntEnum):
     ANEW = ...

@@ -21,6 +21,7 @@ cimport modules.core.dirty as dirty
 cimport modules.core.disk as disk
 cimport modules.core.due as due
 cimport modules.core.invariant as invariant
+cimport modules.core.keyspace_info as keyspace
 cimport modules.core.learner as learner
 cimport modules.core.lease as lease
 cimport modules.core.log as log
@@ -508,6 +509,14 @@ def decode(bytes payload, uint64_t count):
         value = None if packed.value == NULL else packed.value[:packed.value_bytes]
         updates.append(Update(packed.key[:packed.key_bytes], value, client))
     return updates
+
+
+def keyspace_info(bytes text):
+    """What the section `keyspace` of INFO says, as a `KeyspaceInfo`."""
+    cdef keyspace.KeyspaceInfo info
+    memset(&info, 0, sizeof(info))
+    keyspace.keyspace_parse(PyBytes_AS_STRING(text), len(text), &info)
+    return KeyspaceInfo(info.keys, bool(info.others), info.expiring, info.expiring_fields)
 
 
 include "core_checkpoint.pxi"

@@ -47,6 +47,13 @@ class Entry(NamedTuple):
     bytes: int = 0
 
 
+class KeyspaceInfo(NamedTuple):
+    keys: int
+    others: bool
+    expiring: int
+    expiring_fields: int
+
+
 class Update(NamedTuple):
     """One update of a payload."""
     key: bytes

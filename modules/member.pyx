@@ -13,6 +13,7 @@ from modules.core.lease cimport chain_doubt, chain_holds_lease
 from modules.core.memory cimport memory_from
 from modules.core.messages cimport Limits
 from modules.core.records cimport NOTHING
+from modules.native_replication cimport may_load
 from modules.redis_calls cimport info_field
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
@@ -21,12 +22,13 @@ from modules.redismodule cimport (
     REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
     RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free, RedisModule_GetDetachedThreadSafeContext,
     RedisModule_Init, RedisModule_TryAlloc,
-    RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithError,
+    RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc,
     RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent,
     RedisModule_WrongArity, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleConfigChange,
     RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange,
     RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
-    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
+    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
+    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
     RedisModuleString,
 )
 from modules.shell.allocators cimport allocators_init
@@ -39,11 +41,14 @@ from modules.shell.checkpoint.commands cimport (
 from modules.shell.checkpoint.pages cimport session_left
 from modules.shell.checkpoint.step cimport checkpoint_step, checkpoint_tick, is_active
 from modules.shell.checkpoint.store cimport store_stop
-from modules.shell.command_filter cimport filter_build, filter_command
+from modules.shell.command_filter cimport (
+    filter_build, filter_command, on_refused, on_refused_read, on_refused_rewrite,
+)
 from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
 )
+from modules.shell.data_loss cimport end_before_loss
 from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woken
 from modules.shell.fork cimport fork_register
 from modules.shell.heartbeat cimport connect_command, heartbeat_init
@@ -66,7 +71,7 @@ from modules.shell.snapshot cimport snapshot_register
 from modules.shell.start cimport start_up
 from modules.shell.state cimport (
     DOUBT_MS, JOIN_COPYING, JOIN_NONE, LATE_TICK_MS, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS,
-    set_the_member, the_member,
+    is_native_replica, set_the_member, the_member,
 )
 from modules.shell.views cimport reply_view
 from modules.shell.waiter cimport WAIT_ROOM
@@ -142,12 +147,6 @@ cdef int on_list_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int a
     if argc > 2:
         return RedisModule_WrongArity(ctx)
     return list_command(the_member(), ctx, argv, argc)
-
-
-cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """In the place of a native command that would make copies differ -> ERR"""
-    return RedisModule_ReplyWithError(
-        ctx, "ERR refused on a chain member, whose copies must not differ: write with MEMBER.PUT and MEMBER.DEL")
 
 
 cdef int on_role(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -303,7 +302,7 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         tick(m)             # the wall clock was set back, and with it Redis's timers
     if m.disk.waits:
         chain_saved(&m.chain, m.disk.flushed)
-    if m.settings_touched or m.subscribers_misled:
+    if m.settings_touched or m.role_touched or m.subscribers_misled:
         settings_step(m)
     if m.join != JOIN_NONE:
         join_step(m)
@@ -377,8 +376,12 @@ cdef void on_client_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t
 cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     """FLUSHALL ASYNC frees values on another thread: the log lets go of the shared ones first."""
     cdef Member *m = the_member()
-    if what == REDISMODULE_SUBEVENT_FLUSHDB_START and not m.chain.has_history:
+    if what != REDISMODULE_SUBEVENT_FLUSHDB_START:
+        return
+    if not m.chain.has_history:
         empty_log(m)
+    elif not m.own_call and not is_native_replica(m):
+        end_before_loss(m)
 
 
 cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
@@ -396,6 +399,10 @@ cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what,
 cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     if what == REDISMODULE_SUBEVENT_MASTER_LINK_UP:
         join_on_link_up(the_member())
+
+
+cdef void on_native_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    the_member().role_touched = True
 
 
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
@@ -449,6 +456,8 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.info", on_info_command, "allow-loading allow-stale", 0)
         and create(ctx, "chain.info.any", on_info_any, "allow-loading allow-stale no-auth", 0)
         and create(ctx, "chain.refused", on_refused, "allow-loading allow-stale", 0)
+        and create(ctx, "chain.refused.read", on_refused_read, "allow-loading allow-stale", 0)
+        and create(ctx, "chain.refused.rewrite", on_refused_rewrite, "allow-loading allow-stale", 0)
     )
 
 
@@ -490,6 +499,7 @@ cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ReplicationRoleChanged, on_native_role)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Shutdown, on_shutdown)
     return (RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL
             and RedisModule_RegisterInfoFunc(ctx, on_info) == REDISMODULE_OK)
@@ -522,6 +532,8 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     if not allocators_init() or RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
         return REDISMODULE_ERR
     memory_from(RedisModule_TryAlloc, RedisModule_Free)     # tables count in the server's used_memory
+    if not may_load(ctx):
+        return REDISMODULE_ERR
     m = new_member(ctx)
     set_the_member(m)
     watch_invariants()

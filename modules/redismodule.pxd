@@ -10,11 +10,16 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_APIVER_1
         REDISMODULE_READ
         REDISMODULE_WRITE
+        REDISMODULE_KEYTYPE_EMPTY
         REDISMODULE_KEYTYPE_STRING
         REDISMODULE_NO_EXPIRE
         REDISMODULE_CTX_FLAGS_LUA
         REDISMODULE_CTX_FLAGS_MULTI
         REDISMODULE_CTX_FLAGS_DENY_BLOCKING
+        REDISMODULE_CTX_FLAGS_SLAVE
+        REDISMODULE_CTX_FLAGS_CLUSTER
+        REDISMODULE_NOTIFY_STRING
+        REDISMODULE_NOTIFY_GENERIC
         REDISMODULE_EVENTLOOP_READABLE
         REDISMODULE_EVENTLOOP_WRITABLE
         REDISMODULE_REPLY_ERROR
@@ -30,6 +35,7 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED
         REDISMODULE_SUBEVENT_LOADING_RDB_START
         REDISMODULE_SUBEVENT_LOADING_AOF_START
+        REDISMODULE_SUBEVENT_LOADING_ENDED
         REDISMODULE_SUBEVENT_LOADING_FAILED
         REDISMODULE_SUBEVENT_MASTER_LINK_UP
         REDISMODULE_SUBEVENT_FLUSHDB_START
@@ -71,6 +77,7 @@ cdef extern from "redismodule.h" nogil:
     const RedisModuleEvent RedisModuleEvent_ClientChange
     const RedisModuleEvent RedisModuleEvent_Loading
     const RedisModuleEvent RedisModuleEvent_MasterLinkChange
+    const RedisModuleEvent RedisModuleEvent_ReplicationRoleChanged
     const RedisModuleEvent RedisModuleEvent_FlushDB
     const RedisModuleEvent RedisModuleEvent_Config
     const RedisModuleEvent RedisModuleEvent_ModuleChange
@@ -178,6 +185,7 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_Replicate(RedisModuleCtx *, const char *, const char *, ...)
     int RedisModule_AvoidReplicaTraffic()
     int RedisModule_StringAppendBuffer(RedisModuleCtx *, RedisModuleString *, const char *, size_t)
+    int RedisModule_NotifyKeyspaceEvent(RedisModuleCtx *, int, const char *, RedisModuleString *)
     int RedisModule_PublishMessage(RedisModuleCtx *, RedisModuleString *, RedisModuleString *)
 
     int RedisModule_SubscribeToServerEvent(RedisModuleCtx *, RedisModuleEvent, RedisModuleEventCallback)

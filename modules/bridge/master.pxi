@@ -12,17 +12,24 @@
 # client with the outcome. Commands that only read have a thread of their own, and are answered while a member is being
 # added.
 
+from libc.stdint cimport uint64_t
+
+from modules.bridge.command_filter cimport filter_build, filter_command, on_refused, warn_of_keys
 from modules.bridge.info cimport Info, info_init, info_set, info_show
 from modules.bridge.interpreter cimport ROOT, interpreter_exec, interpreter_start
 from modules.bridge.jobs cimport (
     Job, OUTCOME_ERROR, OUTCOME_INTEGER, OUTCOME_LIST, OUTCOME_SIMPLE, Outcome, OutcomeKind, Queue, job_new,
     outcome_free, outcome_new, outcome_reply, queue_full, queue_init, queue_put, queue_take,
 )
+from modules.native_replication cimport may_load
 from modules.position cimport position_register
 from modules.python cimport PyModuleDef, PyObject
 from modules.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_SENSITIVE,
-    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc,
+    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_SUBEVENT_LOADING_ENDED,
+    RedisModuleCommandFilterCtx, RedisModuleDict, RedisModuleEvent, RedisModuleEvent_Loading,
+    RedisModuleEvent_ModuleChange, RedisModule_RegisterCommandFilter, RedisModule_SubscribeToServerEvent,
+    RedisModuleCallReply, RedisModuleCmdFunc,
     RedisModuleCtx, RedisModuleInfoCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient,
     RedisModule_Call, RedisModule_CreateCommand, RedisModule_CreateString, RedisModule_Free, RedisModule_FreeCallReply,
     RedisModule_FreeServerInfo, RedisModule_FreeString,
@@ -48,6 +55,7 @@ cdef struct Master:
     # Beside the queues and the INFO text, which have their own locks, everything is set before the threads start.
     bint running                        # a process has one master; its threads never end
     RedisModuleCtx *ctx                 # for the log, of any thread's
+    RedisModuleDict *commands           # what Redis's own do to data; NULL: libmember.so decides about them
     Queue queues[<int>COMMAND_COUNT]
     int lane[<int>COMMAND_COUNT]        # the index of the queue that takes the command's jobs
     Info info
@@ -130,6 +138,19 @@ cdef int handle_get_chain(RedisModuleCtx *ctx, RedisModuleString **argv, int arg
 cdef void show_info(RedisModuleInfoCtx *ctx, int for_crash_report) noexcept nogil:
     if RedisModule_InfoAddSection(ctx, b"") == REDISMODULE_OK:
         info_show(&master.info, ctx, for_crash_report)
+
+
+cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
+    filter_command(master.commands, command)
+
+
+cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    filter_build(master.ctx, &master.commands)
+
+
+cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    if what == REDISMODULE_SUBEVENT_LOADING_ENDED:
+        warn_of_keys(master.ctx)
 
 
 cdef RedisModuleString *get_string(const char *name, void *setting) noexcept nogil:
@@ -324,7 +345,17 @@ cdef bint create_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create_command(ctx, b"master.refresh_head", handle_refresh_head)
         and create_command(ctx, b"master.refresh_tail", handle_refresh_tail)
         and create_command(ctx, b"master.get_chain", handle_get_chain)
+        and RedisModule_CreateCommand(
+            ctx, b"master.refused", on_refused, b"allow-loading allow-stale", 0, 0, 0) == REDISMODULE_OK
     )
+
+
+cdef bint watch_commands(RedisModuleCtx *ctx) noexcept nogil:
+    """From now on, what would write data is refused."""
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
+    return (filter_build(ctx, &master.commands)
+            and RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL)
 
 
 cdef bint register_setting(RedisModuleCtx *ctx, const char *name, RedisModuleString **place, int flags) noexcept nogil:
@@ -388,7 +419,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     cdef int lane
     if RedisModule_Init(ctx, b"master", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR:
         return REDISMODULE_ERR
-    if not take_arguments(ctx, argv, argc):
+    if not may_load(ctx) or not take_arguments(ctx, argv, argc):
         return REDISMODULE_ERR
     if master.running:
         RedisModule_Log(ctx, b"warning", b"this server's master runs already")
@@ -402,6 +433,9 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     if RedisModule_RegisterInfoFunc(ctx, show_info) == REDISMODULE_ERR:
         return REDISMODULE_ERR
     keep_off_disk(ctx)
+    warn_of_keys(ctx)
+    if not watch_commands(ctx):
+        return REDISMODULE_ERR
     master.running = start_master(ctx)      # last: a module that fails to load must have no threads
     return REDISMODULE_OK if master.running else REDISMODULE_ERR
 

@@ -4,7 +4,7 @@
 from modules.redismodule cimport (
     REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_MEMORY, REDISMODULE_CONFIG_SENSITIVE,
     REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_ERR, REDISMODULE_OK, RedisModule_CreateString, RedisModule_LoadConfigs,
-    RedisModule_Log, RedisModule_RegisterEnumConfig, RedisModule_RegisterNumericConfig,
+    RedisModule_Log, RedisModule_RegisterBoolConfig, RedisModule_RegisterEnumConfig, RedisModule_RegisterNumericConfig,
     RedisModule_RegisterStringConfig, RedisModule_StringToLongLong,
     RedisModuleCtx, RedisModuleString,
 )
@@ -106,6 +106,13 @@ cdef inline int set_choice(const char *name, int value, void *setting, RedisModu
     return REDISMODULE_OK
 
 
+cdef inline bint register_switch(RedisModuleCtx *ctx, const char *name, int *setting) noexcept nogil:
+    """yes or no; no by default."""
+    setting[0] = 0
+    return RedisModule_RegisterBoolConfig(
+        ctx, name, 0, REDISMODULE_CONFIG_DEFAULT, get_choice, set_choice, NULL, setting) == REDISMODULE_OK
+
+
 cdef inline bint register_mode(RedisModuleCtx *ctx, int *setting) noexcept nogil:
     """By name, or by the number that the original had for it."""
     cdef const char *names[8]
@@ -165,6 +172,7 @@ cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_text(ctx, "checkpoint-dir", REDISMODULE_CONFIG_IMMUTABLE, &m.settings.checkpoint_dir)
         and register_number(ctx, "checkpoint-interval", 0, 0, 86400000, &m.settings.checkpoint_interval)
         and register_memory(ctx, "flush-above", &m.settings.flush_above)
+        and register_switch(ctx, "serve-removed-data", &m.settings.serve_removed_data)
         and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
         and register_text(ctx, "auth-password", REDISMODULE_CONFIG_SENSITIVE, &m.settings.auth_password)
         and register_etcd(m, ctx)

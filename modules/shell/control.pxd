@@ -13,7 +13,7 @@ from modules.redismodule cimport (
     RedisModule_ReplyWithLongLong, RedisModule_ReplyWithSimpleString, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport proven_peer
-from modules.shell.command_filter cimport end_transactions
+from modules.shell.command_filter cimport end_waiting_commands
 from modules.shell.join cimport join_abort, join_begin, rejoin
 from modules.shell.join_preconditions cimport holds_keys, may_become_chain
 from modules.shell.marker cimport marker_take
@@ -92,7 +92,7 @@ cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
             return RedisModule_ReplyWithError(ctx, why)
         if not take_history(m, ctx, &view):
             return 0
-        end_transactions(m, ctx)
+        end_waiting_commands(m, ctx)
         settle_redis_settings(m)
     verdict = adopt(m, &view, secret)
     if verdict != ACCEPTED:

@@ -141,6 +141,8 @@ cdef inline void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept no
 cdef inline void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     RedisModule_InfoAddFieldULongLong(info, "broken_invariants", broken_invariants())
     RedisModule_InfoAddFieldULongLong(info, "writes", m.writes)
+    RedisModule_InfoAddFieldULongLong(info, "unreplicated_writes", m.unreplicated_writes)
+    RedisModule_InfoAddFieldULongLong(info, "roles_undone", m.roles_undone)
     RedisModule_InfoAddFieldULongLong(info, "reads", m.reads_served)
     RedisModule_InfoAddFieldULongLong(info, "unknown_outcomes", m.unknown_outcomes)
     RedisModule_InfoAddFieldULongLong(info, "resent", m.chain.resent)

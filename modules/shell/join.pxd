@@ -16,14 +16,15 @@ from modules.core.view cimport Node, View
 from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType,
-    RedisModule_Log, RedisModule_ResetDataset, RedisModule_StringPtrLen, RedisModuleCallReply,
+    RedisModule_Log, RedisModule_StringPtrLen, RedisModuleCallReply,
 )
 from modules.shell.auth cimport take_secret
 from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin, fetch_cancel, fetch_free
 from modules.shell.checkpoint.save cimport track_end
 from modules.shell.checkpoint.state cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
 from modules.shell.checkpoint.track cimport take_both
-from modules.shell.command_filter cimport end_transactions
+from modules.shell.command_filter cimport end_waiting_commands
+from modules.shell.data_loss cimport drop_data
 from modules.shell.disk cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten,
 )
@@ -84,7 +85,7 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     record(m)
     m.disk.record_due = False       # it is of what this server was
     empty_log(m)
-    end_transactions(m, m.ctx)
+    end_waiting_commands(m, m.ctx)
     settle_redis_settings(m)
     take_credentials(m)
     track_end(m)
@@ -127,7 +128,7 @@ cdef inline void join_copy(Member *m) noexcept nogil:
     cdef const Node *tail = chain_predecessor(&m.chain)
     cdef char port[8]
     snprintf(port, sizeof(port), "%d", tail.port)
-    RedisModule_ResetDataset(0, 0)
+    drop_data(m)
     set_redis(m, b"repl-diskless-load", b"on-empty-db")
     m.join = JOIN_COPYING
     disk_begin_anew(m)      # Redis does so when the copy is here

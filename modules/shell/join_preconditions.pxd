@@ -2,20 +2,21 @@
 """What a server must be like so that its own data may become a chain's (DESIGN.md, section 4)."""
 
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, strcmp, strncmp, strstr
+from libc.string cimport memcpy, memset, strcmp
 
-from modules.redis_calls cimport info_field
+from modules.core.keyspace_info cimport KeyspaceInfo, keyspace_parse
+from modules.native_replication cimport follows_another
+from modules.redis_calls cimport drop_reply, info_field
 from modules.redismodule cimport (
-    REDISMODULE_NO_EXPIRE, RedisModule_AvoidReplicaTraffic, RedisModule_DbSize, RedisModule_FreeServerInfo,
-    RedisModule_GetExpire, RedisModule_GetServerInfo, RedisModule_Scan, RedisModule_ScanCursorCreate,
-    RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModule_ServerInfoGetFieldC, RedisModule_StringPtrLen,
-    RedisModuleCtx, RedisModuleKey, RedisModuleScanCursor, RedisModuleServerInfoData, RedisModuleString,
+    REDISMODULE_NO_EXPIRE, RedisModule_AvoidReplicaTraffic, RedisModule_Call, RedisModule_CallReplyStringPtr,
+    RedisModule_GetExpire, RedisModule_Scan, RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy,
+    RedisModule_StringPtrLen, RedisModuleCallReply, RedisModuleCtx, RedisModuleKey, RedisModuleScanCursor,
+    RedisModuleString,
 )
-from modules.shell.state cimport ERROR_BYTES
+from modules.shell.state cimport ERROR_BYTES, Member, the_member
 
 cdef enum:
     SCAN_STEPS = 10000          # some milliseconds
-    MAX_DATABASES = 256         # how many are looked at when a server enters a chain
 
 
 cdef struct Expiring:
@@ -53,46 +54,59 @@ cdef inline void find_expiring(RedisModuleCtx *ctx, Expiring *found) noexcept no
     found.names[found.length] = 0
 
 
-cdef inline bint other_databases(RedisModuleCtx *ctx) noexcept nogil:
-    cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(ctx, "keyspace")
-    cdef char field[16]
-    cdef bint found = False
-    cdef int i
-    for i in range(1, MAX_DATABASES):
-        snprintf(field, sizeof(field), "db%d", i)
-        if RedisModule_ServerInfoGetFieldC(info, field) != NULL:
-            found = True
-    RedisModule_FreeServerInfo(ctx, info)
-    return found
+cdef inline void read_keyspace(RedisModuleCtx *ctx, KeyspaceInfo *out) noexcept nogil:
+    cdef RedisModuleCallReply *reply
+    cdef const char *text
+    cdef size_t length
+    cdef Member *m = the_member()
+    m.own_call = True
+    reply = RedisModule_Call(ctx, "INFO", "c", b"keyspace")
+    m.own_call = False
+    memset(out, 0, sizeof(KeyspaceInfo))
+    text = RedisModule_CallReplyStringPtr(reply, &length) if reply != NULL else NULL
+    if text != NULL:
+        keyspace_parse(text, length, out)
+    drop_reply(reply)
 
 
 cdef inline bint holds_keys(RedisModuleCtx *ctx) noexcept nogil:
     """In any database."""
-    RedisModule_SelectDb(ctx, 0)
-    return RedisModule_DbSize(ctx) != 0 or other_databases(ctx)
+    cdef KeyspaceInfo keyspace
+    read_keyspace(ctx, &keyspace)
+    return keyspace.keys != 0
+
+
+cdef inline bint is_failing_over(RedisModuleCtx *ctx) noexcept nogil:
+    cdef char text[32]
+    return (info_field(ctx, "replication", "master_failover_state", text, sizeof(text))
+            and strcmp(text, "no-failover") != 0)
 
 
 cdef inline bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
     """May this server's own data become a chain's? False with the reason in `why`, ERROR_BYTES long."""
-    cdef char text[ERROR_BYTES]
+    cdef KeyspaceInfo keyspace
     cdef Expiring found
-    cdef const char *expires
+    if follows_another(ctx):
+        snprintf(why, ERROR_BYTES, "this server is a replica of another: REPLICAOF NO ONE first")
+        return False
+    if is_failing_over(ctx):
+        snprintf(why, ERROR_BYTES, "this server is handing over to a replica of it: FAILOVER ABORT first")
+        return False
     if RedisModule_AvoidReplicaTraffic():
         snprintf(why, ERROR_BYTES, "the clients of this server are paused: CLIENT UNPAUSE first")
         return False
-    if info_field(ctx, "replication", "role", text, sizeof(text)) and strcmp(text, "master") != 0:
-        snprintf(why, ERROR_BYTES, "this server is a replica of another: REPLICAOF NO ONE first")
-        return False
-    if not info_field(ctx, "keyspace", "db0", text, sizeof(text)):
-        text[0] = 0
-    if other_databases(ctx):
+    read_keyspace(ctx, &keyspace)
+    if keyspace.others:
         snprintf(why, ERROR_BYTES, "a chain has database 0 only, and other databases of this server hold keys")
         return False
-    expires = strstr(text, "expires=")
-    if expires != NULL and strncmp(expires, "expires=0", 9) != 0:
+    if keyspace.expiring:
         find_expiring(ctx, &found)
         snprintf(why, ERROR_BYTES,
                  "keys with a time to live cannot enter a chain: PERSIST or delete them first (TTL finds them): %s",
                  found.names)
+        return False
+    if keyspace.expiring_fields:
+        snprintf(why, ERROR_BYTES, "hashes whose fields have a time to live cannot enter a chain: HPERSIST the fields "
+                 "or delete them first (HTTL finds them)")
         return False
     return True

@@ -6,8 +6,9 @@ from libc.string cimport memcmp, memcpy
 
 from modules.core.log cimport Entry
 from modules.redismodule cimport (
-    REDISMODULE_KEYTYPE_STRING, REDISMODULE_NO_EXPIRE, REDISMODULE_WRITE, RedisModule_CloseKey,
-    RedisModule_FreeString, RedisModule_GetExpire, RedisModule_KeyType,
+    REDISMODULE_KEYTYPE_EMPTY, REDISMODULE_KEYTYPE_STRING, REDISMODULE_NO_EXPIRE, REDISMODULE_NOTIFY_GENERIC,
+    REDISMODULE_NOTIFY_STRING, REDISMODULE_WRITE, RedisModule_CloseKey, RedisModule_FreeString, RedisModule_GetExpire,
+    RedisModule_KeyType, RedisModule_NotifyKeyspaceEvent,
     RedisModule_OpenKey, RedisModule_RetainString, RedisModule_StringDMA, RedisModule_StringPtrLen,
     RedisModule_StringSet, RedisModule_TrimStringAllocation, RedisModule_UnlinkKey, RedisModule_ValueLength,
     RedisModuleCtx, RedisModuleKey, RedisModuleString,
@@ -38,18 +39,24 @@ cdef inline bint overwrite_in_place(RedisModuleKey *handle, const RedisModuleStr
 
 
 cdef inline void keyspace_apply(
-    RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, bint shared,
+    RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, bint shared, bint flushed,
 ) noexcept nogil:
     """Set the key, or delete it when `value` is NULL, in the database that `ctx` has selected.
 
-    shared: the value is kept elsewhere for long, and is to be in memory once.
+    shared: the value is kept elsewhere for long, and is to be in memory once. flushed: a key that is to be deleted, and
+    is not in memory, may be elsewhere. Whoever wants to know of changes to keys hears of it as of a native SET or DEL.
     """
     cdef RedisModuleKey *handle = RedisModule_OpenKey(ctx, key, REDISMODULE_WRITE)
+    cdef bint existed = flushed or RedisModule_KeyType(handle) != REDISMODULE_KEYTYPE_EMPTY
     if value == NULL:
         RedisModule_UnlinkKey(handle)
     elif shared or not overwrite_in_place(handle, value):
         RedisModule_StringSet(handle, value)
     RedisModule_CloseKey(handle)
+    if value != NULL:
+        RedisModule_NotifyKeyspaceEvent(ctx, REDISMODULE_NOTIFY_STRING, "set", key)
+    elif existed:
+        RedisModule_NotifyKeyspaceEvent(ctx, REDISMODULE_NOTIFY_GENERIC, "del", key)
 
 
 cdef inline size_t string_length(const RedisModuleString *string) noexcept nogil:

@@ -36,6 +36,7 @@ cdef extern from "unistd.h" nogil:
     pid_t getppid()
     int fsync(int fd)
     int close(int fd)
+    void _exit(int status)
     long read(int fd, void *bytes, size_t count)
     long write(int fd, const void *bytes, size_t count)
     enum:

@@ -9,7 +9,6 @@ from libc.stdint cimport int64_t
 
 from modules.core.chain cimport chain_is_tail, chain_serves_reads
 from modules.core.lease cimport chain_ask, chain_is_answered, chain_may_read
-from modules.core.records cimport NOTHING
 from modules.redismodule cimport (
     REDISMODULE_ERRORMSG_WRONGTYPE, REDISMODULE_READ, RedisModule_CloseKey, RedisModule_GetSelectedDb,
     RedisModule_OpenKey, RedisModule_ReplyWithError, RedisModule_ReplyWithStringBuffer, RedisModule_StringDMA,
@@ -21,7 +20,7 @@ from modules.shell.answer cimport (
 )
 from modules.shell.checkpoint.lookup cimport Lookup, lookup_free, lookup_new, lookup_start
 from modules.shell.checkpoint.state cimport Checkpoint
-from modules.shell.checkpoint.track cimport newest_update
+from modules.shell.checkpoint.track cimport may_be_flushed
 from modules.shell.keyspace cimport keep
 from modules.shell.libc cimport boot_ms
 from modules.shell.refusals cimport answer_not_tail, reply_not_tail
@@ -72,7 +71,7 @@ cdef inline Outcome absence(const Checkpoint *c, RedisModuleString *key) noexcep
     """
     if c.incomplete and not c.tracking:
         return OUTCOME_LOST_CHECKPOINT
-    if not c.tracking or c.watermark == NOTHING or newest_update(c, key) != NULL:
+    if not may_be_flushed(c, key):
         return OUTCOME_NIL
     return OUTCOME_NONE
 

@@ -15,7 +15,7 @@ from modules.redismodule cimport (
     RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport from_hex, proven_peer, to_hex
-from modules.shell.checkpoint.track cimport track
+from modules.shell.checkpoint.track cimport may_be_flushed, track
 from modules.shell.keyspace cimport keep, keyspace_apply, let_go, string_length
 from modules.shell.peers cimport reply_verdict
 from modules.shell.settle cimport settle
@@ -92,7 +92,9 @@ cdef inline bint apply_packed(
         let_go(<RedisModuleString *>entry.value)
         let_go(client)
         return False
-    keyspace_apply(ctx, <RedisModuleString *>entry.key, <RedisModuleString *>entry.value, m.checkpoint.tracking)
+    keyspace_apply(
+        ctx, <RedisModuleString *>entry.key, <RedisModuleString *>entry.value, m.checkpoint.tracking,
+        entry.value == NULL and may_be_flushed(&m.checkpoint, <RedisModuleString *>entry.key))
     if m.checkpoint.tracking:
         track(&m.checkpoint, m.chain.applied, <RedisModuleString *>entry.key, <RedisModuleString *>entry.value)
     return True

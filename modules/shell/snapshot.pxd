@@ -93,6 +93,11 @@ cdef inline void snapshot_take(const Newer *newer) noexcept nogil:
 cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     cdef Member *m = the_member()
     cdef uint8_t history[HISTORY_BYTES]
+    if chain_role(&m.chain) == ROLE_ALONE and m.disk.source == SOURCE_OTHERS and m.disk.started:
+        RedisModule_Log(m.ctx, "warning", "this server follows a chain's member as a replica of Redis's own: it gets a "
+                        "copy of that member's memory, and no place in the chain")
+        m.checkpoint.loading = False
+        return True
     if chain_role(&m.chain) != ROLE_ALONE and not (chain_role(&m.chain) == ROLE_LEARNER and m.join == JOIN_COPYING):
         RedisModule_Log(m.ctx, "warning", "a snapshot was loaded into a member of a chain: its position is ignored")
         m.checkpoint.loading = False

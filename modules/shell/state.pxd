@@ -180,6 +180,7 @@ cdef struct Settings:
     long long checkpoint_interval
     long long flush_above
     long long lifeline_port     # 0: any; -1: none
+    int serve_removed_data
     RedisModuleString *auth_user
     RedisModuleString *auth_password
     RedisModuleString *announce_host
@@ -218,10 +219,11 @@ cdef struct Member:
     bint was_tail               # in this view's chain: subscribers may still be here
     bint subscribers            # somebody may be subscribed to something
     # command filter, settings of Redis
-    RedisModuleDict *write_commands
+    RedisModuleDict *commands   # what each of them does to data (`command_table.pxd`)
     bint own_call               # a command that we call ourselves passes the filter
+    bint role_touched           # Redis has made this server a replica, or a master, of another
     bint settings_touched       # somebody changed a setting of Redis: ours are to be restored
-    bint subscribers_misled     # removed from the chain: who is subscribed here would wait in vain
+    bint subscribers_misled     # out of the chain: they would wait in vain, and what is queued show old data
     # joining
     JoinPhase join
     bint snapshot_loaded        # the full load has delivered a position
@@ -235,6 +237,8 @@ cdef struct Member:
     Checkpoint checkpoint
     # counters for INFO
     uint64_t writes
+    uint64_t unreplicated_writes    # by a member in no chain yet
+    uint64_t roles_undone       # how often something made this member a replica all the same
     uint64_t reads_served
     uint64_t copied_joins
     uint64_t resumed_joins
@@ -242,6 +246,11 @@ cdef struct Member:
     uint64_t refused_unproven
     uint64_t batches_sent
     uint64_t batches_received
+
+
+cdef inline bint is_native_replica(const Member *m) noexcept nogil:
+    """Of the old tail, by our own doing."""
+    return m.join == JOIN_COPYING or m.join == JOIN_LOADED or m.join == JOIN_FAILING
 
 
 cdef extern from *:

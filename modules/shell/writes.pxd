@@ -13,7 +13,8 @@ from modules.shell.answer cimport (
     OUTCOME_NOT_APPLIED, OUTCOME_NO_MEMORY, answer_free, answer_number, answer_outcome, on_answered, reply_answer,
     reply_outcome,
 )
-from modules.shell.checkpoint.track cimport track
+from modules.shell.checkpoint.track cimport may_be_flushed, track
+from modules.shell.command_filter cimport note_unreplicated
 from modules.shell.keyspace cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
 from modules.shell.record cimport record
 from modules.shell.refusals cimport answer_not_head, awaits_view, reply_not_head, reply_not_head_to_wait
@@ -72,7 +73,8 @@ cdef inline int64_t assign_and_apply(
     keep(key)
     if value != NULL:
         keep_value(value, bytes)
-    keyspace_apply(ctx, key, value, m.checkpoint.tracking)
+    keyspace_apply(
+        ctx, key, value, m.checkpoint.tracking, value == NULL and may_be_flushed(&m.checkpoint, key))
     if m.checkpoint.tracking:
         track(&m.checkpoint, sn, key, value)
     m.writes += 1
@@ -129,8 +131,10 @@ cdef inline int write(
     sn = assign_and_apply(m, ctx, key, value, client, NULL, 0, bytes)
     if sn < 0:
         return reply_outcome(ctx, OUTCOME_NO_MEMORY)
-    if m.chain.recorded < sn and not m.chain.has_history:
-        record(m)       # at once, for the order among native writes
+    if not m.chain.has_history:
+        note_unreplicated(m)
+        if m.chain.recorded < sn:
+            record(m)       # at once, for the order among native writes
     if client != NULL or sn <= m.chain.committed:
         RedisModule_ReplyWithLongLong(ctx, sn)
     else:

@@ -1,12 +1,13 @@
 """Real servers for tests: each in its own folder, on a free port, stopped at the end, its log looked through."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chainredis.launcher import Cluster, Server
+from chainredis.launcher import ROOT, Cluster, Server
 
 StartChain = Callable[..., Cluster]
 StartServer = Callable[..., Server]
@@ -44,6 +45,15 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
     for each in servers:
         each.stop()
     _examine(servers)
+
+
+@pytest.fixture(scope="session")
+def foreign_module(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a module of somebody else's, which foreign_module.c is."""
+    library = tmp_path_factory.mktemp("foreign") / "foreign.so"
+    source, header = Path(__file__).with_name("foreign_module.c"), ROOT / "vendor/redis/src"
+    subprocess.run(["cc", "-std=gnu11", "-shared", "-fPIC", "-I", header, source, "-o", library], check=True)
+    return str(library)
 
 
 def _examine(servers: list[Server]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Event
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from redis.connection import Connection
 from chainredis.launcher import Cluster, Server
 from chainredis.member_client import MemberState, RedisLink
 from chainredis.settings import Settings
-from chainredis.view import Endpoint, View
+from chainredis.view import Endpoint, Member, View
 from chainredis.waiting import wait_until
 
 Word = str | bytes | int
@@ -110,6 +111,15 @@ def ask(server: Server, *words: Word) -> Any:
         return talk(*words)
 
 
+def ask_removed(server: Server, *words: Word) -> Any:
+    """One command that reads, at a member that need not be in a view: what it has, however old."""
+    with Talk(server) as talk:
+        assert talk("CONFIG", "SET", "member.serve-removed-data", "yes") == b"OK"
+        reply = talk(*words)
+        assert talk("CONFIG", "SET", "member.serve-removed-data", "no") == b"OK"
+        return reply
+
+
 # ------------------------------------------------------------------------------------------------- looking
 
 
@@ -147,6 +157,25 @@ def proven(server: Server, view: View, own_run_id: str = OWN_RUN_ID) -> RedisLin
 
 def _settings(server: Server, own_run_id: str = OWN_RUN_ID) -> Settings:
     return Settings(server.folder, own_run_id, server.port, auth_password=server.config.get("requirepass", ""))
+
+
+def become_chain(only: Server) -> View:
+    """Make the server a chain of one, without a master; returns its view."""
+    itself = Member(only.endpoint.host, only.endpoint.host, only.port, state(only).run_id)
+    view = View("ab" * 16, 1, (itself,), "cd" * 16)
+    assert ask(only, "CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
+    return view
+
+
+def be_removed(only: Server, view: View) -> None:
+    """The view after this one has another member instead, and the server learns of it."""
+    other = Member(only.endpoint.host, only.endpoint.host, 1, OWN_RUN_ID)
+    link = proven(only, view)
+    try:
+        reply = Talk.over(only, link)("CHAIN.ADOPT", *replace(view, epoch=view.epoch + 1, members=(other,)).wire())
+        assert reply[0] == b"ADOPTED", reply
+    finally:
+        link.close()
 
 
 def settled(cluster: Cluster, timeout_s: float = 30) -> int:

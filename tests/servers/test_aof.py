@@ -40,8 +40,11 @@ def an_update(key: bytes, value: bytes) -> bytes:
 def data(server: Server) -> dict[bytes, bytes]:
     """Everything that is in memory."""
     with server.client() as client:
+        client.config_set("member.serve-removed-data", "yes")
         keys = sorted(client.scan_iter(count=1000))
-        return dict(zip(keys, client.mget(keys), strict=True)) if keys else {}
+        found = dict(zip(keys, client.mget(keys), strict=True)) if keys else {}
+        client.config_set("member.serve-removed-data", "no")
+        return found
 
 
 class Load:

@@ -19,6 +19,7 @@ from servers.helpers import (
     Error,
     Talk,
     ask,
+    ask_removed,
     assert_serves,
     await_repair,
     info,
@@ -322,7 +323,7 @@ def test_a_former_member_of_another_chain_needs_discard(chain: StartChain) -> No
         empty.add(former)
     with pytest.raises(LauncherError, match="DISCARD"):
         ours.add(former)
-    assert ask(former, "GET", "theirs") == b"x"
+    assert ask_removed(former, "GET", "theirs") == b"x"
     ours.add(former, "DISCARD")
     assert ask(former, "EXISTS", "theirs") == 0
     assert_serves(ours)

@@ -1,11 +1,14 @@
 """Copies must not differ by Redis's own doing: native writes are refused on a chained member (DESIGN.md, section 4)."""
 
+from collections.abc import Iterator
+
 import pytest
 import redis
 
 from chainredis.launcher import MASTER, MEMBER, Cluster, LauncherError, Server
+from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, Word, ask, assert_serves
+from servers.helpers import Error, Talk, Word, ask, assert_serves, become_chain, state
 
 REFUSED: list[tuple[Word, ...]] = [
     ("SET", "k", "v"), ("set", "k", "v"), ("SeT", "k", "v"), ("SETNX", "k", "v"), ("SETEX", "k", 9, "v"),
@@ -57,19 +60,26 @@ def test_native_writes_are_refused_at_every_member(debug_chain: Cluster) -> None
     assert_serves(cluster)
 
 
+def commands_of(talk: Talk) -> Iterator[tuple[str, int, list[str]]]:
+    """Of every command and subcommand that is not ours: name, arity, and flags."""
+    entries = talk("COMMAND")
+    while entries:
+        name, arity, flags, *_, subcommands = entries.pop()
+        if not name.startswith((b"member.", b"chain.", b"read")):
+            yield name.decode(), arity, [flag.decode() for flag in flags]
+        entries += subcommands
+
+
 def test_every_write_command_that_redis_knows_is_refused(chain: StartChain) -> None:
     """Not only those that somebody thought of: named by Redis, given as many arguments as it wants."""
     cluster = chain(2)
     assert ask(cluster.head, "MEMBER.PUT", "k", "mine") == 0
     with Talk(cluster.tail) as talk:
-        names = [name.decode() for name in talk("COMMAND", "LIST", "FILTERBY", "ACLCAT", "write")]
-        assert len(names) > 100
-        for name in names:
-            if name.startswith(("member.", "chain.")):
-                continue
+        writes = {name: arity for name, arity, flags in commands_of(talk) if "write" in flags}
+        assert len(writes) > 100
+        for name, arity in writes.items():
             words = name.split("|")
-            arity = abs(talk("COMMAND", "INFO", name)[0][1])
-            reply = talk(*words, *["k"] * (arity - len(words)))
+            reply = talk(*words, *["k"] * (abs(arity) - len(words)))
             assert isinstance(reply, Error) and "refused on a chain member" in reply, (name, reply)
     assert_serves(cluster)
 
@@ -102,16 +112,33 @@ def test_writes_queued_before_the_server_was_chained_are_never_executed(chain: S
     assert_serves(cluster)
 
 
-def test_a_blocked_native_command_writes_nothing_later(chain: StartChain) -> None:
-    """BLPOP was allowed when it began; what it waits for cannot come any more, and it does not hang for ever."""
-    cluster = chain(1)
-    newcomer = cluster.spare()
-    with Talk(newcomer) as blocked:
-        blocked.send("BLPOP", "list", 1)
-        cluster.add(newcomer)
-        reply = blocked.receive()
-        assert reply is None or isinstance(reply, Error)
-    assert_serves(cluster)
+def test_a_blocked_native_command_writes_nothing_later(server: StartServer) -> None:
+    """BLPOP was allowed when it began: it neither writes later nor waits for ever for what cannot come any more."""
+    only = server(MEMBER)
+    with Talk(only) as blocked, Talk(only) as bystander:
+        blocked.send("BLPOP", "list", 0)
+        assert blocked.is_silent()
+        become_chain(only)
+        with pytest.raises(redis.ConnectionError):
+            blocked.receive()
+        assert bystander("PING") == b"PONG"
+
+
+def test_a_postponed_native_command_writes_nothing_later(server: StartServer) -> None:
+    """CLIENT PAUSE holds it back; newer servers execute it afterwards without asking the filter again."""
+    source, only = server(MEMBER), server(MEMBER)
+    view = become_chain(source)
+    with Talk(only) as paused:
+        assert ask(only, "CLIENT", "PAUSE", 60_000, "WRITE") == b"OK"
+        paused.send("SET", "k", "smuggled")
+        assert paused.is_silent()
+        assert ask(only, "CHAIN.JOIN", *view.wire()) == b"OK"
+        with pytest.raises(redis.ConnectionError):
+            paused.receive()
+        assert ask(only, "CLIENT", "UNPAUSE") == b"OK"
+    wait_until(lambda: state(only).join == "copied", 20)
+    assert ask(only, "CONFIG", "SET", "member.serve-removed-data", "yes") == b"OK"
+    assert ask(only, "EXISTS", "k") == 0
 
 
 def test_other_databases_are_refused(chain: StartChain) -> None:

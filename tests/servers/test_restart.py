@@ -8,7 +8,7 @@ import redis
 from chainredis.launcher import MEMBER, Cluster, LauncherError, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, info, member_number, state
+from servers.helpers import Error, Talk, ask, ask_removed, assert_serves, info, member_number, state
 
 REFUSED_WORDS = [("MEMBER.PUT", "k", "x"), ("MEMBER.DEL", "k"), ("READ", "k"), ("SET", "k", "x"), ("FLUSHALL",)]
 
@@ -95,7 +95,7 @@ def test_a_position_of_the_first_version_is_read(chain: StartChain) -> None:
     dump.write_bytes(as_first_version(dump.read_bytes(), run_id))
     member.start()
     assert (state(member).applied, state(member).record_epoch) == (0, 0)
-    assert ask(member, "GET", "k") == b"v"
+    assert ask_removed(member, "GET", "k") == b"v"
     assert_serves_nothing(member)
 
 
@@ -244,12 +244,12 @@ def test_data_from_before_the_chain_is_neither_served_nor_lost(chain: StartChain
     for _ in range(2):
         restart(member)
         assert (state(member).applied, state(member).keys) == (-1, 1)
-        assert ask(member, "GET", "k") == b"old"
+        assert ask_removed(member, "GET", "k") == b"old"
         assert_serves_nothing(member)
         saved(member)  # which makes it no chain's either
     with pytest.raises(LauncherError, match="DISCARD"):
         cluster.add(member)
-    assert ask(member, "GET", "k") == b"old"
+    assert ask_removed(member, "GET", "k") == b"old"
     member.kill()
     marker(member).unlink()
     member.start()
@@ -269,7 +269,7 @@ def test_data_of_another_chain_beside_the_marker(chain: StartChain) -> None:
     ours.remove(member)
     restart(member)
     assert state(member).history != state(ours.head).history
-    assert ask(member, "GET", "k") == b"theirs"
+    assert ask_removed(member, "GET", "k") == b"theirs"
     assert_serves_nothing(member)
     with pytest.raises(LauncherError, match="DISCARD"):
         ours.add(member)

@@ -21,6 +21,7 @@ DEFAULTS = {
     "member.checkpoint-interval": "0",
     "member.flush-above": "0",
     "member.lifeline-port": "0",
+    "member.serve-removed-data": "no",
     "member.auth-user": "",
     "member.auth-password": "",
     "member.master-type": "0",
@@ -42,6 +43,7 @@ IN_RANGE = {
     "member.gcs-mode": ["normal", "flush-unsafe", "checkpoint", "checkpoint-flush"],
     "member.checkpoint-interval": ["0", "86400000"],
     "member.flush-above": ["0", "1", "2gb"],
+    "member.serve-removed-data": ["yes", "no"],
     "member.auth-user": ["", "somebody"],
     "member.auth-password": ["", "a secret"],
     "member.master-type": ["0", "1"],
@@ -64,6 +66,7 @@ OUT_OF_RANGE = {
     "member.gcs-mode": ["4", "-1", "x", "", "flush"],
     "member.checkpoint-interval": ["-1", "86400001", "x"],
     "member.flush-above": ["-1", "x"],
+    "member.serve-removed-data": ["x", "1", ""],
 }
 
 

@@ -16,7 +16,7 @@ from modules.core.recovery cimport (
 from modules.core.view cimport HISTORY_BYTES
 from modules.position cimport Position, Record
 from modules.redismodule cimport (
-    REDISMODULE_KEYTYPE_STRING, RedisModule_KeyType, RedisModule_Log, RedisModule_ResetDataset, RedisModule_Scan,
+    REDISMODULE_KEYTYPE_STRING, RedisModule_KeyType, RedisModule_Log, RedisModule_Scan,
     RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModuleCtx,
     RedisModuleKey, RedisModuleScanCursor, RedisModuleString,
 )
@@ -26,6 +26,7 @@ from modules.shell.checkpoint.step cimport keeps_checkpoint
 from modules.shell.checkpoint.store cimport store_exists, store_open, store_rename
 from modules.shell.checkpoint.track cimport take_both
 from modules.shell.checkpoint.worker cimport finished_take
+from modules.shell.data_loss cimport drop_data
 from modules.shell.join cimport empty_log
 from modules.shell.marker cimport marker_renames
 from modules.shell.snapshot cimport snapshot_save
@@ -52,7 +53,7 @@ cdef inline void take_ahead(Member *m, const Meta *meta) noexcept nogil:
 cdef inline void drop_memory(Member *m) noexcept nogil:
     track_end(m)
     empty_log(m)
-    RedisModule_ResetDataset(0, 0)
+    drop_data(m)
 
 
 cdef inline void lose(Member *m) noexcept nogil:

@@ -8,6 +8,7 @@ from modules.core.dirty cimport (
     DIRTY_DELETED, DIRTY_LACKING, DIRTY_OVERHEAD, DIRTY_VALUE, Dirty, DirtyEntry, DirtyKind, dirty_at, dirty_find,
     dirty_free, dirty_new, dirty_put, dirty_set,
 )
+from modules.core.records cimport NOTHING
 from modules.redismodule cimport RedisModule_StringPtrLen, RedisModuleString
 from modules.shell.checkpoint.state cimport Checkpoint, TEXT_BYTES
 from modules.shell.keyspace cimport keep, let_go, string_length
@@ -71,6 +72,11 @@ cdef inline const DirtyEntry *newest_update(const Checkpoint *c, RedisModuleStri
     if entry == NULL and c.frozen != NULL:
         entry = dirty_find(c.frozen, bytes, length)
     return entry
+
+
+cdef inline bint may_be_flushed(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
+    """Of a key that is not in memory: may the checkpoint have it?"""
+    return c.tracking and c.watermark != NOTHING and newest_update(c, key) == NULL
 
 
 # --------------------------------------------------------------------------------------------------- letting go

@@ -1,0 +1,67 @@
+/* A module of somebody else's, which a member or a master finds in its server: what it does to their data is up to the
+ * command filter. The tests build it (conftest.py). Names are in upper case, as those of Redis 8's own vector sets are. */
+
+#include <string.h>
+
+#include "redismodule.h"
+
+static int copy_set(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 3) return RedisModule_WrongArity(ctx);
+    RedisModuleKey *key = RedisModule_OpenKey(ctx, argv[1], REDISMODULE_READ | REDISMODULE_WRITE);
+    RedisModule_StringSet(key, argv[2]);
+    RedisModule_CloseKey(key);
+    return RedisModule_ReplyWithSimpleString(ctx, "OK");
+}
+
+static int show(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc != 2) return RedisModule_WrongArity(ctx);
+    RedisModuleKey *key = RedisModule_OpenKey(ctx, argv[1], REDISMODULE_READ);
+    size_t length = 0;
+    const char *value = key ? RedisModule_StringDMA(key, &length, REDISMODULE_READ) : NULL;
+    if (value) RedisModule_ReplyWithStringBuffer(ctx, value, length);
+    else RedisModule_ReplyWithNull(ctx);
+    if (key) RedisModule_CloseKey(key);
+    return REDISMODULE_OK;
+}
+
+/* Any command, as a module calls it. */
+static int call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc < 2) return RedisModule_WrongArity(ctx);
+    RedisModuleCallReply *reply = RedisModule_Call(
+        ctx, RedisModule_StringPtrLen(argv[1], NULL), "Ev", argv + 2, (size_t)argc - 2);
+    if (!reply) return RedisModule_ReplyWithError(ctx, "ERR no reply");
+    RedisModule_ReplyWithCallReply(ctx, reply);
+    RedisModule_FreeCallReply(reply);
+    return REDISMODULE_OK;
+}
+
+/* Drops all data behind everybody's back. */
+static int wipe(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    RedisModule_ResetDataset(0, 0);
+    return RedisModule_ReplyWithSimpleString(ctx, "OK");
+}
+
+static int say_ok(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    return RedisModule_ReplyWithSimpleString(ctx, "OK");
+}
+
+/* FOREIGN.FOLLOW host port becomes REPLICAOF host port, after the filters that were there before. */
+static void disguise(RedisModuleCommandFilterCtx *command) {
+    const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), NULL);
+    if (strcmp(name, "FOREIGN.FOLLOW") == 0)
+        RedisModule_CommandFilterArgReplace(command, 0, RedisModule_CreateString(NULL, "REPLICAOF", 9));
+}
+
+int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (RedisModule_Init(ctx, "foreign", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK) return REDISMODULE_ERR;
+    RedisModule_CreateCommand(ctx, "FOREIGN.SET", copy_set, "write deny-oom", 1, 1, 1);
+    RedisModule_CreateCommand(ctx, "MIRROR.SET", copy_set, "write deny-oom", 1, 1, 1);
+    RedisModule_CreateCommand(ctx, "FOREIGN.SHOW", show, "readonly", 1, 1, 1);
+    RedisModule_CreateCommand(ctx, "FOREIGN.CALL", call, "", 0, 0, 0);
+    RedisModule_CreateCommand(ctx, "FOREIGN.WIPE", wipe, "", 0, 0, 0);
+    RedisModule_CreateCommand(ctx, "FOREIGN.BOX", NULL, "", 0, 0, 0);
+    RedisModuleCommand *box = RedisModule_GetCommand(ctx, "FOREIGN.BOX");
+    RedisModule_CreateSubcommand(box, "PUT", copy_set, "write", 2, 2, 1);
+    RedisModule_CreateSubcommand(box, "LOOK", say_ok, "readonly", 0, 0, 0);
+    return RedisModule_RegisterCommandFilter(ctx, disguise, 0) ? REDISMODULE_OK : REDISMODULE_ERR;
+}
