@@ -59,7 +59,7 @@ def test_a_member_that_was_shut_down_knows_its_place(chain: StartChain, place: i
         assert (after.history, after.applied, after.assigned) == (before.history, 0, before.assigned)
         assert (after.record_epoch, after.record_run_id, after.record_durable) == (3, before.run_id, False)
         assert after.run_id != before.run_id
-        assert ask(member, "GET", "k") == b"v"
+        assert ask_removed(member, "GET", "k") == b"v"
         assert_serves_nothing(member)
         saved(member)
         member.kill()
@@ -70,18 +70,6 @@ def test_updates_count_for_save_points(server: StartServer) -> None:
     with Talk(one) as talk:
         talk.pipeline([("MEMBER.PUT", n, n) for n in range(100)])
     wait_until(lambda: info(one, "persistence")["rdb_saves"] != "0", 20)
-
-
-def test_a_native_replica_has_the_data_and_not_the_place(chain: StartChain, server: StartServer) -> None:
-    """The record in the data is the member's whose data it is."""
-    cluster = lonely(chain, 1)
-    replica = server(MEMBER)
-    assert ask(replica, "REPLICAOF", cluster.head.endpoint.host, cluster.head.port) == b"OK"
-    wait_until(lambda: info(replica, "replication")["master_link_status"] == "up", 20)
-    copied = state(replica)
-    assert (copied.history, copied.applied) == (state(cluster.head).history, 0)
-    assert (copied.role, copied.record_epoch, copied.record_run_id) == ("removed", 0, "")
-    assert "in no chain" in ask(replica, "READ", "k")
 
 
 def test_a_position_of_the_first_version_is_read(chain: StartChain) -> None:
