@@ -27,10 +27,10 @@ Status = dict[str, str | int]
 
 SHOW_EVERY_S = 0.25
 ADDITION_TERMS = {
-    b"": Terms.KEEP,
-    b"DISCARD": Terms.DISCARD,
-    b"ADOPT": Terms.ADOPT,
-    b"ADOPT INCOMPLETE": Terms.ADOPT_INCOMPLETE,
+    (): Terms.KEEP,
+    (b"DISCARD",): Terms.DISCARD,
+    (b"ADOPT",): Terms.ADOPT,
+    (b"ADOPT", b"INCOMPLETE"): Terms.ADOPT_INCOMPLETE,
 }
 NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
 
@@ -163,7 +163,7 @@ class Coordinator:
     # ----------------------------------------------------------------------- MASTER.ADD, MASTER.REMOVE, MASTER.FORM
 
     def _add(self, host: bytes, port: bytes, *words: bytes) -> str:
-        terms = ADDITION_TERMS.get(b" ".join(words).upper())
+        terms = ADDITION_TERMS.get(tuple(word.upper() for word in words))
         if terms is None:
             raise CommandError("syntax error: MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]")
         newcomer = self._introducer.meet(_endpoint(host, port))

@@ -18,6 +18,9 @@ from chainredis.view import Endpoint, Member, View
 from chainredis.waiting import wait_until
 
 Word = str | bytes | int
+# For a test that stops a member and wants it to stay: the master waits for it longer than any test lasts.
+PATIENT = {"master.lease": "60000", "master.heartbeat-timeout": "60000"}
+
 OWN_RUN_ID = "f" * 40
 
 

@@ -28,7 +28,8 @@ BAD_ENDPOINTS: list[tuple[Word, Word]] = [
 ]  # fmt: skip
 
 WRONG_ARITY: list[tuple[Word, ...]] = [
-    ("MASTER.ADD",), ("MASTER.ADD", HOST), ("MASTER.ADD", HOST, 1, "DISCARD", "x"), ("MASTER.REMOVE",),
+    ("MASTER.ADD",), ("MASTER.ADD", HOST), ("MASTER.ADD", HOST, 1, "ADOPT", "INCOMPLETE", "x"),
+    ("MASTER.REMOVE",),
     ("MASTER.REMOVE", HOST), ("MASTER.REMOVE", HOST, 1, "x"), ("MASTER.FORM",), ("MASTER.FORM", HOST),
     ("MASTER.FORM", HOST, 1, "x"),
     ("MASTER.GET_CHAIN", "x"), ("MASTER.REFRESH_HEAD", "x"), ("MASTER.REFRESH_TAIL", "x"),
@@ -65,7 +66,7 @@ def test_wrong_number_of_arguments(chain: StartChain, size: int) -> None:
         assert "wrong number of arguments" in fails(cluster, *words), words
 
 
-@pytest.mark.parametrize("option", ["", "x", "DISCARDED", b"\0", "-"])
+@pytest.mark.parametrize("option", ["", "x", "DISCARDED", b"\0", "-", "ADOPT INCOMPLETE", "INCOMPLETE"])
 def test_unknown_options(chain: StartChain, option: Word) -> None:
     cluster = chain(1)
     newcomer = cluster.spare()

@@ -14,7 +14,19 @@ from chainredis.launcher import HOST, MEMBER, LauncherError, Server
 from chainredis.view import Member, View
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, info, member_number, paused, proven, state, stored_view
+from servers.helpers import (
+    PATIENT,
+    Error,
+    Talk,
+    ask,
+    assert_serves,
+    info,
+    member_number,
+    paused,
+    proven,
+    state,
+    stored_view,
+)
 
 MIB = 1024 * 1024
 
@@ -42,7 +54,8 @@ def test_no_view_inside_a_transaction(server: StartServer, command: str) -> None
 
 @pytest.mark.parametrize("words", [("MEMBER.WAIT", 1 << 60), ("MEMBER.PUT", "held", "x" * 1000)])
 def test_who_leaves_while_waiting_leaves_nothing_behind(chain: StartChain, words: tuple[str | int, ...]) -> None:
-    cluster = chain(2, member_config={"member.log-limit": "1mb", "member.write-timeout": "60000"})
+    config = {"member.log-limit": "1mb", "member.write-timeout": "60000"}
+    cluster = chain(2, member_config=config, master_config=PATIENT)
     with paused(cluster.tail), Talk(cluster.head) as blocked:
         blocked.send("MEMBER.PUT", "full", "x" * (MIB - 200))
         wait_until(lambda: member_number(cluster.head, "uncommitted_bytes") > MIB - 200, 10)

@@ -8,7 +8,7 @@ import pytest
 from chainredis.launcher import MEMBER, Cluster, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, ask, info, member_number, paused, settled, state
+from servers.helpers import PATIENT, Error, Talk, ask, info, member_number, paused, settled, state
 
 FLUSH = {"member.gcs-mode": "checkpoint-flush"}
 
@@ -258,7 +258,7 @@ def test_memory_stays_bounded_by_itself(chain: StartChain) -> None:
 def test_writers_wait_for_memory(chain: StartChain) -> None:
     """Above the limit by more than an eighth, while a checkpoint is under way that cannot end: it is uncommitted."""
     config = {"member.checkpoint-interval": "20", "member.write-timeout": "30000", "member.backlog-limit": "0"}
-    cluster = chain(2, member_config=FLUSH | config)
+    cluster = chain(2, member_config=FLUSH | config, master_config=PATIENT)
     used = int(info(cluster.head, "memory")["used_memory"])
     with Talk(cluster.head) as talk:
         with paused(cluster.tail):
@@ -274,7 +274,7 @@ def test_writers_wait_for_memory(chain: StartChain) -> None:
 
 
 def test_nothing_is_in_a_checkpoint_before_it_is_committed(chain: StartChain) -> None:
-    cluster = chain(2, member_config={**FLUSH, "member.checkpoint-interval": "1"})
+    cluster = chain(2, member_config={**FLUSH, "member.checkpoint-interval": "1"}, master_config=PATIENT)
     assert ask(cluster.head, "MEMBER.PUT", "k", "1") == 0
     wait_until(lambda: member_number(cluster.head, "checkpointed") == 0, 20)
     with paused(cluster.tail):

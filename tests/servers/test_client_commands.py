@@ -8,7 +8,19 @@ import pytest
 from chainredis.launcher import MEMBER, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, Word, ask, ask_removed, assert_serves, paused, proven, state, stored_view
+from servers.helpers import (
+    PATIENT,
+    Error,
+    Talk,
+    Word,
+    ask,
+    ask_removed,
+    assert_serves,
+    paused,
+    proven,
+    state,
+    stored_view,
+)
 
 WRITES: list[tuple[Word, ...]] = [
     ("MEMBER.PUT", "key", "value"), ("MEMBER.PUT", "key", "value", "me"),
@@ -197,7 +209,7 @@ def test_a_blocking_write_waits_for_the_tail(chain: StartChain) -> None:
 
 
 def test_the_other_form_answers_at_once(chain: StartChain) -> None:
-    cluster = chain(3)
+    cluster = chain(3, master_config=PATIENT)
     with paused(cluster.tail):
         assert [ask(cluster.head, "MEMBER.PUT", "key", "value", "me") for _ in range(3)] == [0, 1, 2]
         assert ask(cluster.head, "MEMBER.DEL", "key", "me") == 3
@@ -205,7 +217,7 @@ def test_the_other_form_answers_at_once(chain: StartChain) -> None:
 
 
 def test_wait(chain: StartChain) -> None:
-    cluster = chain(3)
+    cluster = chain(3, master_config=PATIENT)
     head, tail = cluster.head, cluster.tail
     assert ask(head, "MEMBER.PUT", "key", 0) == 0
     with paused(tail), Talk(head) as forever, Talk(head) as later:
@@ -226,7 +238,7 @@ def test_wait(chain: StartChain) -> None:
 
 
 def test_a_blocked_write_is_unknown_at_its_timeout(chain: StartChain) -> None:
-    cluster = chain(2, member_config={"member.write-timeout": "300"})
+    cluster = chain(2, member_config={"member.write-timeout": "300"}, master_config=PATIENT)
     with paused(cluster.tail):
         began = monotonic()
         reply = ask(cluster.head, "MEMBER.PUT", "key", "value")
@@ -238,7 +250,7 @@ def test_a_blocked_write_is_unknown_at_its_timeout(chain: StartChain) -> None:
 
 
 def test_clients_that_leave_while_they_are_blocked_harm_nobody(chain: StartChain) -> None:
-    cluster = chain(2, member_config={"member.write-timeout": "500"})
+    cluster = chain(2, member_config={"member.write-timeout": "500"}, master_config=PATIENT)
     with paused(cluster.tail):
         for words in [("MEMBER.PUT", "key", "value"), ("MEMBER.DEL", "key"), ("MEMBER.WAIT", 99), ("MEMBER.WAIT", 1)]:
             with Talk(cluster.head) as leaving:
@@ -254,7 +266,7 @@ def test_clients_that_leave_while_they_are_blocked_harm_nobody(chain: StartChain
 
 def test_unblocking_a_writer_by_hand_leaves_its_outcome_unknown(chain: StartChain) -> None:
     """CLIENT UNBLOCK is the operator's: whatever Redis lets it do, no definite failure may come of it."""
-    cluster = chain(2)
+    cluster = chain(2, master_config=PATIENT)
     with paused(cluster.tail), Talk(cluster.head) as writer:
         identity = writer("CLIENT", "ID")
         writer.send("MEMBER.PUT", "key", "value")
@@ -291,7 +303,7 @@ def test_a_client_blocked_at_a_head_that_is_removed_is_told(
     chain: StartChain, words: tuple[Word, ...], kinds: tuple[str, ...]
 ) -> None:
     """The head alone is told of the view without it, as by a master: nothing else could commit what it holds."""
-    cluster = chain(3)
+    cluster = chain(3, master_config=PATIENT)
     view = stored_view(cluster)
     without = type(view)(view.history, view.epoch + 1, view.members[1:], view.secret)
     with paused(cluster.members[1]), Talk(cluster.head) as client:

@@ -14,6 +14,7 @@ from chainredis.launcher import HOST, MASTER, MEMBER, Cluster, Server, module_pa
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
 from servers.helpers import (
+    PATIENT,
     Error,
     Talk,
     ask,
@@ -35,7 +36,7 @@ MIB = 1 << 20
 
 def test_1_000_clients(chain: StartChain) -> None:
     """All connected at once, all blocked at once, each answered with an sn of its own."""
-    cluster = chain(3)
+    cluster = chain(3, master_config=PATIENT)
     with ExitStack() as stack:
         clients = [stack.enter_context(Talk(cluster.head, 60)) for _ in range(1_000)]
         with paused(cluster.tail):
@@ -52,7 +53,7 @@ def test_1_000_clients(chain: StartChain) -> None:
 
 
 def test_1_000_clients_that_leave_while_they_are_blocked(chain: StartChain) -> None:
-    cluster = chain(2)
+    cluster = chain(2, master_config=PATIENT)
     with paused(cluster.tail):
         with ExitStack() as stack:
             clients = [stack.enter_context(Talk(cluster.head)) for _ in range(1_000)]
@@ -117,7 +118,7 @@ def test_a_member_that_hangs_holds_writers_back(chain: StartChain, stopped: int)
     """256 MB towards a log of 16 MB: none lost, none refused, and no member's memory grows beyond its limits."""
     limit = 16 * MIB
     settings = {"member.log-limit": "16mb", "member.backlog-limit": "4mb", "member.write-timeout": "60000"}
-    cluster = chain(3, member_config=settings)
+    cluster = chain(3, member_config=settings, master_config=PATIENT)
     idle = memory_without_clients(cluster.head)
     with ThreadPoolExecutor(4) as pool:
         with paused(cluster.members[stopped]):
@@ -140,7 +141,7 @@ def test_a_member_that_hangs_holds_writers_back(chain: StartChain, stopped: int)
 
 def test_held_writers_fail_definitely_and_blocked_ones_do_not(chain: StartChain) -> None:
     """Told apart by the first word: only what has an sn may survive (rule 6)."""
-    cluster = chain(2, member_config={"member.log-limit": "1mb", "member.write-timeout": "700"})
+    cluster = chain(2, member_config={"member.log-limit": "1mb", "member.write-timeout": "700"}, master_config=PATIENT)
     with paused(cluster.tail), ExitStack() as stack:
         blocked, held, held_at_once = (stack.enter_context(Talk(cluster.head)) for _ in range(3))
         blocked.send("MEMBER.PUT", "blocked", "x" * (MIB - 200))
@@ -162,7 +163,7 @@ def test_held_writers_fail_definitely_and_blocked_ones_do_not(chain: StartChain)
 
 
 def test_held_writers_that_leave(chain: StartChain) -> None:
-    cluster = chain(2, member_config={"member.log-limit": "1mb"})
+    cluster = chain(2, member_config={"member.log-limit": "1mb"}, master_config=PATIENT)
     with paused(cluster.tail), ExitStack() as stack:
         talks = [stack.enter_context(Talk(cluster.head)) for _ in range(20)]
         for talk in talks:
@@ -266,7 +267,7 @@ def test_a_member_that_is_shut_down_under_load(chain: StartChain, place: int) ->
 
 
 def test_blocked_clients_do_not_keep_a_member_from_stopping(chain: StartChain) -> None:
-    cluster = chain(2)
+    cluster = chain(2, master_config=PATIENT)
     with paused(cluster.tail), ExitStack() as stack:
         for words in [("MEMBER.PUT", "k", "v"), ("MEMBER.WAIT", 99)]:
             talk = stack.enter_context(Talk(cluster.head))

@@ -7,7 +7,7 @@ import redis
 
 from chainredis.launcher import MEMBER, Server
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Talk, ask, await_repair, paused, running, settled
+from servers.helpers import PATIENT, Talk, ask, await_repair, paused, running, settled
 
 
 class Listener:
@@ -64,7 +64,7 @@ def test_a_server_without_a_history_publishes(server: StartServer) -> None:
 
 
 def test_nothing_is_published_before_it_is_committed(chain: StartChain) -> None:
-    cluster = chain(3)
+    cluster = chain(3, master_config=PATIENT)
     listeners = [Listener(each, "me") for each in cluster.members]
     with paused(cluster.members[1]):
         assert ask(cluster.head, "MEMBER.PUT", "key", "value", "me") == 0

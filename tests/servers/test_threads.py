@@ -12,7 +12,7 @@ from chainredis.launcher import MASTER, MEMBER, Cluster, LauncherError, Server
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer, _examine
 from servers.failing_threads import failing_thread
-from servers.helpers import Error, Talk, ask, assert_serves, info, paused
+from servers.helpers import PATIENT, Error, Talk, ask, assert_serves, info, paused
 from servers.test_checkpoint import FLUSH, checkpoint, flush, put
 
 pytestmark = pytest.mark.skipif("CHAINREDIS_SERVER" in os.environ, reason="the server's own threads are known by name")
@@ -70,7 +70,7 @@ def test_a_copy_of_a_checkpoint_that_cannot_begin(short: Short, number: int) -> 
 
 def test_a_learner_that_is_told_to_end_while_its_source_hangs(chain: StartChain) -> None:
     """It waits for a page of the checkpoint, for up to 15 s; but not when it is to end."""
-    cluster = chain(1, member_config=FLUSH)
+    cluster = chain(1, member_config=FLUSH, master_config=PATIENT)
     with Talk(cluster.head) as talk:
         assert all(isinstance(sn, int) for sn in talk.pipeline([("MEMBER.PUT", n, "v" * 300_000) for n in range(100)]))
     checkpoint(cluster)

@@ -4,7 +4,7 @@ import pytest
 
 from chainredis.launcher import MEMBER, Cluster, Server
 from servers.conftest import StartChain, StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, paused
+from servers.helpers import PATIENT, Error, Talk, ask, assert_serves, paused
 
 Commands = list[tuple[str | int, ...]]
 
@@ -66,7 +66,7 @@ def test_writes_in_a_function_are_refused(server: StartServer) -> None:
 
 def test_a_wait_in_a_transaction(chain: StartChain) -> None:
     """For what is committed it is a plain question; otherwise it would have to block, which EXEC cannot."""
-    cluster = chain(2)
+    cluster = chain(2, master_config=PATIENT)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     with paused(cluster.tail):
         assert ask(cluster.head, "MEMBER.PUT", "k", "v", "me") == 1

@@ -5,7 +5,18 @@ from dataclasses import replace
 from chainredis.launcher import Cluster
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain
-from servers.helpers import Talk, ask, assert_serves, member_number, paused, proven, settled, state, stored_view
+from servers.helpers import (
+    PATIENT,
+    Talk,
+    ask,
+    assert_serves,
+    member_number,
+    paused,
+    proven,
+    settled,
+    state,
+    stored_view,
+)
 
 MIB = 1024 * 1024
 
@@ -23,7 +34,7 @@ def tell_next_view(cluster: Cluster, *places: int) -> int:
 
 def test_a_view_change_amid_a_long_value(chain: StartChain) -> None:
     """What the head says of the new view comes after the value that it is sending, not in the midst of it."""
-    cluster = chain(3, member_config={"member.write-timeout": "60000"})
+    cluster = chain(3, member_config={"member.write-timeout": "60000"}, master_config=PATIENT)
     value = bytes(range(256)) * (MIB // 4)
     with Talk(cluster.head, 60) as writer:
         with paused(cluster.members[1]):

@@ -3,12 +3,12 @@
 from time import monotonic
 
 from servers.conftest import StartChain
-from servers.helpers import Error, Talk, ask, paused
+from servers.helpers import PATIENT, Error, Talk, ask, paused
 
 
 def test_writers_wait_as_long_as_the_setting_says_now(chain: StartChain) -> None:
     """Lowered, it frees those too that wait already: nobody waits behind an older deadline."""
-    cluster = chain(2, member_config={"member.write-timeout": "600000"})
+    cluster = chain(2, member_config={"member.write-timeout": "600000"}, master_config=PATIENT)
     with paused(cluster.tail), Talk(cluster.head) as early, Talk(cluster.head) as late:
         early.send("MEMBER.PUT", "k", "1")
         assert early.is_silent()
