@@ -9,6 +9,8 @@ redis := vendor/redis/src/redis-server
 sources := setup.py include/redismodule.h modules/exports.map modules/heartbeat.map \
            $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*/*.pxd modules/*/*.pxi chainredis/*.pyx chainredis/*.pxi)
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
+# A server that is built says of which commit it is: of its own tree, if that has one, not of the repository around it.
+own_commit := GIT_CEILING_DIRECTORIES='$(CURDIR)/vendor:$(CURDIR)/build/asan'
 say := @printf '\033[1m==> %s\033[0m\n'
 
 .DELETE_ON_ERROR:
@@ -77,7 +79,7 @@ redis: | vendor/redis/.built
 # `--loadmodule libmember.so`, without a folder, is looked up along the server's run-time path.
 vendor/redis/.built: vendor/redis/src/redismodule.h vendor/build-redis
 	$(say) 'Building Redis: about a minute'
-	vendor/build-redis vendor/redis REDIS_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/../../../build/src'
+	$(own_commit) vendor/build-redis vendor/redis REDIS_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/../../../build/src'
 	@touch $@
 
 vendor/etcd/bin/etcd: | build/.system-packages
@@ -113,5 +115,5 @@ build/asan/redis/.built: vendor/redis/.built
 	mkdir -p build/asan
 	cp -a vendor/redis build/asan/redis
 	$(MAKE) -C build/asan/redis --silent distclean >/dev/null 2>&1
-	vendor/build-redis build/asan/redis SANITIZER=address MALLOC=libc
+	$(own_commit) vendor/build-redis build/asan/redis SANITIZER=address MALLOC=libc
 	@touch $@

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> None:
         console.print(_how_to_talk(cluster), highlight=False, markup=False, soft_wrap=True)
         with contextlib.suppress(KeyboardInterrupt):
             _show(cluster, console)
-        console.print("stopping …")
+        console.print(_farewell(options.dir, cluster), highlight=False, markup=False, soft_wrap=True)
 
 
 def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.ExitStack) -> Cluster:
@@ -67,7 +67,7 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
     # Loading etcd's client takes its time: who wants none does not wait for it.
     from chainredis.etcd.cluster import EtcdChain, EtcdServer, url_of  # noqa: PLC0415
 
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="etcd-", dir=ROOT / "build")))
+    folder = options.dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chainredis-etcd-")))
     etcd = EtcdServer(folder / "etcd", port=ETCD_PORT)
     stack.callback(etcd.stop)
     progress(f"starting etcd on port {ETCD_PORT}")
@@ -77,11 +77,13 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
 
 def _show(cluster: Cluster, console: Console) -> None:
     monitors = [Monitor(server) for server in cluster.members]
+    masters = ", ".join(str(master.endpoint) for master in cluster.masters)
+    caption = f"master{'s' if len(cluster.masters) > 1 else ''}: {masters}. Ctrl-C stops everything"
     if console.is_terminal:
-        with Live(_table(monitors), console=console, auto_refresh=False) as live:
+        with Live(_table(monitors, caption), console=console, auto_refresh=False) as live:
             while True:
                 time.sleep(LIVE_INTERVAL_S)
-                live.update(_table(monitors), refresh=True)
+                live.update(_table(monitors, caption), refresh=True)
     while True:
         print("  ".join(_line(monitor) for monitor in monitors), flush=True)
         time.sleep(LINES_INTERVAL_S)
@@ -119,8 +121,8 @@ def _settings(server: Server) -> Settings:
     return Settings(server.folder, "", server.port, connect_timeout_s=0.5, answer_timeout_s=0.5)
 
 
-def _table(monitors: list[Monitor]) -> Table:
-    table = Table(caption="Ctrl-C stops everything")
+def _table(monitors: list[Monitor], caption: str) -> Table:
+    table = Table(caption=caption)
     for column in ("member", "role", "serving"):
         table.add_column(column, no_wrap=column == "member")
     for column in ("epoch", "applied", "committed", "keys", "writes/s"):
@@ -149,16 +151,23 @@ def _line(monitor: Monitor) -> str:
 
 def _how_to_talk(cluster: Cluster) -> str:
     client = Path(os.path.relpath(ROOT / "vendor/redis/src/redis-cli"))
-    head, tail = cluster.head, cluster.tail
+    head, tail, standbys = cluster.head, cluster.tail, cluster.masters[1:]
     lines = [
         (f"-p {head.port} MEMBER.PUT a 1", "write, at the head"),
         (f"-p {tail.port} READ a", "read what is committed, at the tail"),
         (f"-c -p {tail.port} MEMBER.PUT a 2", "-c finds the right member from any"),
         (f"-p {cluster.master.port} MASTER.GET_CHAIN", "ask the master"),
+        *((f"-c -p {m.port} MASTER.REFRESH_HEAD", "another master; -c finds the one that leads") for m in standbys),
     ]
     width = max(len(command) for command, _ in lines)
     talk = "\n".join(f"  {client} {command:{width}}   # {purpose}" for command, purpose in lines)
     return f"\nThe chain serves. Talk to it from another terminal:\n\n{talk}\n\nLogs: {cluster.folder}/*/log\n"
+
+
+def _farewell(folder: Path | None, cluster: Cluster) -> str:
+    if folder:
+        return f"stopping …; logs and data stay in {folder}"
+    return f"stopping, and deleting logs and data ({cluster.folder}; ARGS='--dir FOLDER' would keep them) …"
 
 
 def _interrupt(*_: object) -> None:

@@ -32,6 +32,7 @@ ADDITION_TERMS = {
     (b"ADOPT",): Terms.ADOPT,
     (b"ADOPT", b"INCOMPLETE"): Terms.ADOPT_INCOMPLETE,
 }
+MAX_SHOWN = 256  # bytes of an argument
 NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
 
 
@@ -92,8 +93,11 @@ class Coordinator:
 
     # -------------------------------------------------------------------------------------- for the server
 
-    def execute(self, name: str, arguments: Sequence[bytes]) -> Reply:
-        """Carry out a command: `name` as in `MASTER.ADD`, then its arguments. Raises nothing but CommandError."""
+    def execute(self, name: str, arguments: Sequence[bytes], asker: str = "") -> Reply:
+        """Carry out a command: `name` as in `MASTER.ADD`, then its arguments. Raises nothing but CommandError.
+
+        asker: who asks, for the log.
+        """
         name = name.upper()
         if name not in self._commands:
             raise CommandError(f"unknown command '{name}'")
@@ -103,7 +107,7 @@ class Coordinator:
         try:
             if self.LANES[name] in ("refreshes", "questions"):
                 return handler(*arguments)
-            return self._execute_change(name, handler, arguments)
+            return self._execute_change(name, handler, arguments, asker)
         except CommandError:
             raise
         except StoreError as error:
@@ -112,15 +116,21 @@ class Coordinator:
             log.exception("%s failed in a way that nobody has thought of", name)
             raise CommandError(f"internal error of the master ({error!r}): see its log") from error
 
-    def _execute_change(self, name: str, handler: Callable[..., Reply], arguments: Sequence[bytes]) -> Reply:
-        self._keeper.learn()
-        self._note(name, "under way")
+    def _execute_change(
+        self, name: str, handler: Callable[..., Reply], arguments: Sequence[bytes], asker: str
+    ) -> Reply:
+        what = " ".join([name, *map(_on_a_line, arguments)])
+        log.info("%s: asked for by %s", what, asker or "somebody")
         try:
+            self._keeper.learn()
+            self._note(name, "under way")
             reply = handler(*arguments)
         except Exception as error:
             self._note(name, f"failed: {error}")
+            log.warning("%s: %s", what, error)
             raise
         self._note(name, "done")
+        log.info("%s: %s", what, reply)
         return reply
 
     def beating(self, run_ids: frozenset[str]) -> None:
@@ -299,6 +309,12 @@ class Coordinator:
 def _newest_epoch(state: MemberState) -> int:
     """That it knows of, or that its data does."""
     return max(state.epoch, state.record_epoch, state.assigned)
+
+
+def _on_a_line(argument: bytes) -> str:
+    """An argument that anybody may have made up, as a part of one line of the log."""
+    text = argument[:MAX_SHOWN].decode(errors="backslashreplace")
+    return text if text.isprintable() and text else repr(text)
 
 
 def names(members: Sequence[Member]) -> str:

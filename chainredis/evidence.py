@@ -66,8 +66,8 @@ class Lease:
 
 
 class Standing(NamedTuple):
-    """For people. word: alive, silent or dead. silent_ms: for how long it has not answered. checkpointed: the watermark
-    of its checkpoint.
+    """For people. word: alive, silent, dead, or restarted (another process is in its place). silent_ms: for how long it
+    has not answered. checkpointed: the watermark of its checkpoint.
     """
 
     word: str

@@ -304,11 +304,12 @@ class RedisLink:
 
 
 def _connection(endpoint: Endpoint, settings: Settings) -> Any:  # redis-py does not annotate the class
+    credentials = settings.credentials()
     return Connection(  # type: ignore[no-untyped-call]
         host=endpoint.host,
         port=endpoint.port,
-        username=settings.auth_user or None,
-        password=settings.auth_password or None,
+        username=credentials.user or None,
+        password=credentials.password or None,
         socket_connect_timeout=settings.connect_timeout_s,
         socket_timeout=settings.answer_timeout_s,
         protocol=2,

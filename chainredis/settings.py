@@ -32,19 +32,25 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
+class Credentials:
+    """With what the master logs in at members: an empty password does not."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
 class Settings:
     """Settings of a coordinator. Times are in seconds.
 
     state_dir: folder of the stored view. own_run_id, own_port: of the server that the coordinator lives in, the former
-    40 hexadecimal digits. auth_user, auth_password: credentials for the members; an empty password: none. heartbeat:
-    gives the values of the moment.
+    40 hexadecimal digits. credentials, heartbeat: give those of the moment.
     """
 
     state_dir: Path
     own_run_id: str
     own_port: int
-    auth_user: str = ""
-    auth_password: str = field(default="", repr=False)
+    credentials: Callable[[], Credentials] = Credentials
     heartbeat: Callable[[], Heartbeat] = Heartbeat
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0

@@ -295,6 +295,7 @@ class Steward:
     def standing(self, run_id: str) -> Standing:
         record = self._records[run_id]
         word = "dead" if self.is_gone(run_id) else "alive" if self.is_well(run_id) else "silent"
+        word = "restarted" if record.is_replaced else word
         checkpointed = record.sighting.checkpointed if record.sighting else -1
         return Standing(word, round(record.silent * 1000), checkpointed, record.lifeline.value)
 

@@ -32,10 +32,11 @@ cdef enum Rule:
     RULE_WRITE                  # changes data
     RULE_READ                   # shows data
     RULE_FOLLOW                 # makes this server a replica of another, or another a replica of this one
-    RULE_REWRITE                # writes the configuration file
     RULE_SUBSCRIBES             # from now on there may be a subscriber
     RULE_ROLE                   # a member has another answer to it than its Redis
     RULE_INFO                   # likewise
+    RULE_EXECUTES               # what was queued, which may subscribe or be CONFIG
+    RULE_CONFIG                 # may have passwords in it, and writes the configuration file
 
 
 cdef inline void table_set(RedisModuleDict *table, const char *name, size_t length, int found) noexcept nogil:

@@ -18,11 +18,10 @@ cdef struct EtcdSettings:
     RedisModuleString *url
     RedisModuleString *announce_host
     RedisModuleString *user
-    RedisModuleString *password
+    PasswordSetting password
     RedisModuleString *ca
     RedisModuleString *cert
     RedisModuleString *key
-    RedisModuleString *hidden       # what CONFIG GET shows of the password
 
 cdef EtcdSettings etcd
 
@@ -41,22 +40,14 @@ cdef bint take_arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
     return True
 
 
-cdef RedisModuleString *get_hidden(const char *name, void *setting) noexcept nogil:
-    return etcd.hidden
-
-
 cdef bint register_own_settings(RedisModuleCtx *ctx) noexcept nogil:
-    etcd.hidden = RedisModule_CreateString(NULL, b"", 0)
     return (
-        register_setting(ctx, b"announce-host", &etcd.announce_host, 0)
-        and register_setting(ctx, b"etcd-user", &etcd.user, 0)
-        and register_setting(ctx, b"etcd-ca", &etcd.ca, 0)
-        and register_setting(ctx, b"etcd-cert", &etcd.cert, 0)
-        and register_setting(ctx, b"etcd-key", &etcd.key, 0)
-        and RedisModule_RegisterStringConfig(
-            ctx, b"etcd-password", b"", REDISMODULE_CONFIG_SENSITIVE | REDISMODULE_CONFIG_IMMUTABLE, get_hidden,
-            set_string, NULL, &etcd.password,
-        ) == REDISMODULE_OK
+        register_setting(ctx, b"announce-host", &etcd.announce_host, REDISMODULE_CONFIG_IMMUTABLE)
+        and register_setting(ctx, b"etcd-user", &etcd.user, REDISMODULE_CONFIG_IMMUTABLE)
+        and register_setting(ctx, b"etcd-ca", &etcd.ca, REDISMODULE_CONFIG_IMMUTABLE)
+        and register_setting(ctx, b"etcd-cert", &etcd.cert, REDISMODULE_CONFIG_IMMUTABLE)
+        and register_setting(ctx, b"etcd-key", &etcd.key, REDISMODULE_CONFIG_IMMUTABLE)
+        and register_password(ctx, b"etcd-password", REDISMODULE_CONFIG_IMMUTABLE, &etcd.password)
     )
 
 
@@ -65,11 +56,11 @@ def make_coordinator(settings):
     from chainredis.etcd.master import EtcdMaster
     from chainredis.etcd.url import parse_url
     try:
-        url = parse_url(setting_text(etcd.url))
+        url = parse_url(setting_text(&etcd.url))
     except ValueError as error:
         raise Unusable(str(error)) from error
     access = Access(
-        url.endpoints, setting_text(etcd.user), setting_text(etcd.password), setting_text(etcd.ca),
-        setting_text(etcd.cert), setting_text(etcd.key),
+        url.endpoints, setting_text(&etcd.user), setting_text(&etcd.password.value.text), setting_text(&etcd.ca),
+        setting_text(&etcd.cert), setting_text(&etcd.key),
     )
-    return EtcdMaster(url, access, settings, setting_text(etcd.announce_host))
+    return EtcdMaster(url, access, settings, setting_text(&etcd.announce_host))

@@ -8,6 +8,8 @@ core/, what the server does for it in shell/, and nothing here or there ever tou
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
+from modules.acl cimport may_administer
+from modules.command_info cimport describe
 from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
 from modules.core.lease cimport chain_doubt, chain_holds_lease
 from modules.core.memory cimport memory_from
@@ -16,20 +18,20 @@ from modules.core.records cimport NOTHING
 from modules.native_replication cimport may_load
 from modules.redis_calls cimport info_field
 from modules.redismodule cimport (
-    REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
-    REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
-    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
-    REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP,
-    RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free, RedisModule_GetDetachedThreadSafeContext,
-    RedisModule_Init, RedisModule_TryAlloc,
-    RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc,
-    RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent,
-    RedisModule_WrongArity, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleConfigChange,
-    RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange,
-    RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading,
-    RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
-    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
-    RedisModuleString,
+    REDISMODULE_APIVER_1, REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE,
+    REDISMODULE_CMD_KEY_OW, REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR,
+    REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
+    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_FLUSHDB_START,
+    REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_LOADING_RDB_START,
+    REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free,
+    RedisModule_GetDetachedThreadSafeContext, RedisModule_Init, RedisModule_TryAlloc, RedisModule_Log,
+    RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong,
+    RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent, RedisModule_WrongArity, RedisModuleClientInfo,
+    RedisModuleCmdFunc, RedisModuleConfigChange, RedisModule_ChannelAtPosWithFlags,
+    RedisModule_IsChannelsPositionRequest, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent,
+    RedisModuleEvent_ClientChange, RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB,
+    RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
+    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleInfoCtx, RedisModuleString,
 )
 from modules.shell.allocators cimport allocators_init
 from modules.shell.auth cimport challenge_command, find_peer, forget_peer, prove_command
@@ -80,10 +82,19 @@ from modules.shell.wakeup cimport wake_again
 from modules.shell.writes cimport serve_held, wait_command, write
 
 
+cdef extern from *:
+    # No user is given this one by name: who may run it has +@all.
+    const char *GIVEN_TO_NOBODY "\"chain.record.place\""
+
+
 # ---------------------------------------------------------------------------------------- clients' commands
 
 cdef int on_put(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.PUT key value [client_id] -> integer sn | MOVED | ERR | UNKNOWN"""
+    if RedisModule_IsChannelsPositionRequest(ctx):
+        if argc == 4:
+            RedisModule_ChannelAtPosWithFlags(ctx, 3, REDISMODULE_CMD_CHANNEL_PUBLISH)
+        return REDISMODULE_OK
     if argc < 3 or argc > 4:
         return RedisModule_WrongArity(ctx)
     return write(the_member(), ctx, argv[1], argv[2], argv[3] if argc == 4 else NULL)
@@ -91,6 +102,10 @@ cdef int on_put(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcep
 
 cdef int on_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.DEL key [client_id] -> integer sn | MOVED | ERR | UNKNOWN"""
+    if RedisModule_IsChannelsPositionRequest(ctx):
+        if argc == 3:
+            RedisModule_ChannelAtPosWithFlags(ctx, 2, REDISMODULE_CMD_CHANNEL_PUBLISH)
+        return REDISMODULE_OK
     if argc < 2 or argc > 3:
         return RedisModule_WrongArity(ctx)
     return write(the_member(), ctx, argv[1], NULL, argv[2] if argc == 3 else NULL)
@@ -105,39 +120,37 @@ cdef int on_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
 
 cdef int on_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """READ key -> value | nil | MOVED | ERR"""
-    if argc != 2:
-        return RedisModule_WrongArity(ctx)
     return read_command(the_member(), ctx, argv[1])
 
 
 cdef int on_sn(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.SN -> integer applied"""
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
     return RedisModule_ReplyWithLongLong(ctx, the_member().chain.applied)
 
 
 cdef int on_view(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.VIEW -> [epoch, host:port, …]"""
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
     return reply_view(the_member(), ctx)
 
 
 cdef int on_connect(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.CONNECT_TO_MASTER host:port | host port | etcd_host:etcd_port[,…]/chain_name -> OK | ERR"""
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "member.connect_to_master"):
+        return REDISMODULE_OK
     if argc != 2 and argc != 3:
         return RedisModule_WrongArity(ctx)
     return connect_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_tail_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "tail.checkpoint"):
+        return REDISMODULE_OK
     return tail_checkpoint_command(the_member(), ctx)
 
 
 cdef int on_head_flush(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "head.flush"):
+        return REDISMODULE_OK
     if argc > 2:
         return RedisModule_WrongArity(ctx)
     return head_flush_command(the_member(), ctx, argv, argc)
@@ -172,6 +185,8 @@ cdef int on_info_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) no
 # --------------------------------------------------------------------------- commands of members and the master
 
 cdef int on_challenge(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.challenge"):
+        return REDISMODULE_OK
     if argc != 2:
         return RedisModule_WrongArity(ctx)
     return challenge_command(the_member(), ctx, argv)
@@ -202,18 +217,26 @@ cdef int on_ack(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcep
 
 
 cdef int on_adopt(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.adopt"):
+        return REDISMODULE_OK
     return adopt_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_join(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.join"):
+        return REDISMODULE_OK
     return join_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_rejoin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.rejoin"):
+        return REDISMODULE_OK
     return rejoin_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_branch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.branch"):
+        return REDISMODULE_OK
     if argc != 2 and argc != 3:
         return RedisModule_WrongArity(ctx)
     return branch_command(the_member(), ctx, argv, argc)
@@ -238,6 +261,8 @@ cdef int on_unpin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 
 
 cdef int on_state(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.state"):
+        return REDISMODULE_OK
     if argc != 1:
         return RedisModule_WrongArity(ctx)
     return state_command(the_member(), ctx)
@@ -434,31 +459,52 @@ cdef void on_info(RedisModuleInfoCtx *info, int for_crash_report) noexcept nogil
 # ------------------------------------------------------------------------------------------------- loading
 
 cdef bint create(
-    RedisModuleCtx *ctx, const char *name, RedisModuleCmdFunc run, const char *flags, int key,
+    RedisModuleCtx *ctx, const char *name, const char *syntax, RedisModuleCmdFunc run, const char *flags,
+    uint64_t key_flags, const char *categories, const char *summary,
 ) noexcept nogil:
-    return RedisModule_CreateCommand(ctx, name, run, flags, key, key, 1 if key else 0) == REDISMODULE_OK
+    return (RedisModule_CreateCommand(ctx, name, run, flags, 0, 0, 0) == REDISMODULE_OK
+            and describe(ctx, name, syntax, key_flags, categories, summary))
 
 
 cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
+    cdef uint64_t put = REDISMODULE_CMD_KEY_OW | REDISMODULE_CMD_KEY_UPDATE
+    cdef uint64_t delete = REDISMODULE_CMD_KEY_RM | REDISMODULE_CMD_KEY_DELETE
+    cdef uint64_t read = REDISMODULE_CMD_KEY_RO | REDISMODULE_CMD_KEY_ACCESS
+    cdef const char *looks = "readonly fast allow-loading allow-stale"
+    cdef const char *refuses = "allow-loading allow-stale no-auth"
     return (
-        create(ctx, "member.put", on_put, "write deny-oom deny-script", 1)
-        and create(ctx, "member.del", on_del, "write deny-script", 1)
-        and create(ctx, "member.wait", on_wait, "readonly deny-script", 0)
-        and create(ctx, "read", on_read, "readonly fast", 1)
-        and create(ctx, "member.sn", on_sn, "readonly fast allow-loading allow-stale", 0)
-        and create(ctx, "member.view", on_view, "readonly fast allow-loading allow-stale", 0)
-        and create(ctx, "member.connect_to_master", on_connect, "admin deny-script", 0)
-        and create(ctx, "tail.checkpoint", on_tail_checkpoint, "readonly deny-script", 0)
-        and create(ctx, "head.flush", on_head_flush, "readonly deny-script", 0)
-        and create(ctx, "list.checkpoint", on_list_checkpoint, "readonly deny-script", 0)
-        and create(ctx, "chain.role", on_role, "fast allow-loading allow-stale", 0)
-        and create(ctx, "chain.role.any", on_role_any, "fast allow-loading allow-stale no-auth", 0)
-        and create(ctx, "chain.info", on_info_command, "allow-loading allow-stale", 0)
-        and create(ctx, "chain.info.any", on_info_any, "allow-loading allow-stale no-auth", 0)
-        and create(ctx, "chain.refused", on_refused, "allow-loading allow-stale", 0)
-        and create(ctx, "chain.refused.read", on_refused_read, "allow-loading allow-stale", 0)
-        and create(ctx, "chain.refused.rewrite", on_refused_rewrite, "allow-loading allow-stale", 0)
+        create(ctx, "member.put", "key value [client_id]", on_put, "write deny-oom deny-script getchannels-api", put,
+               "write slow blocking", "Sets a key. The sequence number, once it is committed; with client_id at once")
+        and create(ctx, "member.del", "key [client_id]", on_del, "write deny-script getchannels-api", delete,
+                   "write slow blocking", "Deletes a key. Answers as MEMBER.PUT")
+        and create(ctx, "member.wait", "sn# [timeout_ms# [epoch#]]", on_wait, "readonly deny-script", 0,
+                   "read slow blocking", "Waits until a sequence number is committed, and returns the newest that is")
+        and create(ctx, "read", "key", on_read, "readonly fast", read, "read fast",
+                   "The committed value of a key, wherever it is")
+        and create(ctx, "member.sn", "", on_sn, looks, 0, "read fast", "The highest sequence number applied here")
+        and create(ctx, "member.view", "", on_view, looks, 0, "read fast", "The epoch, then the members, head first")
+        and create(ctx, "member.connect_to_master", "url [port#]", on_connect, "admin deny-script", 0,
+                   "admin dangerous slow blocking", "Which master this member belongs to; starts heartbeats to etcd")
+        and create(ctx, "tail.checkpoint", "", on_tail_checkpoint, "readonly deny-script", 0,
+                   "admin dangerous slow blocking", "Writes a checkpoint. How many sequence numbers are new in it")
+        and create(ctx, "head.flush", "[max#]", on_head_flush, "readonly deny-script", 0,
+                   "admin dangerous slow blocking", "Drops keys from memory. How many have left it")
+        and create(ctx, "list.checkpoint", "[cursor]", on_list_checkpoint, "readonly deny-script", 0,
+                   "read dangerous slow blocking", "A page of the checkpoint: the next cursor, then keys and values")
+        and create(ctx, "chain.role", NULL, on_role, "fast allow-loading allow-stale", 0, "fast", "Answers for ROLE")
+        and create(ctx, "chain.role.any", NULL, on_role_any, "fast allow-loading allow-stale no-auth", 0, "fast", "so")
+        and create(ctx, "chain.info", NULL, on_info_command, "allow-loading allow-stale", 0, "slow", "Answers for INFO")
+        and create(ctx, "chain.info.any", NULL, on_info_any, "allow-loading allow-stale no-auth", 0, "slow", "As it")
+        and create(ctx, "chain.refused", NULL, on_refused, refuses, 0, "slow", "Answers for native writes")
+        and create(ctx, "chain.refused.read", NULL, on_refused_read, refuses, 0, "slow", "Answers for native reads")
+        and create(ctx, "chain.refused.rewrite", NULL, on_refused_rewrite, refuses, 0, "slow", "Answers for rewrites")
     )
+
+
+cdef bint create_internal(
+    RedisModuleCtx *ctx, const char *name, RedisModuleCmdFunc run, const char *flags,
+) noexcept nogil:
+    return create(ctx, name, NULL, run, flags, 0, "admin dangerous slow", "Between members and masters")
 
 
 cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
@@ -468,26 +514,26 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
     # While clients are paused nothing can be recorded, and so nothing be applied.
     cdef const char *postponed = "admin deny-script no-monitor no-slowlog allow-stale may-replicate"
     return (
-        create(ctx, "chain.challenge", on_challenge, early, 0)
-        and create(ctx, "chain.prove", on_prove, early, 0)
-        and create(ctx, "chain.state", on_state, early, 0)
-        and create(ctx, "chain.record", on_record, early, 0)
-        and create(ctx, "chain.record.place", on_record_place, early, 0)
-        and create(ctx, "chain.greet", on_greet, flags, 0)
-        and create(ctx, "chain.forward", on_forward, postponed, 0)
-        and create(ctx, "chain.ack", on_ack, flags, 0)
-        and create(ctx, "chain.adopt", on_adopt, flags, 0)
-        and create(ctx, "chain.join", on_join, flags, 0)
-        and create(ctx, "chain.rejoin", on_rejoin, flags, 0)
-        and create(ctx, "chain.branch", on_branch, flags, 0)
-        and create(ctx, "chain.poll", on_poll, flags, 0)
-        and create(ctx, "chain.watch", on_watch, flags, 0)
-        and create(ctx, "chain.pin", on_pin, flags, 0)
-        and create(ctx, "chain.feed", on_feed, flags, 0)
-        and create(ctx, "chain.checkpoint", on_chain_checkpoint, flags, 0)
-        and create(ctx, "chain.page", on_chain_page, flags, 0)
-        and create(ctx, "chain.flush", on_chain_flush, flags, 0)
-        and create(ctx, "chain.unpin", on_unpin, flags, 0)
+        create_internal(ctx, "chain.challenge", on_challenge, early)
+        and create_internal(ctx, "chain.prove", on_prove, early)
+        and create_internal(ctx, "chain.state", on_state, early)
+        and create_internal(ctx, "chain.record", on_record, early)
+        and create_internal(ctx, "chain.record.place", on_record_place, early)
+        and create_internal(ctx, "chain.greet", on_greet, flags)
+        and create_internal(ctx, "chain.forward", on_forward, postponed)
+        and create_internal(ctx, "chain.ack", on_ack, flags)
+        and create_internal(ctx, "chain.adopt", on_adopt, flags)
+        and create_internal(ctx, "chain.join", on_join, flags)
+        and create_internal(ctx, "chain.rejoin", on_rejoin, flags)
+        and create_internal(ctx, "chain.branch", on_branch, flags)
+        and create_internal(ctx, "chain.poll", on_poll, flags)
+        and create_internal(ctx, "chain.watch", on_watch, flags)
+        and create_internal(ctx, "chain.pin", on_pin, flags)
+        and create_internal(ctx, "chain.feed", on_feed, flags)
+        and create_internal(ctx, "chain.checkpoint", on_chain_checkpoint, flags)
+        and create_internal(ctx, "chain.page", on_chain_page, flags)
+        and create_internal(ctx, "chain.flush", on_chain_flush, flags)
+        and create_internal(ctx, "chain.unpin", on_unpin, flags)
     )
 
 

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """The Redis module API, as far as it is used here. Enters through include/redismodule.h only."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 cdef extern from "redismodule.h" nogil:
     enum:
@@ -20,6 +20,7 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_CTX_FLAGS_CLUSTER
         REDISMODULE_NOTIFY_STRING
         REDISMODULE_NOTIFY_GENERIC
+        REDISMODULE_CTX_FLAGS_REPLICATED
         REDISMODULE_EVENTLOOP_READABLE
         REDISMODULE_EVENTLOOP_WRITABLE
         REDISMODULE_REPLY_ERROR
@@ -84,7 +85,78 @@ cdef extern from "redismodule.h" nogil:
     const RedisModuleEvent RedisModuleEvent_Shutdown
 
     ctypedef struct RedisModuleClientInfo:
+        uint64_t version
         uint64_t id
+        char addr[46]
+        uint16_t port
+
+    enum:
+        REDISMODULE_CMD_ARG_OPTIONAL
+        REDISMODULE_CMD_KEY_RO
+        REDISMODULE_CMD_KEY_OW
+        REDISMODULE_CMD_KEY_RM
+        REDISMODULE_CMD_KEY_ACCESS
+        REDISMODULE_CMD_KEY_UPDATE
+        REDISMODULE_CMD_KEY_DELETE
+        REDISMODULE_CMD_CHANNEL_PUBLISH
+
+    ctypedef enum RedisModuleCommandArgType:
+        REDISMODULE_ARG_TYPE_STRING
+        REDISMODULE_ARG_TYPE_INTEGER
+        REDISMODULE_ARG_TYPE_KEY
+        REDISMODULE_ARG_TYPE_PURE_TOKEN
+
+    ctypedef enum RedisModuleKeySpecBeginSearchType:
+        REDISMODULE_KSPEC_BS_INDEX
+
+    ctypedef enum RedisModuleKeySpecFindKeysType:
+        REDISMODULE_KSPEC_FK_RANGE
+
+    ctypedef enum RedisModuleACLLogEntryReason:
+        REDISMODULE_ACL_LOG_CMD
+        REDISMODULE_ACL_LOG_KEY
+
+    ctypedef struct RedisModuleCommand:
+        pass
+
+    ctypedef struct RedisModuleUser:
+        pass
+
+    ctypedef struct RedisModuleCommandArg:
+        const char *name
+        RedisModuleCommandArgType type
+        int key_spec_index
+        const char *token
+        int flags
+
+    ctypedef struct KeyIndex:
+        int pos
+    ctypedef union KeySearch:
+        KeyIndex index
+    ctypedef struct KeyRange:
+        int lastkey
+        int keystep
+    ctypedef union KeyFind:
+        KeyRange range
+
+    ctypedef struct RedisModuleCommandKeySpec:
+        uint64_t flags
+        RedisModuleKeySpecBeginSearchType begin_search_type
+        KeySearch bs
+        RedisModuleKeySpecFindKeysType find_keys_type
+        KeyFind fk
+
+    ctypedef struct RedisModuleCommandInfoVersion:
+        pass
+
+    const RedisModuleCommandInfoVersion *REDISMODULE_COMMAND_INFO_VERSION
+
+    ctypedef struct RedisModuleCommandInfo:
+        const RedisModuleCommandInfoVersion *version
+        const char *summary
+        int arity
+        RedisModuleCommandKeySpec *key_specs
+        RedisModuleCommandArg *args
 
     ctypedef struct RedisModuleConfigChange:
         unsigned int num_changes
@@ -123,6 +195,17 @@ cdef extern from "redismodule.h" nogil:
 
     int RedisModule_Init(RedisModuleCtx *, const char *, int, int)
     int RedisModule_CreateCommand(RedisModuleCtx *, const char *, RedisModuleCmdFunc, const char *, int, int, int)
+    RedisModuleCommand *RedisModule_GetCommand(RedisModuleCtx *, const char *)
+    int RedisModule_SetCommandInfo(RedisModuleCommand *, const RedisModuleCommandInfo *)
+    int RedisModule_GetApi(const char *, void *)
+    int RedisModule_IsChannelsPositionRequest(RedisModuleCtx *)
+    void RedisModule_ChannelAtPosWithFlags(RedisModuleCtx *, int, int)
+    RedisModuleUser *RedisModule_GetModuleUserFromUserName(RedisModuleString *)
+    RedisModuleString *RedisModule_GetModuleUserACLString(RedisModuleUser *)
+    void RedisModule_FreeModuleUser(RedisModuleUser *)
+    int RedisModule_ACLCheckCommandPermissions(RedisModuleUser *, RedisModuleString **, int)
+    void RedisModule_ACLAddLogEntry(
+        RedisModuleCtx *, RedisModuleUser *, RedisModuleString *, RedisModuleACLLogEntryReason)
     void RedisModule_SetModuleOptions(RedisModuleCtx *, int)
     void RedisModule_Log(RedisModuleCtx *, const char *, const char *, ...)
     void *RedisModule_Alloc(size_t)
@@ -131,8 +214,11 @@ cdef extern from "redismodule.h" nogil:
     RedisModuleCtx *RedisModule_GetDetachedThreadSafeContext(RedisModuleCtx *)
     int RedisModule_GetContextFlags(RedisModuleCtx *)
     unsigned long long RedisModule_GetClientId(RedisModuleCtx *)
+    int RedisModule_GetClientInfoById(void *, uint64_t)
+    RedisModuleString *RedisModule_GetCurrentUserName(RedisModuleCtx *)
     int RedisModule_GetSelectedDb(RedisModuleCtx *)
     unsigned long long RedisModule_DbSize(RedisModuleCtx *)
+    int RedisModule_RedactClientCommandArgument(RedisModuleCtx *, int)
     int RedisModule_SelectDb(RedisModuleCtx *, int)
     void RedisModule_GetRandomBytes(unsigned char *, size_t)
     int RedisModule_WrongArity(RedisModuleCtx *)
@@ -198,6 +284,7 @@ cdef extern from "redismodule.h" nogil:
         RedisModuleCtx *, RedisModuleCommandFilterFunc, int)
     int RedisModule_CommandFilterArgsCount(RedisModuleCommandFilterCtx *)
     RedisModuleString *RedisModule_CommandFilterArgGet(RedisModuleCommandFilterCtx *, int)
+    int RedisModule_CommandFilterArgInsert(RedisModuleCommandFilterCtx *, int, RedisModuleString *)
     int RedisModule_CommandFilterArgReplace(RedisModuleCommandFilterCtx *, int, RedisModuleString *)
 
     RedisModuleDict *RedisModule_CreateDict(RedisModuleCtx *)
@@ -222,17 +309,6 @@ cdef extern from "redismodule.h" nogil:
     void RedisModule_FreeServerInfo(RedisModuleCtx *, RedisModuleServerInfoData *)
     const char *RedisModule_ServerInfoGetFieldC(RedisModuleServerInfoData *, const char *)
     unsigned long long RedisModule_ServerInfoGetFieldUnsigned(RedisModuleServerInfoData *, const char *, int *)
-
-    ctypedef struct RedisModuleUser:
-        pass
-    ctypedef enum RedisModuleACLLogEntryReason:
-        REDISMODULE_ACL_LOG_CMD
-    RedisModuleString *RedisModule_GetCurrentUserName(RedisModuleCtx *)
-    RedisModuleUser *RedisModule_GetModuleUserFromUserName(RedisModuleString *)
-    void RedisModule_FreeModuleUser(RedisModuleUser *)
-    int RedisModule_ACLCheckCommandPermissions(RedisModuleUser *, RedisModuleString **, int)
-    void RedisModule_ACLAddLogEntry(
-        RedisModuleCtx *, RedisModuleUser *, RedisModuleString *, RedisModuleACLLogEntryReason)
 
     int RedisModule_RegisterInfoFunc(RedisModuleCtx *, RedisModuleInfoFunc)
     int RedisModule_InfoAddSection(RedisModuleInfoCtx *, const char *)

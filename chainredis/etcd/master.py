@@ -91,13 +91,13 @@ class EtcdMaster:
 
     # -------------------------------------------------------------------------------------------- commands
 
-    def execute(self, name: str, arguments: Sequence[bytes]) -> Reply:
+    def execute(self, name: str, arguments: Sequence[bytes], asker: str = "") -> Reply:
         """As Coordinator's. Elsewhere, when another master leads."""
         is_question = name == "MASTER.GET_CHAIN"
         with suppress(WaitTimeout):
             wait_until(lambda: self._knows_enough(is_question), PATIENCE_S)
         if leading := self._leading():
-            return leading.execute(name, arguments)
+            return leading.execute(name, arguments, asker)
         if is_question:
             return self._known_chain()
         raise self._not_here()

@@ -52,6 +52,8 @@ def host_port(endpoint: Endpoint) -> str:
 
 def parse_url(text: str) -> EtcdUrl:
     """ValueError, with a text for whoever typed it, when it is none."""
+    if "@" in text:  # somebody's password: it goes into no text
+        raise ValueError(f"no user and password in the URL: the settings etcd-user and etcd-password; {FORM} is wanted")
     servers, slash, chain = text.partition("/")
     if not slash or not chain:
         raise ValueError(f"{text!r} names no chain: {FORM} is wanted, such as 127.0.0.1:12379/my_cool_chain")

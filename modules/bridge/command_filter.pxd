@@ -4,11 +4,12 @@
 With libmember.so in the same server, that module decides instead.
 """
 
+from modules.acl cimport is_denied
 from modules.command_table cimport (
     RULE_FOLLOW, RULE_WRITE, Rule, is_known, table_fill, table_rule, table_set,
 )
 from modules.redismodule cimport (
-    RedisModule_CommandFilterArgReplace, RedisModule_CreateDict, RedisModule_CreateString, RedisModule_DbSize,
+    RedisModule_CommandFilterArgInsert, RedisModule_CreateDict, RedisModule_CreateString, RedisModule_DbSize,
     RedisModule_FreeDict, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_SelectDb,
     RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleString,
 )
@@ -39,11 +40,13 @@ cdef inline void filter_command(RedisModuleDict *commands, RedisModuleCommandFil
         return
     rule = table_rule(commands, command)
     if rule == RULE_WRITE or rule == RULE_FOLLOW:
-        RedisModule_CommandFilterArgReplace(command, 0, RedisModule_CreateString(NULL, "MASTER.REFUSED", 14))
+        RedisModule_CommandFilterArgInsert(command, 0, RedisModule_CreateString(NULL, "MASTER.REFUSED", 14))
 
 
 cdef inline int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """MASTER.REFUSED: in the place of a command that is for members -> ERR"""
+    """MASTER.REFUSED command …: one that is for members -> ERR | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
     return RedisModule_ReplyWithError(
         ctx, "ERR this server is a master and holds no data: write at the head of its chain and read at the tail, "
         "which MASTER.GET_CHAIN names")

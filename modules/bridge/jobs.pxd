@@ -5,6 +5,7 @@ The queue's mutex is held for a few instructions and never while waiting for the
 ever waits for what the other one is doing.
 """
 
+from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strlen
 
 from modules.pthread cimport (
@@ -12,15 +13,18 @@ from modules.pthread cimport (
     pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
 )
 from modules.redismodule cimport (
-    REDISMODULE_OK, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleString, RedisModule_Alloc, RedisModule_Free,
-    RedisModule_GetBlockedClientPrivateData, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithSimpleString,
-    RedisModule_StringPtrLen,
+    REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_OK, RedisModuleBlockedClient, RedisModuleClientInfo, RedisModuleCtx,
+    RedisModuleString, RedisModule_Alloc, RedisModule_Free, RedisModule_FreeString,
+    RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId, RedisModule_GetClientInfoById,
+    RedisModule_GetContextFlags, RedisModule_GetCurrentUserName, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
+    RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
 )
 
 cdef enum:
     MAX_ARGUMENTS = 4           # of a command, its name not counted
     MAX_ARGUMENT_BYTES = 1024   # longer than any host name or number
+    ASKER_BYTES = 128           # of an address and a user's name; a longer one is cut off
     MAX_WAITING = 1024          # jobs in a queue
 
 
@@ -28,6 +32,7 @@ cdef struct Job:
     Job *next
     RedisModuleBlockedClient *client
     int command
+    char asker[ASKER_BYTES]     # who sent it, for the log
     int argument_count
     size_t argument_bytes[MAX_ARGUMENTS]
     char arguments[MAX_ARGUMENTS][MAX_ARGUMENT_BYTES]
@@ -72,6 +77,22 @@ cdef inline Job *job_new(int command, RedisModuleString **argv, int argc) noexce
             return NULL
         memcpy(job.arguments[i], bytes, job.argument_bytes[i])
     return job
+
+
+cdef inline void job_note_asker(Job *job, RedisModuleCtx *ctx) noexcept nogil:
+    """The command's client is a connection, since it can be blocked."""
+    cdef RedisModuleClientInfo client
+    cdef RedisModuleString *user
+    memset(&client, 0, sizeof(client))
+    client.version = 1
+    RedisModule_GetClientInfoById(&client, RedisModule_GetClientId(ctx))
+    if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED:     # it has no user
+        snprintf(job.asker, ASKER_BYTES, b"%s:%d, replication", &client.addr[0], <int>client.port)
+        return
+    user = RedisModule_GetCurrentUserName(ctx)
+    snprintf(job.asker, ASKER_BYTES, b"%s:%d, user %s", &client.addr[0], <int>client.port,
+             RedisModule_StringPtrLen(user, NULL))
+    RedisModule_FreeString(ctx, user)
 
 
 cdef inline void queue_init(Queue *queue) noexcept nogil:

@@ -13,33 +13,43 @@
 # added.
 
 from libc.stdint cimport uint64_t
+from libc.string cimport strncmp
 
 from modules.bridge.command_filter cimport filter_build, filter_command, on_refused, warn_of_keys
 from modules.bridge.info cimport Info, info_init, info_set, info_show
 from modules.bridge.interpreter cimport ROOT, interpreter_exec, interpreter_start
 from modules.bridge.jobs cimport (
     Job, OUTCOME_ERROR, OUTCOME_INTEGER, OUTCOME_LIST, OUTCOME_SIMPLE, Outcome, OutcomeKind, Queue, job_new,
-    outcome_free, outcome_new, outcome_reply, queue_full, queue_init, queue_put, queue_take,
+    job_note_asker, outcome_free, outcome_new, outcome_reply, queue_full, queue_init, queue_put, queue_take,
+)
+from modules.acl cimport may_administer
+from modules.command_info cimport describe
+from modules.passwords cimport (
+    PasswordSetting, passwords_filter, passwords_init, register_password, strcasecmp, the_passwords,
 )
 from modules.native_replication cimport may_load
 from modules.position cimport position_register
+from modules.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.python cimport PyModuleDef, PyObject
 from modules.redismodule cimport (
-    REDISMODULE_APIVER_1, REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_SENSITIVE,
-    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_SUBEVENT_LOADING_ENDED,
-    RedisModuleCommandFilterCtx, RedisModuleDict, RedisModuleEvent, RedisModuleEvent_Loading,
-    RedisModuleEvent_ModuleChange, RedisModule_RegisterCommandFilter, RedisModule_SubscribeToServerEvent,
-    RedisModuleCallReply, RedisModuleCmdFunc,
-    RedisModuleCtx, RedisModuleInfoCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient,
-    RedisModule_Call, RedisModule_CreateCommand, RedisModule_CreateString, RedisModule_Free, RedisModule_FreeCallReply,
-    RedisModule_FreeServerInfo, RedisModule_FreeString,
-    RedisModule_GetContextFlags, RedisModule_GetDetachedThreadSafeContext, RedisModule_GetServerInfo,
-    RedisModule_InfoAddSection, RedisModule_Init, RedisModule_LoadConfigs, RedisModule_Log,
+    REDISMODULE_APIVER_1, REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CTX_FLAGS_DENY_BLOCKING,
+    REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_SUBEVENT_LOADING_ENDED, RedisModuleCommandFilterCtx, RedisModuleDict,
+    RedisModuleEvent, RedisModuleEvent_Loading, RedisModuleEvent_ModuleChange, RedisModule_RegisterCommandFilter,
+    RedisModule_SubscribeToServerEvent, RedisModuleCallReply, RedisModuleCmdFunc, RedisModuleCtx, RedisModuleInfoCtx,
+    RedisModuleServerInfoData, RedisModuleString, RedisModule_BlockClient, RedisModule_Call, RedisModule_CreateCommand,
+    RedisModule_CreateString, RedisModule_Free, RedisModule_FreeCallReply, RedisModule_FreeServerInfo,
+    RedisModule_FreeString, RedisModule_GetContextFlags, RedisModule_GetDetachedThreadSafeContext,
+    RedisModule_GetServerInfo, RedisModule_InfoAddSection, RedisModule_Init, RedisModule_LoadConfigs, RedisModule_Log,
     RedisModule_RegisterBoolConfig, RedisModule_RegisterInfoFunc, RedisModule_RegisterNumericConfig,
-    RedisModule_RegisterStringConfig, RedisModule_ReplyWithError,
-    RedisModule_RetainString, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
-    RedisModule_StringPtrLen, RedisModule_UnblockClient, RedisModule_WrongArity,
+    RedisModule_RegisterStringConfig, RedisModule_ReplyWithError, RedisModule_RetainString,
+    RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen,
+    RedisModule_UnblockClient, RedisModule_WrongArity, RedisModuleConfigChange, RedisModuleEvent_Config,
+    RedisModule_CommandFilterArgGet,
 )
+
+cdef extern from *:
+    const char *GIVEN_TO_NOBODY "\"master.nothing\""
+
 
 cdef enum Command:
     ADD
@@ -59,8 +69,8 @@ cdef struct Master:
     Queue queues[<int>COMMAND_COUNT]
     int lane[<int>COMMAND_COUNT]        # the index of the queue that takes the command's jobs
     Info info
-    RedisModuleString *auth_user
-    RedisModuleString *auth_password
+    RedisModuleString *auth_user        # other threads look at it, with the mutex of the passwords
+    PasswordSetting auth_password
     long long heartbeat_interval_ms
     long long heartbeat_timeout_ms
     long long lease_ms
@@ -83,6 +93,7 @@ cdef int submit(RedisModuleCtx *ctx, RedisModuleString **argv, int argc, Command
     job = job_new(command, argv, argc)
     if job == NULL:
         return RedisModule_ReplyWithError(ctx, b"ERR an argument is too long")
+    job_note_asker(job, ctx)
     job.client = RedisModule_BlockClient(ctx, outcome_reply, NULL, outcome_free, 0)
     queue_put(queue, job)
     return REDISMODULE_OK
@@ -97,6 +108,8 @@ cdef int handle_add(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     """
     if argc < 3 or argc > 5:
         return RedisModule_WrongArity(ctx)
+    if not may_administer(ctx, GIVEN_TO_NOBODY, b"master.add"):
+        return REDISMODULE_OK
     return submit(ctx, argv, argc, ADD)
 
 
@@ -104,6 +117,8 @@ cdef int handle_remove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     """MASTER.REMOVE host port: as MASTER.ADD; OK when the chain serves without it."""
     if argc != 3:
         return RedisModule_WrongArity(ctx)
+    if not may_administer(ctx, GIVEN_TO_NOBODY, b"master.remove"):
+        return REDISMODULE_OK
     return submit(ctx, argv, argc, REMOVE)
 
 
@@ -111,6 +126,8 @@ cdef int handle_form(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) no
     """MASTER.FORM host port: as MASTER.ADD; OK when that one survivor is the chain."""
     if argc != 3:
         return RedisModule_WrongArity(ctx)
+    if not may_administer(ctx, GIVEN_TO_NOBODY, b"master.form"):
+        return REDISMODULE_OK
     return submit(ctx, argv, argc, FORM)
 
 
@@ -135,13 +152,29 @@ cdef int handle_get_chain(RedisModuleCtx *ctx, RedisModuleString **argv, int arg
     return submit(ctx, argv, argc, GET_CHAIN)
 
 
-cdef void show_info(RedisModuleInfoCtx *ctx, int for_crash_report) noexcept nogil:
-    if RedisModule_InfoAddSection(ctx, b"") == REDISMODULE_OK:
-        info_show(&master.info, ctx, for_crash_report)
+cdef int do_nothing(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return RedisModule_ReplyWithError(ctx, b"ERR there is nothing that this command does")
 
 
 cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Redis asks for every command."""
+    cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), NULL)
+    if strcasecmp(name, "config") == 0 or strcasecmp(name, "exec") == 0:
+        passwords_filter(command)
     filter_command(master.commands, command)
+
+
+cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    cdef const RedisModuleConfigChange *change = <const RedisModuleConfigChange *>data
+    cdef unsigned int i
+    for i in range(change.num_changes):
+        if strncmp(change.config_names[i], b"master.", 7) == 0:
+            RedisModule_Log(ctx, b"notice", b"CONFIG SET has changed %s", change.config_names[i])
+
+
+cdef void show_info(RedisModuleInfoCtx *ctx, int for_crash_report) noexcept nogil:
+    if RedisModule_InfoAddSection(ctx, b"") == REDISMODULE_OK:
+        info_show(&master.info, ctx, for_crash_report)
 
 
 cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
@@ -159,10 +192,13 @@ cdef RedisModuleString *get_string(const char *name, void *setting) noexcept nog
 
 cdef int set_string(const char *name, RedisModuleString *value, void *setting, RedisModuleString **why) noexcept nogil:
     cdef RedisModuleString **place = <RedisModuleString **>setting
+    cdef RedisModuleString *old = place[0]
     RedisModule_RetainString(NULL, value)
-    if place[0] != NULL:
-        RedisModule_FreeString(NULL, place[0])
+    pthread_mutex_lock(&the_passwords().mutex)
     place[0] = value
+    if old != NULL:
+        RedisModule_FreeString(NULL, old)
+    pthread_mutex_unlock(&the_passwords().mutex)
     return REDISMODULE_OK
 
 
@@ -217,7 +253,8 @@ cdef Outcome *carry_out(const Job *job) noexcept:
     cdef int i
     try:
         arguments = [job.arguments[i][:job.argument_bytes[i]] for i in range(job.argument_count)]
-        return make_outcome(coordinator.execute(COMMAND_NAMES[job.command], arguments))
+        asker = (<bytes>job.asker).decode(errors="backslashreplace")
+        return make_outcome(coordinator.execute(COMMAND_NAMES[job.command], arguments, asker))
     except CommandError as error:
         return make_text(OUTCOME_ERROR, str(error))
     except BaseException as error:
@@ -261,7 +298,7 @@ include "logging.pxi"
 
 # --------------------------------------------------------------------------------- loading, on the main thread
 
-def start(own_run_id, own_port, auth_user, auth_password):
+def start(own_run_id, own_port):
     """Everything of Python's that can fail, then the threads."""
     global CommandError, Unusable, coordinator
     import signal
@@ -273,13 +310,16 @@ def start(own_run_id, own_port, auth_user, auth_password):
     if root not in sys.path:
         sys.path.insert(0, root)
     from chainredis.errors import CommandError, Unusable
-    from chainredis.settings import Heartbeat, Settings
+    from chainredis.settings import Credentials, Heartbeat, Settings
 
     def read_heartbeat():
         return Heartbeat(
             master.heartbeat_interval_ms, master.heartbeat_timeout_ms, master.lease_ms, bool(master.trust_refused),
             master.clock_drift_percent,
         )
+
+    def read_credentials():
+        return Credentials(setting_text(&master.auth_user), setting_text(&master.auth_password.value.text))
 
     redirect_logs()
     # A thread that computes gives way to one that a member's answer woke: a repair takes milliseconds.
@@ -292,8 +332,7 @@ def start(own_run_id, own_port, auth_user, auth_password):
             state_dir=Path.cwd(),       # Redis makes its `dir` the working directory
             own_run_id=own_run_id,
             own_port=own_port,
-            auth_user=auth_user,
-            auth_password=auth_password,
+            credentials=read_credentials,
             heartbeat=read_heartbeat,
         ))
         coordinator.on_status(lambda status: show_status({"role": "master", **status}))
@@ -306,15 +345,23 @@ def start(own_run_id, own_port, auth_user, auth_password):
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-cdef str setting_text(RedisModuleString *setting):
+cdef str setting_text(RedisModuleString **setting):
+    """Of this moment, on any thread."""
     cdef size_t length
-    cdef const char *text = RedisModule_StringPtrLen(setting, &length)
-    return text[:length].decode(errors="surrogateescape")
+    cdef const char *text
+    cdef bytes copy
+    pthread_mutex_lock(&the_passwords().mutex)      # never held by who waits for the interpreter's lock
+    try:
+        text = RedisModule_StringPtrLen(setting[0], &length)
+        copy = text[:length]
+    finally:
+        pthread_mutex_unlock(&the_passwords().mutex)
+    return copy.decode(errors="surrogateescape")
 
 
 cdef bint start_python(const char *run_id, int port) noexcept with gil:
     try:
-        start(run_id.decode(), port, setting_text(master.auth_user), setting_text(master.auth_password))
+        start(run_id.decode(), port)
         return True
     except BaseException as error:
         if Unusable is not None and isinstance(error, Unusable):
@@ -333,20 +380,36 @@ cdef bint start_master(RedisModuleCtx *ctx) noexcept nogil:
     return started
 
 
-cdef bint create_command(RedisModuleCtx *ctx, const char *name, RedisModuleCmdFunc handler) noexcept nogil:
-    return RedisModule_CreateCommand(ctx, name, handler, b"admin deny-script blocking", 0, 0, 0) == REDISMODULE_OK
+cdef bint create_command(
+    RedisModuleCtx *ctx, const char *name, const char *syntax, RedisModuleCmdFunc handler, const char *flags,
+    const char *categories, const char *summary,
+) noexcept nogil:
+    return (RedisModule_CreateCommand(ctx, name, handler, flags, 0, 0, 0) == REDISMODULE_OK
+            and describe(ctx, name, syntax, 0, categories, summary))
 
 
 cdef bint create_commands(RedisModuleCtx *ctx) noexcept nogil:
+    cdef const char *changes = b"admin deny-script blocking"
+    cdef const char *asks = b"readonly deny-script blocking"
+    cdef const char *dangerous = b"admin dangerous slow blocking"
+    cdef const char *harmless = b"read slow blocking"
     return (
-        create_command(ctx, b"master.add", handle_add)
-        and create_command(ctx, b"master.remove", handle_remove)
-        and create_command(ctx, b"master.form", handle_form)
-        and create_command(ctx, b"master.refresh_head", handle_refresh_head)
-        and create_command(ctx, b"master.refresh_tail", handle_refresh_tail)
-        and create_command(ctx, b"master.get_chain", handle_get_chain)
-        and RedisModule_CreateCommand(
-            ctx, b"master.refused", on_refused, b"allow-loading allow-stale", 0, 0, 0) == REDISMODULE_OK
+        create_command(ctx, b"master.add", b"host port# [DISCARD]", handle_add, changes, dangerous,
+                       b"Makes a server the new tail of the chain")
+        and create_command(ctx, b"master.remove", b"host port#", handle_remove, changes, dangerous,
+                           b"Takes a member out of the chain")
+        and create_command(ctx, b"master.form", b"host port#", handle_form, changes, dangerous,
+                           b"Forms a chain that has died again from one survivor")
+        and create_command(ctx, b"master.refresh_head", b"", handle_refresh_head, asks, harmless,
+                           b"The head, just found alive")
+        and create_command(ctx, b"master.refresh_tail", b"", handle_refresh_tail, asks, harmless,
+                           b"The tail, just found alive")
+        and create_command(ctx, b"master.get_chain", b"", handle_get_chain, asks, harmless,
+                           b"The members of the chain, head first")
+        and create_command(ctx, b"master.refused", NULL, on_refused, b"allow-loading allow-stale no-auth", b"slow",
+                           b"Answers for commands that a master refuses")
+        and create_command(ctx, GIVEN_TO_NOBODY, b"", do_nothing, changes, dangerous,
+                           b"Nothing: no user is given this one by name, so who may run it has +@all")
     )
 
 
@@ -360,7 +423,7 @@ cdef bint watch_commands(RedisModuleCtx *ctx) noexcept nogil:
 
 cdef bint register_setting(RedisModuleCtx *ctx, const char *name, RedisModuleString **place, int flags) noexcept nogil:
     return RedisModule_RegisterStringConfig(
-        ctx, name, b"", flags | REDISMODULE_CONFIG_IMMUTABLE, get_string, set_string, NULL, place) == REDISMODULE_OK
+        ctx, name, b"", flags, get_string, set_string, NULL, place) == REDISMODULE_OK
 
 
 cdef bint register_number(
@@ -374,15 +437,16 @@ cdef bint register_number(
 cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
     """Names, units, ranges and defaults are the README's table."""
     return (
-        register_number(ctx, b"heartbeat-interval", 3000, 10, 3600000, &master.heartbeat_interval_ms)
+        passwords_init()
+        and register_number(ctx, b"heartbeat-interval", 3000, 10, 3600000, &master.heartbeat_interval_ms)
         and register_number(ctx, b"heartbeat-timeout", 15000, 200, 86400000, &master.heartbeat_timeout_ms)
         and register_number(ctx, b"lease", 2000, 100, 86400000, &master.lease_ms)
         and register_number(ctx, b"clock-drift-percent", 1, 0, 50, &master.clock_drift_percent)
         and RedisModule_RegisterBoolConfig(
             ctx, b"trust-refused", 1, REDISMODULE_CONFIG_DEFAULT, get_switch, set_switch, NULL, &master.trust_refused,
         ) == REDISMODULE_OK
-        and register_setting(ctx, b"auth-user", &master.auth_user, 0)
-        and register_setting(ctx, b"auth-password", &master.auth_password, REDISMODULE_CONFIG_SENSITIVE)
+        and register_setting(ctx, b"auth-user", &master.auth_user, REDISMODULE_CONFIG_DEFAULT)
+        and register_password(ctx, b"auth-password", REDISMODULE_CONFIG_DEFAULT, &master.auth_password)
         and register_own_settings(ctx)
         and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
     )
@@ -432,6 +496,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     if RedisModule_RegisterInfoFunc(ctx, show_info) == REDISMODULE_ERR:
         return REDISMODULE_ERR
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
     keep_off_disk(ctx)
     warn_of_keys(ctx)
     if not watch_commands(ctx):

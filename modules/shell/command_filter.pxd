@@ -7,16 +7,18 @@ the chain's back, are refused. A member that is in no view shows no old data eit
 
 from libc.string cimport memchr, strchr, strcspn, strlen, strncmp, strspn, strstr
 
+from modules.acl cimport is_denied
 from modules.command_table cimport (
-    HAS_SUBCOMMANDS, NAME_BYTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_READ, RULE_REWRITE, RULE_ROLE,
-    RULE_SUBSCRIBES, RULE_WRITE, Rule, is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
+    NAME_BYTES, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES,
+    RULE_WRITE, Rule, is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
 )
+from modules.passwords cimport passwords_filter, the_passwords
 from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (
     RedisModule_Call, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgReplace, RedisModule_CreateDict,
     RedisModule_CreateString, RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict,
-    RedisModule_FreeString, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
-    RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleString,
+    RedisModule_FreeString, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen, RedisModuleCallReply,
+    RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleString, RedisModule_CommandFilterArgInsert,
 )
 from modules.shell.redis_role cimport ENTRANCE_PASSWORD, entrance
 from modules.shell.state cimport Member, is_native_replica
@@ -29,11 +31,10 @@ cdef inline bint filter_build(Member *m) noexcept nogil:
     # What joining and settling in call.
     whole = (whole and is_refusable(m.ctx, "config", 6) and is_refusable(m.ctx, "client", 6)
              and is_refusable(m.ctx, "info", 4) and is_refusable(m.ctx, "replicaof", 9))
-    table_set(table, "config", 6, RULE_NONE | HAS_SUBCOMMANDS)
-    table_set(table, "config|rewrite", 14, RULE_REWRITE)
+    table_set(table, "config", 6, RULE_CONFIG)
     table_set(table, "subscribe", 9, RULE_SUBSCRIBES)
     table_set(table, "psubscribe", 10, RULE_SUBSCRIBES)
-    table_set(table, "exec", 4, RULE_SUBSCRIBES)            # of either
+    table_set(table, "exec", 4, RULE_EXECUTES)
     table_set(table, "role", 4, RULE_ROLE)
     table_set(table, "info", 4, RULE_INFO)
     # Ours, and they decide for themselves.
@@ -50,6 +51,11 @@ cdef inline bint filter_build(Member *m) noexcept nogil:
 
 cdef inline void replace_name(RedisModuleCommandFilterCtx *command, const char *name) noexcept nogil:
     RedisModule_CommandFilterArgReplace(command, 0, RedisModule_CreateString(NULL, name, strlen(name)))
+
+
+cdef inline void hand_over(RedisModuleCommandFilterCtx *command, const char *name) noexcept nogil:
+    """The command, which Redis has not looked at yet, becomes the arguments of one of ours that answers for it."""
+    RedisModule_CommandFilterArgInsert(command, 0, RedisModule_CreateString(NULL, name, strlen(name)))
 
 
 cdef inline void replace_asked(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
@@ -82,35 +88,43 @@ cdef inline void filter_command(Member *m, RedisModuleCommandFilterCtx *command)
     if m.own_call or is_ours(name, length):
         return
     rule = table_rule(m.commands, command)
-    if rule == RULE_SUBSCRIBES:
+    if rule == RULE_SUBSCRIBES or rule == RULE_EXECUTES:
         m.subscribers = True
+    if rule == RULE_CONFIG or rule == RULE_EXECUTES:
+        passwords_filter(command)
+        if the_passwords().rewriting and is_native_replica(m):
+            hand_over(command, "CHAIN.REFUSED.REWRITE")
     elif rule == RULE_WRITE and not m.chain.has_history:
         note_unreplicated(m)
     elif rule == RULE_WRITE or (rule == RULE_FOLLOW and m.chain.has_history):
-        replace_name(command, "CHAIN.REFUSED")
+        hand_over(command, "CHAIN.REFUSED")
     elif rule == RULE_READ and shows_old_data(m):
-        replace_name(command, "CHAIN.REFUSED.READ")
-    elif rule == RULE_REWRITE and is_native_replica(m):
-        replace_name(command, "CHAIN.REFUSED.REWRITE")
+        hand_over(command, "CHAIN.REFUSED.READ")
     elif (rule == RULE_ROLE or rule == RULE_INFO) and (m.chain.has_history or m.disk.marker.found):
         replace_asked(m, command, rule)
 
 
 cdef inline int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REFUSED: in the place of a native command that would make copies differ -> ERR"""
+    """CHAIN.REFUSED command …: one that would make copies differ -> ERR | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
     return RedisModule_ReplyWithError(
         ctx, "ERR refused on a chain member, whose copies must not differ: write with MEMBER.PUT and MEMBER.DEL")
 
 
 cdef inline int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REFUSED.READ: in the place of a native command that would show old data -> MASTERDOWN"""
+    """CHAIN.REFUSED.READ command …: one that would show old data -> MASTERDOWN | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
     return RedisModule_ReplyWithError(
         ctx, "MASTERDOWN this member is in no chain at present, and what it has may be old: MASTER.ADD takes it in "
         "again. With member.serve-removed-data yes it shows what it has")
 
 
 cdef inline int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REFUSED.REWRITE: in the place of CONFIG REWRITE while this server is a replica, to be copied -> ERR"""
+    """CHAIN.REFUSED.REWRITE CONFIG REWRITE: while this server is a replica, to be copied -> ERR | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
     return RedisModule_ReplyWithError(
         ctx, "ERR not rewritten: this member is being copied, and the file would have `replicaof` in it: CONFIG "
         "REWRITE again when MASTER.ADD has answered")

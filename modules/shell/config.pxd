@@ -2,12 +2,12 @@
 """Settings: module configurations `member.*` and the positional arguments of the original."""
 
 from modules.redismodule cimport (
-    REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_MEMORY, REDISMODULE_CONFIG_SENSITIVE,
-    REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_ERR, REDISMODULE_OK, RedisModule_CreateString, RedisModule_LoadConfigs,
-    RedisModule_Log, RedisModule_RegisterBoolConfig, RedisModule_RegisterEnumConfig, RedisModule_RegisterNumericConfig,
-    RedisModule_RegisterStringConfig, RedisModule_StringToLongLong,
-    RedisModuleCtx, RedisModuleString,
+    REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_MEMORY, REDISMODULE_ERR,
+    REDISMODULE_OK, RedisModule_CreateString, RedisModule_LoadConfigs, RedisModule_Log, RedisModule_RegisterBoolConfig,
+    RedisModule_RegisterEnumConfig, RedisModule_RegisterNumericConfig, RedisModule_RegisterStringConfig,
+    RedisModule_StringToLongLong, RedisModuleCtx, RedisModuleString,
 )
+from modules.passwords cimport passwords_init, register_password
 from modules.shell.checkpoint.state cimport MODE_NORMAL
 from modules.shell.keyspace cimport keep, let_go
 from modules.shell.state cimport MASTER_IN_ETCD, MASTER_PLAIN, Member, the_member
@@ -135,32 +135,23 @@ cdef inline bint register_text(
     return RedisModule_RegisterStringConfig(ctx, name, "", flags, get_text, set_text, NULL, setting) == REDISMODULE_OK
 
 
-cdef inline RedisModuleString *get_hidden(const char *name, void *setting) noexcept nogil:
-    """CONFIG GET does not tell it."""
-    return the_member().settings.hidden
-
-
 cdef inline bint register_etcd(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """For MEMBER.CONNECT_TO_MASTER, the next one."""
-    m.settings.etcd_password = RedisModule_CreateString(NULL, "", 0)
-    m.settings.hidden = RedisModule_CreateString(NULL, "", 0)
     return (
         register_text(ctx, "announce-host", REDISMODULE_CONFIG_DEFAULT, &m.settings.announce_host)
         and register_text(ctx, "etcd-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_user)
         and register_text(ctx, "etcd-ca", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_ca)
         and register_text(ctx, "etcd-cert", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_cert)
         and register_text(ctx, "etcd-key", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_key)
-        and RedisModule_RegisterStringConfig(
-            ctx, "etcd-password", "", REDISMODULE_CONFIG_SENSITIVE, get_hidden, set_text, NULL,
-            &m.settings.etcd_password,
-        ) == REDISMODULE_OK
+        and register_password(ctx, "etcd-password", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_password)
     )
 
 
 cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Names, units, ranges and defaults are the README's table."""
     return (
-        register_number(ctx, "heartbeat-interval", 3, 1, 3600, &m.settings.heartbeat_interval)
+        passwords_init()
+        and register_number(ctx, "heartbeat-interval", 3, 1, 3600, &m.settings.heartbeat_interval)
         and register_timeout(ctx, &m.settings.heartbeat_timeout)
         and register_number(ctx, "write-timeout", 5000, 1, 3600000, &m.settings.write_timeout)
         and register_limit(ctx, "log-limit", 256 * MIB, MIB, &m.settings.log_limit)
@@ -174,7 +165,7 @@ cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_memory(ctx, "flush-above", &m.settings.flush_above)
         and register_switch(ctx, "serve-removed-data", &m.settings.serve_removed_data)
         and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
-        and register_text(ctx, "auth-password", REDISMODULE_CONFIG_SENSITIVE, &m.settings.auth_password)
+        and register_password(ctx, "auth-password", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_password)
         and register_etcd(m, ctx)
         and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
     )

@@ -16,9 +16,9 @@ from modules.heartbeat cimport Connect, ORDER_TEXT_BYTES, Order, WHY_BYTES
 from modules.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pthread_t
 from modules.redismodule cimport (
     RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetServerInfo,
-    RedisModule_FreeServerInfo, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString,
-    RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen, RedisModule_UnblockClient,
-    RedisModuleBlockedClient, RedisModuleCtx, RedisModuleServerInfoData, RedisModuleString,
+    RedisModule_FreeServerInfo, RedisModule_Log, RedisModule_RedactClientCommandArgument, RedisModule_ReplyWithError,
+    RedisModule_ReplyWithSimpleString, RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen,
+    RedisModule_UnblockClient, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleServerInfoData, RedisModuleString,
 )
 from modules.shell.libc cimport Dl_info, PATH_MAX, dladdr, memrchr, realpath
 from modules.shell.receive cimport argument_text
@@ -139,7 +139,7 @@ cdef inline bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     return (
         copy_text(order.url, url)
         and copy_text(order.user, m.settings.etcd_user)
-        and copy_text(order.password, m.settings.etcd_password)
+        and copy_text(order.password, m.settings.etcd_password.value.text)
         and copy_text(order.ca, m.settings.etcd_ca)
         and copy_text(order.cert, m.settings.etcd_cert)
         and copy_text(order.key, m.settings.etcd_key)
@@ -196,8 +196,24 @@ cdef inline int connect_to_plain(Member *m, RedisModuleCtx *ctx, RedisModuleStri
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 
+cdef inline bint hide_credentials(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """They belong into settings. Somebody's who wrote them into the URL all the same are not in SLOWLOG for that."""
+    cdef Text text
+    cdef bint found = False
+    cdef int i
+    for i in range(1, argc):
+        argument_text(argv[i], &text)
+        if memrchr(text.bytes, c"@", text.length) != NULL:
+            RedisModule_RedactClientCommandArgument(ctx, i)
+            found = True
+    return found
+
+
 cdef inline int connect_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.CONNECT_TO_MASTER host:port | host port | etcd_host:etcd_port[,…]/chain_name -> OK | ERR"""
+    if hide_credentials(ctx, argv, argc):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR no user and password here: give them as member.etcd-user and member.etcd-password")
     if m.settings.master_type != MASTER_IN_ETCD:
         return connect_to_plain(m, ctx, argv, argc)
     if argc != 2:

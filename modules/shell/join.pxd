@@ -16,7 +16,7 @@ from modules.core.view cimport Node, View
 from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModule_Call, RedisModule_CallReplyType,
-    RedisModule_Log, RedisModule_StringPtrLen, RedisModuleCallReply,
+    RedisModule_Log, RedisModuleCallReply,
 )
 from modules.shell.auth cimport take_secret
 from modules.shell.checkpoint.fetch cimport Fetch, fetch_begin, fetch_cancel, fetch_free
@@ -28,9 +28,11 @@ from modules.shell.data_loss cimport drop_data
 from modules.shell.disk cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten,
 )
-from modules.shell.keyspace cimport release_entry, string_length
+from modules.shell.keyspace cimport release_entry
 from modules.shell.record cimport record
-from modules.shell.redis_settings cimport set_redis, settle_redis_settings
+from modules.shell.redis_settings cimport (
+    lend_credentials, set_redis, settle_redis_settings, take_back_credentials,
+)
 from modules.shell.reads cimport settle_reads
 from modules.shell.refusals cimport answer_not_head
 from modules.shell.settle cimport answer_unknown, settle, settle_waits
@@ -58,6 +60,13 @@ cdef inline bint replicate(Member *m, const char *host, const char *port) noexce
     return good
 
 
+cdef inline bint replicate_no_more(Member *m) noexcept nogil:
+    """After a copy, or in place of it."""
+    cdef bint good = replicate(m, "NO", "ONE")
+    take_back_credentials(m)
+    return good
+
+
 cdef inline void empty_log(Member *m) noexcept nogil:
     cdef Entry entry
     while chain_pop_any(&m.chain, &entry):
@@ -71,13 +80,6 @@ cdef inline void end_held(Member *m) noexcept nogil:
         tell(m, first_waiting(m, WAIT_ROOM), answer_not_head(m))
 
 
-cdef inline void take_credentials(Member *m) noexcept nogil:
-    """Redis's replication logs in as our links do."""
-    if string_length(m.settings.auth_password):
-        set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
-        set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password, NULL))
-
-
 cdef inline void join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
     """Our own data and clients' business end here. The copy begins when the clients have been told (`join_step`)."""
     settle(m)
@@ -87,7 +89,6 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     empty_log(m)
     end_waiting_commands(m, m.ctx)
     settle_redis_settings(m)
-    take_credentials(m)
     track_end(m)
     chain_learn(&m.chain, view)
     take_secret(m, secret)
@@ -131,11 +132,13 @@ cdef inline void join_copy(Member *m) noexcept nogil:
     drop_data(m)
     set_redis(m, b"repl-diskless-load", b"on-empty-db")
     m.join = JOIN_COPYING
+    lend_credentials(m)
     disk_begin_anew(m)      # Redis does so when the copy is here
     # The detour gives this server a replication id that the tail has never seen: with an id that both know from
     # earlier, it could be offered a partial synchronisation, which copies nothing, as module writes move no offset.
     if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
             or not replicate(m, tail.address, port)):
+        take_back_credentials(m)
         m.join = JOIN_FAILED
         return
     RedisModule_Log(m.ctx, "notice", "joining: copying from %s:%d", &tail.host[0], tail.port)
@@ -172,7 +175,7 @@ cdef inline void join_save(Member *m) noexcept nogil:
 
 cdef inline void join_loaded(Member *m) noexcept nogil:
     """No replica any more. Of what the old tail had flushed the copy is still to come."""
-    m.join = JOIN_SAVING if replicate(m, "NO", "ONE") else JOIN_FAILED
+    m.join = JOIN_SAVING if replicate_no_more(m) else JOIN_FAILED
     m.copied_joins += 1
     RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
     if not m.checkpoint.incomplete:
@@ -229,14 +232,14 @@ cdef inline void join_step(Member *m) noexcept nogil:
     elif m.join == JOIN_LOADED:
         join_loaded(m)
     elif m.join == JOIN_FAILING:
-        replicate(m, "NO", "ONE")
+        replicate_no_more(m)
         m.join = JOIN_FAILED
 
 
 cdef inline void join_abort(Member *m) noexcept nogil:
     """A view took over, or another join begins: no replica any more in any case."""
     if m.join == JOIN_COPYING or m.join == JOIN_LOADED or m.join == JOIN_FAILING:
-        replicate(m, "NO", "ONE")
+        replicate_no_more(m)
     fetch_off(m)
     m.join = JOIN_NONE
 

@@ -168,7 +168,7 @@ cdef inline bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_r
 cdef inline void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
     """Connected: authenticate to the server if we have what it takes, and ask for its proof."""
     cdef const char *user = RedisModule_StringPtrLen(m.settings.auth_user, NULL)
-    cdef const char *password = RedisModule_StringPtrLen(m.settings.auth_password, NULL)
+    cdef const char *password = RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL)
     cdef int error = connect_result(link.context.fd)
     if error:
         link_fail(m, link, strerror(error))

@@ -7,8 +7,13 @@ from libc.string cimport strcmp
 
 from modules.native_replication cimport follow_nobody, follows_another
 from modules.redis_calls cimport drop_reply
-from modules.redismodule cimport RedisModule_Call, RedisModule_Log, RedisModuleConfigChange
+from modules.redismodule cimport (
+    RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength,
+    RedisModule_CreateStringFromCallReply, RedisModule_Log, RedisModule_StringPtrLen, RedisModuleCallReply,
+    RedisModuleConfigChange, RedisModuleString,
+)
 from modules.shell.command_filter cimport end_waiting_commands
+from modules.shell.keyspace cimport let_go, string_length
 from modules.shell.state cimport Member, is_native_replica
 
 
@@ -27,6 +32,36 @@ cdef inline void settle_redis_settings(Member *m) noexcept nogil:
     set_redis(m, b"aof-use-rdb-preamble", b"yes")
     set_redis(m, b"min-replicas-to-write", b"0")
     m.settings_touched = False      # by ourselves just now
+
+
+cdef inline RedisModuleString *get_redis(Member *m, const char *name) noexcept nogil:
+    """The caller's; NULL: there is no such setting."""
+    cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "CONFIG", "cc", b"GET", name)
+    cdef RedisModuleString *value = NULL
+    if reply != NULL and RedisModule_CallReplyLength(reply) == 2:
+        value = RedisModule_CreateStringFromCallReply(RedisModule_CallReplyArrayElement(reply, 1))
+    drop_reply(reply)
+    return value
+
+
+cdef inline void lend_credentials(Member *m) noexcept nogil:
+    """While a copy is on its way, Redis's replication logs in as our links do. CONFIG GET shows that password."""
+    if string_length(m.settings.auth_password.value.text) == 0 or m.masterauth != NULL:
+        return
+    m.masteruser = get_redis(m, b"masteruser")
+    m.masterauth = get_redis(m, b"masterauth")
+    set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
+    set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL))
+
+
+cdef inline void take_back_credentials(Member *m) noexcept nogil:
+    if m.masterauth == NULL:
+        return
+    set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.masteruser, NULL))
+    set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.masterauth, NULL))
+    let_go(m.masteruser)
+    let_go(m.masterauth)
+    m.masteruser = m.masterauth = NULL
 
 
 cdef inline bint settings_care(const RedisModuleConfigChange *change) noexcept nogil:

@@ -11,6 +11,7 @@ from modules.core.chain cimport Chain
 from modules.core.view cimport HISTORY_BYTES, Node
 from modules.heartbeat cimport ORDER_TEXT_BYTES, WHY_BYTES
 from modules.hiredis cimport redisContext
+from modules.passwords cimport PasswordSetting
 from modules.position cimport Position, Record
 from modules.pthread cimport pthread_mutex_t
 from modules.redismodule cimport RedisModuleCtx, RedisModuleDict, RedisModuleString
@@ -182,15 +183,14 @@ cdef struct Settings:
     long long lifeline_port     # 0: any; -1: none
     int serve_removed_data
     RedisModuleString *auth_user
-    RedisModuleString *auth_password
+    PasswordSetting auth_password
     RedisModuleString *announce_host
     RedisModuleString *etcd_user
-    RedisModuleString *etcd_password
+    PasswordSetting etcd_password
     RedisModuleString *etcd_ca
     RedisModuleString *etcd_cert
     RedisModuleString *etcd_key
     bint loaded                     # what was in redis.conf is in force
-    RedisModuleString *hidden       # what CONFIG GET shows of a password
 
 
 cdef struct Member:
@@ -226,6 +226,8 @@ cdef struct Member:
     bint subscribers_misled     # out of the chain: they would wait in vain, and what is queued show old data
     # joining
     JoinPhase join
+    RedisModuleString *masteruser   # what Redis's replication had for logging in, while a copy borrows that; else NULL
+    RedisModuleString *masterauth
     bint snapshot_loaded        # the full load has delivered a position
     char join_error[ERROR_BYTES]
     uint64_t copied_keys        # that the copy has in all, known once it has begun

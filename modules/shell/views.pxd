@@ -149,10 +149,18 @@ cdef inline Verdict adopt(Member *m, const View *view, const unsigned char *secr
     disk_take_place(m)
     aim_links(m)
     settle(m)
-    RedisModule_Log(m.ctx, "notice", "view %lld adopted: member %d of %d, applied %lld, committed %lld",
-                    <long long>view.epoch, m.chain.me + 1, view.count,
-                    <long long>m.chain.applied, <long long>m.chain.committed)
+    log_view(m)
     return ACCEPTED
+
+
+cdef inline void log_view(Member *m) noexcept nogil:
+    cdef char place[48]
+    if m.chain.me < 0:
+        snprintf(place, sizeof(place), "removed, members left: %d", m.chain.view.count)
+    else:
+        snprintf(place, sizeof(place), "member %d of %d", m.chain.me + 1, m.chain.view.count)
+    RedisModule_Log(m.ctx, "notice", "view %lld adopted: %s; applied %lld, committed %lld",
+                    <long long>m.chain.view.epoch, &place[0], <long long>m.chain.applied, <long long>m.chain.committed)
 
 
 cdef inline int reply_view(const Member *m, RedisModuleCtx *ctx) noexcept nogil:

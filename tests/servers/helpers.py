@@ -13,7 +13,7 @@ from redis.connection import Connection
 
 from chainredis.launcher import Cluster, Server
 from chainredis.member_client import MemberState, RedisLink
-from chainredis.settings import Settings
+from chainredis.settings import Credentials, Settings
 from chainredis.view import Endpoint, Member, View
 from chainredis.waiting import wait_until
 
@@ -159,7 +159,8 @@ def proven(server: Server, view: View, own_run_id: str = OWN_RUN_ID) -> RedisLin
 
 
 def _settings(server: Server, own_run_id: str = OWN_RUN_ID) -> Settings:
-    return Settings(server.folder, own_run_id, server.port, auth_password=server.config.get("requirepass", ""))
+    credentials = Credentials(password=server.config.get("requirepass", ""))
+    return Settings(server.folder, own_run_id, server.port, credentials=lambda: credentials)
 
 
 def become_chain(only: Server) -> View:

@@ -12,7 +12,7 @@ from chainredis.errors import MemberError, NotAMember, OtherProcess, Refused, Re
 from chainredis.launcher import HOST, MEMBER
 from chainredis.looking import reach
 from chainredis.member_client import MemberState, RedisLink
-from chainredis.settings import Settings
+from chainredis.settings import Credentials, Settings
 from chainredis.view import Endpoint, Member
 from servers.conftest import StartChain, StartServer
 from servers.helpers import stored_view
@@ -92,11 +92,11 @@ def test_a_server_without_the_module(server: StartServer, settings: Settings) ->
 def test_credentials(server: StartServer, settings: Settings) -> None:
     one = server(MEMBER, requirepass="secret")
     assert isinstance(failure(one.endpoint, settings), Rejected)
-    wrong = Settings(settings.state_dir, OWN_RUN_ID, 1, auth_password="wrong")
+    wrong = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials(password="wrong"))
     assert "credentials" in str(failure(one.endpoint, wrong))
-    right = Settings(settings.state_dir, OWN_RUN_ID, 1, auth_password="secret")
+    right = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials(password="secret"))
     assert ask(one.endpoint, right).role == "alone"
-    named = Settings(settings.state_dir, OWN_RUN_ID, 1, auth_user="default", auth_password="secret")
+    named = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials("default", "secret"))
     assert ask(one.endpoint, named).role == "alone"
 
 

@@ -564,6 +564,8 @@ def test_health() -> None:
     assert stage.steward.standing(A.run_id) == ("silent", 600, -1, "held")
     assert stage.steward.standing(B.run_id) == ("dead", 600, -1, "ended")
     assert stage.steward.standing(D.run_id) == ("alive", 0, -1, "held")
+    stage.steward.replaced(B.run_id)
+    assert stage.steward.standing(B.run_id).word == "restarted"
 
 
 def test_a_chain_of_another_history_is_told_to_who_is_in_no_chain() -> None:

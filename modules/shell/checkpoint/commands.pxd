@@ -5,6 +5,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, strcmp
 
+from modules.acl cimport may_read_all
 from modules.core.chain cimport (
     chain_is_tail, chain_judge_epoch, chain_predecessor, chain_serves_reads, chain_successor, chain_takes_writes,
 )
@@ -196,6 +197,8 @@ cdef inline bint take_cursor(Page *page, RedisModuleString *argument) noexcept n
 cdef inline int list_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """LIST.CHECKPOINT [cursor] -> [cursor, [key, value, …]], 0 being the first cursor and the last | ERR"""
     cdef Page *page
+    if not may_read_all(ctx, "list.checkpoint"):
+        return 0
     if not mode_allows(m, ctx, keeps_checkpoint(m) or m.checkpoint.tracking, "checkpoint or checkpoint-flush"):
         return 0
     if not can_wait(ctx):

@@ -289,6 +289,7 @@ cdef inline Fetch *fetch_begin(Member *m, void (*done)(Job *) noexcept nogil) no
     memcpy(fetch.run_id, m.self.run_id, sizeof(fetch.run_id))
     draw_nonce(fetch.nonce)
     snprintf(fetch.user, CREDENTIAL_BYTES, "%s", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
-    snprintf(fetch.password, CREDENTIAL_BYTES, "%s", RedisModule_StringPtrLen(m.settings.auth_password, NULL))
+    snprintf(
+        fetch.password, CREDENTIAL_BYTES, "%s", RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL))
     worker_put(&m.checkpoint.writer, &fetch.job)
     return fetch
