@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from chainredis.complaints import Complaint
 from chainredis.errors import LeaseLost, StoreError
 from chainredis.etcd.announce import Announced
 from chainredis.etcd.connection import Access, Connection
@@ -58,6 +59,7 @@ class Beat(threading.Thread):
         self._seen: int | None = None  # the pulse that was passed on last
         self._due = 0.0
         self._trouble: str | None = None
+        self._complaint = Complaint()
         self._over = threading.Event()
 
     def close(self) -> None:
@@ -102,12 +104,11 @@ class Beat(threading.Thread):
         self._tell("", leader_in(leader).address if leader else "")
 
     def _tell(self, trouble: str, leader: str = "") -> None:
-        """Said once, not at every attempt."""
-        if trouble != self._trouble:
-            if trouble:
-                log.warning("%s: the heartbeat goes on trying", trouble)
-            else:
-                log.info("the heartbeat is sent to etcd, as %s", self._key)
+        if trouble and (line := self._complaint.line(trouble)):
+            log.warning("%s: the heartbeat goes on trying", line)
+        if not trouble and trouble != self._trouble:
+            log.info("the heartbeat is sent to etcd, as %s", self._key)
+            self._complaint.over()
         self._trouble = trouble
         self._show(trouble or "beating", leader)
 

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from chainredis.complaints import Complaint
 from chainredis.errors import StoreError
 from chainredis.etcd.connection import Connection, Picture, Update
 
@@ -28,6 +29,7 @@ class Mirror(threading.Thread):
         self._observer = observer
         self._over = threading.Event()
         self._has_answered = False
+        self._complaint = Complaint()
         self.picture: Picture | None = None  # None: etcd has not answered yet
         self.trouble = ""  # empty when the picture is up to date, and before the first attempt
 
@@ -62,9 +64,10 @@ class Mirror(threading.Thread):
             self._observer(picture)
 
     def _tell_trouble(self, trouble: str) -> None:
-        """Said once, not at every attempt."""
-        if trouble and trouble != self.trouble:
-            log.warning("%s: going on trying", trouble)
+        if trouble and (line := self._complaint.line(trouble)):
+            log.warning("%s: going on trying", line)
+        if not trouble:
+            self._complaint.over()
         if not trouble and (self.trouble or not self._has_answered):
             self._has_answered = True
             log.info("etcd answers: what it has under %s is known", self._prefix)

@@ -1,0 +1,43 @@
+"""A failure that repeats, in the log: at once when it is new, then seldom, with how often it has happened meanwhile.
+
+Reasons that alternate are as bad as one that stays, so new ones are limited, too.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+
+SILENCE_S = 10.0  # before the same reason is logged again
+REASONS = 4  # new ones in that time
+
+
+class Complaint:
+    """About one thing. Not thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._why = ""
+        self._said_at = self._since = -SILENCE_S
+        self._reasons = 0
+        self._unsaid = 0
+
+    def line(self, why: str) -> str:
+        """What is to be logged about this failure; empty: nothing for now."""
+        now = self._clock()
+        if not self._is_worth_a_line(why, now):
+            self._unsaid += 1
+            return ""
+        unsaid, self._unsaid = self._unsaid, 0
+        self._why, self._said_at = why, now
+        return f"{why} ({unsaid} more failures since the last line)" if unsaid else why
+
+    def _is_worth_a_line(self, why: str, now: float) -> bool:
+        if why == self._why:
+            return now - self._said_at >= SILENCE_S
+        if now - self._since >= SILENCE_S:
+            self._since, self._reasons = now, 0
+        self._reasons += 1
+        return self._reasons <= REASONS
+
+    def over(self) -> None:
+        """It works again: the next failure is news."""
+        self._why, self._unsaid = "", 0
