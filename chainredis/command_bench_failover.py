@@ -28,7 +28,7 @@ def bench_failover(options: argparse.Namespace) -> None:
     """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
     console, say = terminal()
     load = Load()
-    with Cluster(len(POSITIONS)) as cluster:
+    with Cluster(len(POSITIONS), master_config={"master.auto-return": "no"}) as cluster:
         machine = describe(cluster.master)
         failover = measure_failover(cluster, options.kills, load, say)
     joins = measure_joins(options.joins, options.keys, say)

@@ -54,6 +54,7 @@ class Sighting:
     applied: int = -1
     committed: int = -1
     timeout_ms: int = 0
+    why: str = ""  # there is no connection to the first of `troubles`
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ class Heartbeat:
     lease_ms: int = 2000
     trust_refused: bool = True
     clock_drift_percent: int = 1
+    auto_return: bool = True  # members that a fault took out come back by themselves
 
     @property
     def terms(self) -> Terms:

@@ -16,7 +16,7 @@ from chainredis.addresses import moved
 from chainredis.errors import CommandError
 from chainredis.evidence import Lease, Lifeline, Record, Sighting, Standing, Terms, Trouble, most_complained_about
 from chainredis.outdated import outdated_by, unsettled_by
-from chainredis.transitions import BringForward, Change, Event, Form, Health, Move, Remove, Repair, decide
+from chainredis.transitions import BringForward, Change, Event, Form, Health, Move, Remove, Repair, confirmed, decide
 from chainredis.view import Member, View
 
 # Between two moments of attention at most so many seconds, and such a part of a lease, count as silence of the
@@ -24,6 +24,8 @@ from chainredis.view import Member, View
 MAX_ATTENTION_GAP, MAX_ATTENTION_PART = 0.5, 0.1
 # Nobody holds up what has been committed within such a part of a lease.
 IDLE_PART = 0.5
+# A connection that is made anew is missing for a moment.
+WORTH_TELLING_MS = 1000
 
 
 @dataclass
@@ -269,8 +271,10 @@ class Steward:
         """Why the newest view is not in force everywhere, for people; empty when it is."""
         if self.is_outdated:
             return self._outdated_by
-        if self.change is None or self.is_settled:
+        if self.change is None:
             return ""
+        if self.is_settled:
+            return self._unlinked_text(self.change)
         return unsettled_by(self.change, self._idle_in(self.change.view), is_lost=self.is_lost)
 
     @property
@@ -280,6 +284,17 @@ class Steward:
 
     def _idle_in(self, view: View) -> list[Member]:
         return [member for member in view.members if not self._serves_in(member.run_id, view.epoch)]
+
+    def _unlinked_text(self, change: Change) -> str:
+        """Of a chain that serves, as far as this goes without a connection that is missing."""
+        for member in change.view.members:
+            sighting = self._records[member.run_id].sighting
+            for trouble in sighting.troubles if sighting else ():
+                other = change.view.member(trouble.run_id)
+                if sighting and other and trouble.for_ms >= WORTH_TELLING_MS:
+                    why = f": {sighting.why}" if sighting.why else ""
+                    return f"{member} has no connection to {other} that lasts, for {trouble.for_ms // 1000} s{why}"
+        return ""
 
     @property
     def is_open(self) -> bool:
@@ -317,10 +332,11 @@ class Steward:
     def has(self, run_id: str) -> bool:
         return self.change is not None and self.change.view.member(run_id) is not None
 
-    @property
-    def is_short(self) -> bool:
-        """It serves, without members that are awaited."""
-        return self.change is not None and bool(self.change.awaited) and self.is_settled
+    def missing(self, fallen: bool) -> tuple[Member, ...]:
+        """Who may come back to a chain that serves. fallen: also those whom a fault took out while others lived."""
+        if self.change is None or not self.is_settled:
+            return ()
+        return self.change.awaited + (self.change.fallen if fallen else ())
 
     def _serves(self, member: Member) -> bool:
         return self.change is not None and self._serves_in(member.run_id, self.change.view.epoch)
@@ -513,7 +529,7 @@ class Steward:
     def _confirmed(self, change: Change) -> Change | None:
         """A new tail that serves has all that the old one applied, and the old one has adopted the view."""
         if change.pending and not change.leaving and self._serves(change.view.tail):
-            return replace(change, pending=False)
+            return confirmed(change)
         return None
 
     def _withdrawn(self, change: Change) -> Change | None:
@@ -522,7 +538,7 @@ class Steward:
             return None
         if self._records[change.view.members[-2].run_id].unfed_epoch != change.view.epoch:
             return None
-        return self._decided(Remove(change.view.tail, self.health()))
+        return self._decided(Remove(change.view.tail, self.health(), is_fault=True))
 
     def _unlinked(self, change: Change) -> Change | None:
         """Two members that both answer here have had no connection to each other for the timeout: one has to go.
@@ -532,7 +548,7 @@ class Steward:
         if not self._settled_but_for_links(change):
             return None
         suspect = most_complained_about(change.view.members, self._records, self.terms.timeout_ms)
-        return self._decided(Remove(suspect, self.health())) if suspect else None
+        return self._decided(Remove(suspect, self.health(), is_fault=True)) if suspect else None
 
     def _settled_but_for_links(self, change: Change) -> bool:
         if change.leaving or len(change.view.members) < 2:
@@ -551,7 +567,7 @@ class Steward:
             return None
         if not self._settled_but_for_links(change) or self._serves(change.view.tail):
             return None
-        return self._decided(Remove(change.view.tail, self.health()))
+        return self._decided(Remove(change.view.tail, self.health(), is_fault=True))
 
     def _lapsed(self, change: Change) -> Change | None:
         """It answers here, and yet its heartbeat has been missing for the timeout and more: it has to go, too.
@@ -563,7 +579,7 @@ class Steward:
         for member in change.view.members:
             record = self._records[member.run_id]
             if record.lapsed_at is not None and record.lapsed >= self.terms.timeout_ms / 1000:
-                return self._decided(Remove(member, self.health()))
+                return self._decided(Remove(member, self.health(), is_fault=True))
         return None
 
     def _beats(self, run_id: str) -> bool:

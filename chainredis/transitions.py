@@ -22,10 +22,11 @@ class Change:
     leaving: members of former views that may not know yet that they are out. pending: the tail has just been added, and
     nobody has seen it serve yet; until then the next view is made from the members before it alone. lease_ms: the
     length of every lease that is granted while this is the newest decision. awaited: members of a chain that died as a
-    whole and was formed again without them; each is added when it is back. fallen: members that repairs took out, who
-    will be awaited too if the rest of the chain dies. durable: the run_ids of members on whose disks everything is that
-    they have said. formed_from: the run_id under which the only member wrote the durable record that it was chosen for.
-    newer: the newest view that a member is known to know, when that is not this one: the store has gone back.
+    whole and was formed again without them; each is added when it is back. fallen: members that a fault took out, and
+    no operator: each may come back, and is awaited too if the rest of the chain dies. durable: the run_ids of members
+    on whose disks everything is that they have said. formed_from: the run_id under which the only member wrote the
+    durable record that it was chosen for. newer: the newest view that a member is known to know, when that is not this
+    one: the store has gone back.
     """
 
     view: View
@@ -89,10 +90,11 @@ class Add:
 
 @dataclass(frozen=True)
 class Remove:
-    """A member is to leave."""
+    """A member is to leave. is_fault: nobody has asked for that, and it may come back."""
 
     member: Member
     health: Health
+    is_fault: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,12 @@ def _add(now: Change, event: Add) -> Change:
     if len(now.view.members) >= MAX_MEMBERS:
         raise CommandError(f"the chain has {MAX_MEMBERS} members, which is as many as it can have")
     view = _next(now.view, (*now.view.members, event.member))
-    return replace(_forget(now, event.member), view=view, pending=True, formed_from="")
+    return replace(now, view=view, pending=True, formed_from="")
+
+
+def confirmed(now: Change) -> Change:
+    """The new tail serves. Until then it is missed as before: its addition may fail."""
+    return replace(_forget(now, now.view.tail), pending=False)
 
 
 def _remove(now: Change, event: Remove) -> Change:
@@ -256,7 +263,8 @@ def _remove(now: Change, event: Remove) -> Change:
         raise CommandError(
             f"without {event.member} no member with all the data would be left alive: MASTER.ADD another one first"
         )
-    return _leave_out(now, _next(now.view, rest), event.health.dead)
+    left = _leave_out(now, _next(now.view, rest), event.health.dead)
+    return _fell(left, now, (event.member,)) if event.is_fault else _forget(left, event.member)
 
 
 def _form(now: Change, event: Form) -> Change:
@@ -310,7 +318,14 @@ def _repair(now: Change, event: Repair) -> Change:
     if not rest:
         raise CommandError("no member with all the data is left")
     fallen = tuple(member for member in now.view.members if member.run_id in event.gone)
-    return replace(_leave_out(now, _next(now.view, rest), event.gone), fallen=fallen + now.fallen)
+    return _fell(_leave_out(now, _next(now.view, rest), event.gone), now, fallen)
+
+
+def _fell(left: Change, before: Change, members: tuple[Member, ...]) -> Change:
+    """Of a place it is the newest process that counts. A tail that had still to be seen to serve was no member yet."""
+    whole = [member for member in members if member in before.complete]
+    places = {(member.address, member.port): member for member in (*reversed(left.fallen), *reversed(whole))}
+    return replace(left, fallen=tuple(reversed(places.values()))[:MAX_MEMBERS])
 
 
 def _move(now: Change, event: Move) -> Change:

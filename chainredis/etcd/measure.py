@@ -126,6 +126,7 @@ def running_chain(timeout_s: int) -> Iterator[EtcdChain]:
         for server in etcd:
             stack.callback(server.kill)
         master = {"master.heartbeat-timeout": f"{timeout_s * 1000}", "master.heartbeat-interval": f"{timeout_s * 200}"}
+        master["master.auto-return"] = "no"  # what is measured adds them itself
         member = f"{max(1, timeout_s // 5)} {timeout_s}"
         url = url_of("bench", *etcd)
         options: dict[str, Any] = {"masters": MASTERS, "heartbeat": member, "master_config": master, "folder": folder}

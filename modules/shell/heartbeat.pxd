@@ -15,12 +15,14 @@ from modules.core.view cimport HOST_BYTES
 from modules.heartbeat cimport Connect, ORDER_TEXT_BYTES, Order, WHY_BYTES
 from modules.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, pthread_t
 from modules.redismodule cimport (
-    RedisModule_BlockClient, RedisModule_GetBlockedClientPrivateData, RedisModule_GetServerInfo,
-    RedisModule_FreeServerInfo, RedisModule_Log, RedisModule_RedactClientCommandArgument, RedisModule_ReplyWithError,
+    RedisModule_BlockClient, RedisModule_CreateString, RedisModule_FreeString,
+    RedisModule_GetBlockedClientPrivateData, RedisModule_GetServerInfo, RedisModule_FreeServerInfo, RedisModule_Log,
+    RedisModule_RedactClientCommandArgument, RedisModule_ReplyWithError,
     RedisModule_ReplyWithSimpleString, RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen,
     RedisModule_UnblockClient, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleServerInfoData, RedisModuleString,
 )
 from modules.shell.libc cimport Dl_info, PATH_MAX, dladdr, memrchr, realpath
+from modules.shell.marker cimport marker_note_master
 from modules.shell.receive cimport argument_text
 from modules.shell.state cimport Heartbeat, MASTER_IN_ETCD, Member, the_member
 from modules.shell.threads cimport thread_start
@@ -89,7 +91,13 @@ cdef inline bint order_heartbeats(Order *order, const char *library) noexcept no
 cdef inline void *carry_out(void *argument) noexcept nogil:
     cdef Connecting *connecting = <Connecting *>argument
     connecting.good = order_heartbeats(&connecting.order, connecting.m.heartbeat.library)
-    RedisModule_UnblockClient(connecting.client, connecting)
+    if connecting.client != NULL:
+        RedisModule_UnblockClient(connecting.client, connecting)
+        return NULL
+    if not connecting.good:     # after a restart, by itself: nobody waits for an answer
+        heartbeat_show(connecting.order.why, "")
+        heartbeat_log("warning", connecting.order.why)
+    free(connecting)
     return NULL
 
 
@@ -103,6 +111,8 @@ cdef inline int on_connected(RedisModuleCtx *ctx, RedisModuleString **argv, int 
         snprintf(text, sizeof(text), "ERR %s", &connecting.order.why[0])
         return RedisModule_ReplyWithError(ctx, text)
     snprintf(m.heartbeat.master, sizeof(m.heartbeat.master), "%s", &connecting.order.url[0])
+    snprintf(m.heartbeat.etcd, sizeof(m.heartbeat.etcd), "%s", &connecting.order.url[0])
+    marker_note_master(m)
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 
@@ -165,6 +175,26 @@ cdef inline int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleStrin
         snprintf(connecting.order.why, sizeof(connecting.order.why), "no thread can be started")
         RedisModule_UnblockClient(connecting.client, connecting)
     return 0
+
+
+cdef inline void heartbeat_resume(Member *m) noexcept nogil:
+    """A member that was restarted goes on, with the settings of now; `libmember.so 0` turns that off."""
+    cdef Connecting *connecting
+    cdef RedisModuleString *url
+    cdef const char *known = m.disk.marker.master
+    if m.settings.master_type != MASTER_IN_ETCD or not known[0] or m.heartbeat.master[0]:
+        return
+    connecting = <Connecting *>calloc(1, sizeof(Connecting))
+    if connecting == NULL:
+        return
+    connecting.m = m
+    snprintf(m.heartbeat.master, sizeof(m.heartbeat.master), "%s", known)
+    snprintf(m.heartbeat.etcd, sizeof(m.heartbeat.etcd), "%s", known)
+    url = RedisModule_CreateString(NULL, known, strlen(known))
+    if not write_order(m, m.ctx, url, &connecting.order) or not start_thread(connecting):
+        heartbeat_show("the heartbeats cannot begin again: MEMBER.CONNECT_TO_MASTER says why", "")
+        free(connecting)
+    RedisModule_FreeString(NULL, url)
 
 
 cdef inline bint parse_address(RedisModuleString **argv, int argc, char *host, int64_t *port) noexcept nogil:

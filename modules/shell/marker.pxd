@@ -11,10 +11,11 @@ It has no secret. It is replaced whole, and on the disk before anybody hears of 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport FILE, fclose, fflush, fgets, fopen, fprintf, rename, snprintf
 from libc.stdlib cimport strtoll
-from libc.string cimport memcpy, memmove, memset, strcspn, strerror, strncmp
+from libc.string cimport memcpy, memmove, memset, strcmp, strcspn, strerror, strncmp
 
 from modules.core.records cimport NOTHING
 from modules.core.view cimport HISTORY_BYTES, same_history
+from modules.heartbeat cimport ORDER_TEXT_BYTES
 from modules.redis_calls cimport info_field
 from modules.redismodule cimport RedisModule_Log
 from modules.shell.auth cimport from_hex, to_hex
@@ -22,7 +23,7 @@ from modules.shell.libc cimport ENOENT, errno, fileno, fsync, sync_folder
 from modules.shell.state cimport Branch, MAX_BRANCHES, Marker, Member
 
 cdef enum:
-    LINE_BYTES = 256
+    LINE_BYTES = ORDER_TEXT_BYTES + 16
     NAME_BYTES = 48
 
 
@@ -36,6 +37,8 @@ cdef inline void marker_line(Marker *marker, const char *line) noexcept nogil:
     elif strncmp(line, "branch ", 7) == 0 and marker.branch_count < MAX_BRANCHES:
         marker_branch_line(&marker.branches[marker.branch_count], line + 7)
         marker.branch_count += 1
+    elif strncmp(line, "master ", 7) == 0:
+        snprintf(marker.master, ORDER_TEXT_BYTES, "%.*s", <int>strcspn(line + 7, "\r\n"), line + 7)
 
 
 cdef inline void marker_branch_line(Branch *branch, const char *line) noexcept nogil:
@@ -53,6 +56,7 @@ cdef inline void marker_read(Marker *marker) noexcept nogil:
     memset(marker.history, 0, HISTORY_BYTES)
     marker.void_epoch = 0
     marker.branch_count = 0
+    marker.master[0] = 0
     marker.found = file != NULL or errno != ENOENT
     if file == NULL:
         return
@@ -76,6 +80,8 @@ cdef inline bint marker_print(const Marker *marker, const char *name) noexcept n
     for i in range(marker.branch_count):
         to_hex(marker.branches[i].history, HISTORY_BYTES, history)
         fprintf(file, "branch %s %lld\n", &history[0], <long long>marker.branches[i].applied)
+    if marker.master[0]:
+        fprintf(file, "master %s\n", &marker.master[0])
     good = fflush(file) == 0 and fsync(fileno(file)) == 0
     return fclose(file) == 0 and good
 
@@ -113,6 +119,7 @@ cdef inline bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
     if not (m.chain.has_history and same_history(m.chain.history, history)):
         m.disk.claimed = 0      # in an epoch of another history
     memcpy(marker.history, history, HISTORY_BYTES)
+    snprintf(marker.master, ORDER_TEXT_BYTES, "%s", &m.heartbeat.etcd[0])
     return marker_write(m, &marker)
 
 
@@ -142,6 +149,14 @@ cdef inline bint marker_renames(const Member *m, uint8_t *history, int64_t appli
             memcpy(history, marker.history, HISTORY_BYTES)
             return True
     return False
+
+
+cdef inline void marker_note_master(Member *m) noexcept nogil:
+    """Where heartbeats go: after a restart, too."""
+    cdef Marker marker = m.disk.marker
+    if marker.found and strcmp(marker.master, m.heartbeat.etcd) != 0:
+        snprintf(marker.master, ORDER_TEXT_BYTES, "%s", &m.heartbeat.etcd[0])
+        marker_write(m, &marker)
 
 
 cdef inline bint marker_void(Member *m, int64_t epoch) noexcept nogil:

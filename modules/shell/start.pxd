@@ -14,6 +14,7 @@ from modules.redis_calls cimport drop_reply
 from modules.redismodule cimport RedisModule_Call, RedisModule_Log
 from modules.shell.checkpoint.recover cimport recover
 from modules.shell.disk cimport disk_begin_anew, disk_rewritten
+from modules.shell.heartbeat cimport heartbeat_resume
 from modules.shell.join cimport empty_log
 from modules.shell.join_preconditions cimport holds_keys
 from modules.shell.lifeline cimport lifelines_listen
@@ -56,6 +57,7 @@ cdef inline void start_up(Member *m) noexcept nogil:
         weigh_data(m)
     elif m.disk.marker.found:
         miss_data(m)
+    heartbeat_resume(m)
     recover(m)
     m.disk.counted = m.chain.applied
     if m.chain.has_history:

@@ -13,7 +13,7 @@ from chainredis.launcher import MEMBER, Server, module_path
 from chainredis.waiting import wait_until
 from etcd.conftest import StartChain
 from servers.conftest import StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, await_repair, chain_of, info, paused, state
+from servers.helpers import Error, Talk, ask, assert_serves, await_chain, await_repair, chain_of, info, paused, state
 
 IN_ETCD = "libmember.so 1 1 2"
 
@@ -96,6 +96,21 @@ def test_a_pause_shorter_than_the_timeout_is_no_reason(server: StartServer, url:
     assert ask(member, "DEBUG", "SLEEP", "3") == b"OK"
     sleep(1.5)
     assert heartbeats(url) == before
+
+
+def test_heartbeats_go_on_after_a_restart(chain: StartChain, url: str) -> None:
+    """Nobody tells the member again where they go; and it is back in the chain, too."""
+    c = chain(2, url=url)
+    await_heartbeats(c)
+    victim = c.tail
+    victim.kill()
+    await_repair(c, victim)
+    victim.start()
+    wait_until(lambda: state(victim).run_id in heartbeats(url), 20)
+    shown = info(victim, "member")
+    assert shown["member_master"] == url
+    await_chain(c, *c.members, victim)
+    assert_serves(c)
 
 
 def test_a_lease_that_is_gone_is_replaced(server: StartServer, url: str) -> None:

@@ -15,10 +15,14 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[StartChain]:
-    """`chain(3)` starts a master and three members, and makes a chain of them; options are those of Cluster."""
+    """`chain(3)` starts a master and three members, and makes a chain of them; options are those of Cluster.
+
+    Tests say when a member comes back. Where it is to do so by itself: `master_config={"master.auto-return": "yes"}`.
+    """
     clusters: list[Cluster] = []
 
     def start(size: int = 3, **options: Any) -> Cluster:
+        options["master_config"] = {"master.auto-return": "no", **options.get("master_config", {})}
         cluster = Cluster(size, folder=tmp_path / f"chain-{len(clusters) + 1}", **options)
         clusters.append(cluster)
         cluster.start()

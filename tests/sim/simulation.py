@@ -89,7 +89,8 @@ class Simulation:
             "connect": self._connect, "time": self._time, "copy": self._copy, "settle": self._settle,
             "put": self._put, "delete": self._delete, "read": self._read, "wait": self._wait,
             "talk": self._talk, "decide": self._decide, "operate": self._operate, "give_up": self._give_up,
-            "add": self._add, "remove": self._remove, "form": self._form, "reform": self._reform, "begin": self._begin,
+            "add": self._add, "come_back": self._come_back, "remove": self._remove, "form": self._form,
+            "reform": self._reform, "begin": self._begin,
             **self.faults.handlers(),
         }  # fmt: skip
         self._begin_chain()
@@ -323,6 +324,15 @@ class Simulation:
         outside = [place for place in self.world.places if place.process and place.number not in inside]
         if outside:
             self.master.operation = operations.Operation(self.master, outside[a % len(outside)])
+
+    def _come_back(self, a: int, b: int) -> None:
+        """The master sees by itself that one that is missing is there again."""
+        if not self.master.running or self.master.operation:
+            return
+        places = [self.world.places[place_of(member.run_id)] for member in self.master.steward.missing(fallen=True)]
+        back = [place for place in places if place.process]
+        if back:
+            self.master.operation = operations.Operation(self.master, back[a % len(back)])
 
     def _give_up(self, a: int, b: int) -> None:
         if self.master.running and self.master.operation:

@@ -18,7 +18,8 @@ SHOWN_STEPS = 30
 
 WORK = {
     "deliver": 25, "sleep": 15, "flow": 15, "turns": 0.3, "put": 8, "delete": 2, "read": 8, "wait": 2,
-    "connect": 5, "time": 5, "copy": 3, "talk": 20, "decide": 16, "operate": 25, "add": 6, "reform": 3, "begin": 1,
+    "connect": 5, "time": 5, "copy": 3, "talk": 20, "decide": 16, "operate": 25, "add": 3,
+    "come_back": 3, "reform": 3, "begin": 1,
     "settle": 0.15, "start": 3, "wake": 1, "show": 1, "heal": 0.8, "start_master": 4, "wake_master": 1, "flush": 1,
     "save": 0.3,
 }  # fmt: skip

@@ -17,7 +17,9 @@ from chainredis.transitions import (
     Health,
     Reform,
     Remove,
+    Repair,
     Returned,
+    confirmed,
     decide,
 )
 from chainredis.view import MAX_MEMBERS, Member
@@ -71,6 +73,46 @@ def test_addition_is_pending_and_told_tail_first() -> None:
     assert change.complete == (A, B)
     assert change.tellings == (C, B, A)
     assert change.leaving == ()
+
+
+def restarted(former: Member, number: int) -> Member:
+    return replace(former, run_id=f"{number:040x}")
+
+
+def test_whom_a_fault_takes_out_may_come_back_and_whom_an_operator_removes_may_not() -> None:
+    everybody = health(ABC)
+    assert decide(chain(*ABC), Repair(frozenset({B.run_id}))).fallen == (B,)
+    assert decide(chain(*ABC), Remove(B, everybody, is_fault=True)).fallen == (B,)
+    assert decide(chain(*ABC), Remove(B, everybody)).fallen == ()
+    before = replace(chain(A, C), fallen=(B,), awaited=(restarted(C, 30),))
+    after = decide(replace(before, view=chain(A, restarted(B, 20), C).view), Remove(restarted(B, 20), everybody))
+    assert (after.fallen, after.awaited) == ((), before.awaited)
+
+
+def test_who_comes_back_is_missed_until_it_has_been_seen_to_serve() -> None:
+    short = decide(chain(*ABC), Repair(frozenset({B.run_id})))
+    back = restarted(B, 20)
+    pending = decide(short, Add(back))
+    assert pending.fallen == (B,)
+    assert confirmed(pending).fallen == ()
+    assert decide(pending, Repair(frozenset({back.run_id}))).fallen == (B,)
+    assert decide(pending, Remove(back, health(ABC), is_fault=True)).fallen == (B,)
+    assert decide(pending, Remove(back, health(ABC))).fallen == ()
+
+
+def test_a_new_tail_that_dies_before_it_serves_was_no_member() -> None:
+    """Who asked for it has been told that the chain goes on without."""
+    pending = decide(chain(A, B), Add(C))
+    assert decide(pending, Repair(frozenset({C.run_id}))).fallen == ()
+
+
+def test_of_a_place_the_newest_process_counts_and_there_are_not_more_than_a_chain_may_have() -> None:
+    change = chain(A, B)
+    for number in range(100, 100 + 3 * MAX_MEMBERS):
+        again = restarted(member(number % (MAX_MEMBERS + 10) + 10), number)
+        change = decide(confirmed(decide(replace(change, leaving=()), Add(again))), Repair(frozenset({again.run_id})))
+        assert change.fallen[0] == again
+        assert len({each.port for each in change.fallen}) == len(change.fallen) <= MAX_MEMBERS
 
 
 @pytest.mark.parametrize("gone", ABC)
