@@ -4,6 +4,8 @@ import enum
 import logging
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from chainredis.addresses import Addresses
 from chainredis.errors import CommandError, Loading, MemberError, OtherProcess, Rejected
@@ -12,7 +14,7 @@ from chainredis.keeper import Keeper
 from chainredis.looking import Acquaintance, reach, whereabouts
 from chainredis.member_client import Dial, MemberLink
 from chainredis.settings import Settings
-from chainredis.transitions import Add, Begin, Change
+from chainredis.transitions import Add, Begin, Change, Health
 from chainredis.view import Endpoint, Member, View
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,32 @@ class Terms(enum.Enum):
         return self in (Terms.ADOPT, Terms.ADOPT_INCOMPLETE)
 
 
+class Addition:
+    """One, from when it is asked for to its end. It may be called off until the view with the newcomer is decided."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.over = threading.Event()
+        self.is_off = self.is_decided = False
+        self._links: list[MemberLink] = []
+
+    def watch(self, link: MemberLink) -> None:
+        """To be interrupted when it is called off."""
+        self._links.append(link)
+
+    def call_off(self) -> None:
+        """From any thread."""
+        self.is_off = True
+        for link in self._links:
+            link.interrupt()
+
+    def check(self) -> None:
+        if self.is_off:
+            raise CommandError(
+                f"MASTER.REMOVE {self.endpoint.host} {self.endpoint.port} has called this off: the chain is as it was"
+            )
+
+
 class Additions:
     """One at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed is off."""
 
@@ -39,25 +67,66 @@ class Additions:
         self._dial = dial
         self._addresses = addresses
         self._settings = settings
-        self._adding = threading.Lock()
+        self._moved = threading.Condition()
+        self._asked_for: list[Addition] = []  # the first one's turn it is
+        self._brought_back: set[str] = set()  # run_ids, of members
         self.progress = ""
 
-    def add(self, newcomer: Acquaintance, terms: Terms = Terms.KEEP) -> None:
-        """Raises CommandError."""
-        with self._adding:
-            try:
-                view = self._chain_for(newcomer.member)
-                if view is None:
-                    self._add_first(newcomer, terms)
-                elif terms.is_backup:
-                    raise CommandError(f"this chain has members, {view.names}: a backup begins a chain that has none")
-                else:
-                    self._add_tail(newcomer, view, discard=terms is Terms.DISCARD)
-            finally:
-                self.progress = ""
+    @contextmanager
+    def turn(self, endpoint: Endpoint) -> Iterator[Addition]:
+        """Waits until those that were asked for before are over. CommandError when it is called off."""
+        addition = Addition(endpoint)
+        with self._moved:
+            self._asked_for.append(addition)
+            self._moved.wait_for(lambda: addition.is_off or self._asked_for[0] is addition)
+        try:
+            addition.check()
+            yield addition
+        finally:
+            with self._moved:
+                self._asked_for.remove(addition)
+                self._moved.notify_all()
+            self.progress = ""
+            addition.over.set()
 
-    def _chain_for(self, newcomer: Member) -> View | None:
+    def call_off(self, endpoint: Endpoint) -> bool:
+        """What has been asked for and not decided ends; returns when it has. False: there is no such addition."""
+        with self._moved:
+            found = [each for each in self._asked_for if each.endpoint == endpoint and not each.is_decided]
+            for addition in found:
+                addition.call_off()
+            self._moved.notify_all()
+        self._keeper.stir()
+        for addition in found:
+            addition.over.wait()
+        return any(not addition.is_decided for addition in found)
+
+    def add(self, addition: Addition, newcomer: Acquaintance, terms: Terms = Terms.KEEP) -> None:
+        """Raises CommandError."""
+        addition.watch(newcomer.link)
+        view = self._chain_for(newcomer.member, addition)
+        if view is None:
+            self._add_first(addition, newcomer, terms)
+        elif terms.is_backup:
+            raise CommandError(f"this chain has members, {view.names}: a backup begins a chain that has none")
+        else:
+            self._add_tail(addition, newcomer, view, discard=terms is Terms.DISCARD)
+
+    def bring_back(self, addition: Addition, member: Acquaintance) -> None:
+        """As `add`, without an operator: one of this chain, or empty."""
+        self.add(addition, member)
+        view = self._keeper.view
+        inside = {each.run_id for each in view.members} if view else set()
+        self._brought_back = (self._brought_back & inside) | {member.member.run_id}
+
+    def has_brought_back(self, member: Member) -> bool:
+        """It is in the chain already, and no operator has asked for that."""
+        view = self._keeper.view
+        return view is not None and view.member(member.run_id) is not None and member.run_id in self._brought_back
+
+    def _chain_for(self, newcomer: Member, addition: Addition) -> View | None:
         """The chain that it is to be added to, whole and serving; None when there is none, or none alive."""
+        addition.check()
         change = self._keeper.change
         if change is None:
             return None
@@ -67,15 +136,16 @@ class Additions:
                 raise CommandError(f"{newcomer} is already in the chain{alias}")
             if (member.address, member.port) == (newcomer.address, newcomer.port):
                 self._keeper.replaced(member.run_id)
-        if self._keeper.await_settled():
+        if self._keeper.await_settled(lambda: addition.is_off):
             return self._keeper.view
+        addition.check()
         if self._keeper.is_lost:
             return None
         raise CommandError(f"{self._keeper.unsettled_by}: try again when the chain serves")
 
     # ----------------------------------------------------------------------------------------- the first member
 
-    def _add_first(self, newcomer: Acquaintance, terms: Terms) -> None:
+    def _add_first(self, addition: Addition, newcomer: Acquaintance, terms: Terms) -> None:
         """What data the newcomer has becomes the chain's."""
         member, state, lost = newcomer.member, newcomer.state, self._keeper.view
         is_backup = terms.is_backup and bool(state.history)
@@ -95,7 +165,13 @@ class Additions:
         empty = self._without_data(lost) if lost else frozenset()
         random = secrets.token_bytes(32)
         assigned = self._branch(newcomer, random, terms) if is_backup else 0
-        self._keeper.enact(lambda _, health: Begin(member, random, health, empty, assigned))
+
+        def begin(_: Change | None, health: Health) -> Begin:
+            addition.check()
+            addition.is_decided = True
+            return Begin(member, random, health, empty, assigned)
+
+        self._keeper.enact(begin)
         if lost:
             log.warning("no process of history %s is alive: %s begins a new history", lost.history, member)
         self._keeper.await_service(member)
@@ -139,7 +215,7 @@ class Additions:
 
     # ---------------------------------------------------------------------------------------------- a new tail
 
-    def _add_tail(self, newcomer: Acquaintance, view: View, *, discard: bool) -> None:
+    def _add_tail(self, addition: Addition, newcomer: Acquaintance, view: View, *, discard: bool) -> None:
         member, state = newcomer.member, newcomer.state
         if not discard and state.history != view.history and (state.keys or (state.history and newcomer.has_data)):
             whose = f"another chain, of history {state.history}" if state.history else f"its own, {state.keys} keys"
@@ -148,20 +224,42 @@ class Additions:
             )
         # Open until the newcomer serves: the tail keeps its log for it as long as this connection lasts.
         tail = self._proven_tail(view)
+        addition.watch(tail)
+
+        def note(text: str) -> None:
+            addition.check()
+            self.progress = f"{member}: {text}"
+
+        def take_over(change: Change | None, _: Health) -> Add:
+            addition.check()
+            added = _unless_changed(change, view, member)
+            addition.is_decided = True
+            return added
+
         try:
             if state.history == view.history:
                 prove_again(newcomer, view)
-            bring_in(tail, newcomer, view, self._settings, lambda text: self._note(member, text))
-            self._note(member, "taking over")
-            self._keeper.enact(lambda change, _: _unless_changed(change, view, member))
+            bring_in(tail, newcomer, view, self._settings, note)
+            note("taking over")
+            self._keeper.enact(take_over)
             self._keeper.await_service(member)
         except (MemberError, JoinFailed) as error:
+            addition.check()  # which may have been what broke it
             raise CommandError(f"{error}: the chain is as it was") from error
         finally:
             tail.close()
+            if not addition.is_decided:
+                self._let_go(member, view)
 
-    def _note(self, member: Member, text: str) -> None:
-        self.progress = f"{member}: {text}"
+    def _let_go(self, member: Member, view: View) -> None:
+        """It tries no longer to copy, nor logs for ever that it cannot. The tail's pin has gone with the connection."""
+        with suppress(MemberError):
+            link = self._dial(Endpoint(member.address, member.port))
+            try:
+                link.prove(view.secret, member.run_id)
+                link.unjoin()
+            finally:
+                link.close()
 
     def _proven_tail(self, view: View) -> MemberLink:
         try:

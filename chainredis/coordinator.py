@@ -71,7 +71,7 @@ class Coordinator:
         self._keeper = Keeper(store, settings, tenure=tenure, remembered=remembered)
         addresses = Addresses(resolve)
         self._additions = Additions(self._keeper, dial, addresses, settings)
-        self._returns = Returns(self._keeper, self._additions, dial, addresses, settings.retry_interval_s)
+        self._returns = Returns(self._keeper, self._additions, dial, addresses, settings)
         self._commands: dict[str, tuple[Callable[..., Reply], range]] = {
             "MASTER.ADD": (self._add, range(2, 5)),
             "MASTER.REMOVE": (self._remove, range(2, 3)),
@@ -176,19 +176,29 @@ class Coordinator:
         terms = ADDITION_TERMS.get(tuple(word.upper() for word in words))
         if terms is None:
             raise CommandError("syntax error: MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]")
-        newcomer = self._introducer.meet(_endpoint(host, port))
-        try:
-            self._additions.add(newcomer, terms)
-        finally:
-            newcomer.link.close()
+        with self._additions.turn(_endpoint(host, port)) as addition:
+            newcomer = self._introducer.meet(addition.endpoint)
+            try:
+                if not self._additions.has_brought_back(newcomer.member):
+                    self._additions.add(addition, newcomer, terms)
+            finally:
+                newcomer.link.close()
         return "OK"
 
     def _remove(self, host: bytes, port: bytes) -> str:
+        endpoint = _endpoint(host, port)
+        was_called_off = self._additions.call_off(endpoint)
         change = self._keeper.change
-        if change is None:
-            raise CommandError(NO_MEMBERS)
-        member = self._find(_endpoint(host, port), change.view.members + change.awaited)
-        if member in change.awaited or (self._keeper.is_lost and member.run_id in change.durable):
+        try:
+            if change is None:
+                raise CommandError(NO_MEMBERS)
+            member = self._find(endpoint, change.view.members + change.awaited + change.fallen)
+        except CommandError:
+            if was_called_off:
+                return "OK"
+            raise
+        is_out = change.view.member(member.run_id) is None
+        if is_out or (self._keeper.is_lost and member.run_id in change.durable):
             self._keeper.enact(lambda *_: Forget(member))
         else:
             self._keeper.enact(lambda _, health: Remove(member, health))
@@ -276,6 +286,7 @@ class Coordinator:
             "pending": names(members[-1:]) if change and change.pending else "",
             "leaving": names(change.leaving) if change else "",
             "awaited": names(change.awaited) if change else "",
+            "fallen": names(change.fallen) if change else "",
             "state": trouble or ("serving" if change else "no chain"),
             "addition": self._additions.progress,
             "waits_for": self._returns.waits_for,

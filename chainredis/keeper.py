@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from chainredis.complaints import Complaint
 from chainredis.errors import CommandError, Deposed, OutcomeUnknown, StoreError
 from chainredis.evidence import Lease, Lifeline, Sighting, Standing, Trouble
 from chainredis.settings import POLLS_A_LEASE, Settings
@@ -225,6 +226,10 @@ class Keeper:
         with self._changed:
             return self._steward.is_lost
 
+    def missing(self, fallen: bool) -> tuple[Member, ...]:
+        with self._changed:
+            return self._steward.missing(fallen)
+
     @property
     def unsettled_by(self) -> str:
         """Why the chain is not as it was decided, for people; empty when it is."""
@@ -305,9 +310,14 @@ class Keeper:
             self._changed.wait_for(lambda: self.is_closed or condition(self._steward), timeout_s)
             return not self.is_closed and condition(self._steward)
 
-    def await_settled(self) -> bool:
-        """Until the chain is whole and serves. False: it is lost, or does not come to serve in time."""
-        self.wait_for(lambda steward: steward.is_settled or steward.is_lost, self._patience_s)
+    def stir(self) -> None:
+        """Who waits here for something of its own looks at that again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def await_settled(self, is_off: Callable[[], bool] = lambda: False) -> bool:
+        """Until the chain is whole and serves. False: it is lost, or does not come to serve in time, or `is_off`."""
+        self.wait_for(lambda steward: steward.is_settled or steward.is_lost or is_off(), self._patience_s)
         return self.wait_for(lambda steward: steward.is_settled, 0)
 
     def await_service(self, newcomer: Member | None = None) -> None:
@@ -353,15 +363,14 @@ class Keeper:
     # -------------------------------------------------------------------------------------------------- the work
 
     def _run(self) -> None:
-        trouble = ""
+        complaint = Complaint()
         while not self.is_closed:
             try:
                 self._step()
-                trouble = ""
+                complaint.over()
             except StoreError as error:
-                if str(error) != trouble:
-                    trouble = str(error)
-                    log.error("%s", trouble)
+                if line := complaint.line(str(error)):
+                    log.error("%s", line)
                 self.wait_for(lambda _: self._doubt is None, self._settings.retry_interval_s)
             except Exception:
                 log.exception("keeping the chain failed in a way that nobody has thought of")

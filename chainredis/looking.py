@@ -1,21 +1,31 @@
 """Whom the master reaches, and in which state: nothing here changes anything."""
 
+import re
 import socket
 from dataclasses import dataclass, replace
 
 from chainredis.addresses import Addresses, Resolve
 from chainredis.errors import CommandError, Loading, MemberError, NotAMember, OtherProcess
+from chainredis.evidence import Trouble
 from chainredis.member_client import Dial, MemberLink, MemberState
 from chainredis.view import Endpoint, Member
 
 # How long a look at a place waits for its name to be looked up.
 LOOK_UP_S = 2.0
 
+_TROUBLE = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
+
 
 def resolve(host: str) -> str:
     """The number of a host, IPv4 before IPv6. OSError or ValueError when it has none."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+
+
+def troubles_of(text: str) -> tuple[Trouble, ...]:
+    """What a member says of the neighbours that it has no connection to."""
+    found = _TROUBLE.findall(text)
+    return tuple(Trouble(run_id, int(milliseconds), dropped == "1") for run_id, milliseconds, dropped in found)
 
 
 def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:

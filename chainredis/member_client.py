@@ -59,6 +59,7 @@ class MemberState:
     checkpointed: int = -1
     lifeline: int = 0
     timeout: int = 0
+    unreached_why: str = ""
 
 
 class MemberLink(Protocol):
@@ -83,6 +84,12 @@ class MemberLink(Protocol):
 
     def feed(self, learner: Member) -> None: ...
     def unpin(self) -> None: ...
+    def unjoin(self) -> None:
+        """The server is to be added no more: a copy that is not whole ends."""
+
+    def feeds_replica(self, port: int) -> bool:
+        """Has Redis's replication from here to the server of that port begun?"""
+
     def progress(self) -> "Progress":
         """Of a full synchronisation, at either end of it."""
 
@@ -125,6 +132,9 @@ class RedisLink:
         except FAILURES as error:
             self.close()
             raise self._explain(error) from error
+        # `maxmemory-clients` is for clients. Who may not say so is told by what it asks for next.
+        with contextlib.suppress(Rejected, Loading):
+            self._call("CLIENT", "NO-EVICT", "ON")
 
     def close(self) -> None:
         self._open = False
@@ -217,6 +227,13 @@ class RedisLink:
 
     def unpin(self) -> None:
         self._call("CHAIN.UNPIN")
+
+    def unjoin(self) -> None:
+        self._call("CHAIN.UNJOIN")
+
+    def feeds_replica(self, port: int) -> bool:
+        found = self._info("replication").items()
+        return any(name.startswith(b"slave") and b",port=%d," % port in value for name, value in found)
 
     def progress(self) -> Progress:
         found = self._info("replication") | self._info("persistence") | self._info("member")

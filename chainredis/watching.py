@@ -6,17 +6,17 @@ the end of the lifeline that means that the process has ended (docs/design.md, "
 """
 
 import logging
-import re
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
 
 from chainredis.addresses import Addresses
+from chainredis.complaints import Complaint
 from chainredis.errors import Busy, Closed, MemberError, OtherProcess, Refused, Rejected, Silent, Stale, Unfed
-from chainredis.evidence import Lifeline, Sighting, Trouble
+from chainredis.evidence import Lifeline, Sighting
 from chainredis.keeper import Keeper
 from chainredis.lifeline import Hold, Line
-from chainredis.looking import reach
+from chainredis.looking import reach, troubles_of
 from chainredis.member_client import Dial, MemberLink, MemberState
 from chainredis.view import Endpoint, Member, View
 
@@ -27,7 +27,6 @@ FIRST_RETRY_S, RETRY_S = 0.001, 0.05
 # A process that has ended does not come back; another one on its port may matter to nobody, or to MASTER.FORM.
 ENDED_RETRY_S = 0.5
 FAULT_RETRY_S = 1.0
-_TROUBLE = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
 
 
 class Watchers:
@@ -76,7 +75,7 @@ class Conversation(threading.Thread):
         self._connection: MemberLink | Line | None = None
         self._stood = False
         self._failures = 0  # to connect, in a row
-        self._trouble = ""
+        self._complaint = Complaint()
 
     def end(self) -> None:
         self._over.set()
@@ -137,9 +136,8 @@ class Conversation(threading.Thread):
                 pause_s = ENDED_RETRY_S
             case Rejected():
                 pause_s = RETRY_S  # it lives, and will not think better of it within a millisecond
-        if pause_s and str(error) != self._trouble:
-            self._trouble = str(error)
-            log.info("%s", error)
+        if pause_s and (line := self._complaint.line(str(error))):
+            log.info("%s", line)
         return pause_s
 
     def _talk(self) -> None:
@@ -201,7 +199,8 @@ class Polling(Conversation):
         try:
             link.adopt(view)
         except Unfed as error:
-            log.warning("%s", error)
+            if line := self._complaint.line(str(error)):
+                log.warning("%s", line)
             self._keeper.unfed(self._run_id, view.epoch)
             self._pause(RETRY_S)
         except Stale as error:
@@ -211,7 +210,7 @@ class Polling(Conversation):
             self._keeper.adopted(self._run_id, view.epoch)
 
     def _saw(self, state: MemberState) -> None:
-        self._trouble = ""  # whatever it was: a view that it has refused would have come before
+        self._complaint.over()  # whatever it was: a view that it has refused would have come before
         self._keeper.answered(self._run_id, sighting(state))
 
 
@@ -249,7 +248,7 @@ class Holding(Conversation):
             raise Silent(f"{self.member}: offers no lifeline")
         line = self._connection = self._hold(Endpoint(self._place.address, port), view.secret, self._run_id)
         self._stood = True
-        self._trouble = ""
+        self._complaint.over()
         self._keeper.lifeline(self._run_id, Lifeline.HELD)
         line.await_end()
 
@@ -260,9 +259,8 @@ class Holding(Conversation):
         if self._stood:
             self._keeper.lifeline(self._run_id, Lifeline.ENDED if isinstance(error, Closed) else Lifeline.NONE)
             return ENDED_RETRY_S
-        if str(error) != self._trouble and self._keeper.is_well(self._run_id):
-            self._trouble = str(error)
-            log.warning("%s: if %s dies, that is noticed only when its lease has run out", error, self.member)
+        if self._keeper.is_well(self._run_id) and (line := self._complaint.line(str(error))):
+            log.warning("%s: if %s dies, that is noticed only when its lease has run out", line, self.member)
         return ENDED_RETRY_S
 
 
@@ -271,10 +269,5 @@ def sighting(state: MemberState) -> Sighting:
     troubles = troubles_of(state.unreached)
     return Sighting(
         state.epoch, state.serving, state.stamp, troubles, durable, state.checkpointed, state.lifeline,
-        state.applied, state.committed, state.timeout,
+        state.applied, state.committed, state.timeout, state.unreached_why,
     )  # fmt: skip
-
-
-def troubles_of(text: str) -> tuple[Trouble, ...]:
-    found = _TROUBLE.findall(text)
-    return tuple(Trouble(run_id, int(milliseconds), dropped == "1") for run_id, milliseconds, dropped in found)

@@ -34,7 +34,7 @@ from modules.redismodule cimport (
     RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleInfoCtx, RedisModuleString,
 )
 from modules.shell.allocators cimport allocators_init
-from modules.shell.auth cimport challenge_command, find_peer, forget_peer, prove_command
+from modules.shell.auth cimport allowed_command, challenge_command, find_peer, forget_peer, prove_command
 from modules.shell.branch cimport branch_command
 from modules.shell.checkpoint.commands cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
@@ -48,7 +48,7 @@ from modules.shell.command_filter cimport (
 )
 from modules.shell.config cimport config_arguments, config_register
 from modules.shell.control cimport (
-    adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unpin_command,
+    adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unjoin_command, unpin_command,
 )
 from modules.shell.data_loss cimport end_before_loss
 from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woken
@@ -60,7 +60,7 @@ from modules.shell.join cimport empty_log, fetch_off, join_fail, join_on_link_up
 from modules.shell.libc cimport boot_ms
 from modules.shell.lifeline cimport lifelines_care, lifelines_init, lifelines_tick
 from modules.shell.marker cimport marker_name, marker_read
-from modules.shell.peers cimport pump
+from modules.shell.peers cimport pump, pump_idle
 from modules.shell.reads cimport read_command, settle_reads
 from modules.shell.receive cimport ack_command, forward_command, greet_command
 from modules.shell.record cimport is_record_due, record
@@ -198,6 +198,15 @@ cdef int on_prove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
     return prove_command(the_member(), ctx, argv)
 
 
+cdef int on_idle(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """A peer's or a master's connection is not idle. No answer."""
+    return REDISMODULE_OK if argc == 1 else RedisModule_WrongArity(ctx)
+
+
+cdef int on_allowed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return allowed_command(the_member(), ctx, argv, argc)
+
+
 cdef int on_greet(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     if argc != 5:
         return RedisModule_WrongArity(ctx)
@@ -258,6 +267,12 @@ cdef int on_unpin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
     if argc != 1:
         return RedisModule_WrongArity(ctx)
     return unpin_command(the_member(), ctx)
+
+
+cdef int on_unjoin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 1:
+        return RedisModule_WrongArity(ctx)
+    return unjoin_command(the_member(), ctx)
 
 
 cdef int on_state(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -363,6 +378,7 @@ cdef void tick(Member *m) noexcept nogil:
     chain_tick(&m.chain)
     doubt(m)
     join_save(m)
+    pump_idle(m)
     disk_tick(m)
     lifelines_tick(m)
     if is_active(m):
@@ -513,9 +529,12 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
     cdef const char *early = "admin deny-script no-monitor no-slowlog allow-stale allow-loading"
     # While clients are paused nothing can be recorded, and so nothing be applied.
     cdef const char *postponed = "admin deny-script no-monitor no-slowlog allow-stale may-replicate"
+    cdef const char *idle = "admin deny-script no-monitor no-slowlog allow-stale allow-loading allow-busy fast"
     return (
         create_internal(ctx, "chain.challenge", on_challenge, early)
         and create_internal(ctx, "chain.prove", on_prove, early)
+        and create_internal(ctx, "chain.allowed", on_allowed, early)
+        and create_internal(ctx, "chain.idle", on_idle, idle)
         and create_internal(ctx, "chain.state", on_state, early)
         and create_internal(ctx, "chain.record", on_record, early)
         and create_internal(ctx, "chain.record.place", on_record_place, early)
@@ -534,6 +553,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create_internal(ctx, "chain.page", on_chain_page, flags)
         and create_internal(ctx, "chain.flush", on_chain_flush, flags)
         and create_internal(ctx, "chain.unpin", on_unpin, flags)
+        and create_internal(ctx, "chain.unjoin", on_unjoin, flags)
     )
 
 

@@ -70,6 +70,8 @@ cdef extern from "redismodule.h" nogil:
         pass
     ctypedef struct RedisModuleType:
         pass
+    ctypedef struct RedisModuleUser:
+        pass
     ctypedef uint64_t RedisModuleTimerID
 
     ctypedef struct RedisModuleEvent:

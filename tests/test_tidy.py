@@ -22,7 +22,7 @@ HARMLESS = re.compile(r"CYTHON_UNUSED|__Pyx_(div|mod)_\w+")
 # The only C functions of a master that may refer to Python: at loading, and on its worker threads.
 MASTER_WITH_PYTHON = {
     "interpreter_start", "interpreter_initialise", "interpreter_exec", "prepare_python", "python_module",
-    "start_python", "setting_text", "carry_out", "make_outcome", "make_text",
+    "start_python", "setting_text", "carry_out", "finish", "make_outcome", "make_text",
 }
 
 

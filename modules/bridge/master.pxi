@@ -44,7 +44,7 @@ from modules.redismodule cimport (
     RedisModule_RegisterStringConfig, RedisModule_ReplyWithError, RedisModule_RetainString,
     RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen,
     RedisModule_UnblockClient, RedisModule_WrongArity, RedisModuleConfigChange, RedisModuleEvent_Config,
-    RedisModule_CommandFilterArgGet,
+    RedisModule_CommandFilterArgGet, RedisModule_SetDisconnectCallback, RedisModuleBlockedClient,
 )
 
 cdef extern from *:
@@ -59,6 +59,10 @@ cdef enum Command:
     REFRESH_TAIL
     GET_CHAIN
     COMMAND_COUNT
+
+
+cdef enum:
+    MAX_ADDITIONS = 64      # that wait for each other at a time; more wait to be looked at
 
 
 cdef struct Master:
@@ -76,6 +80,7 @@ cdef struct Master:
     long long lease_ms
     long long clock_drift_percent
     int trust_refused
+    int auto_return
 
 cdef Master master
 
@@ -95,8 +100,14 @@ cdef int submit(RedisModuleCtx *ctx, RedisModuleString **argv, int argc, Command
         return RedisModule_ReplyWithError(ctx, b"ERR an argument is too long")
     job_note_asker(job, ctx)
     job.client = RedisModule_BlockClient(ctx, outcome_reply, NULL, outcome_free, 0)
+    RedisModule_SetDisconnectCallback(job.client, on_client_gone)
     queue_put(queue, job)
     return REDISMODULE_OK
+
+
+cdef void on_client_gone(RedisModuleCtx *ctx, RedisModuleBlockedClient *client) noexcept nogil:
+    RedisModule_Log(master.ctx, b"notice", b"a client has gone without waiting for its command, which goes on: INFO "
+                    b"master shows how")
 
 
 cdef int handle_add(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -235,17 +246,34 @@ CommandError = Unusable = None      # the classes of chainredis.errors
 
 
 def work(int lane):
-    """The life of a worker: take a job, carry it out, unblock its client."""
+    """The life of a worker: take a job, carry it out, unblock its client.
+
+    Additions wait for each other in Python, where they can be called off: each has a thread of its own.
+    """
     cdef Queue *queue = &master.queues[lane]
     cdef Job *job
-    cdef Outcome *outcome
+    import threading
+    places = threading.BoundedSemaphore(MAX_ADDITIONS)
     while True:
         with nogil:
             job = queue_take(queue)
-        outcome = carry_out(job)
-        with nogil:
-            RedisModule_UnblockClient(job.client, outcome)
-            RedisModule_Free(job)
+        if job.command == ADD:
+            places.acquire()
+            threading.Thread(target=add, args=(<size_t>job, places), name="addition", daemon=True).start()
+        else:
+            finish(job)
+
+
+def add(size_t job, places):
+    finish(<Job *>job)
+    places.release()
+
+
+cdef void finish(Job *job) noexcept:
+    cdef Outcome *outcome = carry_out(job)
+    with nogil:
+        RedisModule_UnblockClient(job.client, outcome)
+        RedisModule_Free(job)
 
 
 cdef Outcome *carry_out(const Job *job) noexcept:
@@ -315,7 +343,7 @@ def start(own_run_id, own_port):
     def read_heartbeat():
         return Heartbeat(
             master.heartbeat_interval_ms, master.heartbeat_timeout_ms, master.lease_ms, bool(master.trust_refused),
-            master.clock_drift_percent,
+            master.clock_drift_percent, bool(master.auto_return),
         )
 
     def read_credentials():
@@ -444,6 +472,9 @@ cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
         and register_number(ctx, b"clock-drift-percent", 1, 0, 50, &master.clock_drift_percent)
         and RedisModule_RegisterBoolConfig(
             ctx, b"trust-refused", 1, REDISMODULE_CONFIG_DEFAULT, get_switch, set_switch, NULL, &master.trust_refused,
+        ) == REDISMODULE_OK
+        and RedisModule_RegisterBoolConfig(
+            ctx, b"auto-return", 1, REDISMODULE_CONFIG_DEFAULT, get_switch, set_switch, NULL, &master.auto_return,
         ) == REDISMODULE_OK
         and register_setting(ctx, b"auth-user", &master.auth_user, REDISMODULE_CONFIG_DEFAULT)
         and register_password(ctx, b"auth-password", REDISMODULE_CONFIG_DEFAULT, &master.auth_password)

@@ -1,16 +1,20 @@
 # cython: language_level=3
 """Proof of the chain's secret, both ways, on every connection between members (docs/protocol.md)."""
 
+from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strcmp, strlen
 
 from modules.libcrypto cimport CRYPTO_memcmp, EVP_sha256, HMAC
 from modules.redismodule cimport (
-    RedisModule_GetClientId, RedisModule_GetRandomBytes, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    REDISMODULE_OK, RedisModule_ACLCheckCommandPermissions, RedisModule_FreeModuleUser, RedisModule_FreeString,
+    RedisModule_GetClientId, RedisModule_GetCurrentUserName, RedisModule_GetModuleUserFromUserName,
+    RedisModule_GetRandomBytes, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
     RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
-    RedisModuleCtx, RedisModuleString,
+    RedisModuleCtx, RedisModuleString, RedisModuleUser,
 )
+from modules.shell.libc cimport ENOENT, errno
 from modules.shell.state cimport (
-    MAX_PEERS, Member, NONCE_BYTES, PROOF_BYTES, Peer, SECRET_BYTES,
+    ERROR_BYTES, MAX_PEERS, Member, NONCE_BYTES, PROOF_BYTES, Peer, SECRET_BYTES,
 )
 
 
@@ -175,3 +179,33 @@ cdef inline int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
         return RedisModule_ReplyWithError(ctx, "ERR that does not prove the chain's secret")
     peer.proven = True
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef inline int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.ALLOWED command… -> [ALLOWED] | NOPERM
+
+    May the user of this connection run all of these? A learner learns it before it gives up what it has: Redis's
+    replication would only log what it may not do, and try again.
+    """
+    cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
+    cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(name) if name != NULL else NULL
+    cdef char why[ERROR_BYTES]
+    cdef int i
+    why[0] = 0
+    for i in range(1, argc):
+        if user != NULL and not why[0] and not may_run(user, &argv[i]):
+            snprintf(why, ERROR_BYTES, "NOPERM the user %.64s may not run %.32s here",
+                     RedisModule_StringPtrLen(name, NULL), RedisModule_StringPtrLen(argv[i], NULL))
+    if user != NULL:
+        RedisModule_FreeModuleUser(user)
+    if name != NULL:
+        RedisModule_FreeString(ctx, name)
+    if why[0]:
+        return RedisModule_ReplyWithError(ctx, why)
+    RedisModule_ReplyWithArray(ctx, 1)
+    return RedisModule_ReplyWithCString(ctx, "ALLOWED")
+
+
+cdef inline bint may_run(RedisModuleUser *user, RedisModuleString **command) noexcept nogil:
+    """A command that this server does not have is nothing to be refused."""
+    return RedisModule_ACLCheckCommandPermissions(user, command, 1) == REDISMODULE_OK or errno == ENOENT

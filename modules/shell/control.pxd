@@ -8,13 +8,14 @@ from modules.core.chain cimport chain_forget, chain_is_tail
 from modules.core.learner cimport chain_feed, chain_pin, chain_pin_from, chain_unpin
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 from modules.core.view cimport MAX_MEMBERS, Node, View, same_history, view_index
+from modules.redis_calls cimport is_configured
 from modules.redismodule cimport (
     RedisModule_GetClientId, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_ReplyWithSimpleString, RedisModuleCtx, RedisModuleString,
 )
 from modules.shell.auth cimport proven_peer
 from modules.shell.command_filter cimport end_waiting_commands
-from modules.shell.join cimport join_abort, join_begin, rejoin
+from modules.shell.join cimport fetch_off, is_under_way, join_abort, join_begin, join_fail, rejoin
 from modules.shell.join_preconditions cimport holds_keys, may_become_chain
 from modules.shell.marker cimport marker_take
 from modules.shell.peers cimport reply_verdict
@@ -118,6 +119,10 @@ cdef inline int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
         return RedisModule_ReplyWithError(ctx, "ERR this server is in that view: it cannot join what it is in")
     if m.chain.me >= 0 and m.chain.view.epoch >= view.epoch:
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
+    if is_configured(ctx, "tls-replication", "yes"):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR this server has tls-replication yes, and members talk to each other without TLS: set "
+            "tls-replication no there")
     if not take_history(m, ctx, &view):
         return 0
     join_abort(m)
@@ -191,6 +196,16 @@ cdef inline int unpin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     if proven_peer(m, ctx) == NULL:
         return 0
     join_off(m)
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef inline int unjoin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.UNJOIN -> OK | ERR: the master has given up adding this server. What it has whole, it keeps."""
+    if not entitled(m, ctx):
+        return 0
+    if m.chain.learner and is_under_way(m):
+        fetch_off(m)
+        join_fail(m, "the master has called it off")
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 

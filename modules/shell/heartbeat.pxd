@@ -181,6 +181,7 @@ cdef inline void heartbeat_resume(Member *m) noexcept nogil:
     """A member that was restarted goes on, with the settings of now; `libmember.so 0` turns that off."""
     cdef Connecting *connecting
     cdef RedisModuleString *url
+    cdef pthread_t thread
     cdef const char *known = m.disk.marker.master
     if m.settings.master_type != MASTER_IN_ETCD or not known[0] or m.heartbeat.master[0]:
         return
@@ -191,7 +192,7 @@ cdef inline void heartbeat_resume(Member *m) noexcept nogil:
     snprintf(m.heartbeat.master, sizeof(m.heartbeat.master), "%s", known)
     snprintf(m.heartbeat.etcd, sizeof(m.heartbeat.etcd), "%s", known)
     url = RedisModule_CreateString(NULL, known, strlen(known))
-    if not write_order(m, m.ctx, url, &connecting.order) or not start_thread(connecting):
+    if not write_order(m, m.ctx, url, &connecting.order) or not thread_start(&thread, carry_out, connecting, True):
         heartbeat_show("the heartbeats cannot begin again: MEMBER.CONNECT_TO_MASTER says why", "")
         free(connecting)
     RedisModule_FreeString(NULL, url)

@@ -7,6 +7,7 @@ any member. A position that came with the snapshot says where the log goes on (D
 
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
+from libc.string cimport strncmp
 
 from modules.core.chain cimport chain_learn, chain_predecessor, chain_relearn
 from modules.core.due cimport chain_pop_any
@@ -37,13 +38,17 @@ from modules.shell.reads cimport settle_reads
 from modules.shell.refusals cimport answer_not_head
 from modules.shell.settle cimport answer_unknown, settle, settle_waits
 from modules.shell.state cimport (
-    ERROR_BYTES, JOIN_COPIED, JOIN_COPYING, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING, JOIN_LOADED,
-    JOIN_NONE, JOIN_SAVING, JOIN_STARTING, Member, the_member,
+    ERROR_BYTES, JOIN_COPIED, JOIN_COPYING, JOIN_ERROR_BYTES, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING,
+    JOIN_LOADED, JOIN_NONE, JOIN_SAVING, JOIN_STARTING, LINK_READY, Link, Member, the_member,
 )
 from modules.shell.views cimport aim_links
 from modules.shell.waiter cimport WAIT_ROOM
 from modules.shell.waiting cimport first_waiting, tell
 from modules.shell.wakeup cimport wake_again
+
+
+cdef enum:
+    REACH_MS = 1000             # for reaching the old tail, when that does not refuse us
 
 
 cdef inline bint replicate(Member *m, const char *host, const char *port) noexcept nogil:
@@ -55,7 +60,7 @@ cdef inline bint replicate(Member *m, const char *host, const char *port) noexce
     m.own_call = False
     good = reply != NULL and RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_ERROR
     if not good:
-        snprintf(m.join_error, ERROR_BYTES, "REPLICAOF %s %s was refused", host, port)
+        snprintf(m.join_error, JOIN_ERROR_BYTES, "REPLICAOF %s %s was refused", host, port)
     drop_reply(reply)
     return good
 
@@ -145,9 +150,47 @@ cdef inline void join_copy(Member *m) noexcept nogil:
 
 
 cdef inline void join_fail(Member *m, const char *why) noexcept nogil:
-    snprintf(m.join_error, ERROR_BYTES, "%s", why)
+    snprintf(m.join_error, JOIN_ERROR_BYTES, "%s", why)
     m.join = JOIN_FAILING
     RedisModule_Log(m.ctx, "warning", "joining failed: %s", why)
+
+
+cdef inline bint is_under_way(const Member *m) noexcept nogil:
+    """A copy that is not whole yet."""
+    return m.join != JOIN_NONE and m.join != JOIN_SAVING and m.join != JOIN_COPIED and m.join != JOIN_FAILED
+
+
+cdef inline const char *login_remedy(const char *why) noexcept nogil:
+    """What an operator can do about an error of the old tail; NULL: it may pass."""
+    if strncmp(why, "NOAUTH", 6) == 0 or strncmp(why, "WRONGPASS", 9) == 0:
+        return "set member.auth-password (and member.auth-user) at the new member as that one asks for"
+    if strncmp(why, "ERR AUTH ", 9) == 0:
+        return "that one asks for no password: requirepass is to be the same everywhere, or member.auth-password empty"
+    if strncmp(why, "NOPERM", 6) == 0:
+        return "give the user of member.auth-user that right there"
+    return NULL
+
+
+cdef inline bint is_passing(const char *why) noexcept nogil:
+    """It has said that it lives, and cannot answer for the moment."""
+    return (strncmp(why, "LOADING", 7) == 0 or strncmp(why, "BUSY", 4) == 0
+            or strncmp(why, "ERR max number of clients", 25) == 0)
+
+
+cdef inline void join_check_link(Member *m) noexcept nogil:
+    """A copy that cannot begin, or go on, ends: Redis's replication would try again at once, for ever."""
+    cdef Link *up = &m.up
+    cdef const char *remedy = login_remedy(up.error) if up.phase != LINK_READY else NULL
+    cdef char why[JOIN_ERROR_BYTES]
+    if remedy != NULL:
+        snprintf(why, JOIN_ERROR_BYTES, "cannot log in at the old tail %.64s:%d (%.80s): %s",
+                 &up.target.host[0], up.target.port, &up.error[0], remedy)
+        join_fail(m, why)
+    elif (m.join == JOIN_STARTING and up.error[0] and not is_passing(up.error)
+            and m.now_ms - up.down_since_ms >= REACH_MS):
+        snprintf(why, JOIN_ERROR_BYTES, "cannot reach the old tail at %.64s:%d (%.100s)",
+                 &up.target.address[0], up.target.port, &up.error[0])
+        join_fail(m, why)
 
 
 cdef inline void join_on_link_up(Member *m) noexcept nogil:
@@ -223,17 +266,25 @@ cdef inline void fetch_off(Member *m) noexcept nogil:
 
 
 cdef inline void join_step(Member *m) noexcept nogil:
-    """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more."""
+    """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more;
+    and until the old tail has let us in, before which nothing is discarded.
+    """
     if m.join == JOIN_LEAVING:
         m.join = JOIN_STARTING
         wake_again(m)
     elif m.join == JOIN_STARTING:
-        join_copy(m)
+        if m.up.phase == LINK_READY and m.up.allowed:
+            join_copy(m)
+        else:
+            join_check_link(m)
+    elif m.join == JOIN_COPYING:
+        join_check_link(m)
     elif m.join == JOIN_LOADED:
         join_loaded(m)
     elif m.join == JOIN_FAILING:
         replicate_no_more(m)
         m.join = JOIN_FAILED
+        aim_links(m)
 
 
 cdef inline void join_abort(Member *m) noexcept nogil:

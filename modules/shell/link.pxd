@@ -6,10 +6,10 @@ sends what nobody asked for harms nothing (rule 7). What the answers mean is `pe
 """
 
 from libc.stdio cimport snprintf
-from libc.string cimport strcmp, strerror
+from libc.string cimport strcmp, strcspn, strerror
 
 from modules.core.chain cimport chain_head_lost, chain_predecessor_lost, chain_successor_lost
-from modules.core.view cimport Node, same_place
+from modules.core.view cimport HOST_BYTES, Node, same_place
 from modules.hiredis cimport (
     REDIS_ERR_EOF, REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STATUS, REDIS_REPLY_STRING,
     freeReplyObject,
@@ -21,10 +21,12 @@ from modules.redismodule cimport (
     RedisModule_EventLoopDel, RedisModule_Log, RedisModule_StringPtrLen, RedisModuleEventLoopFunc, RedisModuleString,
 )
 from modules.shell.auth cimport draw_nonce, proofs_equal, prove
+from modules.shell.complain cimport complain, stop_complaining
 from modules.shell.keyspace cimport let_go
 from modules.shell.libc cimport ECONNRESET, EPIPE, connect_result, errno, set_no_delay, set_user_timeout
 from modules.shell.state cimport (
-    ERROR_BYTES, LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, PROOF_BYTES,
+    ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_PROVEN, ERROR_BYTES, JOIN_LEAVING, JOIN_STARTING, LINK_CONNECTING,
+    LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, PROOF_BYTES,
 )
 
 cdef enum:
@@ -33,6 +35,8 @@ cdef enum:
     SLICE_BYTES = 256 * 1024        # a long value goes out in pieces of this size
     MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: a view of MAX_MEMBERS at the most
     MAX_ANSWER_ELEMENTS = 256
+    STRUGGLES = 3                   # failures without anything between them
+    STEADY_MS = 1000
 
 
 # ----------------------------------------------------------------------------------------- up and down
@@ -65,19 +69,41 @@ cdef inline void link_close(Member *m, Link *link) noexcept nogil:
         link.down_since_ms = m.now_ms
     link.phase = LINK_IDLE
     link.greeted_epoch = -1
-    link.view_due = False
+    link.view_due = link.allowed = False
     let_go(link.streamed)
     link.streamed = NULL
 
 
 cdef inline void link_fail(Member *m, Link *link, const char *why) noexcept nogil:
-    """The link is down; it is tried again after a while. A reason is logged once, not at every attempt."""
-    if strcmp(link.error, why) != 0:
-        snprintf(link.error, ERROR_BYTES, "%s", why)
-        RedisModule_Log(m.ctx, "notice", "link %s to %s:%d: %s", link.name, &link.target.host[0], link.target.port, why)
+    """The link is down; it is tried again after a while."""
+    cdef char what[HOST_BYTES + 32]
+    snprintf(what, sizeof(what), "link %s to %s:%d", link.name, &link.target.host[0], link.target.port)
+    snprintf(link.error, ERROR_BYTES, "%.*s", <int>strcspn(why, "\r\n"), why)
+    complain(m.ctx, &link.complaint, m.now_ms, what, link.error)
     link_close(m, link)
+    if link.setbacks == 0:
+        link.setback_ms = m.now_ms
+        link.setback_committed = m.chain.committed
+    link.setbacks += 1
     link.failures += 1
     link.retry_ms = m.now_ms + RETRY_MS
+
+
+cdef inline bint link_struggles(const Link *link) noexcept nogil:
+    """It is made again and again, and nothing comes through: a limit of the peer's server closes it, perhaps."""
+    return link.setbacks >= STRUGGLES
+
+
+cdef inline void link_tick(Member *m, Link *link) noexcept nogil:
+    """Has something come through? To whom nothing is said comes through after a while."""
+    if link.setbacks == 0 or link.phase != LINK_READY or link.down_since_ms:
+        return
+    if link == &m.down and m.chain.committed < m.chain.applied and m.chain.committed <= link.setback_committed:
+        return
+    if m.now_ms - link.ready_ms >= STEADY_MS or (link == &m.down and m.chain.committed > link.setback_committed):
+        link.setbacks = 0
+        link.error[0] = 0
+        stop_complaining(&link.complaint)
 
 
 cdef inline void link_lost(Member *m, Link *link) noexcept nogil:
@@ -115,6 +141,8 @@ cdef inline void link_aim(Member *m, Link *link, const Node *target) noexcept no
     link_close(m, link)
     link.aimed = target != NULL
     link.error[0] = 0
+    link.setbacks = 0
+    stop_complaining(&link.complaint)
     link.retry_ms = 0
     link.down_since_ms = m.now_ms
     link.dropped = False
@@ -173,10 +201,12 @@ cdef inline void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc 
     if error:
         link_fail(m, link, strerror(error))
         return
+    link.awaited = ANSWER_LOGIN if password[0] else ANSWER_EXEMPT
     if password[0] and user[0]:
         redisAppendCommand(link.context, "AUTH %s %s", user, password)
     elif password[0]:
         redisAppendCommand(link.context, "AUTH %s", password)
+    redisAppendCommand(link.context, "CLIENT NO-EVICT ON")      # `maxmemory-clients` is for clients
     draw_nonce(link.nonce)
     redisAppendCommand(link.context, "CHAIN.CHALLENGE %s", &link.nonce[0])
     link.phase = LINK_PROVING
@@ -188,23 +218,41 @@ cdef inline bint is_text(const redisReply *reply, size_t length) noexcept nogil:
 
 
 cdef inline void link_prove(Member *m, Link *link, const redisReply *reply) noexcept nogil:
-    """An answer while proving: first the peer's proof, then its word on ours."""
+    """An answer while proving."""
+    if link.awaited == ANSWER_EXEMPT:       # or not, where our user may not say that: so it was told
+        link.awaited = ANSWER_PROOF
+    elif reply.type == REDIS_REPLY_ERROR:
+        link_fail(m, link, reply.str)
+    elif link.awaited == ANSWER_PROOF:
+        link_check_proof(m, link, reply)
+    elif reply.type != REDIS_REPLY_STATUS:
+        link_fail(m, link, "the peer does not speak this protocol")
+    elif link.awaited == ANSWER_LOGIN:
+        link.awaited = ANSWER_EXEMPT
+    else:
+        link_proven(m, link)
+
+
+cdef inline void link_proven(Member *m, Link *link) noexcept nogil:
+    link.phase = LINK_READY
+    if link != &m.down:     # that one is up when its handshake is complete
+        link.down_since_ms = 0
+    link.dropped = False
+    link.connects += 1
+    link.ready_ms = m.now_ms
+    if link.setbacks < STRUGGLES:
+        link.error[0] = 0
+    if m.join == JOIN_LEAVING or m.join == JOIN_STARTING:
+        redisAppendCommand(link.context, "CHAIN.ALLOWED PING REPLCONF PSYNC CHAIN.PAGE CHAIN.GREET CHAIN.FORWARD "
+                           "CHAIN.ACK CHAIN.ADOPT CHAIN.CHECKPOINT CHAIN.FLUSH")
+
+
+cdef inline void link_check_proof(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    """The peer's proof, which ours answers."""
     cdef char proof[PROOF_BYTES]
     cdef redisReply **parts = reply.element
-    if reply.type == REDIS_REPLY_ERROR:
-        link_fail(m, link, reply.str)
-        return
-    if reply.type == REDIS_REPLY_STATUS:
-        if not link.nonce[0]:       # OK to CHAIN.PROVE; with a nonce outstanding it is the OK to AUTH
-            link.phase = LINK_READY
-            if link != &m.down:     # that one is up when its handshake is complete
-                link.down_since_ms = 0
-            link.dropped = False
-            link.connects += 1
-            link.error[0] = 0
-        return
     if (reply.type != REDIS_REPLY_ARRAY or reply.elements != 3 or not is_text(parts[0], 32)
-            or not is_text(parts[1], 40) or not is_text(parts[2], 64) or not link.nonce[0]):
+            or not is_text(parts[1], 40) or not is_text(parts[2], 64)):
         link_fail(m, link, "the peer does not speak this protocol")
         return
     if strcmp(parts[1].str, link.target.run_id) != 0:
@@ -215,7 +263,7 @@ cdef inline void link_prove(Member *m, Link *link, const redisReply *reply) noex
         link_fail(m, link, "the peer does not know the chain's secret")
         return
     prove(m, "prove", parts[0].str, link.nonce, m.self.run_id, proof)
-    link.nonce[0] = 0
+    link.awaited = ANSWER_PROVEN
     redisAppendCommand(link.context, "CHAIN.PROVE %s %s", &proof[0], &m.self.run_id[0])
 
 

@@ -7,7 +7,7 @@ inside a slow script or a load: they move the chain's state, but never apply an 
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, strlen
+from libc.string cimport memcmp, strlen, strncmp, strstr
 
 from modules.core.chain cimport (
     chain_ack_due, chain_head_ack_due, chain_head_lost, chain_next_batch, chain_on_welcome, chain_position,
@@ -29,7 +29,7 @@ from modules.redismodule cimport (
 from modules.shell.auth cimport from_hex, to_hex
 from modules.shell.keyspace cimport keep, string_length
 from modules.shell.link cimport (
-    link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read,
+    link_challenge, link_connect, link_fail, link_flush, link_next_answer, link_prove, link_read, link_tick,
 )
 from modules.shell.packing cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
 from modules.shell.state cimport (
@@ -42,6 +42,7 @@ from modules.shell.views cimport (
 
 cdef enum:
     HEADER_BYTES = 512
+    IDLE_MS = 500
 
 
 # -------------------------------------------------------------------------------------- refusing a message
@@ -207,6 +208,22 @@ cdef inline void pump_acks(Member *m) noexcept nogil:
         link_flush(m, &m.up, on_link_ready)
 
 
+cdef inline void say_idle(Member *m, Link *link) noexcept nogil:
+    """Redis closes connections on which nothing has come for its `timeout`, of a second at the least."""
+    link_tick(m, link)
+    if link.phase == LINK_READY and m.now_ms - link.idle_ms >= IDLE_MS and link_takes_more(m, link):
+        link.idle_ms = m.now_ms
+        redisAppendCommand(link.context, "CHAIN.IDLE")
+        link_flush(m, link, on_link_ready)
+
+
+cdef inline void pump_idle(Member *m) noexcept nogil:
+    """Once per tick."""
+    say_idle(m, &m.down)
+    say_idle(m, &m.up)
+    say_idle(m, &m.head)
+
+
 cdef inline void pump_connecting(Member *m, Link *link) noexcept nogil:
     if not link.aimed or link.phase == LINK_READY or link.retry_ms > m.now_ms:
         return
@@ -288,9 +305,19 @@ cdef inline void on_stale(Member *m, Link *link, const redisReply *reply) noexce
         adopt(m, &view, secret)
 
 
+cdef inline bint is_about(const redisReply *reply, const char *command) noexcept nogil:
+    """A peer of an earlier version does not know that command."""
+    return (reply.type == REDIS_REPLY_ERROR and strncmp(reply.str, "ERR unknown command", 19) == 0
+            and strstr(reply.str, command) != NULL)
+
+
 cdef inline void on_answer(Member *m, Link *link, const redisReply *reply) noexcept nogil:
     if link.phase == LINK_PROVING:
         link_prove(m, link, reply)
+    elif tagged(reply, "ALLOWED", 1) or is_about(reply, "CHAIN.ALLOWED"):
+        link.allowed = True
+    elif is_about(reply, "CHAIN.IDLE"):
+        pass
     elif reply.type == REDIS_REPLY_ERROR:
         link_fail(m, link, reply.str)
     elif tagged(reply, "WELCOME", 5):

@@ -13,7 +13,7 @@ from modules.core.chain cimport chain_role
 from modules.core.lease cimport chain_grant
 from modules.core.log cimport log_epoch_of
 from modules.core.messages cimport NONSENSE, Verdict
-from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
+from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, RUN_ID_BYTES
 from modules.redismodule cimport (
     RedisModule_DbSize, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
     RedisModule_SelectDb, RedisModuleCtx, RedisModuleString,
@@ -24,6 +24,7 @@ from modules.shell.checkpoint.track cimport shown_watermark
 from modules.shell.join cimport join_name
 from modules.shell.join_preconditions cimport may_become_chain
 from modules.shell.libc cimport boot_ms
+from modules.shell.link cimport link_struggles
 from modules.shell.peers cimport reply_verdict
 from modules.shell.receive cimport argument_number
 from modules.shell.serving cimport role_name, serves_in_role
@@ -34,7 +35,8 @@ from modules.shell.waiting cimport first_waiting, may_block, tell, wait_with, wa
 from modules.shell.wakeup cimport wake
 
 cdef enum:
-    STATE_FIELDS = 22
+    STATE_FIELDS = 23
+    WHY_ROOM = HOST_BYTES + NUMBER_BYTES + ERROR_BYTES
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
 
@@ -53,10 +55,23 @@ cdef inline void state_number(RedisModuleCtx *ctx, const char *name, int64_t val
 
 cdef inline int trouble_text(const Member *m, const Link *link, char *out) noexcept nogil:
     """run_id:ms:dropped of a link that is not ready: for how long, and whether its peer's side closed it."""
-    if not link.aimed or link.down_since_ms == 0:
+    cdef int64_t since_ms = link.setback_ms if link_struggles(link) else link.down_since_ms
+    if not link.aimed or since_ms == 0:
         return 0
     return snprintf(out, TROUBLE_BYTES, "%s%s:%lld:%d", b" " if out[-1] else b"", &link.target.run_id[0],
-                    <long long>(m.now_ms - link.down_since_ms), link.dropped)
+                    <long long>(m.now_ms - since_ms), link.dropped)
+
+
+cdef inline void why_text(const Member *m, char *out) noexcept nogil:
+    """What the first neighbour is without a connection for."""
+    cdef const Link *links[3]
+    cdef int i
+    links[0], links[1], links[2] = &m.down, &m.up, &m.head
+    out[0] = 0
+    for i in range(3):
+        if links[i].aimed and links[i].error[0] and (links[i].down_since_ms or link_struggles(links[i])):
+            snprintf(out, WHY_ROOM, "%s:%d: %s", &links[i].target.host[0], links[i].target.port, &links[i].error[0])
+            return
 
 
 cdef inline void troubles_text(const Member *m, char *out) noexcept nogil:
@@ -71,7 +86,9 @@ cdef inline void troubles_text(const Member *m, char *out) noexcept nogil:
 cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     cdef char history[2 * HISTORY_BYTES + 1]
     cdef char unfit[ERROR_BYTES]
+    cdef char why[WHY_ROOM]
     cdef char troubles[3 * TROUBLE_BYTES + 2]
+    why_text(m, why)
     history[0] = unfit[0] = troubles[0] = 0
     troubles_text(m, &troubles[1])
     if m.chain.has_history:
@@ -95,6 +112,7 @@ cdef inline void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_number(ctx, "pinned", m.chain.pinned)
     state_text(ctx, "unfit", unfit)
     state_text(ctx, "unreached", &troubles[1])
+    state_text(ctx, "unreached_why", why)
     state_number(ctx, "stamp", boot_ms())
     state_number(ctx, "record_epoch", m.disk.record.epoch)
     state_text(ctx, "record_run_id", m.disk.record.run_id)

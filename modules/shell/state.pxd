@@ -27,10 +27,20 @@ cdef enum:
     PROOF_BYTES = 65            # 64 hexadecimal digits and NUL
     HELLO_BYTES = 96            # the nonce and the proof that a lifeline begins with
     ERROR_BYTES = 256
+    JOIN_ERROR_BYTES = 512      # another's error, and what to do about it
     TICK_MS = 50                # pace of timeouts and reconnecting
     LATE_TICK_MS = 150          # without one for so long, Redis's own cron, which wakes the loop too, makes up for it
     MAX_BRANCHES = 4            # of attempts to begin a chain with this server's data; older ones are forgotten
     DOUBT_MS = 500              # and of asking a neighbour, for a member without a lease
+
+
+cdef struct Complaint:
+    # What was logged last of something that may fail again and again (`complain.pxd`).
+    char why[ERROR_BYTES]
+    int64_t said_ms
+    int64_t since_ms            # `reasons` counts from then on
+    int reasons
+    unsigned long long unsaid   # failures since the last line
 
 
 cdef enum LinkPhase:
@@ -40,6 +50,14 @@ cdef enum LinkPhase:
     LINK_READY
 
 
+cdef enum Answer:
+    # What comes next on a link that is proving, where every answer was asked for.
+    ANSWER_LOGIN
+    ANSWER_EXEMPT
+    ANSWER_PROOF                # the peer's
+    ANSWER_PROVEN               # its word on ours
+
+
 cdef struct Link:
     # Our connection to another member, to tell it things.
     const char *name            # "down", "up" or "head": in logs and INFO
@@ -47,9 +65,16 @@ cdef struct Link:
     Node target
     redisContext *context
     LinkPhase phase
+    Answer awaited              # while proving
+    bint allowed                # the peer lets our user do what copying needs
     int watched                 # the mask registered with the event loop
     int64_t retry_ms
     int64_t down_since_ms       # not ready since then; 0: it is
+    int setbacks                # failures since something came through
+    int64_t setback_ms          # the first of these
+    int64_t setback_committed   # what was committed then
+    int64_t ready_ms            # when it was made last
+    int64_t idle_ms             # when CHAIN.IDLE went out last
     bint dropped                # it was ready, and the peer's side closed it; not ready again since
     bint view_due               # the peer is behind: our view goes to it next
     int64_t greeted_epoch       # the epoch in which CHAIN.GREET went out on this connection; -1: none
@@ -60,6 +85,7 @@ cdef struct Link:
     uint64_t connects
     uint64_t failures
     char error[ERROR_BYTES]     # why it is not up
+    Complaint complaint
 
 
 cdef struct Peer:
@@ -117,6 +143,7 @@ cdef struct Marker:
     int64_t void_epoch          # records up to this epoch are not durable, whatever they say
     int branch_count
     Branch branches[MAX_BRANCHES]   # what the files of this server may call its history
+    char master[ORDER_TEXT_BYTES]   # where its heartbeats go, once MEMBER.CONNECT_TO_MASTER has said so
     int error                   # why it could not be replaced when that was tried last; 0: it could
 
 
@@ -161,6 +188,7 @@ cdef struct Heartbeat:
     int connecting              # commands under way
     char *library               # the path of libheartbeat.so, beside our own
     char master[ORDER_TEXT_BYTES]   # as it was given
+    char etcd[ORDER_TEXT_BYTES]     # that, of a master in etcd
     pthread_mutex_t mutex       # of what other threads write:
     char state[WHY_BYTES]       # none, connecting, beating, or what is wrong
     char leader[ERROR_BYTES]    # host:port of the master that leads
@@ -229,7 +257,7 @@ cdef struct Member:
     RedisModuleString *masteruser   # what Redis's replication had for logging in, while a copy borrows that; else NULL
     RedisModuleString *masterauth
     bint snapshot_loaded        # the full load has delivered a position
-    char join_error[ERROR_BYTES]
+    char join_error[JOIN_ERROR_BYTES]
     uint64_t copied_keys        # that the copy has in all, known once it has begun
     int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
     unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none

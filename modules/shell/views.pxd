@@ -17,7 +17,7 @@ from modules.shell.auth cimport from_hex, take_secret, to_hex
 from modules.shell.disk cimport disk_take_place
 from modules.shell.link cimport link_aim
 from modules.shell.settle cimport settle
-from modules.shell.state cimport Member, SECRET_BYTES
+from modules.shell.state cimport JOIN_FAILED, Member, SECRET_BYTES
 
 cdef enum:
     VIEW_ARGUMENTS = 4          # before the members: history, secret, epoch, count
@@ -129,7 +129,7 @@ cdef inline void format_view(const Member *m, ViewTexts *out) noexcept nogil:
 cdef inline void aim_links(Member *m) noexcept nogil:
     """Every link to whom the view says. Links that stay keep their connection: only the handshake is made anew."""
     link_aim(m, &m.down, chain_successor(&m.chain))
-    link_aim(m, &m.up, chain_predecessor(&m.chain))
+    link_aim(m, &m.up, chain_predecessor(&m.chain) if m.join != JOIN_FAILED else NULL)
     link_aim(m, &m.head, chain_told_head(&m.chain))
 
 

@@ -47,7 +47,7 @@ def prove(connection: socket.socket, secret: str = SECRET, run_id: str = LIAR_RU
     nonce, own = found[1].decode(), "1" * 32
     text = f"answer{nonce}{own}{run_id}".encode()
     proof = hmac.new(bytes.fromhex(secret), text, hashlib.sha256).hexdigest()
-    connection.sendall(reply(own.encode(), run_id.encode(), proof.encode()))
+    connection.sendall(b"+OK\r\n" + reply(own.encode(), run_id.encode(), proof.encode()))  # CLIENT NO-EVICT first
     while b"CHAIN.PROVE" not in received:
         received += _some(connection)
     connection.sendall(b"+OK\r\n")

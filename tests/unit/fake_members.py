@@ -102,6 +102,7 @@ class FakeFleet:
     open_links: set["FakeLink"] = field(default_factory=set)
     open_lines: set["FakeLine"] = field(default_factory=set)
     on_adopt: Callable[[View], None] = lambda view: None
+    never_copied: int = 0  # the port of one whose copies take for ever
 
     def start(self, port: int, identity: int | None = None, **fields: str | int | bool) -> FakeProcess:
         """A process with these fields of its state. Whoever had the port before has ended."""
@@ -260,8 +261,9 @@ class FakeLink:
     def _learn(self, view: View) -> None:
         process = self.process
         process.secret, process.view = view.secret, view
+        join = "copying" if self._port == self._fleet.never_copied else "copied"
         process.state = replace(
-            process.state, role="learner", history=view.history, epoch=view.epoch, join="copied", keys=0, serving=False
+            process.state, role="learner", history=view.history, epoch=view.epoch, join=join, keys=0, serving=False
         )
 
     def branch(self, history: str, *, incomplete: bool) -> None:
@@ -279,6 +281,13 @@ class FakeLink:
         self._enter("unpin")
         self.process.pinned, self.process.fed = False, ""
         self.process.state = replace(self.process.state, pinned=-1, streaming=False)
+
+    def unjoin(self) -> None:
+        self._enter("unjoin")
+        self.process.state = replace(self.process.state, join="failed")
+
+    def feeds_replica(self, port: int) -> bool:
+        return True
 
     def progress(self) -> Progress:
         return Progress(-1, -1, self.process.state.applied, 0, 0)

@@ -3,7 +3,8 @@
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, strcmp
+from libc.stdlib cimport strtoull
+from libc.string cimport memcpy, strcmp, strstr
 
 from modules.acl cimport may_read_all
 from modules.core.chain cimport (
@@ -12,6 +13,7 @@ from modules.core.chain cimport (
 from modules.core.messages cimport ACCEPTED, NONSENSE, STRANGER, Verdict
 from modules.core.records cimport VERSION_BYTES, get_big_endian, record_key, record_key_room, unescape
 from modules.core.view cimport Node
+from modules.redis_calls cimport redis_setting
 from modules.redismodule cimport (
     REDISMODULE_ERR, RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId,
     RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
@@ -37,6 +39,7 @@ from modules.shell.wakeup cimport wake
 
 cdef enum:
     LISTED_AT_ONCE = 100        # keys on a page of LIST.CHECKPOINT
+    REPLY_OVERHEAD = 64 * 1024  # of Redis's, beside a page's records
 
 
 cdef inline const char *mode_name(long long mode) noexcept nogil:
@@ -241,9 +244,25 @@ cdef inline int on_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
         return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     if not page.good:
         return reply_page_error(ctx, page)
+    if not may_be_sent(ctx, page.records.length):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR a page of the checkpoint is longer than client-output-buffer-limit normal of this server lets "
+            "through: raise that, or set it to 0 0 0")
     RedisModule_ReplyWithArray(ctx, 2)
     RedisModule_ReplyWithStringBuffer(ctx, page.cursor.bytes, page.cursor.length)
     return RedisModule_ReplyWithStringBuffer(ctx, page.records.bytes, page.records.length)
+
+
+cdef inline bint may_be_sent(RedisModuleCtx *ctx, size_t length) noexcept nogil:
+    """Redis would close the connection instead, without a word."""
+    cdef char limits[256]
+    cdef const char *normal
+    cdef unsigned long long most
+    if not redis_setting(ctx, "client-output-buffer-limit", limits, sizeof(limits)):
+        return True
+    normal = strstr(limits, "normal ")
+    most = strtoull(normal + 7, NULL, 10) if normal != NULL else 0
+    return most == 0 or length + REPLY_OVERHEAD < most
 
 
 cdef inline int chain_page_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:

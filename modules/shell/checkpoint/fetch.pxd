@@ -22,7 +22,7 @@ from modules.hiredis cimport (
 from modules.leveldb cimport (
     leveldb_writebatch_create, leveldb_writebatch_destroy, leveldb_writebatch_put, leveldb_writebatch_t,
 )
-from modules.redismodule cimport RedisModule_StringPtrLen
+from modules.redismodule cimport RedisModule_StringPtrLen, RedisModuleString
 from modules.shell.auth cimport draw_nonce, proofs_equal, prove_with
 from modules.shell.checkpoint.database cimport database_clear, database_write, meta_moved, parse_meta
 from modules.shell.checkpoint.state cimport Database, Job, TEXT_BYTES
@@ -35,7 +35,6 @@ from modules.shell.state cimport Member, NONCE_BYTES, PROOF_BYTES, SECRET_BYTES
 
 cdef enum:
     PAGE_TIMEOUT_MS = 15000     # for connecting, and without a byte of a page
-    CREDENTIAL_BYTES = 512
 
 
 cdef struct Fetch:
@@ -46,8 +45,8 @@ cdef struct Fetch:
     unsigned char secret[SECRET_BYTES]
     char run_id[41]             # our own
     char nonce[NONCE_BYTES]
-    char user[CREDENTIAL_BYTES]
-    char password[CREDENTIAL_BYTES]
+    char *user
+    char *password
     int off_fd                  # to be read from when the join is off
     uint64_t bytes              # that have come: read by the main thread, for people
     Meta meta                   # the last page's
@@ -119,10 +118,20 @@ cdef inline bint log_in(Fetch *fetch, redisContext *context) noexcept nogil:
     if not fetch.password[0]:
         return True
     if fetch.user[0]:
-        redisAppendCommand(context, "AUTH %s %s", &fetch.user[0], &fetch.password[0])
+        redisAppendCommand(context, "AUTH %s %s", fetch.user, fetch.password)
     else:
-        redisAppendCommand(context, "AUTH %s", &fetch.password[0])
+        redisAppendCommand(context, "AUTH %s", fetch.password)
     answer = ask(fetch, context)
+    if answer != NULL:
+        freeReplyObject(answer)
+    return answer != NULL
+
+
+cdef inline bint be_exempt(Fetch *fetch, redisContext *context) noexcept nogil:
+    """From `maxmemory-clients`, if our user may say that. False: the connection is lost."""
+    cdef redisReply *answer
+    redisAppendCommand(context, "CLIENT NO-EVICT ON")
+    answer = exchange(fetch, context)
     if answer != NULL:
         freeReplyObject(answer)
     return answer != NULL
@@ -250,8 +259,8 @@ cdef inline void run_fetch(Job *job) noexcept nogil:
     if context == NULL:
         unfetched(fetch, "out of memory")
         return
-    fetch.good = (is_connected(fetch, context) and log_in(fetch, context) and prove_each_other(fetch, context)
-                  and fetch_pages(fetch, context))
+    fetch.good = (is_connected(fetch, context) and log_in(fetch, context) and be_exempt(fetch, context)
+                  and prove_each_other(fetch, context) and fetch_pages(fetch, context))
     redisFree(context)
     if fetch.good:
         meta_moved(fetch.database, &fetch.meta)
@@ -259,9 +268,21 @@ cdef inline void run_fetch(Job *job) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------ on the main thread
 
+cdef inline char *copy_of(const RedisModuleString *setting) noexcept nogil:
+    """As long as it may be. NULL: no memory."""
+    cdef size_t length
+    cdef const char *text = RedisModule_StringPtrLen(setting, &length)
+    cdef char *copy = <char *>calloc(1, length + 1)
+    if copy != NULL:
+        memcpy(copy, text, length)
+    return copy
+
+
 cdef inline void fetch_free(Fetch *fetch) noexcept nogil:
     if fetch.off_fd >= 0:
         close(fetch.off_fd)
+    free(fetch.user)
+    free(fetch.password)
     free(fetch)
 
 
@@ -277,7 +298,9 @@ cdef inline Fetch *fetch_begin(Member *m, void (*done)(Job *) noexcept nogil) no
     if fetch == NULL:
         return NULL
     fetch.off_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-    if fetch.off_fd < 0 or not store_start(m):
+    fetch.user = copy_of(m.settings.auth_user)
+    fetch.password = copy_of(m.settings.auth_password.value.text)
+    if fetch.off_fd < 0 or fetch.user == NULL or fetch.password == NULL or not store_start(m):
         fetch_free(fetch)
         return NULL
     fetch.job.run = run_fetch
@@ -288,8 +311,5 @@ cdef inline Fetch *fetch_begin(Member *m, void (*done)(Job *) noexcept nogil) no
     memcpy(fetch.secret, m.secret, SECRET_BYTES)
     memcpy(fetch.run_id, m.self.run_id, sizeof(fetch.run_id))
     draw_nonce(fetch.nonce)
-    snprintf(fetch.user, CREDENTIAL_BYTES, "%s", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
-    snprintf(
-        fetch.password, CREDENTIAL_BYTES, "%s", RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL))
     worker_put(&m.checkpoint.writer, &fetch.job)
     return fetch
