@@ -1,9 +1,13 @@
 """What people are told while the newest view is not in force: above all when the store has gone back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from chainredis.evidence import Record
 from chainredis.transitions import Change
 from chainredis.view import Member, View
+
+# A connection that is made anew is missing for a moment.
+WORTH_TELLING_MS = 1000
 
 
 def outdated_by(stored: View | None, newer: View | None, idle: Sequence[Member]) -> str:
@@ -28,3 +32,15 @@ def unsettled_by(change: Change, idle: Sequence[Member], *, is_lost: bool) -> st
     if change.leaving:
         return f"{change.leaving[0]} may still serve, and has not acknowledged yet that it is no member any more"
     return f"not serving in it yet: {', '.join(map(str, idle))}" if idle else "it is just being changed"
+
+
+def unlinked_by(view: View, records: Mapping[str, Record]) -> str:
+    """Of a chain that serves, as far as this goes without a connection that is missing. Empty: none is."""
+    for member in view.members:
+        sighting = records[member.run_id].sighting
+        for trouble in sighting.troubles if sighting else ():
+            other = view.member(trouble.run_id)
+            if sighting and other and trouble.for_ms >= WORTH_TELLING_MS:
+                why = f": {sighting.why}" if sighting.why else ""
+                return f"{member} has no connection to {other} that lasts, for {trouble.for_ms // 1000} s{why}"
+    return ""

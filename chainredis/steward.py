@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from chainredis.addresses import moved
 from chainredis.errors import CommandError
 from chainredis.evidence import Lease, Lifeline, Record, Sighting, Standing, Terms, Trouble, most_complained_about
-from chainredis.outdated import outdated_by, unsettled_by
+from chainredis.outdated import outdated_by, unlinked_by, unsettled_by
 from chainredis.transitions import BringForward, Change, Event, Form, Health, Move, Remove, Repair, confirmed, decide
 from chainredis.view import Member, View
 
@@ -24,8 +24,6 @@ from chainredis.view import Member, View
 MAX_ATTENTION_GAP, MAX_ATTENTION_PART = 0.5, 0.1
 # Nobody holds up what has been committed within such a part of a lease.
 IDLE_PART = 0.5
-# A connection that is made anew is missing for a moment.
-WORTH_TELLING_MS = 1000
 
 
 @dataclass
@@ -274,7 +272,7 @@ class Steward:
         if self.change is None:
             return ""
         if self.is_settled:
-            return self._unlinked_text(self.change)
+            return unlinked_by(self.change.view, self._records)
         return unsettled_by(self.change, self._idle_in(self.change.view), is_lost=self.is_lost)
 
     @property
@@ -284,17 +282,6 @@ class Steward:
 
     def _idle_in(self, view: View) -> list[Member]:
         return [member for member in view.members if not self._serves_in(member.run_id, view.epoch)]
-
-    def _unlinked_text(self, change: Change) -> str:
-        """Of a chain that serves, as far as this goes without a connection that is missing."""
-        for member in change.view.members:
-            sighting = self._records[member.run_id].sighting
-            for trouble in sighting.troubles if sighting else ():
-                other = change.view.member(trouble.run_id)
-                if sighting and other and trouble.for_ms >= WORTH_TELLING_MS:
-                    why = f": {sighting.why}" if sighting.why else ""
-                    return f"{member} has no connection to {other} that lasts, for {trouble.for_ms // 1000} s{why}"
-        return ""
 
     @property
     def is_open(self) -> bool:
