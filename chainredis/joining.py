@@ -77,7 +77,7 @@ def _await_snapshot(tail: MemberLink, newcomer: Acquaintance, view: View, settin
 
     def has_begun() -> object:
         """The same for too long while it has not."""
-        is_waiting = learner.progress().master_sync_in_progress == 0 and not tail.feeds_replica(member.port)
+        is_waiting = learner.progress().master_sync_in_progress == 0 and not tail.feeds_replica()
         return None if is_waiting else object()
 
     def progress() -> object:

@@ -286,7 +286,7 @@ class FakeLink:
         self._enter("unjoin")
         self.process.state = replace(self.process.state, join="failed")
 
-    def feeds_replica(self, port: int) -> bool:
+    def feeds_replica(self) -> bool:
         return True
 
     def progress(self) -> Progress:
