@@ -164,9 +164,7 @@ cdef int on_list_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int a
 
 cdef int on_role(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """In the place of ROLE -> as Redis's own"""
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
-    return role_command(the_member(), ctx)
+    return role_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_role_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -187,15 +185,11 @@ cdef int on_info_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) no
 cdef int on_challenge(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.challenge"):
         return REDISMODULE_OK
-    if argc != 2:
-        return RedisModule_WrongArity(ctx)
-    return challenge_command(the_member(), ctx, argv)
+    return challenge_command(the_member(), ctx, argv) if argc == 2 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_prove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 3:
-        return RedisModule_WrongArity(ctx)
-    return prove_command(the_member(), ctx, argv)
+    return prove_command(the_member(), ctx, argv) if argc == 3 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_idle(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -208,21 +202,15 @@ cdef int on_allowed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
 
 
 cdef int on_greet(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 5:
-        return RedisModule_WrongArity(ctx)
-    return greet_command(the_member(), ctx, argv)
+    return greet_command(the_member(), ctx, argv) if argc == 5 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_forward(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 9:
-        return RedisModule_WrongArity(ctx)
-    return forward_command(the_member(), ctx, argv)
+    return forward_command(the_member(), ctx, argv) if argc == 9 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_ack(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 5:
-        return RedisModule_WrongArity(ctx)
-    return ack_command(the_member(), ctx, argv)
+    return ack_command(the_member(), ctx, argv) if argc == 5 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_adopt(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -258,59 +246,41 @@ cdef int on_pin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcep
 
 
 cdef int on_feed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 5:
-        return RedisModule_WrongArity(ctx)
-    return feed_command(the_member(), ctx, argv)
+    return feed_command(the_member(), ctx, argv) if argc == 5 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_unpin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
-    return unpin_command(the_member(), ctx)
+    return unpin_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_unjoin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
-    return unjoin_command(the_member(), ctx)
+    return unjoin_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_state(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     if not may_administer(ctx, GIVEN_TO_NOBODY, "chain.state"):
         return REDISMODULE_OK
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
-    return state_command(the_member(), ctx)
+    return state_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_poll(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 4:
-        return RedisModule_WrongArity(ctx)
-    return poll_command(the_member(), ctx, argv)
+    return poll_command(the_member(), ctx, argv) if argc == 4 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_watch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 1:
-        return RedisModule_WrongArity(ctx)
-    return watch_command(the_member(), ctx)
+    return watch_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_chain_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 2:
-        return RedisModule_WrongArity(ctx)
-    return chain_checkpoint_command(the_member(), ctx, argv)
+    return chain_checkpoint_command(the_member(), ctx, argv) if argc == 2 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_chain_flush(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 3:
-        return RedisModule_WrongArity(ctx)
-    return chain_flush_command(the_member(), ctx, argv)
+    return chain_flush_command(the_member(), ctx, argv) if argc == 3 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_chain_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    if argc != 3:
-        return RedisModule_WrongArity(ctx)
-    return chain_page_command(the_member(), ctx, argv)
+    return chain_page_command(the_member(), ctx, argv) if argc == 3 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_record(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
