@@ -1,5 +1,5 @@
 """Members that come back: a chain that died as a whole is formed again from what its members kept on disk, and who has
-been missing since, or was taken out by a fault, is added again (DESIGN.md, "Restart").
+been missing since, or was taken out by a fault, is added again (design.md, "Restart").
 """
 
 import logging

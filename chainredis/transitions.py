@@ -335,7 +335,7 @@ def _move(now: Change, event: Move) -> Change:
 
 
 def _reform(now: Change, event: Reform) -> Change:
-    """DESIGN.md, "Restart": from one that lost nothing, else from the longest of all of them.
+    """design.md, "Restart": from one that lost nothing, else from the longest of all of them.
 
     A durable record may name an older view than the stored one: then that process never entered a newer one, in which
     it was to be, and without it nothing was committed there. A master killed between storing and telling leaves it so.

@@ -1,4 +1,4 @@
-"""Members and views (DESIGN.md, "Words"), and their forms on the wire and on disk."""
+"""Members and views (design.md, "Words"), and their forms on the wire and on disk."""
 
 import re
 from collections.abc import Sequence

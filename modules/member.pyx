@@ -298,7 +298,7 @@ cdef int on_record_place(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
 # --------------------------------------------------------------------------------------------- the event loop
 
 cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) noexcept nogil:
-    """Before the loop sleeps, everything that this pass has made due goes out (DESIGN.md, "Forwarding")."""
+    """Before the loop sleeps, everything that this pass has made due goes out (design.md, "Forwarding")."""
     cdef Member *m = the_member()
     if when == REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP:
         m.now_ms = boot_ms()

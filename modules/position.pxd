@@ -30,7 +30,7 @@ cdef enum:
 
 
 cdef struct Record:
-    # The place in the chain that this data comes from: what a master forms a chain again by (DESIGN.md, "Restart").
+    # The place in the chain that this data comes from: what a master forms a chain again by (design.md, "Restart").
     int64_t epoch               # of the view that was adopted last, with us in it; 0: none
     char run_id[RUN_ID_BYTES]   # of the process that was the member
     bint durable                # throughout that view nothing left it that was not on its disk

@@ -3,7 +3,7 @@
 
 Chain replication after van Renesse and Schneider (OSDI 2004); the names of the state follow their section 3 where
 they have one: the uncommitted part of the log is *Sent*. Epochs, the handshake and cumulative acknowledgement are
-DESIGN.md's (sections 3 and 5).
+design.md's (sections 3 and 5).
 
 A caller feeds events (`chain_adopt`, `chain_assign`, `chain_on_…`), sends what `chain_next_batch`, `chain_ack_due` and
 `chain_head_ack_due` say is due to other members, and drains what is due to itself (`due.pxd`).
@@ -195,7 +195,7 @@ cdef inline void chain_enter(Chain *c, const View *view) noexcept nogil:
 
 cdef inline bint chain_can_feed(const Chain *c, const View *view, int place) noexcept nogil:
     """Do we, a tail, have all that our successor in `view` lacks? If not, that pending view can never be in force, and
-    its master has to withdraw it (DESIGN.md, "Joining"); until then we serve nothing (rule 2).
+    its master has to withdraw it (design.md, "Joining"); until then we serve nothing (rule 2).
     """
     if place < 0 or place == view.count - 1 or view_index(&c.view, view.members[place + 1].run_id) >= 0:
         return True
@@ -316,7 +316,7 @@ cdef inline int64_t chain_safe(const Chain *c) noexcept nogil:
 
 
 cdef inline void chain_saved(Chain *c, int64_t on_disk) noexcept nogil:
-    """Everything up to `on_disk` is there (DESIGN.md, "Restart"); SAFE: no write waits for its disk."""
+    """Everything up to `on_disk` is there (design.md, "Restart"); SAFE: no write waits for its disk."""
     c.on_disk = on_disk
     chain_commit_own(c)
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""A view: one configuration of the chain (DESIGN.md, "Words").
+"""A view: one configuration of the chain (design.md, "Words").
 
 Plain structs without behaviour of their own; `chain.pxd` says what a member does with them.
 """

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Which of Redis's own commands a member takes (DESIGN.md, section 4).
+"""Which of Redis's own commands a member takes (design.md, section 4).
 
 Copies must not differ by Redis's own doing: native writes, and what else would change a chained member's data behind
 the chain's back, are refused. A member that is in no view shows no old data either.

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What waits for this member's disk, and what may be claimed of it afterwards (DESIGN.md, "Restart").
+"""What waits for this member's disk, and what may be claimed of it afterwards (design.md, "Restart").
 
 With `appendonly yes` and `appendfsync always` nothing about an update leaves before it is on the disk. Redis writes the
 file between the before-sleep event, in which updates are recorded, and its sleep: what has been recorded when it wakes

@@ -2,7 +2,7 @@
 """Becoming the new tail: Redis's own full synchronisation brings the snapshot, the old tail's log the rest.
 
 The learner becomes a replica of the old tail until it is copied, then detaches itself and is fed by CHAIN.FORWARD like
-any member. A position that came with the snapshot says where the log goes on (DESIGN.md, "Joining").
+any member. A position that came with the snapshot says where the log goes on (design.md, "Joining").
 """
 
 from libc.stdint cimport uint64_t

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What a server must be like so that its own data may become a chain's (DESIGN.md, section 4)."""
+"""What a server must be like so that its own data may become a chain's (design.md, section 4)."""
 
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strcmp

@@ -111,7 +111,7 @@ cdef extern from "errno.h" nogil:
 
 
 cdef inline int64_t boot_ms() noexcept nogil:
-    """Milliseconds since boot, suspend included (DESIGN.md, "Leases")."""
+    """Milliseconds since boot, suspend included (design.md, "Leases")."""
     cdef timespec now
     clock_gettime(CLOCK_BOOTTIME, &now)
     return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000

@@ -23,7 +23,7 @@ from modules.shell.waiting cimport first_waiting, tell
 # ----------------------------------------------------------------------------------------- publications
 
 cdef inline bint publishes(const Member *m) noexcept nogil:
-    """The tail does; who was tail goes on, since subscribers may still be there (DESIGN.md, "Publications")."""
+    """The tail does; who was tail goes on, since subscribers may still be there (design.md, "Publications")."""
     return m.subscribers and (not m.chain.has_history or chain_is_tail(&m.chain) or (m.was_tail and m.chain.me >= 0))
 
 

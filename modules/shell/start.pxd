@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""A server that has started weighs what it found on its disk, before it hears any client (DESIGN.md, "Restart").
+"""A server that has started weighs what it found on its disk, before it hears any client (design.md, "Restart").
 
 Whatever it was before, it is in no view now. What it must not do is pass for a server without a past: one that lost its
 data would answer for a chain that has it.

@@ -155,7 +155,7 @@ cdef enum Source:
 
 
 cdef struct Disk:
-    # What this member keeps of itself (DESIGN.md, "Restart").
+    # What this member keeps of itself (design.md, "Restart").
     bint started                # what the server found on its disk has been weighed
     bint recording              # there is an append-only file
     bint always                 # which is on the disk before Redis goes on

@@ -1,4 +1,4 @@
-"""The append-only file of a member: what goes in, when, and what a restart makes of it (DESIGN.md, "Restart")."""
+"""The append-only file of a member: what goes in, when, and what a restart makes of it (design.md, "Restart")."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What each client command answers in each role, and which kind of answer it is (DESIGN.md, section 4 and rule 6)."""
+"""What each client command answers in each role, and which kind of answer it is (design.md, section 4 and rule 6)."""
 
 from collections.abc import Iterator
 from time import monotonic

@@ -185,7 +185,7 @@ def test_removing_and_adding_again_and_again_under_load(chain: StartChain) -> No
 
 
 def test_writes_go_on_while_a_member_is_added(chain: StartChain) -> None:
-    """No write waits for the copy, only for the hand-over (DESIGN.md, "Joining")."""
+    """No write waits for the copy, only for the hand-over (design.md, "Joining")."""
     cluster = chain(2)
     with Talk(cluster.head) as talk:
         for start in range(0, 200_000, 2_000):

@@ -1,10 +1,10 @@
-"""Redis's own replication changes nothing of a member, whatever its configuration says (DESIGN.md, section 4)."""
+"""Redis's own replication changes nothing of a member, whatever its configuration says (design.md, section 4)."""
 
 from pathlib import Path
 
 import pytest
 
-from chainredis.launcher import HOST, MASTER, MEMBER, LauncherError, Server
+from chainredis.launcher import HOST, MASTER, MEMBER, LauncherError, Server, free_port
 from chainredis.waiting import wait_until
 from servers.conftest import StartChain, StartServer
 from servers.helpers import (
@@ -166,8 +166,9 @@ def test_a_server_that_hands_over_to_a_replica_becomes_no_chain(server: StartSer
 
 @pytest.mark.parametrize("module", [MASTER, MEMBER])
 def test_a_server_of_a_redis_cluster_is_refused(tmp_path: Path, module: str) -> None:
+    config = {"cluster-enabled": "yes", "cluster-port": str(free_port())}
     with pytest.raises(LauncherError, match="cluster-enabled no"):
-        Server(tmp_path, modules=[module], config={"cluster-enabled": "yes"}).start()
+        Server(tmp_path, modules=[module], config=config).start()
 
 
 def test_a_master_is_no_replica(server: StartServer) -> None:

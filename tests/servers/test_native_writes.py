@@ -1,4 +1,4 @@
-"""Copies must not differ by Redis's own doing: native writes are refused on a chained member (DESIGN.md, section 4)."""
+"""Copies must not differ by Redis's own doing: native writes are refused on a chained member (design.md, section 4)."""
 
 from collections.abc import Iterator
 

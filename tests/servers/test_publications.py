@@ -1,4 +1,4 @@
-"""Which sns a client hears of on its channel, and where (DESIGN.md, section 5, "Publications")."""
+"""Which sns a client hears of on its channel, and where (design.md, section 5, "Publications")."""
 
 from threading import Event
 
@@ -119,7 +119,7 @@ def test_a_new_tail_publishes_what_the_old_one_may_not_have(chain: StartChain) -
 
 
 def test_a_removed_tail_disconnects_its_subscribers(chain: StartChain) -> None:
-    """Or they would wait for publications for ever (DESIGN.md, "Publications")."""
+    """Or they would wait for publications for ever (design.md, "Publications")."""
     cluster = chain(2)
     tail = cluster.tail
     subscribers = [Talk(tail), Talk(tail)]

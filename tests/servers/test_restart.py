@@ -1,4 +1,4 @@
-"""A member that is started again: what it has, what it claims, and what it must not pretend (DESIGN.md, "Restart")."""
+"""A member that is started again: what it has, what it claims, and what it must not pretend (design.md, "Restart")."""
 
 from pathlib import Path
 

@@ -151,7 +151,7 @@ def test_out_of_memory_is_refused_before_an_sn(server: StartServer) -> None:
 
 
 def test_a_successor_never_refuses_what_its_predecessor_applied(chain: StartChain) -> None:
-    """Its memory limit reached or not (DESIGN.md, "Forwarding")."""
+    """Its memory limit reached or not (design.md, "Forwarding")."""
     cluster = chain(2)
     assert ask(cluster.tail, "CONFIG", "SET", "maxmemory", "1") == b"OK"
     for number in range(10):

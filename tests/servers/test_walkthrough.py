@@ -70,7 +70,7 @@ def test_redis_cli_finds_the_right_member_from_any(ports: list[int], start: Star
 
 
 def test_the_document_can_be_followed_twice_with_the_same_master(ports: list[int], start: Start) -> None:
-    """Its servers leave no data, so at the second time a new history begins (DESIGN.md, "Restart")."""
+    """Its servers leave no data, so at the second time a new history begins (design.md, "Restart")."""
     master, first, second, _ = ports
     start("libmaster.so", master)
     member = start("libmember.so", first)

@@ -24,7 +24,7 @@ class Kind(enum.Enum):
 
 
 class Record(NamedTuple):
-    """Whether the data is that of a view's member (DESIGN.md, "Restart")."""
+    """Whether the data is that of a view's member (design.md, "Restart")."""
 
     epoch: int
     run_id: str

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class BrokenInvariantError(AssertionError):
-    """The members did what DESIGN.md's rules forbid."""
+    """The members did what design.md's rules forbid."""
 
 
 def require(truth: bool, text: str) -> None:

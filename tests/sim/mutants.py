@@ -1,7 +1,7 @@
 """Mistakes made on purpose, each in a class of its own: the checks have to find all of them.
 
 In the core, in the shell, in the steward and in what a master does with it. What is named after a rule breaks that one
-of DESIGN.md's.
+of design.md's.
 """
 
 from __future__ import annotations

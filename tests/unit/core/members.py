@@ -2,7 +2,7 @@
 
 In this folder "vR&S" is van Renesse and Schneider, Chain Replication for Supporting High Throughput and Availability,
 OSDI 2004: section 3 has the protocol, 3.1 the invariants, 3.2 the failures, 3.3 the new tail. Rules are those of
-DESIGN.md, section 3.
+design.md, section 3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DESIGN.md, "Restart": what is recorded on a member's own disk, and what a restart makes of it."""
+"""design.md, "Restart": what is recorded on a member's own disk, and what a restart makes of it."""
 
 import pytest
 
