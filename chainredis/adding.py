@@ -135,13 +135,20 @@ class Additions:
                 alias = f", as {member}" if member.endpoint != newcomer.endpoint else ""
                 raise CommandError(f"{newcomer} is already in the chain{alias}")
             if (member.address, member.port) == (newcomer.address, newcomer.port):
-                self._keeper.replaced(member.run_id)
+                self._await_end(member, addition)
         if self._keeper.await_settled(lambda: addition.is_off):
             return self._keeper.view
         addition.check()
         if self._keeper.is_lost:
             return None
         raise CommandError(f"{self._keeper.unsettled_by}: try again when the chain serves")
+
+    def _await_end(self, member: Member, addition: Addition) -> None:
+        """The newcomer has this member's port: either the member has ended, which is seen soon, or it has moved."""
+        self._keeper.replaced(member.run_id)
+        if not self._keeper.await_departure(member, lambda: addition.is_off):
+            addition.check()
+            raise CommandError(f"{member} is in the chain, and has not ended, though another server has its port now")
 
     # ----------------------------------------------------------------------------------------- the first member
 

@@ -320,6 +320,15 @@ class Keeper:
         self.wait_for(lambda steward: steward.is_settled or steward.is_lost or is_off(), self._patience_s)
         return self.wait_for(lambda steward: steward.is_settled, 0)
 
+    def await_departure(self, member: Member, is_off: Callable[[], bool]) -> bool:
+        """Until the chain goes on without this process, or is lost. False: not in time, or `is_off`."""
+
+        def is_out(steward: Steward) -> bool:
+            return steward.is_lost or not steward.has(member.run_id)
+
+        self.wait_for(lambda steward: is_out(steward) or is_off(), self._patience_s)
+        return self.wait_for(is_out, 0)
+
     def await_service(self, newcomer: Member | None = None) -> None:
         """Until the chain serves as it was decided, with `newcomer`. OutcomeUnknown when that takes too long."""
 
