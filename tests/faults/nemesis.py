@@ -99,7 +99,7 @@ class Nemesis:
         """All sound members but one; or, now and then, those on whom nothing depends as yet."""
         if kind.suits_newcomers and self._dice.random() < NEWCOMERS_SHARE:
             # One that is only thought to be returning, while the master hangs, may be the last that has everything.
-            return [each for each in self._returning if each not in self._befallen and not self._is_whole(each)]
+            return [each for each in self._returning if each not in self._befallen and not self._counts(each)]
         sound = self._sound()
         return self._dice.sample(sound, max(0, len(sound) - 1)) if kind.spares_one else sound
 
@@ -149,6 +149,13 @@ class Nemesis:
     def _is_whole(self, server: Server) -> bool:
         change = self._stored()
         return change is not None and _is_complete(server, change)
+
+    def _counts(self, server: Server) -> bool:
+        """It has everything, whether it has heard of the newest view or not: a master may have died before it told."""
+        change = self._stored()
+        with suppress(MemberError):
+            return change is not None and state(server).run_id in {each.run_id for each in change.complete}
+        return False
 
     def _is_all_whole(self) -> bool:
         self._look_after()

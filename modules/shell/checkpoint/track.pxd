@@ -114,6 +114,7 @@ cdef inline void forget_written(Checkpoint *c) noexcept nogil:
     cdef Dirty *old = c.dirty
     cdef DirtyEntry *entry
     cdef DirtyEntry *kept
+    cdef RedisModuleString *value
     cdef uint64_t i
     c.dirty = dirty_new(c.seed, 0)
     if c.dirty == NULL:
@@ -124,7 +125,8 @@ cdef inline void forget_written(Checkpoint *c) noexcept nogil:
         entry = dirty_at(old, i)
         kept = dirty_put(c.dirty, entry.bytes, entry.length) if entry.sn > c.watermark else NULL
         if kept != NULL:
-            dirty_set(c.dirty, kept, entry.kind, 0, 0)
+            value = <RedisModuleString *>entry.value
+            dirty_set(c.dirty, kept, entry.kind, 0, string_length(value) if value != NULL else 0)
             kept.key, kept.value, kept.sn = entry.key, entry.value, entry.sn
         else:
             let_go(<RedisModuleString *>entry.key)
