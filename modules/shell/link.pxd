@@ -36,6 +36,7 @@ cdef enum:
     MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: a view of MAX_MEMBERS at the most
     MAX_ANSWER_ELEMENTS = 256
     STRUGGLES = 3                   # failures without anything between them
+    STRUGGLE_MS = 2000              # and for so long
     STEADY_MS = 1000
 
 
@@ -81,7 +82,8 @@ cdef inline void link_fail(Member *m, Link *link, const char *why) noexcept nogi
     snprintf(link.error, ERROR_BYTES, "%.*s", <int>strcspn(why, "\r\n"), why)
     complain(m.ctx, &link.complaint, m.now_ms, what, link.error)
     link_close(m, link)
-    if link.setbacks == 0:
+    if link.setbacks == 0 or m.chain.committed > link.setback_committed:
+        link.setbacks = 0
         link.setback_ms = m.now_ms
         link.setback_committed = m.chain.committed
     link.setbacks += 1
@@ -89,19 +91,25 @@ cdef inline void link_fail(Member *m, Link *link, const char *why) noexcept nogi
     link.retry_ms = m.now_ms + RETRY_MS
 
 
-cdef inline bint link_struggles(const Link *link) noexcept nogil:
+cdef inline bint link_struggles(const Member *m, const Link *link) noexcept nogil:
     """It is made again and again, and nothing comes through: a limit of the peer's server closes it, perhaps."""
-    return link.setbacks >= STRUGGLES
+    return link.setbacks >= STRUGGLES and m.now_ms - link.setback_ms >= STRUGGLE_MS
+
+
+cdef inline bint comes_through(const Member *m, const Link *link) noexcept nogil:
+    """Updates have been committed since it failed first; or there is nothing to say, and it stands for a while."""
+    if m.chain.committed > link.setback_committed:
+        return True
+    if link.phase != LINK_READY or link.down_since_ms or m.now_ms - link.ready_ms < STEADY_MS:
+        return False
+    return link != &m.down or m.chain.committed == m.chain.applied
 
 
 cdef inline void link_tick(Member *m, Link *link) noexcept nogil:
-    """Has something come through? To whom nothing is said comes through after a while."""
-    if link.setbacks == 0 or link.phase != LINK_READY or link.down_since_ms:
+    if link.setbacks == 0 or not comes_through(m, link):
         return
-    if link == &m.down and m.chain.committed < m.chain.applied and m.chain.committed <= link.setback_committed:
-        return
-    if m.now_ms - link.ready_ms >= STEADY_MS or (link == &m.down and m.chain.committed > link.setback_committed):
-        link.setbacks = 0
+    link.setbacks = 0
+    if link.phase == LINK_READY:
         link.error[0] = 0
         stop_complaining(&link.complaint)
 

@@ -55,7 +55,7 @@ cdef inline void state_number(RedisModuleCtx *ctx, const char *name, int64_t val
 
 cdef inline int trouble_text(const Member *m, const Link *link, char *out) noexcept nogil:
     """run_id:ms:dropped of a link that is not ready: for how long, and whether its peer's side closed it."""
-    cdef int64_t since_ms = link.setback_ms if link_struggles(link) else link.down_since_ms
+    cdef int64_t since_ms = link.setback_ms if link_struggles(m, link) else link.down_since_ms
     if not link.aimed or since_ms == 0:
         return 0
     return snprintf(out, TROUBLE_BYTES, "%s%s:%lld:%d", b" " if out[-1] else b"", &link.target.run_id[0],
@@ -69,7 +69,7 @@ cdef inline void why_text(const Member *m, char *out) noexcept nogil:
     links[0], links[1], links[2] = &m.down, &m.up, &m.head
     out[0] = 0
     for i in range(3):
-        if links[i].aimed and links[i].error[0] and (links[i].down_since_ms or link_struggles(links[i])):
+        if links[i].aimed and links[i].error[0] and (links[i].down_since_ms or link_struggles(m, links[i])):
             snprintf(out, WHY_ROOM, "%s:%d: %s", &links[i].target.host[0], links[i].target.port, &links[i].error[0])
             return
 

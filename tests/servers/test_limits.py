@@ -54,7 +54,7 @@ def test_a_member_that_lets_no_connection_in_is_left_out(chain: StartChain) -> N
 
 def test_a_member_whose_limit_cannot_be_lifted_is_left_out_and_named(chain: StartChain) -> None:
     """Its predecessor may not say CLIENT NO-EVICT there: the connection is closed at every try."""
-    cluster = chain(2, master_config={"master.heartbeat-timeout": "2000"}, member_config=PATIENT_WRITERS)
+    cluster = chain(2, master_config={"master.heartbeat-timeout": "4000"}, member_config=PATIENT_WRITERS)
     head, limited = cluster.members
     assert ask(limited, "ACL", "SETUSER", "peer", "on", ">pw", "~*", "&*", "+@all", "-client|no-evict") == b"OK"
     limit(head, "member.auth-user", "peer")
