@@ -271,13 +271,6 @@ class WeakensWithoutAWord(Node):
         self.core.saved(SAFE)
 
 
-class LetsFormerClaimsStand(Node):
-    """Serves without being durable beside a record of its predecessor's that says otherwise."""
-
-    def void_former_claims(self) -> None:
-        pass
-
-
 class AnswersBeforeItsDisk(Node):
     """Before anything of the pass is written."""
 

@@ -53,7 +53,6 @@ FOUND_BY: dict[Mutant, int] = {
     mutants.ForgetsItsMarker: 12,
     mutants.ClaimsToBeDurable: 7,
     mutants.WeakensWithoutAWord: 34,
-    mutants.LetsFormerClaimsStand: 174,
     mutants.AnswersBeforeItsDisk: 30,
     mutants.ForgetsItsGrants: 16,
     mutants.ForgetsTheFullLease: 29,
