@@ -57,7 +57,8 @@ def test_a_restored_store_is_brought_forward_when_all_serve_in_the_newest_view(w
 
 def test_while_one_of_it_is_not_heard_nothing_is_decided_but_by_an_operator(world: World) -> None:
     put_back(world, early(world), hung=7003)
-    wait_until(lambda: world.stored().newer is not None and "epoch 6" in str(world.master.status()["state"]), 10)
+    wait_until(lambda: (newer := world.stored().newer) is not None and newer.epoch == 6, 10)
+    wait_until(lambda: "epoch 6" in str(world.master.status()["state"]), 10)
     assert world.stored().view == early(world).view
     state = str(world.master.status()["state"])
     assert "has gone back to epoch 3, and there was one of epoch 6" in state
