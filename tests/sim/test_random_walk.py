@@ -59,7 +59,7 @@ def test_walks_get_around() -> None:
     roles: set[Role] = set()
     answers: Counter[str] = Counter()
     seen: Counter[str] = Counter()
-    for seed in range(6 * len(FOCUSES)):
+    for seed in range(9 * len(FOCUSES)):
         simulation = walk(seed)
         nodes, model = simulation.world.nodes.values(), simulation.model
         roles |= {node.core.role() for node in nodes}
