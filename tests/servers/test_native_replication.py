@@ -154,6 +154,7 @@ def test_a_server_that_hands_over_to_a_replica_becomes_no_chain(server: StartSer
     assert ask(replica, "REPLICAOF", HOST, only.port) == b"OK"
     replica_of_only = {"role": "slave", "master_link_status": "up"}
     wait_until(lambda: replica_of_only.items() <= info(replica, "replication").items(), 20)
+    wait_until(lambda: "state=online" in info(only, "replication").get("slave0", ""), 20)
     replica.pause()
     try:
         assert ask(only, "FAILOVER", "TO", HOST, replica.port) == b"OK"

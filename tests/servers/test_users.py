@@ -93,6 +93,13 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp
     assert_serves(cluster)
 
 
+def test_members_and_masters_may_run_each_command_that_they_send(server: StartServer) -> None:
+    known = {name.decode() for name in ask(server(MEMBER), "COMMAND", "LIST") if name.startswith(b"chain.")}
+    granted = {word[1:] for line in recipes("at every member") for word in line.split() if word.startswith("+chain.")}
+    inside_servers = ("chain.record", "chain.refused", "chain.role", "chain.info.any")  # AOFs and the command filter
+    assert granted == {name for name in known if not name.startswith(inside_servers)}
+
+
 @pytest.mark.parametrize("module", [MEMBER, MASTER])
 def test_administration_goes_with_its_categories(server: StartServer, module: str) -> None:
     one = server(module)
