@@ -7,7 +7,7 @@ venv := .venv
 python := $(venv)/bin/python
 redis := vendor/redis/src/redis-server
 sources := setup.py include/redismodule.h modules/exports.map modules/heartbeat.map \
-           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*/*.pxd modules/*/*.pxi chainredis/*.pyx chainredis/*.pxi)
+           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*/*.p* modules/*/*.pxi tests/core_extension/*.p*)
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 # A server that is built says of which commit it is: of its own tree, if that has one, not of the repository around it.
 own_commit := GIT_CEILING_DIRECTORIES='$(CURDIR)/vendor:$(CURDIR)/build/asan'
@@ -26,7 +26,7 @@ test: build vendor/etcd/bin/etcd        ## Run all tests; ARGS= goes to pytest
 lint: $(venv)/.installed                ## Check style and types
 	$(say) 'Checking style and types'
 	$(venv)/bin/ruff check .
-	$(venv)/bin/cython-lint modules chainredis
+	$(venv)/bin/cython-lint modules tests/core_extension
 	$(venv)/bin/mypy
 
 bench: build                            ## Measure against plain Redis, into benchmarks/; ARGS= goes to the program
@@ -47,8 +47,8 @@ bench-flush: build                      ## Measure checkpoints and flushing, int
 
 soak: build vendor/etcd/bin/etcd        ## Faults at random for MINUTES= (60), then the simulator for SIM_STEPS= (ten million)
 	$(say) 'Soaking'
-	MINUTES=$(or $(MINUTES),60) $(python) -m pytest tests/faults/test_series.py $(ARGS)
-	SIM_STEPS=$(or $(SIM_STEPS),10000000) $(python) -m pytest --timeout=0 tests/sim $(ARGS)
+	MINUTES=$(or $(MINUTES),60) $(python) -m pytest tests/fault_injection/test_series.py $(ARGS)
+	SIM_STEPS=$(or $(SIM_STEPS),10000000) $(python) -m pytest --timeout=0 tests/simulation $(ARGS)
 
 run: build $(if $(ETCD),vendor/etcd/bin/etcd)   ## Start a master and three members and show the chain; ETCD=1: with an etcd; ARGS='--help'
 	@$(python) -m chainredis run $(if $(ETCD),--etcd) $(ARGS)
@@ -57,10 +57,10 @@ asan: build build/asan/.modules vendor/etcd/bin/etcd    ## Run the real-server t
 	$(say) 'Testing with sanitizers'
 	CHAINREDIS_SERVER=$(CURDIR)/build/asan/redis/src/redis-server CHAINREDIS_MODULES=$(CURDIR)/build/asan/src \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
-	$(python) -m pytest tests/servers tests/etcd $(ARGS)
+	$(python) -m pytest tests/integration tests/etcd $(ARGS)
 
 clean:                                  ## Remove what was built; Redis and the virtual environment stay
-	rm -rf build chainredis/*.so
+	rm -rf build tests/core_extension/*.so
 
 help:                                   ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20

@@ -6,7 +6,7 @@
     build/src/libmaster.so          modules/master.pyx: embeds this Python, with this environment's packages
     build/src/etcd/libetcd_master.so        modules/etcd_master.pyx: likewise
     build/src/libheartbeat.so       modules/heartbeat.pyx: likewise; libmember.so opens it when it is wanted
-    chainredis/core.*.so            chainredis/core.pyx: the core of libmember.so, importable
+    tests/core_extension/core.*.so  tests/core_extension/core.pyx: the core of libmember.so, importable
 
 CHAINREDIS_SANITIZE=1 builds the modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
 The Makefile calls this with everything that it needs in place.
@@ -18,7 +18,7 @@ import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
@@ -88,26 +88,26 @@ def extensions() -> list[Extension]:
         redis_module("etcd_master", python_macros, link_python_for_good, []),
         redis_module("heartbeat", python_macros, link_python_for_good, [], "heartbeat.map"),
     ]
-    core = Extension("chainredis.core", ["chainredis/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
+    core = Extension("core_extension.core", ["tests/core_extension/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
     wanted = modules if SANITIZE else [*modules, core]
     return [extension for extension in wanted if Path(extension.sources[0]).exists()]
 
 
 class BuildModules(build_ext):
-    """Puts modules/NAME.pyx where redis-server's users look for it, and chainredis.core beside its source."""
+    """Puts modules/NAME.pyx where redis-server's users look for it, and core_extension.core beside its source."""
 
     def get_ext_fullpath(self, ext_name: str) -> str:
         package, name = ext_name.rsplit(".", 1)
         if package == "modules":
             return str(ROOT / BUILD / "src" / FOLDERS.get(name, "") / f"lib{name}.so")
-        return str(ROOT / package / self.get_ext_filename(name))
+        return str(ROOT / "tests" / package / self.get_ext_filename(name))
 
 
 if __name__ == "__main__":
     os.chdir(ROOT)
     setup(
         name="chainredis",
-        packages=["chainredis", "chainredis.etcd"],
+        packages=find_packages(include=["chainredis*"]),
         cmdclass={"build_ext": BuildModules},
         options={"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": os.cpu_count() or 1}},
         ext_modules=cythonize(

@@ -1,5 +1,5 @@
 import sys
 
-from chainredis.cli import main
+from chainredis.cli.main import main
 
 sys.exit(main())

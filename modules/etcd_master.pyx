@@ -4,7 +4,7 @@
     loadmodule libetcd_master.so host:port[,host:port…]/chain_name
 """
 
-include "bridge/master.pxi"
+include "master/master.pxi"
 
 cdef extern from *:
     """
@@ -52,7 +52,7 @@ cdef bint register_own_settings(RedisModuleCtx *ctx) noexcept nogil:
 
 
 def make_coordinator(settings):
-    from chainredis.etcd.connection import Access
+    from chainredis.etcd.client import Access
     from chainredis.etcd.master import EtcdMaster
     from chainredis.etcd.url import parse_url
     try:

@@ -7,10 +7,10 @@ needed of it.
 
 from libc.stdio cimport snprintf
 
-from modules.bridge.interpreter cimport ROOT, interpreter_exec, interpreter_start
-from modules.heartbeat cimport Order
-from modules.pthread cimport pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock
-from modules.python cimport PyModuleDef, PyObject
+from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock
+from modules.bindings.python cimport PyModuleDef, PyObject
+from modules.member.state.heartbeat_plugin cimport Order
+from modules.python_host.interpreter cimport ROOT, interpreter_exec, interpreter_start
 
 cdef extern from *:
     """
@@ -25,7 +25,7 @@ cdef extern from *:
 cdef bint prepared      # C's zero; no Python may assign it when the module's body runs
 cdef Order order        # the last one; the texts in it are not used again
 
-beat = None             # a chainredis.etcd.beat.Beat
+beat = None             # a chainredis.etcd.heartbeat_sender.Beat
 
 
 def read_pulse():
@@ -46,13 +46,13 @@ def log(level, text):
         order.log(level_bytes, line_bytes)
 
 
-include "bridge/logging.pxi"
+include "python_host/logging.pxi"
 
 
 def connect():
     """Raises ValueError, with a text for whoever gave the order."""
     global beat
-    from chainredis.etcd.beat import begin
+    from chainredis.etcd.heartbeat_sender import begin
     texts = {
         "url": order.url, "user": order.user, "password": order.password, "ca": order.ca, "cert": order.cert,
         "key": order.key, "announce_host": order.announce_host, "run_id": order.run_id,

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """libmaster.so: a redis-server that decides who is in the chain, and keeps its view in a file."""
 
-include "bridge/master.pxi"
+include "master/master.pxi"
 
 cdef extern from *:
     """
@@ -26,5 +26,5 @@ cdef bint register_own_settings(RedisModuleCtx *ctx) noexcept nogil:
 
 
 def make_coordinator(settings):
-    from chainredis.coordinator import Coordinator
+    from chainredis.coordinator.commands import Coordinator
     return Coordinator(settings)

@@ -8,78 +8,80 @@ core/, what the server does for it in shell/, and nothing here or there ever tou
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
 
-from modules.acl cimport may_administer
-from modules.command_info cimport describe
-from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
-from modules.core.lease cimport chain_doubt, chain_holds_lease
-from modules.core.memory cimport memory_from
-from modules.core.messages cimport Limits
-from modules.core.records cimport NOTHING
-from modules.native_replication cimport may_load
-from modules.redis_calls cimport info_field
-from modules.redismodule cimport (
+from modules.bindings.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE,
     REDISMODULE_CMD_KEY_OW, REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR,
     REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
     REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_FLUSHDB_START,
     REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_LOADING_RDB_START,
-    REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free,
-    RedisModule_GetDetachedThreadSafeContext, RedisModule_Init, RedisModule_TryAlloc, RedisModule_Log,
-    RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong,
-    RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent, RedisModule_WrongArity, RedisModuleClientInfo,
-    RedisModuleCmdFunc, RedisModuleConfigChange, RedisModule_ChannelAtPosWithFlags,
-    RedisModule_IsChannelsPositionRequest, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent,
-    RedisModuleEvent_ClientChange, RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB,
-    RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
-    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleInfoCtx, RedisModuleString,
+    REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleCommandFilterCtx,
+    RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange, RedisModuleEvent_Config,
+    RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange,
+    RedisModuleEvent_ModuleChange, RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown,
+    RedisModuleInfoCtx, RedisModuleString, RedisModule_ChannelAtPosWithFlags, RedisModule_CreateCommand,
+    RedisModule_CreateTimer, RedisModule_Free, RedisModule_GetDetachedThreadSafeContext, RedisModule_Init,
+    RedisModule_IsChannelsPositionRequest, RedisModule_Log, RedisModule_RegisterCommandFilter,
+    RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions,
+    RedisModule_SubscribeToServerEvent, RedisModule_TryAlloc, RedisModule_WrongArity,
 )
-from modules.shell.allocators cimport allocators_init
-from modules.shell.auth cimport allowed_command, challenge_command, find_peer, forget_peer, prove_command
-from modules.shell.branch cimport branch_command
-from modules.shell.checkpoint.commands cimport (
+from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
+from modules.core.checkpoint.record_format cimport NOTHING
+from modules.core.memory cimport memory_from
+from modules.core.messages cimport Limits
+from modules.core.read_lease cimport chain_doubt, chain_holds_lease
+from modules.member.checkpoint.pages cimport session_left
+from modules.member.checkpoint.scheduler cimport checkpoint_step, checkpoint_tick, is_active
+from modules.member.checkpoint.store cimport store_stop
+from modules.member.clients.checkpoint_commands cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
     tail_checkpoint_command,
 )
-from modules.shell.checkpoint.pages cimport session_left
-from modules.shell.checkpoint.step cimport checkpoint_step, checkpoint_tick, is_active
-from modules.shell.checkpoint.store cimport store_stop
-from modules.shell.command_filter cimport (
+from modules.member.clients.reads cimport read_command, settle_reads
+from modules.member.clients.writes cimport serve_held, wait_command, write
+from modules.member.etcd_heartbeat.command cimport connect_command, heartbeat_init
+from modules.member.keyspace.command_filter cimport (
     filter_build, filter_command, on_refused, on_refused_read, on_refused_rewrite,
 )
-from modules.shell.config cimport config_arguments, config_register
-from modules.shell.control cimport (
+from modules.member.keyspace.data_loss cimport end_before_loss
+from modules.member.keyspace.redis_role cimport info_command, is_logged_in, role_command
+from modules.member.keyspace.redis_settings cimport settings_care, settings_step
+from modules.member.membership.branch cimport branch_command
+from modules.member.membership.fork cimport fork_register
+from modules.member.membership.info cimport info_chain
+from modules.member.membership.invariants cimport watch_invariants
+from modules.member.membership.joining cimport empty_log, fetch_off, join_fail, join_on_link_up, join_save, join_step
+from modules.member.membership.lifeline cimport lifelines_care, lifelines_init, lifelines_tick
+from modules.member.membership.master_commands cimport (
     adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unjoin_command, unpin_command,
 )
-from modules.shell.data_loss cimport end_before_loss
-from modules.shell.disk cimport disk_cares, disk_configure, disk_tick, disk_woken
-from modules.shell.fork cimport fork_register
-from modules.shell.heartbeat cimport connect_command, heartbeat_init
-from modules.shell.info cimport info_chain
-from modules.shell.invariants cimport watch_invariants
-from modules.shell.join cimport empty_log, fetch_off, join_fail, join_on_link_up, join_save, join_step
-from modules.shell.libc cimport boot_ms
-from modules.shell.lifeline cimport lifelines_care, lifelines_init, lifelines_tick
-from modules.shell.marker cimport marker_name, marker_read
-from modules.shell.peers cimport pump, pump_idle
-from modules.shell.reads cimport read_command, settle_reads
-from modules.shell.receive cimport ack_command, forward_command, greet_command
-from modules.shell.record cimport is_record_due, record
-from modules.shell.redis_settings cimport settings_care, settings_step
-from modules.shell.replay cimport place_command, record_command, replay_misread
-from modules.shell.redis_role cimport info_command, is_logged_in, role_command
-from modules.shell.report cimport poll_command, settle_watches, state_command, watch_command
-from modules.shell.settle cimport settle, settle_expired, settle_waits
-from modules.shell.snapshot cimport snapshot_register
-from modules.shell.start cimport start_up
-from modules.shell.state cimport (
+from modules.member.membership.status cimport poll_command, settle_watches, state_command, watch_command
+from modules.member.persistence.aof_writer cimport is_record_due, record
+from modules.member.persistence.durability cimport disk_cares, disk_configure, disk_tick, disk_woken
+from modules.member.persistence.identity_file cimport marker_name, marker_read
+from modules.member.persistence.wakeup cimport wake_again
+from modules.member.replication.handshake cimport (
+    allowed_command, challenge_command, find_peer, forget_peer, prove_command,
+)
+from modules.member.replication.inbound cimport ack_command, forward_command, greet_command
+from modules.member.replication.outbound cimport pump, pump_idle
+from modules.member.replication.view_change cimport reply_view
+from modules.member.replies.blocked_clients cimport first_waiting, waiting_init
+from modules.member.replies.replies cimport settle, settle_expired, settle_waits
+from modules.member.startup.aof_replay cimport place_command, record_command, replay_misread
+from modules.member.startup.rdb_position cimport snapshot_register
+from modules.member.startup.settings cimport config_arguments, config_register
+from modules.member.startup.startup cimport start_up
+from modules.member.state.member cimport (
     DOUBT_MS, JOIN_COPYING, JOIN_NONE, LATE_TICK_MS, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS,
     is_native_replica, set_the_member, the_member,
 )
-from modules.shell.views cimport reply_view
-from modules.shell.waiter cimport WAIT_ROOM
-from modules.shell.waiting cimport first_waiting, waiting_init
-from modules.shell.wakeup cimport wake_again
-from modules.shell.writes cimport serve_held, wait_command, write
+from modules.member.state.waiter cimport WAIT_ROOM
+from modules.server.acl cimport may_administer
+from modules.server.allocators cimport allocators_init
+from modules.server.clock cimport boot_ms
+from modules.server.command_info cimport describe
+from modules.server.native_replication cimport may_load
+from modules.server.redis_calls cimport info_field
 
 
 cdef extern from *:

@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import settings
 
-from sim.seeds import SEED
+from simulation.seeds import SEED
 
 # A server that breaks one of its invariants ends, and so fails its test (modules/core/invariant.pxd).
 os.environ["CHAINREDIS_ON_BROKEN_INVARIANT"] = "abort"

@@ -25,10 +25,10 @@ from chainredis.backup.rdb import (
     Writer,
     type_name,
 )
-from chainredis.checkpoint.database import Checkpoint, opened
-from chainredis.checkpoint.records import RECORD_PREFIX, Record, newest, parse_record
-from chainredis.errors import BackupError
-from chainredis.launcher import Server
+from chainredis.checkpoint_tool.database import Checkpoint, opened
+from chainredis.checkpoint_tool.records import RECORD_PREFIX, Record, newest, parse_record
+from chainredis.local_cluster.launcher import Server
+from chainredis.protocol.errors import BackupError
 
 ASKED_AT_ONCE = 1000
 NO_CHECKSUM = bytes(CHECKSUM_BYTES)

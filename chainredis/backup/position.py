@@ -1,10 +1,10 @@
-"""What a member's RDB says of itself, as modules/position.pxd has written it."""
+"""What a member's RDB says of itself, as modules/server/position.pxd has written it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from chainredis.backup.rdb import Value
-from chainredis.errors import BackupError
+from chainredis.protocol.errors import BackupError
 
 TYPE_NAME = "chain-pos"
 VERSION = 3

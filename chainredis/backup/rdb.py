@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 import anycrc  # type: ignore[import-untyped]
 
-from chainredis.errors import BackupError
+from chainredis.protocol.errors import BackupError
 
 MAGIC_BYTES = 9  # REDIS and four digits of a version
 CHECKSUM_BYTES = 8

@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 
-from chainredis.etcd.connection import Entry
-from chainredis.view import json_fields
+from chainredis.etcd.client import Entry
+from chainredis.protocol.view import json_fields
 
 
 @dataclass(frozen=True)

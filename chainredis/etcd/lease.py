@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from chainredis.etcd.connection import Connection
+from chainredis.etcd.client import Connection
 
 # etcd's shortest. A shorter one is granted as this.
 LEAST_TTL_S = 2

@@ -8,21 +8,21 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from chainredis.coordinator import SHOW_EVERY_S, Coordinator, Reply, Status, names
-from chainredis.errors import CommandError, Elsewhere, StoreError
-from chainredis.etcd.announce import Announced, machine
-from chainredis.etcd.connection import Access, Connection, Entry, Picture
-from chainredis.etcd.deputy import Deputy
-from chainredis.etcd.election import SLACK_MS, Election
+from chainredis.coordinator.commands import SHOW_EVERY_S, Coordinator, Reply, Status, names
+from chainredis.coordinator.runtime import Tenure, boot_seconds
+from chainredis.etcd.advertise import Announced, machine
+from chainredis.etcd.client import Access, Connection, Entry, Picture
 from chainredis.etcd.leader import Leader, leader_in
-from chainredis.etcd.mirror import Mirror
-from chainredis.etcd.store import EtcdStore, change_in
+from chainredis.etcd.leader_election import SLACK_MS, Election
+from chainredis.etcd.leader_monitor import Deputy
 from chainredis.etcd.url import EtcdUrl
-from chainredis.keeper import Tenure, boot_seconds
-from chainredis.member_client import RedisLink
-from chainredis.settings import Settings
-from chainredis.view import View
-from chainredis.waiting import WaitTimeout, wait_until
+from chainredis.etcd.view_store import EtcdStore, change_in
+from chainredis.etcd.watch_cache import Mirror
+from chainredis.protocol.errors import CommandError, Elsewhere, StoreError
+from chainredis.protocol.view import View
+from chainredis.transport.member_client import RedisLink
+from chainredis.transport.settings import Settings
+from chainredis.transport.waiting import WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
 

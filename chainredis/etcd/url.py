@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from chainredis.view import Endpoint, parse_endpoint
+from chainredis.protocol.view import Endpoint, parse_endpoint
 
 FORM = "host:port[,host:port…]/chain_name"
 # No slash, or the keys of one chain could be another's.

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chainredis.etcd.cluster import EtcdChain, EtcdServer, start_etcd, url_of
-from servers.conftest import _examine, server
+from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, start_etcd, url_of
+from integration.conftest import _examine, server
 
 __all__ = ["server"]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.etcd.cluster import EtcdChain, EtcdServer, url_of
-from chainredis.etcd.connection import Access
-from chainredis.launcher import Server
-from chainredis.waiting import wait_until
+from chainredis.etcd.client import Access
+from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of
+from chainredis.local_cluster.launcher import Server
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_away import etcdctl
-from servers.conftest import StartServer
-from servers.helpers import Error, ask, assert_serves, await_repair, info
+from integration.conftest import StartServer
+from integration.helpers import Error, ask, assert_serves, await_repair, info
 
 PASSWORD = "correct-horse-battery"
 ANOTHER_CHAIN = "chain-of-others"

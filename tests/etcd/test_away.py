@@ -6,14 +6,14 @@ from collections.abc import Callable
 from contextlib import closing
 from threading import Event
 
-from chainredis.etcd.cluster import EtcdChain, EtcdServer, etcd_program, url_of
-from chainredis.etcd.connection import Connection
+from chainredis.etcd.client import Connection
 from chainredis.etcd.url import Keys
-from chainredis.launcher import Server
-from chainredis.waiting import wait_until
+from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, etcd_program, url_of
+from chainredis.local_cluster.launcher import Server
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_masters import await_seen, leads
-from servers.helpers import Error, ask, assert_serves, await_repair, chain_of, info, paused, running, settled
+from integration.helpers import Error, ask, assert_serves, await_repair, chain_of, info, paused, running, settled
 
 
 def etcdctl(server: EtcdServer, *words: str) -> str:

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from chainredis.etcd.cluster import EtcdServer
 from chainredis.etcd.url import parse_url
-from chainredis.waiting import wait_until
+from chainredis.local_cluster.etcd_cluster import EtcdServer
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_heartbeats import await_heartbeats
 from etcd.test_masters import await_seen, leads
-from faults.proxy import Network
-from servers.conftest import StartServer
-from servers.helpers import Error, ask, assert_serves, await_repair, info
+from fault_injection.proxy import Network
+from integration.conftest import StartServer
+from integration.helpers import Error, ask, assert_serves, await_repair, info
 
 
 @pytest.fixture

@@ -6,14 +6,25 @@ from time import sleep
 
 import pytest
 
-from chainredis.etcd.cluster import EtcdChain
-from chainredis.etcd.connection import Access, Connection
+from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.url import parse_url
-from chainredis.launcher import MEMBER, Server, module_path
-from chainredis.waiting import wait_until
+from chainredis.local_cluster.etcd_cluster import EtcdChain
+from chainredis.local_cluster.launcher import MEMBER, Server, module_path
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
-from servers.conftest import StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, await_chain, await_repair, chain_of, info, paused, state
+from integration.conftest import StartServer
+from integration.helpers import (
+    Error,
+    Talk,
+    ask,
+    assert_serves,
+    await_chain,
+    await_repair,
+    chain_of,
+    info,
+    paused,
+    state,
+)
 
 IN_ETCD = "libmember.so 1 1 2"
 

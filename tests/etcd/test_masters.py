@@ -9,17 +9,17 @@ from typing import TypeVar
 import pytest
 import redis
 
-from chainredis.coordinator import Coordinator
-from chainredis.etcd.cluster import EtcdChain
-from chainredis.etcd.connection import Access
+from chainredis.coordinator.commands import Coordinator
+from chainredis.etcd.client import Access
 from chainredis.etcd.master import EtcdMaster
 from chainredis.etcd.url import parse_url
-from chainredis.launcher import Server, module_path
-from chainredis.settings import Heartbeat, Settings
-from chainredis.waiting import wait_until
+from chainredis.local_cluster.etcd_cluster import EtcdChain
+from chainredis.local_cluster.launcher import Server, module_path
+from chainredis.transport.settings import PollSettings, Settings
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
-from servers.conftest import StartServer
-from servers.helpers import Error, ask, assert_serves, await_chain, info, paused
+from integration.conftest import StartServer
+from integration.helpers import Error, ask, assert_serves, await_chain, info, paused
 
 
 def others(chain: EtcdChain, leader: Server) -> list[Server]:
@@ -171,7 +171,7 @@ class Clumsy(EtcdMaster):
 
 
 def in_this_process(kind: type[Kind], url: str, folder: Path, number: int) -> Kind:
-    settings = Settings(folder, f"{number:040x}", 1 + number, heartbeat=lambda: Heartbeat(100, 2000))
+    settings = Settings(folder, f"{number:040x}", 1 + number, heartbeat=lambda: PollSettings(100, 2000))
     parsed = parse_url(url)
     return kind(parsed, Access(parsed.endpoints), settings)
 

@@ -2,12 +2,12 @@
 
 import shutil
 
-from chainredis.etcd.cluster import EtcdChain, EtcdServer, url_of
-from chainredis.launcher import HOST
-from chainredis.waiting import wait_until
+from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of
+from chainredis.local_cluster.launcher import HOST
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_away import etcdctl
-from servers.helpers import ask, assert_serves, await_chain, await_repair, stored_view
+from integration.helpers import ask, assert_serves, await_chain, await_repair, stored_view
 
 
 def assert_goes_on(c: EtcdChain) -> None:

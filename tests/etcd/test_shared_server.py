@@ -1,11 +1,11 @@
 """Heartbeats in a server that does other things, too: they must not get in each other's way."""
 
-from chainredis.launcher import MASTER, Server
-from chainredis.waiting import wait_until
+from chainredis.local_cluster.launcher import MASTER, Server
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_heartbeats import await_heartbeats, beats
-from servers.conftest import StartServer
-from servers.helpers import Error, Talk, ask, assert_serves, info, state
+from integration.conftest import StartServer
+from integration.helpers import Error, Talk, ask, assert_serves, info, state
 
 IN_ETCD = "libmember.so 1 1 2"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.etcd.cluster import EtcdServer, url_of
-from chainredis.launcher import ROOT, free_port
-from chainredis.waiting import wait_until
-from servers.documented import Start, documented, redis_cli, redis_cli_session
+from chainredis.local_cluster.etcd_cluster import EtcdServer, url_of
+from chainredis.local_cluster.launcher import ROOT, free_port
+from chainredis.transport.waiting import wait_until
+from integration.documented import Start, documented, redis_cli, redis_cli_session
 
 SERVER = ROOT / "redis/src/redis-server"
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from chainredis.errors import EtcdAway, LeaseLost
-from chainredis.etcd.connection import Connection, Entry, Picture, Update
+from chainredis.etcd.client import Connection, Entry, Picture, Update
+from chainredis.protocol.errors import EtcdAway, LeaseLost
 
 
 class FakeEtcd:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Condition
 
-from chainredis.errors import (
+from chainredis.protocol.errors import (
     Closed,
     Loading,
     NotAMember,
@@ -16,11 +16,11 @@ from chainredis.errors import (
     StoreError,
     TooFar,
 )
-from chainredis.evidence import Lease
-from chainredis.member_client import MemberState, Progress
-from chainredis.stores import MemoryStore
-from chainredis.transitions import Change
-from chainredis.view import Endpoint, Member, View
+from chainredis.protocol.evidence import Lease
+from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.view import Endpoint, Member, View
+from chainredis.storage.view_store import MemoryStore
+from chainredis.transport.member_client import MemberState, Progress
 
 ALONE = MemberState("", "alone", "", 0, -1, -1, True, False, 0, "", "", -1)
 

@@ -7,9 +7,9 @@ from time import monotonic
 
 import pytest
 
-from chainredis.addresses import Addresses
-from chainredis.view import Member
-from chainredis.waiting import wait_until
+from chainredis.protocol.view import Member
+from chainredis.transport.addresses import Addresses
+from chainredis.transport.waiting import wait_until
 from unit.fake_members import run_id
 from unit.world import QUICK, World, a_world
 

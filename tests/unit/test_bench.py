@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from chainredis import command_bench
-from chainredis.bench.figures import Goal, Outcome, Row, Verdict
-from chainredis.bench.load import LoopCheck, exchange, key, requests_per_s
-from chainredis.bench.report import Machine, Rate, Report
-from chainredis.launcher import LauncherError
+from chainredis.benchmarks.figures import Goal, Outcome, Row, Verdict
+from chainredis.benchmarks.load import LoopCheck, exchange, key, requests_per_s
+from chainredis.benchmarks.report import Machine, Rate, Report
+from chainredis.cli import bench
+from chainredis.local_cluster.launcher import LauncherError
 
 MORE_IS_BETTER = Goal(floor=1.0, aim=1.3)
 LESS_IS_BETTER = Goal(floor=1.4, aim=1.0)
@@ -114,6 +114,6 @@ def test_the_report_is_written_for_people_and_programs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["0", "-1", "few", "1.5", ""])
 def test_options_are_positive_numbers(text: str) -> None:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    command_bench.register(lambda *_, **__: parser)
+    bench.register(lambda *_, **__: parser)
     with pytest.raises(argparse.ArgumentError, match="is not a number from 1"):
         parser.parse_args([f"--rounds={text}"])

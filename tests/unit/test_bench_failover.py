@@ -8,14 +8,14 @@ from threading import Event
 import pytest
 import redis
 
-from chainredis import command_bench_failover
-from chainredis.bench.clients import Client, Load, Recording
-from chainredis.bench.failover_report import FailoverReport
-from chainredis.bench.gaps import NS_PER_MS, Service, Spread, Trace, Window, spread
-from chainredis.bench.joins import LOADS, Copy, Join, Joins
-from chainredis.bench.kills import POSITIONS, Failover, Kill
-from chainredis.bench.report import Machine
-from chainredis.bench.route import Request, Route, pack
+from chainredis.benchmarks.clients import Client, Load, Recording
+from chainredis.benchmarks.failover_report import FailoverReport
+from chainredis.benchmarks.gaps import NS_PER_MS, Service, Spread, Trace, Window, spread
+from chainredis.benchmarks.joins import LOADS, Copy, Join, Joins
+from chainredis.benchmarks.kills import POSITIONS, Failover, Kill
+from chainredis.benchmarks.report import Machine
+from chainredis.benchmarks.route import Request, Route, pack
+from chainredis.cli import bench_failover
 
 
 def ms(*moments: float) -> list[int]:
@@ -179,7 +179,7 @@ def test_the_report_is_for_programs_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["kills", "joins", "keys"])
 def test_options_are_positive_numbers(option: str) -> None:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    command_bench_failover.register(lambda *_, **__: parser)
+    bench_failover.register(lambda *_, **__: parser)
     assert getattr(parser.parse_args([f"--{option}=7"]), option) == 7
     with pytest.raises(argparse.ArgumentError, match="is not a number from 1"):
         parser.parse_args([f"--{option}=0"])

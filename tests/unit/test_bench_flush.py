@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from chainredis import command_bench_flush
-from chainredis.bench.figures import Goal, Outcome, Row
-from chainredis.bench.fills import PIPELINE, Fill, Fills, Memory
-from chainredis.bench.flush_report import FlushReport
-from chainredis.bench.report import Machine
+from chainredis.benchmarks.figures import Goal, Outcome, Row
+from chainredis.benchmarks.fills import PIPELINE, Fill, Fills, Memory
+from chainredis.benchmarks.flush_report import FlushReport
+from chainredis.benchmarks.report import Machine
+from chainredis.cli import bench_flush
 
 MACHINE = Machine("a CPU", 2, 24.0, "6.1", "7.0.15", "3.11.2", "abc", "2024-01-31", 0.5)
 
@@ -70,7 +70,7 @@ def test_the_report_is_for_programs_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["rounds", "writes", "keys"])
 def test_options_are_positive_numbers(option: str) -> None:
     parser = argparse.ArgumentParser(exit_on_error=False)
-    command_bench_flush.register(lambda *_, **__: parser)
+    bench_flush.register(lambda *_, **__: parser)
     assert getattr(parser.parse_args([f"--{option}=7"]), option) == 7
     with pytest.raises(argparse.ArgumentError, match="is not a number from 1"):
         parser.parse_args([f"--{option}=0"])

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chainredis.checkpoint.database import opened
-from chainredis.checkpoint.records import FormatError, parse_meta, parse_record_key
-from chainredis.cli import main
+from chainredis.checkpoint_tool.database import opened
+from chainredis.checkpoint_tool.records import FormatError, parse_meta, parse_record_key
+from chainredis.cli.main import main
 
 Update = tuple[bytes, bytes | None]
 

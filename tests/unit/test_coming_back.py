@@ -9,10 +9,10 @@ from time import monotonic
 
 import pytest
 
-from chainredis.errors import CommandError
-from chainredis.returning import FALL_LEAST_S, STEADY_S, TRY_LEAST_S, TRY_MOST_S, Pace
-from chainredis.settings import Heartbeat
-from chainredis.waiting import wait_until
+from chainredis.coordinator.cold_start import FALL_LEAST_S, STEADY_S, TRY_LEAST_S, TRY_MOST_S, Pace
+from chainredis.protocol.errors import CommandError
+from chainredis.transport.settings import PollSettings
+from chainredis.transport.waiting import wait_until
 from unit.fake_members import FakeProcess
 from unit.world import HOST, QUICK, World, a_world, kills_masters
 
@@ -104,7 +104,7 @@ def test_who_is_back_may_be_added_again_by_an_operator_who_has_not_seen_that(wor
 
 
 def test_it_can_be_turned_off(tmp_path: Path) -> None:
-    with a_world(tmp_path, Heartbeat(auto_return=False)) as world:
+    with a_world(tmp_path, PollSettings(auto_return=False)) as world:
         world.build(7000, 7001)
         fell(world, 7000)
         restarted(world, 7000)

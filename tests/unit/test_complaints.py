@@ -1,6 +1,6 @@
 """What is logged of a failure that repeats."""
 
-from chainredis.complaints import REASONS, SILENCE_S, Complaint
+from chainredis.coordinator.complaints import REASONS, SILENCE_S, Complaint
 
 
 class Clock:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from chainredis.coordinator import Coordinator, Status
-from chainredis.errors import CommandError, OutcomeUnknown, Silent, Unfed
-from chainredis.member_client import MemberState, Progress
-from chainredis.stores import FileStore
-from chainredis.view import View
-from chainredis.waiting import WaitTimeout, wait_until
+from chainredis.coordinator.commands import Coordinator, Status
+from chainredis.protocol.errors import CommandError, OutcomeUnknown, Silent, Unfed
+from chainredis.protocol.view import View
+from chainredis.storage.view_store import FileStore
+from chainredis.transport.member_client import MemberState, Progress
+from chainredis.transport.waiting import WaitTimeout, wait_until
 from unit.fake_members import FakeLink, FakeProcess, run_id
 from unit.world import HOST, QUICK, Killed, World, a_world, kills_masters
 
@@ -187,7 +187,7 @@ def test_a_join_that_fails_leaves_the_chain_as_it_was(world: World, step: str) -
 
 
 def test_a_copy_that_fails_or_stands_still_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("chainredis.waiting.StallWatch.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("chainredis.transport.waiting.StallWatch.LOOK_EVERY_S", 0.01)
     world.build(7000)
     for copy, says in (("failed", "the disk is full"), ("copying", "nothing has moved")):
         world.fleet.start(7001, identity=77)

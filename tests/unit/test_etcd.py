@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainredis.errors import Closed, EtcdAway, Refused, Rejected, Silent
-from chainredis.etcd.beat import Beat
-from chainredis.etcd.connection import Picture, Update
-from chainredis.etcd.deputy import Deputy
-from chainredis.etcd.election import Election
+from chainredis.etcd.client import Picture, Update
+from chainredis.etcd.heartbeat_sender import Beat
 from chainredis.etcd.leader import Leader, leader_in
+from chainredis.etcd.leader_election import Election
+from chainredis.etcd.leader_monitor import Deputy
 from chainredis.etcd.lease import Lease
-from chainredis.etcd.mirror import Mirror
 from chainredis.etcd.url import Keys, parse_url
-from chainredis.settings import Heartbeat
-from chainredis.view import Endpoint
+from chainredis.etcd.watch_cache import Mirror
+from chainredis.protocol.errors import Closed, EtcdAway, Refused, Rejected, Silent
+from chainredis.protocol.view import Endpoint
+from chainredis.transport.settings import PollSettings
 from unit.fake_etcd import FakeConnection, FakeEtcd, ScriptedConnection
 
 KEYS = Keys("chain")
@@ -107,7 +107,7 @@ class Candidate:
             self.connection,
             KEYS,
             who=lambda: Leader(f"{name}:1", name),
-            heartbeat=lambda: Heartbeat(timeout_ms=10_000, clock_drift_percent=10),
+            heartbeat=lambda: PollSettings(timeout_ms=10_000, clock_drift_percent=10),
             clock=etcd.clock,
             changed=lambda: self.terms.append(self.election.term),
         )

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from chainredis.evidence import Lease
-from chainredis.steward import Steward
-from chainredis.view import Member
+from chainredis.protocol.evidence import Lease
+from chainredis.protocol.steward import Steward
+from chainredis.protocol.view import Member
 from unit.test_steward import TERMS, A, B, C, Stage, chain_of
 
 FULL_S = TERMS.timeout_ms / 1000 * (1 + TERMS.drift)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.errors import CommandError, Deposed, StoreError
-from chainredis.keeper import Keeper
-from chainredis.settings import Heartbeat, Settings
-from chainredis.transitions import Change
-from chainredis.view import Member
-from chainredis.waiting import wait_until
+from chainredis.coordinator.runtime import Keeper
+from chainredis.protocol.errors import CommandError, Deposed, StoreError
+from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.view import Member
+from chainredis.transport.settings import PollSettings, Settings
+from chainredis.transport.waiting import wait_until
 from unit.world import HOST, OWN, World, a_world
 
 
@@ -76,7 +76,7 @@ def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: 
     now = 0.0
     silent = world.stored().view.tail.run_id
     world.store.broken = True
-    impatient = Settings(tmp_path, OWN, 6369, heartbeat=lambda: Heartbeat(timeout_ms=200))
+    impatient = Settings(tmp_path, OWN, 6369, heartbeat=lambda: PollSettings(timeout_ms=200))
     keeper = Keeper(world.store, impatient, clock=lambda: now)
     keeper._lookout = Nobody()
     with pytest.raises(StoreError):

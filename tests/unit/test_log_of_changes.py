@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.errors import CommandError
+from chainredis.protocol.errors import CommandError
 from unit.world import HOST, World, a_world
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from chainredis.stores import change_to_text
-from chainredis.transitions import EPOCHS_LEFT_OUT, Change
-from chainredis.waiting import wait_until
+from chainredis.protocol.reconfiguration import EPOCHS_LEFT_OUT, Change
+from chainredis.storage.view_store import change_to_text
+from chainredis.transport.waiting import wait_until
 from unit.world import HOST, QUICK, World, a_world, kills_masters
 
 pytestmark = kills_masters

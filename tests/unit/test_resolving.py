@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chainredis.looking import resolve
+from chainredis.coordinator.probe import resolve
 
 
 def test_numbers_stay() -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.errors import Closed
-from chainredis.waiting import wait_until
+from chainredis.protocol.errors import Closed
+from chainredis.transport.waiting import wait_until
 from unit.fake_members import FakeProcess, run_id
 from unit.world import HOST, World, a_world, kills_masters
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from chainredis.errors import CommandError
-from chainredis.evidence import Lease, Lifeline, Sighting, Terms, Trouble
-from chainredis.steward import Steward
-from chainredis.transitions import Add, Begin, Change, Event, Form, Health, Remove
-from chainredis.view import Member, View
+from chainredis.protocol.errors import CommandError
+from chainredis.protocol.evidence import Lease, Lifeline, Sighting, Terms, Trouble
+from chainredis.protocol.reconfiguration import Add, Begin, Change, Event, Form, Health, Remove
+from chainredis.protocol.steward import Steward
+from chainredis.protocol.view import Member, View
 
 TERMS = Terms(timeout_ms=1000, lease_ms=1000, drift=0.1)
 STEP_S = 0.05

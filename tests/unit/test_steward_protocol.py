@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from chainredis.errors import CommandError
-from chainredis.evidence import Sighting, Terms
-from chainredis.steward import Steward
-from chainredis.transitions import Begin, Change, Form, Health, Reform, Returned, decide
-from chainredis.view import Member, View
+from chainredis.protocol.errors import CommandError
+from chainredis.protocol.evidence import Sighting, Terms
+from chainredis.protocol.reconfiguration import Begin, Change, Form, Health, Reform, Returned, decide
+from chainredis.protocol.steward import Steward
+from chainredis.protocol.view import Member, View
 
 TERMS = Terms(timeout_ms=1000, lease_ms=1000, drift=0.1)
 A, B, C = (Member("127.0.0.1", "127.0.0.1", 7000 + i, f"{i:040x}") for i in range(3))

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainredis.errors import Deposed, StoreError
-from chainredis.etcd.connection import Access, Connection
-from chainredis.etcd.store import EtcdStore
+from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.url import parse_url
-from chainredis.slots import SLOT_BYTES
-from chainredis.stores import FORMAT, FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
-from chainredis.transitions import Change
-from chainredis.view import Member, View
-from chainredis.waiting import wait_until
+from chainredis.etcd.view_store import EtcdStore
+from chainredis.protocol.errors import Deposed, StoreError
+from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.view import Member, View
+from chainredis.storage.ab_file import SLOT_BYTES
+from chainredis.storage.view_store import FORMAT, FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
+from chainredis.transport.waiting import wait_until
 from etcd.conftest import shared_etcd, url
 
 __all__ = ["shared_etcd", "url"]
@@ -360,7 +360,7 @@ def test_any_text_is_a_change_or_a_value_error(text: str) -> None:
 
 def test_two_masters_never_share_a_folder(tmp_path: Path) -> None:
     FileStore(tmp_path).save(CHANGE)
-    script = "import sys, pathlib, chainredis.stores as s; s.FileStore(pathlib.Path(sys.argv[1])).load()"
+    script = "import sys, pathlib, chainredis.storage.view_store as s; s.FileStore(pathlib.Path(sys.argv[1])).load()"
     command = [sys.executable, "-c", script, str(tmp_path)]
     here = Path(__file__).parents[2]
     other = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=60, check=False)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chainredis.errors import CommandError
-from chainredis.transitions import (
+from chainredis.protocol.errors import CommandError
+from chainredis.protocol.reconfiguration import (
     EPOCHS_LEFT_OUT,
     Add,
     Begin,
@@ -22,7 +22,7 @@ from chainredis.transitions import (
     confirmed,
     decide,
 )
-from chainredis.view import MAX_MEMBERS, Member
+from chainredis.protocol.view import MAX_MEMBERS, Member
 
 SEED = bytes(range(32))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainredis.view import MAX_MEMBERS, Endpoint, Member, View, parse_endpoint
+from chainredis.protocol.view import MAX_MEMBERS, Endpoint, Member, View, parse_endpoint
 
 HISTORY, SECRET = "0a" * 16, "0b" * 16
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(2))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chainredis.core import Update, decode, encode, valid
+from core_extension.core import Update, decode, encode, valid
 
 HEADER_BYTES = 12
 ABSENT = b"\xff\xff\xff\xff"

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.coordinator import Coordinator
-from chainredis.errors import CommandError
-from chainredis.member_client import MemberLink
-from chainredis.settings import Heartbeat, Settings
-from chainredis.transitions import Change
-from chainredis.view import Endpoint
-from chainredis.waiting import wait_until
+from chainredis.coordinator.commands import Coordinator
+from chainredis.protocol.errors import CommandError
+from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.view import Endpoint
+from chainredis.transport.member_client import MemberLink
+from chainredis.transport.settings import PollSettings, Settings
+from chainredis.transport.waiting import wait_until
 from unit.fake_members import FakeFleet, RecordingStore, run_id
 
 HOST = "10.0.0.1"
 OWN = run_id(6369)
 # On a busy machine nobody is to be taken for hung, but in tests of just that.
-PATIENT = Heartbeat()
-QUICK = Heartbeat(interval_ms=20, timeout_ms=400)
+PATIENT = PollSettings()
+QUICK = PollSettings(interval_ms=20, timeout_ms=400)
 
 
 # A killed master's threads end as they may.
@@ -46,7 +46,7 @@ class MortalStore:
 
 
 class World:
-    def __init__(self, folder: Path, heartbeat: Heartbeat) -> None:
+    def __init__(self, folder: Path, heartbeat: PollSettings) -> None:
         self.settings = Settings(
             folder, OWN, 6369, heartbeat=lambda: heartbeat,
             settle_timeout_s=1, stall_timeout_s=0.05, retry_interval_s=0.01, poll_interval_s=0.001,
@@ -145,7 +145,7 @@ class World:
 
 
 @contextmanager
-def a_world(folder: Path, heartbeat: Heartbeat = PATIENT) -> Iterator[World]:
+def a_world(folder: Path, heartbeat: PollSettings = PATIENT) -> Iterator[World]:
     world = World(folder, heartbeat)
     yield world
     world.master.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import count, pairwise
 from typing import ClassVar
 
-from chainredis.core import ENTRY_OVERHEAD, Batch, Core, Entry, Greeting, Limits, Verdict, View
+from core_extension.core import ENTRY_OVERHEAD, Batch, Core, Entry, Greeting, Limits, Verdict, View
 
 HISTORY = b"h" * 16
 OTHER = b"o" * 16

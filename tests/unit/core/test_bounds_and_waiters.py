@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainredis.core import Ack
+from core_extension.core import Ack
 
 from .members import COST, HUGE, ROOMY, acknowledge, chain, entry, forward, handles, put, settle, view
 

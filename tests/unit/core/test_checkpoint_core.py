@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chainredis.core import (
+from core_extension.core import (
     NOTHING,
     Core,
     Dirty,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chainredis.core import ENTRY_OVERHEAD, Core, Limits, Role, Verdict
+from core_extension.core import ENTRY_OVERHEAD, Core, Limits, Role, Verdict
 
 from .members import HISTORY, HUGE, OTHER, ROOMY, Member, chain, entry, forward, put, settle, view
 

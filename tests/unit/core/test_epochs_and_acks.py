@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainredis.core import Ack, Role, Verdict, View
+from core_extension.core import Ack, Role, Verdict, View
 
 from .members import HUGE, OTHER, ROOMY, Member, acknowledge, batch_of, chain, forward, greeting, put, receive, view
 

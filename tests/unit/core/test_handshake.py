@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainredis.core import Batch, Core, Greeting, Verdict
+from core_extension.core import Batch, Core, Greeting, Verdict
 
 from .members import (
     HISTORY,

@@ -1,6 +1,6 @@
 """An INVARIANT that is broken is noticed, and told once."""
 
-from chainredis.core import Core, take_broken_invariants
+from core_extension.core import Core, take_broken_invariants
 
 from .members import ROOMY, entry, put, view
 

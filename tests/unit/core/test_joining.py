@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from chainredis.core import MAX_BOUNDARIES, Ack, Core, Limits, Role, Verdict
+from core_extension.core import MAX_BOUNDARIES, Ack, Core, Limits, Role, Verdict
 
 from .members import (
     COST,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chainredis.core import KeyspaceInfo, keyspace_info
+from core_extension.core import KeyspaceInfo, keyspace_info
 
 NOTHING = KeyspaceInfo(0, False, 0, 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainredis.core import Role, Verdict
+from core_extension.core import Role, Verdict
 
 from .members import ROOMY, Member, acknowledge, chain, forward, put, settle, shake_hands, view
 

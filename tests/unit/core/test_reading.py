@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from chainredis.core import Core, Verdict
+from core_extension.core import Core, Verdict
 
 from .members import HUGE, ROOMY, Member, acknowledge, chain, forward, put, shake_hands_again, view
 

@@ -1,0 +1,152 @@
+"""How long it takes until a master in etcd has repaired, or takes changes again; and what clients notice meanwhile."""
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, NamedTuple
+
+import redis
+
+from chainredis.benchmarks.clients import Load, Recording, RunningLoad
+from chainredis.benchmarks.gaps import NS_PER_MS, NS_PER_S, Window
+from chainredis.benchmarks.report import Machine, describe
+from chainredis.local_cluster.etcd_cluster import EtcdChain, start_etcd, url_of
+from chainredis.local_cluster.launcher import LauncherError, Server
+from chainredis.transport.waiting import WaitTimeout, wait_until
+
+MEMBERS, MASTERS, ETCD_SERVERS = 3, 2, 3
+LOOK_EVERY_S = 0.001
+LEAST_WINDOW_S = 0.5
+SETTLE_S = 1.0
+TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One time. ms: from what happened to what was waited for. window: as long, and not too short, for the gaps."""
+
+    what: str
+    ms: float
+    window: Window
+
+
+class Case(NamedTuple):
+    """strike: makes it happen. awaited: what is waited for then. heal: makes the chain whole again."""
+
+    strike: Callable[[], None]
+    awaited: Callable[[], bool]
+    heal: Callable[[], None]
+
+
+class Cases:
+    """What may happen to a chain whose masters are in etcd."""
+
+    def __init__(self, chain: EtcdChain) -> None:
+        self._chain = chain
+
+    def all(self) -> Iterator[tuple[str, Case]]:
+        """Each is to be carried out before the next one is asked for."""
+        yield "a member is killed, until it is out", self._lose_member(Server.kill)
+        yield "a member hangs, until it is out", self._lose_member(Server.pause)
+        yield "the leading master is killed, until a change is made", self._lose_leader(Server.kill)
+        yield "the leading master hangs, until a change is made", self._lose_leader(Server.pause)
+        yield "one of three etcd servers is killed, until a change is made", self._lose_etcd()
+
+    def _lose_member(self, how: Callable[[Server], None]) -> Case:
+        chain, leader, victim = self._chain, self._chain.leader(), self._chain.members[1]
+        rest = [str(member.endpoint).encode() for member in chain.members if member is not victim]
+
+        def heal() -> None:
+            chain.members.remove(victim)
+            _revive(victim)
+            chain.add(victim)
+
+        return Case(lambda: how(victim), lambda: leader.call("MASTER.GET_CHAIN") == rest, heal)
+
+    def _lose_leader(self, how: Callable[[Server], None]) -> Case:
+        leader = self._chain.leader()
+        other = next(master for master in self._chain.masters if master is not leader)
+        return self._with_change(other, lambda: how(leader), lambda: _revive(leader))
+
+    def _lose_etcd(self) -> Case:
+        victim = random.choice(self._chain.etcd)
+        return self._with_change(self._chain.leader(), victim.kill, victim.start)
+
+    def _with_change(self, master: Server, strike: Callable[[], None], heal: Callable[[], None]) -> Case:
+        """The tail leaves, by that master's order; then it is added again."""
+        chain, tail = self._chain, self._chain.tail
+
+        def heal_all() -> None:
+            heal()
+            chain.members.remove(tail)
+            chain.add(tail)
+
+        return Case(strike, lambda: _accepts(master, "MASTER.REMOVE", tail.endpoint.host, tail.port), heal_all)
+
+
+def _revive(server: Server) -> None:
+    server.resume()
+    if not server.running:
+        server.start()
+
+
+def _accepts(master: Server, *words: str | int) -> bool:
+    try:
+        return bool(master.call(*words) == b"OK")
+    except redis.RedisError:
+        return False
+
+
+def _carry_out(what: str, case: Case) -> Measured:
+    """LauncherError when what is waited for does not come."""
+    time.sleep(SETTLE_S)
+    began = monotonic_ns()
+    case.strike()
+    try:
+        wait_until(case.awaited, TIMEOUT_S, LOOK_EVERY_S)
+    except WaitTimeout as error:
+        raise LauncherError(f"{what}: not within {TIMEOUT_S} s") from error
+    ended = monotonic_ns()
+    time.sleep(max(began + LEAST_WINDOW_S * NS_PER_S - ended, 0) / NS_PER_S)
+    window = Window(began, monotonic_ns())
+    case.heal()
+    return Measured(what, (ended - began) / NS_PER_MS, window)
+
+
+@contextmanager
+def running_chain(timeout_s: int) -> Iterator[EtcdChain]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chainredis-")))
+        etcd = start_etcd(folder, ETCD_SERVERS)
+        for server in etcd:
+            stack.callback(server.kill)
+        master = {"master.heartbeat-timeout": f"{timeout_s * 1000}", "master.heartbeat-interval": f"{timeout_s * 200}"}
+        master["master.auto-return"] = "no"  # what is measured adds them itself
+        member = f"{max(1, timeout_s // 5)} {timeout_s}"
+        url = url_of("bench", *etcd)
+        options: dict[str, Any] = {"masters": MASTERS, "heartbeat": member, "master_config": master, "folder": folder}
+        yield stack.enter_context(EtcdChain(MEMBERS, url=url, etcd=etcd, **options))
+
+
+@dataclass(frozen=True)
+class Measurements:
+    machine: Machine
+    times: list[Measured]
+    recording: Recording  # of what clients got all the while
+
+
+def measure(timeout_s: int, rounds: int, load: Load, progress: Callable[[str], None]) -> Measurements:
+    times = []
+    with running_chain(timeout_s) as chain:
+        machine = describe(chain.master)
+        with RunningLoad([member.endpoint for member in chain.members], load) as running:
+            for number in range(rounds):
+                for what, case in Cases(chain).all():
+                    progress(f"{number + 1} of {rounds}: {what}")
+                    times.append(_carry_out(what, case))
+            return Measurements(machine, times, running.stop())

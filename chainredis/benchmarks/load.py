@@ -1,0 +1,164 @@
+"""Load on a server: redis-benchmark, and a closed loop for what that cannot send.
+
+redis-benchmark repeats one command. `SET` and `WAIT` sent together are two, so that side, and the one that it is
+compared with, are driven by `closed_loop` here, which sends bytes that were encoded beforehand and hardly looks at the
+replies. `check_closed_loop` shows that it is not the one that is waited for.
+"""
+
+import csv
+import itertools
+import re
+import select
+import socket
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter, perf_counter_ns, process_time
+from typing import Any
+
+from redis.connection import Connection
+
+from chainredis.local_cluster.launcher import LauncherError, Server, server_path
+
+CLIENTS = 50
+KEYS = 100_000
+VALUE = "x" * 64
+RANDOM_KEY = "key:__rand_int__"  # redis-benchmark puts 12 digits there
+TIMEOUT_S = 300
+
+
+def key(number: int) -> str:
+    """As redis-benchmark makes of RANDOM_KEY."""
+    return f"key:{number:012}"
+
+
+def redis_benchmark(server: Server, *command: str, requests: int, pipeline: int = 1, keys: int = KEYS) -> float:
+    """Requests a second that redis-benchmark reports. LauncherError when it fails, at the first error reply too."""
+    options = {"-h": server.endpoint.host, "-p": server.port, "-c": CLIENTS, "-n": requests, "-r": keys, "-P": pipeline}
+    words = [str(word) for option in options.items() for word in option]
+    done = subprocess.run(
+        [server_path().with_name("redis-benchmark"), *words, "--csv", *command],
+        capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
+    )  # fmt: skip
+    if done.returncode:
+        raise LauncherError(f"redis-benchmark {command[0]} failed: {done.stdout}{done.stderr}")
+    return requests_per_s(done.stdout)
+
+
+def requests_per_s(output: str) -> float:
+    """What `redis-benchmark --csv` printed. LauncherError when that is not one result."""
+    results = [row for row in csv.reader(output.splitlines()) if row]
+    try:
+        header, result = results
+        return float(result[header.index("rps")])
+    except (ValueError, IndexError) as error:
+        raise LauncherError(f"redis-benchmark printed {output!r}") from error
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What a client sends at once, in variants that it takes in turn, and all that comes back when all is well.
+
+    Each reply is one line, whose end the pattern spells out.
+    """
+
+    requests: Sequence[bytes]
+    reply: re.Pattern[bytes]
+
+    def check(self, reply: bytes) -> bool:
+        """Whether it is complete. LauncherError when it is not what it should be."""
+        if self.reply.fullmatch(reply):
+            return True
+        if reply.startswith(b"-") or reply.count(b"\n") >= self.reply.pattern.count(rb"\n"):
+            raise LauncherError(f"unexpected reply under load: {reply!r}")
+        return False
+
+
+def exchange(commands: Iterable[Sequence[Sequence[str | int]]], reply: bytes) -> Exchange:
+    """commands: for each variant, what is sent together. reply: a regular expression."""
+    encoder: Any = Connection()  # type: ignore[no-untyped-call]
+    return Exchange([b"".join(encoder.pack_commands(together)) for together in commands], re.compile(reply))
+
+
+def closed_loop(server: Server, what: Exchange, exchanges: int) -> float:
+    """Exchanges a second of CLIENTS clients, each of which sends its next one when it has the reply to its last."""
+    connections = [_connect(server) for _ in range(CLIENTS)]
+    waiting = select.epoll()
+    for connection in connections:
+        waiting.register(connection, select.EPOLLIN)
+    by_number = {connection.fileno(): connection for connection in connections}
+    partial: dict[int, bytes] = {}
+    requests = itertools.islice(itertools.cycle(what.requests), exchanges)
+    try:
+        begin = perf_counter()
+        for connection in connections:
+            connection.send(next(requests))
+        left = exchanges
+        while left:
+            for number, _ in waiting.poll(TIMEOUT_S) or _silence(server):
+                connection = by_number[number]
+                reply = partial.pop(number, b"") + _received(connection)
+                if what.check(reply):
+                    left -= 1
+                    if request := next(requests, None):
+                        connection.send(request)
+                else:
+                    partial[number] = reply
+        return exchanges / (perf_counter() - begin)
+    finally:
+        waiting.close()
+        for connection in connections:
+            connection.close()
+
+
+@dataclass(frozen=True)
+class LoopCheck:
+    """PINGs a second of `closed_loop` and of redis-benchmark, and how much of one core the former takes for that."""
+
+    loop_per_s: float
+    redis_benchmark_per_s: float
+    loop_core_share: float
+
+
+def check_closed_loop(server: Server, exchanges: int, rounds: int = 5) -> LoopCheck:
+    """With the cheapest command that there is. Medians of interleaved rounds."""
+    ping = exchange([[("PING",)]], rb"\+PONG\r\n")
+    loop, redis_bench, shares = [], [], []
+    for _ in range(rounds):
+        busy_s = process_time()
+        loop.append(closed_loop(server, ping, exchanges))
+        shares.append((process_time() - busy_s) * loop[-1] / exchanges)
+        redis_bench.append(redis_benchmark(server, "PING", requests=exchanges))
+    return LoopCheck(median(loop), median(redis_bench), median(shares))
+
+
+def one_client(server: Server, what: Exchange, exchanges: int) -> float:
+    """Median time of an exchange, in microseconds, of one client that is alone."""
+    times_ns = []
+    with _connect(server) as connection:
+        for request in itertools.islice(itertools.cycle(what.requests), exchanges):
+            begin = perf_counter_ns()
+            connection.send(request)
+            reply = _received(connection)
+            while not what.check(reply):
+                reply += _received(connection)
+            times_ns.append(perf_counter_ns() - begin)
+    return median(times_ns) / 1000
+
+
+def _connect(server: Server) -> socket.socket:
+    connection = socket.create_connection((server.endpoint.host, server.port), TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _received(connection: socket.socket) -> bytes:
+    data = connection.recv(4096)
+    if not data:
+        raise LauncherError("a server closed a connection under load")
+    return data
+
+
+def _silence(server: Server) -> list[tuple[int, int]]:
+    raise LauncherError(f"{server} has not replied for {TIMEOUT_S} s")

@@ -1,0 +1,93 @@
+"""Is a checkpoint what docs/checkpoint.md says it is? LevelDB's own checksums are checked by reading everything."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from chainredis.checkpoint_tool.database import Checkpoint
+from chainredis.checkpoint_tool.records import (
+    CHUNK_PREFIX,
+    META_KEY,
+    RECORD_PREFIX,
+    Chunk,
+    Item,
+    Record,
+    parse_chunk,
+    parse_record,
+    parse_record_key,
+)
+from chainredis.protocol.errors import CheckpointError
+
+FAULTS_KEPT = 20
+
+
+@dataclass
+class Examination:
+    """What was found. keys, size: what has a value as of the watermark, and the bytes of keys and values.
+
+    superseded: records of older values. above: records above the watermark. named: how many of them unfinished
+    checkpoints account for.
+    """
+
+    checkpoint: Checkpoint
+    keys: int = 0
+    size: int = 0
+    deletions: int = 0
+    superseded: int = 0
+    above: int = 0
+    named: int = 0
+    fault_count: int = 0
+    faults: list[str] = field(default_factory=list)
+    _last_name: bytes = b""
+    _last_key: bytes | None = None
+
+    def examine(self, items: Iterable[Item]) -> None:
+        """All items of the database, in its order."""
+        for name, value in items:
+            if name <= self._last_name:
+                self._fault(f"{name!r} comes after {self._last_name!r}")
+            self._last_name = name
+            try:
+                self._examine(name, value)
+            except CheckpointError as error:
+                self._fault(str(error))
+        if self.above != self.named and self.checkpoint.meta:  # without, it may be half of a copy: that names nothing
+            self._fault(f"{self.above} records are above the watermark; unfinished checkpoints name {self.named}")
+
+    def _examine(self, name: bytes, value: bytes) -> None:
+        if name.startswith(RECORD_PREFIX):
+            self._examine_record(parse_record(name, value))
+        elif name.startswith(CHUNK_PREFIX):
+            self._examine_chunk(name, parse_chunk(name, value))
+        elif name != META_KEY:
+            self._fault(f"{name!r} is nothing that a checkpoint has")
+
+    def _examine_record(self, record: Record) -> None:
+        if record.sn > self.checkpoint.watermark:
+            self.above += 1
+        elif record.key == self._last_key:
+            self.superseded += 1
+        else:
+            self._last_key = record.key
+            self._count_newest(record)
+
+    def _count_newest(self, record: Record) -> None:
+        if record.value is None:
+            self.deletions += 1
+        else:
+            self.keys += 1
+            self.size += len(record.key) + len(record.value)
+
+    def _examine_chunk(self, name: bytes, chunk: Chunk) -> None:
+        """With as many records above the watermark as chunks name, each of which is there, none is unaccounted for."""
+        for record_key in chunk.record_keys:
+            _, sn = parse_record_key(record_key)
+            self.named += 1
+            if not self.checkpoint.watermark < sn <= chunk.watermark:
+                self._fault(f"the chunk record {name!r} names {record_key!r}, which is none of its own")
+            elif self.checkpoint.get(record_key) is None:
+                self._fault(f"the chunk record {name!r} names {record_key!r}, which is not there")
+
+    def _fault(self, text: str) -> None:
+        self.fault_count += 1
+        if len(self.faults) < FAULTS_KEPT:
+            self.faults.append(text)

@@ -1,0 +1,88 @@
+"""`chainredis bench`: measure against plain Redis, side by side."""
+
+import argparse
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import Progress
+
+from chainredis.benchmarks.figures import Outcome
+from chainredis.benchmarks.report import Rate, Report, describe
+from chainredis.benchmarks.rows import Rows
+from chainredis.benchmarks.systems import running_systems
+from chainredis.local_cluster.launcher import ROOT
+
+RESULTS = ROOT / "benchmarks"
+FILE_WIDTH = 160  # of the table in a file, where there is no terminal that tells its own
+
+
+def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "bench",
+        help="measure against plain Redis, and write the result to benchmarks/",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="of which the medians are taken")
+    parser.add_argument(
+        "--requests", type=positive, default=500_000, metavar="N", help="in a pipelined run; other runs have fewer"
+    )
+    parser.set_defaults(call=bench)
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
+    console, say = terminal()
+    with running_systems(say) as systems:
+        machine = describe(systems.plain)
+        rows = Rows(systems, options.requests)
+        outcomes = _measure(rows, options.rounds, console)
+        by_row = {outcome.row: outcome for outcome in outcomes}
+        rates = [
+            Rate("SET, unreplicated (-P 16)", by_row[rows.singleton].theirs, "460,000"),
+            Rate("GET (-P 16)", by_row[rows.reads].theirs),
+            Rate("SET on replicas A←B←C (-P 16)", by_row[rows.chain].theirs, "250,000"),
+            Rate("MEMBER.PUT k v id, 3 members (-P 16)", by_row[rows.chain].ours, "153,000 (the original in C++)"),
+            Rate("READ (-P 16)", by_row[rows.reads].ours),
+        ]
+        report = Report(machine, options.rounds, options.requests, outcomes, rates, rows.loop_check())
+    report.show(console)
+    report.write(RESULTS)
+    console.print(f"Written to {RESULTS.name}/latest.md and latest.json")
+
+
+def _measure(rows: Rows, rounds: int, console: Console) -> list[Outcome]:
+    """All rows once a round, so that a bad minute of the machine harms a round of each rather than all of one."""
+    outcomes = [Outcome(row) for row in rows.repeated]
+    with Progress(console=console, transient=True, refresh_per_second=1) as progress:
+        task = progress.add_task("", total=(1 + rounds) * len(outcomes))
+        for number in range(1 + rounds):
+            name = f"round {number} of {rounds}" if number else "warming up"
+            progress.console.print(f"{name} …", highlight=False)
+            for outcome in outcomes:
+                progress.update(task, description=outcome.row.title.partition(" / ")[0])
+                outcome.measure()
+                progress.advance(task)
+                if number == 0:
+                    outcome.rounds.clear()
+    console.print("waiting for the memory of idle servers …", highlight=False)
+    memory = Outcome(rows.memory)
+    memory.measure()
+    return [*outcomes, memory]
+
+
+def terminal() -> tuple[Console, Callable[[str], None]]:
+    """Where tables go, and what tells people that something begins."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+
+    def say(text: str) -> None:
+        console.print(f"{text} …", highlight=False, markup=False)
+
+    return console, say
+
+
+def positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return int(text)

@@ -1,0 +1,108 @@
+"""`chainredis checkpoint`: read a member's checkpoint while its server is down."""
+
+import argparse
+import base64
+import contextlib
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from chainredis.checkpoint_tool.database import Checkpoint, opened
+from chainredis.checkpoint_tool.examination import Examination
+from chainredis.checkpoint_tool.records import RECORD_PREFIX, Item, Record, newest, parse_record
+from chainredis.protocol.errors import CheckpointError
+
+
+def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser("checkpoint", help="read a member's checkpoint while its server is down")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    export_parser = actions.add_parser("export", help="write its keys and values, one JSON object a line")
+    export_parser.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output")
+    export_parser.set_defaults(call=export)
+    verify_parser = actions.add_parser("verify", help="check all of it, and say what it has; status 1: it has faults")
+    verify_parser.set_defaults(call=verify)
+    for action in (export_parser, verify_parser):
+        action.add_argument("path", type=Path, metavar="PATH", help="the checkpoint's folder; nothing in it is changed")
+
+
+def export(options: argparse.Namespace) -> None:
+    """Raises CheckpointError; what has been written until then is true, and not all."""
+    with opened(options.path) as checkpoint, _written(options.output) as file:
+        items = checkpoint.items(RECORD_PREFIX)
+        if not file.isatty():  # there the lines themselves show how far it is
+            items = _shown(checkpoint, items, "exporting")
+        for record in newest(itertools.starmap(parse_record, items), checkpoint.watermark):
+            file.write(as_json(record) + "\n")
+
+
+def as_json(record: Record) -> str:
+    """Names and values are text; those that are no UTF-8 stand, as base64, under another name."""
+    assert record.value is not None
+    return json.dumps({**_text("key", record.key), **_text("value", record.value), "sn": record.sn})
+
+
+def _text(name: str, content: bytes) -> dict[str, str]:
+    try:
+        return {name: content.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": base64.b64encode(content).decode()}
+
+
+@contextlib.contextmanager
+def _written(path: Path | None) -> Iterator[TextIO]:
+    """The body ends early when whoever reads standard output has read enough."""
+    try:
+        with path.open("w") if path else contextlib.nullcontext(sys.stdout) as file:
+            yield file
+            file.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+    except OSError as error:
+        raise CheckpointError(f"{path or 'standard output'}: not all is there: {error.strerror}") from error
+
+
+def verify(options: argparse.Namespace) -> None:
+    """Raises CheckpointError when anything is not as it should be."""
+    with opened(options.path) as checkpoint:
+        examination = Examination(checkpoint)
+        examination.examine(_shown(checkpoint, checkpoint.items(), "checking"))
+    console = Console()
+    console.print(_table(examination))
+    for fault in examination.faults:
+        console.print(fault, markup=False, highlight=False, soft_wrap=True)
+    if examination.fault_count:
+        raise CheckpointError(f"{options.path} has {examination.fault_count} faults")
+
+
+def _table(found: Examination) -> Table:
+    meta = found.checkpoint.meta
+    table = Table.grid(padding=(0, 2))
+    table.add_row("history", meta.history if meta else "none: no checkpoint has been finished")
+    table.add_row("watermark", str(meta.watermark) if meta else "none")
+    numbers = {
+        "keys": found.keys,
+        "bytes": found.size,
+        "deletions": found.deletions,
+        "superseded records": found.superseded,
+        "records of an unfinished checkpoint": found.above,
+    }
+    for name, number in numbers.items():
+        table.add_row(name, str(number))
+    return table
+
+
+def _shown(checkpoint: Checkpoint, items: Iterator[Item], doing: str) -> Iterator[Item]:
+    """A bar on standard error, if that is a terminal, moves with them. How many there are is known roughly."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal)
+    with bar:
+        yield from bar.track(items, total=checkpoint.meta.records if checkpoint.meta else None, description=doing)

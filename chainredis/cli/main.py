@@ -1,0 +1,38 @@
+"""`python -m chainredis`: the subcommands, each in a module of its own with a `register` function."""
+
+import argparse
+import sys
+
+from chainredis.cli import (
+    backup,
+    bench,
+    bench_etcd,
+    bench_failover,
+    bench_flush,
+    checkpoint,
+    run,
+)
+from chainredis.local_cluster.launcher import LauncherError
+from chainredis.protocol.errors import BackupError, CheckpointError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out a command line; the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m chainredis", description="Chain Replicated Redis")
+    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run.register(subcommands.add_parser)
+    bench.register(subcommands.add_parser)
+    bench_failover.register(subcommands.add_parser)
+    bench_etcd.register(subcommands.add_parser)
+    bench_flush.register(subcommands.add_parser)
+    checkpoint.register(subcommands.add_parser)
+    backup.register(subcommands.add_parser)
+    options = parser.parse_args(arguments)
+    try:
+        options.call(options)
+    except (LauncherError, CheckpointError, BackupError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0

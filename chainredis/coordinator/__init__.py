@@ -1,0 +1,1 @@
+"""The running master: members are followed, and what the protocol decides is stored, then told."""

@@ -1,0 +1,193 @@
+"""Members that come back: a chain that died as a whole is formed again from what its members kept on disk, and who has
+been missing since, or was taken out by a fault, is added again (design.md, "Restart").
+"""
+
+import logging
+import threading
+from time import monotonic
+
+from chainredis.coordinator.add_member import Additions
+from chainredis.coordinator.complaints import Complaint
+from chainredis.coordinator.probe import Acquaintance, whereabouts
+from chainredis.coordinator.runtime import Keeper
+from chainredis.protocol.errors import CommandError, MemberError, StoreError
+from chainredis.protocol.reconfiguration import Change, Health, Reform, Returned
+from chainredis.protocol.view import Endpoint, Member
+from chainredis.transport.addresses import Addresses
+from chainredis.transport.member_client import Dial
+from chainredis.transport.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# Where nobody answers, a look is taken less often, down to once in so many retry intervals.
+LOOK_MOST = 4
+# After an addition that failed, and for one who fell again soon after it had come back: twice as long each time.
+TRY_LEAST_S, TRY_MOST_S = 5.0, 300.0
+FALL_LEAST_S = 1.0
+# Who has been in the chain for so long has not come back in vain.
+STEADY_S = 60.0
+
+
+class Pace:
+    """When one place is looked at next. Who comes back and falls again, over and over, costs the chain little."""
+
+    def __init__(self) -> None:
+        self._due_at = 0.0
+        self._look_s = self._try_s = 0.0
+        self._came_at: float | None = None
+
+    def is_due(self, now: float) -> bool:
+        """It is missing, be it still or again."""
+        if self._came_at is not None:
+            self._fell(now)
+        return now >= self._due_at
+
+    def _fell(self, now: float) -> None:
+        if not self.is_fresh(now):
+            self._try_s = 0.0
+            self._due_at = now
+        else:
+            self._try_s = min(max(2 * self._try_s, FALL_LEAST_S), TRY_MOST_S)
+            self._due_at = now + self._try_s
+        self._came_at = None
+
+    def is_fresh(self, now: float) -> bool:
+        """It has come back, and not been in the chain for long since."""
+        return self._came_at is not None and now < self._came_at + max(STEADY_S, 2 * self._try_s)
+
+    def missed(self, least_s: float) -> None:
+        """Nobody answers there."""
+        self._look_s = min(max(2 * self._look_s, least_s), LOOK_MOST * least_s)
+        self._due_at = monotonic() + self._look_s
+
+    def failed(self) -> None:
+        self._try_s = min(max(2 * self._try_s, TRY_LEAST_S), TRY_MOST_S)
+        self._due_at = monotonic() + self._try_s
+
+    def succeeded(self) -> None:
+        self._look_s, self._came_at = 0.0, monotonic()
+
+
+class Returns(threading.Thread):
+    """Waits for processes to come back: first for one that is the chain again, then for those that it is to be with."""
+
+    def __init__(
+        self, keeper: Keeper, additions: Additions, dial: Dial, addresses: Addresses, settings: Settings
+    ) -> None:
+        super().__init__(name="chain-returns", daemon=True)
+        self._keeper = keeper
+        self._additions = additions
+        self._dial = dial
+        self._addresses = addresses
+        self._settings = settings
+        self._paces: dict[tuple[str, int], Pace] = {}
+        self._complaint = Complaint()
+        self._trouble = ""
+
+    def run(self) -> None:
+        while self._keeper.wait_for(lambda steward: steward.is_lost or bool(steward.missing(self._takes_fallen)), None):
+            try:
+                if self._keeper.is_lost:
+                    self._reform()
+                else:
+                    self._complete()
+            except (CommandError, StoreError) as error:
+                self._wait_for(str(error))
+            except Exception:
+                log.exception("forming the chain again failed in a way that nobody has thought of")
+            self._keeper.wait_for(lambda _: False, self._settings.retry_interval_s)
+
+    @property
+    def _takes_fallen(self) -> bool:
+        return self._settings.heartbeat().auto_return
+
+    @property
+    def _missing(self) -> tuple[Member, ...]:
+        return self._keeper.missing(self._takes_fallen)
+
+    @property
+    def waits_for(self) -> str:
+        """For people: for whom, or for what."""
+        return self._trouble if self._keeper.is_lost or self._missing else ""
+
+    def _wait_for(self, text: str) -> None:
+        if text and (line := self._complaint.line(text)):
+            log.warning("%s", line)
+        if not text:
+            self._complaint.over()
+        self._trouble = text
+
+    def _reform(self) -> None:
+        change = self._keeper.change
+        assert change is not None
+        found = [self._look(member) for member in change.view.members]
+        if all(each and each.state.applied < 0 and not each.state.record_epoch for each in found):
+            raise CommandError("no process of the chain lives, and none kept its data: MASTER.ADD begins a new history")
+        returned = tuple(_returned(each) for each in found if each and each.state.history == change.view.history)
+
+        def reform(now: Change | None, health: Health) -> Reform:
+            if now != change or not self._keeper.is_lost:
+                raise CommandError("the chain has just been changed")
+            return Reform(returned, health)
+
+        formed = self._keeper.enact(reform)
+        log.warning("the chain is formed again by %s, with what it had on its disk", formed.view.head)
+        self._wait_for("")
+
+    def _complete(self) -> None:
+        """Add those that are back, each at a pace of its own: none may hold up the others, nor the chain."""
+        missing = self._missing
+        self._forget_paces(missing)
+        for member in missing:
+            pace = self._paces.setdefault((member.address, member.port), Pace())
+            if not pace.is_due(monotonic()):
+                continue
+            if not self._look(member):
+                pace.missed(self._settings.retry_interval_s)
+                continue
+            try:
+                self._bring_back(member)
+            except CommandError as error:
+                pace.failed()
+                self._wait_for(f"{member} is back, and cannot be added: {error}")
+
+    def _bring_back(self, member: Member) -> None:
+        with self._additions.turn(member.endpoint) as addition:
+            back = self._look(member, keep=True) if member in self._missing else None
+            if back is None:
+                return  # somebody else has seen to it, or it is gone again
+            try:
+                self._additions.bring_back(addition, back)
+            finally:
+                back.link.close()
+        self._paces[member.address, member.port].succeeded()
+        log.warning("%s is back in the chain", member)
+        self._wait_for("")
+
+    def _forget_paces(self, missing: tuple[Member, ...]) -> None:
+        now, places = monotonic(), {(member.address, member.port) for member in missing}
+        self._paces = {place: pace for place, pace in self._paces.items() if place in places or pace.is_fresh(now)}
+
+    def _look(self, member: Member, *, keep: bool = False) -> Acquaintance | None:
+        """Whoever answers at that place now, if it is a member's process that has loaded its data."""
+        member = whereabouts(self._addresses, member)
+        try:
+            link = self._dial(Endpoint(member.address, member.port))
+        except MemberError:
+            return None
+        try:
+            state = link.state()
+            found = Acquaintance(Member(member.host, member.address, member.port, state.run_id), link, state)
+        except (MemberError, ValueError):
+            link.close()
+            return None
+        if not keep:
+            link.close()
+        return found
+
+
+def _returned(back: Acquaintance) -> Returned:
+    state = back.state
+    return Returned(
+        back.member, state.record_run_id, state.record_epoch, state.record_durable, state.assigned, state.applied
+    )

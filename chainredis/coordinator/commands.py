@@ -1,0 +1,339 @@
+"""The master's commands: what operators ask for, as events for the keeper; and what INFO shows."""
+
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from chainredis.coordinator.add_member import Additions, Terms, knows_a_secret, prove_again
+from chainredis.coordinator.cold_start import Returns
+from chainredis.coordinator.member_session import Watchers
+from chainredis.coordinator.probe import Acquaintance, Introducer, resolve
+from chainredis.coordinator.runtime import FOR_GOOD, Keeper, Tenure
+from chainredis.protocol.errors import CommandError, MemberError, StoreError
+from chainredis.protocol.reconfiguration import Forget, Form, Recover, Remove
+from chainredis.protocol.view import Endpoint, Member, View, parse_endpoint
+from chainredis.storage.view_store import FileStore, ViewStore
+from chainredis.transport.addresses import Addresses, Resolve
+from chainredis.transport.lifeline import Hold, SocketLine
+from chainredis.transport.member_client import Dial, MemberState, RedisLink
+from chainredis.transport.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Reply = str | list[str]
+Status = dict[str, str | int]
+
+SHOW_EVERY_S = 0.25
+ADDITION_TERMS = {
+    (): Terms.KEEP,
+    (b"DISCARD",): Terms.DISCARD,
+    (b"ADOPT",): Terms.ADOPT,
+    (b"ADOPT", b"INCOMPLETE"): Terms.ADOPT_INCOMPLETE,
+}
+MAX_SHOWN = 256  # bytes of an argument
+NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
+
+
+class Coordinator:
+    """Carries out the MASTER commands. Its methods may be called from any thread, and block.
+
+    store: where views are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a member.
+    hold: takes hold of a member's lifeline. resolve: turns a host into a number; OSError or ValueError when it cannot.
+    tenure: of this master. remembered: the newest view that it knew in an earlier term.
+    """
+
+    # Commands of one lane wait for each other.
+    LANES: ClassVar = {
+        "MASTER.ADD": "additions",
+        "MASTER.REMOVE": "changes",
+        "MASTER.FORM": "changes",
+        "MASTER.REFRESH_HEAD": "refreshes",
+        "MASTER.REFRESH_TAIL": "refreshes",
+        "MASTER.GET_CHAIN": "questions",
+    }
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: ViewStore | None = None,
+        dial: Dial | None = None,
+        hold: Hold | None = None,
+        resolve: Resolve = resolve,
+        tenure: Tenure = FOR_GOOD,
+        remembered: View | None = None,
+    ) -> None:
+        dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
+        self._introducer = Introducer(dial, resolve, settings.own_run_id)
+        store = store or FileStore(settings.state_dir)
+        self._keeper = Keeper(store, settings, tenure=tenure, remembered=remembered)
+        addresses = Addresses(resolve)
+        self._additions = Additions(self._keeper, dial, addresses, settings)
+        self._returns = Returns(self._keeper, self._additions, dial, addresses, settings)
+        self._commands: dict[str, tuple[Callable[..., Reply], range]] = {
+            "MASTER.ADD": (self._add, range(2, 5)),
+            "MASTER.REMOVE": (self._remove, range(2, 3)),
+            "MASTER.FORM": (self._form, range(2, 3)),
+            "MASTER.GET_CHAIN": (self._get_chain, range(1)),
+            "MASTER.REFRESH_HEAD": (self._refresh_head, range(1)),
+            "MASTER.REFRESH_TAIL": (self._refresh_tail, range(1)),
+        }
+        self._last = ("none", "done")
+        self._observers: list[Callable[[Status], None]] = []
+        hold = hold or (lambda endpoint, secret, run_id: SocketLine(endpoint, secret, run_id, settings))
+        try:
+            self._keeper.start(Watchers(self._keeper, dial, hold, addresses))
+            self._returns.start()
+            threading.Thread(target=self._show, name="chain-status", daemon=True).start()
+        except BaseException:
+            self._keeper.close()  # what has begun ends
+            raise
+
+    # -------------------------------------------------------------------------------------- for the server
+
+    def execute(self, name: str, arguments: Sequence[bytes], asker: str = "") -> Reply:
+        """Carry out a command: `name` as in `MASTER.ADD`, then its arguments. Raises nothing but CommandError.
+
+        asker: who asks, for the log.
+        """
+        name = name.upper()
+        if name not in self._commands:
+            raise CommandError(f"unknown command '{name}'")
+        handler, arity = self._commands[name]
+        if len(arguments) not in arity:
+            raise CommandError(f"wrong number of arguments for '{name.lower()}' command")
+        try:
+            if self.LANES[name] in ("refreshes", "questions"):
+                return handler(*arguments)
+            return self._execute_change(name, handler, arguments, asker)
+        except CommandError:
+            raise
+        except StoreError as error:
+            raise CommandError(str(error)) from error
+        except Exception as error:
+            log.exception("%s failed in a way that nobody has thought of", name)
+            raise CommandError(f"internal error of the master ({error!r}): see its log") from error
+
+    def _execute_change(
+        self, name: str, handler: Callable[..., Reply], arguments: Sequence[bytes], asker: str
+    ) -> Reply:
+        what = " ".join([name, *map(_on_a_line, arguments)])
+        log.info("%s: asked for by %s", what, asker or "somebody")
+        try:
+            self._keeper.learn()
+            self._note(name, "under way")
+            reply = handler(*arguments)
+        except Exception as error:
+            self._note(name, f"failed: {error}")
+            log.warning("%s: %s", what, error)
+            raise
+        self._note(name, "done")
+        log.info("%s: %s", what, reply)
+        return reply
+
+    def beating(self, run_ids: frozenset[str]) -> None:
+        """The members' heartbeats that there are now, where members send any."""
+        self._keeper.beating(run_ids)
+
+    @property
+    def known_view(self) -> View | None:
+        """The newest one, stored or not."""
+        return self._keeper.known_view
+
+    def doubt_store(self) -> None:
+        """Somebody else may have changed what is stored: look."""
+        self._keeper.doubt()
+
+    def close(self) -> None:
+        """End the work in the background. A command under way goes on."""
+        self._keeper.close()
+
+    # ---------------------------------------------------------------------------------------------- reads
+
+    def _get_chain(self) -> list[str]:
+        view = self._keeper.view
+        return [str(member) for member in view.members] if view else []
+
+    def _refresh_head(self) -> str:
+        return self._refresh(0)
+
+    def _refresh_tail(self) -> str:
+        return self._refresh(-1)
+
+    def _refresh(self, place: int) -> str:
+        if self._keeper.view is None:
+            raise CommandError(NO_MEMBERS)
+        member = self._keeper.await_answer(place)
+        if member is None:
+            raise CommandError(self._keeper.unsettled_by)
+        return str(member)
+
+    # ----------------------------------------------------------------------- MASTER.ADD, MASTER.REMOVE, MASTER.FORM
+
+    def _add(self, host: bytes, port: bytes, *words: bytes) -> str:
+        terms = ADDITION_TERMS.get(tuple(word.upper() for word in words))
+        if terms is None:
+            raise CommandError("syntax error: MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]")
+        with self._additions.turn(_endpoint(host, port)) as addition:
+            newcomer = self._introducer.meet(addition.endpoint)
+            try:
+                if not self._additions.has_brought_back(newcomer.member):
+                    self._additions.add(addition, newcomer, terms)
+            finally:
+                newcomer.link.close()
+        return "OK"
+
+    def _remove(self, host: bytes, port: bytes) -> str:
+        endpoint = _endpoint(host, port)
+        was_called_off = self._additions.call_off(endpoint)
+        change = self._keeper.change
+        try:
+            if change is None:
+                raise CommandError(NO_MEMBERS)
+            member = self._find(endpoint, change.view.members + change.awaited + change.fallen)
+        except CommandError:
+            if was_called_off:
+                return "OK"
+            raise
+        is_out = change.view.member(member.run_id) is None
+        if is_out or (self._keeper.is_lost and member.run_id in change.durable):
+            self._keeper.enact(lambda *_: Forget(member))
+        else:
+            self._keeper.enact(lambda _, health: Remove(member, health))
+            self._keeper.await_service()
+        return "OK"
+
+    def _find(self, endpoint: Endpoint, members: Sequence[Member]) -> Member:
+        """The member that the operator means: by the name that it was added with, else by its number."""
+        for member in members:
+            if member.endpoint == endpoint:
+                return member
+        address = self._introducer.address(endpoint)
+        for member in members:
+            if (member.address, member.port) == (address, endpoint.port):
+                return member
+        raise CommandError(f"{endpoint} is not in the chain, which is {', '.join(map(str, members))}")
+
+    def _form(self, host: bytes, port: bytes) -> str:
+        view = self._keeper.known_view
+        found = self._introducer.meet(_endpoint(host, port))
+        survivor = found.member
+        try:
+            if view is None:
+                self._recover(found)
+            else:
+                self._form_known(found, view)
+            self._keeper.await_service(survivor)
+        except MemberError as error:
+            raise CommandError(f"{error}: the chain is as it was") from error
+        finally:
+            found.link.close()
+        return "OK"
+
+    def _form_known(self, found: Acquaintance, view: View) -> None:
+        survivor, state = found.member, found.state
+        if state.history != view.history:
+            raise CommandError(
+                f"{survivor} holds no data of this chain, which is of history {view.history}. If what this master has "
+                "stored is older than that server's data, begin with an empty store, and MASTER.FORM then"
+            )
+        if state.role == "learner":
+            raise CommandError(f"{survivor} holds only part of this chain's data: it was still being added")
+        prove_again(found, view)
+        self._keeper.enact(lambda _, health: Form(survivor, _newest_epoch(state), health))
+
+    def _recover(self, found: Acquaintance) -> None:
+        """What was stored here is lost. Who was restarted knows no secret, and asks for none."""
+        survivor, state = found.member, found.state
+        if not state.history or not found.has_data:
+            raise CommandError(
+                f"this master knows of no chain, and {survivor} holds no data of one: "
+                f"MASTER.ADD {survivor.host} {survivor.port} makes it the first member"
+            )
+        if state.role == "learner":
+            raise CommandError(f"{survivor} holds only part of a chain's data: it was still being added")
+        if knows_a_secret(found):
+            raise CommandError(
+                f"{survivor} is in a chain whose secret this master does not know, and takes no view from it: put back "
+                "what the master had stored; or restart that server with its data, which ends that chain, and repeat "
+                "this: what others have and it lacks is lost"
+            )
+        change = self._keeper.enact(
+            lambda *_: Recover(survivor, state.history, _newest_epoch(state), secrets.token_bytes(16))
+        )
+        log.warning("the stored view was lost: the chain of epoch %d is %s alone", change.view.epoch, survivor)
+
+    # ----------------------------------------------------------------------------------------------- for INFO
+
+    def on_status(self, observer: Callable[[Status], None]) -> None:
+        """Call `observer` with `status()` now and whenever it changes, from some thread."""
+        self._observers.append(observer)
+        observer(self.status())
+
+    def status(self) -> Status:
+        """For INFO: the names and values that the README's table has."""
+        try:
+            change, trouble = self._keeper.change, self._keeper.unsettled_by
+        except StoreError as error:
+            change, trouble = None, str(error)
+        members = change.view.members if change else ()
+        return {
+            "epoch": change.view.epoch if change else 0,
+            "members": len(members),
+            "chain": names(members),
+            "pending": names(members[-1:]) if change and change.pending else "",
+            "leaving": names(change.leaving) if change else "",
+            "awaited": names(change.awaited) if change else "",
+            "fallen": names(change.fallen) if change else "",
+            "state": trouble or ("serving" if change else "no chain"),
+            "addition": self._additions.progress,
+            "waits_for": self._returns.waits_for,
+            "repairs": self._keeper.repairs,
+            "last_change": self._last[0],
+            "last_change_state": self._last[1],
+            **{
+                f"member_{place}": f"{member},state={standing.word},silent_ms={standing.silent_ms},"
+                f"checkpointed={standing.checkpointed},lifeline={standing.lifeline}"
+                for place, (member, standing) in enumerate(self._keeper.standings())
+            },
+        }
+
+    def _note(self, name: str, state: str) -> None:
+        self._last = (name, state)
+        self._tell_observers()
+
+    def _show(self) -> None:
+        """What happens without a command is seen, too."""
+        while not self._keeper.wait_for(lambda _: False, SHOW_EVERY_S) and not self._keeper.is_closed:
+            self._tell_observers()
+
+    def _tell_observers(self) -> None:
+        for observer in self._observers:
+            try:
+                observer(self.status())
+            except Exception:
+                log.exception("an observer of the status failed")
+
+
+def _newest_epoch(state: MemberState) -> int:
+    """That it knows of, or that its data does."""
+    return max(state.epoch, state.record_epoch, state.assigned)
+
+
+def _on_a_line(argument: bytes) -> str:
+    """An argument that anybody may have made up, as a part of one line of the log."""
+    text = argument[:MAX_SHOWN].decode(errors="backslashreplace")
+    return text if text.isprintable() and text else repr(text)
+
+
+def names(members: Sequence[Member]) -> str:
+    return ",".join(map(str, members))
+
+
+def _endpoint(host: bytes, port: bytes) -> Endpoint:
+    try:
+        return parse_endpoint(host, port)
+    except ValueError as error:
+        raise CommandError(str(error)) from error

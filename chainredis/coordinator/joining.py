@@ -1,0 +1,159 @@
+"""How a server gets everything that the tail has, before any view names it (docs/protocol.md, "Joining")."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+
+from chainredis.coordinator.probe import Acquaintance, troubles_of
+from chainredis.protocol.errors import Loading, MemberError, TooFar
+from chainredis.protocol.view import Member, View
+from chainredis.transport.member_client import MemberLink, MemberState
+from chainredis.transport.settings import Settings
+from chainredis.transport.waiting import StallWatch, WaitTimeout, wait_until
+
+log = logging.getLogger(__name__)
+
+
+class JoinFailed(Exception):
+    """The chain is as it was; the server that was to join holds nothing of use."""
+
+
+Note = Callable[[str], None]
+
+# A connection between the two that has been missing for so long, or was refused for good, is not going to come.
+REACH_MS = 1000
+REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH ")
+# For Redis's replication to begin, once the two have let each other in.
+BEGIN_S = 5.0
+
+
+def bring_in(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+    """Have `newcomer` get what the tail has and it lacks, and leave the tail forwarding to it.
+
+    `tail` is proven and stays open until the newcomer serves: the tail keeps its log for it as long as that connection
+    lasts. note: is told how far it is, for people, and raises when it is to go no further. Raises JoinFailed.
+    """
+    try:
+        if not _resume(tail, newcomer, view):
+            _copy(tail, newcomer, view, settings, note)
+        note("catching up")
+        newcomer.link.prove(view.secret, newcomer.member.run_id)  # the view has brought it the secret
+        tail.feed(newcomer.member)
+        _await_stream(tail, newcomer, view, settings, note)
+    except (MemberError, WaitTimeout) as error:
+        with contextlib.suppress(MemberError):
+            tail.unpin()
+        raise JoinFailed(str(error)) from error
+
+
+def _resume(tail: MemberLink, newcomer: Acquaintance, view: View) -> bool:
+    """Only the missing log, when the newcomer's data is a prefix of the tail's and the tail still has the rest."""
+    state, link = newcomer.state, newcomer.link
+    if state.history != view.history or state.role == "learner":
+        return False
+    try:
+        if state.role != "removed":
+            link.adopt(view)  # it is out, and has not heard of that
+            state = link.state()  # as a head it may have taken writes until then
+        tail.pin(state.applied, state.assigned)
+        link.rejoin(view)
+    except TooFar as error:
+        log.info("%s: %s is copied anew", error, newcomer.member)
+        return False
+    return True
+
+
+def _copy(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+    tail.pin()
+    newcomer.link.join(view)
+    newcomer.link.prove(view.secret, newcomer.member.run_id)
+    _await_snapshot(tail, newcomer, view, settings, note)
+
+
+def _await_snapshot(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+    member, learner = newcomer.member, newcomer.link
+    watch, beginning = StallWatch(settings.stall_timeout_s), StallWatch(BEGIN_S)
+    said = "copying"
+
+    def has_begun() -> object:
+        """The same for too long while it has not."""
+        is_waiting = learner.progress().master_sync_in_progress == 0 and not tail.feeds_replica()
+        return None if is_waiting else object()
+
+    def progress() -> object:
+        nonlocal said
+        sent, received = tail.progress(), learner.progress()
+        said = (
+            f"copying: {sent.current_save_keys_processed} keys sent, {received.loading_loaded_bytes} bytes loaded, "
+            f"{received.member_join_checkpoint_bytes} bytes of the checkpoint copied"
+        )
+        return sent, received
+
+    def copied() -> bool:
+        _check_pin(tail.state(), view)
+        watch.check(progress)
+        note(said)
+        try:
+            state = learner.state()
+        except Loading:
+            return False
+        if state.join == "failed":
+            raise JoinFailed(f"{member}: cannot copy {view.tail}: {state.join_error}")
+        _check_beginning(beginning, has_begun, member)
+        return state.join == "copied"
+
+    wait_until(copied, None, settings.poll_interval_s)
+
+
+def _check_beginning(watch: StallWatch, has_begun: Callable[[], object], member: Member) -> None:
+    try:
+        watch.check(has_begun)
+    except WaitTimeout as error:
+        raise JoinFailed(
+            f"{member}: Redis's replication from the old tail does not begin; the log of {member} says why. It logs in "
+            "with member.auth-user and member.auth-password, and needs to run PING, REPLCONF and PSYNC there"
+        ) from error
+
+
+def _await_stream(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+    """Until the learner has been seen with all that the tail had just before: it keeps up with the chain's writes."""
+    watch = StallWatch(settings.stall_timeout_s)
+
+    def caught_up() -> bool:
+        note("catching up")
+        feeding = tail.state()
+        wanted = _check_pin(feeding, view)
+        state = newcomer.link.state()
+        are_linked = _are_linked(view.tail, feeding, newcomer.member) and _are_linked(newcomer.member, state, view.tail)
+        watch.check(lambda: state.applied)
+        return are_linked and wanted is not None and state.applied >= wanted
+
+    wait_until(caught_up, None, settings.poll_interval_s)
+
+
+def _are_linked(member: Member, state: MemberState, other: Member) -> bool:
+    """JoinFailed when the one is not going to have a connection to the other."""
+    trouble = next((each for each in troubles_of(state.unreached) if each.run_id == other.run_id), None)
+    if trouble is None:
+        return True
+    why = state.unreached_why.partition(": ")[2]
+    if why.startswith(REFUSALS):
+        raise JoinFailed(
+            f"{member}: cannot log in at {other} ({why}): set member.auth-password (and member.auth-user) at {member} "
+            "as that one asks for"
+        )
+    if trouble.for_ms >= REACH_MS and why:
+        raise JoinFailed(f"{member}: cannot reach {other} at {other.address}:{other.port} ({why})")
+    return False
+
+
+def _check_pin(state: MemberState, view: View) -> int | None:
+    """The tail's newest sn once it streams to its learner; JoinFailed when it keeps the log no longer."""
+    if state.epoch != view.epoch:
+        raise JoinFailed(f"{view.tail}: is in another view by now")
+    if state.pinned < 0:
+        raise JoinFailed(
+            f"{view.tail}: had to keep more updates for the new member than member.join-limit allows: "
+            "raise that limit, or add the member when there are fewer writes"
+        )
+    return state.applied if state.streaming else None

@@ -1,0 +1,104 @@
+"""Whom the master reaches, and in which state: nothing here changes anything."""
+
+import re
+import socket
+from dataclasses import dataclass, replace
+
+from chainredis.protocol.errors import CommandError, Loading, MemberError, NotAMember, OtherProcess
+from chainredis.protocol.evidence import Trouble
+from chainredis.protocol.view import Endpoint, Member
+from chainredis.transport.addresses import Addresses, Resolve
+from chainredis.transport.member_client import Dial, MemberLink, MemberState
+
+# How long a look at a place waits for its name to be looked up.
+LOOK_UP_S = 2.0
+
+_TROUBLE = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
+
+
+def resolve(host: str) -> str:
+    """The number of a host, IPv4 before IPv6. OSError or ValueError when it has none."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
+
+
+def troubles_of(text: str) -> tuple[Trouble, ...]:
+    """What a member says of the neighbours that it has no connection to."""
+    found = _TROUBLE.findall(text)
+    return tuple(Trouble(run_id, int(milliseconds), dropped == "1") for run_id, milliseconds, dropped in found)
+
+
+def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:
+    """A connection to this very process, and its state. Raises MemberError; OtherProcess when it has ended."""
+    link = dial(Endpoint(member.address, member.port))
+    try:
+        state = _state_of(link, member)
+    except MemberError:
+        link.close()
+        raise
+    return link, state
+
+
+def whereabouts(addresses: Addresses, member: Member) -> Member:
+    """The same, where its name leads to now."""
+    return replace(member, address=addresses.of(member, LOOK_UP_S))
+
+
+def _state_of(link: MemberLink, member: Member) -> MemberState:
+    try:
+        state = link.state()
+        found: str | None = state.run_id
+    except NotAMember as error:
+        found = error.run_id
+        if found in (None, member.run_id):
+            raise
+    except Loading:
+        found = None  # it has just been started, and no view can name it yet
+    if found != member.run_id:
+        raise OtherProcess(f"{member}: another process answers there now, not the member {member.run_id}")
+    return state
+
+
+@dataclass
+class Acquaintance:
+    """A server that has just been met, whoever it is. The link is to be closed."""
+
+    member: Member
+    link: MemberLink
+    state: MemberState
+
+    @property
+    def has_data(self) -> bool:
+        return self.state.applied >= 0 or self.state.keys > 0
+
+
+@dataclass(frozen=True)
+class Introducer:
+    """Meets the servers that operators name. Failures are CommandError."""
+
+    dial: Dial
+    resolve: Resolve
+    own_run_id: str
+
+    def meet(self, endpoint: Endpoint) -> Acquaintance:
+        address = self.address(endpoint)
+        try:
+            link = self.dial(Endpoint(address, endpoint.port))
+        except MemberError as error:
+            raise CommandError(f"{error}: the chain is as it was") from error
+        try:
+            state = link.state()
+            if state.run_id == self.own_run_id:
+                raise CommandError(f"{endpoint} is this master itself, which cannot be a member")
+            return Acquaintance(Member(endpoint.host, address, endpoint.port, state.run_id), link, state)
+        except (MemberError, ValueError, CommandError) as error:
+            link.close()
+            if isinstance(error, NotAMember) and error.run_id == self.own_run_id:
+                raise CommandError(f"{endpoint} is this master itself, which cannot be a member") from error
+            raise error if isinstance(error, CommandError) else CommandError(str(error)) from error
+
+    def address(self, endpoint: Endpoint) -> str:
+        try:
+            return self.resolve(endpoint.host)
+        except (OSError, ValueError) as error:
+            raise CommandError(f"cannot resolve the host {endpoint.host!r}: {error}") from error

@@ -1,0 +1,263 @@
+"""A connection to etcd, supervised: the one place that chooses an endpoint, connects again, and knows what errors mean.
+
+python-etcd3 makes the connection and the messages. Its own watches fall silent when etcd goes away, and its leases run
+out without a word: nothing here uses these.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+import etcd3
+import grpc
+from etcd3 import etcdrpc, transactions
+from etcd3.utils import increment_last_byte
+
+from chainredis.etcd.url import host_port
+from chainredis.protocol.errors import EtcdAway, EtcdRefusal, LeaseLost, StoreError
+from chainredis.protocol.view import Endpoint
+
+T = TypeVar("T")
+
+# A request may take a part of the timeout that it serves: several attempts have to fit into what is left of a lease.
+REQUEST_PART, LEAST_REQUEST_S, MOST_REQUEST_S = 0.2, 0.5, 3.0
+_OPTIONS = [
+    # A server that is gone without a word is noticed. More often than every 5 s etcd takes for abuse.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    # A new channel is a new attempt, whatever an earlier one to the same address has met.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+]
+_FAILURES = (grpc.RpcError, etcd3.Etcd3Exception, OSError, ValueError, StopIteration)
+_AWAY = {
+    grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.ABORTED,
+}  # fmt: skip
+# After a restart of etcd, or a change of its users, a new connection gets a new token.
+_STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where an etcd is, and with what one is let in. ca, cert, key: names of PEM files; no TLS without a ca."""
+
+    endpoints: tuple[Endpoint, ...]
+    user: str = ""
+    password: str = field(default="", repr=False)
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
+class Entry(NamedTuple):
+    """What a key has. modified: the revision in which it was put. lease: 0 for none."""
+
+    value: bytes
+    modified: int
+    lease: int
+
+
+class Picture(NamedTuple):
+    """All keys with some prefix, at a revision."""
+
+    revision: int
+    entries: dict[str, Entry]
+
+
+class Update(NamedTuple):
+    """What has come after a picture. None: the key is gone."""
+
+    revision: int
+    entries: dict[str, Entry | None]
+
+
+class Connection:
+    """To one of the endpoints at a time. Any thread may use it; every call ends in bounded time.
+
+    Errors are EtcdAway, when another attempt may succeed, and EtcdRefusal, when it will not before somebody has changed
+    something. A call is tried again at the other endpoints: what it does may happen twice.
+    """
+
+    def __init__(self, access: Access, lease_s: float) -> None:
+        """lease_s: of the leases that it is for."""
+        self._access = access
+        self._timeout_s = min(max(lease_s * REQUEST_PART, LEAST_REQUEST_S), MOST_REQUEST_S)
+        self._lock = threading.Lock()
+        self._turn = 0
+        self._client: Any = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Calls under way end, with EtcdAway."""
+        self._is_closed = True
+        self._turn_away_from(self._client)
+
+    # -------------------------------------------------------------------------------------------- requests
+
+    def read(self, prefix: str) -> Picture:
+        """The newest picture that there is."""
+        answer = self._call(lambda client: client.get_prefix_response(prefix))
+        return Picture(answer.header.revision, dict(map(_named, answer.kvs)))
+
+    def put_if(self, conditions: list[Any], key: str, value: str, lease: int = 0) -> int | None:
+        """The revision in which it was put; None when a condition does not hold. LeaseLost when the lease is gone."""
+        put = transactions.Put(key, value, lease or None)
+        is_put, answers = self._call(lambda client: client.transaction(conditions, [put], []))
+        return answers[0].response_put.header.revision if is_put else None
+
+    def put(self, key: str, value: str, lease: int) -> None:
+        self.put_if([], key, value, lease)
+
+    def grant(self, ttl_s: int) -> tuple[int, int]:
+        """A new lease, and for how many seconds it lasts, which may be more than what was asked for."""
+        lease = self._call(lambda client: client.lease(ttl_s))
+        return lease.id, lease.ttl
+
+    def keep_alive(self, lease: int) -> int:
+        """For how many seconds it lasts from now on; 0 when it has run out."""
+        return int(self._call(lambda client: next(client.refresh_lease(lease))).TTL)
+
+    def revoke(self, lease: int) -> None:
+        """Its keys go with it. No error when it is gone already."""
+        with contextlib.suppress(LeaseLost):
+            self._call(lambda client: client.revoke_lease(lease))
+
+    def watch(self, prefix: str, revision: int, life_s: float) -> Iterator[Update]:
+        """Updates from that revision on, for a bounded time. Ends early when that revision is there no more."""
+        client = self._connected()
+        over = threading.Event()
+        stream = _open_watch(client, prefix, revision, life_s, over)
+        try:
+            for answer in stream:
+                if answer.canceled:
+                    return
+                yield Update(answer.header.revision, dict(map(_changed, answer.events)))
+        except grpc.RpcError as error:
+            if not _is_code(error, grpc.StatusCode.DEADLINE_EXCEEDED):
+                self._turn_away_from(client)
+                raise self._explain(error) from error
+        finally:
+            over.set()
+            stream.cancel()
+
+    # ------------------------------------------------------------------------------------------- supervision
+
+    def _call(self, request: Callable[[Any], T]) -> T:
+        for attempts_left in range(len(self._access.endpoints), -1, -1):
+            client = None
+            try:
+                client = self._connected()
+                return request(client)
+            except (EtcdAway, *_FAILURES) as error:
+                failure = self._explain(error)
+                self._turn_away_from(client)
+                if not isinstance(failure, EtcdAway) or not attempts_left or self._is_closed:
+                    raise failure from error
+        raise AssertionError("the last attempt returns or raises")
+
+    def _connected(self) -> Any:
+        """Raises StoreError."""
+        with self._lock:
+            if self._client is None:
+                if self._is_closed:
+                    raise EtcdAway("the connection to etcd was closed")
+                self._client = self._connect(self._access.endpoints[self._turn % len(self._access.endpoints)])
+            return self._client
+
+    def _connect(self, endpoint: Endpoint) -> Any:
+        access = self._access
+        if (access.cert or access.key) and not access.ca:
+            raise EtcdRefusal("etcd-cert and etcd-key are for TLS, which wants etcd-ca, too")
+        host = host_port(endpoint).rpartition(":")[0]
+        try:
+            client = etcd3.client(
+                host, endpoint.port, access.ca or None, access.key or None, access.cert or None, self._timeout_s,
+                access.user or None, access.password if access.user else None, _OPTIONS,
+            )  # fmt: skip
+        except (OSError, ValueError) as error:
+            raise EtcdRefusal(f"the files of etcd-ca, etcd-cert and etcd-key cannot be used: {error}") from error
+        except _FAILURES as error:
+            self._turn += 1
+            raise self._explain(error) from error
+        # The token goes with each request, as metadata; grpc sends what it calls credentials over TLS only.
+        client.call_credentials = None
+        return client
+
+    def _turn_away_from(self, client: Any) -> None:
+        """The next call goes to the next endpoint, unless another thread has seen to that already."""
+        with self._lock:
+            if client is None or client is not self._client:
+                return
+            self._client = None
+            self._turn += 1
+        client.close()
+
+    def _explain(self, error: BaseException) -> StoreError:
+        """The one place where errors of grpc and python-etcd3 become ours."""
+        where = ", ".join(map(host_port, self._access.endpoints))
+        if isinstance(error, StoreError):
+            return error
+        rpc = _rpc_error(error)
+        if rpc is None:  # another thread has closed the connection
+            return EtcdAway(f"etcd cannot be reached at {where} ({error})")
+        code, details = rpc.code(), str(rpc.details())
+        if code in _AWAY or any(text in details for text in _STALE_TOKEN):
+            return EtcdAway(f"etcd cannot be reached at {where} ({details})")
+        if code is grpc.StatusCode.NOT_FOUND and "lease" in details:
+            return LeaseLost("the lease in etcd has run out")
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return EtcdRefusal(f"etcd at {where} takes nothing in ({details}): give it room, then etcdctl alarm disarm")
+        return EtcdRefusal(f"etcd at {where} refuses ({details}): see the settings etcd-user and etcd-password")
+
+
+def is_modified_at(key: str, revision: int) -> Any:
+    """A condition: nobody has touched it since; 0: it is absent."""
+    return transactions.Mod(key) == revision
+
+
+def has_value(key: str, value: str) -> Any:
+    """A condition: that is what it says."""
+    return transactions.Value(key) == value
+
+
+def _open_watch(client: Any, prefix: str, revision: int, life_s: float, over: threading.Event) -> Any:
+    key = prefix.encode()
+    wanted = etcdrpc.WatchCreateRequest(key=key, range_end=increment_last_byte(key), start_revision=revision)
+
+    def requests() -> Iterator[Any]:
+        yield etcdrpc.WatchRequest(create_request=wanted)
+        over.wait()  # an end of the requests would be an end of the watch
+
+    # A server of etcd that has lost the others ends the watch, instead of being silent.
+    metadata = (*(client.metadata or ()), ("hasleader", "true"))
+    return etcdrpc.WatchStub(client.channel).Watch(requests(), life_s, metadata=metadata)
+
+
+def _named(pair: Any) -> tuple[str, Entry]:
+    return _text(pair.key), Entry(pair.value, pair.mod_revision, pair.lease)
+
+
+def _changed(event: Any) -> tuple[str, Entry | None]:
+    return (_text(event.kv.key), None) if event.type else _named(event.kv)
+
+
+def _text(key: bytes) -> str:
+    return key.decode(errors="replace")
+
+
+def _rpc_error(error: BaseException | None) -> Any:
+    """python-etcd3 puts exceptions of its own, without a text, in the place of grpc's."""
+    while error is not None:
+        if isinstance(error, grpc.RpcError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _is_code(error: Any, code: grpc.StatusCode) -> bool:
+    with contextlib.suppress(AttributeError):
+        return bool(error.code() is code)
+    return False

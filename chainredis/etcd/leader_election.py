@@ -1,0 +1,168 @@
+"""Which of several masters leads: the one that has put the leader's key, for as long as its lease lasts."""
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+
+from chainredis.etcd.client import Connection, is_modified_at
+from chainredis.etcd.leader import Leader
+from chainredis.etcd.lease import LEAST_TTL_S, Lease
+from chainredis.etcd.url import Keys
+from chainredis.protocol.errors import LeaseLost, StoreError
+from chainredis.transport.settings import PollSettings
+
+log = logging.getLogger(__name__)
+
+# How often a lease is renewed while it lasts.
+RENEWALS = 5
+# By how much its lease, in whole seconds and not shorter than etcd's shortest, may outlast the timeout.
+SLACK_MS = LEAST_TTL_S * 1000
+RETRY_S = 0.25
+# After a term that this master could not begin: others come first.
+RESIGNED_S = 2.0
+
+
+class Election(threading.Thread):
+    """Stands for election, whenever nobody leads, and keeps what it has won.
+
+    who: this master, as others are to know it. changed: told when `term` has another value. term: the revision in which
+    this master has put the leader's key; 0: it does not lead. said: what it put there then.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Keys,
+        *,
+        who: Callable[[], Leader],
+        heartbeat: Callable[[], PollSettings],
+        clock: Callable[[], float],
+        changed: Callable[[], None],
+    ) -> None:
+        super().__init__(name="etcd-election", daemon=True)
+        self._connection = connection
+        self._keys = keys
+        self._who = who
+        self._heartbeat = heartbeat
+        self._clock = clock
+        self._changed = changed
+        self._lease = Lease(connection, clock)
+        self._renew_at = 0.0
+        self._leader: Leader | None = None
+        self._revision = 0  # of what is known of it; 0: nothing
+        self._moved = threading.Event()
+        self._is_over = False
+        self._resigned = (0, "")  # a term, and why
+        self._stand_at = 0.0
+        self.term = 0
+        self.said = ""
+        self.trouble = ""
+
+    def close(self) -> None:
+        self._is_over = True
+        self._moved.set()
+
+    def saw(self, leader: Leader | None, revision: int) -> None:
+        """Who leads, as of a revision of etcd; None: nobody."""
+        self._leader, self._revision = leader, revision
+        self._moved.set()
+
+    def leads_until(self, term: int) -> float:
+        """By this master's clock: nobody else can lead before. 0: that term is over."""
+        return self._lease.until if self.term == term else 0.0
+
+    def resign(self, term: int, why: str) -> None:
+        """That term cannot be carried on: it is another master's turn, or this one's again after a while."""
+        self._resigned = (term, why)
+        self._moved.set()
+
+    # -------------------------------------------------------------------------------------------- the thread
+
+    def run(self) -> None:
+        while not self._is_over:
+            self._moved.wait(self.step())
+            self._moved.clear()
+
+    def step(self) -> float:
+        """How long to wait until the next one, if nothing happens."""
+        pause_s = RETRY_S
+        if self.term and self._clock() >= self._lease.until:
+            self._step_down("its lease in etcd was not renewed in time")
+        try:
+            self._make_way()
+            pause_s = self._take_part()
+            self.trouble = ""
+        except StoreError as error:
+            self.trouble = str(error)
+        except Exception:
+            log.exception("the election failed in a way that nobody has thought of")
+        if self.term and self._clock() >= self._lease.until:
+            self._step_down("its lease in etcd could not be renewed in time")
+        return pause_s
+
+    def _make_way(self) -> None:
+        """Without its lease the leader's key goes, and who stands next need not wait."""
+        term, why = self._resigned
+        if not term or term != self.term:
+            return
+        number = self._lease.number
+        self._stand_at = self._clock() + RESIGNED_S
+        self._lease.give_up()
+        self._renew_at = 0.0
+        self._step_down(why)
+        self._connection.revoke(number)
+
+    def _take_part(self) -> float:
+        if self._clock() >= self._renew_at and not self._renew():
+            self._step_down("its lease in etcd had run out")
+            return 0.0
+        if self.term:
+            self._check()
+        elif self._is_vacant():
+            self._stand()
+        return max(0.0, min(self._renew_at, self._stand_at or self._renew_at) - self._clock())
+
+    def _renew(self) -> bool:
+        heartbeat = self._heartbeat()
+        ttl_s = math.ceil(heartbeat.timeout_ms / 1000)
+        if not self._lease.renew(ttl_s, heartbeat.terms.drift):
+            return False
+        self._renew_at = self._clock() + max(ttl_s, LEAST_TTL_S) / RENEWALS
+        return True
+
+    def _is_vacant(self) -> bool:
+        """No leader, or one without a lease, whom no master has put there; or this one, if an answer was lost."""
+        if self._clock() < self._stand_at:
+            return False
+        self._stand_at = 0.0
+        return self._revision > 0 and (self._leader is None or self._leader.lease in (0, self._lease.number))
+
+    def _check(self) -> None:
+        """Somebody may have deleted the key, or put something else there."""
+        if self._revision >= self.term and (self._leader is None or self._leader.term != self.term):
+            self._step_down("the leader's key in etcd is another's, or was deleted")
+
+    def _stand(self) -> None:
+        """Always with a put of its own, and so in a new term: between an older one and now others may have led."""
+        leader, said = self._leader, self._who().to_text()
+        conditions = [is_modified_at(self._keys.leader, leader.term if leader else 0)]
+        try:
+            term = self._connection.put_if(conditions, self._keys.leader, said, self._lease.number)
+        except LeaseLost:
+            self._lease.give_up()
+            self._renew_at = 0.0
+        else:
+            if term:  # else somebody was quicker
+                self._step_up(term, said)
+
+    def _step_up(self, term: int, said: str) -> None:
+        self.term, self.said = term, said
+        log.warning("this master leads, in the term that began with revision %d", term)
+        self._changed()
+
+    def _step_down(self, why: str) -> None:
+        if self.term:
+            log.warning("this master leads no longer: %s", why)
+            self.term = 0
+            self._changed()

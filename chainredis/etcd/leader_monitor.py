@@ -1,0 +1,125 @@
+"""Looks whether the process that leads lives, so that its death need not wait for its lease to run out.
+
+What is believed is what is believed of members: it has ended when a connection to it was closed by its side and nobody
+listens there any more, or when another process answers there. Nothing hangs on this being right: whose lease is revoked
+learns it, can store nothing, and grants nothing beyond what it had left; and who leads next reckons with that.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from chainredis.etcd.advertise import is_local
+from chainredis.etcd.leader import Leader
+from chainredis.protocol.errors import Closed, MemberError, Refused, StoreError
+from chainredis.protocol.view import Endpoint, parse_endpoint
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.25
+# A process that is just ending may still take a connection.
+ENDING_RETRY_S = 0.005
+
+
+class Line(Protocol):
+    """A connection to a server, as RedisLink is one."""
+
+    def run_id(self) -> str: ...
+    def await_end(self) -> None: ...
+    def interrupt(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Deputy(threading.Thread):
+    """own: this master, whose own leadership is no matter. bury: is told of a leader that has ended."""
+
+    def __init__(
+        self,
+        own: Callable[[], Leader],
+        dial: Callable[[Endpoint], Line],
+        *,
+        trusts_refused: Callable[[], bool],
+        bury: Callable[[Leader], None],
+    ) -> None:
+        super().__init__(name="etcd-deputy", daemon=True)
+        self._own = own
+        self._dial = dial
+        self._trusts_refused = trusts_refused
+        self._bury = bury
+        self._leader: Leader | None = None
+        self._link: Line | None = None
+        self._closed = ""  # run_id of a process that has closed a connection
+        self._moved = threading.Event()
+        self._is_over = False
+
+    def close(self) -> None:
+        self._is_over = True
+        self.saw(None)
+
+    def saw(self, leader: Leader | None) -> None:
+        """None: nobody leads."""
+        if leader == self._leader:
+            return
+        self._leader = leader
+        if link := self._link:
+            link.interrupt()
+        self._moved.set()
+
+    def run(self) -> None:
+        while not self._is_over:
+            leader = self._leader
+            pause_s: float | None = None
+            try:
+                if leader and self._can_look_after(leader):
+                    pause_s = self._look_after(leader)
+            except Exception:
+                log.exception("looking after the leader failed in a way that nobody has thought of")
+                pause_s = RETRY_S
+            self._moved.wait(pause_s)
+            self._moved.clear()
+
+    def _can_look_after(self, leader: Leader) -> bool:
+        """Another master, at an address that leads there from here, too."""
+        own = self._own()
+        if not leader.run_id or leader.run_id == own.run_id:
+            return False
+        if leader.machine != own.machine and is_local(leader.address.rpartition(":")[0].strip("[]")):
+            log.warning(
+                "the master that leads announces itself as %s, which leads nobody from another machine to it: "
+                "set master.announce-host there", leader.address,
+            )  # fmt: skip
+            return False
+        return True
+
+    def _look_after(self, leader: Leader) -> float:
+        """Until something happens. How long to wait before the next look."""
+        try:
+            self._conclude(leader, has_ended=self._has_ended(leader))
+        except Closed:
+            self._closed = leader.run_id
+            return ENDING_RETRY_S
+        except (MemberError, StoreError, ValueError) as error:
+            log.debug("%s", error)
+        return RETRY_S
+
+    def _has_ended(self, leader: Leader) -> bool:
+        """As long as its process lives: no answer, until the connection to it fails."""
+        host, _, port = leader.address.rpartition(":")
+        try:
+            link = self._link = self._dial(parse_endpoint(host.strip("[]").encode(), port.encode()))
+        except Refused:
+            return self._closed == leader.run_id
+        try:
+            found = link.run_id()
+            if found == leader.run_id and self._leader == leader:
+                link.await_end()
+            return found not in ("", leader.run_id)
+        finally:
+            self._link = None
+            link.close()
+
+    def _conclude(self, leader: Leader, *, has_ended: bool) -> None:
+        if has_ended and self._trusts_refused() and self._leader == leader:
+            self._bury(leader)
+            log.warning("the master that led, %s, has ended: its lease in etcd is revoked", leader.address)

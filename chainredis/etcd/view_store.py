@@ -1,0 +1,64 @@
+"""The view in etcd, written by compare-and-swap: by the leader alone, and only over what it has read or written."""
+
+from chainredis.etcd.client import Connection, Entry, has_value, is_modified_at
+from chainredis.etcd.url import Keys
+from chainredis.protocol.errors import Deposed, EtcdRefusal, StoreError
+from chainredis.protocol.reconfiguration import Change
+from chainredis.storage.view_store import change_from_text, change_to_text
+
+
+class EtcdStore:
+    """Of one term of a leader.
+
+    term: the revision in which the leader's key was put, with `leader` in it. No other master has had both, also when
+    etcd was restored and counts its revisions anew; and a master that has lost the key finds another there, or none:
+    that is the fencing token.
+    """
+
+    def __init__(self, connection: Connection, keys: Keys, term: int, leader: str) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._term = term
+        self._leader = leader
+        self._revision = 0  # in which the view was put
+
+    def is_newest(self, entry: Entry | None) -> bool:
+        """Is it what this master has read or written last?"""
+        return (entry.modified if entry else 0) == self._revision
+
+    def load(self) -> Change | None:
+        entry = self._connection.read(self._keys.view).entries.get(self._keys.view)
+        change = change_in(self._keys, entry.value) if entry else None
+        self._revision = entry.modified if entry else 0
+        return change
+
+    def save(self, change: Change) -> None:
+        text = change_to_text(change, self._revision)  # a number that grows
+        conditions = [
+            is_modified_at(self._keys.leader, self._term),
+            has_value(self._keys.leader, self._leader),
+            is_modified_at(self._keys.view, self._revision),
+        ]
+        revision = self._connection.put_if(conditions, self._keys.view, text)
+        self._revision = self._settle(text) if revision is None else revision
+
+    def _settle(self, text: str) -> int:
+        """The conditions did not hold: perhaps because the very same request had succeeded before."""
+        found = self._connection.read(self._keys.prefix).entries
+        view, leader = found.get(self._keys.view), found.get(self._keys.leader)
+        if view and view.value == text.encode():
+            return view.modified
+        if leader is None or (leader.modified, leader.value) != (self._term, self._leader.encode()):
+            raise Deposed("this master leads no longer: nothing was changed. Ask the one that leads now")
+        raise StoreError(f"the key {self._keys.view} in etcd was changed by somebody else: reading it again")
+
+
+def change_in(keys: Keys, value: bytes) -> Change:
+    """The view that the key's value is. Raises StoreError."""
+    try:
+        return change_from_text(value.decode())
+    except ValueError as error:
+        raise EtcdRefusal(
+            f"the key {keys.view} in etcd is damaged ({error}). It says who is in the chain: put back what it had "
+            f"(`etcdctl get {keys.view} --rev=…`), or delete it to begin a new chain"
+        ) from error

@@ -1,0 +1,1 @@
+"""Servers and chains on this machine, for `make run`, the tests and the benchmarks."""

@@ -1,0 +1,1 @@
+"""Where the newest view is kept."""

@@ -1,0 +1,1 @@
+"""Connections to members, and what their failures mean."""

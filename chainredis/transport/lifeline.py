@@ -1,0 +1,88 @@
+"""A lifeline of a member, in the master's hand: docs/protocol.md, "Lifelines"."""
+
+import contextlib
+import hmac
+import secrets
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from chainredis.protocol.errors import Closed, Rejected, Silent
+from chainredis.protocol.view import Endpoint
+from chainredis.transport.member_client import KEEPALIVE, mac
+from chainredis.transport.settings import Settings
+
+
+class Line(Protocol):
+    """A lifeline that is held."""
+
+    def await_end(self) -> None:
+        """Raises Closed when the process's end is announced, Silent when the line is lost in another way."""
+
+    def interrupt(self) -> None:
+        """From any thread: `await_end` raises Silent."""
+
+    def close(self) -> None: ...
+
+
+Hold = Callable[[Endpoint, str, str], Line]
+
+
+class SocketLine:
+    """Held by whoever proves the secret to the process `run_id`, which then proves it, too. Raises MemberError."""
+
+    def __init__(self, endpoint: Endpoint, secret: str, run_id: str, settings: Settings) -> None:
+        self._endpoint = endpoint
+        self._is_over = False
+        try:
+            self._socket = socket.create_connection((endpoint.host, endpoint.port), settings.connect_timeout_s)
+        except OSError as error:
+            raise self._lost(error) from error
+        try:
+            self._socket.settimeout(settings.answer_timeout_s)
+            self._prove(bytes.fromhex(secret), run_id)
+            self._keep()
+        except OSError as error:
+            self.close()
+            raise self._lost(error) from error
+        except Rejected:
+            self.close()
+            raise
+
+    def _prove(self, key: bytes, run_id: str) -> None:
+        nonce = secrets.token_hex(16)
+        self._socket.sendall((nonce + mac(key, "hold", nonce, run_id)).encode())
+        expected = mac(key, "held", nonce, run_id).encode()
+        with self._socket.makefile("rb") as stream:
+            answer = stream.read(len(expected))
+        if not hmac.compare_digest(answer, expected):
+            raise Rejected(f"{self._endpoint}: what listens there is not the member's lifeline")
+
+    def _keep(self) -> None:
+        """A host that is gone breaks it, in a way that says nothing of the process."""
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            self._socket.setsockopt(socket.IPPROTO_TCP, name, value)
+
+    def await_end(self) -> None:
+        """The kernel that closes it for a process says so by an end of the stream. A reset is a firewall's, perhaps."""
+        try:
+            while self._socket.recv(64):
+                pass
+        except OSError as error:
+            raise self._lost(error) from error
+        if self._is_over:
+            raise Silent(f"{self._endpoint}: the lifeline was let go of")
+        raise Closed(f"{self._endpoint}: the lifeline has ended")
+
+    def interrupt(self) -> None:
+        self._is_over = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _lost(self, error: OSError) -> Silent:
+        return Silent(f"{self._endpoint}: the lifeline cannot be held ({error})")

@@ -1,0 +1,359 @@
+"""One connection to one member: the master's half of docs/protocol.md, and what its failures mean."""
+
+import contextlib
+import hashlib
+import hmac
+import math
+import secrets
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol
+
+import redis
+from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR
+from redis.connection import Connection
+
+from chainredis.protocol.errors import (
+    Busy,
+    Closed,
+    Loading,
+    MemberError,
+    NotAMember,
+    OtherProcess,
+    Refused,
+    Rejected,
+    Silent,
+    Stale,
+    TooFar,
+    Unfed,
+)
+from chainredis.protocol.evidence import Lease
+from chainredis.protocol.view import Endpoint, Member, View
+from chainredis.transport.settings import Settings
+
+
+@dataclass(frozen=True)
+class MemberState:
+    """What `CHAIN.STATE` says; its fields are described in docs/protocol.md."""
+
+    run_id: str
+    role: str
+    history: str
+    epoch: int
+    applied: int
+    committed: int
+    serving: bool
+    streaming: bool
+    keys: int
+    join: str
+    join_error: str
+    pinned: int
+    unfit: str = ""
+    assigned: int = -1
+    unreached: str = ""
+    stamp: int = 0
+    record_epoch: int = 0
+    record_run_id: str = ""
+    record_durable: bool = False
+    checkpointed: int = -1
+    lifeline: int = 0
+    timeout: int = 0
+    unreached_why: str = ""
+
+
+class MemberLink(Protocol):
+    """A conversation with one process. Every method raises MemberError; after Silent the link is of no more use."""
+
+    def state(self) -> MemberState: ...
+    def prove(self, secret: str, run_id: str) -> None:
+        """Both sides prove the chain's secret, the member first: OtherProcess when it cannot, or is not `run_id`."""
+
+    def poll(self, lease: Lease) -> MemberState: ...
+    def watch(self) -> str:
+        """Returns as soon as the member suspects a neighbour, after a moment or after years: whom it cannot reach."""
+
+    def adopt(self, view: View) -> None: ...
+    def pin(self, applied: int | None = None, assigned: int = -1) -> None:
+        """With a position: TooFar when the log does not go on from there."""
+
+    def join(self, view: View) -> None: ...
+    def rejoin(self, view: View) -> None: ...
+    def branch(self, history: str, *, incomplete: bool) -> None:
+        """A restored server's data is of this history from now on, which no chain has yet."""
+
+    def feed(self, learner: Member) -> None: ...
+    def unpin(self) -> None: ...
+    def unjoin(self) -> None:
+        """The server is to be added no more: a copy that is not whole ends."""
+
+    def feeds_replica(self) -> bool:
+        """Has Redis's replication from here to any server begun?"""
+
+    def progress(self) -> "Progress":
+        """Of a full synchronisation, at either end of it."""
+
+    def interrupt(self) -> None:
+        """From any thread: the call under way, and every later one, fails."""
+
+    def close(self) -> None: ...
+
+
+Dial = Callable[[Endpoint], MemberLink]
+
+
+class Progress(NamedTuple):
+    """Fields of INFO that move while a snapshot is on its way, or a checkpoint; -1 where there is none."""
+
+    master_sync_read_bytes: int
+    loading_loaded_bytes: int
+    current_save_keys_processed: int
+    master_sync_in_progress: int
+    member_join_checkpoint_bytes: int
+
+
+# The last two are what redis-py's parser makes of bytes that are none of Redis's protocol.
+FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
+# A connection on which the member may be silent for years notices a host that is gone.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+_ENDS = (ConnectionResetError, BrokenPipeError)
+
+
+class RedisLink:
+    """A MemberLink over redis-py. Proof and pin belong to one connection, so it is never re-made behind our back."""
+
+    def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
+        self._endpoint = endpoint
+        self._settings = settings
+        self._connection = _connection(endpoint, settings)
+        self._open = True
+        try:
+            self._connection.connect()
+        except FAILURES as error:
+            self.close()
+            raise self._explain(error) from error
+        # `maxmemory-clients` is for clients. Who may not say so is told by what it asks for next.
+        with contextlib.suppress(Rejected, Loading):
+            self._call("CLIENT", "NO-EVICT", "ON")
+
+    def close(self) -> None:
+        self._open = False
+        self._connection.disconnect()
+
+    def interrupt(self) -> None:
+        self._open = False
+        connected = self._connection._get_socket()  # noqa: SLF001 - `disconnect` belongs to the thread that reads
+        if connected:
+            with contextlib.suppress(OSError):
+                connected.shutdown(socket.SHUT_RDWR)
+
+    def state(self) -> MemberState:
+        try:
+            reply = self._call("CHAIN.STATE")
+        except Rejected as error:
+            if "unknown command" in str(error):
+                raise self._not_a_member() from error
+            raise
+        return self._parse_state(reply)
+
+    def poll(self, lease: Lease) -> MemberState:
+        terms = (lease.epoch, lease.stamp_ms, lease.length_ms)
+        return self._parse_state(self._call("CHAIN.POLL", *map(str, terms)))
+
+    def watch(self) -> str:
+        reply = self._call("CHAIN.WATCH", timeout_s=math.inf)
+        if not isinstance(reply, list) or len(reply) != 2 or not isinstance(reply[1], bytes):
+            raise self._nonsense("CHAIN.WATCH")
+        return reply[1].decode("ascii", "replace")
+
+    def prove(self, secret: str, run_id: str) -> None:
+        key = bytes.fromhex(secret)
+        nonce = secrets.token_hex(16)
+        reply = self._call("CHAIN.CHALLENGE", nonce)
+        if not isinstance(reply, list) or len(reply) != 3 or not all(isinstance(item, bytes) for item in reply):
+            raise self._nonsense("CHAIN.CHALLENGE")
+        nonce2, answerer, proof = (item.decode("ascii", "replace") for item in reply)
+        expected = mac(key, "answer", nonce, nonce2, answerer)
+        # What cannot prove the secret learns nothing from us, not even a proof to carry elsewhere.
+        if answerer != run_id:
+            raise OtherProcess(f"{self._endpoint}: another process answers there now, not the member {run_id}")
+        if not hmac.compare_digest(expected.encode(), proof.encode()):
+            raise Rejected(f"{self._endpoint}: does not know this chain's secret, but perhaps another's")
+        own = self._settings.own_run_id
+        self._call("CHAIN.PROVE", mac(key, "prove", nonce2, nonce, own), own)
+
+    def adopt(self, view: View) -> None:
+        reply = self._call("CHAIN.ADOPT", *view.wire())
+        kind = reply[0] if isinstance(reply, list) and reply else None
+        if kind == b"STALE":
+            raise self._stale(view, reply[1:])
+        if kind == b"TOOFAR":
+            raise Unfed(f"{self._endpoint}: does not have all that the new tail lacks")
+        if kind != b"ADOPTED":
+            raise self._nonsense("CHAIN.ADOPT")
+
+    def _stale(self, told: View, arguments: list[bytes]) -> MemberError:
+        try:
+            view = View.from_wire(arguments)
+        except ValueError:
+            return self._nonsense("CHAIN.ADOPT")
+        return Stale(f"{self._endpoint}: is in a newer view than that of epoch {told.epoch}", view)
+
+    def pin(self, applied: int | None = None, assigned: int = -1) -> None:
+        if applied is None:
+            self._call("CHAIN.PIN")
+            return
+        try:
+            pinned = self._call("CHAIN.PIN", str(applied), str(assigned))
+        except Rejected as error:
+            raise TooFar(str(error)) from error
+        if not isinstance(pinned, int):
+            raise TooFar(f"{self._endpoint}: its log does not go back to sn {applied + 1}")
+
+    def join(self, view: View) -> None:
+        self._call("CHAIN.JOIN", *view.wire(), timeout_s=self._settings.long_answer_timeout_s)
+
+    def rejoin(self, view: View) -> None:
+        try:
+            self._call("CHAIN.REJOIN", *view.wire())
+        except Rejected as error:
+            raise TooFar(str(error)) from error
+
+    def branch(self, history: str, *, incomplete: bool) -> None:
+        self._call("CHAIN.BRANCH", history, *(["INCOMPLETE"] if incomplete else []))
+
+    def feed(self, learner: Member) -> None:
+        self._call("CHAIN.FEED", *learner.wire())
+
+    def unpin(self) -> None:
+        self._call("CHAIN.UNPIN")
+
+    def unjoin(self) -> None:
+        self._call("CHAIN.UNJOIN")
+
+    def feeds_replica(self) -> bool:
+        try:
+            replicas = self._call("CLIENT", "LIST", "TYPE", "replica")  # INFO and ROLE tell of the chain instead
+        except Rejected:
+            return True  # who may not look is not to conclude anything
+        return bool(replicas)
+
+    def progress(self) -> Progress:
+        found = self._info("replication") | self._info("persistence") | self._info("member")
+        values = (found.get(name.encode(), b"") for name in Progress._fields)
+        return Progress(*(int(value) if value.isdigit() else -1 for value in values))
+
+    def run_id(self) -> str:
+        """Of any Redis server."""
+        return self._info("server").get(b"run_id", b"").decode("ascii", "replace")
+
+    def await_end(self) -> None:
+        """Until the connection ends, which is an error; nothing more can be asked on it."""
+        try:
+            self._connection.read_response(timeout=None)
+        except FAILURES as error:
+            raise self._explain(error) from error
+        raise self._nonsense("nothing")
+
+    def _info(self, section: str) -> dict[bytes, bytes]:
+        reply = self._call("INFO", section)
+        lines = reply.splitlines() if isinstance(reply, bytes) else []
+        return {name: value for name, _, value in (line.partition(b":") for line in lines)}
+
+    def _call(self, *command: str | bytes, timeout_s: float | None = None) -> Any:
+        if not self._open:
+            raise Silent(f"{self._endpoint}: the connection was lost")
+        try:
+            self._connection.send_command(*command)
+            timeout = self._settings.answer_timeout_s if timeout_s is None else timeout_s
+            reply = self._connection.read_response(
+                disable_decoding=True, timeout=None if timeout == math.inf else timeout
+            )
+        except FAILURES as error:
+            failure = self._explain(error)
+            if not isinstance(failure, Rejected | Loading):
+                self.close()
+            raise failure from error
+        if isinstance(reply, redis.ResponseError):
+            raise self._explain(reply)
+        return reply
+
+    def _explain(self, error: Exception) -> MemberError:
+        """The one place where redis-py's errors become ours."""
+        match error:
+            case redis.BusyLoadingError():
+                return Loading(f"{self._endpoint}: is still loading its data: try again when it has")
+            case redis.AuthenticationError():
+                return Rejected(f"{self._endpoint}: refuses the master's credentials ({error})")
+            case redis.ResponseError() if str(error).startswith("BUSY "):
+                return Busy(f"{self._endpoint}: is busy ({error})")
+            case redis.ResponseError():
+                return Rejected(f"{self._endpoint}: says: {error}")
+            case redis.TimeoutError() | TimeoutError():
+                return Silent(f"{self._endpoint}: no answer in time")
+            case redis.InvalidResponse() | ValueError() | RecursionError():
+                return NotAMember(f"{self._endpoint}: what answers there is no Redis server")
+            case _ if _caused_by(error, ConnectionRefusedError):
+                return Refused(f"{self._endpoint}: nobody listens there")
+            case _ if str(error) == SERVER_CLOSED_CONNECTION_ERROR or _caused_by(error, *_ENDS):
+                return Closed(f"{self._endpoint}: closed the connection")
+        return Silent(f"{self._endpoint}: the connection failed ({error})")
+
+    def _not_a_member(self) -> NotAMember:
+        text = f"{self._endpoint}: is a server without libmember.so: start it with --loadmodule libmember.so"
+        try:
+            run_id = self.run_id()
+        except MemberError:
+            run_id = ""
+        return NotAMember(text, run_id or None)
+
+    def _nonsense(self, command: str) -> NotAMember:
+        return NotAMember(f"{self._endpoint}: answers {command} in a way that this master does not understand")
+
+    def _parse_state(self, reply: object) -> MemberState:
+        if not isinstance(reply, list) or not all(isinstance(item, bytes) for item in reply):
+            raise self._nonsense("CHAIN.STATE")
+        texts = [item.decode("utf-8", "replace") for item in reply]
+        found = dict(zip(texts[::2], texts[1::2], strict=False))
+        try:
+            known = [field for field in fields(MemberState) if field.name in found]
+            values: dict[str, Any] = {field.name: _convert(field.type, found[field.name]) for field in known}
+            return MemberState(**values)
+        except (TypeError, ValueError) as error:
+            raise self._nonsense("CHAIN.STATE") from error
+
+
+def _connection(endpoint: Endpoint, settings: Settings) -> Any:  # redis-py does not annotate the class
+    credentials = settings.credentials()
+    return Connection(  # type: ignore[no-untyped-call]
+        host=endpoint.host,
+        port=endpoint.port,
+        username=credentials.user or None,
+        password=credentials.password or None,
+        socket_connect_timeout=settings.connect_timeout_s,
+        socket_timeout=settings.answer_timeout_s,
+        protocol=2,
+        driver_info=None,
+        socket_keepalive=True,
+        socket_keepalive_options=KEEPALIVE,
+    )
+
+
+def _convert(kind: object, text: str) -> str | int | bool:
+    if kind is bool:
+        return text == "1"
+    return int(text) if kind is int else text
+
+
+def mac(key: bytes, *parts: str) -> str:
+    """HMAC-SHA-256 of docs/protocol.md, "Proof of the secret"."""
+    return hmac.new(key, "".join(parts).encode(), hashlib.sha256).hexdigest()
+
+
+def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
+    """redis-py wraps the socket's error; it stays reachable as the context."""
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,109 @@
+# cython: language_level=3
+"""The few calls to the C library that Cython has no declarations for."""
+
+from libc.stdio cimport FILE
+
+cdef extern from "sys/socket.h" nogil:
+    enum:
+        SOL_SOCKET
+        SO_ERROR
+    ctypedef unsigned int socklen_t
+    int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
+    int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
+
+cdef extern from "netinet/tcp.h" nogil:
+    enum:
+        TCP_NODELAY
+        TCP_USER_TIMEOUT
+
+cdef extern from "netinet/in.h" nogil:
+    enum:
+        IPPROTO_TCP
+
+cdef extern from "time.h" nogil:
+    enum:
+        CLOCK_BOOTTIME
+        CLOCK_MONOTONIC
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int, timespec *)
+
+cdef extern from "unistd.h" nogil:
+    ctypedef int pid_t
+    pid_t getpid()
+    pid_t getppid()
+    int fsync(int fd)
+    int close(int fd)
+    void _exit(int status)
+    long read(int fd, void *bytes, size_t count)
+    long write(int fd, const void *bytes, size_t count)
+    enum:
+        F_OK
+    int access(const char *path, int mode)
+    char *getcwd(char *out, size_t room)
+
+cdef extern from "poll.h" nogil:
+    enum:
+        POLLIN
+        POLLOUT
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *, unsigned long count, int timeout_ms)
+
+cdef extern from "sys/resource.h" nogil:
+    enum:
+        PRIO_PROCESS
+    int setpriority(int which, int who, int nice)
+
+cdef extern from "sys/eventfd.h" nogil:
+    enum:
+        EFD_CLOEXEC
+        EFD_NONBLOCK
+    int eventfd(unsigned int count, int flags)
+
+cdef extern from "stdio.h" nogil:
+    int fileno(FILE *)
+
+cdef extern from "limits.h" nogil:
+    enum:
+        PATH_MAX
+
+cdef extern from "stdlib.h" nogil:
+    char *realpath(const char *path, char *resolved)    # which has PATH_MAX bytes of room
+
+cdef extern from "string.h" nogil:
+    void *memrchr(const void *, int, size_t)
+
+cdef extern from "dlfcn.h" nogil:
+    ctypedef struct Dl_info:
+        const char *dli_fname
+    int dladdr(const void *, Dl_info *)
+
+cdef extern from "fcntl.h" nogil:
+    enum:
+        O_RDONLY
+        O_DIRECTORY
+    int open(const char *path, int flags, ...)
+
+cdef extern from "signal.h" nogil:
+    enum:
+        SIGKILL
+    int kill(pid_t process, int number)
+
+cdef extern from "sys/prctl.h" nogil:
+    enum:
+        PR_SET_PDEATHSIG
+    int prctl(int option, ...)
+
+cdef extern from "pthread.h" nogil:
+    int pthread_atfork(void (*before)() noexcept nogil, void (*parent)() noexcept nogil, void (*child)() noexcept nogil)
+
+cdef extern from "errno.h" nogil:
+    enum:
+        ECONNRESET
+        ENOENT
+        EPIPE
+    int errno

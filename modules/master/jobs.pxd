@@ -1,0 +1,172 @@
+# cython: language_level=3
+"""Jobs: commands on their way from the Redis main thread to a Python thread, and outcomes on their way back.
+
+The queue's mutex is held for a few instructions and never while waiting for the interpreter's lock, so neither side
+ever waits for what the other one is doing.
+"""
+
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy, memset, strlen
+
+from modules.bindings.pthread cimport (
+    pthread_cond_init, pthread_cond_signal, pthread_cond_t, pthread_cond_wait, pthread_mutex_init,
+    pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
+)
+from modules.bindings.redismodule cimport (
+    REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_OK, RedisModuleBlockedClient, RedisModuleClientInfo, RedisModuleCtx,
+    RedisModuleString, RedisModule_Alloc, RedisModule_Free, RedisModule_FreeString,
+    RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId, RedisModule_GetClientInfoById,
+    RedisModule_GetContextFlags, RedisModule_GetCurrentUserName, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
+    RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
+)
+
+cdef enum:
+    MAX_ARGUMENTS = 4           # of a command, its name not counted
+    MAX_ARGUMENT_BYTES = 1024   # longer than any host name or number
+    ASKER_BYTES = 128           # of an address and a user's name; a longer one is cut off
+    MAX_WAITING = 1024          # jobs in a queue
+
+
+cdef struct Job:
+    Job *next
+    RedisModuleBlockedClient *client
+    int command
+    char asker[ASKER_BYTES]     # who sent it, for the log
+    int argument_count
+    size_t argument_bytes[MAX_ARGUMENTS]
+    char arguments[MAX_ARGUMENTS][MAX_ARGUMENT_BYTES]
+
+
+cdef struct Queue:
+    pthread_mutex_t mutex
+    pthread_cond_t filled
+    Job *first
+    Job *last
+    int waiting
+
+
+cdef enum OutcomeKind:
+    OUTCOME_SIMPLE      # one string
+    OUTCOME_ERROR       # one string, which begins with the error's code
+    OUTCOME_INTEGER
+    OUTCOME_LIST        # `number` strings
+
+
+cdef struct Outcome:
+    # What a client is to be told. The strings lie behind the struct, one after another, each with its NUL.
+    OutcomeKind kind
+    long long number
+
+
+# -------------------------------------------------------------------------------------------------- jobs
+
+cdef inline Job *job_new(int command, RedisModuleString **argv, int argc) noexcept nogil:
+    """The command's arguments as bytes of our own; NULL when one is longer than any that makes sense."""
+    cdef Job *job = <Job *>RedisModule_Alloc(sizeof(Job))
+    cdef const char *bytes
+    cdef int i
+    job.next = NULL
+    job.client = NULL
+    job.command = command
+    job.argument_count = argc - 1
+    for i in range(argc - 1):
+        bytes = RedisModule_StringPtrLen(argv[i + 1], &job.argument_bytes[i])
+        if job.argument_bytes[i] > MAX_ARGUMENT_BYTES:
+            RedisModule_Free(job)
+            return NULL
+        memcpy(job.arguments[i], bytes, job.argument_bytes[i])
+    return job
+
+
+cdef inline void job_note_asker(Job *job, RedisModuleCtx *ctx) noexcept nogil:
+    """The command's client is a connection, since it can be blocked."""
+    cdef RedisModuleClientInfo client
+    cdef RedisModuleString *user
+    memset(&client, 0, sizeof(client))
+    client.version = 1
+    RedisModule_GetClientInfoById(&client, RedisModule_GetClientId(ctx))
+    if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED:     # it has no user
+        snprintf(job.asker, ASKER_BYTES, b"%s:%d, replication", &client.addr[0], <int>client.port)
+        return
+    user = RedisModule_GetCurrentUserName(ctx)
+    snprintf(job.asker, ASKER_BYTES, b"%s:%d, user %s", &client.addr[0], <int>client.port,
+             RedisModule_StringPtrLen(user, NULL))
+    RedisModule_FreeString(ctx, user)
+
+
+cdef inline void queue_init(Queue *queue) noexcept nogil:
+    memset(queue, 0, sizeof(Queue))
+    pthread_mutex_init(&queue.mutex, NULL)
+    pthread_cond_init(&queue.filled, NULL)
+
+
+cdef inline bint queue_full(Queue *queue) noexcept nogil:
+    """Asked on the main thread, the only one that puts jobs in: what is not full stays so until the next put."""
+    cdef bint full
+    pthread_mutex_lock(&queue.mutex)
+    full = queue.waiting >= MAX_WAITING
+    pthread_mutex_unlock(&queue.mutex)
+    return full
+
+
+cdef inline void queue_put(Queue *queue, Job *job) noexcept nogil:
+    pthread_mutex_lock(&queue.mutex)
+    if queue.last != NULL:
+        queue.last.next = job
+    else:
+        queue.first = job
+    queue.last = job
+    queue.waiting += 1
+    pthread_cond_signal(&queue.filled)
+    pthread_mutex_unlock(&queue.mutex)
+
+
+cdef inline Job *queue_take(Queue *queue) noexcept nogil:
+    """The oldest job, which is then the caller's; waits for one, so the caller must not hold the interpreter's lock."""
+    cdef Job *job
+    pthread_mutex_lock(&queue.mutex)
+    while queue.first == NULL:
+        pthread_cond_wait(&queue.filled, &queue.mutex)
+    job = queue.first
+    queue.first = job.next
+    if queue.first == NULL:
+        queue.last = NULL
+    queue.waiting -= 1
+    pthread_mutex_unlock(&queue.mutex)
+    return job
+
+
+# ---------------------------------------------------------------------------------------------- outcomes
+
+cdef inline Outcome *outcome_new(OutcomeKind kind, long long number, const char *strings, size_t bytes) noexcept nogil:
+    cdef Outcome *outcome = <Outcome *>RedisModule_Alloc(sizeof(Outcome) + bytes)
+    outcome.kind = kind
+    outcome.number = number
+    memcpy(<char *>(outcome + 1), strings, bytes)
+    return outcome
+
+
+cdef inline void outcome_free(RedisModuleCtx *ctx, void *outcome) noexcept nogil:
+    RedisModule_Free(outcome)
+
+
+cdef inline int outcome_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """Redis calls this on the main thread once the client is unblocked. A job without an outcome gets an error."""
+    cdef const Outcome *outcome = <const Outcome *>RedisModule_GetBlockedClientPrivateData(ctx)
+    cdef const char *string
+    cdef long long _
+    if outcome == NULL:
+        return RedisModule_ReplyWithError(ctx, b"UNKNOWN the master ran out of memory: see its log")
+    string = <const char *>(outcome + 1)
+    if outcome.kind == OUTCOME_INTEGER:
+        return RedisModule_ReplyWithLongLong(ctx, outcome.number)
+    if outcome.kind == OUTCOME_SIMPLE:
+        return RedisModule_ReplyWithSimpleString(ctx, string)
+    if outcome.kind == OUTCOME_ERROR:
+        return RedisModule_ReplyWithError(ctx, string)
+    RedisModule_ReplyWithArray(ctx, outcome.number)
+    for _ in range(outcome.number):
+        RedisModule_ReplyWithCString(ctx, string)
+        string += strlen(string) + 1
+    return REDISMODULE_OK

@@ -1,0 +1,92 @@
+# cython: language_level=3
+"""Updates out of the log into one argument, for a successor or for the append-only file (`core/wire.pxd`)."""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcpy
+
+from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.core.log cimport Entry, log_at
+from modules.core.memory cimport memory_give, memory_take
+from modules.core.messages cimport Batch
+from modules.core.wire cimport ABSENT, PACKED_HEADER, SAME, wire_header
+from modules.member.keyspace.values cimport string_length
+from modules.member.state.member cimport Member
+
+cdef enum:
+    BATCH_BYTES = 256 * 1024        # of updates in one argument; a longer update is one alone
+    SCRATCH_BYTES = 2 * BATCH_BYTES     # that are kept to pack them in
+
+
+cdef inline RedisModuleString *long_value(Member *m, const Batch *batch) noexcept nogil:
+    """The value of a long update, which `pack_batch` leaves where it lies: it comes last. NULL: all is packed."""
+    cdef RedisModuleString *value
+    if batch.count != 1 or batch.bytes <= BATCH_BYTES:
+        return NULL
+    value = <RedisModuleString *>log_at(&m.chain.log, batch.first).value
+    return value if value != NULL and string_length(value) else NULL
+
+
+cdef inline bint packing_room(Member *m, const Batch *batch) noexcept nogil:
+    """Have room to pack it: PACKED_HEADER is less than the overhead that `bytes` counts for each update."""
+    cdef const RedisModuleString *value = long_value(m, batch)
+    cdef size_t bytes = batch.bytes - (string_length(value) if value != NULL else 0)
+    if bytes <= m.scratch_bytes:
+        return True
+    memory_give(m.scratch)
+    m.scratch_bytes = max(bytes, <size_t>SCRATCH_BYTES)
+    m.scratch = <char *>memory_take(m.scratch_bytes)
+    if m.scratch == NULL:
+        m.scratch_bytes = 0
+    return m.scratch != NULL
+
+
+cdef inline void packing_over(Member *m) noexcept nogil:
+    """What was packed is on its way. The room that an update with a long key took goes back."""
+    if m.scratch_bytes > SCRATCH_BYTES:
+        memory_give(m.scratch)
+        m.scratch = NULL
+        m.scratch_bytes = 0
+
+
+cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:
+    cdef size_t length
+    cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
+    memcpy(out, bytes, length)
+    return length
+
+
+cdef inline size_t pack_entry(char *out, const Entry *entry, const Entry *before, bint whole) noexcept nogil:
+    """One update; `whole` with its value. Returns the bytes written."""
+    cdef const RedisModuleString *key = <const RedisModuleString *>entry.key
+    cdef const RedisModuleString *value = <const RedisModuleString *>entry.value
+    cdef const RedisModuleString *client = <const RedisModuleString *>entry.client
+    cdef size_t value_bytes = 0
+    cdef uint32_t client_mark = ABSENT
+    cdef size_t at = PACKED_HEADER
+    cdef size_t key_bytes = pack_string(&out[at], key)
+    at += key_bytes
+    if client != NULL and before != NULL and before.client == entry.client:
+        client_mark = SAME
+    elif client != NULL:
+        client_mark = <uint32_t>pack_string(&out[at], client)
+        at += client_mark
+    if value != NULL:
+        RedisModule_StringPtrLen(value, &value_bytes)
+        if whole:
+            at += pack_string(&out[at], value)
+    wire_header(out, <uint32_t>key_bytes, <uint32_t>value_bytes if value != NULL else ABSENT, client_mark)
+    return at
+
+
+cdef inline size_t pack_batch(Member *m, const Batch *batch) noexcept nogil:
+    """Into the scratch buffer, where `packing_room` has made room; the bytes that it takes there."""
+    cdef bint whole = long_value(m, batch) == NULL
+    cdef const Entry *before = NULL
+    cdef const Entry *entry
+    cdef size_t packed = 0
+    cdef int64_t sn
+    for sn in range(batch.first, batch.first + batch.count):
+        entry = log_at(&m.chain.log, sn)
+        packed += pack_entry(&m.scratch[packed], entry, before, whole)
+        before = entry
+    return packed

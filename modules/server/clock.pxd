@@ -1,0 +1,20 @@
+# cython: language_level=3
+"""The clocks that the member measures with."""
+
+from libc.stdint cimport int64_t
+
+from modules.bindings.libc cimport CLOCK_BOOTTIME, CLOCK_MONOTONIC, clock_gettime, timespec
+
+
+cdef inline int64_t boot_ms() noexcept nogil:
+    """Milliseconds since boot, suspend included (design.md, "Leases")."""
+    cdef timespec now
+    clock_gettime(CLOCK_BOOTTIME, &now)
+    return <int64_t>now.tv_sec * 1000 + now.tv_nsec // 1000000
+
+
+cdef inline int64_t monotonic_us() noexcept nogil:
+    """For how long something has been going on in this pass."""
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000 + now.tv_nsec // 1000

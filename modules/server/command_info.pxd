@@ -1,0 +1,105 @@
+# cython: language_level=3
+"""What COMMAND DOCS, redis-cli's HELP and ACLs know of a command. Shared by members and masters."""
+
+from libc.stdint cimport uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memset, strchr, strcmp, strcspn, strspn
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_ARG_TYPE_INTEGER, REDISMODULE_ARG_TYPE_KEY, REDISMODULE_ARG_TYPE_PURE_TOKEN,
+    REDISMODULE_ARG_TYPE_STRING, REDISMODULE_CMD_ARG_OPTIONAL, REDISMODULE_COMMAND_INFO_VERSION,
+    REDISMODULE_KSPEC_BS_INDEX, REDISMODULE_KSPEC_FK_RANGE, REDISMODULE_OK, RedisModule_GetApi,
+    RedisModule_GetCommand, RedisModule_SetCommandInfo, RedisModuleCommand, RedisModuleCommandArg,
+    RedisModuleCommandInfo, RedisModuleCommandKeySpec, RedisModuleCtx,
+)
+
+cdef enum:
+    MOST_ARGUMENTS = 4      # of one command
+    SYNTAX_BYTES = 64
+
+# Of Redis 7.2 and later; the header is that of 7.0.
+ctypedef int (*SetCategories)(RedisModuleCommand *, const char *) noexcept nogil
+
+
+cdef inline void describe_argument(RedisModuleCommandArg *out, char *word) noexcept nogil:
+    """`[name]` may be left out, `name#` is an integer, `key` a key, `NAME` stands for itself."""
+    cdef size_t optional = strspn(word, "[")
+    cdef char *name = word + optional
+    cdef size_t length = strcspn(name, "#]")
+    out.flags = REDISMODULE_CMD_ARG_OPTIONAL if optional else 0
+    out.type = REDISMODULE_ARG_TYPE_INTEGER if name[length] == c"#" else REDISMODULE_ARG_TYPE_STRING
+    out.key_spec_index = -1
+    name[length] = 0
+    out.name = name
+    if strcmp(name, "key") == 0:
+        out.type = REDISMODULE_ARG_TYPE_KEY
+        out.key_spec_index = 0
+    elif c"A" <= name[0] <= c"Z":
+        out.type = REDISMODULE_ARG_TYPE_PURE_TOKEN
+        out.token = name
+
+
+cdef inline int describe_arguments(RedisModuleCommandArg *out, char *syntax) noexcept nogil:
+    """The words of the syntax, which is cut into pieces. How many can be left out."""
+    cdef int count = 0
+    cdef int optional = 0
+    cdef char *space
+    while syntax != NULL and syntax[0] and count < MOST_ARGUMENTS:
+        space = strchr(syntax, c" ")
+        if space != NULL:
+            space[0] = 0
+        describe_argument(&out[count], syntax)
+        optional += 1 if out[count].flags else 0
+        count += 1
+        syntax = space + 1 if space != NULL else NULL
+    return optional
+
+
+cdef inline int count_words(const char *syntax) noexcept nogil:
+    cdef int count = 0
+    while syntax[0]:
+        syntax += strcspn(syntax, " ")
+        syntax += strspn(syntax, " ")
+        count += 1
+    return count
+
+
+cdef inline bint describe(
+    RedisModuleCtx *ctx, const char *name, const char *syntax, uint64_t key_flags, const char *categories,
+    const char *summary,
+) noexcept nogil:
+    """syntax: of the arguments, as in "sn# [timeout_ms# [epoch#]]"; NULL: not told, and left to the command itself.
+    key_flags: of the first one; 0: it is no key.
+    """
+    cdef RedisModuleCommand *command = RedisModule_GetCommand(ctx, name)
+    cdef RedisModuleCommandInfo info
+    cdef RedisModuleCommandArg arguments[MOST_ARGUMENTS + 1]
+    cdef RedisModuleCommandKeySpec keys[2]
+    cdef SetCategories set_categories = NULL
+    cdef char copy[SYNTAX_BYTES]
+    cdef int count = count_words(syntax) if syntax != NULL else 0
+    cdef int optional
+    if command == NULL or count > MOST_ARGUMENTS:
+        return False
+    memset(&info, 0, sizeof(info))
+    memset(arguments, 0, sizeof(arguments))
+    memset(keys, 0, sizeof(keys))
+    copy[0] = 0
+    if syntax != NULL:
+        snprintf(copy, sizeof(copy), "%s", syntax)
+    optional = describe_arguments(arguments, copy)
+    keys[0].flags = key_flags
+    keys[0].begin_search_type = REDISMODULE_KSPEC_BS_INDEX
+    keys[0].bs.index.pos = 1
+    keys[0].find_keys_type = REDISMODULE_KSPEC_FK_RANGE
+    keys[0].fk.range.keystep = 1
+    info.version = REDISMODULE_COMMAND_INFO_VERSION
+    info.summary = summary
+    info.arity = -(1 + count - optional) if optional or syntax == NULL else 1 + count
+    info.key_specs = keys if key_flags else NULL
+    info.args = arguments if count else NULL
+    if RedisModule_SetCommandInfo(command, &info) != REDISMODULE_OK:
+        return False
+    if RedisModule_GetApi("RedisModule_SetCommandACLCategories", &set_categories) == REDISMODULE_OK:
+        return set_categories(command, categories) == REDISMODULE_OK
+    return True

@@ -1,0 +1,236 @@
+# cython: language_level=3
+"""What a member's RDB says of itself: whose history its data is, how far it goes, which view it was a member of, and
+what of it is newer than its checkpoint.
+
+Module auxiliary data, before the keys. A server without this data type dies of such an RDB, so the master's module
+knows it too: in the original walk-through all servers run in one folder, and the master loads what a member left there.
+A server may run both modules, and Redis takes a data type once: who comes second finds the first one's handlers through
+a shared API, and the member puts its own in their place.
+
+The secret is not in it: whoever reads an RDB could pose as a member.
+"""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset, strlen
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_AUX_BEFORE_RDB, REDISMODULE_ERR, REDISMODULE_OK, REDISMODULE_TYPE_METHOD_VERSION, RedisModuleCtx,
+    RedisModuleIO, RedisModuleTypeMethods, RedisModule_Alloc, RedisModule_CreateDataType, RedisModule_ExportSharedAPI,
+    RedisModule_Free, RedisModule_GetSharedAPI, RedisModule_IsIOError, RedisModule_LoadSigned,
+    RedisModule_LoadStringBuffer, RedisModule_LoadUnsigned, RedisModule_SaveSigned, RedisModule_SaveStringBuffer,
+    RedisModule_SaveUnsigned,
+)
+from modules.core.checkpoint.record_format cimport NOTHING
+from modules.core.checkpoint.recovery cimport Loaded
+from modules.core.log cimport Boundary, MAX_BOUNDARIES
+from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
+
+cdef enum:
+    POSITION_VERSION = 3        # 1 has no record, and neither 1 nor 2 knows of checkpoints
+
+
+cdef struct Record:
+    # The place in the chain that this data comes from: what a master forms a chain again by (design.md, "Restart").
+    int64_t epoch               # of the view that was adopted last, with us in it; 0: none
+    char run_id[RUN_ID_BYTES]   # of the process that was the member
+    bint durable                # throughout that view nothing left it that was not on its disk
+
+
+cdef struct Position:
+    bint has_history            # False: the rest means nothing
+    unsigned char history[HISTORY_BYTES]
+    int64_t applied
+    int boundary_count
+    Boundary boundaries[MAX_BOUNDARIES]
+    Record record
+    uint64_t keys               # that follow in the RDB: how far a copy has come
+    Loaded checkpoint
+    uint64_t newer              # keys with updates that the checkpoint lacks, which follow
+
+
+cdef struct Newer:
+    # A key whose newest update a checkpoint lacks; and where the walk through them is.
+    const char *key
+    size_t length
+    int64_t sn
+    bint deleted
+    uint64_t index
+
+
+ctypedef void (*PositionSave)(Position *out) noexcept nogil
+ctypedef bint (*PositionLoad)(const Position *position) noexcept nogil
+ctypedef bint (*PositionNext)(Newer *newer) noexcept nogil
+ctypedef void (*PositionTake)(const Newer *newer) noexcept nogil
+
+cdef struct PositionHandlers:
+    PositionSave save           # fills in what is to be saved; NULL: nothing is known here
+    PositionLoad load           # False: the position is impossible, and the load fails; NULL: it is ignored
+    PositionNext next           # of the keys that are newer than the checkpoint: from a zeroed Newer on, until False
+    PositionTake take           # each of these as it is loaded, after `load`
+
+
+cdef extern from *:
+    """
+    static void *chain_position_handlers;
+    """
+    void *chain_position_handlers
+
+
+cdef inline PositionHandlers *position_handlers() noexcept nogil:
+    return <PositionHandlers *>chain_position_handlers
+
+
+# ------------------------------------------------------------------------------------------------ reading, writing
+
+cdef inline void position_write(RedisModuleIO *io, const Position *position) noexcept nogil:
+    cdef int i
+    RedisModule_SaveUnsigned(io, 1 if position.has_history else 0)
+    if not position.has_history:
+        return
+    RedisModule_SaveStringBuffer(io, <const char *>&position.history[0], HISTORY_BYTES)
+    RedisModule_SaveSigned(io, position.applied)
+    RedisModule_SaveUnsigned(io, <uint64_t>position.boundary_count)
+    for i in range(position.boundary_count):
+        RedisModule_SaveSigned(io, position.boundaries[i].first_sn)
+        RedisModule_SaveSigned(io, position.boundaries[i].epoch)
+    RedisModule_SaveSigned(io, position.record.epoch)
+    RedisModule_SaveStringBuffer(io, position.record.run_id, strlen(position.record.run_id))
+    RedisModule_SaveUnsigned(io, 1 if position.record.durable else 0)
+    RedisModule_SaveUnsigned(io, position.keys)
+    write_checkpoint(io, position)
+
+
+cdef inline void write_checkpoint(RedisModuleIO *io, const Position *position) noexcept nogil:
+    cdef Newer newer
+    RedisModule_SaveUnsigned(io, 1 if position.checkpoint.tracked else 0)
+    if not position.checkpoint.tracked:
+        return
+    RedisModule_SaveSigned(io, position.checkpoint.watermark)
+    RedisModule_SaveUnsigned(io, 1 if position.checkpoint.incomplete else 0)
+    RedisModule_SaveUnsigned(io, 1 if position.checkpoint.others else 0)
+    RedisModule_SaveUnsigned(io, position.newer)
+    memset(&newer, 0, sizeof(Newer))
+    while position_handlers().next(&newer):
+        RedisModule_SaveStringBuffer(io, newer.key, newer.length)
+        RedisModule_SaveSigned(io, newer.sn)
+        RedisModule_SaveUnsigned(io, 1 if newer.deleted else 0)
+
+
+cdef inline bint read_bytes(RedisModuleIO *io, void *out, size_t wanted) noexcept nogil:
+    """A string of exactly that length; False: it is another."""
+    cdef size_t length = 0
+    cdef char *bytes = RedisModule_LoadStringBuffer(io, &length)
+    cdef bint good = bytes != NULL and length == wanted
+    if good:
+        memcpy(out, bytes, wanted)
+    if bytes != NULL:
+        RedisModule_Free(bytes)
+    return good
+
+
+cdef inline bint read_record(RedisModuleIO *io, Record *out) noexcept nogil:
+    out.epoch = RedisModule_LoadSigned(io)
+    if RedisModule_IsIOError(io) or out.epoch < 0:
+        return False
+    if not read_bytes(io, out.run_id, RUN_ID_BYTES - 1 if out.epoch else 0):
+        return False
+    out.durable = RedisModule_LoadUnsigned(io) != 0
+    return not RedisModule_IsIOError(io)
+
+
+cdef inline bint position_read(RedisModuleIO *io, int version, Position *out) noexcept nogil:
+    """False for anything that is not a whole position (rule 7)."""
+    cdef uint64_t count
+    cdef int i
+    out.has_history = RedisModule_LoadUnsigned(io) != 0
+    if RedisModule_IsIOError(io) or not out.has_history:
+        return not RedisModule_IsIOError(io)
+    if not read_bytes(io, out.history, HISTORY_BYTES):
+        return False
+    out.applied = RedisModule_LoadSigned(io)
+    count = RedisModule_LoadUnsigned(io)
+    if RedisModule_IsIOError(io) or count > MAX_BOUNDARIES:
+        return False
+    out.boundary_count = <int>count
+    for i in range(out.boundary_count):
+        out.boundaries[i].first_sn = RedisModule_LoadSigned(io)
+        out.boundaries[i].epoch = RedisModule_LoadSigned(io)
+    if RedisModule_IsIOError(io) or (version > 1 and not read_record(io, &out.record)):
+        return False
+    out.keys = RedisModule_LoadUnsigned(io) if version > 1 else 0
+    return not RedisModule_IsIOError(io) and (version < 3 or read_checkpoint(io, out))
+
+
+cdef inline bint read_checkpoint(RedisModuleIO *io, Position *out) noexcept nogil:
+    out.checkpoint.tracked = RedisModule_LoadUnsigned(io) != 0
+    if RedisModule_IsIOError(io) or not out.checkpoint.tracked:
+        return not RedisModule_IsIOError(io)
+    out.checkpoint.watermark = RedisModule_LoadSigned(io)
+    out.checkpoint.incomplete = RedisModule_LoadUnsigned(io) != 0
+    out.checkpoint.others = RedisModule_LoadUnsigned(io) != 0
+    out.newer = RedisModule_LoadUnsigned(io)
+    # A learner that has copied a newer checkpoint than memory may be behind it for a while.
+    return not RedisModule_IsIOError(io) and out.checkpoint.watermark >= NOTHING
+
+
+cdef inline bint read_newer(RedisModuleIO *io, int64_t applied) noexcept nogil:
+    """One of the keys that are newer than the checkpoint; False: it is none."""
+    cdef Newer newer
+    cdef char *key = RedisModule_LoadStringBuffer(io, &newer.length)
+    cdef bint good
+    if key == NULL:
+        return False
+    newer.key = key
+    newer.sn = RedisModule_LoadSigned(io)
+    newer.deleted = RedisModule_LoadUnsigned(io) != 0
+    good = not RedisModule_IsIOError(io) and -1 <= newer.sn <= applied
+    if good and position_handlers().take != NULL:
+        position_handlers().take(&newer)
+    RedisModule_Free(key)
+    return good
+
+
+# ---------------------------------------------------------------------------------------------------- the data type
+
+cdef inline void position_aux_save(RedisModuleIO *io, int when) noexcept nogil:
+    """In the forked child mostly: everything is as it was at the fork, the keys too."""
+    cdef Position position
+    memset(&position, 0, sizeof(Position))
+    if position_handlers().save != NULL:
+        position_handlers().save(&position)
+    position_write(io, &position)
+
+
+cdef inline int position_aux_load(RedisModuleIO *io, int version, int when) noexcept nogil:
+    cdef Position position
+    memset(&position, 0, sizeof(Position))
+    if version < 1 or version > POSITION_VERSION or not position_read(io, version, &position):
+        return REDISMODULE_ERR
+    if position.has_history and position_handlers().load != NULL and not position_handlers().load(&position):
+        return REDISMODULE_ERR
+    while position.newer:
+        if not read_newer(io, position.applied):
+            return REDISMODULE_ERR
+        position.newer -= 1
+    return REDISMODULE_OK
+
+
+cdef inline bint position_register(RedisModuleCtx *ctx, const PositionHandlers *handlers) noexcept nogil:
+    """Know positions; handlers that are not NULL take effect. Also why MODULE UNLOAD is refused: of a data type."""
+    global chain_position_handlers
+    cdef RedisModuleTypeMethods methods
+    chain_position_handlers = RedisModule_GetSharedAPI(ctx, "chain-position")
+    if chain_position_handlers == NULL:
+        chain_position_handlers = RedisModule_Alloc(sizeof(PositionHandlers))
+        memset(chain_position_handlers, 0, sizeof(PositionHandlers))
+        memset(&methods, 0, sizeof(methods))
+        methods.version = REDISMODULE_TYPE_METHOD_VERSION
+        methods.aux_load = position_aux_load
+        methods.aux_save = position_aux_save
+        methods.aux_save_triggers = REDISMODULE_AUX_BEFORE_RDB
+        if RedisModule_CreateDataType(ctx, "chain-pos", POSITION_VERSION, &methods) == NULL:
+            return False
+        RedisModule_ExportSharedAPI(ctx, "chain-position", chain_position_handlers)
+    if handlers != NULL:
+        position_handlers()[0] = handlers[0]
+    return True

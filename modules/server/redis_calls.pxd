@@ -1,0 +1,51 @@
+# cython: language_level=3
+"""Small things that every caller of Redis's own commands needs. Shared by members and masters."""
+
+from libc.stdio cimport snprintf
+from libc.string cimport strcmp
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_REPLY_ARRAY, RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength,
+    RedisModule_CallReplyStringPtr, RedisModule_CallReplyType,
+    RedisModule_FreeCallReply, RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_ServerInfoGetFieldC,
+    RedisModuleCallReply, RedisModuleCtx, RedisModuleServerInfoData,
+)
+
+
+cdef inline void drop_reply(RedisModuleCallReply *reply) noexcept nogil:
+    if reply != NULL:
+        RedisModule_FreeCallReply(reply)
+
+
+cdef inline bint info_field(
+    RedisModuleCtx *ctx, const char *section, const char *field, char *out, size_t room,
+) noexcept nogil:
+    """A field of INFO as text; False: there is none."""
+    cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(ctx, section)
+    cdef const char *value
+    if info == NULL:
+        return False
+    value = RedisModule_ServerInfoGetFieldC(info, field)
+    if value != NULL:
+        snprintf(out, room, "%s", value)
+    RedisModule_FreeServerInfo(ctx, info)
+    return value != NULL
+
+
+cdef inline bint redis_setting(RedisModuleCtx *ctx, const char *name, char *out, size_t room) noexcept nogil:
+    """What CONFIG GET gives, as text; False: this server has no such setting."""
+    cdef RedisModuleCallReply *reply = RedisModule_Call(ctx, "CONFIG", "cc", b"GET", name)
+    cdef size_t length = 0
+    cdef const char *found = NULL
+    if (reply != NULL and RedisModule_CallReplyType(reply) == REDISMODULE_REPLY_ARRAY
+            and RedisModule_CallReplyLength(reply) == 2):
+        found = RedisModule_CallReplyStringPtr(RedisModule_CallReplyArrayElement(reply, 1), &length)
+    if found != NULL:
+        snprintf(out, room, "%.*s", <int>length, found)
+    drop_reply(reply)
+    return found != NULL
+
+
+cdef inline bint is_configured(RedisModuleCtx *ctx, const char *name, const char *value) noexcept nogil:
+    cdef char found[64]
+    return redis_setting(ctx, name, found, sizeof(found)) and strcmp(found, value) == 0

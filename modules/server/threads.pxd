@@ -1,0 +1,37 @@
+# cython: language_level=3
+"""Threads of the member's own. They hear no signals, nor do the threads that they start: those are the main thread's,
+whose event loop they wake. Faults are each thread's own, so that the server's report of a crash is written.
+"""
+
+from modules.bindings.pthread cimport (
+    PTHREAD_CREATE_DETACHED, PTHREAD_CREATE_JOINABLE, SIG_SETMASK, SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV,
+    pthread_attr_destroy, pthread_attr_init, pthread_attr_setdetachstate, pthread_attr_t, pthread_create,
+    pthread_sigmask, pthread_t, sigdelset, sigfillset, sigset_t,
+)
+
+
+cdef inline void all_but_faults(sigset_t *out) noexcept nogil:
+    sigfillset(out)
+    sigdelset(out, SIGSEGV)
+    sigdelset(out, SIGBUS)
+    sigdelset(out, SIGFPE)
+    sigdelset(out, SIGILL)
+    sigdelset(out, SIGABRT)
+
+
+cdef inline bint thread_start(
+    pthread_t *thread, void *(*main)(void *) noexcept nogil, void *argument, bint detached,
+) noexcept nogil:
+    """False: there cannot be one more."""
+    cdef pthread_attr_t attributes
+    cdef sigset_t blocked
+    cdef sigset_t before
+    cdef bint good
+    all_but_faults(&blocked)
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED if detached else PTHREAD_CREATE_JOINABLE)
+    pthread_sigmask(SIG_SETMASK, &blocked, &before)
+    good = pthread_create(thread, &attributes, main, argument) == 0
+    pthread_sigmask(SIG_SETMASK, &before, NULL)
+    pthread_attr_destroy(&attributes)
+    return good

@@ -1,0 +1,522 @@
+# cython: language_level=3
+"""The protocol core for Python: the very code that runs in libmember.so, driven by the tests.
+
+`modules/core/*.pxd` is header-only: the functions called here are the text that the member module inlines too, not a
+second implementation. `Core` wraps one `Chain`; its methods are named as the core's functions and documented there.
+
+Payloads are handles, positive integers that mean something to the caller alone (0: absent). A `Core` follows who owns
+them: a handle that went in comes out exactly once, through `pop_…`. `Core.check` tells what has gone wrong so far.
+"""
+
+import enum
+from typing import NamedTuple
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcpy, memset, strncpy
+
+# By their full names, or the build does not see that this file depends on them.
+cimport modules.core.chain as chain
+cimport modules.core.checkpoint.memtable as dirty
+cimport modules.core.durability as disk
+cimport modules.core.outbox as due
+cimport modules.core.invariant as invariant
+cimport modules.core.keyspace_info as keyspace
+cimport modules.core.learner as learner
+cimport modules.core.read_lease as lease
+cimport modules.core.log as log
+cimport modules.core.messages as messages
+cimport modules.core.checkpoint.record_format as records
+cimport modules.core.checkpoint.recovery as recovery
+cimport modules.core.view as view
+cimport modules.core.wire as wire
+
+MAX_MEMBERS = view.MAX_MEMBERS
+MAX_BOUNDARIES = log.MAX_BOUNDARIES
+ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
+SAFE = chain.SAFE
+
+cdef list broken_so_far = []       # "condition, in function" of each broken invariant that nobody has taken yet
+
+
+cdef void note_broken(const char *condition, const char *function) noexcept with gil:
+    broken_so_far.append(f"{condition.decode()}, in {function.decode()}")
+
+
+invariant.on_broken_invariant(<invariant.InvariantHandler>note_broken)
+
+
+def take_broken_invariants():
+    """INVARIANTs of the core, of whichever member, that were broken since this was asked for last."""
+    cdef list taken = broken_so_far[:]
+    broken_so_far.clear()
+    return taken
+
+
+class Role(enum.IntEnum):
+    ALONE = messages.ROLE_ALONE
+    REMOVED = messages.ROLE_REMOVED
+    LEARNER = messages.ROLE_LEARNER
+    SINGLETON = messages.ROLE_SINGLETON
+    HEAD = messages.ROLE_HEAD
+    MIDDLE = messages.ROLE_MIDDLE
+    TAIL = messages.ROLE_TAIL
+
+
+class Verdict(enum.IntEnum):
+    ACCEPTED = messages.ACCEPTED
+    STALE = messages.STALE
+    BEHIND = messages.BEHIND
+    OTHER_HISTORY = messages.OTHER_HISTORY
+    CONFLICT = messages.CONFLICT
+    STRANGER = messages.STRANGER
+    NOT_GREETED = messages.NOT_GREETED
+    GAP = messages.GAP
+    DIVERGED = messages.DIVERGED
+    TOO_FAR_BEHIND = messages.TOO_FAR_BEHIND
+    NONSENSE = messages.NONSENSE
+    NO_MEMORY = messages.NO_MEMORY
+
+
+include "core_tuples.pxi"
+
+
+# -------------------------------------------------------------------------------------------------- core
+
+cdef class Core:
+    """One member's `Chain`, known to its peers by `run_id`."""
+
+    cdef chain.Chain c
+    cdef bytes _run_id
+    cdef set _owned             # handles that are the core's at the moment
+    cdef list _errors           # what has gone wrong with them so far
+
+    def __cinit__(self, str run_id, limits):
+        cdef messages.Limits given
+        given.log_bytes, given.backlog_bytes, given.join_bytes = limits
+        chain.chain_init(&self.c, &given)
+        self._run_id = run_id.encode()
+        self._owned = set()
+        self._errors = []
+
+    def __dealloc__(self):
+        log.log_free(&self.c.log)
+
+    # ---- state
+
+    @property
+    def run_id(self): return self._run_id.decode()
+
+    @property
+    def has_history(self): return bool(self.c.has_history)
+
+    @property
+    def history(self): return (<const char *>self.c.history)[:view.HISTORY_BYTES] if self.c.has_history else b""
+
+    @property
+    def view(self):
+        members = tuple([node_name(&self.c.view.members[i]) for i in range(self.c.view.count)])
+        return View((<const char *>self.c.view.history)[:view.HISTORY_BYTES], self.c.view.epoch, members)
+
+    @property
+    def epoch(self): return self.c.view.epoch
+
+    @property
+    def me(self): return self.c.me
+
+    @property
+    def newest_epoch(self): return self.c.newest_epoch
+
+    @property
+    def applied(self): return self.c.applied
+
+    @property
+    def committed(self): return self.c.committed
+
+    @property
+    def settled(self): return self.c.settled
+
+    @property
+    def log_first(self): return self.c.log.first
+
+    @property
+    def log_bytes(self): return self.c.log.bytes
+
+    @property
+    def unsettled_bytes(self): return self.c.unsettled_bytes
+
+    @property
+    def in_step(self): return bool(self.c.in_step)
+
+    @property
+    def serve_from(self): return self.c.serve_from
+
+    @property
+    def streaming(self): return bool(self.c.streaming)
+
+    @property
+    def feeding(self): return bool(self.c.feeding)
+
+    @property
+    def next_sn(self): return self.c.next_sn
+
+    @property
+    def pinned(self): return self.c.pinned
+
+    @property
+    def pin_broken(self): return bool(self.c.pin_broken)
+
+    @property
+    def resent(self): return self.c.resent
+
+    @property
+    def refused_stale(self): return self.c.refused_stale
+
+    @property
+    def boundaries(self):
+        cdef log.Boundary *table = self.c.log.boundaries
+        return [(table[i].first_sn, table[i].epoch) for i in range(self.c.log.boundary_count)]
+
+    def role(self): return Role(chain.chain_role(&self.c))
+
+    def is_tail(self): return bool(chain.chain_is_tail(&self.c))
+
+    def fenced(self): return bool(chain.chain_fenced(&self.c))
+
+    def successor(self): return node_name(chain.chain_successor(&self.c))
+
+    def predecessor(self): return node_name(chain.chain_predecessor(&self.c))
+
+    def told_head(self): return node_name(chain.chain_told_head(&self.c))
+
+    def takes_writes(self): return bool(chain.chain_takes_writes(&self.c))
+
+    def serves_reads(self): return bool(chain.chain_serves_reads(&self.c))
+
+    def epoch_of(self, int64_t sn): return log.log_epoch_of(&self.c.log, sn)
+
+    def position(self):
+        cdef messages.Greeting out
+        chain.chain_position(&self.c, &out)
+        return greeting_object(&out)
+
+    # ---- views
+
+    def judge_epoch(self, int64_t epoch): return Verdict(chain.chain_judge_epoch(&self.c, epoch))
+
+    def adopt(self, given):
+        cdef view.View struct
+        copy_view(given, &struct)
+        return Verdict(chain.chain_adopt(&self.c, &struct, self._run_id))
+
+    def learn(self, given):
+        cdef view.View struct
+        copy_view(given, &struct)
+        chain.chain_learn(&self.c, &struct)
+
+    def relearn(self, given):
+        cdef view.View struct
+        copy_view(given, &struct)
+        return Verdict(chain.chain_relearn(&self.c, &struct))
+
+    def forget(self): chain.chain_forget(&self.c)
+
+    def restore(self, bytes history, int64_t applied, boundaries):
+        """ValueError for a history of another length than 16 bytes or more boundaries than the table holds."""
+        cdef log.Boundary table[log.MAX_BOUNDARIES]
+        cdef int i
+        if len(history) != view.HISTORY_BYTES or len(boundaries) > log.MAX_BOUNDARIES:
+            raise ValueError("not a position")
+        for i, (first_sn, epoch) in enumerate(boundaries):
+            table[i].first_sn = first_sn
+            table[i].epoch = epoch
+        return Verdict(disk.chain_restore(
+            &self.c, <const uint8_t *>PyBytes_AS_STRING(history), applied, table, len(boundaries)))
+
+    def branch(self, bytes history):
+        if len(history) != view.HISTORY_BYTES:
+            raise ValueError("a history has 16 bytes")
+        return Verdict(disk.chain_branch(&self.c, <const uint8_t *>PyBytes_AS_STRING(history)))
+
+    # ---- updates
+
+    def fits(self, uint64_t size): return bool(chain.chain_fits(&self.c, size))
+
+    def has_room(self, uint64_t size): return bool(chain.chain_has_room(&self.c, size))
+
+    def assign(self, entry):
+        cdef log.Entry struct = entry_struct(entry)
+        cdef int64_t sn = chain.chain_assign(&self.c, &struct)
+        if sn >= 0:
+            self._take_over(entry)
+        return sn
+
+    def append(self, entry, int64_t assigned):
+        cdef log.Entry struct = entry_struct(entry)
+        appended = bool(chain.chain_append(&self.c, &struct, assigned))
+        if appended:
+            self._take_over(entry)
+        return appended
+
+    def entry_at(self, int64_t sn):
+        """A look at a kept entry, whose handles stay the core's. IndexError when it is not kept."""
+        if not self.c.log.first <= sn < self.c.log.end:
+            raise IndexError(f"sn {sn} is not in the log")
+        return entry_object(log.log_at(&self.c.log, sn))
+
+    # ---- towards the successor
+
+    def on_welcome(self, welcome, str sender):
+        cdef messages.Greeting struct
+        copy_greeting(welcome, &struct)
+        return Verdict(chain.chain_on_welcome(&self.c, &struct, sender.encode()))
+
+    def successor_lost(self): chain.chain_successor_lost(&self.c)
+
+    def next_batch(self, uint64_t max_bytes):
+        """The header of the next message; its updates are `entry_at(first)`, …. None: nothing to send."""
+        cdef messages.Batch out
+        if not chain.chain_next_batch(&self.c, max_bytes, &out):
+            return None
+        if out.count and not self.c.log.first <= out.first <= out.first + out.count <= self.c.log.end:
+            self._errors.append(f"a batch of {out.count} from {out.first} reaches beyond the log")
+        return Batch(
+            out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes, out.answer)
+
+    def on_ack(self, ack, str sender):
+        cdef messages.Ack struct
+        struct.epoch, struct.committed, struct.head_told, struct.question = ack
+        return Verdict(chain.chain_on_ack(&self.c, &struct, sender.encode()))
+
+    # ---- towards the predecessor
+
+    def on_greet(self, greet, str sender, int64_t connection):
+        """The verdict, and the welcome when it is ACCEPTED."""
+        cdef messages.Greeting struct
+        cdef messages.Greeting welcome
+        copy_greeting(greet, &struct)
+        verdict = Verdict(chain.chain_on_greet(&self.c, &struct, sender.encode(), connection, &welcome))
+        return verdict, greeting_object(&welcome) if verdict == Verdict.ACCEPTED else None
+
+    def on_batch(self, batch, int64_t connection):
+        """The verdict, and how many of the batch's updates to skip when it is ACCEPTED."""
+        cdef messages.Batch struct = batch_struct(batch)
+        cdef int64_t skip = 0
+        return Verdict(chain.chain_on_batch(&self.c, &struct, connection, &skip)), skip
+
+    def batch_applied(self, batch):
+        cdef messages.Batch struct = batch_struct(batch)
+        chain.chain_batch_applied(&self.c, &struct)
+
+    def ack_due(self): return bool(chain.chain_ack_due(&self.c))
+
+    def take_ack(self):
+        cdef messages.Ack out
+        chain.chain_take_ack(&self.c, &out)
+        return Ack(out.epoch, out.committed, bool(out.head_told), out.question)
+
+    def head_ack_due(self): return bool(chain.chain_head_ack_due(&self.c))
+
+    def take_head_ack(self):
+        cdef messages.Ack out
+        chain.chain_take_head_ack(&self.c, &out)
+        return Ack(out.epoch, out.committed, bool(out.head_told), out.question)
+
+    def predecessor_lost(self): chain.chain_predecessor_lost(&self.c)
+
+    def head_lost(self): chain.chain_head_lost(&self.c)
+
+    def tick(self): chain.chain_tick(&self.c)
+
+    # ---- learners
+
+    def pin(self): return bool(learner.chain_pin(&self.c))
+
+    def feed(self, str run_id):
+        cdef view.Node node
+        copy_node(run_id, &node)
+        return bool(learner.chain_feed(&self.c, &node))
+
+    def pin_from(self, int64_t applied, int64_t assigned):
+        return Verdict(learner.chain_pin_from(&self.c, applied, assigned))
+
+    def unpin(self): learner.chain_unpin(&self.c)
+
+    # ---- disks and publications, which others hear of an update after
+
+    def record(self, bint wanted): disk.chain_record(&self.c, wanted)
+
+    def next_record(self, uint64_t max_bytes):
+        """assigned, first, count: what is to be recorded next, and now counts as recorded. None: nothing."""
+        cdef messages.Batch out
+        if not disk.chain_next_record(&self.c, max_bytes, &out):
+            return None
+        disk.chain_recorded(&self.c, &out)
+        return out.assigned, out.first, out.count
+
+    def on_record(self, int64_t assigned, int64_t first, int64_t count):
+        """The verdict, and how many of the record's updates to skip when it is ACCEPTED."""
+        cdef messages.Batch struct = batch_struct((0, assigned, first, count, 0, 0, 0, 0))
+        cdef int64_t skip = 0
+        return Verdict(disk.chain_on_record(&self.c, &struct, &skip)), skip
+
+    def replayed(self): disk.chain_replayed(&self.c)
+
+    def saved(self, int64_t on_disk): chain.chain_saved(&self.c, on_disk)
+
+    @property
+    def published(self): return self.c.published
+
+    @published.setter
+    def published(self, int64_t sn): self.c.published = sn
+
+    # ---- leases and questions
+
+    def grant(self, int64_t epoch, int64_t stamp_ms, int64_t length_ms, int64_t now_ms):
+        return Verdict(lease.chain_grant(&self.c, epoch, stamp_ms, length_ms, now_ms))
+
+    def may_read(self, int64_t now_ms): return bool(lease.chain_may_read(&self.c, now_ms))
+
+    def doubt(self): lease.chain_doubt(&self.c)
+
+    def ask(self): return lease.chain_ask(&self.c)
+
+    def is_answered(self, int64_t epoch, int64_t question):
+        return bool(lease.chain_is_answered(&self.c, epoch, question))
+
+    # ---- what is due. Handles that come out here are the caller's again
+
+    def pop_settled(self):
+        """`(sn, entry)` of the next update to settle, with its waiter, which is the caller's now; None: no more."""
+        cdef int64_t sn = -1
+        cdef log.Entry *entry = due.chain_pop_settled(&self.c, &sn)
+        if entry == NULL:
+            return None
+        settled = entry_object(entry)
+        entry.waiter = NULL
+        self._give_back(settled.waiter)
+        return sn, settled
+
+    def pop_expired(self, int64_t came_by_ms):
+        return self._give_back(<size_t>due.chain_pop_expired(&self.c, came_by_ms))
+
+    def pop_orphan(self):
+        return self._give_back(<size_t>due.chain_pop_orphan(&self.c))
+
+    def pop_trimmed(self):
+        cdef log.Entry out
+        return self._give_back_entry(&out) if due.chain_pop_trimmed(&self.c, &out) else None
+
+    def pop_any(self):
+        cdef log.Entry out
+        return self._give_back_entry(&out) if due.chain_pop_any(&self.c, &out) else None
+
+    # ---- ownership and invariants
+
+    def _take_over(self, entry):
+        for handle in (entry.key, entry.value, entry.client, entry.waiter):
+            if handle and handle in self._owned:
+                self._errors.append(f"handle {handle} went in twice")
+            if handle:
+                self._owned.add(handle)
+
+    cdef object _give_back(self, size_t handle):
+        if handle:
+            if handle not in self._owned:
+                self._errors.append(f"handle {handle} came out twice")
+            self._owned.discard(handle)
+        return handle
+
+    cdef object _give_back_entry(self, const log.Entry *out):
+        entry = entry_object(out)
+        for handle in (entry.key, entry.value, entry.client, entry.waiter):
+            self._give_back(handle)
+        return entry
+
+    def owned(self):
+        """All handles that have gone in and not come out."""
+        return frozenset(self._owned)
+
+    def check(self):
+        """Every broken invariant of this member's state as a line of text: none, when all is well."""
+        cdef chain.Chain *c = &self.c
+        cdef log.Entry *entry
+        cdef uint64_t total = 0, unsettled = 0
+        cdef int64_t sn
+        cdef Py_ssize_t held = 0
+        broken = list(self._errors) + take_broken_invariants()
+        if not -1 <= c.settled <= c.committed <= c.applied:
+            broken.append(f"settled {c.settled} <= committed {c.committed} <= applied {c.applied} does not hold")
+        if c.log.end != c.applied + 1 or not 0 <= c.log.first <= min(c.settled, c.recorded) + 1:
+            broken.append(f"the log is [{c.log.first}, {c.log.end}): settled {c.settled}, recorded {c.recorded}")
+        for sn in range(c.log.first, c.log.end):
+            entry = log.log_at(&c.log, sn)
+            total += log.entry_cost(entry)
+            unsettled += log.entry_cost(entry) if sn > c.settled else 0
+            held += (entry.key != NULL) + (entry.value != NULL) + (entry.client != NULL) + (entry.waiter != NULL)
+            if entry.waiter != NULL and sn < max(c.expiry, c.settled + 1):
+                broken.append(f"the waiter of sn {sn} is forgotten: settled {c.settled}, expiry {c.expiry}")
+        if total != c.log.bytes or unsettled != c.unsettled_bytes:
+            broken.append(f"bytes {c.log.bytes}, unsettled {c.unsettled_bytes}, but really {total} and {unsettled}")
+        if held != len(self._owned):
+            broken.append(f"{len(self._owned)} handles are owned, {held} are in the log")
+        if c.streaming and not c.log.first <= c.next_sn <= c.applied + 1:
+            broken.append(f"next to send is {c.next_sn}, of [{c.log.first}, {c.applied}]")
+        for i in range(c.log.boundary_count):
+            if c.log.boundaries[i].first_sn > c.applied or i and (
+                    c.log.boundaries[i].first_sn <= c.log.boundaries[i - 1].first_sn
+                    or c.log.boundaries[i].epoch <= c.log.boundaries[i - 1].epoch):
+                broken.append(f"epoch boundary {i} of {self.boundaries} is out of place")
+        return broken
+
+
+# -------------------------------------------------------------------------------------------------- wire
+
+def encode(updates):
+    """The payload of a batch of `Update`s, as bytes."""
+    cdef char header[wire.PACKED_HEADER]
+    parts = []
+    previous = None
+    for key, value, client in updates:
+        same = client is not None and client == previous
+        wire.wire_header(
+            header, len(key), wire.ABSENT if value is None else len(value),
+            wire.SAME if same else wire.ABSENT if client is None else len(client))
+        parts += [PyBytes_FromStringAndSize(header, wire.PACKED_HEADER), key]
+        parts += [b"" if same or client is None else client, b"" if value is None else value]
+        previous = client
+    return b"".join(parts)
+
+
+def valid(bytes payload, uint64_t count):
+    """Whether `payload` is exactly `count` updates."""
+    cdef const char *cursor = PyBytes_AS_STRING(payload)
+    return bool(wire.wire_valid(cursor, cursor + len(payload), count))
+
+
+def decode(bytes payload, uint64_t count):
+    """The `count` updates of a payload, as a list of `Update`; ValueError when it is not exactly that."""
+    cdef const char *cursor = PyBytes_AS_STRING(payload)
+    cdef const char *end = cursor + len(payload)
+    cdef wire.Packed packed
+    if not wire.wire_valid(cursor, end, count):
+        raise ValueError("not a payload of this many updates")
+    updates = []
+    client = None
+    while cursor < end and wire.wire_next(&cursor, end, &packed):
+        if not packed.same_client:
+            client = None if packed.client == NULL else packed.client[:packed.client_bytes]
+        value = None if packed.value == NULL else packed.value[:packed.value_bytes]
+        updates.append(Update(packed.key[:packed.key_bytes], value, client))
+    return updates
+
+
+def keyspace_info(bytes text):
+    """What the section `keyspace` of INFO says, as a `KeyspaceInfo`."""
+    cdef keyspace.KeyspaceInfo info
+    memset(&info, 0, sizeof(info))
+    keyspace.keyspace_parse(PyBytes_AS_STRING(text), len(text), &info)
+    return KeyspaceInfo(info.keys, bool(info.others), info.expiring, info.expiring_fields)
+
+
+include "core_checkpoint.pxi"

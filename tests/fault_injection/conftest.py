@@ -1,0 +1,42 @@
+"""Chains as in the tests of servers, and chains with a network between their servers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from chainredis.local_cluster.launcher import Cluster
+from etcd.conftest import three
+from fault_injection.namespaces import Router, UnavailableError
+from fault_injection.proxy import Network
+from integration.conftest import _examine, chain, server
+
+__all__ = ["chain", "examined", "network", "router", "server", "three"]
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    with Network() as network:
+        yield network
+
+
+@pytest.fixture
+def router() -> Iterator[Router]:
+    """Skips the test where namespaces are not permitted."""
+    router = Router()
+    try:
+        router.open()
+    except UnavailableError as error:
+        pytest.skip(f"no network namespaces here: {error}")
+    yield router
+    router.close()
+
+
+@contextmanager
+def examined(cluster: Cluster) -> Iterator[None]:
+    """It is started, stopped in the end, and then its logs are looked through."""
+    try:
+        with cluster:
+            yield
+    finally:
+        _examine(cluster.servers)

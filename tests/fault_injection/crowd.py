@@ -1,0 +1,62 @@
+"""All the clients of a chain at once, and the judgement on what they were told."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chainredis.local_cluster.launcher import ROOT
+from chainredis.protocol.view import Endpoint
+from fault_injection.clients import Client, Flusher, Guide, PipelinedWriter, Reader, Saver, Subscriber, Writer
+from fault_injection.history import History, Kind, Operation, Outcome
+from fault_injection.linearizability import violations
+from integration.helpers import running
+
+HISTORIES = ROOT / "build/histories"
+
+
+class Crowd:
+    """Writers of both kinds, readers, and a subscriber, who work for as long as `at_work` lasts."""
+
+    def __init__(self, endpoints: Iterable[Endpoint], seed: int) -> None:
+        self.history = History()
+        self.guide = Guide(endpoints)
+        self.subscriber = Subscriber(self.guide)
+        self.clients: list[Client] = [
+            kind(f"{kind.__name__.lower()}-{number}", self.guide, self.history, seed)
+            for kind in (Writer, PipelinedWriter, Reader)
+            for number in range(3 if kind is Reader else 2)
+        ]
+        self.janitors: list[Client] = []
+        self._seed = seed
+
+    def employ(self) -> None:
+        """Somebody who has checkpoints written, and keys flushed, all the time."""
+        self.janitors += [kind(kind.__name__, self.guide, self.history, self._seed) for kind in (Saver, Flusher)]
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        with running(*self.clients, *self.janitors, self.subscriber):
+            yield
+
+    def done(self, kind: Kind) -> int:
+        """How many operations of this kind were done so far."""
+        return sum(each.kind is kind and each.outcome is Outcome.DONE for each in list(self.history.operations))
+
+    def successful_since(self, count: int) -> set[str]:
+        """Clients that have something done, among all operations but the first so many."""
+        return {each.client for each in self.history.operations[count:] if each.outcome is Outcome.DONE}
+
+    def operations(self) -> list[Operation]:
+        return list(self.subscriber.applied_to(self.history.operations))
+
+    def judge(self) -> None:
+        """AssertionError when no single register can have given these answers; the history is kept then."""
+        found = violations(self.operations())
+        if found:
+            path = self.save()
+            raise AssertionError("\n".join([f"not linearizable, see {path}", *map(str, found)]))
+
+    def save(self) -> Path:
+        path = HISTORIES / f"{self._seed}.jsonl"
+        History(self.operations(), self.history.events).save(path)
+        return path

@@ -1,0 +1,193 @@
+"""Who makes everything go wrong, at random but from a seed, and in the end waits until it is whole again.
+
+The rule of the game: one member always stays that has everything, that nobody touches and that all others reach.
+Nothing that was committed may ever be lost then.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from random import Random
+from threading import Event
+from time import monotonic
+from typing import Self
+
+from chainredis.local_cluster.launcher import Cluster, LauncherError, Server
+from chainredis.protocol.errors import MemberError, StoreError
+from chainredis.protocol.reconfiguration import Change
+from chainredis.transport.waiting import WaitTimeout, wait_until
+from fault_injection.history import History
+from fault_injection.kinds import Fault
+from integration.helpers import state
+
+AT_ONCE = 3
+PAUSES_S = (0.02, 0.4)
+NEWCOMERS_SHARE = 0.25
+TRY_AGAIN_S = 0.1
+WHOLE_WITHIN_S = 60
+
+
+class Nemesis:
+    """A context manager, around the time of its work. All servers of the cluster but the masters are to be members.
+
+    timeout_s: of heartbeats, the measure of how long faults last.
+    """
+
+    def __init__(
+        self, cluster: Cluster, dice: Random, history: History, menu: Sequence[type[Fault]], timeout_s: float
+    ) -> None:
+        self.struck = 0
+        self._cluster = cluster
+        self._dice = dice
+        self._history = history
+        self._menu = menu
+        self._timeout_s = timeout_s
+        self._active: dict[Fault, float] = {}  # and when each is to end
+        # Members that a fault has befallen, and that do not serve again for certain.
+        self._returning: dict[Server, Future[None]] = {}
+        self._refusals: dict[Server, str] = {}
+        self._given_up = Event()
+        self._pool = ThreadPoolExecutor(len(cluster.servers))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        """Whatever has happened: everybody is awake, so that everybody can be stopped."""
+        self._given_up.set()
+        with ExitStack() as stack:
+            stack.callback(self._pool.shutdown)
+            for fault in list(self._active):
+                stack.callback(self._heal, fault)
+
+    def torment(self, seconds: float) -> None:
+        until = monotonic() + seconds
+        while monotonic() < until:
+            now = monotonic()
+            for fault in [fault for fault, end in self._active.items() if end <= now]:
+                self._heal(fault)
+            self._look_after()
+            if len(self._active) < AT_ONCE:
+                self._strike()
+            self._given_up.wait(self._dice.uniform(*PAUSES_S))
+
+    def make_whole(self) -> None:
+        """No more faults; AssertionError unless all are members again, and serve, within the bound."""
+        for fault in list(self._active):
+            self._heal(fault)
+        try:
+            wait_until(self._is_all_whole, WHOLE_WITHIN_S, 0.05)
+        except WaitTimeout:
+            raise AssertionError(self._complaint()) from None
+        self._history.note("whole")
+
+    # ------------------------------------------------------------------------------------------------- striking
+
+    def _strike(self) -> None:
+        kind = self._dice.choice(self._menu)
+        candidates = self._candidates(kind)
+        most = min(kind.most, len(candidates))
+        if most < kind.least or any(fault.alone_in == kind.alone_in != "" for fault in self._active):
+            return
+        fault = kind(self._cluster, self._dice.sample(candidates, self._dice.randint(kind.least, most)), self._dice)
+        self._history.note(f"strikes: {fault}")
+        self._active[fault] = monotonic() + self._dice.uniform(*kind.lasts) * self._timeout_s
+        self.struck += 1
+        fault.strike()
+
+    def _candidates(self, kind: type[Fault]) -> list[Server]:
+        """All sound members but one; or, now and then, those on whom nothing depends as yet."""
+        if kind.suits_newcomers and self._dice.random() < NEWCOMERS_SHARE:
+            # One that is only thought to be returning, while the master hangs, may be the last that has everything.
+            return [each for each in self._returning if each not in self._befallen and not self._counts(each)]
+        sound = self._sound()
+        return self._dice.sample(sound, max(0, len(sound) - 1)) if kind.spares_one else sound
+
+    @property
+    def _befallen(self) -> set[Server]:
+        return {victim for fault in self._active for victim in fault.victims}
+
+    def _heal(self, fault: Fault) -> None:
+        self._history.note(f"ends: {fault}")
+        fault.heal()
+        del self._active[fault]
+        for victim in fault.victims:
+            self._take_back(victim)
+
+    def _sound(self) -> list[Server]:
+        """Those that have everything for certain, and whom nothing has befallen."""
+        unsound = self._befallen | self._returning.keys()
+        change = self._stored()
+        return [each for each in self.members if each not in unsound and change and _is_complete(each, change)]
+
+    # ---------------------------------------------------------------------------------------------- coming back
+
+    def _look_after(self) -> None:
+        """Who serves again, and who was put out of the chain without our doing."""
+        for server in [server for server, future in self._returning.items() if future.done()]:
+            self._returning.pop(server).result()
+            self._history.note(f"whole: {server.folder.name}")
+        if not self._active:
+            for server in self.members:
+                if server not in self._returning and not self._is_whole(server):
+                    self._take_back(server)
+
+    def _take_back(self, server: Server) -> None:
+        if server not in self._returning:
+            self._returning[server] = self._pool.submit(self._bring_back, server)
+
+    def _bring_back(self, server: Server) -> None:
+        """As an operator would, again and again."""
+        while not self._is_whole(server) and not self._given_up.is_set():
+            try:
+                endpoint = self._cluster.endpoint_of(server)
+                self._cluster.command("MASTER.ADD", endpoint.host, endpoint.port)
+            except LauncherError as error:
+                self._refusals[server] = str(error)
+            self._given_up.wait(TRY_AGAIN_S)
+
+    def _is_whole(self, server: Server) -> bool:
+        change = self._stored()
+        return change is not None and _is_complete(server, change)
+
+    def _counts(self, server: Server) -> bool:
+        """It has everything, whether it has heard of the newest view or not: a master may have died before it told."""
+        change = self._stored()
+        with suppress(MemberError):
+            return change is not None and state(server).run_id in {each.run_id for each in change.complete}
+        return False
+
+    def _is_all_whole(self) -> bool:
+        self._look_after()
+        return not self._returning and all(self._is_whole(server) for server in self.members)
+
+    # -------------------------------------------------------------------------------------------------- looking
+
+    @property
+    def members(self) -> list[Server]:
+        return [server for server in self._cluster.servers if server not in self._cluster.masters]
+
+    def _stored(self) -> Change | None:
+        """What the master has decided, whether it lives or not."""
+        with suppress(StoreError):
+            return self._cluster.stored()
+        return None
+
+    def _complaint(self) -> str:
+        lines = [f"not whole within {WHOLE_WITHIN_S} s. The master's: {self._stored()}"]
+        for server in self.members:
+            try:
+                seen = str(state(server))
+            except MemberError as error:
+                seen = str(error)
+            lines.append(f"{server}: {seen}; last refusal: {self._refusals.get(server)}")
+        return "\n".join(lines)
+
+
+def _is_complete(server: Server, change: Change) -> bool:
+    """It serves in the newest view, and is no new tail that may not have everything yet."""
+    try:
+        own = state(server)
+    except MemberError:
+        return False
+    return own.serving and own.epoch == change.view.epoch and own.run_id in {each.run_id for each in change.complete}

@@ -1,0 +1,218 @@
+"""Proxies in front of servers: what goes through them can be held, slowed and broken off, by the peer and by the way.
+
+A cut is that of a network: bytes, and the end of a connection, wait until it heals. A proxy is as dead as its server:
+when that one ends, so do the connections, and the port refuses.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from enum import Enum
+from threading import Thread
+from typing import Any, Self
+
+from chainredis.local_cluster.launcher import HOST, free_port
+from chainredis.protocol.view import Endpoint
+
+CHUNK = 64 * 1024
+CALL_TIMEOUT_S = 10
+LOOK_EVERY_S = 0.01
+# By this a connection tells whose it is (docs/protocol.md, "Proof of the secret").
+PROOF = re.compile(rb"CHAIN\.PROVE\r\n\$64\r\n[0-9a-f]{64}\r\n\$40\r\n([0-9a-f]{40})\r\n")
+PROOF_WITHIN = 4096
+
+
+class Way(Enum):
+    """Of bytes, seen from the server behind the proxy."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(eq=False)
+class Link:
+    """One connection through a proxy. peer: the run_id that was proven on it, empty before and for clients."""
+
+    inner: asyncio.StreamWriter
+    outer: asyncio.StreamWriter
+    peer: str = ""
+    _start: bytes = b""
+
+    def overhear(self, data: bytes) -> None:
+        """Once it is known who speaks, or too much has been said, nothing is learned any more."""
+        if self.peer or len(self._start) > PROOF_WITHIN:
+            return
+        self._start += data
+        if proof := PROOF.search(self._start):
+            self.peer = proof[1].decode()
+
+    def abort(self) -> None:
+        self.inner.transport.abort()
+        self.outer.transport.abort()
+
+
+@dataclass
+class Proxy:
+    """In front of one server. Its methods may be called from any thread but the network's."""
+
+    port: int
+    server_port: int
+    _call: Callable[[Coroutine[Any, Any, None]], None]
+    _listener: asyncio.Server | None = None
+    _links: set[Link] = field(default_factory=set)
+    # Whose bytes are held, and in which way; "": everybody's.
+    _cuts: set[tuple[str, Way]] = field(default_factory=set)
+    _delay_s: float = 0
+    _bytes_per_s: float = float("inf")
+    _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(HOST, self.port)
+
+    def cut(self, *ways: Way, peer: str = "") -> None:
+        """Hold what goes these ways, both if none is named; of one peer, or of everybody."""
+        self._call(self._change(lambda: self._cuts.update((peer, way) for way in ways or tuple(Way))))
+
+    def slow(self, delay_s: float = 0, bytes_per_s: float = float("inf")) -> None:
+        def change() -> None:
+            self._delay_s, self._bytes_per_s = delay_s, bytes_per_s
+
+        self._call(self._change(change))
+
+    def heal(self) -> None:
+        """As if nothing had been; what was held goes on its way."""
+
+        def change() -> None:
+            self._cuts.clear()
+            self._delay_s, self._bytes_per_s = 0, float("inf")
+
+        self._call(self._change(change))
+
+    def break_off(self, peer: str | None = None) -> None:
+        """Reset the connections of one peer, or of everybody. They may come again."""
+
+        def change() -> None:
+            for link in self._links:
+                if peer in (None, link.peer):
+                    link.abort()
+
+        self._call(self._change(change))
+
+    async def _change(self, change: Callable[[], None]) -> None:
+        async with self._changed:
+            change()
+            self._changed.notify_all()
+
+    # ------------------------------------------------------------------------------------ in the network's thread
+
+    async def stand_in(self) -> None:
+        """Listen for as long as the server does."""
+        try:
+            while True:
+                if not await self._watch_server():
+                    await self._passable("", Way.OUT)
+                    self._hang_up()
+                    await asyncio.sleep(LOOK_EVERY_S)
+        finally:
+            self._hang_up()
+
+    async def _watch_server(self) -> bool:
+        """Until a connection to it ends. False: it listens no more."""
+        try:
+            reader, writer = await asyncio.open_connection(HOST, self.server_port)
+        except OSError:
+            return False
+        try:
+            if self._listener is None:
+                self._listener = await asyncio.start_server(self._serve, HOST, self.port)
+            await _read(reader)
+            return True
+        finally:
+            writer.transport.abort()
+
+    def _hang_up(self) -> None:
+        if self._listener:
+            self._listener.close()
+        self._listener = None
+
+    async def _serve(self, reader: asyncio.StreamReader, outer: asyncio.StreamWriter) -> None:
+        try:
+            inner_reader, inner = await asyncio.open_connection(HOST, self.server_port)
+        except OSError:
+            outer.transport.abort()
+            return
+        link = Link(inner, outer)
+        self._links.add(link)
+        pumps = self._pump(link, Way.IN, reader, inner), self._pump(link, Way.OUT, inner_reader, outer)
+        try:
+            await asyncio.gather(*pumps)
+        finally:
+            self._links.discard(link)
+            link.abort()
+
+    async def _pump(self, link: Link, way: Way, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        data = await _read(reader)
+        while data:
+            if way is Way.IN:
+                link.overhear(data)
+            await asyncio.sleep(self._delay_s + len(data) / self._bytes_per_s)
+            await self._passable(link.peer, way)
+            # Whom it cannot reach any more says so on the other way, if that is open.
+            with contextlib.suppress(OSError):
+                writer.write(data)
+                await writer.drain()
+            data = await _read(reader)
+        await self._passable(link.peer, way)
+        writer.close()
+
+    async def _passable(self, peer: str, way: Way) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: not {(peer, way), ("", way)} & self._cuts)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.read(CHUNK)
+    except OSError:
+        return b""
+
+
+class Network:
+    """A thread that runs proxies, for as long as the context lasts."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = Thread(target=self._loop.run_forever, name="proxies")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._call(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def front(self, server_port: int) -> Proxy:
+        """A new proxy, listening if the server does."""
+        proxy = Proxy(free_port(), server_port, self._call)
+        self._call(self._begin(proxy))
+        return proxy
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_TIMEOUT_S)
+
+    async def _begin(self, proxy: Proxy) -> None:
+        self._tasks.append(asyncio.create_task(proxy.stand_in()))
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)  # in which transports are closed

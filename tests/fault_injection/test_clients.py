@@ -1,0 +1,44 @@
+"""The recording clients, on chains that are well and on what is no chain."""
+
+import pytest
+
+from chainredis.local_cluster.launcher import MEMBER
+from chainredis.transport.waiting import wait_until
+from fault_injection.crowd import Crowd
+from fault_injection.history import Kind, Outcome
+from integration.conftest import StartChain, StartServer
+
+SEED = 1
+
+
+def test_they_find_their_way_while_members_come_and_go(chain: StartChain) -> None:
+    cluster = chain(3)
+    crowd = Crowd([member.endpoint for member in cluster.members], SEED)
+    with crowd.at_work():
+        for member in list(cluster.members):
+            await_work(crowd)
+            cluster.remove(member)
+            await_work(crowd)
+            cluster.add(member)
+        await_work(crowd)
+    crowd.judge()
+    operations = crowd.operations()
+    assert {each.client for each in operations if each.outcome is Outcome.DONE} == {each.name for each in crowd.clients}
+    assert {each.outcome for each in operations} >= {Outcome.DONE, Outcome.FAILED}
+    assert crowd.subscriber.heard.keys() & {each.note for each in operations}
+
+
+def test_two_servers_that_know_nothing_of_each_other_are_found_out(server: StartServer) -> None:
+    """Whatever split brain looks like, this is it."""
+    crowd = Crowd([server(MEMBER).endpoint, server(MEMBER).endpoint], SEED)
+    with crowd.at_work():
+        await_work(crowd)
+    with pytest.raises(AssertionError, match="not linearizable"):
+        crowd.judge()
+    crowd.save().unlink()
+
+
+def await_work(crowd: Crowd) -> None:
+    """Some writes and some reads were done from now on."""
+    before = {kind: crowd.done(kind) for kind in (Kind.PUT, Kind.READ)}
+    wait_until(lambda: all(crowd.done(kind) > count + 50 for kind, count in before.items()), 30)

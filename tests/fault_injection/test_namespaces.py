@@ -1,0 +1,48 @@
+"""True partitions between real servers, where network namespaces are permitted."""
+
+import subprocess
+from pathlib import Path
+
+from chainredis.local_cluster.launcher import ROOT, Server
+from chainredis.transport.waiting import wait_until
+from fault_injection.conftest import examined
+from fault_injection.namespaces import RoutedCluster, Router
+from integration.helpers import ask, assert_serves
+
+REDIS_CLI = ROOT / "vendor/redis/src/redis-cli"
+
+
+def test_a_partition_in_one_way(router: Router, tmp_path: Path) -> None:
+    """What the head sends is lost, what it is sent arrives; then it heals. Clients reach all of them."""
+    cluster = RoutedCluster(router, 2, folder=tmp_path, member_config={"member.write-timeout": "300"})
+    with examined(cluster):
+        head, tail = cluster.head, cluster.tail
+        router.drop(cluster.host_of[head], cluster.host_of[tail])
+        assert ask(head, "MEMBER.PUT", "k", "v").startswith("UNKNOWN ")
+        assert ask(tail, "GET", "k") is None
+        router.heal()
+        wait_until(lambda: ask(tail, "GET", "k") == b"v", 30)
+        assert_serves(cluster)
+
+
+def test_the_master_can_be_cut_off(router: Router, tmp_path: Path) -> None:
+    """From a member that clients reach."""
+    cluster = RoutedCluster(router, 2, folder=tmp_path)
+    with examined(cluster):
+        master, tail = cluster.host_of[cluster.master], cluster.host_of[cluster.tail]
+        router.drop(master, tail)
+        router.drop(tail, master)
+        assert not reaches(cluster, cluster.master, cluster.tail)
+        assert reaches(cluster, cluster.head, cluster.tail)
+        router.heal()
+        assert reaches(cluster, cluster.master, cluster.tail)
+
+
+def reaches(cluster: RoutedCluster, sender: Server, receiver: Server) -> bool:
+    """A client on the sender's host gets an answer."""
+    ping = [str(REDIS_CLI), "-h", receiver.endpoint.host, "-p", str(receiver.port), "PING"]
+    try:
+        subprocess.run([*cluster.router.inside(cluster.host_of[sender]), *ping], check=True, timeout=2)
+    except subprocess.TimeoutExpired:
+        return False
+    return True

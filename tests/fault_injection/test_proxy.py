@@ -1,0 +1,130 @@
+"""The proxy, in front of a plain server: what is held arrives later, and nothing is invented."""
+
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+import redis
+
+from chainredis.local_cluster.launcher import Server
+from chainredis.protocol.view import Endpoint
+from chainredis.transport.waiting import wait_until
+from fault_injection.proxy import Network, Proxy, Way
+from integration.conftest import StartServer
+from integration.helpers import Talk, ask
+
+
+@pytest.fixture
+def plain(server: StartServer) -> Server:
+    return server()
+
+
+@pytest.fixture
+def proxy(plain: Server) -> Iterator[Proxy]:
+    with Network() as network:
+        front = network.front(plain.port)
+        wait_until(lambda: is_open(front.endpoint), 10)
+        yield front
+
+
+def is_open(endpoint: Endpoint) -> bool:
+    try:
+        with Talk(endpoint) as talk:
+            return bool(talk("PING") == b"PONG")
+    except redis.ConnectionError:
+        return False
+
+
+def test_everything_goes_through(plain: Server, proxy: Proxy) -> None:
+    value = bytes(range(256)) * 100_000
+    with Talk(proxy.endpoint) as talk:
+        assert talk("SET", "k", value) == b"OK"
+        assert talk("GET", "k") == value
+    assert ask(plain, "STRLEN", "k") == len(value)
+
+
+def test_what_is_held_on_the_way_in_arrives_when_it_heals(plain: Server, proxy: Proxy) -> None:
+    with Talk(proxy.endpoint) as talk:
+        proxy.cut(Way.IN)
+        talk.send("INCR", "n")
+        assert talk.is_silent()
+        assert ask(plain, "GET", "n") is None
+        proxy.heal()
+        assert talk.receive() == 1
+
+
+def test_what_is_held_on_the_way_out_was_done(plain: Server, proxy: Proxy) -> None:
+    with Talk(proxy.endpoint) as talk:
+        proxy.cut(Way.OUT)
+        talk.send("INCR", "n")
+        wait_until(lambda: ask(plain, "GET", "n") == b"1", 10)
+        assert talk.is_silent()
+        proxy.heal()
+        assert talk.receive() == 1
+
+
+def test_an_end_is_held_too(plain: Server, proxy: Proxy) -> None:
+    """A process that dies behind a cut is silent, and no more."""
+    with Talk(proxy.endpoint) as talk:
+        assert talk("PING") == b"PONG"
+        proxy.cut()
+        plain.kill()
+        talk.send("PING")
+        assert talk.is_silent()
+        proxy.heal()
+        with pytest.raises(redis.ConnectionError):
+            talk.receive()
+
+
+def test_it_dies_and_returns_with_its_server(plain: Server, proxy: Proxy) -> None:
+    with Talk(proxy.endpoint) as talk:
+        plain.kill()
+        with pytest.raises(redis.ConnectionError):
+            talk.receive()
+    wait_until(lambda: refuses(proxy.endpoint), 10)
+    plain.start()
+    wait_until(lambda: is_open(proxy.endpoint), 10)
+
+
+def refuses(endpoint: Endpoint) -> bool:
+    try:
+        Talk(endpoint).close()
+    except redis.ConnectionError as error:
+        return "refused" in str(error)
+    return False
+
+
+def test_broken_off_and_back(proxy: Proxy) -> None:
+    with Talk(proxy.endpoint) as talk:
+        assert talk("PING") == b"PONG"
+        proxy.break_off()
+        with pytest.raises(redis.ConnectionError):
+            talk("PING")
+    assert is_open(proxy.endpoint)
+
+
+def test_slow(proxy: Proxy) -> None:
+    with Talk(proxy.endpoint) as talk:
+        proxy.slow(delay_s=0.1, bytes_per_s=100_000)
+        began = monotonic()
+        assert talk("SET", "k", b"x" * 50_000) == b"OK"
+        assert monotonic() - began > 0.2 + 0.5
+        proxy.heal()
+        assert talk("PING") == b"PONG"
+
+
+def test_only_the_peer_that_is_named_is_cut(proxy: Proxy) -> None:
+    """Known by the proof with which members and masters begin."""
+    named, other = "a" * 40, "b" * 40
+    with Talk(proxy.endpoint) as theirs, Talk(proxy.endpoint) as ours:
+        theirs("CHAIN.PROVE", "0" * 64, named)
+        ours("CHAIN.PROVE", "0" * 64, other)
+        proxy.cut(peer=named)
+        assert ours("PING") == b"PONG"
+        theirs.send("PING")
+        assert theirs.is_silent()
+        proxy.break_off(other)
+        with pytest.raises(redis.ConnectionError):
+            ours("PING")
+        proxy.heal()
+        assert theirs.receive() == b"PONG"

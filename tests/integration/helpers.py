@@ -1,0 +1,265 @@
+"""What tests with real servers say again and again: a connection whose replies are as they came, and bounded waits."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from threading import Event
+from typing import Any, Self
+
+import redis
+from redis._parsers import _RESP2Parser
+from redis.connection import Connection
+
+from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.protocol.view import Endpoint, Member, View
+from chainredis.transport.member_client import MemberState, RedisLink
+from chainredis.transport.settings import Credentials, Settings
+from chainredis.transport.waiting import wait_until
+
+Word = str | bytes | int
+# For a test that stops a member and wants it to stay: the master waits for it longer than any test lasts.
+PATIENT = {"master.lease": "60000", "master.heartbeat-timeout": "60000"}
+
+OWN_RUN_ID = "f" * 40
+
+
+class Error(str):
+    """An error reply, first word included: rule 6 has it tell the kind."""
+
+    __slots__ = ()
+
+
+class _WholeErrors(_RESP2Parser):
+    """redis-py cuts off the first words that it knows."""
+
+    EXCEPTION_CLASSES: dict[str, Any] = {}  # noqa: RUF012 - as the base class declares it
+
+
+class Talk:
+    """One connection. A reply is bytes, an integer, None, a list of these, or an Error; nothing is retried.
+
+    timeout_s: how long an answer may take, then redis.TimeoutError; redis.ConnectionError when the server hangs up.
+    """
+
+    def __init__(self, server: Server | Endpoint, timeout_s: float = 15) -> None:
+        self.server = server
+        endpoint = server if isinstance(server, Endpoint) else server.endpoint
+        connection: Any = Connection(  # type: ignore[no-untyped-call]
+            host=endpoint.host,
+            port=endpoint.port,
+            password=None if isinstance(server, Endpoint) else server.config.get("requirepass"),
+            protocol=2,
+            parser_class=_WholeErrors,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            driver_info=None,  # or it would begin with commands of its own, and wait for a server that hangs
+        )
+        connection.connect()
+        self._connection = connection
+
+    @classmethod
+    def over(cls, server: Server, link: RedisLink) -> Self:
+        """On a connection that is there already, of which redis-py cuts off the errors' first words."""
+        talk = cls.__new__(cls)
+        talk.server, talk._connection = server, link._connection
+        return talk
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+    def __call__(self, *words: Word) -> Any:
+        self.send(*words)
+        return self.receive()
+
+    def send(self, *words: Word) -> None:
+        self._connection.send_command(*words, check_health=False)
+
+    def send_all(self, commands: Sequence[Sequence[Word]]) -> None:
+        self._connection.send_packed_command(self._connection.pack_commands(commands), check_health=False)
+
+    def send_bytes(self, junk: bytes) -> None:
+        self._connection.send_packed_command([junk], check_health=False)
+
+    def receive(self) -> Any:
+        try:
+            return _plain(self._connection.read_response(disable_decoding=True))
+        except redis.ResponseError as error:
+            return Error(error)
+
+    def pipeline(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        self.send_all(commands)
+        return [self.receive() for _ in commands]
+
+    def is_silent(self, for_s: float = 0.2) -> bool:
+        """No answer for that long: what was asked is blocked."""
+        return not self._connection.can_read(timeout=for_s)
+
+
+def _plain(reply: Any) -> Any:
+    if isinstance(reply, list):
+        return [_plain(item) for item in reply]
+    return Error(reply) if isinstance(reply, redis.ResponseError) else reply
+
+
+def ask(server: Server, *words: Word) -> Any:
+    """One command on a connection of its own."""
+    with Talk(server) as talk:
+        return talk(*words)
+
+
+def ask_removed(server: Server, *words: Word) -> Any:
+    """One command that reads, at a member that need not be in a view: what it has, however old."""
+    with Talk(server) as talk:
+        assert talk("CONFIG", "SET", "member.serve-removed-data", "yes") == b"OK"
+        reply = talk(*words)
+        assert talk("CONFIG", "SET", "member.serve-removed-data", "no") == b"OK"
+        return reply
+
+
+# ------------------------------------------------------------------------------------------------- looking
+
+
+def state(server: Server) -> MemberState:
+    link = RedisLink(server.endpoint, _settings(server))
+    try:
+        return link.state()
+    finally:
+        link.close()
+
+
+def info(server: Server, section: str) -> dict[str, str]:
+    lines = ask(server, "INFO", section).decode().splitlines()
+    return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def member_number(server: Server, name: str) -> int:
+    """A figure of INFO member."""
+    return int(info(server, "member")[f"member_{name}"])
+
+
+def stored_view(cluster: Cluster) -> View:
+    """The newest view, with the secret."""
+    change = cluster.stored()
+    assert change
+    return change.view
+
+
+def proven(server: Server, view: View, own_run_id: str = OWN_RUN_ID) -> RedisLink:
+    """A connection that has proved the chain's secret, as a master's or as that of the member `own_run_id`."""
+    link = RedisLink(server.endpoint, _settings(server, own_run_id))
+    link.prove(view.secret, state(server).run_id)
+    return link
+
+
+def _settings(server: Server, own_run_id: str = OWN_RUN_ID) -> Settings:
+    credentials = Credentials(password=server.config.get("requirepass", ""))
+    return Settings(server.folder, own_run_id, server.port, credentials=lambda: credentials)
+
+
+def become_chain(only: Server) -> View:
+    """Make the server a chain of one, without a master; returns its view."""
+    itself = Member(only.endpoint.host, only.endpoint.host, only.port, state(only).run_id)
+    view = View("ab" * 16, 1, (itself,), "cd" * 16)
+    assert ask(only, "CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
+    return view
+
+
+def be_removed(only: Server, view: View) -> None:
+    """The view after this one has another member instead, and the server learns of it."""
+    other = Member(only.endpoint.host, only.endpoint.host, 1, OWN_RUN_ID)
+    link = proven(only, view)
+    try:
+        reply = Talk.over(only, link)("CHAIN.ADOPT", *replace(view, epoch=view.epoch + 1, members=(other,)).wire())
+        assert reply[0] == b"ADOPTED", reply
+    finally:
+        link.close()
+
+
+def settled(cluster: Cluster, timeout_s: float = 30) -> int:
+    """Wait until all members have applied the same and know it to be committed; returns that sn."""
+
+    def agree() -> bool:
+        states = [state(member) for member in cluster.members]
+        return len({each.applied for each in states} | {each.committed for each in states}) == 1
+
+    wait_until(agree, timeout_s)
+    return state(cluster.tail).committed
+
+
+def chain_of(cluster: Cluster) -> list[Server]:
+    """The members as the master has them now."""
+    ports = [int(text.rpartition(b":")[2]) for text in ask(cluster.master, "MASTER.GET_CHAIN")]
+    return [server for port in ports for server in cluster.servers if server.port == port]
+
+
+def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:
+    """Until exactly these are the chain, and serve."""
+
+    def serve() -> bool:
+        states = [state(member) for member in members]
+        return all(each.serving for each in states) and len({each.epoch for each in states}) == 1
+
+    wait_until(lambda: chain_of(cluster) == list(members) and serve(), timeout_s)
+    cluster.members[:] = members
+
+
+def await_answer(ask_once: Callable[[], bool], answers: int = 1000) -> None:
+    """Until what is asked is answered with yes, within so many answers: a busy machine gives fewer in the same time."""
+    asked = 0
+
+    def is_answered() -> bool:
+        nonlocal asked
+        asked += 1
+        assert asked <= answers, f"not within {answers} answers"
+        return ask_once()
+
+    wait_until(is_answered, None)
+
+
+def await_repair(cluster: Cluster, *gone: Server) -> None:
+    """Until the others are the chain, by the master's own doing."""
+    await_chain(cluster, *(member for member in cluster.members if member not in gone))
+
+
+def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
+    """A write at the head is acknowledged, and then in every member."""
+    sn = ask(cluster.head, "MEMBER.PUT", key, "yes")
+    assert isinstance(sn, int), sn
+    assert ask(cluster.tail, "READ", key) == b"yes"
+    for member in cluster.members:
+        assert ask(member, "GET", key) == b"yes"
+    assert settled(cluster) == sn
+
+
+# ----------------------------------------------------------------------------------------------- many at once
+
+
+@contextmanager
+def paused(server: Server) -> Iterator[None]:
+    """SIGSTOP for as long: what needs this member is not committed."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+@contextmanager
+def running(*jobs: Callable[[Event], Any], timeout_s: float = 60) -> Iterator[list[Future[Any]]]:
+    """Each job on a thread; at the end of the block they are told to stop, and must have succeeded."""
+    stop = Event()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        futures = [pool.submit(job, stop) for job in jobs]
+        try:
+            yield futures
+        finally:
+            stop.set()
+        for future in futures:
+            future.result(timeout_s)

@@ -1,0 +1,103 @@
+"""A client that waited is told what held when that was decided, whether the server sends it in that pass or the next.
+
+Redis 7.0 does the former, later ones and Valkey the latter. Commands that come in one pass after another are made of
+one pipeline that does not fit into a read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.protocol.view import View
+from chainredis.transport.waiting import wait_until
+from integration.conftest import StartChain
+from integration.helpers import Talk, Word, ask, info, paused, proven, state, stored_view
+from integration.newer import use_newer
+
+LEASE_MS = 400
+NEXT_PASS = ("ECHO", "x" * 200_000)  # more than a server reads at a time
+
+
+@pytest.fixture(params=["built", "newer"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "newer":
+        use_newer(monkeypatch)
+
+
+def by_hand(chain: StartChain) -> Cluster:
+    """Two members whose master is the test."""
+    cluster = chain(2, master_config={"master.heartbeat-timeout": str(LEASE_MS)})
+    assert ask(cluster.head, "MEMBER.PUT", "k", "old") == 0
+    cluster.master.kill()
+    return cluster
+
+
+def turned(view: View, epochs: int = 1) -> View:
+    """The same members the other way round."""
+    return replace(view, epoch=view.epoch + epochs, members=view.members[::-1])
+
+
+def in_two_passes(talk: Talk, first: Sequence[Word], *then: Sequence[Word]) -> list[object]:
+    """All of it lies there before the server reads."""
+    assert isinstance(talk.server, Server)
+    with paused(talk.server):
+        talk.send_all([first, NEXT_PASS, *then])
+    return [talk.receive() for _ in range(2 + len(then))]
+
+
+@pytest.mark.usefixtures("either")
+def test_a_read_that_waited_for_its_right(chain: StartChain) -> None:
+    """Granted in one pass; in the next this member is the tail no more, and takes a write that nobody else has."""
+    cluster = by_hand(chain)
+    view, tail = stored_view(cluster), cluster.tail
+    wait_until(lambda: info(tail, "member")["member_lease_ms"] == "0", 20)
+    with paused(cluster.head), Talk(tail) as reader, Talk.over(tail, proven(tail, view)) as master:
+        grant = ("CHAIN.POLL", view.epoch, state(tail).stamp, 60_000)
+        reader.send("READ", "k")
+        assert reader.is_silent()
+        replies = in_two_passes(
+            master, grant, ("CHAIN.ADOPT", *turned(view).wire()), ("MEMBER.PUT", "k", "uncommitted", "somebody"))
+        assert replies[-1] == 1, replies
+        assert reader.receive() == b"old"
+        assert ask(tail, "GET", "k") == b"uncommitted"
+
+
+@pytest.mark.usefixtures("either")
+def test_a_wait_that_ended_with_the_role(chain: StartChain) -> None:
+    """In one pass this member is the head no more, in the next it is again: what it said first still makes sense."""
+    cluster = by_hand(chain)
+    view, head = stored_view(cluster), cluster.head
+    with paused(cluster.tail), Talk(head) as client, Talk.over(head, proven(head, view)) as master:
+        client.send("MEMBER.WAIT", 7)
+        assert client.is_silent()
+        in_two_passes(
+            master,
+            ("CHAIN.ADOPT", *turned(view).wire()),
+            ("CHAIN.ADOPT", *replace(view, epoch=view.epoch + 2).wire()),
+        )
+        assert client.receive() == f"MOVED 0 {cluster.endpoint_of(cluster.tail)}"
+        assert state(head).epoch == view.epoch + 2
+
+
+@pytest.mark.usefixtures("either")
+def test_many_clients_that_wait_and_leave(chain: StartChain) -> None:
+    """Each is forgotten, whatever it waited for, and the others are answered."""
+    cluster = chain(2, member_config={"member.gcs-mode": "checkpoint-flush"})
+    head, tail = cluster.members
+    with paused(tail):
+        talks = [Talk(head) for _ in range(300)]
+        for number, talk in enumerate(talks):
+            talk.send("MEMBER.WAIT", 0) if number % 3 else talk.send("HEAD.FLUSH")
+        for talk in talks[::2]:
+            talk.close()
+        assert isinstance(ask(head, "MEMBER.PUT", "k", "v", "channel"), int)
+    assert [talk.receive() for talk in talks[1::2]] == [0] * 150
+    for talk in talks:
+        talk.close()
+    assert _blocked(head) == 1  # the master's CHAIN.WATCH
+
+
+def _blocked(server: Server) -> int:
+    return int(info(server, "clients")["blocked_clients"])

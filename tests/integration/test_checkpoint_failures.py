@@ -1,0 +1,287 @@
+"""Full disks, damaged files, shared folders: a member says so, loses nothing, and flushes nothing meanwhile."""
+
+import fcntl
+import resource
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import plyvel  # type: ignore[import-untyped]
+import pytest
+
+from chainredis.local_cluster.launcher import Cluster, LauncherError, Server
+from chainredis.transport.waiting import wait_until
+from integration.conftest import StartChain, _examine
+from integration.helpers import Error, Talk, ask, assert_serves, info, member_number, state
+from integration.test_checkpoint import FLUSH, checkpoint, flush, put
+from integration.test_checkpoint_restart import ALWAYS, aged, folder, form, read_all
+
+VALUE = "v" * 2000
+# A file that may not grow is then an error to the server, and not its end.
+UNDETERRED = ("sh", "-c", 'trap "" XFSZ; exec "$@"', "sh")
+
+
+def error_of(server: Server) -> str:
+    return info(server, "member")["member_checkpoint_error"]
+
+
+def fill(cluster: Cluster, name: str, count: int = 50) -> list[str]:
+    keys = [f"{name}:{n}" for n in range(count)]
+    with Talk(cluster.head) as talk:
+        assert all(isinstance(reply, int) for reply in talk.pipeline([("MEMBER.PUT", key, VALUE) for key in keys]))
+    return keys
+
+
+def assert_kept(cluster: Cluster, keys: list[str]) -> None:
+    assert set(read_all(cluster, keys).values()) == {VALUE.encode()}
+
+
+# ------------------------------------------------------------------------------------------------- a full disk
+
+
+class Undeterred(Cluster):
+    def _make_server(self, folder: Path, port: int | None, module: str, config: Mapping[str, str]) -> Server:
+        return Server(folder, port=port, modules=[module], config=config, prefix=UNDETERRED)
+
+
+@pytest.fixture
+def undeterred(tmp_path: Path) -> Iterator[Cluster]:
+    with Undeterred(1, folder=tmp_path, member_config=FLUSH) as cluster:
+        yield cluster
+    _examine(cluster.servers)
+
+
+def limit_files(server: Server, size: int) -> None:
+    """No file of the server's grows beyond that any more: what writing to a full disk comes to."""
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_loses_and_flushes_nothing(undeterred: Cluster) -> None:
+    cluster, member = undeterred, undeterred.head
+    flushed = fill(cluster, "flushed", 20)
+    checkpoint(cluster)
+    assert flush(cluster) == 20
+    limit_files(member, 60_000)
+    kept = fill(cluster, "kept")
+    for _ in range(2):
+        reply = ask(member, "TAIL.CHECKPOINT")
+        assert isinstance(reply, Error) and reply.startswith("ERR not checkpointed: "), reply
+        assert error_of(member) and info(member, "member")["member_checkpoint"] == "failed"
+        assert "nothing is flushed while checkpoints fail" in ask(member, "HEAD.FLUSH")
+        assert state(member).keys == 50
+        assert_kept(cluster, flushed + kept)
+    assert_serves(cluster)
+    limit_files(member, resource.RLIM_INFINITY)
+    assert ask(member, "TAIL.CHECKPOINT") == 51
+    assert error_of(member) == ""
+    assert flush(cluster) == 51
+    assert_kept(cluster, flushed + kept)
+
+
+def test_writers_do_not_wait_for_a_disk_that_is_full(undeterred: Cluster) -> None:
+    """Nor does memory stay within its limit then: that is only flushed what is on the disk."""
+    cluster, member = undeterred, undeterred.head
+    ask(member, "CONFIG", "SET", "member.checkpoint-interval", "20", "member.flush-above", "3mb")
+    limit_files(member, 300_000)
+    keys = fill(cluster, "many", 5000)
+    wait_until(lambda: error_of(member) != "", 20)
+    keys += fill(cluster, "more", 1000)
+    assert member_number(member, "writers_held_for_memory") == 0
+    assert_kept(cluster, keys)
+
+
+# ---------------------------------------------------------------------------------------------- damaged files
+
+
+def cut_log(where: Path, dice: Random) -> None:
+    log = max(where.glob("*.log"))
+    with log.open("r+b") as file:
+        file.truncate(dice.randrange(log.stat().st_size))
+
+
+def overwrite_log(where: Path, dice: Random) -> None:
+    log = max(where.glob("*.log"))
+    with log.open("r+b") as file:
+        file.seek(dice.randrange(log.stat().st_size - 20))
+        file.write(b"\xff" * 20)
+
+
+def overwrite_manifest(where: Path, dice: Random) -> None:
+    next(where.glob("MANIFEST-*")).write_bytes(b"nonsense")
+
+
+def remove_current(where: Path, dice: Random) -> None:
+    (where / "CURRENT").unlink()
+
+
+def remove(where: Path, dice: Random) -> None:
+    shutil.rmtree(where)
+
+
+def rewrite(server: Server) -> None:
+    """Its append-only file, which has flushed keys no more then."""
+    assert not isinstance(ask(server, "BGREWRITEAOF"), Error)
+    wait_until(lambda: info(server, "persistence")["aof_rewrite_in_progress"] == "0", 20)
+
+
+DAMAGES = [cut_log, overwrite_log, overwrite_manifest, remove_current, remove]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_does_not_pass_for_whole(
+    chain: StartChain, damage: Callable[[Path, Random], None]
+) -> None:
+    """What was flushed is gone at that member, which takes no part until it has been copied to."""
+    cluster = chain(2, member_config=FLUSH | ALWAYS)
+    wanted = aged(cluster)
+    victim = cluster.tail
+    rewrite(victim)
+    victim.kill()
+    damage(folder(victim), Random(5))
+    wait_until(lambda: state(cluster.head).serving and state(cluster.head).role == "singleton", 20)
+    cluster.members.remove(victim)
+    victim.start()
+    if damage not in {cut_log, overwrite_log}:  # of these two LevelDB may have had the data elsewhere by then
+        assert state(victim).applied == -1 and "until MASTER.ADD has given it a copy" in victim.log()
+    cluster.add(victim)
+    assert read_all(cluster, list(wanted)) == wanted
+    cluster.remove(cluster.head)
+    assert read_all(cluster, list(wanted)) == wanted
+    assert_serves(cluster)
+
+
+def test_a_checkpoint_that_was_lost_is_begun_anew_when_memory_has_everything(chain: StartChain) -> None:
+    cluster = chain(1, member_config={"member.gcs-mode": "checkpoint"} | ALWAYS)
+    member = cluster.head
+    put(cluster, 10)
+    checkpoint(cluster)
+    member.kill()
+    shutil.rmtree(folder(member))
+    member.start()
+    form(cluster, member)
+    assert ask(member, "READ", "key:3") == b"value:3"
+    assert ask(member, "TAIL.CHECKPOINT") == 10
+
+
+def test_a_read_of_damaged_data_is_an_error(chain: StartChain) -> None:
+    """Neither nil nor nonsense; what is in memory goes on."""
+    cluster = chain(1, member_config=FLUSH)
+    member = cluster.head
+    keys = fill(cluster, "k", 200)
+    checkpoint(cluster)
+    flush(cluster)
+    member.kill()
+    member.start()  # LevelDB makes a table of its log
+    form(cluster, member)
+    for table in folder(member).glob("*.ldb"):
+        with table.open("r+b") as file:
+            file.seek(3000)
+            file.write(b"\xff" * 200)
+    member.kill()
+    member.start()
+    form(cluster, member)
+    with Talk(member) as talk:
+        replies = set(talk.pipeline([("READ", key) for key in keys])) - {VALUE.encode()}
+    assert replies and all(reply.startswith("ERR the checkpoint, where that key may be") for reply in replies)
+    assert_serves(cluster)
+
+
+def test_a_checkpoint_that_is_removed_under_a_servers_hands(undeterred: Cluster) -> None:
+    """It does not go on with an empty one, as if that had what it flushed."""
+    cluster, member = undeterred, undeterred.head
+    flushed = fill(cluster, "flushed", 5)
+    checkpoint(cluster)
+    flush(cluster)
+    shutil.rmtree(folder(member))
+    limit_files(member, 1)
+    kept = fill(cluster, "kept", 5)
+    assert isinstance(ask(member, "TAIL.CHECKPOINT"), Error)
+    limit_files(member, resource.RLIM_INFINITY)
+    for _ in range(2):
+        assert "it is not what this member left there" in ask(member, "TAIL.CHECKPOINT")
+    assert_kept(cluster, kept)
+    reply = ask(member, "READ", flushed[0])
+    assert isinstance(reply, Error) and reply.startswith("ERR the checkpoint, where that key may be")
+    assert state(member).keys == 5
+
+
+# -------------------------------------------------------------------------------------------- a shared folder
+
+
+def test_what_a_torn_checkpoint_has_left_is_gone_when_it_is_opened(chain: StartChain) -> None:
+    """Its records would count once the watermark has come past them, and its chunks have newer ones deleted."""
+    cluster = chain(1, member_config=FLUSH)
+    put(cluster, 1)
+    assert checkpoint(cluster) == 1
+    member, (path,) = cluster.head, cluster.head.folder.glob("checkpoint-*")
+    member.stop()
+    record = b"\1torn\0\1" + (2**64 - 1 - 10).to_bytes(8)
+    names = len(record).to_bytes(4) + record
+    torn = {record: b"vx", b"\0chunk\0\0\0\3": (0).to_bytes(8) + (9).to_bytes(8) + names}
+    with closing(plyvel.DB(str(path))) as database:
+        for name, value in torn.items():
+            database.put(name, value)
+        before = dict(database)
+    member.start()
+    member.stop()
+    with closing(plyvel.DB(str(path))) as database:
+        assert dict(database) == {name: value for name, value in before.items() if name not in torn}
+
+
+def test_two_servers_with_one_folder(chain: StartChain, tmp_path: Path) -> None:
+    shared = FLUSH | {"member.checkpoint-dir": str(tmp_path / "shared")}
+    cluster = chain(1, member_config=shared)
+    put(cluster, 5)
+    assert checkpoint(cluster) == 5
+    second = cluster.grow()
+    wait_until(lambda: "another server uses this folder" in error_of(second), 20)
+    assert "another server uses this folder" in second.log()
+    reply = ask(second, "TAIL.CHECKPOINT")
+    assert isinstance(reply, Error) and "another server uses this folder" in reply
+    assert_serves(cluster)
+    assert flush(cluster) == 5
+    assert state(second).keys == 6
+
+
+def test_a_new_tail_without_a_place_for_what_was_flushed(chain: StartChain, tmp_path: Path) -> None:
+    cluster = chain(1, member_config=FLUSH | {"member.checkpoint-dir": str(tmp_path / "shared")})
+    put(cluster, 5)
+    checkpoint(cluster)
+    flush(cluster)
+    with pytest.raises(LauncherError, match="another server uses this folder"):
+        cluster.grow()
+    assert_serves(cluster)
+    assert ask(cluster.tail, "READ", "key:3") == b"value:3"
+
+
+@pytest.mark.parametrize("how", ["locked", "not there"])
+def test_a_checkpoint_out_of_reach_for_a_while(chain: StartChain, tmp_path: Path, how: str) -> None:
+    """The member claims nothing meanwhile, and has everything at the next start."""
+    cluster = chain(1, member_config=FLUSH | {"save": "3600 1"})
+    member = cluster.head
+    wanted = aged(cluster)
+    checkpoint(cluster)
+    ask(member, "MEMBER.PUT", "key:39", "newest")
+    wanted["key:39"] = b"newest"
+    member.stop()  # saves
+    where, aside = folder(member), tmp_path / "aside"
+    if how == "locked":
+        lock = (where / "LOCK").open("r+b")
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+    else:
+        where.rename(aside)
+    member.start()
+    after = state(member)
+    assert (after.role, after.applied, after.record_epoch) == ("removed", -1, 0)
+    assert "until MASTER.ADD has given it a copy" in member.log()
+    member.stop()  # saves, too
+    if how == "locked":
+        lock.close()
+    else:
+        shutil.rmtree(where)
+        aside.rename(where)
+    member.start()
+    form(cluster, member)
+    assert read_all(cluster, list(wanted)) == wanted

@@ -1,0 +1,60 @@
+"""One process at a time has a checkpoint open: LevelDB's lock is fcntl's, which any second opening by the same process
+would end, a failed one too. So another process is refused whatever happened before.
+"""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import plyvel  # type: ignore[import-untyped]
+import pytest
+
+from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.transport.waiting import wait_until
+from integration.conftest import _examine
+from integration.helpers import Error, ask, assert_serves
+from integration.test_checkpoint import FLUSH, checkpoint, flush, put
+from integration.test_checkpoint_failures import Undeterred, error_of, fill, limit_files
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with Undeterred(1, folder=tmp_path, member_config=FLUSH) as one:
+        yield one
+    _examine(one.servers)
+
+
+def assert_locked(member: Server) -> None:
+    (folder,) = member.folder.glob("checkpoint-*")
+    with pytest.raises(plyvel.IOError, match="LOCK"):
+        plyvel.DB(str(folder))
+
+
+def test_another_process_is_refused_after_an_error_too(cluster: Cluster) -> None:
+    member = cluster.head
+    fill(cluster, "flushed", 20)
+    checkpoint(cluster)
+    assert_locked(member)
+    limit_files(member, 60_000)
+    fill(cluster, "kept")
+    for _ in range(2):  # a write that fails, then an opening that does
+        assert isinstance(ask(member, "TAIL.CHECKPOINT"), Error)
+        assert error_of(member)
+    limit_files(member, resource.RLIM_INFINITY)
+    assert isinstance(ask(member, "TAIL.CHECKPOINT"), int)  # opened again
+    assert_locked(member)
+    assert_serves(cluster)
+
+
+def test_another_process_is_refused_after_a_copy_too(cluster: Cluster) -> None:
+    """The checkpoint of a new tail is emptied, and filled with the old one's; a server that shares it got nowhere."""
+    put(cluster, 5)
+    checkpoint(cluster)
+    flush(cluster)
+    newcomer = cluster.grow()
+    assert_locked(newcomer)
+    (folder,) = newcomer.folder.glob("checkpoint-*")
+    intruder = cluster.spare(**{"member.checkpoint-dir": str(folder)})
+    wait_until(lambda: "another server uses this folder" in error_of(intruder), 20)
+    assert_locked(newcomer)
+    assert ask(cluster.tail, "READ", "key:3") == b"value:3"

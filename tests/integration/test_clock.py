@@ -1,0 +1,63 @@
+"""The wall clock is set back, as time servers and resumed virtual machines do: Redis's own timers stand still then."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+
+from chainredis.local_cluster.launcher import Cluster, Server
+from integration.helpers import ask, assert_serves, await_repair, paused
+
+# Redis asks nothing else for the time of day.
+WALL_CLOCK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+int gettimeofday(struct timeval *now, void *zone)
+{
+    int (*original)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+    int before = errno, result = original(now, zone);
+    if (access(getenv("SET_BACK"), F_OK) == 0)
+        now->tv_sec -= 3600;
+    errno = before;
+    return result;
+}
+"""
+
+
+class ClockedCluster(Cluster):
+    """Once the file `set_back` is there, it is an hour earlier for all servers."""
+
+    @property
+    def set_back(self) -> Path:
+        return self.folder / "set-back"
+
+    def _make_server(self, folder: Path, port: int | None, module: str, config: Mapping[str, str]) -> Server:
+        source, library = self.folder / "clock.c", self.folder / "clock.so"
+        if not library.exists():
+            source.write_text(WALL_CLOCK)
+            subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
+        prefix = ["env", f"LD_PRELOAD={library}", f"SET_BACK={self.set_back}"]
+        if options := os.environ.get("ASAN_OPTIONS"):
+            prefix.append(f"ASAN_OPTIONS={options}:verify_asan_link_order=0")  # `make asan` wants to be loaded first
+        return Server(folder, port=port, modules=[module], config=config, prefix=prefix)
+
+
+def test_timeouts_and_repairs_go_on_when_the_wall_clock_is_set_back(tmp_path: Path) -> None:
+    with ClockedCluster(3, folder=tmp_path, member_config={"member.write-timeout": "300"}) as cluster:
+        before = int(ask(cluster.head, "TIME")[0])
+        cluster.set_back.touch()
+        assert int(ask(cluster.head, "TIME")[0]) < before - 3000
+        with paused(cluster.tail):
+            began = monotonic()
+            assert ask(cluster.head, "MEMBER.PUT", "key", "value").startswith("UNKNOWN ")
+            assert monotonic() - began < 10
+        middle = cluster.members[1]
+        middle.kill()
+        await_repair(cluster, middle)
+        assert_serves(cluster)

@@ -1,0 +1,252 @@
+"""Failures that lost data or hung in the project this one began with, and that Jepsen found in comparable systems.
+
+One test each, by its name: what is injected, and that nothing of it is seen any more.
+"""
+
+import contextlib
+from collections.abc import Callable
+from threading import Event
+
+import pytest
+import redis
+
+from chainredis.local_cluster.launcher import HOST, Cluster, Server
+from chainredis.transport.waiting import wait_until
+from integration.conftest import StartChain
+from integration.helpers import Error, Talk, ask, await_chain, chain_of, member_number, paused, running, state
+
+QUICK = {"master.heartbeat-timeout": "500", "master.heartbeat-interval": "100"}
+KEYS = 200
+
+
+@pytest.fixture
+def quick(chain: StartChain) -> Callable[[int], Cluster]:
+    """A chain whose master takes half a second of silence for an end, with some committed keys in it."""
+
+    def start(size: int) -> Cluster:
+        cluster = chain(size, master_config=QUICK)
+        with Talk(cluster.head) as talk:
+            talk.pipeline([("MEMBER.PUT", f"k{n}", n, "nobody") for n in range(KEYS)])
+            assert talk("MEMBER.WAIT", KEYS - 1) == KEYS - 1
+        return cluster
+
+    return start
+
+
+def assert_nothing_is_lost(members: list[Server]) -> None:
+    """Every key that was committed at the beginning, at every member; and new writes commit."""
+    with Talk(members[-1]) as talk:
+        assert talk.pipeline([("READ", f"k{n}") for n in range(KEYS)]) == [b"%d" % n for n in range(KEYS)]
+    sn = ask(members[0], "MEMBER.PUT", "later", "x")
+    assert isinstance(sn, int), sn
+    assert ask(members[-1], "READ", "later") == b"x"
+    for member in members:
+        assert ask(member, "GET", "k7") == b"7"
+
+
+# ---------------------------------------------------------------------------- what the first project lost or hung on
+
+
+def test_head_and_tail_killed_together(quick: Callable[[int], Cluster]) -> None:
+    cluster = quick(4)
+    first, second, third, fourth = cluster.members
+    first.kill()
+    fourth.kill()
+    await_chain(cluster, second, third)
+    assert_nothing_is_lost([second, third])
+
+
+def test_the_middle_killed_then_another(quick: Callable[[int], Cluster]) -> None:
+    cluster = quick(4)
+    first, second, third, fourth = cluster.members
+    second.kill()
+    await_chain(cluster, first, third, fourth)
+    assert_nothing_is_lost([first, third, fourth])
+    third.kill()
+    await_chain(cluster, first, fourth)
+    assert_nothing_is_lost([first, fourth])
+
+
+def test_the_tail_restarted_empty_on_its_port_before_anyone_noticed(quick: Callable[[int], Cluster]) -> None:
+    cluster = quick(3)
+    head, middle, tail = cluster.members
+    with paused(cluster.master):
+        tail.kill()
+        tail.start()
+        for command in (["READ", "k1"], ["MEMBER.PUT", "k1", "wrong"], ["MEMBER.DEL", "k1"]):
+            assert isinstance(ask(tail, *command), Error)
+        with Talk(head) as talk:
+            talk.send("MEMBER.PUT", "during", "x")
+            assert talk.is_silent()
+            assert ask(tail, "GET", "during").startswith("MASTERDOWN ")
+            cluster.master.resume()
+            assert isinstance(talk.receive(), int)
+    await_chain(cluster, head, middle)
+    assert_nothing_is_lost([head, middle])
+    assert isinstance(ask(tail, "READ", "k1"), Error)
+    cluster.command("MASTER.ADD", HOST, tail.port)
+    assert_nothing_is_lost([head, middle, tail])
+
+
+def test_the_tail_stopped_during_an_addition(quick: Callable[[int], Cluster]) -> None:
+    cluster = quick(3)
+    head, middle, tail = cluster.members
+    newcomer = cluster.spare()
+    tail.client().config_set("rdb-key-save-delay", 10_000)  # the copy takes two seconds
+    with Talk(cluster.master, 60) as master, paused(tail):
+        tail.resume()
+        master.send("MASTER.ADD", HOST, newcomer.port)
+        wait_until(lambda: state(newcomer).join == "copying", 10)
+        tail.pause()
+        await_chain(cluster, head, middle)
+        assert_nothing_is_lost([head, middle])
+        answer = master.receive()
+        assert isinstance(answer, Error) and answer.startswith("ERR"), answer
+    # Awake again, it does what the chain has decided in the meantime.
+    wait_until(lambda: state(tail).role == "removed", 20)
+    for server in (tail, newcomer):
+        assert isinstance(ask(server, "READ", "later"), Error)
+        assert isinstance(ask(server, "MEMBER.PUT", "k1", "wrong"), Error)
+    tail.client().config_set("rdb-key-save-delay", 0)
+    for server in (tail, newcomer):
+        cluster.command("MASTER.ADD", HOST, server.port)
+    assert_nothing_is_lost([head, middle, tail, newcomer])
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_the_master_restarted_after_a_death_it_did_not_see(quick: Callable[[int], Cluster], place: int) -> None:
+    cluster = quick(3)
+    survivors = [member for member in cluster.members if member is not cluster.members[place]]
+    cluster.master.kill()
+    cluster.members[place].kill()
+    cluster.master.start()
+    await_chain(cluster, *survivors)
+    assert_nothing_is_lost(survivors)
+
+
+# ---------------------------------------------------------------------------- what Jepsen found in comparable systems
+
+
+@pytest.mark.parametrize("config", [{}, {"appendonly": "yes"}], ids=["empty", "aof"])
+def test_empty_or_stale_reads_after_a_restart(chain: StartChain, config: dict[str, str]) -> None:
+    """What a restarted process has, if it has anything, may be old: it answers no READ before it is in a view again."""
+    cluster = chain(3, master_config=QUICK, member_config=config)
+    assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", "old"), int)
+    tail = cluster.tail
+    tail.kill()
+    await_chain(cluster, *cluster.members[:2])
+    assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", "newest"), int)
+    tail.start()
+    assert isinstance(ask(tail, "READ", "k"), Error)
+    cluster.command("MASTER.ADD", HOST, tail.port)
+    assert ask(tail, "READ", "k") == b"newest"
+
+
+def test_a_definite_error_for_a_write_that_then_commits(chain: StartChain) -> None:
+    """The write timeout ends the waiting, not the write: that is neither a success nor a failure."""
+    cluster = chain(3, member_config={"member.write-timeout": "300"})
+    with paused(cluster.members[1]):
+        answer = ask(cluster.head, "MEMBER.PUT", "k", "v")
+        assert isinstance(answer, Error) and answer.startswith("UNKNOWN "), answer
+    wait_until(lambda: ask(cluster.tail, "READ", "k") == b"v", 10)
+
+
+def test_total_loss_on_a_fail_over(quick: Callable[[int], Cluster]) -> None:
+    """Everybody who has the data dies while an empty server is being added: that one must not be the chain."""
+    cluster = quick(2)
+    newcomer = cluster.spare()
+    cluster.tail.client().config_set("rdb-key-save-delay", 10_000)
+    with Talk(cluster.master, 60) as master:
+        master.send("MASTER.ADD", HOST, newcomer.port)
+        wait_until(lambda: state(newcomer).join == "copying", 10)
+        for member in cluster.members:
+            member.kill()
+        answer = master.receive()
+        assert isinstance(answer, Error), answer
+    assert newcomer not in chain_of(cluster)
+    for command in (["READ", "k1"], ["MEMBER.PUT", "k1", "wrong"]):
+        assert isinstance(ask(newcomer, *command), Error)
+
+
+def test_split_brain_after_pause_and_resume(quick: Callable[[int], Cluster]) -> None:
+    """Either end of the chain is stopped, taken out, and woken while clients still talk to it."""
+    cluster = quick(4)
+    head, second, third, tail = cluster.members
+    with Talk(head) as at_head, Talk(tail) as at_tail, paused(head), paused(tail):
+        at_head.send("MEMBER.PUT", "k1", "of-the-old-head")
+        at_tail.send("READ", "k2")
+        await_chain(cluster, second, third)
+        assert isinstance(ask(second, "MEMBER.PUT", "k2", "newest"), int)
+        head.resume()
+        tail.resume()
+        answers = [at_head.receive(), at_tail.receive(), at_head("MEMBER.PUT", "k1", "again"), at_tail("READ", "k2")]
+        assert all(isinstance(answer, Error) for answer in answers), answers
+    assert ask(third, "READ", "k1") == b"1"
+    assert ask(third, "READ", "k2") == b"newest"
+
+
+def test_reads_of_nil_during_a_membership_change(quick: Callable[[int], Cluster]) -> None:
+    """Somebody reads all along, at whoever answers READ."""
+    cluster = quick(3)
+    answers: set[str] = set()
+
+    def read(stop: Event) -> None:
+        talks = {server.port: Talk(server) for server in cluster.servers[1:]}
+        while not stop.is_set():
+            for port, talk in talks.items():
+                with contextlib.suppress(redis.ConnectionError):
+                    if talk("MEMBER.VIEW")[0] == 0:
+                        continue  # in no chain so far: a store of its own
+                    answer = talk("READ", "k7")
+                    answers.add("error" if isinstance(answer, Error) else repr(answer))
+                    continue
+                talks[port] = Talk(next(server for server in cluster.servers if server.port == port))
+        for talk in talks.values():
+            talk.close()
+
+    newcomer = cluster.spare()
+    with running(read):
+        for _ in range(3):
+            cluster.add(newcomer)
+            cluster.remove(cluster.members[0])
+            newcomer = removed(cluster)
+    assert answers == {"error", "b'7'"}
+
+
+def removed(cluster: Cluster) -> Server:
+    """A running server that is in no view."""
+    return next(server for server in cluster.servers[1:] if server.running and server not in cluster.members)
+
+
+def test_a_retried_write_applied_twice(quick: Callable[[int], Cluster]) -> None:
+    """Links break under load, so that members send again what may have arrived: each update counts once."""
+    cluster = quick(3)
+    last = KEYS - 1
+
+    def write(stop: Event) -> None:
+        nonlocal last
+        with Talk(cluster.head, 60) as talk:
+            while not stop.is_set():
+                sns = talk.pipeline([("MEMBER.PUT", "counter", last + 1 + n, "nobody") for n in range(500)])
+                assert sns == list(range(last + 1, last + 501))
+                last += 500
+            assert talk("MEMBER.WAIT", last, 30_000) >= last
+
+    def links_broke_amid_batches() -> bool:
+        for member in cluster.members:
+            kill_peers(member)
+        return sum(member_number(member, "resent") for member in cluster.members) > 0
+
+    with running(write):
+        wait_until(links_broke_amid_batches, 30)
+    assert [state(member).applied for member in cluster.members] == [last] * 3
+    assert {ask(member, "GET", "counter") for member in cluster.members} == {b"%d" % last}
+
+
+def kill_peers(member: Server) -> None:
+    """Close the connections on which other members speak to this one."""
+    clients = ask(member, "CLIENT", "LIST").decode().splitlines()
+    for line in clients:
+        fields = dict(part.split("=", 1) for part in line.split(" ") if "=" in part)
+        if fields.get("cmd", "").startswith("chain.") and fields["cmd"] != "chain.watch":
+            ask(member, "CLIENT", "KILL", "ID", fields["id"])

@@ -1,0 +1,129 @@
+"""What the master concludes from each way in which a server can fail to be a member."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from chainredis.coordinator.probe import reach
+from chainredis.local_cluster.launcher import HOST, MEMBER
+from chainredis.protocol.errors import MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent
+from chainredis.protocol.view import Endpoint, Member
+from chainredis.transport.member_client import MemberState, RedisLink
+from chainredis.transport.settings import Credentials, Settings
+from integration.conftest import StartChain, StartServer
+from integration.helpers import stored_view
+
+OWN_RUN_ID = "f" * 40
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(tmp_path, OWN_RUN_ID, 1, connect_timeout_s=0.5, answer_timeout_s=0.5)
+
+
+@contextmanager
+def listener(answer: bytes | None) -> Iterator[Endpoint]:
+    """Accepts connections and answers anything with `answer`; None hangs up at once."""
+    with socket.create_server((HOST, 0)) as listening:
+
+        def serve() -> None:
+            try:
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        while answer is not None and connection.recv(4096):
+                            connection.sendall(answer)
+            except OSError:
+                return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Endpoint(HOST, listening.getsockname()[1])
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+
+
+def failure(endpoint: Endpoint, settings: Settings) -> MemberError:
+    with pytest.raises(MemberError) as caught:
+        ask(endpoint, settings)
+    return caught.value
+
+
+def ask(endpoint: Endpoint, settings: Settings) -> MemberState:
+    with closing(RedisLink(endpoint, settings)) as link:
+        return link.state()
+
+
+def test_a_closed_port_refuses(server: StartServer, settings: Settings) -> None:
+    one = server(MEMBER)
+    one.kill()
+    assert isinstance(failure(one.endpoint, settings), Refused)
+
+
+def test_a_server_that_hangs_is_silent(server: StartServer, settings: Settings) -> None:
+    one = server(MEMBER)
+    one.pause()
+    assert isinstance(failure(one.endpoint, settings), Silent)
+
+
+def test_a_listener_that_hangs_up_is_silent(settings: Settings) -> None:
+    with listener(None) as endpoint:
+        assert isinstance(failure(endpoint, settings), Silent)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400\r\n\r\n", b"+OK\r\n", b"*1\r\n:5\r\n", b"*1\r\n$1\r\nx\r\n"])
+def test_something_else_answers(answer: bytes, settings: Settings) -> None:
+    with listener(answer) as endpoint:
+        assert isinstance(failure(endpoint, settings), NotAMember)
+
+
+def test_a_server_without_the_module(server: StartServer, settings: Settings) -> None:
+    one = server()
+    error = failure(one.endpoint, settings)
+    assert isinstance(error, NotAMember)
+    assert "without libmember.so" in str(error)
+    assert error.run_id == one.client().info("server")["run_id"]
+
+
+def test_credentials(server: StartServer, settings: Settings) -> None:
+    one = server(MEMBER, requirepass="secret")
+    assert isinstance(failure(one.endpoint, settings), Rejected)
+    wrong = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials(password="wrong"))
+    assert "credentials" in str(failure(one.endpoint, wrong))
+    right = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials(password="secret"))
+    assert ask(one.endpoint, right).role == "alone"
+    named = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials("default", "secret"))
+    assert ask(one.endpoint, named).role == "alone"
+
+
+def test_a_restarted_process_is_not_the_member(server: StartServer, settings: Settings) -> None:
+    one = server(MEMBER)
+    run_id = ask(one.endpoint, settings).run_id
+    member = Member(HOST, HOST, one.port, run_id)
+
+    def dial(endpoint: Endpoint) -> RedisLink:
+        return RedisLink(endpoint, settings)
+
+    assert reach(dial, member)[1].run_id == run_id
+    one.kill()
+    one.start()
+    with pytest.raises(OtherProcess):
+        reach(dial, member)
+
+
+def test_only_who_knows_the_secret_is_the_member(chain: StartChain, settings: Settings) -> None:
+    cluster = chain(1)
+    view = stored_view(cluster)
+    RedisLink(cluster.head.endpoint, settings).prove(view.secret, view.head.run_id)
+    with pytest.raises(Rejected):
+        RedisLink(cluster.head.endpoint, settings).prove("0" * 32, view.head.run_id)
+    with pytest.raises(OtherProcess):
+        RedisLink(cluster.head.endpoint, settings).prove(view.secret, "0" * 40)
+    unproven = RedisLink(cluster.head.endpoint, settings)
+    with pytest.raises(Rejected):
+        unproven.adopt(view)
+    assert unproven.state().role == "singleton"

@@ -1,0 +1,25 @@
+"""The child that a server forks to save its data holds the same connections: it must not outlive a killed server."""
+
+import psutil
+import pytest
+import redis
+
+from chainredis.local_cluster.launcher import MEMBER
+from chainredis.transport.waiting import wait_until
+from integration.conftest import StartServer
+from integration.helpers import Talk, ask
+
+SLOW = {"rdb_key_save_delay": str(100 * 1_000_000)}  # microseconds a key
+
+
+@pytest.mark.parametrize("command", ["BGSAVE", "BGREWRITEAOF"])
+def test_connections_end_with_a_server_that_is_killed_while_saving(server: StartServer, command: str) -> None:
+    one = server(MEMBER, **SLOW)
+    ask(one, "MEMBER.PUT", "k", "v")
+    with Talk(one) as talk:
+        assert b"ackground" in talk(command)
+        (child,) = psutil.Process(one.pid).children()
+        one.kill()
+        with pytest.raises(redis.ConnectionError):
+            talk.receive()
+        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 5)

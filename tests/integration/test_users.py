@@ -1,0 +1,186 @@
+"""Who may do what: the README's recipes for users, as written there, and what ACLs know of the commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from chainredis.local_cluster.launcher import MASTER, MEMBER, ROOT, Server
+from integration.conftest import StartChain, StartServer
+from integration.helpers import Error, Talk, ask, assert_serves
+
+PASSWORD = "change-this"
+NOPERM = "NOPERM"
+ADMINISTRATION = {
+    MEMBER: [
+        ["MEMBER.CONNECT_TO_MASTER", "127.0.0.1:1"], ["TAIL.CHECKPOINT"], ["HEAD.FLUSH"], ["CHAIN.STATE"],
+        ["CHAIN.ADOPT"], ["CHAIN.JOIN"], ["CHAIN.REJOIN"], ["CHAIN.CHALLENGE", "0" * 32],
+    ],
+    MASTER: [["MASTER.ADD", "nowhere", "1"], ["MASTER.REMOVE", "nowhere", "1"], ["MASTER.FORM", "nowhere", "1"]],
+}  # fmt: skip
+
+
+def recipes(where: str) -> list[str]:
+    """The lines `ACL SETUSER …` of the README under the comment that says where."""
+    block = re.search(rf"^# {where}\n((?:ACL SETUSER .*\n)+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert block
+    return block[1].splitlines()
+
+
+def acl_file(folder: Path, where: str) -> str:
+    path = folder / f"{where.replace(' ', '-')}.acl"
+    path.write_text("".join(line.replace("ACL SETUSER", "user") + "\n" for line in recipes(where)))
+    return str(path)
+
+
+def log_in(server: Server, user: str) -> Talk:
+    talk = Talk(server)
+    assert talk("AUTH", user, PASSWORD) == b"OK"
+    return talk
+
+
+def denied(talk: Talk, *commands: list[str]) -> list[str]:
+    """Those of the commands that the user may not run."""
+    return [command[0] for command in commands if str(talk(*command)).startswith(NOPERM)]
+
+
+def as_user(server: Server, *rules: str) -> Talk:
+    assert ask(server, "ACL", "SETUSER", "somebody", "reset", "on", f">{PASSWORD}", *rules) == b"OK"
+    return log_in(server, "somebody")
+
+
+def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp_path: Path) -> None:
+    login = {"auth-user": "{}", "auth-password": PASSWORD}
+    cluster = chain(
+        2,
+        master_config={f"master.{n}": v.format("master") for n, v in login.items()}
+        | {"aclfile": acl_file(tmp_path, "at every master")},
+        member_config={f"member.{n}": v.format("member") for n, v in login.items()}
+        | {"aclfile": acl_file(tmp_path, "at every member"), "member.gcs-mode": "checkpoint-flush"},
+    )
+    head, tail, master = cluster.head, cluster.tail, cluster.master
+    with log_in(head, "application") as app, log_in(tail, "operator") as at_tail, log_in(head, "operator") as at_head:
+        assert app("MEMBER.PUT", "app:a", "1") == 0
+        assert app("MEMBER.PUT", "app:b", "2", "app:me") == 1
+        assert isinstance(at_tail("TAIL.CHECKPOINT"), int)
+        assert isinstance(at_head("HEAD.FLUSH"), int)
+        listed = ["LIST.CHECKPOINT"]
+        assert denied(at_tail, listed) == []
+        assert denied(at_tail, ["MEMBER.PUT", "a", "1"], ["GET", "a"], ["CHAIN.STATE"], ["FLUSHALL"]) == [
+            "MEMBER.PUT", "GET", "CHAIN.STATE", "FLUSHALL",
+        ]  # fmt: skip
+    cluster.grow()
+    with log_in(cluster.tail, "application") as app:
+        assert app("READ", "app:a") == b"1"
+        allowed = [["MEMBER.VIEW"], ["MEMBER.SN"], ["GET", "app:a"], ["MEMBER.DEL", "app:a", "app:me"], ["PING"]]
+        assert denied(app, *allowed) == []
+        assert app("SUBSCRIBE", "app:me")[:2] == [b"subscribe", b"app:me"]
+        assert app("UNSUBSCRIBE")[0] == b"unsubscribe"
+        others = [
+            ["READ", "other"], ["GET", "other"], ["MEMBER.PUT", "other", "1"], ["MEMBER.PUT", "app:a", "1", "other"],
+            ["MEMBER.DEL", "app:a", "other"], ["SUBSCRIBE", "other"], ["SET", "app:a", "1"], ["INFO"],
+            ["CONFIG", "GET", "*"], ["CLIENT", "KILL", "TYPE", "normal"], ["LIST.CHECKPOINT"], *ADMINISTRATION[MEMBER],
+        ]  # fmt: skip
+        assert denied(app, *others) == [command[0] for command in others]
+    with log_in(master, "operator") as operator:
+        assert operator("MASTER.REMOVE", "127.0.0.1", head.port) == b"OK"
+        assert operator("MASTER.ADD", "127.0.0.1", head.port) == b"OK"
+        assert denied(operator, ["MASTER.GET_CHAIN"], ["MASTER.REFRESH_TAIL"], ["INFO"], ["CONFIG", "GET", "*"]) == []
+        assert denied(operator, ["SET", "a", "1"], ["SHUTDOWN"], ["ACL", "LIST"]) == ["SET", "SHUTDOWN", "ACL"]
+    cluster.members.append(cluster.members.pop(0))
+    for line in recipes("at every member"):
+        assert ask(head, *line.split()) == b"OK"  # as typed
+    assert_serves(cluster)
+
+
+def test_members_and_masters_may_run_each_command_that_they_send(server: StartServer) -> None:
+    known = {name.decode() for name in ask(server(MEMBER), "COMMAND", "LIST") if name.startswith(b"chain.")}
+    granted = {word[1:] for line in recipes("at every member") for word in line.split() if word.startswith("+chain.")}
+    inside_servers = ("chain.record", "chain.refused", "chain.role", "chain.info.any")  # AOFs and the command filter
+    assert granted == {name for name in known if not name.startswith(inside_servers)}
+
+
+@pytest.mark.parametrize("module", [MEMBER, MASTER])
+def test_administration_goes_with_its_categories(server: StartServer, module: str) -> None:
+    one = server(module)
+    commands = ADMINISTRATION[module]
+    harmless = [["MEMBER.VIEW"], ["READ", "a"]] if module == MEMBER else [["MASTER.GET_CHAIN"]]
+    for rules in (["-@admin", "-@dangerous"], ["-@admin"], ["-@dangerous"]):
+        with as_user(one, "~*", "&*", "+@all", *rules) as talk:
+            assert denied(talk, *commands) == [command[0] for command in commands], rules
+            assert denied(talk, *harmless) == []
+            assert talk("MULTI") == b"OK"
+            assert NOPERM in f"{talk(*commands[0])} {talk('EXEC')}"
+    with as_user(one, "~*", "&*", "+@all") as talk:
+        assert denied(talk, *commands) == []
+    with as_user(one, "-@all", *(f"+{command[0]}" for command in commands)) as talk:
+        assert denied(talk, *commands) == []
+
+
+def test_a_channel_is_to_be_permitted(server: StartServer) -> None:
+    member = server(MEMBER)
+    with as_user(member, "~*", "&mine", "+@all") as talk:
+        assert talk("MEMBER.PUT", "a", "1", "mine") == 0
+        assert talk("MEMBER.PUT", "a", "1") == 1
+        assert talk("MEMBER.DEL", "a", "mine") == 2
+        channel = [["MEMBER.PUT", "a", "1", "others"], ["MEMBER.DEL", "a", "others"]]
+        assert denied(talk, *channel) == ["MEMBER.PUT", "MEMBER.DEL"]
+    assert ask(member, "MEMBER.SN") == 2
+
+
+def test_keys_are_read_or_written_as_they_are_permitted(server: StartServer) -> None:
+    member = server(MEMBER)
+    with as_user(member, "%R~in", "%W~out", "+@all") as talk:
+        assert denied(talk, ["READ", "in"], ["MEMBER.PUT", "out", "1"], ["MEMBER.DEL", "out"]) == []
+        assert denied(talk, ["READ", "out"], ["MEMBER.PUT", "in", "1"], ["MEMBER.DEL", "in"]) == [
+            "READ", "MEMBER.PUT", "MEMBER.DEL",
+        ]  # fmt: skip
+
+
+def test_the_checkpoint_is_for_who_may_read_all_keys(server: StartServer) -> None:
+    member = server(MEMBER, **{"member.gcs-mode": "checkpoint"})
+    for keys in ("~*", "%R~*", "allkeys"):
+        with as_user(member, keys, "+@all") as talk:
+            assert denied(talk, ["LIST.CHECKPOINT"]) == [], keys
+    for keys in ("~app:*", "%W~*", "~?*"):
+        with as_user(member, keys, "+@all") as talk:
+            assert denied(talk, ["LIST.CHECKPOINT"]) == ["LIST.CHECKPOINT"], keys
+    with as_user(member, "~app:*", "+@all", "(+get ~*)") as talk:
+        assert denied(talk, ["LIST.CHECKPOINT"]) == ["LIST.CHECKPOINT"]
+
+
+def test_refused_commands_are_refused_in_redis_words_to_who_may_not_run_them(
+    chain: StartChain, server: StartServer
+) -> None:
+    cluster, plain = chain(1), server()
+    with as_user(cluster.head, "~app:*", "-@all", "+set", "+eval", "+multi", "+exec") as talk:
+        for command in (["SET", "app:a", "1"], ["set", "app:a", "1", "EX", "5"]):
+            assert "copies must not differ" in talk(*command), command
+        reply = talk("DEL", "app:a")
+        assert reply.startswith(NOPERM) and "'del'" in reply and "refused" not in reply
+        with as_user(plain, "~app:*", "-@all", "+set") as native:
+            assert str(native("DEL", "app:a")) == str(reply)
+        assert talk("SET", "other", "1").startswith(NOPERM)
+        assert "wrong number of arguments for 'set' command" in talk("SET", "app:a")
+        talk("MULTI")
+        assert talk("SET", "app:a", "1") == b"QUEUED"
+        assert "copies must not differ" in str(talk("EXEC")[0])
+        assert "copies must not differ" in str(talk("EVAL", "return redis.call('set', 'app:a', '1')", "1", "app:a"))
+
+
+def test_commands_describe_themselves(server: StartServer) -> None:
+    for module in (MEMBER, MASTER):
+        with Talk(server(module)) as talk:
+            names = [name for name in talk("COMMAND", "LIST") if b"." in name or name == b"read"]
+            docs = talk("COMMAND", "DOCS", *names)
+            assert names
+            assert len(docs) == 2 * len(names)
+            assert all(b"summary" in doc for doc in docs[1::2])
+    with Talk(server(MEMBER)) as talk:
+        found = talk("COMMAND", "INFO", "member.put", "read", "member.wait", "member.sn")
+        assert [arity for _, arity, *_ in found] == [-3, 2, -2, 1]
+        assert "wrong number of arguments" in talk("MEMBER.PUT", "a")
+        assert talk("COMMAND", "GETKEYSANDFLAGS", "MEMBER.PUT", "a", "1") == [[b"a", [b"OW", b"update"]]]
+        assert talk("COMMAND", "GETKEYSANDFLAGS", "MEMBER.DEL", "a") == [[b"a", [b"RM", b"delete"]]]
+        assert talk("COMMAND", "GETKEYSANDFLAGS", "READ", "a") == [[b"a", [b"RO", b"access"]]]
+        assert isinstance(talk("COMMAND", "GETKEYSANDFLAGS", "MEMBER.SN"), Error)

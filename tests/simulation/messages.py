@@ -1,0 +1,120 @@
+"""What travels on the simulated connections: what members say to each other, and the master to them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from chainredis.protocol.evidence import Trouble
+from core_extension import core
+from core_extension.core import Role, Verdict
+
+from .disk import Record
+
+# ---- requests of members
+
+
+class Greet(NamedTuple):
+    greeting: core.Greeting
+
+
+class Forward(NamedTuple):
+    batch: core.Batch
+    payload: bytes
+
+
+class Ack(NamedTuple):
+    ack: core.Ack
+
+
+class Adopt(NamedTuple):
+    """Also of the master."""
+
+    view: core.View
+
+
+# ---- requests of the master
+
+
+class Poll(NamedTuple):
+    """With a lease; epoch 0: without one."""
+
+    epoch: int
+    stamp_ms: int
+    length_ms: int
+
+
+class Pin(NamedTuple):
+    """For a newcomer that ends with `applied`, assigned in that epoch; for None: that has nothing."""
+
+    position: tuple[int, int] | None
+
+
+class Join(NamedTuple):
+    view: core.View
+
+
+class Rejoin(NamedTuple):
+    view: core.View
+
+
+class Feed(NamedTuple):
+    run_id: str
+
+
+class Unpin(NamedTuple):
+    pass
+
+
+class Closed(NamedTuple):
+    """Not said, but seen: the other side has closed its connection."""
+
+
+# ---- answers
+
+
+class Stale(NamedTuple):
+    view: core.View
+
+
+class Behind(NamedTuple):
+    epoch: int
+
+
+class Welcome(NamedTuple):
+    greeting: core.Greeting
+
+
+class Regreet(NamedTuple):
+    pass
+
+
+class Adopted(NamedTuple):
+    epoch: int
+
+
+class Done(NamedTuple):
+    pass
+
+
+class Refusal(NamedTuple):
+    verdict: Verdict
+
+
+class State(NamedTuple):
+    role: Role
+    history: bytes
+    epoch: int
+    applied: int
+    assigned: int
+    committed: int
+    serving: bool
+    streaming: bool
+    pinned: int
+    join: str
+    troubles: tuple[Trouble, ...]
+    stamp_ms: int
+    record: Record
+
+
+Request = Greet | Forward | Ack | Adopt | Poll | Pin | Join | Rejoin | Feed | Unpin | Closed
+Reply = Stale | Behind | Welcome | Regreet | Adopted | Done | Refusal | State

@@ -1,0 +1,530 @@
+"""A simulated member: the compiled core in a shell that does what the server's shell does, without a server.
+
+Events of one pass of the event loop go in one by one (`on_request`, `on_reply`, `clients.write`, …). `before_sleep`
+ends the pass: it settles what has been committed, sends what is due, one batch for all that was applied, writes its
+disk, and lets the answers go.
+"""
+
+from __future__ import annotations
+
+from chainredis.protocol.evidence import Trouble
+from core_extension import core
+from core_extension.core import SAFE, Core, Entry, Update, Verdict, View
+
+from . import control
+from .clients import Clients, Write, size_of
+from .disk import VOID, Kind, Note, Record
+from .messages import (
+    Ack,
+    Adopt,
+    Behind,
+    Forward,
+    Greet,
+    Refusal,
+    Regreet,
+    Reply,
+    Request,
+    Stale,
+    Welcome,
+)
+from .model import Prefix, require
+from .names import short
+from .network import Link
+from .world import Place, World
+
+MAX_BATCH_BYTES = 600
+MAX_RECORD_BYTES = 1000
+MAX_UNDER_WAY = 4  # messages; a link that is full is not written to before it has been read from
+REFUSED = {Verdict.STRANGER, Verdict.OTHER_HISTORY}
+
+
+class Handles:
+    """The payloads that the core holds for us, as the server's retained strings."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, object] = {}
+        self._next = 1
+
+    def new(self, payload: object) -> int:
+        if payload is None:
+            return 0
+        self._next += 1
+        self._held[self._next] = payload
+        return self._next
+
+    def at(self, handle: int) -> object:
+        return self._held[handle] if handle else None
+
+    def take(self, handle: int) -> object:
+        return self._held.pop(handle) if handle else None
+
+    def live(self) -> set[int]:
+        return set(self._held)
+
+    @property
+    def has_waiters(self) -> bool:
+        return any(isinstance(payload, Write) for payload in self._held.values())
+
+
+class Node:
+    """One process, from its start to its end."""
+
+    core_class: type[Core] = Core
+
+    def __init__(self, world: World, place: Place) -> None:
+        self.run_id = place.next_run_id()
+        self.place = place.number
+        self.clock = place.clock
+        self.disk = place.disk
+        self.limits = world.limits
+        self.model = world.model
+        self.core = self.core_class(self.run_id, world.limits)
+        self.clients = Clients(self)
+        self.handles = Handles()
+        self.history: list[Prefix] = []
+        self.keys: dict[bytes, bytes] = {}
+        self.record = VOID
+        self.published: set[Prefix] = set()
+        self.has_subscribers = world.subscribed
+        self.join: control.Joining | None = None
+        self.pin_link: Link | None = None
+        self.is_stopped = False
+        self.is_alive = True
+        self.patience_ms = 100  # member.write-timeout
+        self.has_left_its_port = False  # and lives
+        self.dirty = False  # something has happened in this pass
+        self.trusted = False  # what it takes for committed is: others have told it, or it is the tail
+        self.was_tail = False
+        self.largest_bytes = 0  # of the updates so far
+        self._world = world
+        self._pass_ms = 0
+        self._published_to = -1
+        self._flushed = -1  # the newest sn that is certainly on disk
+        self._must_greet = False
+        self._links: dict[str, Link] = {}
+        self._lost: dict[str, tuple[int, bool]] = {}  # peers without a connection: since when, and closed by them?
+        self._outbox: list[tuple[Link, Reply]] = []
+        self._publications: list[Prefix] = []
+        self._start()
+
+    def __repr__(self) -> str:
+        return short(self.run_id)
+
+    # ---- life
+
+    @property
+    def running(self) -> bool:
+        return self.is_alive and not self.is_stopped
+
+    @property
+    def reachable(self) -> bool:
+        """Who connects to its port gets an answer of it."""
+        return self.running and not self.has_left_its_port
+
+    def _start(self) -> None:
+        """With what the last process at this place has left on its disk; nothing may look like a history of its own."""
+        found = self.disk.load()
+        if found.history:
+            self._take_over(found.history, found.updates)
+            self.record = found.record
+        else:
+            self.disk.rewrite(b"", [], VOID)  # nobody misses what it had when it was no chain's
+        if not found.history and self.disk.marker:
+            self._take_over(self.disk.marker, [])
+        if self.disk.appends:
+            self.core.record(True)
+        self._flushed = self.core.applied
+        self.touch()
+
+    def _take_over(self, history: bytes, updates: list[Prefix]) -> Verdict:
+        """Loaded data is now this process's."""
+        verdict = self.core.restore(history, len(updates) - 1, boundaries(updates))
+        if verdict == Verdict.ACCEPTED:
+            self.history = list(updates)
+            self.keys = dict(updates[-1].state) if updates else {}
+            self.trusted = False
+        return verdict
+
+    def touch(self) -> None:
+        """An event: the first one begins a pass, which has one time for all but READs."""
+        self._world.touched.add(self)
+        if not self.dirty:
+            self.dirty = True
+            self._pass_ms = self.clock.ms()
+            self.core.published = SAFE
+
+    def die(self, luck: int) -> None:
+        """At once: what was sent may arrive, what was answered may not."""
+        if self.was_tail and not self.core.is_tail():
+            self._excuse()
+        self.is_alive = False
+        while entry := self.core.pop_any():
+            write = self.handles.take(entry.waiter)
+            if isinstance(write, Write):
+                self.model.answered(write, "unknown")
+        self.clients.die()
+        self.disk.crash(luck)
+        self._world.network.end(self, luck % 4)
+
+    def _excuse(self) -> None:
+        """What it has as a former tail, and has not published, others may have settled as learners."""
+        self.model.excused.update(self.history[self._published_to + 1:])
+
+    # ---- updates and the keyspace
+
+    def assign(self, write: Write, since_ms: int) -> None:
+        entry = self._entry(write.update)._replace(since_ms=since_ms)
+        if write.blocks:
+            entry = entry._replace(waiter=self.handles.new(write))
+        write.sn = self.core.assign(entry)
+        self._applied(write.update, self.core.epoch)
+        if not write.blocks:
+            self.clients.answer(write, "assigned")
+
+    def _entry(self, update: Update) -> Entry:
+        size = size_of(update)
+        self.largest_bytes = max(self.largest_bytes, size)
+        key, value, client = (self.handles.new(payload) for payload in update)
+        return Entry(key, value, client, bytes=size)
+
+    def _applied(self, update: Update, epoch: int) -> None:
+        self.history.append(self.model.extend(self.history, epoch, update))
+        if update.value is None:
+            self.keys.pop(update.key, None)
+        else:
+            self.keys[update.key] = update.value
+
+    def _update_at(self, sn: int) -> Update:
+        require(self.core.log_first <= sn <= self.core.applied, f"{self} needs sn {sn}, which is not in its log")
+        entry = self.core.entry_at(sn)
+        key, value, client = (self.handles.at(handle) for handle in (entry.key, entry.value, entry.client))
+        assert isinstance(key, bytes) and isinstance(value, bytes | None) and isinstance(client, bytes | None)
+        return Update(key, value, client)
+
+    def discard(self) -> None:
+        """Everything of its own: it is about to begin anew."""
+        self.settle()
+        while entry := self.core.pop_any():
+            self._release(entry)
+        self.clients.refuse_held()
+        self.history, self.keys = [], {}
+        self._flushed = -1
+
+    def load(self, history: bytes, updates: list[Prefix]) -> Verdict:
+        """A snapshot of another member, into an empty server."""
+        self.touch()
+        self._flushed = -1
+        return self._take_over(history, updates)
+
+    def rewrite(self) -> None:
+        """What is in memory is on disk now, whole."""
+        self.disk.rewrite(self.core.history, self.history, self.record)
+        if self.disk.appends:
+            self.core.record(True)
+        self._flushed = self.core.applied
+
+    # ---- views and rights
+
+    def may_read(self) -> bool:
+        """The clock is read now: this process may have been stopped since the pass began."""
+        return self.core.may_read(self.clock.ms())
+
+    def adopt(self, view: View) -> Verdict:
+        before, was_tail = self.core.epoch, self.core.is_tail() or not self.core.has_history
+        verdict = self.core.adopt(view)
+        require(verdict != Verdict.CONFLICT, f"{self} has {self.core.view}, and now gets {view}")
+        if verdict != Verdict.ACCEPTED or self.core.epoch == before:
+            return verdict
+        self.model.note_view(view)
+        self.join = None
+        if self.was_tail and self.core.me < 0:
+            self._excuse()
+        self.was_tail = self.core.me >= 0 and (self.was_tail or was_tail)
+        if self.core.me < 0 and before < self.model.era:
+            self.trusted = False  # what it knows was before much was lost
+        if self.core.me >= 0:
+            self.trusted = True
+            self._world.places[self.place].used = True
+            self.model.note_entered(self)
+        durable = self.disk.kind is Kind.ALWAYS
+        if self.core.me >= 0 and not durable:
+            self.void_former_claims()
+        self.note_record(Record(view.epoch, self.run_id, durable) if self.core.me >= 0 else VOID)
+        self.aim()
+        self.settle()
+        return verdict
+
+    def note_record(self, record: Record) -> None:
+        """Before any later update's."""
+        self._append()
+        self.record = record
+        self.disk.marker = self.core.history
+        self.disk.append(Note(self.core.history, record))
+
+    def void_former_claims(self) -> None:
+        """Of processes that were here before: this one is about to serve, and will not be on the disk for certain."""
+        self.disk.void()
+
+    def keep_on(self, kind: Kind) -> None:
+        """Its settings are changed: before it ceases to be durable, what claims that it is does not count any more."""
+        self.touch()
+        if self.record.durable and self.record.epoch == self.core.epoch and kind is not Kind.ALWAYS:
+            self.disk.void()
+            self.note_record(self.record._replace(durable=False))
+        self.disk.kind = kind
+        if kind is not Kind.ALWAYS:
+            self.core.saved(SAFE)
+
+    # ---- links
+
+    def _peers(self) -> dict[str, None]:
+        wanted = (self.core.successor(), self.core.predecessor(), self.core.told_head())
+        return dict.fromkeys(peer for peer in wanted if peer)
+
+    def aim(self) -> None:
+        """Connections that no view wants any more are closed, and every handshake is made anew."""
+        peers, now = self._peers(), self.clock.ms()
+        for peer in [peer for peer in self._links if peer not in peers]:
+            self._world.network.cut(self._links.pop(peer), MAX_UNDER_WAY)
+        self._lost = {peer: self._lost.get(peer, (now, False)) for peer in peers if peer not in self._links}
+        self._must_greet = True
+
+    def wanted(self) -> list[str]:
+        """The peers that it needs a connection to and has none."""
+        return list(self._lost)
+
+    def connect(self, peer: Node) -> None:
+        self.touch()
+        self._links[peer.run_id] = self._world.network.connect(self, peer)
+        del self._lost[peer.run_id]
+        if peer.run_id == self.core.successor():
+            self._must_greet = True
+
+    def on_lost(self, link: Link, dropped: bool) -> None:
+        self.touch()
+        peer = link.peer.run_id
+        if self._links.get(peer) is not link:
+            return
+        del self._links[peer]
+        self._lost[peer] = (self.clock.ms(), dropped)
+        if peer == self.core.successor():
+            self.core.successor_lost()
+        if peer == self.core.predecessor():
+            self.core.predecessor_lost()
+        if peer == self.core.told_head():
+            self.core.head_lost()
+
+    def on_room(self) -> None:
+        if self.is_alive:
+            self.touch()
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        now = self.clock.ms()
+        return tuple(Trouble(peer, now - since, dropped) for peer, (since, dropped) in self._lost.items())
+
+    # ---- messages
+
+    def reply(self, link: Link, reply: Reply) -> None:
+        self._outbox.append((link, reply))
+
+    def on_request(self, link: Link, request: Request) -> None:
+        self.touch()
+        if isinstance(request, Forward):
+            self._on_forward(link, request)
+        elif isinstance(request, Ack):
+            self.refuse(link, self.core.on_ack(request.ack, link.owner.run_id))
+            self.settle()
+        elif isinstance(request, Greet):
+            self._on_greet(link, request)
+        else:
+            control.on_command(self, link, request)
+
+    def _on_greet(self, link: Link, request: Greet) -> None:
+        if self.join and not self.join.is_copied:
+            self.reply(link, Refusal(Verdict.STRANGER))
+            return
+        verdict, welcome = self.core.on_greet(request.greeting, link.owner.run_id, link.number)
+        if welcome is not None:
+            self.reply(link, Welcome(welcome))
+        self.refuse(link, verdict)
+
+    def _on_forward(self, link: Link, message: Forward) -> None:
+        batch = message.batch
+        updates = core.decode(message.payload, batch.count)
+        verdict, skip = self.core.on_batch(batch, link.number)
+        if verdict == Verdict.ACCEPTED:
+            for update in updates[skip:]:
+                self.core.append(self._entry(update), batch.assigned)
+                self._applied(update, batch.assigned)
+            self.core.batch_applied(batch)
+            self.settle()
+        self.refuse(link, verdict)
+
+    def refuse(self, link: Link, verdict: Verdict) -> None:
+        """What the sender is told of a message that was not accepted."""
+        if verdict == Verdict.ACCEPTED:
+            return
+        if verdict == Verdict.STALE:
+            self.reply(link, Stale(self.core.view))
+        elif verdict == Verdict.BEHIND:
+            self.reply(link, Behind(self.core.epoch))
+        elif verdict in (Verdict.NOT_GREETED, Verdict.GAP):
+            self.reply(link, Regreet())
+        else:
+            require(verdict in REFUSED or verdict == Verdict.TOO_FAR_BEHIND,
+                    f"{self} finds a message of {link.owner} {verdict.name}")
+            self.reply(link, Refusal(verdict))
+
+    def on_reply(self, link: Link, reply: Reply) -> None:
+        self.touch()
+        if isinstance(reply, Stale):
+            self.adopt(reply.view)
+        elif isinstance(reply, Behind):
+            self._on_behind(link)
+        elif isinstance(reply, Welcome):
+            self._on_welcome(link, reply)
+        elif isinstance(reply, Refusal):
+            self._fail(link)
+        elif isinstance(reply, Regreet) and link.peer.run_id == self.core.successor():
+            self.core.successor_lost()
+            self._must_greet = True
+
+    def _on_welcome(self, link: Link, reply: Welcome) -> None:
+        verdict = self.core.on_welcome(reply.greeting, link.peer.run_id)
+        if verdict in (Verdict.ACCEPTED, Verdict.BEHIND, Verdict.STALE):
+            return
+        require(verdict in REFUSED or verdict == Verdict.TOO_FAR_BEHIND,
+                f"{self} finds the welcome of {link.peer} {verdict.name}")
+        self._fail(link)
+
+    def _fail(self, link: Link) -> None:
+        """A connection that is good for nothing is closed, and made again."""
+        self._world.network.cut(link, MAX_UNDER_WAY)
+        self.on_lost(link, dropped=False)
+
+    def _on_behind(self, link: Link) -> None:
+        """The peer lacks our view; after that it is told again what it has refused."""
+        link.requests.append(Adopt(self.core.view))
+        peer = link.peer.run_id
+        if peer == self.core.successor():
+            self._must_greet = True
+        if peer == self.core.predecessor():
+            self.core.predecessor_lost()
+        if peer == self.core.told_head():
+            self.core.head_lost()
+
+    # ---- the end of a pass
+
+    def before_sleep(self, luck: int = -1) -> None:
+        """luck: not negative when the process dies after its messages have gone and before its disk is written."""
+        if self.disk.kind is Kind.ALWAYS:
+            self.core.saved(self._flushed)
+        self.settle()
+        while self.clients.admit(self._pass_ms):
+            self.settle()  # alone, an update is committed at once, and that makes room for the next
+        self._expire()
+        self.clients.end_waits(self._pass_ms)
+        self.clients.end_reads()
+        self._greet()
+        self._send_batches()
+        self._send_acks()
+        self._append()
+        self._trim()
+        if luck >= 0:
+            self.die(luck)
+        else:
+            self._sleep()
+
+    def _sleep(self) -> None:
+        """The disk is written, then the answers go; what had to wait for either goes in the next pass."""
+        if self.disk.kind is Kind.ALWAYS:
+            self.disk.flush()
+        is_unsaved = self.disk.kind is Kind.ALWAYS and self._flushed < self.core.applied
+        is_unpublished = self.core.published != SAFE
+        self._flushed = self.core.applied
+        for link, reply in self._outbox:
+            link.answer(reply)
+        self._outbox = []
+        self.clients.send_answers()
+        for prefix in self._publications:
+            self.model.publish(prefix)
+            self.published.add(prefix)
+        self._published_to = self.core.settled
+        self._publications = []
+        self.dirty = False
+        if is_unsaved or is_unpublished:
+            self.touch()
+
+    def _append(self) -> None:
+        """To the append-only file, what it lacks."""
+        while due := self.core.next_record(MAX_RECORD_BYTES):
+            _, first, count = due
+            for prefix in self.history[first:first + count]:
+                self.disk.append(prefix)
+
+    def settle(self) -> None:
+        publishes = self.has_subscribers and (
+            not self.core.has_history or self.core.is_tail() or (self.was_tail and self.core.me >= 0))
+        self.model.note_committed(self)
+        while due := self.core.pop_settled():
+            sn, entry = due
+            self._answer(entry.waiter, "committed")
+            if publishes and entry.client:
+                self.core.published = min(self.core.published, sn - 1)
+                self._publications.append(self.history[sn])
+        while waiter := self.core.pop_orphan():
+            self._answer(waiter, "unknown")
+        self._trim()
+
+    def _trim(self) -> None:
+        while entry := self.core.pop_trimmed():
+            self._release(entry)
+
+    def _expire(self) -> None:
+        while waiter := self.core.pop_expired(self._pass_ms - self.patience_ms):
+            self._answer(waiter, "unknown")
+
+    def _answer(self, waiter: int, kind: str) -> None:
+        write = self.handles.take(waiter)
+        if isinstance(write, Write):
+            self.clients.answer(write, kind)
+
+    def _release(self, entry: Entry) -> None:
+        for handle in (entry.key, entry.value, entry.client):
+            self.handles.take(handle)
+        self._answer(entry.waiter, "unknown")
+
+    def _greet(self) -> None:
+        link = self._links.get(self.core.successor() or "")
+        if link and self._must_greet:
+            link.requests.append(Greet(self.core.position()))
+            self._must_greet = False
+
+    def _send_batches(self) -> None:
+        link = self._links.get(self.core.successor() or "")
+        while link and len(link.requests) < MAX_UNDER_WAY and (batch := self.core.next_batch(MAX_BATCH_BYTES)):
+            updates = [self._update_at(sn) for sn in range(batch.first, batch.first + batch.count)]
+            link.requests.append(Forward(batch, core.encode(updates)))
+
+    def _send_acks(self) -> None:
+        """To the head first: the acknowledgement to the predecessor says that it has been told."""
+        head = self._links.get(self.core.told_head() or "")
+        if head and self.core.head_ack_due():
+            head.requests.append(Ack(self.core.take_head_ack()))
+        predecessor = self._links.get(self.core.predecessor() or "")
+        if predecessor and self.core.ack_due():
+            predecessor.requests.append(Ack(self.core.take_ack()))
+
+    def tick(self) -> None:
+        """The server's timer: it paces timeouts, and acknowledgements that were spared."""
+        self.touch()
+        self.core.tick()
+
+
+def boundaries(history: list[Prefix]) -> list[tuple[int, int]]:
+    """The first sn of each epoch."""
+    found: list[tuple[int, int]] = []
+    for prefix in history:
+        if not found or found[-1][1] != prefix.epoch:
+            found.append((prefix.sn, prefix.epoch))
+    return found

@@ -1,0 +1,198 @@
+"""Several masters in the simulation: at any moment another one may be elected, and the one that led lives on.
+
+That may be right, its lease in etcd having run out, or wrong, somebody having revoked it. The former leader knows
+nothing of it as yet, and may sleep and wake: what it tells, grants and stores then must do no harm.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chainredis.protocol.evidence import Terms
+from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.steward import Steward
+
+from .clocks import Clock, Time
+from .master import Master, Store
+from .names import FORMER, place_of
+from .node import Node
+from .settling import settle
+from .simulation import Setting, Simulation
+from .world import World
+
+SLACK_MS = 300
+RENEWALS = 5
+MOST_FORMERS = 3
+# What a real master lets itself be told is the bound.
+MOST_DRIFT = 0.5
+
+
+@dataclass
+class Etcd:
+    """Who leads, and when its lease runs out, by a clock that is as quick as one may be."""
+
+    time: Time
+    drift: float
+    term: int = 0
+    ends_ms: float = 0
+
+    def renew(self, ttl_ms: float) -> None:
+        self.ends_ms = self.time.now_ms + ttl_ms / (1 + self.drift)
+
+    @property
+    def has_expired(self) -> bool:
+        return self.time.now_ms >= self.ends_ms
+
+
+class RivalMaster(Master):
+    """A master of one term."""
+
+    etcd: Etcd  # is given by `begin`
+    term = 0
+
+    def __init__(self, world: World, store: Store, terms: Terms, clock: Clock) -> None:
+        super().__init__(world, store, terms, clock)
+        self.steward = self.steward_class(store.change, terms, clock.seconds(), slack_ms=SLACK_MS)
+        self._renew_at = 0.0
+
+    def begin(self, etcd: Etcd) -> None:
+        etcd.term += 1
+        self.etcd, self.term = etcd, etcd.term
+        self.renew()
+
+    @property
+    def leads(self) -> bool:
+        return self.etcd.term == self.term
+
+    def renew(self) -> None:
+        """When it is due. Who leads no longer learns that, and only that."""
+        now, terms = self.clock.seconds(), self.steward.terms
+        if now < self._renew_at:
+            return
+        if not self.leads:
+            self.steward.leads_until = 0
+            return
+        ttl_ms = terms.timeout_ms + SLACK_MS
+        self.etcd.renew(ttl_ms)
+        self.steward.leads_until = now + ttl_ms / 1000 / (1 + terms.drift)
+        self._renew_at = now + ttl_ms / 1000 / RENEWALS
+
+    def decide(self, luck: int) -> None:
+        """Who leads no longer decides as ever, and then cannot store it: nobody hears of it."""
+        if self.leads:
+            super().decide(luck)
+        elif self.saving is None:
+            self.steward.attend(self.clock.seconds())
+            self.saving = self.steward.next_change()
+
+    def _save(self, change: Change) -> None:
+        if self.leads:
+            super()._save(change)
+
+
+class Rivals(Simulation):
+    """The master of the moment is the leader; `formers` have led, and live."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        node_class: type[Node] = Node,
+        master_class: type[RivalMaster] = RivalMaster,
+    ) -> None:
+        self.formers: list[RivalMaster] = []
+        self.depositions = 0
+        self._is_cut_off = False  # from etcd
+        self._etcd: Etcd | None = None
+        super().__init__(setting._replace(drift=min(setting.drift, MOST_DRIFT)), node_class, master_class)
+        self._handlers |= {
+            "stop_master": self._stop_or_depose, "wake_master": self._wake_anyone, "kill_master": self._kill_anyone,
+            "time": self._time_or_depose,
+            "talk": self._talk_all, "decide": self._decide_all, "operate": self._operate_all,
+        }  # fmt: skip
+
+    def new_master(self) -> Master:
+        master = super().new_master()
+        assert isinstance(master, RivalMaster)
+        self._etcd = self._etcd or Etcd(self.world.time, self.setting.drift)
+        master.begin(self._etcd)
+        return master
+
+    @property
+    def leader(self) -> RivalMaster:
+        assert isinstance(self.master, RivalMaster)
+        return self.master
+
+    def depose(self) -> None:
+        """Another machine's master leads now, which reaches others than this one does."""
+        if self.leader.is_alive:
+            self.leader.place = FORMER
+            self.formers.append(self.leader)
+        if len(self.formers) > MOST_FORMERS:
+            self.formers.pop(0).die(0)
+        self.depositions += 1
+        self.master = self.new_master()
+
+    def pass_time(self, ms: float, ticks: bool) -> None:
+        super().pass_time(ms, ticks)
+        for master in (self.leader, *self.formers):
+            if master.running and not self._is_cut_off:
+                master.renew()
+        if self.leader.etcd.has_expired:
+            self.depose()
+
+    def settle(self) -> None:
+        """Who has led and lost the lead has gone in the end."""
+        self._is_cut_off = False
+        for former in self.formers:
+            former.die(0)
+        self.formers.clear()
+        settle(self)
+
+    # ---- steps
+
+    def _time_or_depose(self, a: int, b: int) -> None:
+        if b % 10 == 0:
+            self._stop_or_depose(a, b // 10)
+        self._time(a, b)
+
+    def _stop_or_depose(self, a: int, b: int) -> None:
+        if a % 4 == 0:
+            self._is_cut_off = not self._is_cut_off
+        elif a % 4 == 1:
+            self.leader.is_stopped = True
+        else:
+            self.leader.is_stopped = bool(b % 2)
+            self.depose()
+
+    def _wake_anyone(self, a: int, b: int) -> None:
+        for master in (self.leader, *self.formers):
+            master.is_stopped = master.is_stopped and bool(a % 2)
+        self._is_cut_off = self._is_cut_off and bool(b % 2)
+
+    def _kill_anyone(self, a: int, b: int) -> None:
+        if self.formers and a % 2:
+            self.formers.pop(a % len(self.formers)).die(b)
+        else:
+            self.faults.handlers()["kill_master"](a, b)
+
+    def _talk_all(self, a: int, b: int) -> None:
+        self._talk(a, b)
+        for former in self.formers:
+            if former.running and (member := former.talk(b)):
+                self._hurry_from(FORMER, place_of(member.run_id))
+
+    def _decide_all(self, a: int, b: int) -> None:
+        self._decide(a, b)
+        for former in self.formers:
+            if former.running:
+                former.decide(b)
+
+    def _operate_all(self, a: int, b: int) -> None:
+        self._operate(a, b)
+        for former in self.formers:
+            if former.running and former.operation:
+                former.operation.step()
+
+
+def with_rival_steward(broken: type[Steward]) -> type[RivalMaster]:
+    return type(f"With{broken.__name__}", (RivalMaster,), {"steward_class": broken})

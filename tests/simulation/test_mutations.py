@@ -1,0 +1,110 @@
+"""The checks can fail: each mistake that is made on purpose is found by random walks.
+
+Beside each stands a walk that found it; when the code has changed and that one does not any more, others are tried,
+those that are about the same first. How many bounds the search: no clock does.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from chainredis.protocol.steward import Steward
+from core_extension.core import Core
+
+from . import mutants
+from .master import Master
+from .model import BrokenInvariantError
+from .node import Node
+from .simulation import Simulation
+from .walks import FOCUSES, setting_of, walk
+
+MAX_WALKS = 800
+Mutant = type[Core] | type[Node] | type[Steward] | type[Master]
+
+FOUND_BY: dict[Mutant, int] = {
+    mutants.TakesAnyEpoch: 0,
+    mutants.AcknowledgesWhatIsApplied: 0,
+    mutants.AcknowledgesWhatIsAnnounced: 0,
+    mutants.TrimsUncommitted: 48,
+    mutants.ForgetsToResend: 0,
+    mutants.AppliesTwice: 0,
+    mutants.IgnoresGaps: 4,
+    mutants.TakesOldConnections: 2,
+    mutants.RenumbersEpochs: 0,
+    mutants.ForgetsOrphans: 7,
+    mutants.IgnoresLimits: 0,
+    mutants.NeverTrims: 0,
+    mutants.TrustsTheHeadLinkForEver: 0,
+    mutants.FeedsWhatItHasNot: 2,
+    mutants.ReadsTooEarly: 0,
+    mutants.ReadsWithoutALease: 4,
+    mutants.CountsLeasesFromTheirArrival: 5,
+    mutants.AnswersItself: 5,
+    mutants.AnswersForTheHead: 21,
+    mutants.AsksOneQuestionForAll: 21,
+    mutants.IgnoresItsDisk: 22,
+    mutants.AnswersTooEarly: 0,
+    mutants.FailsWhatHasAnSn: 0,
+    mutants.ForgetsToPublish: 0,
+    mutants.LeaksPayloads: 0,
+    mutants.AppliesHalfABatch: 0,
+    mutants.KeepsItsView: 0,
+    mutants.ReadsAnOldClock: 4,
+    mutants.ForgetsItsMarker: 12,
+    mutants.ClaimsToBeDurable: 7,
+    mutants.WeakensWithoutAWord: 34,
+    mutants.AnswersBeforeItsDisk: 30,
+    mutants.ForgetsItsGrants: 16,
+    mutants.ForgetsTheFullLease: 29,
+    mutants.IgnoresDrift: 16,
+    mutants.TakesSilenceForDeath: 19,
+    mutants.TakesADropForDeath: 0,
+    mutants.TakesADropAndAnEmptyPortForDeath: 9,
+    mutants.TakesTheSilentForDeadOnDemand: 4,
+    mutants.TellsMembersEarly: 1,
+    mutants.TellsThoseThatLeaveAllAtOnce: 29,
+    mutants.LeavesNobodyOut: 0,
+    mutants.TakesAPendingTailForComplete: 0,
+    mutants.ConfirmsWhoHasAdopted: 0,
+    mutants.RepairsWithAPendingTail: 26,
+    mutants.FormsFromAnybody: 2,
+    mutants.FormsFromTheShortest: 102,
+    mutants.NeverWithdraws: 103,
+    mutants.NeverRepairs: 0,
+    mutants.TellsBeforeItStores: 0,
+    mutants.ReusesEpochs: 0,
+}
+
+
+def is_found(mutant: Mutant, first: int) -> bool:
+    kindred = range(first % len(FOCUSES), MAX_WALKS, len(FOCUSES))
+    return any(fails(mutant, seed) for seed in dict.fromkeys((first, *kindred, *range(MAX_WALKS))))
+
+
+def fails(mutant: Mutant, seed: int) -> bool:
+    node_class: type[Node] = Node
+    master_class: type[Master] = Master
+    if issubclass(mutant, Core):
+        node_class = mutants.with_core(mutant)
+    elif issubclass(mutant, Node):
+        node_class = mutant
+    elif issubclass(mutant, Steward):
+        master_class = mutants.with_steward(mutant)
+    else:
+        master_class = mutant
+    try:
+        walk(seed, Simulation(setting_of(seed), node_class, master_class))
+    except BrokenInvariantError:
+        return True
+    return False
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("mutant", FOUND_BY)
+def test_a_mistake_is_found(mutant: Mutant) -> None:
+    assert is_found(mutant, FOUND_BY[mutant])
+
+
+def test_every_mutant_is_tried() -> None:
+    made = {each for each in vars(mutants).values() if isinstance(each, type) and each.__module__ == mutants.__name__}
+    assert made == set(FOUND_BY)

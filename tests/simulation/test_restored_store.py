@@ -1,0 +1,95 @@
+"""The master's store goes back, again and again: members know newer views than it does, and epochs do not return."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from chainredis.protocol.reconfiguration import BringForward, Change
+from chainredis.protocol.steward import Steward
+from chainredis.protocol.view import View
+
+from .master import Master
+from .model import BrokenInvariantError
+from .mutants import with_steward
+from .seeds import GIVEN, seeds
+from .simulation import Setting, Simulation, Step
+from .walks import setting_of, walk
+
+WALKS = 8
+MAX_WALKS = 400
+
+
+class Restored(Simulation):
+    """Where a walk has a member save its data, the store goes back instead, sometimes in peace."""
+
+    def __init__(self, setting: Setting, master_class: type[Master] = Master) -> None:
+        super().__init__(setting, master_class=master_class)
+        self.seen: Counter[str] = Counter()
+        self._handlers["save"] = self._restore
+
+    def _restore(self, a: int, b: int) -> None:
+        if b % 3:
+            self.run(Step("settle", a, b))
+        self.run(Step("restore", a, b))
+        self.seen["went back"] += self.store.has_gone_back
+        self.seen["noticed"] += self.master.steward.newer is not None
+
+
+def test_random_walks_with_a_store_that_goes_back() -> None:
+    seen: Counter[str] = Counter()
+    for seed in seeds(WALKS):
+        simulation = Restored(setting_of(seed))
+        walk(seed, simulation)
+        seen += simulation.seen
+    assert GIVEN or min(seen["went back"], seen["noticed"]) > 0
+
+
+class BelievesTheStore(Steward):
+    def superseded(self, view: View) -> bool:
+        return False
+
+    def _is_ahead_of(self, view: View) -> bool:
+        return False
+
+
+class BringsForwardOnOneWord(Steward):
+    """Though others may be in newer views, or not have what a new tail lacks."""
+
+    def _brought_forward(self) -> Change | None:
+        return self._decided(BringForward(self.newer)) if self.newer else None
+
+
+class ForgetsWhatItWasTold(Steward):
+    """At its end, and perhaps all who told it are dead by then."""
+
+    def _noted(self) -> Change | None:
+        return None
+
+
+class LeavesNoEpochsOut(Steward):
+    def _brought_forward(self) -> Change | None:
+        change = super()._brought_forward()
+        return replace(change, view=replace(change.view, epoch=self.newer.epoch)) if change and self.newer else None
+
+
+FOUND_BY: dict[type[Steward], int] = {
+    BelievesTheStore: 0, BringsForwardOnOneWord: 0, ForgetsWhatItWasTold: 4, LeavesNoEpochsOut: 0,
+}  # fmt: skip
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("mutant", FOUND_BY)
+def test_a_mistake_with_a_store_that_went_back_is_found(mutant: type[Steward]) -> None:
+    """By the walk that has found it once; when the code has changed and that one does not any more, by another."""
+    assert any(fails(seed, mutant) for seed in (FOUND_BY[mutant], *range(MAX_WALKS)))
+
+
+def fails(seed: int, mutant: type[Steward]) -> bool:
+    try:
+        walk(seed, Restored(setting_of(seed), with_steward(mutant)))
+    except BrokenInvariantError:
+        return True
+    return False
