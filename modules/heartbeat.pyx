@@ -25,7 +25,7 @@ cdef extern from *:
 cdef bint prepared      # C's zero; no Python may assign it when the module's body runs
 cdef Order order        # the last one; the texts in it are not used again
 
-beat = None             # a chainredis.etcd.heartbeat_sender.Beat
+beat = None             # a chainredis.etcd.heartbeat_sender.HeartbeatSender
 
 
 def read_pulse():

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from chainredis.coordinator.joining import JoinFailed, bring_in
-from chainredis.coordinator.probe import Acquaintance, reach, whereabouts
-from chainredis.coordinator.runtime import Keeper
+from chainredis.coordinator.probe import ProbedServer, at_current_address, reach
+from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, Loading, MemberError, OtherProcess, Rejected
-from chainredis.protocol.reconfiguration import Add, Begin, Change, Health
+from chainredis.protocol.reconfiguration import Add, Begin, Configuration, Health
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.member_client import Dial, MemberLink
@@ -20,7 +20,7 @@ from chainredis.transport.settings import Settings
 log = logging.getLogger(__name__)
 
 
-class Terms(enum.Enum):
+class ExistingData(enum.Enum):
     """What is to become of the data that a server has already."""
 
     KEEP = "it is the first member's, or of this chain"
@@ -30,7 +30,7 @@ class Terms(enum.Enum):
 
     @property
     def is_backup(self) -> bool:
-        return self in (Terms.ADOPT, Terms.ADOPT_INCOMPLETE)
+        return self in (ExistingData.ADOPT, ExistingData.ADOPT_INCOMPLETE)
 
 
 class Addition:
@@ -62,8 +62,8 @@ class Addition:
 class Additions:
     """One at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed is off."""
 
-    def __init__(self, keeper: Keeper, dial: Dial, addresses: Addresses, settings: Settings) -> None:
-        self._keeper = keeper
+    def __init__(self, runtime: Runtime, dial: Dial, addresses: Addresses, settings: Settings) -> None:
+        self._runtime = runtime
         self._dial = dial
         self._addresses = addresses
         self._settings = settings
@@ -96,66 +96,66 @@ class Additions:
             for addition in found:
                 addition.call_off()
             self._moved.notify_all()
-        self._keeper.stir()
+        self._runtime.stir()
         for addition in found:
             addition.over.wait()
         return any(not addition.is_decided for addition in found)
 
-    def add(self, addition: Addition, newcomer: Acquaintance, terms: Terms = Terms.KEEP) -> None:
+    def add(self, addition: Addition, newcomer: ProbedServer, existing: ExistingData = ExistingData.KEEP) -> None:
         """Raises CommandError."""
         addition.watch(newcomer.link)
         view = self._chain_for(newcomer.member, addition)
         if view is None:
-            self._add_first(addition, newcomer, terms)
-        elif terms.is_backup:
+            self._add_first(addition, newcomer, existing)
+        elif existing.is_backup:
             raise CommandError(f"this chain has members, {view.names}: a backup begins a chain that has none")
         else:
-            self._add_tail(addition, newcomer, view, discard=terms is Terms.DISCARD)
+            self._add_tail(addition, newcomer, view, discard=existing is ExistingData.DISCARD)
 
-    def bring_back(self, addition: Addition, member: Acquaintance) -> None:
+    def bring_back(self, addition: Addition, member: ProbedServer) -> None:
         """As `add`, without an operator: one of this chain, or empty."""
         self.add(addition, member)
-        view = self._keeper.view
+        view = self._runtime.view
         inside = {each.run_id for each in view.members} if view else set()
         self._brought_back = (self._brought_back & inside) | {member.member.run_id}
 
     def has_brought_back(self, member: Member) -> bool:
         """It is in the chain already, and no operator has asked for that."""
-        view = self._keeper.view
+        view = self._runtime.view
         return view is not None and view.member(member.run_id) is not None and member.run_id in self._brought_back
 
     def _chain_for(self, newcomer: Member, addition: Addition) -> View | None:
         """The chain that it is to be added to, whole and serving; None when there is none, or none alive."""
         addition.check()
-        change = self._keeper.change
-        if change is None:
+        configuration = self._runtime.configuration
+        if configuration is None:
             return None
-        for member in change.view.members:
+        for member in configuration.view.members:
             if member.run_id == newcomer.run_id:
                 alias = f", as {member}" if member.endpoint != newcomer.endpoint else ""
                 raise CommandError(f"{newcomer} is already in the chain{alias}")
             if (member.address, member.port) == (newcomer.address, newcomer.port):
                 self._await_end(member, addition)
-        if self._keeper.await_settled(lambda: addition.is_off):
-            return self._keeper.view
+        if self._runtime.await_settled(lambda: addition.is_off):
+            return self._runtime.view
         addition.check()
-        if self._keeper.is_lost:
+        if self._runtime.is_lost:
             return None
-        raise CommandError(f"{self._keeper.unsettled_by}: try again when the chain serves")
+        raise CommandError(f"{self._runtime.why_unsettled}: try again when the chain serves")
 
     def _await_end(self, member: Member, addition: Addition) -> None:
         """The newcomer has this member's port: either the member has ended, which is seen soon, or it has moved."""
-        self._keeper.replaced(member.run_id)
-        if not self._keeper.await_departure(member, lambda: addition.is_off):
+        self._runtime.replaced(member.run_id)
+        if not self._runtime.await_departure(member, lambda: addition.is_off):
             addition.check()
             raise CommandError(f"{member} is in the chain, and has not ended, though another server has its port now")
 
     # ----------------------------------------------------------------------------------------- the first member
 
-    def _add_first(self, addition: Addition, newcomer: Acquaintance, terms: Terms) -> None:
+    def _add_first(self, addition: Addition, newcomer: ProbedServer, existing: ExistingData) -> None:
         """What data the newcomer has becomes the chain's."""
-        member, state, lost = newcomer.member, newcomer.state, self._keeper.view
-        is_backup = terms.is_backup and bool(state.history)
+        member, state, lost = newcomer.member, newcomer.state, self._runtime.view
+        is_backup = existing.is_backup and bool(state.history)
         if lost and state.history == lost.history:
             if newcomer.has_data:
                 raise CommandError(_holds_lost_data(member))
@@ -171,44 +171,46 @@ class Additions:
             raise CommandError(f"{member} has been of a chain since it was started: restart that server first")
         empty = self._without_data(lost) if lost else frozenset()
         random = secrets.token_bytes(32)
-        assigned = self._branch(newcomer, random, terms) if is_backup else 0
+        assigned = self._branch(newcomer, random, existing) if is_backup else 0
 
-        def begin(_: Change | None, health: Health) -> Begin:
+        def begin(_: Configuration | None, health: Health) -> Begin:
             addition.check()
             addition.is_decided = True
             return Begin(member, random, health, empty, assigned)
 
-        self._keeper.enact(begin)
+        self._runtime.enact(begin)
         if lost:
             log.warning("no process of history %s is alive: %s begins a new history", lost.history, member)
-        self._keeper.await_service(member)
+        self._runtime.await_service(member)
 
-    def _branch(self, newcomer: Acquaintance, random: bytes, terms: Terms) -> int:
+    def _branch(self, newcomer: ProbedServer, random: bytes, existing: ExistingData) -> int:
         """Have a backup's data begin the new history, before any view names it: the epoch in which its end was
         assigned. A master that is killed in between leaves a server whose history is no chain's, as it was before.
         """
         begin = Begin(newcomer.member, random)
         try:
-            newcomer.link.branch(begin.history, incomplete=terms is Terms.ADOPT_INCOMPLETE)
+            newcomer.link.branch(begin.history, incomplete=existing is ExistingData.ADOPT_INCOMPLETE)
             state = newcomer.link.state()
         except MemberError as error:
             raise CommandError(str(error)) from error
         log.warning(
             "%s begins a chain with a backup of history %s, up to sn %d",
-            newcomer.member, newcomer.state.history, state.applied,
+            newcomer.member,
+            newcomer.state.history,
+            state.applied,
         )
         return max(0, state.assigned)
 
     def _without_data(self, lost: View) -> frozenset[str]:
         """In whose places somebody answers who has nothing of theirs. CommandError when one has what it had."""
         empty = set()
-        for member in (whereabouts(self._addresses, each) for each in lost.members):
+        for member in (at_current_address(self._addresses, each) for each in lost.members):
             try:
                 link = self._dial(Endpoint(member.address, member.port))
             except MemberError:
                 continue
             try:
-                found = Acquaintance(member, link, link.state())
+                found = ProbedServer(member, link, link.state())
             except Loading as error:
                 raise CommandError(f"{error}, which may be this chain's") from error
             except MemberError:
@@ -222,7 +224,7 @@ class Additions:
 
     # ---------------------------------------------------------------------------------------------- a new tail
 
-    def _add_tail(self, addition: Addition, newcomer: Acquaintance, view: View, *, discard: bool) -> None:
+    def _add_tail(self, addition: Addition, newcomer: ProbedServer, view: View, *, discard: bool) -> None:
         member, state = newcomer.member, newcomer.state
         if not discard and state.history != view.history and (state.keys or (state.history and newcomer.has_data)):
             whose = f"another chain, of history {state.history}" if state.history else f"its own, {state.keys} keys"
@@ -237,9 +239,9 @@ class Additions:
             addition.check()
             self.progress = f"{member}: {text}"
 
-        def take_over(change: Change | None, _: Health) -> Add:
+        def take_over(configuration: Configuration | None, _: Health) -> Add:
             addition.check()
-            added = _unless_changed(change, view, member)
+            added = _unless_changed(configuration, view, member)
             addition.is_decided = True
             return added
 
@@ -248,8 +250,8 @@ class Additions:
                 prove_again(newcomer, view)
             bring_in(tail, newcomer, view, self._settings, note)
             note("taking over")
-            self._keeper.enact(take_over)
-            self._keeper.await_service(member)
+            self._runtime.enact(take_over)
+            self._runtime.await_service(member)
         except (MemberError, JoinFailed) as error:
             addition.check()  # which may have been what broke it
             raise CommandError(f"{error}: the chain is as it was") from error
@@ -281,7 +283,7 @@ class Additions:
         return tail
 
 
-def knows_a_secret(newcomer: Acquaintance) -> bool:
+def knows_a_secret(newcomer: ProbedServer) -> bool:
     """It would take views from nobody else any more. Raises CommandError."""
     try:
         newcomer.link.prove("0" * 32, newcomer.member.run_id)
@@ -292,7 +294,7 @@ def knows_a_secret(newcomer: Acquaintance) -> bool:
     return True
 
 
-def prove_again(newcomer: Acquaintance, view: View) -> None:
+def prove_again(newcomer: ProbedServer, view: View) -> None:
     """A former member knows the secret, unless it was restarted, and then asks for no proof. Raises OtherProcess."""
     try:
         newcomer.link.prove(view.secret, newcomer.member.run_id)
@@ -302,8 +304,8 @@ def prove_again(newcomer: Acquaintance, view: View) -> None:
         log.info("%s", error)
 
 
-def _unless_changed(change: Change | None, view: View, member: Member) -> Add:
-    if change is None or change.view != view:
+def _unless_changed(configuration: Configuration | None, view: View, member: Member) -> Add:
+    if configuration is None or configuration.view != view:
         raise CommandError(f"the chain has changed while {member} was being added, and goes on without it: try again")
     return Add(member)
 

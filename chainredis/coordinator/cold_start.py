@@ -8,10 +8,10 @@ from time import monotonic
 
 from chainredis.coordinator.add_member import Additions
 from chainredis.coordinator.complaints import Complaint
-from chainredis.coordinator.probe import Acquaintance, whereabouts
-from chainredis.coordinator.runtime import Keeper
+from chainredis.coordinator.probe import ProbedServer, at_current_address
+from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, MemberError, StoreError
-from chainredis.protocol.reconfiguration import Change, Health, Reform, Returned
+from chainredis.protocol.reconfiguration import Configuration, Health, Reform, Returned
 from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.member_client import Dial
@@ -28,7 +28,7 @@ FALL_LEAST_S = 1.0
 STEADY_S = 60.0
 
 
-class Pace:
+class RetryPace:
     """When one place is looked at next. Who comes back and falls again, over and over, costs the chain little."""
 
     def __init__(self) -> None:
@@ -68,26 +68,28 @@ class Pace:
         self._look_s, self._came_at = 0.0, monotonic()
 
 
-class Returns(threading.Thread):
+class ColdStart(threading.Thread):
     """Waits for processes to come back: first for one that is the chain again, then for those that it is to be with."""
 
     def __init__(
-        self, keeper: Keeper, additions: Additions, dial: Dial, addresses: Addresses, settings: Settings
+        self, runtime: Runtime, additions: Additions, dial: Dial, addresses: Addresses, settings: Settings
     ) -> None:
         super().__init__(name="chain-returns", daemon=True)
-        self._keeper = keeper
+        self._runtime = runtime
         self._additions = additions
         self._dial = dial
         self._addresses = addresses
         self._settings = settings
-        self._paces: dict[tuple[str, int], Pace] = {}
+        self._paces: dict[tuple[str, int], RetryPace] = {}
         self._complaint = Complaint()
         self._trouble = ""
 
     def run(self) -> None:
-        while self._keeper.wait_for(lambda steward: steward.is_lost or bool(steward.missing(self._takes_fallen)), None):
+        while self._runtime.wait_for(
+            lambda controller: controller.is_lost or bool(controller.missing(self._takes_fallen)), None
+        ):
             try:
-                if self._keeper.is_lost:
+                if self._runtime.is_lost:
                     self._reform()
                 else:
                     self._complete()
@@ -95,20 +97,20 @@ class Returns(threading.Thread):
                 self._wait_for(str(error))
             except Exception:
                 log.exception("forming the chain again failed in a way that nobody has thought of")
-            self._keeper.wait_for(lambda _: False, self._settings.retry_interval_s)
+            self._runtime.wait_for(lambda _: False, self._settings.retry_interval_s)
 
     @property
     def _takes_fallen(self) -> bool:
-        return self._settings.heartbeat().auto_return
+        return self._settings.polling().auto_return
 
     @property
     def _missing(self) -> tuple[Member, ...]:
-        return self._keeper.missing(self._takes_fallen)
+        return self._runtime.missing(self._takes_fallen)
 
     @property
     def waits_for(self) -> str:
         """For people: for whom, or for what."""
-        return self._trouble if self._keeper.is_lost or self._missing else ""
+        return self._trouble if self._runtime.is_lost or self._missing else ""
 
     def _wait_for(self, text: str) -> None:
         if text and (line := self._complaint.line(text)):
@@ -118,19 +120,19 @@ class Returns(threading.Thread):
         self._trouble = text
 
     def _reform(self) -> None:
-        change = self._keeper.change
-        assert change is not None
-        found = [self._look(member) for member in change.view.members]
+        configuration = self._runtime.configuration
+        assert configuration is not None
+        found = [self._look(member) for member in configuration.view.members]
         if all(each and each.state.applied < 0 and not each.state.record_epoch for each in found):
             raise CommandError("no process of the chain lives, and none kept its data: MASTER.ADD begins a new history")
-        returned = tuple(_returned(each) for each in found if each and each.state.history == change.view.history)
+        returned = tuple(_returned(each) for each in found if each and each.state.history == configuration.view.history)
 
-        def reform(now: Change | None, health: Health) -> Reform:
-            if now != change or not self._keeper.is_lost:
+        def reform(now: Configuration | None, health: Health) -> Reform:
+            if now != configuration or not self._runtime.is_lost:
                 raise CommandError("the chain has just been changed")
             return Reform(returned, health)
 
-        formed = self._keeper.enact(reform)
+        formed = self._runtime.enact(reform)
         log.warning("the chain is formed again by %s, with what it had on its disk", formed.view.head)
         self._wait_for("")
 
@@ -139,7 +141,7 @@ class Returns(threading.Thread):
         missing = self._missing
         self._forget_paces(missing)
         for member in missing:
-            pace = self._paces.setdefault((member.address, member.port), Pace())
+            pace = self._paces.setdefault((member.address, member.port), RetryPace())
             if not pace.is_due(monotonic()):
                 continue
             if not self._look(member):
@@ -168,16 +170,16 @@ class Returns(threading.Thread):
         now, places = monotonic(), {(member.address, member.port) for member in missing}
         self._paces = {place: pace for place, pace in self._paces.items() if place in places or pace.is_fresh(now)}
 
-    def _look(self, member: Member, *, keep: bool = False) -> Acquaintance | None:
+    def _look(self, member: Member, *, keep: bool = False) -> ProbedServer | None:
         """Whoever answers at that place now, if it is a member's process that has loaded its data."""
-        member = whereabouts(self._addresses, member)
+        member = at_current_address(self._addresses, member)
         try:
             link = self._dial(Endpoint(member.address, member.port))
         except MemberError:
             return None
         try:
             state = link.state()
-            found = Acquaintance(Member(member.host, member.address, member.port, state.run_id), link, state)
+            found = ProbedServer(Member(member.host, member.address, member.port, state.run_id), link, state)
         except (MemberError, ValueError):
             link.close()
             return None
@@ -186,7 +188,7 @@ class Returns(threading.Thread):
         return found
 
 
-def _returned(back: Acquaintance) -> Returned:
+def _returned(back: ProbedServer) -> Returned:
     state = back.state
     return Returned(
         back.member, state.record_run_id, state.record_epoch, state.record_durable, state.assigned, state.applied

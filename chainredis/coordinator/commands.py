@@ -1,4 +1,4 @@
-"""The master's commands: what operators ask for, as events for the keeper; and what INFO shows."""
+"""The master's commands: what operators ask for, as events for the runtime; and what INFO shows."""
 
 import logging
 import secrets
@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from chainredis.coordinator.add_member import Additions, Terms, knows_a_secret, prove_again
-from chainredis.coordinator.cold_start import Returns
-from chainredis.coordinator.member_session import Watchers
-from chainredis.coordinator.probe import Acquaintance, Introducer, resolve
-from chainredis.coordinator.runtime import FOR_GOOD, Keeper, Tenure
+from chainredis.coordinator.add_member import Additions, ExistingData, knows_a_secret, prove_again
+from chainredis.coordinator.cold_start import ColdStart
+from chainredis.coordinator.member_session import SessionThreads
+from chainredis.coordinator.probe import ProbedServer, Prober, resolve
+from chainredis.coordinator.runtime import PERMANENT, LeadershipTerm, Runtime
 from chainredis.protocol.errors import CommandError, MemberError, StoreError
 from chainredis.protocol.reconfiguration import Forget, Form, Recover, Remove
 from chainredis.protocol.view import Endpoint, Member, View, parse_endpoint
@@ -26,11 +26,11 @@ Reply = str | list[str]
 Status = dict[str, str | int]
 
 SHOW_EVERY_S = 0.25
-ADDITION_TERMS = {
-    (): Terms.KEEP,
-    (b"DISCARD",): Terms.DISCARD,
-    (b"ADOPT",): Terms.ADOPT,
-    (b"ADOPT", b"INCOMPLETE"): Terms.ADOPT_INCOMPLETE,
+EXISTING_DATA = {
+    (): ExistingData.KEEP,
+    (b"DISCARD",): ExistingData.DISCARD,
+    (b"ADOPT",): ExistingData.ADOPT,
+    (b"ADOPT", b"INCOMPLETE"): ExistingData.ADOPT_INCOMPLETE,
 }
 MAX_SHOWN = 256  # bytes of an argument
 NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
@@ -62,16 +62,16 @@ class Coordinator:
         dial: Dial | None = None,
         hold: Hold | None = None,
         resolve: Resolve = resolve,
-        tenure: Tenure = FOR_GOOD,
+        leadership: LeadershipTerm = PERMANENT,
         remembered: View | None = None,
     ) -> None:
         dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
-        self._introducer = Introducer(dial, resolve, settings.own_run_id)
+        self._prober = Prober(dial, resolve, settings.own_run_id)
         store = store or FileStore(settings.state_dir)
-        self._keeper = Keeper(store, settings, tenure=tenure, remembered=remembered)
+        self._runtime = Runtime(store, settings, leadership=leadership, remembered=remembered)
         addresses = Addresses(resolve)
-        self._additions = Additions(self._keeper, dial, addresses, settings)
-        self._returns = Returns(self._keeper, self._additions, dial, addresses, settings)
+        self._additions = Additions(self._runtime, dial, addresses, settings)
+        self._cold_start = ColdStart(self._runtime, self._additions, dial, addresses, settings)
         self._commands: dict[str, tuple[Callable[..., Reply], range]] = {
             "MASTER.ADD": (self._add, range(2, 5)),
             "MASTER.REMOVE": (self._remove, range(2, 3)),
@@ -84,11 +84,11 @@ class Coordinator:
         self._observers: list[Callable[[Status], None]] = []
         hold = hold or (lambda endpoint, secret, run_id: SocketLine(endpoint, secret, run_id, settings))
         try:
-            self._keeper.start(Watchers(self._keeper, dial, hold, addresses))
-            self._returns.start()
+            self._runtime.start(SessionThreads(self._runtime, dial, hold, addresses))
+            self._cold_start.start()
             threading.Thread(target=self._show, name="chain-status", daemon=True).start()
         except BaseException:
-            self._keeper.close()  # what has begun ends
+            self._runtime.close()  # what has begun ends
             raise
 
     # -------------------------------------------------------------------------------------- for the server
@@ -122,7 +122,7 @@ class Coordinator:
         what = " ".join([name, *map(_on_a_line, arguments)])
         log.info("%s: asked for by %s", what, asker or "somebody")
         try:
-            self._keeper.learn()
+            self._runtime.learn()
             self._note(name, "under way")
             reply = handler(*arguments)
         except Exception as error:
@@ -133,27 +133,27 @@ class Coordinator:
         log.info("%s: %s", what, reply)
         return reply
 
-    def beating(self, run_ids: frozenset[str]) -> None:
+    def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
         """The members' heartbeats that there are now, where members send any."""
-        self._keeper.beating(run_ids)
+        self._runtime.saw_heartbeats(run_ids)
 
     @property
     def known_view(self) -> View | None:
         """The newest one, stored or not."""
-        return self._keeper.known_view
+        return self._runtime.known_view
 
     def doubt_store(self) -> None:
         """Somebody else may have changed what is stored: look."""
-        self._keeper.doubt()
+        self._runtime.doubt()
 
     def close(self) -> None:
         """End the work in the background. A command under way goes on."""
-        self._keeper.close()
+        self._runtime.close()
 
     # ---------------------------------------------------------------------------------------------- reads
 
     def _get_chain(self) -> list[str]:
-        view = self._keeper.view
+        view = self._runtime.view
         return [str(member) for member in view.members] if view else []
 
     def _refresh_head(self) -> str:
@@ -163,24 +163,24 @@ class Coordinator:
         return self._refresh(-1)
 
     def _refresh(self, place: int) -> str:
-        if self._keeper.view is None:
+        if self._runtime.view is None:
             raise CommandError(NO_MEMBERS)
-        member = self._keeper.await_answer(place)
+        member = self._runtime.await_answer(place)
         if member is None:
-            raise CommandError(self._keeper.unsettled_by)
+            raise CommandError(self._runtime.why_unsettled)
         return str(member)
 
     # ----------------------------------------------------------------------- MASTER.ADD, MASTER.REMOVE, MASTER.FORM
 
     def _add(self, host: bytes, port: bytes, *words: bytes) -> str:
-        terms = ADDITION_TERMS.get(tuple(word.upper() for word in words))
-        if terms is None:
+        existing = EXISTING_DATA.get(tuple(word.upper() for word in words))
+        if existing is None:
             raise CommandError("syntax error: MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]")
         with self._additions.turn(_endpoint(host, port)) as addition:
-            newcomer = self._introducer.meet(addition.endpoint)
+            newcomer = self._prober.meet(addition.endpoint)
             try:
                 if not self._additions.has_brought_back(newcomer.member):
-                    self._additions.add(addition, newcomer, terms)
+                    self._additions.add(addition, newcomer, existing)
             finally:
                 newcomer.link.close()
         return "OK"
@@ -188,21 +188,21 @@ class Coordinator:
     def _remove(self, host: bytes, port: bytes) -> str:
         endpoint = _endpoint(host, port)
         was_called_off = self._additions.call_off(endpoint)
-        change = self._keeper.change
+        configuration = self._runtime.configuration
         try:
-            if change is None:
+            if configuration is None:
                 raise CommandError(NO_MEMBERS)
-            member = self._find(endpoint, change.view.members + change.awaited + change.fallen)
+            member = self._find(endpoint, configuration.view.members + configuration.awaited + configuration.fallen)
         except CommandError:
             if was_called_off:
                 return "OK"
             raise
-        is_out = change.view.member(member.run_id) is None
-        if is_out or (self._keeper.is_lost and member.run_id in change.durable):
-            self._keeper.enact(lambda *_: Forget(member))
+        is_out = configuration.view.member(member.run_id) is None
+        if is_out or (self._runtime.is_lost and member.run_id in configuration.durable):
+            self._runtime.enact(lambda *_: Forget(member))
         else:
-            self._keeper.enact(lambda _, health: Remove(member, health))
-            self._keeper.await_service()
+            self._runtime.enact(lambda _, health: Remove(member, health))
+            self._runtime.await_service()
         return "OK"
 
     def _find(self, endpoint: Endpoint, members: Sequence[Member]) -> Member:
@@ -210,29 +210,29 @@ class Coordinator:
         for member in members:
             if member.endpoint == endpoint:
                 return member
-        address = self._introducer.address(endpoint)
+        address = self._prober.address(endpoint)
         for member in members:
             if (member.address, member.port) == (address, endpoint.port):
                 return member
         raise CommandError(f"{endpoint} is not in the chain, which is {', '.join(map(str, members))}")
 
     def _form(self, host: bytes, port: bytes) -> str:
-        view = self._keeper.known_view
-        found = self._introducer.meet(_endpoint(host, port))
+        view = self._runtime.known_view
+        found = self._prober.meet(_endpoint(host, port))
         survivor = found.member
         try:
             if view is None:
                 self._recover(found)
             else:
                 self._form_known(found, view)
-            self._keeper.await_service(survivor)
+            self._runtime.await_service(survivor)
         except MemberError as error:
             raise CommandError(f"{error}: the chain is as it was") from error
         finally:
             found.link.close()
         return "OK"
 
-    def _form_known(self, found: Acquaintance, view: View) -> None:
+    def _form_known(self, found: ProbedServer, view: View) -> None:
         survivor, state = found.member, found.state
         if state.history != view.history:
             raise CommandError(
@@ -242,9 +242,9 @@ class Coordinator:
         if state.role == "learner":
             raise CommandError(f"{survivor} holds only part of this chain's data: it was still being added")
         prove_again(found, view)
-        self._keeper.enact(lambda _, health: Form(survivor, _newest_epoch(state), health))
+        self._runtime.enact(lambda _, health: Form(survivor, _newest_epoch(state), health))
 
-    def _recover(self, found: Acquaintance) -> None:
+    def _recover(self, found: ProbedServer) -> None:
         """What was stored here is lost. Who was restarted knows no secret, and asks for none."""
         survivor, state = found.member, found.state
         if not state.history or not found.has_data:
@@ -260,10 +260,10 @@ class Coordinator:
                 "what the master had stored; or restart that server with its data, which ends that chain, and repeat "
                 "this: what others have and it lacks is lost"
             )
-        change = self._keeper.enact(
+        configuration = self._runtime.enact(
             lambda *_: Recover(survivor, state.history, _newest_epoch(state), secrets.token_bytes(16))
         )
-        log.warning("the stored view was lost: the chain of epoch %d is %s alone", change.view.epoch, survivor)
+        log.warning("the stored view was lost: the chain of epoch %d is %s alone", configuration.view.epoch, survivor)
 
     # ----------------------------------------------------------------------------------------------- for INFO
 
@@ -275,28 +275,28 @@ class Coordinator:
     def status(self) -> Status:
         """For INFO: the names and values that the README's table has."""
         try:
-            change, trouble = self._keeper.change, self._keeper.unsettled_by
+            configuration, trouble = self._runtime.configuration, self._runtime.why_unsettled
         except StoreError as error:
-            change, trouble = None, str(error)
-        members = change.view.members if change else ()
+            configuration, trouble = None, str(error)
+        members = configuration.view.members if configuration else ()
         return {
-            "epoch": change.view.epoch if change else 0,
+            "epoch": configuration.view.epoch if configuration else 0,
             "members": len(members),
             "chain": names(members),
-            "pending": names(members[-1:]) if change and change.pending else "",
-            "leaving": names(change.leaving) if change else "",
-            "awaited": names(change.awaited) if change else "",
-            "fallen": names(change.fallen) if change else "",
-            "state": trouble or ("serving" if change else "no chain"),
+            "pending": names(members[-1:]) if configuration and configuration.pending else "",
+            "leaving": names(configuration.leaving) if configuration else "",
+            "awaited": names(configuration.awaited) if configuration else "",
+            "fallen": names(configuration.fallen) if configuration else "",
+            "state": trouble or ("serving" if configuration else "no chain"),
             "addition": self._additions.progress,
-            "waits_for": self._returns.waits_for,
-            "repairs": self._keeper.repairs,
+            "waits_for": self._cold_start.waits_for,
+            "repairs": self._runtime.repairs,
             "last_change": self._last[0],
             "last_change_state": self._last[1],
             **{
-                f"member_{place}": f"{member},state={standing.word},silent_ms={standing.silent_ms},"
-                f"checkpointed={standing.checkpointed},lifeline={standing.lifeline}"
-                for place, (member, standing) in enumerate(self._keeper.standings())
+                f"member_{place}": f"{member},state={member_status.word},silent_ms={member_status.silent_ms},"
+                f"checkpointed={member_status.checkpointed},lifeline={member_status.lifeline}"
+                for place, (member, member_status) in enumerate(self._runtime.member_statuses())
             },
         }
 
@@ -306,7 +306,7 @@ class Coordinator:
 
     def _show(self) -> None:
         """What happens without a command is seen, too."""
-        while not self._keeper.wait_for(lambda _: False, SHOW_EVERY_S) and not self._keeper.is_closed:
+        while not self._runtime.wait_for(lambda _: False, SHOW_EVERY_S) and not self._runtime.is_closed:
             self._tell_observers()
 
     def _tell_observers(self) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from chainredis.coordinator.probe import Acquaintance, troubles_of
+from chainredis.coordinator.probe import ProbedServer, parse_broken_links
 from chainredis.protocol.errors import Loading, MemberError, TooFar
 from chainredis.protocol.view import Member, View
 from chainredis.transport.member_client import MemberLink, MemberState
@@ -27,7 +27,7 @@ REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH ")
 BEGIN_S = 5.0
 
 
-def bring_in(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+def bring_in(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
     """Have `newcomer` get what the tail has and it lacks, and leave the tail forwarding to it.
 
     `tail` is proven and stays open until the newcomer serves: the tail keeps its log for it as long as that connection
@@ -46,7 +46,7 @@ def bring_in(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Set
         raise JoinFailed(str(error)) from error
 
 
-def _resume(tail: MemberLink, newcomer: Acquaintance, view: View) -> bool:
+def _resume(tail: MemberLink, newcomer: ProbedServer, view: View) -> bool:
     """Only the missing log, when the newcomer's data is a prefix of the tail's and the tail still has the rest."""
     state, link = newcomer.state, newcomer.link
     if state.history != view.history or state.role == "learner":
@@ -63,14 +63,14 @@ def _resume(tail: MemberLink, newcomer: Acquaintance, view: View) -> bool:
     return True
 
 
-def _copy(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+def _copy(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
     tail.pin()
     newcomer.link.join(view)
     newcomer.link.prove(view.secret, newcomer.member.run_id)
     _await_snapshot(tail, newcomer, view, settings, note)
 
 
-def _await_snapshot(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+def _await_snapshot(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
     member, learner = newcomer.member, newcomer.link
     watch, beginning = StallWatch(settings.stall_timeout_s), StallWatch(BEGIN_S)
     said = "copying"
@@ -115,7 +115,7 @@ def _check_beginning(watch: StallWatch, has_begun: Callable[[], object], member:
         ) from error
 
 
-def _await_stream(tail: MemberLink, newcomer: Acquaintance, view: View, settings: Settings, note: Note) -> None:
+def _await_stream(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
     """Until the learner has been seen with all that the tail had just before: it keeps up with the chain's writes."""
     watch = StallWatch(settings.stall_timeout_s)
 
@@ -133,8 +133,8 @@ def _await_stream(tail: MemberLink, newcomer: Acquaintance, view: View, settings
 
 def _are_linked(member: Member, state: MemberState, other: Member) -> bool:
     """JoinFailed when the one is not going to have a connection to the other."""
-    trouble = next((each for each in troubles_of(state.unreached) if each.run_id == other.run_id), None)
-    if trouble is None:
+    link = next((each for each in parse_broken_links(state.unreached) if each.run_id == other.run_id), None)
+    if link is None:
         return True
     why = state.unreached_why.partition(": ")[2]
     if why.startswith(REFUSALS):
@@ -142,7 +142,7 @@ def _are_linked(member: Member, state: MemberState, other: Member) -> bool:
             f"{member}: cannot log in at {other} ({why}): set member.auth-password (and member.auth-user) at {member} "
             "as that one asks for"
         )
-    if trouble.for_ms >= REACH_MS and why:
+    if link.for_ms >= REACH_MS and why:
         raise JoinFailed(f"{member}: cannot reach {other} at {other.address}:{other.port} ({why})")
     return False
 

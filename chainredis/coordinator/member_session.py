@@ -11,10 +11,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from chainredis.coordinator.complaints import Complaint
-from chainredis.coordinator.probe import reach, troubles_of
-from chainredis.coordinator.runtime import Keeper
-from chainredis.protocol.errors import Busy, Closed, MemberError, OtherProcess, Refused, Rejected, Silent, Stale, Unfed
-from chainredis.protocol.evidence import Lifeline, Sighting
+from chainredis.coordinator.probe import parse_broken_links, reach
+from chainredis.coordinator.runtime import Runtime
+from chainredis.protocol.errors import (
+    Busy,
+    CannotFeed,
+    Closed,
+    MemberError,
+    OtherProcess,
+    Refused,
+    Rejected,
+    Silent,
+    Stale,
+)
+from chainredis.protocol.failure_detector import Lifeline, MemberReport
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.lifeline import Hold, Line
@@ -29,47 +39,47 @@ ENDED_RETRY_S = 0.5
 FAULT_RETRY_S = 1.0
 
 
-class Watchers:
-    """Follows whom the keeper wants to have followed."""
+class SessionThreads:
+    """Follows whom the runtime wants to have followed."""
 
-    def __init__(self, keeper: Keeper, dial: Dial, hold: Hold, addresses: Addresses) -> None:
-        self._keeper = keeper
+    def __init__(self, runtime: Runtime, dial: Dial, hold: Hold, addresses: Addresses) -> None:
+        self._runtime = runtime
         self._dial = dial
         self._hold = hold
         self._addresses = addresses
-        self._conversations: dict[str, tuple[Polling, Watching, Holding]] = {}
+        self._sessions: dict[str, tuple[PollSession, ReportSession, LifelineSession]] = {}
 
     def follow(self, members: tuple[Member, ...]) -> None:
-        """Called with the keeper's lock held."""
+        """Called with the runtime's lock held."""
         wanted = {member.run_id: member for member in members}
-        for run_id in self._conversations.keys() - wanted.keys():
-            for conversation in self._conversations.pop(run_id):
-                conversation.end()
-        for run_id in wanted.keys() - self._conversations.keys():
-            who = (wanted[run_id], self._keeper, self._addresses)
-            self._conversations[run_id] = (
-                Polling(*who, self._dial), Watching(*who, self._dial), Holding(*who, self._hold),
+        for run_id in self._sessions.keys() - wanted.keys():
+            for session in self._sessions.pop(run_id):
+                session.end()
+        for run_id in wanted.keys() - self._sessions.keys():
+            who = (wanted[run_id], self._runtime, self._addresses)
+            self._sessions[run_id] = (
+                PollSession(*who, self._dial), ReportSession(*who, self._dial), LifelineSession(*who, self._hold),
             )  # fmt: skip
-            for conversation in self._conversations[run_id]:
-                conversation.start()
+            for session in self._sessions[run_id]:
+                session.start()
         for run_id, member in wanted.items():
-            for conversation in self._conversations[run_id]:
-                conversation.member = member
+            for session in self._sessions[run_id]:
+                session.member = member
 
-    def nudge(self, run_ids: Iterable[str]) -> None:
+    def wake(self, run_ids: Iterable[str]) -> None:
         for run_id in run_ids:
-            if conversations := self._conversations.get(run_id):
-                conversations[0].nudge()
+            if sessions := self._sessions.get(run_id):
+                sessions[0].wake()
 
 
-class Conversation(threading.Thread):
+class MemberSession(threading.Thread):
     """With one process, for as long as it is followed. member: as the newest view names it."""
 
-    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses) -> None:
+    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses) -> None:
         super().__init__(name=f"chain-{type(self).__name__.lower()}-{member}", daemon=True)
         self.member = self._place = member
         self._run_id = member.run_id
-        self._keeper = keeper
+        self._runtime = runtime
         self._addresses = addresses
         self._over = threading.Event()
         self._connection: MemberLink | Line | None = None
@@ -85,13 +95,13 @@ class Conversation(threading.Thread):
     def run(self) -> None:
         while not self._over.is_set():
             try:
-                pause_s = self._converse()
+                pause_s = self._run_once()
             except Exception:
                 log.exception("the conversation with %s failed in a way that nobody has thought of", self.member)
                 pause_s = FAULT_RETRY_S
             self._over.wait(pause_s)
 
-    def _converse(self) -> float:
+    def _run_once(self) -> float:
         """From a new connection to its end. How long to wait until the next one."""
         self._stood = False
         self._place = self._next_place()
@@ -123,16 +133,16 @@ class Conversation(threading.Thread):
         self._failures = 0 if self._stood else min(self._failures + 1, 10)
         match error:
             case Closed() if self._stood:
-                self._keeper.dropped(self._run_id)
+                self._runtime.dropped(self._run_id)
                 pause_s = 0
             case OtherProcess() if self._is_elsewhere:
-                self._keeper.located(self._run_id, self._place.address, is_another=True)
+                self._runtime.located(self._run_id, self._place.address, is_another=True)
                 pause_s = ENDED_RETRY_S
             case Refused() if not self._is_elsewhere:
-                self._keeper.refused(self._run_id)
+                self._runtime.refused(self._run_id)
                 pause_s = ENDED_RETRY_S
             case OtherProcess():
-                self._keeper.replaced(self._run_id)
+                self._runtime.replaced(self._run_id)
                 pause_s = ENDED_RETRY_S
             case Rejected():
                 pause_s = RETRY_S  # it lives, and will not think better of it within a millisecond
@@ -144,49 +154,49 @@ class Conversation(threading.Thread):
         raise NotImplementedError
 
 
-class Polling(Conversation):
+class PollSession(MemberSession):
     """Tells views, grants leases, and learns how the member is."""
 
-    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses, dial: Dial) -> None:
-        super().__init__(member, keeper, addresses)
+    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial) -> None:
+        super().__init__(member, runtime, addresses)
         self._dial = dial
-        self._nudged = threading.Event()
+        self._woken = threading.Event()
 
     def end(self) -> None:
         super().end()
-        self.nudge()
+        self.wake()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Do not wait for the next poll to be due."""
-        self._nudged.set()
+        self._woken.set()
 
     def _pause(self, seconds: float) -> None:
-        self._nudged.wait(seconds)
-        self._nudged.clear()
+        self._woken.wait(seconds)
+        self._woken.clear()
 
     def _talk(self) -> None:
         link, state = reach(self._dial, self._place)
         self._connection = link
         self._stood = True
-        self._keeper.answered(self._run_id, sighting(state))
+        self._runtime.answered(self._run_id, report(state))
         is_proven = False
         while not self._over.is_set():
-            view, lease = self._keeper.due(self._run_id)
+            view, lease = self._runtime.due(self._run_id)
             if not is_proven and self._prove(link):
                 is_proven = True
-                self._keeper.located(self._run_id, self._place.address)
+                self._runtime.located(self._run_id, self._place.address)
             if view:
                 self._tell(link, view)
                 continue
             try:
                 self._saw(link.poll(lease) if lease and is_proven else link.state())
             except Busy:
-                self._keeper.spoke(self._run_id)
-            self._pause(self._keeper.pause_s(self._run_id))
+                self._runtime.spoke(self._run_id)
+            self._pause(self._runtime.pause_s(self._run_id))
 
     def _prove(self, link: MemberLink) -> bool:
         """False: it knows of no secret so far, and believes whoever gives it a view."""
-        view = self._keeper.known_view
+        view = self._runtime.known_view
         if view is None:
             return False
         try:
@@ -198,58 +208,58 @@ class Polling(Conversation):
     def _tell(self, link: MemberLink, view: View) -> None:
         try:
             link.adopt(view)
-        except Unfed as error:
+        except CannotFeed as error:
             if line := self._complaint.line(str(error)):
                 log.warning("%s", line)
-            self._keeper.unfed(self._run_id, view.epoch)
+            self._runtime.cannot_feed(self._run_id, view.epoch)
             self._pause(RETRY_S)
         except Stale as error:
-            self._keeper.superseded(error.view)
+            self._runtime.superseded(error.view)
             self._pause(RETRY_S)
         else:
-            self._keeper.adopted(self._run_id, view.epoch)
+            self._runtime.adopted(self._run_id, view.epoch)
 
     def _saw(self, state: MemberState) -> None:
         self._complaint.over()  # whatever it was: a view that it has refused would have come before
-        self._keeper.answered(self._run_id, sighting(state))
+        self._runtime.answered(self._run_id, report(state))
 
 
-class Watching(Conversation):
+class ReportSession(MemberSession):
     """Waits until the member suspects somebody, or ends."""
 
-    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses, dial: Dial) -> None:
-        super().__init__(member, keeper, addresses)
+    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial) -> None:
+        super().__init__(member, runtime, addresses)
         self._dial = dial
 
     def _talk(self) -> None:
-        view = self._keeper.known_view
-        if view is None or not self._keeper.wait_for(lambda steward: steward.knows_view(self._run_id), RETRY_S):
+        view = self._runtime.known_view
+        if view is None or not self._runtime.wait_for(lambda controller: controller.knows_view(self._run_id), RETRY_S):
             return
         link = self._connection = self._dial(Endpoint(self._place.address, self._place.port))
         link.prove(view.secret, self._run_id)
         self._stood = True
         while not self._over.is_set():
-            self._keeper.reported(self._run_id, troubles_of(link.watch()))
+            self._runtime.reported(self._run_id, parse_broken_links(link.watch()))
 
 
-class Holding(Conversation):
+class LifelineSession(MemberSession):
     """Holds the lifeline until its process ends."""
 
-    def __init__(self, member: Member, keeper: Keeper, addresses: Addresses, hold: Hold) -> None:
-        super().__init__(member, keeper, addresses)
+    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, hold: Hold) -> None:
+        super().__init__(member, runtime, addresses)
         self._hold = hold
 
     def _talk(self) -> None:
-        view = self._keeper.view
-        if view is None or not self._keeper.wait_for(lambda steward: steward.knows_view(self._run_id), RETRY_S):
+        view = self._runtime.view
+        if view is None or not self._runtime.wait_for(lambda controller: controller.knows_view(self._run_id), RETRY_S):
             return
-        port = self._keeper.lifeline_port(self._run_id)
+        port = self._runtime.lifeline_port(self._run_id)
         if not port:
             raise Silent(f"{self.member}: offers no lifeline")
         line = self._connection = self._hold(Endpoint(self._place.address, port), view.secret, self._run_id)
         self._stood = True
         self._complaint.over()
-        self._keeper.lifeline(self._run_id, Lifeline.HELD)
+        self._runtime.lifeline(self._run_id, Lifeline.HELD)
         line.await_end()
 
     def _conclude(self, error: MemberError) -> float:
@@ -257,17 +267,17 @@ class Holding(Conversation):
         if self._over.is_set():
             return 0
         if self._stood:
-            self._keeper.lifeline(self._run_id, Lifeline.ENDED if isinstance(error, Closed) else Lifeline.NONE)
+            self._runtime.lifeline(self._run_id, Lifeline.ENDED if isinstance(error, Closed) else Lifeline.NONE)
             return ENDED_RETRY_S
-        if self._keeper.is_well(self._run_id) and (line := self._complaint.line(str(error))):
+        if self._runtime.is_well(self._run_id) and (line := self._complaint.line(str(error))):
             log.warning("%s: if %s dies, that is noticed only when its lease has run out", line, self.member)
         return ENDED_RETRY_S
 
 
-def sighting(state: MemberState) -> Sighting:
+def report(state: MemberState) -> MemberReport:
     durable = state.record_durable and state.record_epoch == state.epoch
-    troubles = troubles_of(state.unreached)
-    return Sighting(
-        state.epoch, state.serving, state.stamp, troubles, durable, state.checkpointed, state.lifeline,
+    broken_links = parse_broken_links(state.unreached)
+    return MemberReport(
+        state.epoch, state.serving, state.stamp, broken_links, durable, state.checkpointed, state.lifeline,
         state.applied, state.committed, state.timeout, state.unreached_why,
     )  # fmt: skip

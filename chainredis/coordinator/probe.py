@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass, replace
 
 from chainredis.protocol.errors import CommandError, Loading, MemberError, NotAMember, OtherProcess
-from chainredis.protocol.evidence import Trouble
+from chainredis.protocol.failure_detector import BrokenLink
 from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.addresses import Addresses, Resolve
 from chainredis.transport.member_client import Dial, MemberLink, MemberState
@@ -13,7 +13,7 @@ from chainredis.transport.member_client import Dial, MemberLink, MemberState
 # How long a look at a place waits for its name to be looked up.
 LOOK_UP_S = 2.0
 
-_TROUBLE = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
+_BROKEN_LINK = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
 
 
 def resolve(host: str) -> str:
@@ -22,10 +22,10 @@ def resolve(host: str) -> str:
     return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
-def troubles_of(text: str) -> tuple[Trouble, ...]:
+def parse_broken_links(text: str) -> tuple[BrokenLink, ...]:
     """What a member says of the neighbours that it has no connection to."""
-    found = _TROUBLE.findall(text)
-    return tuple(Trouble(run_id, int(milliseconds), dropped == "1") for run_id, milliseconds, dropped in found)
+    found = _BROKEN_LINK.findall(text)
+    return tuple(BrokenLink(run_id, int(milliseconds), dropped == "1") for run_id, milliseconds, dropped in found)
 
 
 def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:
@@ -39,7 +39,7 @@ def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:
     return link, state
 
 
-def whereabouts(addresses: Addresses, member: Member) -> Member:
+def at_current_address(addresses: Addresses, member: Member) -> Member:
     """The same, where its name leads to now."""
     return replace(member, address=addresses.of(member, LOOK_UP_S))
 
@@ -60,7 +60,7 @@ def _state_of(link: MemberLink, member: Member) -> MemberState:
 
 
 @dataclass
-class Acquaintance:
+class ProbedServer:
     """A server that has just been met, whoever it is. The link is to be closed."""
 
     member: Member
@@ -73,14 +73,14 @@ class Acquaintance:
 
 
 @dataclass(frozen=True)
-class Introducer:
+class Prober:
     """Meets the servers that operators name. Failures are CommandError."""
 
     dial: Dial
     resolve: Resolve
     own_run_id: str
 
-    def meet(self, endpoint: Endpoint) -> Acquaintance:
+    def meet(self, endpoint: Endpoint) -> ProbedServer:
         address = self.address(endpoint)
         try:
             link = self.dial(Endpoint(address, endpoint.port))
@@ -90,7 +90,7 @@ class Introducer:
             state = link.state()
             if state.run_id == self.own_run_id:
                 raise CommandError(f"{endpoint} is this master itself, which cannot be a member")
-            return Acquaintance(Member(endpoint.host, address, endpoint.port, state.run_id), link, state)
+            return ProbedServer(Member(endpoint.host, address, endpoint.port, state.run_id), link, state)
         except (MemberError, ValueError, CommandError) as error:
             link.close()
             if isinstance(error, NotAMember) and error.run_id == self.own_run_id:

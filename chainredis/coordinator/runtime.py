@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chainredis.coordinator.complaints import Complaint
+from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError, Deposed, OutcomeUnknown, StoreError
-from chainredis.protocol.evidence import Lease, Lifeline, Sighting, Standing, Trouble
-from chainredis.protocol.reconfiguration import Change, Event, Health
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.failure_detector import BrokenLink, Lease, Lifeline, MemberReport, MemberStatus
+from chainredis.protocol.reconfiguration import Configuration, Event, Health
 from chainredis.protocol.view import Member, View
 from chainredis.storage.view_store import ViewStore
 from chainredis.transport.settings import POLLS_A_LEASE, Settings
@@ -34,38 +34,38 @@ def boot_seconds() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Lookout(Protocol):
+class MemberSessions(Protocol):
     """Who talks with the members."""
 
     def follow(self, members: tuple[Member, ...]) -> None:
-        """With these, and nobody else. Called with the keeper's lock held."""
+        """With these, and nobody else. Called with the runtime's lock held."""
 
-    def nudge(self, run_ids: Iterable[str]) -> None:
+    def wake(self, run_ids: Iterable[str]) -> None:
         """Look at these now, and tell them what there is to be told."""
 
 
 @dataclass(frozen=True)
-class Tenure:
+class LeadershipTerm:
     """The right to lead, which a master that is the only one has for good. until: nobody else can lead before, on the
-    keeper's clock. slack_ms: as in Steward.
+    runtime's clock. slack_ms: as in Controller.
     """
 
     until: Callable[[], float] = lambda: math.inf
     slack_ms: int = 0
 
 
-FOR_GOOD = Tenure()
+PERMANENT = LeadershipTerm()
 
 
-class Keeper:
-    """Owns the steward and the store. `start` begins the work."""
+class Runtime:
+    """Owns the controller and the store. `start` begins the work."""
 
     def __init__(
         self,
         store: ViewStore,
         settings: Settings,
         *,
-        tenure: Tenure = FOR_GOOD,
+        leadership: LeadershipTerm = PERMANENT,
         clock: Callable[[], float] = boot_seconds,
         remembered: View | None = None,
     ) -> None:
@@ -73,10 +73,10 @@ class Keeper:
         self._remembered = remembered
         self._store = store
         self._settings = settings
-        self._tenure = tenure
+        self._leadership = leadership
         self._clock = clock
-        self._steward = Steward(None, settings.heartbeat().terms, clock(), slack_ms=tenure.slack_ms)
-        # Guards all that is here but the store; notified whenever the steward may have come to another conclusion.
+        self._controller = Controller(None, settings.polling().protocol, clock(), slack_ms=leadership.slack_ms)
+        # Guards all that is here but the store; notified whenever the controller may have come to another conclusion.
         self._changed = threading.Condition()
         self._storing = threading.Lock()
         # Why it is not known for certain what is stored; None: it is known.
@@ -84,171 +84,171 @@ class Keeper:
         self._is_read = False
         self.is_closed = False
         self.repairs = 0
-        self._lookout: Lookout
+        self._sessions: MemberSessions
 
-    def start(self, lookout: Lookout) -> None:
-        self._lookout = lookout
+    def start(self, sessions: MemberSessions) -> None:
+        self._sessions = sessions
         try:
             self.learn()
         except StoreError as error:
             log.error("%s: no change will be made before this is repaired", error)
-        threading.Thread(target=self._run, name="chain-keeper", daemon=True).start()
+        threading.Thread(target=self._run, name="chain-runtime", daemon=True).start()
 
     def close(self) -> None:
         with self._changed:
             self.is_closed = True
-            self._lookout.follow(())
+            self._sessions.follow(())
             self._changed.notify_all()
 
     # ------------------------------------------------------------------------------------- what members said
 
-    def answered(self, run_id: str, sighting: Sighting) -> None:
+    def answered(self, run_id: str, report: MemberReport) -> None:
         with self._changed:
-            self._steward.answered(run_id, sighting, self._clock())
+            self._controller.answered(run_id, report, self._clock())
             self._changed.notify_all()
 
     def adopted(self, run_id: str, epoch: int) -> None:
         with self._changed:
-            self._steward.adopted(run_id, epoch, self._clock())
+            self._controller.adopted(run_id, epoch, self._clock())
             self._changed.notify_all()
 
     def superseded(self, view: View) -> None:
         """Somebody who knows the chain's secret is, or was, in this view."""
         with self._changed:
-            is_news = self._steward.superseded(view)
+            is_news = self._controller.superseded(view)
             self._changed.notify_all()
-            trouble = self._steward.unsettled_by
+            trouble = self._controller.why_unsettled
             if is_news and not self.is_closed:
-                self._lookout.follow(self._steward.followed)
+                self._sessions.follow(self._controller.followed)
         if is_news:
             log.error("%s", trouble)
 
-    def unfed(self, run_id: str, epoch: int) -> None:
+    def cannot_feed(self, run_id: str, epoch: int) -> None:
         with self._changed:
-            self._steward.unfed(run_id, epoch)
+            self._controller.cannot_feed(run_id, epoch)
             self._changed.notify_all()
 
     def spoke(self, run_id: str) -> None:
         """It lives, but has no answer."""
         with self._changed:
-            self._steward.spoke(run_id, self._clock())
+            self._controller.spoke(run_id, self._clock())
 
     def dropped(self, run_id: str) -> None:
         """To be followed by an attempt to connect again, whose outcome tells more."""
         with self._changed:
-            self._steward.attend(self._clock())
-            self._steward.dropped(run_id)
+            self._controller.attend(self._clock())
+            self._controller.dropped(run_id)
 
     def refused(self, run_id: str) -> None:
-        self._suspect(lambda steward: steward.refused(run_id))
+        self._suspect(lambda controller: controller.refused(run_id))
 
     def replaced(self, run_id: str) -> None:
-        self._suspect(lambda steward: steward.replaced(run_id))
+        self._suspect(lambda controller: controller.replaced(run_id))
 
     def lifeline(self, run_id: str, lifeline: Lifeline) -> None:
-        self._suspect(lambda steward: steward.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
+        self._suspect(lambda controller: controller.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
 
     def located(self, run_id: str, address: str, *, is_another: bool = False) -> None:
         """The very process of that member has proved itself there; or it is another one that answers."""
         with self._changed:
-            self._steward.located(run_id, address, is_another=is_another)
+            self._controller.located(run_id, address, is_another=is_another)
             self._changed.notify_all()
 
-    def _suspect(self, learn: Callable[[Steward], bool]) -> None:
+    def _suspect(self, learn: Callable[[Controller], bool]) -> None:
         """Somebody may be dead. He is looked at, and a repair begins with an answer of a survivor: all are asked."""
         with self._changed:
-            self._steward.attend(self._clock())
-            is_news = learn(self._steward)
+            self._controller.attend(self._clock())
+            is_news = learn(self._controller)
             self._changed.notify_all()
         if is_news:
-            self._lookout.nudge(self._followed())
+            self._sessions.wake(self._followed())
         self._advance()
 
-    def reported(self, run_id: str, troubles: tuple[Trouble, ...]) -> None:
+    def reported(self, run_id: str, broken_links: tuple[BrokenLink, ...]) -> None:
         """Whom it misses is looked at now, if that is not happening already."""
         with self._changed:
-            self._steward.reported(run_id, troubles, self._clock())
+            self._controller.reported(run_id, broken_links, self._clock())
             self._changed.notify_all()
-            suspects = [each.run_id for each in troubles if not self._steward.is_dead(each.run_id)]
-        self._lookout.nudge(suspects)
+            suspects = [each.run_id for each in broken_links if not self._controller.is_dead(each.run_id)]
+        self._sessions.wake(suspects)
         self._advance()
 
-    def beating(self, run_ids: frozenset[str]) -> None:
+    def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
         """Whose heartbeats there are now. Who has ceased to beat is looked at."""
         with self._changed:
-            lapsed = self._steward.beating(run_ids, self._clock())
+            lapsed = self._controller.saw_heartbeats(run_ids, self._clock())
             self._changed.notify_all()
-        self._lookout.nudge(lapsed)
+        self._sessions.wake(lapsed)
 
     # ------------------------------------------------------------------------------------ what they are to hear
 
     def due(self, run_id: str) -> tuple[View | None, Lease | None]:
         """The view that this process is to be told; if there is none, the lease that goes with its next poll."""
         with self._changed:
-            self._steward.leads_until = self._tenure.until()
-            if self.is_closed or self._clock() >= self._steward.leads_until:
+            self._controller.leads_until = self._leadership.until()
+            if self.is_closed or self._clock() >= self._controller.leads_until:
                 return None, None
-            view = self._steward.view_to_tell(run_id)
-            return view, None if view else self._steward.lease_to_grant(run_id)
+            view = self._controller.view_to_tell(run_id)
+            return view, None if view else self._controller.lease_to_grant(run_id)
 
     def pause_s(self, run_id: str) -> float:
         """Until it is to be looked at again."""
         with self._changed:
-            if self._steward.view_to_tell(run_id):
+            if self._controller.view_to_tell(run_id):
                 return 0
-            if not self._steward.is_settled:
+            if not self._controller.is_settled:
                 return UNSETTLED_POLL_S
-            return min(self._settings.heartbeat().interval_ms, self._steward.lease_ms(run_id) / POLLS_A_LEASE) / 1000
+            return min(self._settings.polling().interval_ms, self._controller.lease_ms(run_id) / POLLS_A_LEASE) / 1000
 
     # --------------------------------------------------------------------------------------------- for commands
 
     @property
-    def change(self) -> Change | None:
+    def configuration(self) -> Configuration | None:
         """The newest one that is stored for certain. StoreError when it could never be read."""
         with self._changed:
             if self._doubt and not self._is_read:
                 raise self._doubt
-            return self._steward.change
+            return self._controller.configuration
 
     @property
     def view(self) -> View | None:
-        change = self.change
-        return change.view if change else None
+        configuration = self.configuration
+        return configuration.view if configuration else None
 
     @property
     def known_view(self) -> View | None:
         """The newest one that is known, stored or not."""
         with self._changed:
-            return self._steward.known_view
+            return self._controller.known_view
 
     @property
     def is_lost(self) -> bool:
         with self._changed:
-            return self._steward.is_lost
+            return self._controller.is_lost
 
     def missing(self, fallen: bool) -> tuple[Member, ...]:
         with self._changed:
-            return self._steward.missing(fallen)
+            return self._controller.missing(fallen)
 
     @property
-    def unsettled_by(self) -> str:
+    def why_unsettled(self) -> str:
         """Why the chain is not as it was decided, for people; empty when it is."""
         with self._changed:
-            return str(self._doubt) if self._doubt else self._steward.unsettled_by
+            return str(self._doubt) if self._doubt else self._controller.why_unsettled
 
-    def standings(self) -> list[tuple[Member, Standing]]:
+    def member_statuses(self) -> list[tuple[Member, MemberStatus]]:
         """Of each member in the view."""
         with self._changed:
-            view = self._steward.change.view if self._steward.change else None
-            return [(member, self._steward.standing(member.run_id)) for member in view.members] if view else []
+            view = self._controller.configuration.view if self._controller.configuration else None
+            return [(member, self._controller.member_status(member.run_id)) for member in view.members] if view else []
 
     def lifeline_port(self, run_id: str) -> int:
         with self._changed:
-            return self._steward.lifeline_port(run_id)
+            return self._controller.lifeline_port(run_id)
 
     def is_well(self, run_id: str) -> bool:
         with self._changed:
-            return self._steward.is_well(run_id)
+            return self._controller.is_well(run_id)
 
     def learn(self) -> None:
         """Know for certain what is stored. Raises StoreError."""
@@ -263,20 +263,20 @@ class Keeper:
 
     def _read(self) -> None:
         try:
-            change = self._not_gone_back(self._store.load())
-            if change:
+            configuration = self._not_gone_back(self._store.load())
+            if configuration:
                 # What was just read may be in the system's cache alone, when the last attempt to save it failed.
-                self._store.save(change)
+                self._store.save(configuration)
         except StoreError as error:
             self._doubt = error
             raise
-        self._stored(change)
+        self._stored(configuration)
         if self._remembered:
             self.superseded(self._remembered)  # unless the store has that, or a newer one
 
-    def _not_gone_back(self, found: Change | None) -> Change | None:
+    def _not_gone_back(self, found: Configuration | None) -> Configuration | None:
         """What this master itself has stored last, when the store has gone back since: nobody else could store."""
-        known = self._steward.change
+        known = self._controller.configuration
         if known is None or (found and found.view.epoch >= known.view.epoch):
             return found
         what = f"had gone back to epoch {found.view.epoch}" if found else "was lost"
@@ -289,26 +289,26 @@ class Keeper:
             self._doubt = self._doubt or StoreError("the stored view is being read again")
             self._changed.notify_all()
 
-    def enact(self, event: Callable[[Change | None, Health], Event]) -> Change:
+    def enact(self, event: Callable[[Configuration | None, Health], Event]) -> Configuration:
         """Decide and store. CommandError when it cannot be; OutcomeUnknown when it may be stored, or not."""
         self.learn()
         with self._changed:
-            self._changed.wait_for(lambda: self._steward.is_open, self._patience_s)
-            self._steward.attend(self._clock())
-            change = self._steward.propose(event(self._steward.change, self._steward.health()))
+            self._changed.wait_for(lambda: self._controller.is_open, self._patience_s)
+            self._controller.attend(self._clock())
+            configuration = self._controller.propose(event(self._controller.configuration, self._controller.health()))
         try:
-            self._keep(change)
+            self._keep(configuration)
         except Deposed as error:
             raise CommandError(str(error)) from error
         except StoreError as error:
             raise OutcomeUnknown(f"{error}: the change may come into force when that is repaired") from error
-        return change
+        return configuration
 
-    def wait_for(self, condition: Callable[[Steward], bool], timeout_s: float | None) -> bool:
-        """Until it holds for the steward, which is not to be touched; False: not in time, or the end has come."""
+    def wait_for(self, condition: Callable[[Controller], bool], timeout_s: float | None) -> bool:
+        """Until it holds for the controller, which is not to be touched; False: not in time, or the end has come."""
         with self._changed:
-            self._changed.wait_for(lambda: self.is_closed or condition(self._steward), timeout_s)
-            return not self.is_closed and condition(self._steward)
+            self._changed.wait_for(lambda: self.is_closed or condition(self._controller), timeout_s)
+            return not self.is_closed and condition(self._controller)
 
     def stir(self) -> None:
         """Who waits here for something of its own looks at that again."""
@@ -317,31 +317,31 @@ class Keeper:
 
     def await_settled(self, is_off: Callable[[], bool] = lambda: False) -> bool:
         """Until the chain is whole and serves. False: it is lost, or does not come to serve in time, or `is_off`."""
-        self.wait_for(lambda steward: steward.is_settled or steward.is_lost or is_off(), self._patience_s)
-        return self.wait_for(lambda steward: steward.is_settled, 0)
+        self.wait_for(lambda controller: controller.is_settled or controller.is_lost or is_off(), self._patience_s)
+        return self.wait_for(lambda controller: controller.is_settled, 0)
 
     def await_departure(self, member: Member, is_off: Callable[[], bool]) -> bool:
         """Until the chain goes on without this process, or is lost. False: not in time, or `is_off`."""
 
-        def is_out(steward: Steward) -> bool:
-            return steward.is_lost or not steward.has(member.run_id)
+        def is_out(controller: Controller) -> bool:
+            return controller.is_lost or not controller.has(member.run_id)
 
-        self.wait_for(lambda steward: is_out(steward) or is_off(), self._patience_s)
+        self.wait_for(lambda controller: is_out(controller) or is_off(), self._patience_s)
         return self.wait_for(is_out, 0)
 
     def await_service(self, newcomer: Member | None = None) -> None:
         """Until the chain serves as it was decided, with `newcomer`. OutcomeUnknown when that takes too long."""
 
-        def is_out(steward: Steward) -> bool:
-            return newcomer is not None and not steward.has(newcomer.run_id)
+        def is_out(controller: Controller) -> bool:
+            return newcomer is not None and not controller.has(newcomer.run_id)
 
-        is_over = self.wait_for(lambda steward: steward.is_settled or is_out(steward), self._patience_s)
+        is_over = self.wait_for(lambda controller: controller.is_settled or is_out(controller), self._patience_s)
         if self.wait_for(is_out, 0):
             raise CommandError(f"the chain had to go on without {newcomer}, before that was seen to serve: try again")
         if not is_over:
             view = self.view
             raise OutcomeUnknown(
-                f"the change is decided, and stored as epoch {view.epoch if view else 0}, but {self.unsettled_by}. "
+                f"the change is decided, and stored as epoch {view.epoch if view else 0}, but {self.why_unsettled}. "
                 "The master goes on trying"
             )
 
@@ -351,23 +351,23 @@ class Keeper:
         None: the chain is lost, or hangs.
         """
         since = self._clock()
-        self._lookout.nudge(self._followed())
+        self._sessions.wake(self._followed())
 
         def answerer() -> Member | None:
-            return self._steward.found_serving(place, since)
+            return self._controller.found_serving(place, since)
 
         with self._changed:
-            self._changed.wait_for(lambda: self._steward.is_lost or answerer(), self._patience_s)
+            self._changed.wait_for(lambda: self._controller.is_lost or answerer(), self._patience_s)
             return answerer()
 
     def _followed(self) -> list[str]:
         with self._changed:
-            return [member.run_id for member in self._steward.followed]
+            return [member.run_id for member in self._controller.followed]
 
     @property
     def _patience_s(self) -> float:
         """As long as a lease may have to run out before, and some more."""
-        return self._settings.heartbeat().longest_lease_s + self._settings.settle_timeout_s
+        return self._settings.polling().longest_lease_s + self._settings.settle_timeout_s
 
     # -------------------------------------------------------------------------------------------------- the work
 
@@ -389,53 +389,53 @@ class Keeper:
         """Carry out what time alone, or an answer, has brought about; else wait until there may be something."""
         self.learn()
         with self._changed:
-            heartbeat = self._settings.heartbeat()
-            self._steward.terms = heartbeat.terms
-            self._steward.attend(self._clock())
-            change = self._next_change()
-            if change is None:
-                self._changed.wait(min(TICK * heartbeat.terms.lease_ms / 1000, LONGEST_TICK_S))
-        if change:
-            self._carry_out(change)
+            polling = self._settings.polling()
+            self._controller.settings = polling.protocol
+            self._controller.attend(self._clock())
+            configuration = self._next_configuration()
+            if configuration is None:
+                self._changed.wait(min(TICK * polling.protocol.lease_ms / 1000, LONGEST_TICK_S))
+        if configuration:
+            self._carry_out(configuration)
 
     def _advance(self) -> None:
         """Carry out at once what follows from bad news: to wake another thread for that would take its time."""
         with self._changed:
-            change = self._next_change()
-        if change:
-            with contextlib.suppress(StoreError):  # the keeper's own thread goes on with that
-                self._carry_out(change)
+            configuration = self._next_configuration()
+        if configuration:
+            with contextlib.suppress(StoreError):  # the runtime's own thread goes on with that
+                self._carry_out(configuration)
 
-    def _next_change(self) -> Change | None:
-        return None if self._doubt or self.is_closed else self._steward.next_change()
+    def _next_configuration(self) -> Configuration | None:
+        return None if self._doubt or self.is_closed else self._controller.next_configuration()
 
-    def _carry_out(self, change: Change) -> None:
-        before = self._steward.change
-        self._keep(change)
-        if before and before.view != change.view:
+    def _carry_out(self, configuration: Configuration) -> None:
+        before = self._controller.configuration
+        self._keep(configuration)
+        if before and before.view != configuration.view:
             self.repairs += 1
-            log.warning("repaired: the chain of epoch %d is %s", change.view.epoch, change.view.names)
+            log.warning("repaired: the chain of epoch %d is %s", configuration.view.epoch, configuration.view.names)
 
-    def _keep(self, change: Change) -> None:
+    def _keep(self, configuration: Configuration) -> None:
         """Raises StoreError; then it is open which change is stored, and nobody may be told of either."""
         try:
             with self._storing:
-                self._store.save(change)
+                self._store.save(configuration)
         except Exception as error:
             with self._changed:
                 self._doubt = error if isinstance(error, StoreError) else StoreError(f"a fault of the store: {error!r}")
             raise
-        self._stored(change)
+        self._stored(configuration)
 
-    def _stored(self, change: Change | None) -> None:
+    def _stored(self, configuration: Configuration | None) -> None:
         with self._changed:
             self._doubt, self._is_read = None, True
             # Another master may have granted leases until now, while this one waited for what is stored.
-            self._steward.attend(self._clock())
-            self._steward.stored(change)
+            self._controller.attend(self._clock())
+            self._controller.stored(configuration)
             self._changed.notify_all()
         # Milliseconds count: who is followed already hears of it first.
-        self._lookout.nudge(self._followed())
+        self._sessions.wake(self._followed())
         with self._changed:
             if not self.is_closed:
-                self._lookout.follow(self._steward.followed)
+                self._sessions.follow(self._controller.followed)

@@ -23,7 +23,7 @@ def is_local(host: str) -> bool:
     return host == "localhost"
 
 
-class Announced:
+class AdvertisedAddress:
     """Called: `host:port`, where others reach this server."""
 
     def __init__(self, endpoints: Sequence[Endpoint], host: str, port: int) -> None:

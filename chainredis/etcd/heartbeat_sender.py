@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from chainredis.coordinator.complaints import Complaint
 from chainredis.coordinator.runtime import boot_seconds
-from chainredis.etcd.advertise import Announced
+from chainredis.etcd.advertise import AdvertisedAddress
 from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.leader import leader_in
 from chainredis.etcd.lease import Lease
@@ -27,7 +27,7 @@ RETRY_S = 0.25
 CLOCK_DRIFT = 0.01
 
 
-class Beat(threading.Thread):
+class HeartbeatSender(threading.Thread):
     """pulse: gives a number that is another one whenever the event loop has turned. show: is told, for people, how the
     heartbeat is, and who leads.
     """
@@ -124,15 +124,15 @@ def begin(
     pulse: Callable[[], int],
     show: Callable[[str, str], None],
     **credentials: str,
-) -> Beat:
+) -> HeartbeatSender:
     """Send heartbeats to the etcd at `url`, from now on. ValueError when it is none. credentials: fields of Access."""
     where = parse_url(url)
     access = Access(where.endpoints, **credentials)
-    beat = Beat(
+    beat = HeartbeatSender(
         Connection(access, timeout_s),
         where.keys,
         run_id,
-        announce=Announced(access.endpoints, announce_host, port),
+        announce=AdvertisedAddress(access.endpoints, announce_host, port),
         interval_s=interval_s,
         timeout_s=timeout_s,
         pulse=pulse,

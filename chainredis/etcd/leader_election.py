@@ -23,7 +23,7 @@ RETRY_S = 0.25
 RESIGNED_S = 2.0
 
 
-class Election(threading.Thread):
+class LeaderElection(threading.Thread):
     """Stands for election, whenever nobody leads, and keeps what it has won.
 
     who: this master, as others are to know it. changed: told when `term` has another value. term: the revision in which
@@ -36,7 +36,7 @@ class Election(threading.Thread):
         keys: Keys,
         *,
         who: Callable[[], Leader],
-        heartbeat: Callable[[], PollSettings],
+        polling: Callable[[], PollSettings],
         clock: Callable[[], float],
         changed: Callable[[], None],
     ) -> None:
@@ -44,7 +44,7 @@ class Election(threading.Thread):
         self._connection = connection
         self._keys = keys
         self._who = who
-        self._heartbeat = heartbeat
+        self._polling = polling
         self._clock = clock
         self._changed = changed
         self._lease = Lease(connection, clock)
@@ -124,9 +124,9 @@ class Election(threading.Thread):
         return max(0.0, min(self._renew_at, self._stand_at or self._renew_at) - self._clock())
 
     def _renew(self) -> bool:
-        heartbeat = self._heartbeat()
-        ttl_s = math.ceil(heartbeat.timeout_ms / 1000)
-        if not self._lease.renew(ttl_s, heartbeat.terms.drift):
+        polling = self._polling()
+        ttl_s = math.ceil(polling.timeout_ms / 1000)
+        if not self._lease.renew(ttl_s, polling.protocol.drift):
             return False
         self._renew_at = self._clock() + max(ttl_s, LEAST_TTL_S) / RENEWALS
         return True

@@ -31,7 +31,7 @@ class Line(Protocol):
     def close(self) -> None: ...
 
 
-class Deputy(threading.Thread):
+class LeaderMonitor(threading.Thread):
     """own: this master, whose own leadership is no matter. bury: is told of a leader that has ended."""
 
     def __init__(
@@ -40,13 +40,13 @@ class Deputy(threading.Thread):
         dial: Callable[[Endpoint], Line],
         *,
         trusts_refused: Callable[[], bool],
-        bury: Callable[[Leader], None],
+        on_end: Callable[[Leader], None],
     ) -> None:
-        super().__init__(name="etcd-deputy", daemon=True)
+        super().__init__(name="etcd-leader-monitor", daemon=True)
         self._own = own
         self._dial = dial
         self._trusts_refused = trusts_refused
-        self._bury = bury
+        self._bury = on_end
         self._leader: Leader | None = None
         self._link: Line | None = None
         self._closed = ""  # run_id of a process that has closed a connection

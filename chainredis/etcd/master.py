@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from chainredis.coordinator.commands import SHOW_EVERY_S, Coordinator, Reply, Status, names
-from chainredis.coordinator.runtime import Tenure, boot_seconds
-from chainredis.etcd.advertise import Announced, machine
+from chainredis.coordinator.runtime import LeadershipTerm, boot_seconds
+from chainredis.etcd.advertise import AdvertisedAddress, machine
 from chainredis.etcd.client import Access, Connection, Entry, Picture
 from chainredis.etcd.leader import Leader, leader_in
-from chainredis.etcd.leader_election import SLACK_MS, Election
-from chainredis.etcd.leader_monitor import Deputy
+from chainredis.etcd.leader_election import SLACK_MS, LeaderElection
+from chainredis.etcd.leader_monitor import LeaderMonitor
 from chainredis.etcd.url import EtcdUrl
-from chainredis.etcd.view_store import EtcdStore, change_in
-from chainredis.etcd.watch_cache import Mirror
+from chainredis.etcd.view_store import EtcdStore, configuration_in
+from chainredis.etcd.watch_cache import WatchCache
 from chainredis.protocol.errors import CommandError, Elsewhere, StoreError
 from chainredis.protocol.view import View
 from chainredis.transport.member_client import RedisLink
@@ -41,24 +41,24 @@ class EtcdMaster:
     def __init__(self, url: EtcdUrl, access: Access, settings: Settings, announce_host: str = "") -> None:
         self._keys = url.keys
         self._settings = settings
-        self._connection = Connection(access, settings.heartbeat().timeout_ms / 1000)
-        self._announced = Announced(access.endpoints, announce_host, settings.own_port)
+        self._connection = Connection(access, settings.polling().timeout_ms / 1000)
+        self._advertised = AdvertisedAddress(access.endpoints, announce_host, settings.own_port)
         self._machine = machine()
-        self._election = Election(
+        self._election = LeaderElection(
             self._connection,
             url.keys,
             who=self._who,
-            heartbeat=settings.heartbeat,
+            polling=settings.polling,
             clock=boot_seconds,
             changed=self._elected,
         )
-        self._deputy = Deputy(
+        self._leader_monitor = LeaderMonitor(
             self._who,
             lambda endpoint: RedisLink(endpoint, settings),
-            trusts_refused=lambda: settings.heartbeat().trust_refused,
-            bury=lambda leader: self._connection.revoke(leader.lease),
+            trusts_refused=lambda: settings.polling().trust_refused,
+            on_end=lambda leader: self._connection.revoke(leader.lease),
         )
-        self._mirror = Mirror(self._connection, url.keys.prefix, self._saw)
+        self._cache = WatchCache(self._connection, url.keys.prefix, self._saw)
         self._telling = threading.Lock()
         self._term = 0
         self._coordinator: Coordinator | None = None
@@ -71,20 +71,20 @@ class EtcdMaster:
         self._observer: Callable[[Status], None] = lambda _: None
         log.info("looking for the chain %s in etcd", url)
         threading.Thread(target=self._follow_terms, name="etcd-term", daemon=True).start()
-        self._mirror.start()
+        self._cache.start()
         self._election.start()
-        self._deputy.start()
+        self._leader_monitor.start()
         threading.Thread(target=self._show, name="etcd-status", daemon=True).start()
 
     def _who(self) -> Leader:
-        return Leader(self._announced(), self._settings.own_run_id, self._machine)
+        return Leader(self._advertised(), self._settings.own_run_id, self._machine)
 
     def close(self) -> None:
         self._is_closed.set()
         self._is_elected.set()
-        self._deputy.close()
+        self._leader_monitor.close()
         self._election.close()
-        self._mirror.close()
+        self._cache.close()
         if self._coordinator:
             self._coordinator.close()
         self._connection.close()
@@ -104,7 +104,7 @@ class EtcdMaster:
 
     def _knows_enough(self, is_question: bool) -> bool:
         """A master that has just been started does not."""
-        known = self._mirror.picture if is_question else self._leader_elsewhere()
+        known = self._cache.picture if is_question else self._leader_elsewhere()
         return bool(known or self._leading() or self._trouble())
 
     def _leading(self) -> Coordinator | None:
@@ -124,21 +124,21 @@ class EtcdMaster:
         return leader if leader and leader.address and leader.run_id != self._settings.own_run_id else None
 
     def _trouble(self) -> str:
-        return self._mirror.trouble or self._election.trouble
+        return self._cache.trouble or self._election.trouble
 
     def _known_chain(self) -> list[str]:
         """As of the newest news from etcd: who is not in the chain any more says so itself."""
-        picture = self._mirror.picture
+        picture = self._cache.picture
         if picture is None:
             raise CommandError(self._trouble() or "etcd has not answered yet: try again")
         try:
             entry = picture.entries.get(self._keys.view)
-            return [str(member) for member in change_in(self._keys, entry.value).view.members] if entry else []
+            return [str(member) for member in configuration_in(self._keys, entry.value).view.members] if entry else []
         except StoreError as error:
             raise CommandError(str(error)) from error
 
     def _leader(self) -> Leader | None:
-        return self._leader_of(self._mirror.picture) if self._mirror.picture else None
+        return self._leader_of(self._cache.picture) if self._cache.picture else None
 
     def _leader_of(self, picture: Picture) -> Leader | None:
         entry = picture.entries.get(self._keys.leader)
@@ -150,7 +150,7 @@ class EtcdMaster:
         self._remember(self._stored_in(picture))
         leader = self._leader_of(picture)
         self._election.saw(leader, picture.revision)
-        self._deputy.saw(leader)
+        self._leader_monitor.saw(leader)
         if coordinator := self._coordinator:
             self._tell_heartbeats(coordinator)
         self._observer(self.status())
@@ -158,7 +158,7 @@ class EtcdMaster:
     def _stored_in(self, picture: Picture) -> View | None:
         entry = picture.entries.get(self._keys.view)
         with suppress(StoreError):
-            return change_in(self._keys, entry.value).view if entry else None
+            return configuration_in(self._keys, entry.value).view if entry else None
         return None
 
     def _remember(self, view: View | None) -> None:
@@ -167,7 +167,7 @@ class EtcdMaster:
 
     def _check_store(self) -> None:
         """Is there in etcd what this master has stored? For a moment after each change its picture of etcd is older."""
-        picture, coordinator, store = self._mirror.picture, self._leading(), self._store
+        picture, coordinator, store = self._cache.picture, self._leading(), self._store
         found = picture.entries.get(self._keys.view) if picture else None
         if coordinator is None or store is None or store.is_newest(found):
             self._strange = None
@@ -180,10 +180,10 @@ class EtcdMaster:
     def _tell_heartbeats(self, coordinator: Coordinator) -> None:
         """The newest ones, whoever calls: an older picture must not come last."""
         with self._telling:
-            coordinator.beating(self._heartbeats())
+            coordinator.saw_heartbeats(self._heartbeats())
 
     def _heartbeats(self) -> frozenset[str]:
-        prefix, picture = self._keys.heartbeats, self._mirror.picture
+        prefix, picture = self._keys.heartbeats, self._cache.picture
         found = picture.entries if picture else {}
         return frozenset(key.removeprefix(prefix) for key in found if key.startswith(prefix))
 
@@ -228,7 +228,7 @@ class EtcdMaster:
         coordinator = Coordinator(
             self._settings,
             store=self._store,
-            tenure=Tenure(lambda: self._election.leads_until(term), SLACK_MS),
+            leadership=LeadershipTerm(lambda: self._election.leads_until(term), SLACK_MS),
             remembered=self._newest,
         )
         self._tell_heartbeats(coordinator)
@@ -251,19 +251,19 @@ class EtcdMaster:
             "leads": int(leading is not None),
             "leader": leader.address if leader else "",
             "term": self._term,
-            "etcd": self._trouble() or ("connected" if self._mirror.picture else "connecting"),
+            "etcd": self._trouble() or ("connected" if self._cache.picture else "connecting"),
             "heartbeats": len(self._heartbeats()),
         }
 
     def _status_of_others(self) -> Status:
-        picture = self._mirror.picture
+        picture = self._cache.picture
         entry = picture.entries.get(self._keys.view) if picture else None
         try:
-            change = change_in(self._keys, entry.value) if entry else None
+            configuration = configuration_in(self._keys, entry.value) if entry else None
         except StoreError as error:
             return {"epoch": 0, "members": 0, "chain": "", "state": str(error)}
-        members = change.view.members if change else ()
-        epoch = change.view.epoch if change else 0
+        members = configuration.view.members if configuration else ()
+        epoch = configuration.view.epoch if configuration else 0
         state = "another master leads" if self._leader_elsewhere() else self._unable or "no master leads"
         return {"epoch": epoch, "members": len(members), "chain": names(members), "state": state}
 

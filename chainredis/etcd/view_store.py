@@ -3,8 +3,8 @@
 from chainredis.etcd.client import Connection, Entry, has_value, is_modified_at
 from chainredis.etcd.url import Keys
 from chainredis.protocol.errors import Deposed, EtcdRefusal, StoreError
-from chainredis.protocol.reconfiguration import Change
-from chainredis.storage.view_store import change_from_text, change_to_text
+from chainredis.protocol.reconfiguration import Configuration
+from chainredis.storage.view_store import configuration_from_text, configuration_to_text
 
 
 class EtcdStore:
@@ -26,14 +26,14 @@ class EtcdStore:
         """Is it what this master has read or written last?"""
         return (entry.modified if entry else 0) == self._revision
 
-    def load(self) -> Change | None:
+    def load(self) -> Configuration | None:
         entry = self._connection.read(self._keys.view).entries.get(self._keys.view)
-        change = change_in(self._keys, entry.value) if entry else None
+        configuration = configuration_in(self._keys, entry.value) if entry else None
         self._revision = entry.modified if entry else 0
-        return change
+        return configuration
 
-    def save(self, change: Change) -> None:
-        text = change_to_text(change, self._revision)  # a number that grows
+    def save(self, configuration: Configuration) -> None:
+        text = configuration_to_text(configuration, self._revision)  # a number that grows
         conditions = [
             is_modified_at(self._keys.leader, self._term),
             has_value(self._keys.leader, self._leader),
@@ -53,10 +53,10 @@ class EtcdStore:
         raise StoreError(f"the key {self._keys.view} in etcd was changed by somebody else: reading it again")
 
 
-def change_in(keys: Keys, value: bytes) -> Change:
+def configuration_in(keys: Keys, value: bytes) -> Configuration:
     """The view that the key's value is. Raises StoreError."""
     try:
-        return change_from_text(value.decode())
+        return configuration_from_text(value.decode())
     except ValueError as error:
         raise EtcdRefusal(
             f"the key {keys.view} in etcd is damaged ({error}). It says who is in the chain: put back what it had "

@@ -19,11 +19,11 @@ WATCH_LIFE_S = 5.0
 RETRY_S = 0.25
 
 
-class Mirror(threading.Thread):
+class WatchCache(threading.Thread):
     """observer: is told of each new picture, and may take its time."""
 
     def __init__(self, connection: Connection, prefix: str, observer: Callable[[Picture], None]) -> None:
-        super().__init__(name="etcd-mirror", daemon=True)
+        super().__init__(name="etcd-watch-cache", daemon=True)
         self._connection = connection
         self._prefix = prefix
         self._observer = observer

@@ -11,7 +11,7 @@ import redis
 
 from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.url import parse_url
-from chainredis.etcd.view_store import change_in
+from chainredis.etcd.view_store import configuration_in
 from chainredis.local_cluster.launcher import (
     HOST,
     ROOT,
@@ -24,7 +24,7 @@ from chainredis.local_cluster.launcher import (
     is_free,
 )
 from chainredis.protocol.errors import EtcdAway, StoreError
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.waiting import WaitTimeout, wait_until
 
@@ -157,11 +157,11 @@ class EtcdChain(Cluster):
         except redis.RedisError as error:
             raise LauncherError(f"{' '.join(map(str, words))}: {error}") from error
 
-    def stored(self) -> Change | None:
+    def stored(self) -> Configuration | None:
         url = parse_url(self.url)
         with closing(Connection(Access(url.endpoints), 5)) as connection:
             entry = connection.read(url.keys.view).entries.get(url.keys.view)
-        return change_in(url.keys, entry.value) if entry else None
+        return configuration_in(url.keys, entry.value) if entry else None
 
     def leader(self) -> Server:
         """Once there is one."""

@@ -21,7 +21,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint
 from chainredis.storage.view_store import stored_in
 from chainredis.transport.waiting import WaitTimeout, wait_until
@@ -358,7 +358,7 @@ class Cluster:
         except redis.RedisError as error:
             raise LauncherError(f"{' '.join(map(str, words))}: {error}") from error
 
-    def stored(self) -> Change | None:
+    def stored(self) -> Configuration | None:
         """What has been decided last, whether the master lives or not. StoreError when that cannot be read."""
         return stored_in(self.master.folder)
 

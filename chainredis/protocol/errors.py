@@ -104,7 +104,7 @@ class Stale(MemberError):
         self.view = view
 
 
-class Unfed(MemberError):
+class CannotFeed(MemberError):
     """The member refuses a view with a new tail: it does not have all that this one lacks."""
 
 

@@ -16,7 +16,7 @@ EPOCHS_LEFT_OUT = 1000
 
 
 @dataclass(frozen=True)
-class Change:
+class Configuration:
     """A decision, as it is stored.
 
     leaving: members of former views that may not know yet that they are out. pending: the tail has just been added, and
@@ -178,7 +178,7 @@ class Move:
 Event = Begin | Add | Remove | Form | BringForward | Recover | Repair | Move | Reform | Forget
 
 
-def decide(now: Change | None, event: Event) -> Change:
+def reconfigure(now: Configuration | None, event: Event) -> Configuration:
     """What is to be stored next. CommandError, with the reason, when the event allows nothing."""
     match event:
         case Begin():
@@ -194,7 +194,7 @@ def decide(now: Change | None, event: Event) -> Change:
     return _go_on(now, event)
 
 
-def _go_on(now: Change, event: Add | Remove | Form | Repair | Move | Reform | Forget) -> Change:
+def _go_on(now: Configuration, event: Add | Remove | Form | Repair | Move | Reform | Forget) -> Configuration:
     """From what is stored, to the next epoch."""
     match event:
         case Repair():
@@ -221,7 +221,7 @@ def _go_on(now: Change, event: Add | Remove | Form | Repair | Move | Reform | Fo
 # ------------------------------------------------------------------------------------------- what operators decide
 
 
-def _begin(now: Change | None, event: Begin) -> Change:
+def _begin(now: Configuration | None, event: Begin) -> Configuration:
     if now is not None:
         for member in now.view.members + now.leaving:
             if member.run_id not in event.health.dead:
@@ -233,10 +233,10 @@ def _begin(now: Change | None, event: Begin) -> Change:
                 )
     # Another history has epochs of its own; they grow on all the same, so that an epoch names one view of this master.
     epoch = max(now.view.epoch if now else 0, event.assigned) + 1
-    return Change(View(event.history, epoch, (event.member,), event.secret))
+    return Configuration(View(event.history, epoch, (event.member,), event.secret))
 
 
-def _add(now: Change, event: Add) -> Change:
+def _add(now: Configuration, event: Add) -> Configuration:
     if now.pending:
         raise CommandError(
             f"{now.view.tail} was added and has not been seen to serve yet: try again later, or MASTER.REMOVE it"
@@ -249,12 +249,12 @@ def _add(now: Change, event: Add) -> Change:
     return replace(now, view=view, pending=True, formed_from="")
 
 
-def confirmed(now: Change) -> Change:
+def confirmed(now: Configuration) -> Configuration:
     """The new tail serves. Until then it is missed as before: its addition may fail."""
     return replace(_forget(now, now.view.tail), pending=False)
 
 
-def _remove(now: Change, event: Remove) -> Change:
+def _remove(now: Configuration, event: Remove) -> Configuration:
     if len(now.view.members) == 1:
         raise CommandError(f"{event.member} is the only member, and the data with it: MASTER.ADD another one first")
     rest = tuple(member for member in now.complete if member != event.member)
@@ -267,7 +267,7 @@ def _remove(now: Change, event: Remove) -> Change:
     return _fell(left, now, (event.member,)) if event.is_fault else _forget(left, event.member)
 
 
-def _form(now: Change, event: Form) -> Change:
+def _form(now: Configuration, event: Form) -> Configuration:
     survivor = event.survivor
     if now.view.member(survivor.run_id):
         if survivor.run_id not in {member.run_id for member in now.complete}:
@@ -284,11 +284,11 @@ def _form(now: Change, event: Form) -> Change:
     return replace(_leave_out(now, view, event.health.dead), awaited=(), fallen=())
 
 
-def _form_beyond(now: Change | None, event: Form, newer: View) -> Change:
+def _form_beyond(now: Configuration | None, event: Form, newer: View) -> Configuration:
     """From what members know, where the store knows less. Whoever was in either view is to hear of it (rule 4)."""
     former = now.view.members + now.leaving if now else ()
     outside = tuple(member for member in former if not newer.member(member.run_id))
-    known = Change(newer, leaving=outside, lease_ms=now.lease_ms if now else 0)
+    known = Configuration(newer, leaving=outside, lease_ms=now.lease_ms if now else 0)
     return _form(known, replace(event, epoch=max(newer.epoch, event.epoch) + 1))
 
 
@@ -296,23 +296,23 @@ def _beyond(epoch: int) -> int:
     return epoch + EPOCHS_LEFT_OUT
 
 
-def _recover(now: Change | None, event: Recover) -> Change:
+def _recover(now: Configuration | None, event: Recover) -> Configuration:
     if now is not None:
         raise CommandError(f"the chain is known here, which is {now.view.names}")
-    return Change(View(event.history, _beyond(event.epoch), (event.survivor,), event.random.hex()))
+    return Configuration(View(event.history, _beyond(event.epoch), (event.survivor,), event.random.hex()))
 
 
 # ---------------------------------------------------------------------------------------- what the master does itself
 
 
-def _bring_forward(event: BringForward) -> Change:
+def _bring_forward(event: BringForward) -> Configuration:
     """Nobody leaves: a view in which all serve is in force, and nobody can serve in any that came after it, since each
     view has a member of the one before, but for one formed when all of these were dead.
     """
-    return Change(replace(event.newer, epoch=_beyond(event.newer.epoch)))
+    return Configuration(replace(event.newer, epoch=_beyond(event.newer.epoch)))
 
 
-def _repair(now: Change, event: Repair) -> Change:
+def _repair(now: Configuration, event: Repair) -> Configuration:
     """The survivors, in their order. While a view is pending, its new tail is none of them."""
     rest = tuple(member for member in now.complete if member.run_id not in event.gone)
     if not rest:
@@ -321,20 +321,20 @@ def _repair(now: Change, event: Repair) -> Change:
     return _fell(_leave_out(now, _next(now.view, rest), event.gone), now, fallen)
 
 
-def _fell(left: Change, before: Change, members: tuple[Member, ...]) -> Change:
+def _fell(left: Configuration, before: Configuration, members: tuple[Member, ...]) -> Configuration:
     """Of a place it is the newest process that counts. A tail that had still to be seen to serve was no member yet."""
     whole = [member for member in members if member in before.complete]
     places = {(member.address, member.port): member for member in (*reversed(left.fallen), *reversed(whole))}
     return replace(left, fallen=tuple(reversed(places.values()))[:MAX_MEMBERS])
 
 
-def _move(now: Change, event: Move) -> Change:
+def _move(now: Configuration, event: Move) -> Configuration:
     """Members keep their connections to whom the next view has where they were."""
     members = tuple(event.member if each.run_id == event.member.run_id else each for each in now.view.members)
     return replace(now, view=_next(now.view, members))
 
 
-def _reform(now: Change, event: Reform) -> Change:
+def _reform(now: Configuration, event: Reform) -> Configuration:
     """design.md, "Restart": from one that lost nothing, else from the longest of all of them.
 
     A durable record may name an older view than the stored one: then that process never entered a newer one, in which
@@ -359,7 +359,7 @@ def _reform(now: Change, event: Reform) -> Change:
     return _forget(replace(formed, awaited=tuple(everybody.values()), fallen=()), best.member)
 
 
-def _all_of_them(now: Change, health: Health, back: list[Returned]) -> list[Returned]:
+def _all_of_them(now: Configuration, health: Health, back: list[Returned]) -> list[Returned]:
     """None has kept everything: one of them has most. A pending tail served already, perhaps, and may have more."""
     fit = [each for each in back if each.epoch == now.view.epoch and now.view.member(each.former)]
     missing = [str(member) for member in now.complete if member.run_id not in {each.former for each in fit}]
@@ -376,7 +376,7 @@ def _all_of_them(now: Change, health: Health, back: list[Returned]) -> list[Retu
     return fit
 
 
-def _forget(now: Change, present: Member) -> Change:
+def _forget(now: Configuration, present: Member) -> Configuration:
     """At its place nobody is waited for."""
     awaited, fallen = (
         tuple(member for member in members if not _is_same_place(member, present))
@@ -394,7 +394,7 @@ def _next(view: View, members: tuple[Member, ...]) -> View:
     return replace(view, epoch=view.epoch + 1, members=members)
 
 
-def _leave_out(now: Change, view: View, gone: frozenset[str]) -> Change:
+def _leave_out(now: Configuration, view: View, gone: frozenset[str]) -> Configuration:
     """Whoever is left out and not gone has to acknowledge that, or to run out of its lease (rule 4)."""
     leaving = tuple(
         member

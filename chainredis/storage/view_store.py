@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from chainredis.protocol.errors import StoreError
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import View, json_fields, members_from_json, members_to_json
 from chainredis.storage.ab_file import Slots, sync_folder
 
@@ -34,10 +34,10 @@ log = logging.getLogger(__name__)
 class ViewStore(Protocol):
     """Holds the newest change. Both methods raise StoreError."""
 
-    def load(self) -> Change | None:
+    def load(self) -> Configuration | None:
         """What was saved last; None when nothing ever was. Never None because it cannot be read."""
 
-    def save(self, change: Change) -> None:
+    def save(self, configuration: Configuration) -> None:
         """Durable when this returns. After an error it is open which of the two changes will be loaded."""
 
 
@@ -47,11 +47,11 @@ class MemoryStore:
     def __init__(self) -> None:
         self._saved: str | None = None
 
-    def load(self) -> Change | None:
-        return None if self._saved is None else change_from_text(self._saved)
+    def load(self) -> Configuration | None:
+        return None if self._saved is None else configuration_from_text(self._saved)
 
-    def save(self, change: Change) -> None:
-        self._saved = change_to_text(change)
+    def save(self, configuration: Configuration) -> None:
+        self._saved = configuration_to_text(configuration)
 
 
 class FileStore:
@@ -73,21 +73,21 @@ class FileStore:
         self._behind_guard = threading.Lock()
         self._behind: tuple[int, str] | None = None  # what the file is about to get
 
-    def load(self) -> Change | None:
+    def load(self) -> Configuration | None:
         self._take_lock()
         found = _newest(self.path.parent)
         if found is None:
             return None
         self._file = _stat(self.path)
-        self._number, change = found
-        self._history = change.view.history
-        return change
+        self._number, configuration = found
+        self._history = configuration.view.history
+        return configuration
 
-    def save(self, change: Change) -> None:
+    def save(self, configuration: Configuration) -> None:
         self._take_lock()
-        number, text = self._number + 1, change_to_text(change, self._number + 1)
+        number, text = self._number + 1, configuration_to_text(configuration, self._number + 1)
         try:
-            if change.view.history == self._history and self._is_untouched():
+            if configuration.view.history == self._history and self._is_untouched():
                 self._slots.write(number, text)
                 self._catch_up_later(number, text)
             else:
@@ -95,7 +95,7 @@ class FileStore:
                 self._replace(number, text)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error}") from error
-        self._number, self._history = number, change.view.history
+        self._number, self._history = number, configuration.view.history
 
     def _is_untouched(self) -> bool:
         """Nobody has removed the files or put others there, in which what is written next would be lost."""
@@ -158,13 +158,13 @@ class FileStore:
         self._lock = lock
 
 
-def stored_in(folder: Path) -> Change | None:
+def stored_in(folder: Path) -> Configuration | None:
     """What a master in that folder has stored, or what one had. Raises StoreError."""
     found = _newest(folder)
     return found[1] if found else None
 
 
-def _newest(folder: Path) -> tuple[int, Change] | None:
+def _newest(folder: Path) -> tuple[int, Configuration] | None:
     path = folder / FILE_NAME
     try:
         newest = _numbered(path.read_text())
@@ -195,30 +195,30 @@ def _slots_path(folder: Path) -> Path:
     return (folder / FILE_NAME).with_suffix(".slots")
 
 
-def change_to_text(change: Change, number: int = 0) -> str:
+def configuration_to_text(configuration: Configuration, number: int = 0) -> str:
     """number: how many changes were stored before it."""
     data = {
         "format": FORMAT,
         "number": number,
-        "view": change.view.to_json(),
-        "leaving": members_to_json(change.leaving),
-        "pending": change.pending,
-        "lease_ms": change.lease_ms,
-        "awaited": members_to_json(change.awaited),
-        "fallen": members_to_json(change.fallen),
-        "durable": list(change.durable),
-        "formed_from": change.formed_from,
-        "newer": [change.newer.to_json()] if change.newer else [],
+        "view": configuration.view.to_json(),
+        "leaving": members_to_json(configuration.leaving),
+        "pending": configuration.pending,
+        "lease_ms": configuration.lease_ms,
+        "awaited": members_to_json(configuration.awaited),
+        "fallen": members_to_json(configuration.fallen),
+        "durable": list(configuration.durable),
+        "formed_from": configuration.formed_from,
+        "newer": [configuration.newer.to_json()] if configuration.newer else [],
     }
     return json.dumps(data, indent=2) + "\n"
 
 
-def change_from_text(text: str) -> Change:
+def configuration_from_text(text: str) -> Configuration:
     """ValueError when `text` is not what `change_to_text` writes."""
     return _numbered(text)[1]
 
 
-def _numbered(text: str) -> tuple[int, Change]:
+def _numbered(text: str) -> tuple[int, Configuration]:
     try:
         data = json.loads(text)
     except RecursionError as error:
@@ -231,7 +231,7 @@ def _numbered(text: str) -> tuple[int, Change]:
     if not all(isinstance(run_id, str) for run_id in fields["durable"]):
         raise ValueError("durable is not a list of run_ids")
     leaving, awaited, fallen = (members_from_json(fields[name]) for name in ("leaving", "awaited", "fallen"))
-    return fields["number"], Change(
+    return fields["number"], Configuration(
         View.from_json(fields["view"]), leaving, fields["pending"], fields["lease_ms"], awaited, fallen,
         tuple(fields["durable"]), fields["formed_from"], *map(View.from_json, fields["newer"][:1]),
     )  # fmt: skip

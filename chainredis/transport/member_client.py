@@ -16,6 +16,7 @@ from redis.connection import Connection
 
 from chainredis.protocol.errors import (
     Busy,
+    CannotFeed,
     Closed,
     Loading,
     MemberError,
@@ -26,9 +27,8 @@ from chainredis.protocol.errors import (
     Silent,
     Stale,
     TooFar,
-    Unfed,
 )
-from chainredis.protocol.evidence import Lease
+from chainredis.protocol.failure_detector import Lease
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.settings import Settings
 
@@ -188,7 +188,7 @@ class RedisLink:
         if kind == b"STALE":
             raise self._stale(view, reply[1:])
         if kind == b"TOOFAR":
-            raise Unfed(f"{self._endpoint}: does not have all that the new tail lacks")
+            raise CannotFeed(f"{self._endpoint}: does not have all that the new tail lacks")
         if kind != b"ADOPTED":
             raise self._nonsense("CHAIN.ADOPT")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chainredis.protocol.evidence import Terms
+from chainredis.protocol.failure_detector import ProtocolSettings
 
 # However busy a machine is, one of so many answers comes in time.
 POLLS_A_LEASE = 8
@@ -22,9 +22,9 @@ class PollSettings:
     auto_return: bool = True  # members that a fault took out come back by themselves
 
     @property
-    def terms(self) -> Terms:
+    def protocol(self) -> ProtocolSettings:
         lease_ms = min(self.lease_ms, self.timeout_ms)
-        return Terms(self.timeout_ms, lease_ms, self.clock_drift_percent / 100, self.trust_refused)
+        return ProtocolSettings(self.timeout_ms, lease_ms, self.clock_drift_percent / 100, self.trust_refused)
 
     @property
     def longest_lease_s(self) -> float:
@@ -45,14 +45,14 @@ class Settings:
     """Settings of a coordinator. Times are in seconds.
 
     state_dir: folder of the stored view. own_run_id, own_port: of the server that the coordinator lives in, the former
-    40 hexadecimal digits. credentials, heartbeat: give those of the moment.
+    40 hexadecimal digits. credentials, polling: give those of the moment.
     """
 
     state_dir: Path
     own_run_id: str
     own_port: int
     credentials: Callable[[], Credentials] = Credentials
-    heartbeat: Callable[[], PollSettings] = PollSettings
+    polling: Callable[[], PollSettings] = PollSettings
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0
     # A joiner discards its data, and a server forks, inside one command.

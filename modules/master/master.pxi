@@ -340,7 +340,7 @@ def start(own_run_id, own_port):
     from chainredis.protocol.errors import CommandError, Unusable
     from chainredis.transport.settings import Credentials, PollSettings, Settings
 
-    def read_heartbeat():
+    def read_polling():
         return PollSettings(
             master.heartbeat_interval_ms, master.heartbeat_timeout_ms, master.lease_ms, bool(master.trust_refused),
             master.clock_drift_percent, bool(master.auto_return),
@@ -361,7 +361,7 @@ def start(own_run_id, own_port):
             own_run_id=own_run_id,
             own_port=own_port,
             credentials=read_credentials,
-            heartbeat=read_heartbeat,
+            polling=read_polling,
         ))
         coordinator.on_status(lambda status: show_status({"role": "master", **status}))
         lanes = sorted(set(coordinator.LANES.values()))

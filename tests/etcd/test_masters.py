@@ -171,7 +171,7 @@ class Clumsy(EtcdMaster):
 
 
 def in_this_process(kind: type[Kind], url: str, folder: Path, number: int) -> Kind:
-    settings = Settings(folder, f"{number:040x}", 1 + number, heartbeat=lambda: PollSettings(100, 2000))
+    settings = Settings(folder, f"{number:040x}", 1 + number, polling=lambda: PollSettings(100, 2000))
     parsed = parse_url(url)
     return kind(parsed, Access(parsed.endpoints), settings)
 

@@ -31,7 +31,7 @@ def test_an_older_view_that_is_put_back_is_overwritten_by_the_leader(chain: Star
     etcdctl(etcd, "put", "chain/view", older)
     wait_until(lambda: stored_view(c).epoch == newest, 10)
     etcdctl(etcd, "del", "chain/view")
-    wait_until(lambda: (change := c.stored()) is not None and change.view.epoch == newest, 10)
+    wait_until(lambda: (configuration := c.stored()) is not None and configuration.view.epoch == newest, 10)
     assert_goes_on(c)
 
 
@@ -57,6 +57,6 @@ def test_an_etcd_that_comes_back_empty_gets_what_masters_remember(chain: StartCh
     etcd.kill()
     shutil.rmtree(etcd.folder / "data")
     etcd.start()
-    wait_until(lambda: (change := c.stored()) is not None and change.view.epoch > newest, 30)
+    wait_until(lambda: (configuration := c.stored()) is not None and configuration.view.epoch > newest, 30)
     assert ask(c.leader(), "MASTER.GET_CHAIN") == [f"{HOST}:{each.port}".encode() for each in c.members]
     assert_goes_on(c)

@@ -14,7 +14,7 @@ from typing import Self
 
 from chainredis.local_cluster.launcher import Cluster, LauncherError, Server
 from chainredis.protocol.errors import MemberError, StoreError
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.transport.waiting import WaitTimeout, wait_until
 from fault_injection.history import History
 from fault_injection.kinds import Fault
@@ -117,8 +117,10 @@ class Nemesis:
     def _sound(self) -> list[Server]:
         """Those that have everything for certain, and whom nothing has befallen."""
         unsound = self._befallen | self._returning.keys()
-        change = self._stored()
-        return [each for each in self.members if each not in unsound and change and _is_complete(each, change)]
+        configuration = self._stored()
+        if configuration is None:
+            return []
+        return [each for each in self.members if each not in unsound and _is_complete(each, configuration)]
 
     # ---------------------------------------------------------------------------------------------- coming back
 
@@ -147,14 +149,15 @@ class Nemesis:
             self._given_up.wait(TRY_AGAIN_S)
 
     def _is_whole(self, server: Server) -> bool:
-        change = self._stored()
-        return change is not None and _is_complete(server, change)
+        configuration = self._stored()
+        return configuration is not None and _is_complete(server, configuration)
 
     def _counts(self, server: Server) -> bool:
         """It has everything, whether it has heard of the newest view or not: a master may have died before it told."""
-        change = self._stored()
+        configuration = self._stored()
         with suppress(MemberError):
-            return change is not None and state(server).run_id in {each.run_id for each in change.complete}
+            complete = {each.run_id for each in configuration.complete} if configuration else set()
+            return state(server).run_id in complete
         return False
 
     def _is_all_whole(self) -> bool:
@@ -167,7 +170,7 @@ class Nemesis:
     def members(self) -> list[Server]:
         return [server for server in self._cluster.servers if server not in self._cluster.masters]
 
-    def _stored(self) -> Change | None:
+    def _stored(self) -> Configuration | None:
         """What the master has decided, whether it lives or not."""
         with suppress(StoreError):
             return self._cluster.stored()
@@ -184,10 +187,11 @@ class Nemesis:
         return "\n".join(lines)
 
 
-def _is_complete(server: Server, change: Change) -> bool:
+def _is_complete(server: Server, configuration: Configuration) -> bool:
     """It serves in the newest view, and is no new tail that may not have everything yet."""
     try:
         own = state(server)
     except MemberError:
         return False
-    return own.serving and own.epoch == change.view.epoch and own.run_id in {each.run_id for each in change.complete}
+    complete = {each.run_id for each in configuration.complete}
+    return own.serving and own.epoch == configuration.view.epoch and own.run_id in complete

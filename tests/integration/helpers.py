@@ -146,9 +146,9 @@ def member_number(server: Server, name: str) -> int:
 
 def stored_view(cluster: Cluster) -> View:
     """The newest view, with the secret."""
-    change = cluster.stored()
-    assert change
-    return change.view
+    configuration = cluster.stored()
+    assert configuration
+    return configuration.view
 
 
 def proven(server: Server, view: View, own_run_id: str = OWN_RUN_ID) -> RedisLink:

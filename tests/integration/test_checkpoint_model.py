@@ -205,9 +205,9 @@ class ChainModel(RuleBasedStateMachine):
 
     def is_pending(self) -> bool:
         """The master has not seen the newest tail serve: should any other member go, that one is left out."""
-        change = stored_in(self.cluster.master.folder)
-        assert change
-        return change.pending
+        configuration = stored_in(self.cluster.master.folder)
+        assert configuration
+        return configuration.pending
 
 
 def shortened(value: bytes | None) -> tuple[bytes, int] | None:

@@ -77,7 +77,8 @@ def state_of(node: Node) -> State:
     return State(
         node.core.role(), node.core.history, position.epoch, position.applied, position.assigned,
         node.core.committed, serves(node),
-        node.core.streaming, node.core.pinned, node.join.name if node.join else "", node.troubles(), node.clock.ms(),
+        node.core.streaming, node.core.pinned, node.join.name if node.join else "", node.broken_links(),
+        node.clock.ms(),
         node.record,
     )
 

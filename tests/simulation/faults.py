@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 
 from .disk import Kind
 from .names import MASTER
@@ -212,10 +212,10 @@ class Faults:
             if simulation.store.has_gone_back:
                 turn(simulation)
 
-    def _is_known(self, change: Change) -> bool:
+    def _is_known(self, configuration: Configuration) -> bool:
         """The newest view that anybody was ever in, to one whom the new master will ask."""
         newest = self._world.model.newest_epoch
-        asked = [self._world.nodes.get(member.run_id) for member in change.view.members + change.leaving]
+        asked = [self._world.nodes.get(member.run_id) for member in configuration.view.members + configuration.leaving]
         return any(
             node.core.epoch == newest and node.running and self._network.reaches(MASTER, node.place)
             for node in asked

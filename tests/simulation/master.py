@@ -1,4 +1,4 @@
-"""A simulated master: the real steward, over a store that survives it, and a conversation with every member.
+"""A simulated master: the real controller, over a store that survives it, and a conversation with every member.
 
 A conversation is a connection on which one question at a time is under way: a view to adopt, or a poll that carries a
 lease. Beside it there is a lifeline. The master may be killed or stopped at any moment: between deciding and storing,
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError
-from chainredis.protocol.evidence import Lifeline, Sighting, Terms
-from chainredis.protocol.reconfiguration import Change, Event
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.failure_detector import Lifeline, MemberReport, ProtocolSettings
+from chainredis.protocol.reconfiguration import Configuration, Event
 from chainredis.protocol.view import Member
 
 from .clocks import Clock
@@ -28,32 +28,33 @@ from .world import World
 class Store:
     """What the master keeps on its disk."""
 
-    change: Change | None = None
-    saved: list[Change] = field(default_factory=list)
+    configuration: Configuration | None = None
+    saved: list[Configuration] = field(default_factory=list)
     epochs: set[int] = field(default_factory=set)
 
-    def save(self, change: Change) -> None:
+    def save(self, configuration: Configuration) -> None:
         """Rule 5: an epoch is used once."""
-        if self.change is None or self.change.view != change.view:
-            require(not self.epochs or change.view.epoch > max(self.epochs), f"{change.view} reuses an epoch")
-        self.change = change
-        self.saved.append(change)
-        self.epochs.add(change.view.epoch)
+        if self.configuration is None or self.configuration.view != configuration.view:
+            epoch = configuration.view.epoch
+            require(not self.epochs or epoch > max(self.epochs), f"{configuration.view} reuses an epoch")
+        self.configuration = configuration
+        self.saved.append(configuration)
+        self.epochs.add(configuration.view.epoch)
 
     @property
-    def newest(self) -> Change | None:
+    def newest(self) -> Configuration | None:
         """Also when the store has gone back since."""
-        return max(reversed(self.saved), key=lambda change: change.view.epoch, default=None)
+        return max(reversed(self.saved), key=lambda configuration: configuration.view.epoch, default=None)
 
     @property
     def has_gone_back(self) -> bool:
-        return self.change is not None and self.change.view.epoch < max(self.epochs)
+        return self.configuration is not None and self.configuration.view.epoch < max(self.epochs)
 
     def go_back(self, number: int, seen: int) -> None:
         """seen: the highest epoch that anybody was ever in. What was to come after it is no matter any more."""
-        self.change = self.saved[number]
-        newest = max(seen, self.change.view.epoch)
-        self.saved = [change for change in self.saved if change.view.epoch <= newest]
+        self.configuration = self.saved[number]
+        newest = max(seen, self.configuration.view.epoch)
+        self.saved = [configuration for configuration in self.saved if configuration.view.epoch <= newest]
         self.epochs = {epoch for epoch in self.epochs if epoch <= newest}
 
 
@@ -71,14 +72,14 @@ class Master:
 
     run_id = "master"
     place = MASTER
-    steward_class: type[Steward] = Steward
+    controller_class: type[Controller] = Controller
 
-    def __init__(self, world: World, store: Store, terms: Terms, clock: Clock) -> None:
+    def __init__(self, world: World, store: Store, settings: ProtocolSettings, clock: Clock) -> None:
         self.world = world
         self.store = store
         self.clock = clock
-        self.steward = self.steward_class(store.change, terms, clock.seconds())
-        self.saving: Change | None = None
+        self.controller = self.controller_class(store.configuration, settings, clock.seconds())
+        self.saving: Configuration | None = None
         self.begins_era: Era | None = None  # when it is saved
         self.operation: Operation | None = None
         self.is_stopped = False
@@ -104,23 +105,23 @@ class Master:
 
     def decide(self, luck: int) -> None:
         """One moment: something is decided, or what was decided is stored, or that fails."""
-        self.steward.attend(self.clock.seconds())
+        self.controller.attend(self.clock.seconds())
         if self.saving is None:
-            self.saving = self.steward.next_change()
+            self.saving = self.controller.next_configuration()
             return
         if luck % 32:
             self._save(self.saving)
-        self._stored(self.store.change)
+        self._stored(self.store.configuration)
 
-    def _save(self, change: Change) -> None:
-        self.store.save(change)
+    def _save(self, configuration: Configuration) -> None:
+        self.store.save(configuration)
         if self.begins_era:
-            self.world.model.expect_era(change.view.epoch, self.begins_era)
+            self.world.model.expect_era(configuration.view.epoch, self.begins_era)
 
-    def _stored(self, change: Change | None) -> None:
+    def _stored(self, configuration: Configuration | None) -> None:
         self.saving = self.begins_era = None
-        self.steward.stored(change)
-        followed = {member.run_id for member in self.steward.followed}
+        self.controller.stored(configuration)
+        followed = {member.run_id for member in self.controller.followed}
         for run_id in [run_id for run_id in self._talks if run_id not in followed]:
             self.world.network.cut(self._talks.pop(run_id).link, 1)
         for run_id in [run_id for run_id in self._lifelines if run_id not in followed]:
@@ -135,7 +136,7 @@ class Master:
         if self.saving:
             return False
         try:
-            self.saving = self.steward.propose(event)
+            self.saving = self.controller.propose(event)
         except CommandError:
             return False
         return True
@@ -144,8 +145,8 @@ class Master:
 
     def talk(self, number: int) -> Member | None:
         """Something to one of the members, if it does not owe an answer."""
-        self.steward.attend(self.clock.seconds())
-        followed = self.steward.followed
+        self.controller.attend(self.clock.seconds())
+        followed = self.controller.followed
         if not followed:
             return None
         member = followed[number % len(followed)]
@@ -153,7 +154,7 @@ class Master:
         return member
 
     def talk_to(self, member: Member) -> None:
-        if member.run_id not in self._lifelines and self.steward.knows_view(member.run_id):
+        if member.run_id not in self._lifelines and self.controller.knows_view(member.run_id):
             self._hold(member)
         talk = self._talks.get(member.run_id)
         if talk is None:
@@ -163,12 +164,12 @@ class Master:
             talk.is_waiting = True
 
     def _question(self, member: Member, talk: Conversation) -> Request:
-        view = self.steward.view_to_tell(member.run_id)
+        view = self.controller.view_to_tell(member.run_id)
         if view:
             require(view.epoch in self.store.epochs, f"{view} is told before it is stored")
             talk.told = view.epoch
             return Adopt(as_told(view))
-        lease = self.steward.lease_to_grant(member.run_id)
+        lease = self.controller.lease_to_grant(member.run_id)
         return Poll(lease.epoch, lease.stamp_ms, lease.length_ms) if lease else Poll(0, 0, 0)
 
     def _connect(self, member: Member) -> None:
@@ -177,9 +178,9 @@ class Master:
         if not self.world.network.reaches(self.place, place.number):
             return
         if process is None or process.has_left_its_port:
-            self.steward.refused(member.run_id)
+            self.controller.refused(member.run_id)
         elif process.running and process.run_id != member.run_id:
-            self.steward.replaced(member.run_id)
+            self.controller.replaced(member.run_id)
         elif process.running:
             self._talks[member.run_id] = Conversation(self.world.network.connect(self, process))
 
@@ -191,7 +192,7 @@ class Master:
             return
         if self.world.network.reaches(self.place, place.number):
             self._lifelines[member.run_id] = self.world.network.connect(self, process, is_lifeline=True)
-            self.steward.lifeline(member.run_id, Lifeline.HELD)
+            self.controller.lifeline(member.run_id, Lifeline.HELD)
 
     # ---- hearing
 
@@ -206,28 +207,28 @@ class Master:
         talk.is_waiting = False
         now = self.clock.seconds()
         if isinstance(reply, State):
-            self.steward.answered(run_id, sighting(reply), now)
+            self.controller.answered(run_id, report(reply), now)
         elif isinstance(reply, Adopted):
-            self.steward.adopted(run_id, reply.epoch, now)
+            self.controller.adopted(run_id, reply.epoch, now)
         elif isinstance(reply, Stale):
             require(reply.view.epoch in self.store.epochs, f"{run_id} has a view that was never stored: {reply.view}")
-            self.steward.superseded(from_told(reply.view))
+            self.controller.superseded(from_told(reply.view))
         elif isinstance(reply, Refusal):
-            self.steward.unfed(run_id, talk.told)
+            self.controller.cannot_feed(run_id, talk.told)
 
     def on_lost(self, link: Link, dropped: bool) -> None:
         run_id = link.peer.run_id
         if self._lifelines.get(run_id) is link:
             del self._lifelines[run_id]
-            self.steward.attend(self.clock.seconds())
-            self.steward.lifeline(run_id, Lifeline.ENDED if dropped else Lifeline.NONE)
+            self.controller.attend(self.clock.seconds())
+            self.controller.lifeline(run_id, Lifeline.ENDED if dropped else Lifeline.NONE)
             return
         talk = self._talks.get(run_id)
         if talk and talk.link is link:
             del self._talks[run_id]
-            self.steward.attend(self.clock.seconds())
+            self.controller.attend(self.clock.seconds())
             if dropped:
-                self.steward.dropped(run_id)
+                self.controller.dropped(run_id)
         elif self.operation:
             self.operation.on_lost(link)
 
@@ -238,7 +239,7 @@ class Master:
         pass
 
 
-def sighting(reply: State) -> Sighting:
+def report(reply: State) -> MemberReport:
     durable = reply.record.durable and reply.record.epoch == reply.epoch
-    return Sighting(reply.epoch, reply.serving, reply.stamp_ms, reply.troubles, durable, applied=reply.applied,
+    return MemberReport(reply.epoch, reply.serving, reply.stamp_ms, reply.broken_links, durable, applied=reply.applied,
                     committed=reply.committed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chainredis.protocol.evidence import Trouble
+from chainredis.protocol.failure_detector import BrokenLink
 from core_extension import core
 from core_extension.core import Role, Verdict
 
@@ -111,7 +111,7 @@ class State(NamedTuple):
     streaming: bool
     pinned: int
     join: str
-    troubles: tuple[Trouble, ...]
+    broken_links: tuple[BrokenLink, ...]
     stamp_ms: int
     record: Record
 

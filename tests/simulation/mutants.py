@@ -1,7 +1,7 @@
 """Mistakes made on purpose, each in a class of its own: the checks have to find all of them.
 
-In the core, in the shell, in the steward and in what a master does with it. What is named after a rule breaks that one
-of design.md's.
+In the core, in the member, in the controller and in what a master does with it. What is named after a rule breaks that
+one of design.md's.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from chainredis.protocol.evidence import Record as Seen
-from chainredis.protocol.evidence import Sighting
-from chainredis.protocol.reconfiguration import Change, Event, Health, Reform
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.controller import Controller
+from chainredis.protocol.failure_detector import MemberRecord, MemberReport
+from chainredis.protocol.reconfiguration import Configuration, Event, Health, Reform
 from chainredis.protocol.view import Member
 from chainredis.protocol.view import View as MasterView
 from core_extension.core import SAFE, Ack, Batch, Core, Entry, Greeting, Verdict, View
@@ -193,7 +192,7 @@ class IgnoresItsDisk(Core):
         super().saved(SAFE)
 
 
-# ------------------------------------------------------------------------------------------------ in the shell
+# ------------------------------------------------------------------------------------------------ in the member
 
 
 class AnswersTooEarly(Node):
@@ -279,46 +278,46 @@ class AnswersBeforeItsDisk(Node):
         super()._append()
 
 
-# ---------------------------------------------------------------------------------------------- in the steward
+# ---------------------------------------------------------------------------------------------- in the controller
 
 
-class ForgetsItsGrants(Steward):
+class ForgetsItsGrants(Controller):
     def _note_grant(self, record: object, length_ms: int) -> None:
         pass
 
 
-class ForgetsTheFullLease(Steward):
+class ForgetsTheFullLease(Controller):
     """Of its former life's grants, at its start."""
 
     def _full_lease(self) -> float:
         return self.now
 
 
-class IgnoresDrift(Steward):
+class IgnoresDrift(Controller):
     def __post_init__(self) -> None:
-        self.terms = replace(self.terms, drift=0)
+        self.settings = replace(self.settings, drift=0)
         super().__post_init__()
 
 
-class TakesSilenceForDeath(Steward):
+class TakesSilenceForDeath(Controller):
     """Without waiting for the lease."""
 
     def is_gone(self, run_id: str) -> bool:
         record = self._records.get(run_id)
-        return super().is_gone(run_id) or (record is not None and record.silent >= self.terms.timeout_ms / 1000)
+        return super().is_gone(run_id) or (record is not None and record.silent >= self.settings.timeout_ms / 1000)
 
 
-class TakesADropForDeath(Steward):
+class TakesADropForDeath(Controller):
     """Connections are closed by who lives, too."""
 
-    is_enough: Callable[[Seen], bool] = lambda record: True
+    is_enough: Callable[[MemberRecord], bool] = lambda record: True
 
     def dropped(self, run_id: str) -> None:
         super().dropped(run_id)
         self.closed = getattr(self, "closed", frozenset()) | {run_id}
 
-    def answered(self, run_id: str, sighting: Sighting, now: float) -> None:
-        super().answered(run_id, sighting, now)
+    def answered(self, run_id: str, report: MemberReport, now: float) -> None:
+        super().answered(run_id, report, now)
         self.closed = getattr(self, "closed", frozenset()) - {run_id}
 
     def is_dead(self, run_id: str) -> bool:
@@ -331,90 +330,90 @@ class TakesADropForDeath(Steward):
 class TakesADropAndAnEmptyPortForDeath(TakesADropForDeath):
     """Ports are left by who lives, too."""
 
-    is_enough: Callable[[Seen], bool] = lambda record: record.is_refused or record.is_replaced
+    is_enough: Callable[[MemberRecord], bool] = lambda record: record.is_refused or record.is_replaced
 
 
-class TakesTheSilentForDeadOnDemand(Steward):
+class TakesTheSilentForDeadOnDemand(Controller):
     """When an operator forms a chain, or begins one."""
 
     def health(self) -> Health:
         return Health(super().health().alive, frozenset(run_id for run_id in self._records if self.is_gone(run_id)))
 
 
-class TellsMembersEarly(Steward):
+class TellsMembersEarly(Controller):
     """Before those that leave have acknowledged."""
 
     def view_to_tell(self, run_id: str) -> MasterView | None:
-        change, record = self.change, self._records.get(run_id)
-        if change and record and record.sighting and record.epoch < change.view.epoch:
-            return change.view
+        configuration, record = self.configuration, self._records.get(run_id)
+        if configuration and record and record.report and record.epoch < configuration.view.epoch:
+            return configuration.view
         return None
 
 
-class TellsThoseThatLeaveAllAtOnce(Steward):
+class TellsThoseThatLeaveAllAtOnce(Controller):
     def view_to_tell(self, run_id: str) -> MasterView | None:
-        change = self.change
-        if change and any(member.run_id == run_id for member in change.leaving):
-            return change.view
+        configuration = self.configuration
+        if configuration and any(member.run_id == run_id for member in configuration.leaving):
+            return configuration.view
         return super().view_to_tell(run_id)
 
 
-class LeavesNobodyOut(Steward):
+class LeavesNobodyOut(Controller):
     """Takes it for granted that those that leave know it."""
 
-    def stored(self, change: Change | None) -> None:
-        super().stored(replace(change, leaving=()) if change else None)
+    def stored(self, configuration: Configuration | None) -> None:
+        super().stored(replace(configuration, leaving=()) if configuration else None)
 
 
-class TakesAPendingTailForComplete(Steward):
-    def propose(self, event: Event) -> Change:
+class TakesAPendingTailForComplete(Controller):
+    def propose(self, event: Event) -> Configuration:
         self._undecided = replace(super().propose(event), pending=False)
         return self._undecided
 
 
-class ConfirmsWhoHasAdopted(Steward):
+class ConfirmsWhoHasAdopted(Controller):
     """A new tail that does not serve yet may lack what the old one has."""
 
     def _serves(self, member: Member) -> bool:
         record = self._records.get(member.run_id)
-        return record is not None and self.change is not None and record.epoch == self.change.view.epoch
+        return record is not None and self.configuration is not None and record.epoch == self.configuration.view.epoch
 
 
-class RepairsWithAPendingTail(Steward):
+class RepairsWithAPendingTail(Controller):
     """Which may lack what the old one has."""
 
-    def _decided(self, event: Event) -> Change | None:
-        change = self.change
-        self.change = replace(change, pending=False) if change else None
+    def _decided(self, event: Event) -> Configuration | None:
+        configuration = self.configuration
+        self.configuration = replace(configuration, pending=False) if configuration else None
         try:
             return super()._decided(event)
         finally:
-            self.change = change
+            self.configuration = configuration
 
 
-class FormsFromAnybody(Steward):
+class FormsFromAnybody(Controller):
     """Takes every record for durable."""
 
-    def propose(self, event: Event) -> Change:
+    def propose(self, event: Event) -> Configuration:
         if isinstance(event, Reform):
             event = replace(event, returned=tuple(replace(each, durable=True) for each in event.returned))
         return super().propose(event)
 
 
-class FormsFromTheShortest(Steward):
-    def propose(self, event: Event) -> Change:
+class FormsFromTheShortest(Controller):
+    def propose(self, event: Event) -> Configuration:
         if isinstance(event, Reform):
             returned = tuple(replace(each, assigned=0, applied=-each.applied) for each in event.returned)
             event = replace(event, returned=returned)
         return super().propose(event)
 
 
-class NeverWithdraws(Steward):
-    def unfed(self, run_id: str, epoch: int) -> None:
+class NeverWithdraws(Controller):
+    def cannot_feed(self, run_id: str, epoch: int) -> None:
         pass
 
 
-class NeverRepairs(Steward):
+class NeverRepairs(Controller):
     def is_gone(self, run_id: str) -> bool:
         return False
 
@@ -426,8 +425,8 @@ class TellsBeforeItStores(Master):
     """Rule 5."""
 
     def decide(self, luck: int) -> None:
-        if self.saving and self.steward.change != self.saving:
-            self.steward.change = self.saving
+        if self.saving and self.controller.configuration != self.saving:
+            self.controller.configuration = self.saving
         else:
             super().decide(luck)
 
@@ -435,14 +434,14 @@ class TellsBeforeItStores(Master):
 class ReusesEpochs(Master):
     """Rule 5."""
 
-    def _save(self, change: Change) -> None:
-        view = replace(change.view, epoch=max(2, change.view.epoch - change.view.epoch % 2))
-        super()._save(replace(change, view=view))
+    def _save(self, configuration: Configuration) -> None:
+        view = replace(configuration.view, epoch=max(2, configuration.view.epoch - configuration.view.epoch % 2))
+        super()._save(replace(configuration, view=view))
 
 
 def with_core(broken: type[Core]) -> type[Node]:
     return type(f"With{broken.__name__}", (Node,), {"core_class": broken})
 
 
-def with_steward(broken: type[Steward]) -> type[Master]:
-    return type(f"With{broken.__name__}", (Master,), {"steward_class": broken})
+def with_controller(broken: type[Controller]) -> type[Master]:
+    return type(f"With{broken.__name__}", (Master,), {"controller_class": broken})

@@ -7,7 +7,7 @@ disk, and lets the answers go.
 
 from __future__ import annotations
 
-from chainredis.protocol.evidence import Trouble
+from chainredis.protocol.failure_detector import BrokenLink
 from core_extension import core
 from core_extension.core import SAFE, Core, Entry, Update, Verdict, View
 
@@ -318,9 +318,9 @@ class Node:
         if self.is_alive:
             self.touch()
 
-    def troubles(self) -> tuple[Trouble, ...]:
+    def broken_links(self) -> tuple[BrokenLink, ...]:
         now = self.clock.ms()
-        return tuple(Trouble(peer, now - since, dropped) for peer, (since, dropped) in self._lost.items())
+        return tuple(BrokenLink(peer, now - since, dropped) for peer, (since, dropped) in self._lost.items())
 
     # ---- messages
 

@@ -108,10 +108,10 @@ class Operation:
     # ---- MASTER.ADD
 
     def _add(self, place: Place) -> Plan:
-        steward = self._master.steward
-        if not steward.change or not steward.is_settled or not place.process:
+        controller = self._master.controller
+        if not controller.configuration or not controller.is_settled or not place.process:
             raise OffError
-        view, run_id = steward.change.view, place.process.run_id
+        view, run_id = controller.configuration.view, place.process.run_id
         newcomer = self._connect(place)
         tail = self._connect(self._master.world.places[place_of(view.tail.run_id)])
         if view.member(run_id) or tail.peer.run_id != view.tail.run_id:
@@ -129,12 +129,12 @@ class Operation:
             yield
 
     def _is_open_for(self, view: View) -> bool:
-        change = self._master.steward.change
-        return change is not None and change.view == view
+        configuration = self._master.controller.configuration
+        return configuration is not None and configuration.view == view
 
     def _is_under_way(self, run_id: str) -> bool:
         master = self._master
-        return not master.steward.is_settled and (master.saving is not None or master.steward.has(run_id))
+        return not master.controller.is_settled and (master.saving is not None or master.controller.has(run_id))
 
     def _bring_in(self, newcomer: Link, tail: Link, view: View) -> Plan:
         is_resumed = yield from self._resume(newcomer, tail, view)
@@ -181,35 +181,35 @@ class Operation:
 
 
 def remove(master: Master, number: int) -> None:
-    change = master.steward.change
-    if change:
-        members = change.view.members
-        master.propose(Remove(members[number % len(members)], master.steward.health()))
+    configuration = master.controller.configuration
+    if configuration:
+        members = configuration.view.members
+        master.propose(Remove(members[number % len(members)], master.controller.health()))
 
 
 def form(master: Master, number: int) -> None:
     """One survivor is to be the chain: a member, or when all of them are dead whoever has data."""
-    steward, view = master.steward, master.steward.known_view
-    if not view or (steward.is_outdated and not steward.newer):
+    controller, view = master.controller, master.controller.known_view
+    if not view or (controller.is_outdated and not controller.newer):
         return
     nodes = [node for node in master.world.nodes.values() if _answers(master, node)]
     survivors = [node for node in nodes if _has_data_of(node, view)]
-    if steward.is_outdated:
+    if controller.is_outdated:
         survivors = _most_informed(master, survivors)
     if survivors:
         survivor = survivors[number % len(survivors)]
         if not view.member(survivor.run_id) and not _is_dead(master):
             return
-        event = Form(member_of(survivor.run_id), survivor.core.epoch, steward.health())
-        is_loss = steward.is_outdated or not view.member(survivor.run_id)
+        event = Form(member_of(survivor.run_id), survivor.core.epoch, controller.health())
+        is_loss = controller.is_outdated or not view.member(survivor.run_id)
         if master.propose(event) and is_loss:
             master.begins_era = Era.MAY_LOSE
 
 
 def _most_informed(master: Master, survivors: list[Node]) -> list[Node]:
     """Where the store has gone back: members first; nobody, while others live and the master has not heard them."""
-    followed = {member.run_id: master.world.nodes.get(member.run_id) for member in master.steward.followed}
-    if any(node and master.steward.standing(run_id)[0] == "silent" for run_id, node in followed.items()):
+    followed = {member.run_id: master.world.nodes.get(member.run_id) for member in master.controller.followed}
+    if any(node and master.controller.member_status(run_id)[0] == "silent" for run_id, node in followed.items()):
         return []
     newest = max((node.core.epoch for node in followed.values() if node), default=0)
     return [node for node in survivors if node.core.me >= 0 and node.core.epoch == newest] or survivors
@@ -223,10 +223,10 @@ def _is_dead(master: Master) -> bool:
     """As an operator makes sure where the master trusts no port that refuses, and where it has believed one without a
     lifeline; otherwise that is left to it.
     """
-    alive = [member.run_id for member in master.steward.followed if member.run_id in master.world.nodes]
-    if not master.steward.terms.trust_refused:
+    alive = [member.run_id for member in master.controller.followed if member.run_id in master.world.nodes]
+    if not master.controller.settings.trust_refused:
         return not alive
-    believed = master.steward.health().dead
+    believed = master.controller.health().dead
     return all(run_id not in believed or master.holds(run_id) for run_id in alive)
 
 
@@ -236,16 +236,16 @@ def _answers(master: Master, node: Node) -> bool:
 
 def reform(master: Master) -> None:
     """The chain is dead as a whole: from the records of those that are back, if that is safe."""
-    steward, change = master.steward, master.steward.change
-    if change and steward.is_lost:
-        returned = returned_of(master, change.view)
-        if master.propose(Reform(returned, steward.health())):
+    controller, configuration = master.controller, master.controller.configuration
+    if configuration and controller.is_lost:
+        returned = returned_of(master, configuration.view)
+        if master.propose(Reform(returned, controller.health())):
             assert master.saving
             chosen = master.saving.view.head.run_id
             is_durable = any(each.durable for each in returned if each.member.run_id == chosen)
             master.begins_era = Era.KEEPS_ALL if is_durable else Era.MAY_LOSE
             nodes = master.world.nodes
-            places = [place_of(member.run_id) for member in change.view.members]
+            places = [place_of(member.run_id) for member in configuration.view.members]
             master.world.model.check_chosen(nodes[chosen], [node for node in nodes.values() if node.place in places])
 
 
@@ -263,16 +263,16 @@ def returned_of(master: Master, view: View) -> tuple[Returned, ...]:
 
 def begin(master: Master, number: int) -> None:
     """The first member of all; or, when there is nothing left to save, of a new history."""
-    steward, world, change = master.steward, master.world, master.steward.change
+    controller, world, configuration = master.controller, master.world, master.controller.configuration
     if master.operation:
         return
-    if change and (not steward.is_lost or has_data_left(world, change.view) or not _is_dead(master)):
+    if configuration and (not controller.is_lost or has_data_left(world, configuration.view) or not _is_dead(master)):
         return
     blank = [node for node in world.nodes.values() if _is_blank(node) and _answers(master, node)]
     if blank:
         newcomer = blank[number % len(blank)]
         random = number.to_bytes(8, "big") + world.model.moment().to_bytes(2 * HISTORY_BYTES - 8, "big")
-        event = Begin(member_of(newcomer.run_id), random, steward.health(), empty_of(master))
+        event = Begin(member_of(newcomer.run_id), random, controller.health(), empty_of(master))
         if master.propose(event):
             master.begins_era = Era.MAY_LOSE
 
@@ -283,8 +283,8 @@ def _is_blank(node: Node) -> bool:
 
 def empty_of(master: Master) -> frozenset[str]:
     """In whose places somebody answers, who has nothing: `begin` has seen to that."""
-    change = master.steward.change
-    members = change.view.members if change else ()
+    configuration = master.controller.configuration
+    members = configuration.view.members if configuration else ()
     nodes = {member.run_id: master.world.places[place_of(member.run_id)].process for member in members}
     return frozenset(run_id for run_id, node in nodes.items() if node and _answers(master, node))
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chainredis.protocol.evidence import Terms
-from chainredis.protocol.reconfiguration import Change
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.controller import Controller
+from chainredis.protocol.failure_detector import ProtocolSettings
+from chainredis.protocol.reconfiguration import Configuration
 
 from .clocks import Clock, Time
 from .master import Master, Store
@@ -50,9 +50,9 @@ class RivalMaster(Master):
     etcd: Etcd  # is given by `begin`
     term = 0
 
-    def __init__(self, world: World, store: Store, terms: Terms, clock: Clock) -> None:
-        super().__init__(world, store, terms, clock)
-        self.steward = self.steward_class(store.change, terms, clock.seconds(), slack_ms=SLACK_MS)
+    def __init__(self, world: World, store: Store, settings: ProtocolSettings, clock: Clock) -> None:
+        super().__init__(world, store, settings, clock)
+        self.controller = self.controller_class(store.configuration, settings, clock.seconds(), slack_ms=SLACK_MS)
         self._renew_at = 0.0
 
     def begin(self, etcd: Etcd) -> None:
@@ -66,15 +66,15 @@ class RivalMaster(Master):
 
     def renew(self) -> None:
         """When it is due. Who leads no longer learns that, and only that."""
-        now, terms = self.clock.seconds(), self.steward.terms
+        now, settings = self.clock.seconds(), self.controller.settings
         if now < self._renew_at:
             return
         if not self.leads:
-            self.steward.leads_until = 0
+            self.controller.leads_until = 0
             return
-        ttl_ms = terms.timeout_ms + SLACK_MS
+        ttl_ms = settings.timeout_ms + SLACK_MS
         self.etcd.renew(ttl_ms)
-        self.steward.leads_until = now + ttl_ms / 1000 / (1 + terms.drift)
+        self.controller.leads_until = now + ttl_ms / 1000 / (1 + settings.drift)
         self._renew_at = now + ttl_ms / 1000 / RENEWALS
 
     def decide(self, luck: int) -> None:
@@ -82,12 +82,12 @@ class RivalMaster(Master):
         if self.leads:
             super().decide(luck)
         elif self.saving is None:
-            self.steward.attend(self.clock.seconds())
-            self.saving = self.steward.next_change()
+            self.controller.attend(self.clock.seconds())
+            self.saving = self.controller.next_configuration()
 
-    def _save(self, change: Change) -> None:
+    def _save(self, configuration: Configuration) -> None:
         if self.leads:
-            super()._save(change)
+            super()._save(configuration)
 
 
 class Rivals(Simulation):
@@ -194,5 +194,5 @@ class Rivals(Simulation):
                 former.operation.step()
 
 
-def with_rival_steward(broken: type[Steward]) -> type[RivalMaster]:
-    return type(f"With{broken.__name__}", (RivalMaster,), {"steward_class": broken})
+def with_rival_controller(broken: type[Controller]) -> type[RivalMaster]:
+    return type(f"With{broken.__name__}", (RivalMaster,), {"controller_class": broken})

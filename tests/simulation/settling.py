@@ -33,7 +33,7 @@ def settle(simulation: Simulation) -> None:
 def come_to_rest(simulation: Simulation) -> None:
     lost_for = 0
     for _ in range(ROUNDS):
-        if not members_of(simulation) or simulation.master.steward.is_lost or simulation.master.steward.newer:
+        if not members_of(simulation) or simulation.master.controller.is_lost or simulation.master.controller.newer:
             lost_for += 1
             revive(simulation, is_last=lost_for > OPERATORS_PATIENCE)
         turn(simulation)
@@ -45,11 +45,11 @@ def come_to_rest(simulation: Simulation) -> None:
 def grow(simulation: Simulation, size: int) -> None:
     """Make, or make again, a chain of so many in peace: what a walk begins with."""
     for _ in range(ROUNDS):
-        change, master = simulation.store.change, simulation.master
-        if is_settled(simulation) and change:
-            if len(change.view.members) >= size:
+        configuration, master = simulation.store.configuration, simulation.master
+        if is_settled(simulation) and configuration:
+            if len(configuration.view.members) >= size:
                 return
-            inside = {place_of(member.run_id) for member in change.view.members}
+            inside = {place_of(member.run_id) for member in configuration.view.members}
             outside = next(place for place in simulation.world.places if place.number not in inside)
             if outside.process is None:
                 simulation.start_member(outside)
@@ -76,7 +76,7 @@ def turn(simulation: Simulation) -> None:
         copy_step(world, node)
         node.before_sleep()
     if master.running:
-        for member in master.steward.followed:
+        for member in master.controller.followed:
             master.talk_to(member)
     for link in world.network.all_busy():
         world.network.deliver(link, 100)
@@ -96,14 +96,15 @@ def revive(simulation: Simulation, is_last: bool) -> None:
     for place in simulation.world.places:
         if place.process is None:
             simulation.start_member(place)
-    master, change = simulation.master, simulation.store.change
+    master, configuration = simulation.master, simulation.store.configuration
     operations.reform(master)
-    if is_last and change and change.pending and change.view.tail.run_id in simulation.world.nodes:
-        simulation.faults.end(simulation.world.nodes[change.view.tail.run_id])  # it may lack what the dead ones had
-    if is_last or not change:
+    if is_last and configuration and configuration.pending and configuration.view.tail.run_id in simulation.world.nodes:
+        # It may lack what the dead ones had.
+        simulation.faults.end(simulation.world.nodes[configuration.view.tail.run_id])
+    if is_last or not configuration:
         operations.form(master, 0)
         operations.begin(master, 0)
-    if is_last and change and not master.saving and not members_of(simulation):
+    if is_last and configuration and not master.saving and not members_of(simulation):
         wipe(simulation, simulation.world.places[0])  # all have data of chains that are no more
 
 
@@ -115,26 +116,28 @@ def wipe(simulation: Simulation, place: Place) -> None:
 
 
 def members_of(simulation: Simulation) -> list[Node]:
-    change = simulation.store.change
+    configuration = simulation.store.configuration
     nodes = simulation.world.nodes
-    return [nodes[member.run_id] for member in change.view.members if member.run_id in nodes] if change else []
+    members = configuration.view.members if configuration else ()
+    return [nodes[member.run_id] for member in members if member.run_id in nodes]
 
 
 def is_settled(simulation: Simulation) -> bool:
     master = simulation.master
-    if not master.steward.is_settled or master.saving or master.operation:
+    if not master.controller.is_settled or master.saving or master.operation:
         return False
-    members, change = members_of(simulation), simulation.store.change
-    if not change or len(members) < len(change.view.members):
+    members, configuration = members_of(simulation), simulation.store.configuration
+    if not configuration or len(members) < len(configuration.view.members):
         return False  # the master has not noticed yet who is dead
     return all(node.core.settled == members[0].core.applied == node.core.applied for node in members)
 
 
 def raise_stuck(simulation: Simulation) -> None:
-    change = simulation.store.change
+    configuration = simulation.store.configuration
     told = ", ".join(
         f"{node}: {node.core.role().name} in {node.core.epoch}, applied {node.core.applied}, "
         f"committed {node.core.committed}"
         for node in simulation.world.nodes.values()
     )
-    require(False, f"the chain does not settle: {simulation.master.steward.unsettled_by}; stored {change}; {told}")
+    why = simulation.master.controller.why_unsettled
+    require(False, f"the chain does not settle: {why}; stored {configuration}; {told}")

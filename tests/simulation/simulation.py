@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chainredis.protocol.evidence import Terms
+from chainredis.protocol.failure_detector import ProtocolSettings
 from core_extension.core import Update, take_broken_invariants
 
 from . import operations
@@ -113,8 +113,9 @@ class Simulation:
         """Its configuration may have been changed."""
         self._masters += 1
         lease_ms = self.setting.leases_ms[self._masters % len(self.setting.leases_ms)]
-        terms = Terms(lease_ms * self.setting.patience, lease_ms, self.setting.drift, self.setting.trust_refused)
-        return self.master_class(self.world, self.store, terms, self._master_clock)
+        timeout_ms = lease_ms * self.setting.patience
+        settings = ProtocolSettings(timeout_ms, lease_ms, self.setting.drift, self.setting.trust_refused)
+        return self.master_class(self.world, self.store, settings, self._master_clock)
 
     # ---- steps and checks
 
@@ -138,10 +139,10 @@ class Simulation:
         self._check_view()
 
     def _check_view(self) -> None:
-        change, nodes = self.store.newest, self.world.nodes
-        if change and self.model.is_in_era(change.view.epoch):
-            members = [nodes[member.run_id] for member in change.view.members if member.run_id in nodes]
-            complete = {member.run_id for member in change.complete}
+        configuration, nodes = self.store.newest, self.world.nodes
+        if configuration and self.model.is_in_era(configuration.view.epoch):
+            members = [nodes[member.run_id] for member in configuration.view.members if member.run_id in nodes]
+            complete = {member.run_id for member in configuration.complete}
             self.model.check_view(members, [node for node in members if node.run_id in complete])
 
     def _settle(self, a: int, b: int) -> None:
@@ -160,9 +161,9 @@ class Simulation:
 
     def _probe(self) -> None:
         """The chain that has come to rest takes a write, and reads it."""
-        change = self.store.change
-        assert change
-        head, tail = (self.world.nodes[member.run_id] for member in (change.view.head, change.view.tail))
+        configuration = self.store.configuration
+        assert configuration
+        head, tail = (self.world.nodes[member.run_id] for member in (configuration.view.head, configuration.view.tail))
         self._start_write(head, KEYS[0], blocks=True, wide=1, patience_ms=1000)
         self.settle()
         require(self.model.writes[-1].kind == "committed", f"{head} does not commit what it is given at rest")
@@ -317,10 +318,10 @@ class Simulation:
                     self._hurry(number)
 
     def _add(self, a: int, b: int) -> None:
-        change = self.master.steward.change
-        if not self.master.running or self.master.operation or not change:
+        configuration = self.master.controller.configuration
+        if not self.master.running or self.master.operation or not configuration:
             return
-        inside = {place_of(member.run_id) for member in change.view.members}
+        inside = {place_of(member.run_id) for member in configuration.view.members}
         outside = [place for place in self.world.places if place.process and place.number not in inside]
         if outside:
             self.master.operation = operations.Operation(self.master, outside[a % len(outside)])
@@ -329,7 +330,7 @@ class Simulation:
         """The master sees by itself that one that is missing is there again."""
         if not self.master.running or self.master.operation:
             return
-        places = [self.world.places[place_of(member.run_id)] for member in self.master.steward.missing(fallen=True)]
+        places = [self.world.places[place_of(member.run_id)] for member in self.master.controller.missing(fallen=True)]
         back = [place for place in places if place.process]
         if back:
             self.master.operation = operations.Operation(self.master, back[a % len(back)])

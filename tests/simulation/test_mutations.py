@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.controller import Controller
 from core_extension.core import Core
 
 from . import mutants
@@ -19,7 +19,7 @@ from .simulation import Simulation
 from .walks import FOCUSES, setting_of, walk
 
 MAX_WALKS = 800
-Mutant = type[Core] | type[Node] | type[Steward] | type[Master]
+Mutant = type[Core] | type[Node] | type[Controller] | type[Master]
 
 FOUND_BY: dict[Mutant, int] = {
     mutants.TakesAnyEpoch: 0,
@@ -88,8 +88,8 @@ def fails(mutant: Mutant, seed: int) -> bool:
         node_class = mutants.with_core(mutant)
     elif issubclass(mutant, Node):
         node_class = mutant
-    elif issubclass(mutant, Steward):
-        master_class = mutants.with_steward(mutant)
+    elif issubclass(mutant, Controller):
+        master_class = mutants.with_controller(mutant)
     else:
         master_class = mutant
     try:

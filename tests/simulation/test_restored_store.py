@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from chainredis.protocol.reconfiguration import BringForward, Change
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.controller import Controller
+from chainredis.protocol.reconfiguration import BringForward, Configuration
 from chainredis.protocol.view import View
 
 from .master import Master
 from .model import BrokenInvariantError
-from .mutants import with_steward
+from .mutants import with_controller
 from .seeds import GIVEN, seeds
 from .simulation import Setting, Simulation, Step
 from .walks import setting_of, walk
@@ -35,7 +35,7 @@ class Restored(Simulation):
             self.run(Step("settle", a, b))
         self.run(Step("restore", a, b))
         self.seen["went back"] += self.store.has_gone_back
-        self.seen["noticed"] += self.master.steward.newer is not None
+        self.seen["noticed"] += self.master.controller.newer is not None
 
 
 def test_random_walks_with_a_store_that_goes_back() -> None:
@@ -47,7 +47,7 @@ def test_random_walks_with_a_store_that_goes_back() -> None:
     assert GIVEN or min(seen["went back"], seen["noticed"]) > 0
 
 
-class BelievesTheStore(Steward):
+class BelievesTheStore(Controller):
     def superseded(self, view: View) -> bool:
         return False
 
@@ -55,41 +55,43 @@ class BelievesTheStore(Steward):
         return False
 
 
-class BringsForwardOnOneWord(Steward):
+class BringsForwardOnOneWord(Controller):
     """Though others may be in newer views, or not have what a new tail lacks."""
 
-    def _brought_forward(self) -> Change | None:
+    def _brought_forward(self) -> Configuration | None:
         return self._decided(BringForward(self.newer)) if self.newer else None
 
 
-class ForgetsWhatItWasTold(Steward):
+class ForgetsWhatItWasTold(Controller):
     """At its end, and perhaps all who told it are dead by then."""
 
-    def _noted(self) -> Change | None:
+    def _noted(self) -> Configuration | None:
         return None
 
 
-class LeavesNoEpochsOut(Steward):
-    def _brought_forward(self) -> Change | None:
-        change = super()._brought_forward()
-        return replace(change, view=replace(change.view, epoch=self.newer.epoch)) if change and self.newer else None
+class LeavesNoEpochsOut(Controller):
+    def _brought_forward(self) -> Configuration | None:
+        configuration = super()._brought_forward()
+        if configuration is None or self.newer is None:
+            return None
+        return replace(configuration, view=replace(configuration.view, epoch=self.newer.epoch))
 
 
-FOUND_BY: dict[type[Steward], int] = {
+FOUND_BY: dict[type[Controller], int] = {
     BelievesTheStore: 0, BringsForwardOnOneWord: 0, ForgetsWhatItWasTold: 4, LeavesNoEpochsOut: 0,
 }  # fmt: skip
 
 
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("mutant", FOUND_BY)
-def test_a_mistake_with_a_store_that_went_back_is_found(mutant: type[Steward]) -> None:
+def test_a_mistake_with_a_store_that_went_back_is_found(mutant: type[Controller]) -> None:
     """By the walk that has found it once; when the code has changed and that one does not any more, by another."""
     assert any(fails(seed, mutant) for seed in (FOUND_BY[mutant], *range(MAX_WALKS)))
 
 
-def fails(seed: int, mutant: type[Steward]) -> bool:
+def fails(seed: int, mutant: type[Controller]) -> bool:
     try:
-        walk(seed, Restored(setting_of(seed), with_steward(mutant)))
+        walk(seed, Restored(setting_of(seed), with_controller(mutant)))
     except BrokenInvariantError:
         return True
     return False

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from chainredis.protocol.reconfiguration import Change
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.controller import Controller
+from chainredis.protocol.reconfiguration import Configuration
 
 from .master import Master
 from .model import BrokenInvariantError
-from .rivals import RivalMaster, Rivals, with_rival_steward
+from .rivals import RivalMaster, Rivals, with_rival_controller
 from .seeds import GIVEN, seeds
 from .walks import setting_of, walk
 
@@ -43,26 +43,26 @@ def test_random_walks_with_rivals() -> None:
     assert depositions or GIVEN
 
 
-class GrantsBeyondItsTerm(Steward):
+class GrantsBeyondItsTerm(Controller):
     def _leadership_ms(self, since: float) -> int:
-        return self.terms.lease_ms
+        return self.settings.lease_ms
 
 
 class StoresAfterItsTerm(RivalMaster):
     def decide(self, luck: int) -> None:
         Master.decide(self, luck)
 
-    def _save(self, change: Change) -> None:
-        Master._save(self, change)
+    def _save(self, configuration: Configuration) -> None:
+        Master._save(self, configuration)
 
 
-FOUND_BY: dict[type[Steward | RivalMaster], int] = {GrantsBeyondItsTerm: 1, StoresAfterItsTerm: 1}
+FOUND_BY: dict[type[Controller | RivalMaster], int] = {GrantsBeyondItsTerm: 1, StoresAfterItsTerm: 1}
 
 
 @pytest.mark.parametrize("mutant", FOUND_BY)
-def test_a_mistake_of_a_rival_is_found(mutant: type[Steward | RivalMaster]) -> None:
+def test_a_mistake_of_a_rival_is_found(mutant: type[Controller | RivalMaster]) -> None:
     """By the walk that has found it once; when the code has changed and that one does not any more, by another."""
-    master_class = mutant if issubclass(mutant, RivalMaster) else with_rival_steward(mutant)
+    master_class = mutant if issubclass(mutant, RivalMaster) else with_rival_controller(mutant)
     assert any(fails(seed, master_class) for seed in (FOUND_BY[mutant], *range(MAX_WALKS)))
 
 

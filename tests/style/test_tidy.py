@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MAX_LINES = 610
+MAX_LINES = 640
 SOURCES = ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "*.toml", "Makefile", "setup.py")
 FETCHED = ("redis", "etcd", ".fetch", ".fetch-etcd")     # by the scripts in vendor/
 FOLDERS = ("chainredis", "modules", "include", "tests", "benchmarks", "scripts", "vendor", ".ci")

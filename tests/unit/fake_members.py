@@ -16,8 +16,8 @@ from chainredis.protocol.errors import (
     StoreError,
     TooFar,
 )
-from chainredis.protocol.evidence import Lease
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.failure_detector import Lease
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.storage.view_store import MemoryStore
 from chainredis.transport.member_client import MemberState, Progress
@@ -322,8 +322,8 @@ class RecordingStore(MemoryStore):
         self._fleet = fleet
         self.broken = False
 
-    def save(self, change: Change) -> None:
+    def save(self, configuration: Configuration) -> None:
         if self.broken:
             raise StoreError("cannot write: the disk is full")
-        self._fleet.happens(f"save:{change.view.epoch}")
-        super().save(change)
+        self._fleet.happens(f"save:{configuration.view.epoch}")
+        super().save(configuration)

@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from chainredis.coordinator.cold_start import FALL_LEAST_S, STEADY_S, TRY_LEAST_S, TRY_MOST_S, Pace
+from chainredis.coordinator.cold_start import FALL_LEAST_S, STEADY_S, TRY_LEAST_S, TRY_MOST_S, RetryPace
 from chainredis.protocol.errors import CommandError
 from chainredis.transport.settings import PollSettings
 from chainredis.transport.waiting import wait_until
@@ -157,7 +157,7 @@ def test_another_master_takes_over_who_is_missing(world: World) -> None:
 
 
 def test_who_falls_again_and_again_comes_back_less_and_less_often() -> None:
-    pace, now = Pace(), monotonic()
+    pace, now = RetryPace(), monotonic()
     assert pace.is_due(now)
     pauses = []
     for _ in range(12):
@@ -170,7 +170,7 @@ def test_who_falls_again_and_again_comes_back_less_and_less_often() -> None:
 
 
 def test_who_has_stayed_for_long_comes_back_at_once() -> None:
-    pace, now = Pace(), monotonic()
+    pace, now = RetryPace(), monotonic()
     for _ in range(5):
         pace.succeeded()
         pace.is_due(now)
@@ -180,7 +180,7 @@ def test_who_has_stayed_for_long_comes_back_at_once() -> None:
 
 
 def test_failures_are_spaced_and_looks_stay_frequent() -> None:
-    pace = Pace()
+    pace = RetryPace()
     for _ in range(20):
         pace.missed(0.5)
     assert pace.is_due(monotonic() + 2.1)

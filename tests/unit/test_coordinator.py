@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chainredis.coordinator.commands import Coordinator, Status
-from chainredis.protocol.errors import CommandError, OutcomeUnknown, Silent, Unfed
+from chainredis.protocol.errors import CannotFeed, CommandError, OutcomeUnknown, Silent
 from chainredis.protocol.view import View
 from chainredis.storage.view_store import FileStore
 from chainredis.transport.member_client import MemberState, Progress
@@ -270,7 +270,7 @@ def test_an_old_tail_that_lacks_what_the_new_one_needs_keeps_its_place(world: Wo
 
     def refuse_once() -> BaseException:
         world.fleet.fail_at = ""
-        return Unfed("7001: does not have all")
+        return CannotFeed("7001: does not have all")
 
     world.fleet.fail_at, world.fleet.failure = "adopt:7001", refuse_once
     with pytest.raises(CommandError, match=r"ERR the chain had to go on without 10.0.0.1:7002"):
@@ -381,7 +381,7 @@ def test_no_new_chain_while_a_member_of_the_dead_one_is_loading_its_data(world: 
     world.fleet.kill(7000, 7001)
     world.fleet.start(7001, 8001, history=history, applied=9).condition = "loading"
     world.fleet.start(7002)
-    wait_until(lambda: world.master._keeper.is_lost, 5)
+    wait_until(lambda: world.master._runtime.is_lost, 5)
     world.refuses("7001: is still loading its data", "ADD", HOST, 7002)
     world.fleet.processes[7001].condition = "alive"
     world.refuses("MASTER.FORM 10.0.0.1 7001", "ADD", HOST, 7002)

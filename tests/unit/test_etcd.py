@@ -1,4 +1,4 @@
-"""The parts that talk with etcd, on an etcd in memory: URLs, leases, elections, heartbeats, mirrors."""
+"""The parts that talk with etcd, on an etcd in memory: URLs, leases, elections, heartbeats, watch caches."""
 
 import json
 import threading
@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chainredis.etcd.client import Picture, Update
-from chainredis.etcd.heartbeat_sender import Beat
+from chainredis.etcd.heartbeat_sender import HeartbeatSender
 from chainredis.etcd.leader import Leader, leader_in
-from chainredis.etcd.leader_election import Election
-from chainredis.etcd.leader_monitor import Deputy
+from chainredis.etcd.leader_election import LeaderElection
+from chainredis.etcd.leader_monitor import LeaderMonitor
 from chainredis.etcd.lease import Lease
 from chainredis.etcd.url import Keys, parse_url
-from chainredis.etcd.watch_cache import Mirror
+from chainredis.etcd.watch_cache import WatchCache
 from chainredis.protocol.errors import Closed, EtcdAway, Refused, Rejected, Silent
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.settings import PollSettings
@@ -102,14 +102,14 @@ class Candidate:
         self.etcd = etcd
         self.name = name
         self.connection = FakeConnection(etcd)
-        self.terms: list[int] = []
-        self.election = Election(
+        self.settings: list[int] = []
+        self.election = LeaderElection(
             self.connection,
             KEYS,
             who=lambda: Leader(f"{name}:1", name),
-            heartbeat=lambda: PollSettings(timeout_ms=10_000, clock_drift_percent=10),
+            polling=lambda: PollSettings(timeout_ms=10_000, clock_drift_percent=10),
             clock=etcd.clock,
-            changed=lambda: self.terms.append(self.election.term),
+            changed=lambda: self.settings.append(self.election.term),
         )
 
     def look(self) -> None:
@@ -142,7 +142,7 @@ def test_one_leads(etcd: FakeEtcd, two: list[Candidate]) -> None:
             each.step()
         etcd.pass_time(2)
         assert [each.leads() for each in two] == [True, False]
-    assert two[0].terms == [etcd.entries[KEYS.leader].modified]
+    assert two[0].settings == [etcd.entries[KEYS.leader].modified]
 
 
 def test_the_next_one_leads_when_the_lease_has_run_out(etcd: FakeEtcd, two: list[Candidate]) -> None:
@@ -167,7 +167,7 @@ def test_at_no_time_do_two_lead(etcd: FakeEtcd, two: list[Candidate]) -> None:
         etcd.pass_time(0.1)
     assert two[1].leads()
     two[0].step()
-    assert two[0].terms[-1] == 0
+    assert two[0].settings[-1] == 0
 
 
 def test_who_cannot_renew_its_lease_stops_in_time(etcd: FakeEtcd, two: list[Candidate]) -> None:
@@ -181,7 +181,7 @@ def test_who_cannot_renew_its_lease_stops_in_time(etcd: FakeEtcd, two: list[Cand
     assert not two[0].leads()
     assert etcd.entries, "etcd's own reckoning ends later"
     two[0].step()
-    assert two[0].terms[-1] == 0
+    assert two[0].settings[-1] == 0
 
 
 def test_an_answer_that_was_lost(etcd: FakeEtcd, two: list[Candidate]) -> None:
@@ -262,7 +262,7 @@ OWN = Leader("10.0.0.2:6369", "f" * 40, "boot/2")
 
 
 def buried(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused: bool = True) -> list[Leader]:
-    """Of whom a deputy says that it has ended, after such attempts to talk with it. Then all goes well."""
+    """Of whom a leader monitor says that it has ended, after such attempts to talk with it. Then all goes well."""
     found: list[Leader] = []
     attempts = list(ends)
     done = threading.Event()
@@ -277,13 +277,13 @@ def buried(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused:
             raise attempt
         return attempt
 
-    deputy = Deputy(lambda: OWN, dial, trusts_refused=lambda: trusts_refused, bury=found.append)
-    deputy.start()
-    deputy.saw(leader)
+    monitor = LeaderMonitor(lambda: OWN, dial, trusts_refused=lambda: trusts_refused, on_end=found.append)
+    monitor.start()
+    monitor.saw(leader)
     assert done.wait(10)
-    deputy.close()
-    deputy.join(10)
-    assert not deputy.is_alive()
+    monitor.close()
+    monitor.join(10)
+    assert not monitor.is_alive()
     return found
 
 
@@ -313,9 +313,9 @@ def test_a_server_that_does_not_tell_who_it_is_proves_nothing() -> None:
 def test_an_address_that_leads_to_ourselves_proves_nothing(host: str) -> None:
     """Two machines whose masters both reach etcd as 127.0.0.1 would depose each other for ever."""
     leader = replace(LEADER, address=f"{host}:6369")
-    deputy = Deputy(lambda: OWN, pytest.fail, trusts_refused=lambda: True, bury=pytest.fail)  # type: ignore[arg-type]
-    assert not deputy._can_look_after(leader)
-    assert deputy._can_look_after(replace(leader, machine=OWN.machine))
+    monitor = LeaderMonitor(lambda: OWN, pytest.fail, trusts_refused=lambda: True, on_end=pytest.fail)  # type: ignore[arg-type]
+    assert not monitor._can_look_after(leader)
+    assert monitor._can_look_after(replace(leader, machine=OWN.machine))
 
 
 def test_where_a_refusing_port_proves_nothing_the_lease_is_waited_for() -> None:
@@ -333,7 +333,7 @@ class Heart:
         self.etcd = etcd
         self.pulse = 0
         self.shown: list[tuple[str, str]] = []
-        self.beat = Beat(
+        self.beat = HeartbeatSender(
             FakeConnection(etcd),
             KEYS,
             "me",
@@ -420,7 +420,7 @@ def test_it_tells_who_leads(etcd: FakeEtcd) -> None:
     assert heart.shown[-1] == ("beating", "10.0.0.9:6369")
 
 
-# --------------------------------------------------------------------------------------------------------- mirrors
+# --------------------------------------------------------------------------------------------------------- watch caches
 
 
 def test_a_mirror_misses_nothing_that_happens_between_two_watches(etcd: FakeEtcd) -> None:
@@ -442,15 +442,15 @@ def test_a_mirror_misses_nothing_that_happens_between_two_watches(etcd: FakeEtcd
         return Update(etcd.revision, {"chain/a": None})
 
     connection = ScriptedConnection(etcd, [put_one, lose_one, delete_one])
-    mirror = Mirror(connection, KEYS.prefix, seen.append)
+    cache = WatchCache(connection, KEYS.prefix, seen.append)
     with pytest.raises(EtcdAway):
-        mirror.follow()
-    mirror.follow()
+        cache.follow()
+    cache.follow()
     assert [sorted(key[-1] for key in picture.entries) for picture in seen] == [
         ["a", "b"], ["a", "b", "c"], ["a", "c"], ["c"],
     ]  # fmt: skip
     assert connection.watched_from == [4, 6]
-    assert mirror.picture == Picture(etcd.revision, etcd.entries)
+    assert cache.picture == Picture(etcd.revision, etcd.entries)
 
 
 def test_who_cannot_lead_makes_way(etcd: FakeEtcd, two: list[Candidate]) -> None:
@@ -460,7 +460,7 @@ def test_who_cannot_lead_makes_way(etcd: FakeEtcd, two: list[Candidate]) -> None
     assert a.leads()
     a.election.resign(a.election.term, "no threads")
     a.step()
-    assert not a.leads() and a.terms[-1] == 0
+    assert not a.leads() and a.settings[-1] == 0
     assert KEYS.leader not in etcd.entries
     a.step()
     assert KEYS.leader not in etcd.entries

@@ -1,25 +1,25 @@
-"""The steward and heartbeats; what it grants as one of several masters."""
+"""The controller and heartbeats; what it grants as one of several masters."""
 
 import math
 
 import pytest
 
-from chainredis.protocol.evidence import Lease
-from chainredis.protocol.steward import Steward
+from chainredis.protocol.controller import Controller
+from chainredis.protocol.failure_detector import Lease
 from chainredis.protocol.view import Member
-from unit.test_steward import TERMS, A, B, C, Stage, chain_of
+from unit.test_controller import SETTINGS, A, B, C, Stage, chain_of
 
-FULL_S = TERMS.timeout_ms / 1000 * (1 + TERMS.drift)
+FULL_S = SETTINGS.timeout_ms / 1000 * (1 + SETTINGS.drift)
 
 
 def beat(stage: Stage, *members: Member) -> list[str]:
-    return stage.steward.beating(frozenset(member.run_id for member in members), stage.now)
+    return stage.controller.saw_heartbeats(frozenset(member.run_id for member in members), stage.now)
 
 
 def settled(stage: Stage) -> tuple[Member, ...]:
     """Carry out everything that is to be done, everybody who is alive doing as told."""
-    while change := stage.steward.next_change():
-        stage.steward.stored(change)
+    while configuration := stage.controller.next_configuration():
+        stage.controller.stored(configuration)
     return stage.chain
 
 
@@ -49,14 +49,14 @@ def test_who_does_not_answer_after_its_heartbeat_ceased_is_gone_when_its_lease_i
     stage.pass_time(FULL_S, A, B, C)  # what an earlier master may have granted is over
     beat(stage, A, B, C)
     stage.pass_time(0.1, A, C)
-    assert stage.steward.lease_to_grant(B.run_id)
+    assert stage.controller.lease_to_grant(B.run_id)
     stage.pass_time(0.2, A, C)
     beat(stage, A, C)
     stage.pass_time(0.2, A, C)
-    assert not stage.steward.is_gone(B.run_id)
+    assert not stage.controller.is_gone(B.run_id)
     assert settled(stage) == (A, B, C)
     stage.pass_time(FULL_S - 0.3, A, C)
-    assert stage.steward.is_gone(B.run_id)
+    assert stage.controller.is_gone(B.run_id)
 
 
 def test_a_hung_member_without_a_lease_goes_with_its_heartbeat() -> None:
@@ -86,10 +86,10 @@ def test_who_answers_and_has_no_heartbeat_for_the_timeout_leaves_and_acknowledge
     stage = Stage(A, B, C)
     beat(stage, A, B, C)
     beat(stage, A, C)
-    stage.pass_time(TERMS.timeout_ms / 1000 + 0.1, A, B, C)
-    change = stage.steward.next_change()
-    assert change and change.view.members == (A, C)
-    assert change.leaving == (B,)
+    stage.pass_time(SETTINGS.timeout_ms / 1000 + 0.1, A, B, C)
+    configuration = stage.controller.next_configuration()
+    assert configuration and configuration.view.members == (A, C)
+    assert configuration.leaving == (B,)
 
 
 def test_nobody_has_to_go_when_nobody_s_heart_beats() -> None:
@@ -121,7 +121,7 @@ def test_a_heartbeat_that_was_there_before_the_member_was_counts() -> None:
     """In the walk-through members connect after they were added; nobody is hindered to do so before."""
     stage = Stage(A)
     beat(stage, A, B)
-    stage.steward.stored(chain_of(A, B))
+    stage.controller.stored(chain_of(A, B))
     stage.answer(A, B)
     assert beat(stage, A) == [B.run_id]
 
@@ -131,7 +131,7 @@ def test_a_master_that_was_stopped_counts_no_missing_heartbeats_meanwhile() -> N
     beat(stage, A, B, C)
     beat(stage, A, C)
     stage.now += 100
-    stage.steward.attend(stage.now)
+    stage.controller.attend(stage.now)
     stage.answer(A, B, C)
     assert settled(stage) == (A, B, C)
 
@@ -144,25 +144,25 @@ def test_a_master_that_was_stopped_counts_no_missing_heartbeats_meanwhile() -> N
 )
 def test_no_lease_outlasts_the_leadership(left_s: float, length_ms: int | None) -> None:
     stage = Stage(A, B)
-    stage.steward.leads_until = stage.now + left_s
-    lease = stage.steward.lease_to_grant(A.run_id)
+    stage.controller.leads_until = stage.now + left_s
+    lease = stage.controller.lease_to_grant(A.run_id)
     assert lease == (None if length_ms is None else Lease(7, int(stage.now * 1000), length_ms))
     if lease:
-        assert lease.length_ms / 1000 * (1 + TERMS.drift) <= left_s + 1e-6
+        assert lease.length_ms / 1000 * (1 + SETTINGS.drift) <= left_s + 1e-6
 
 
 def test_a_lease_counts_from_an_answer_and_so_does_its_end() -> None:
     """What has passed since the answer is not to be granted twice."""
     stage = Stage(A, B)
-    stage.steward.leads_until = stage.now + 0.5511
+    stage.controller.leads_until = stage.now + 0.5511
     stage.pass_time(0.5)
-    lease = stage.steward.lease_to_grant(A.run_id)
+    lease = stage.controller.lease_to_grant(A.run_id)
     assert lease and lease.length_ms == 501
 
 
 def test_a_new_leader_reckons_with_leases_that_outlast_the_stored_length() -> None:
-    leader = Steward(chain_of(A, B), TERMS, 100.0, slack_ms=2000)
-    leader.answered(A.run_id, Stage(A).steward._records[A.run_id].sighting or pytest.fail("no answer"), 100.0)
+    leader = Controller(chain_of(A, B), SETTINGS, 100.0, slack_ms=2000)
+    leader.answered(A.run_id, Stage(A).controller._records[A.run_id].report or pytest.fail("no answer"), 100.0)
     for tenth in range(1, 31):
         leader.attend(100 + tenth / 10)
     assert not leader.is_gone(B.run_id)

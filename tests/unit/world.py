@@ -9,7 +9,7 @@ import pytest
 
 from chainredis.coordinator.commands import Coordinator
 from chainredis.protocol.errors import CommandError
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.member_client import MemberLink
 from chainredis.transport.settings import PollSettings, Settings
@@ -37,18 +37,18 @@ class MortalStore:
     def __init__(self, store: RecordingStore, check: Callable[[], None]) -> None:
         self._store, self._check = store, check
 
-    def load(self) -> Change | None:
+    def load(self) -> Configuration | None:
         return self._store.load()
 
-    def save(self, change: Change) -> None:
+    def save(self, configuration: Configuration) -> None:
         self._check()
-        self._store.save(change)
+        self._store.save(configuration)
 
 
 class World:
-    def __init__(self, folder: Path, heartbeat: PollSettings) -> None:
+    def __init__(self, folder: Path, polling: PollSettings) -> None:
         self.settings = Settings(
-            folder, OWN, 6369, heartbeat=lambda: heartbeat,
+            folder, OWN, 6369, polling=lambda: polling,
             settle_timeout_s=1, stall_timeout_s=0.05, retry_interval_s=0.01, poll_interval_s=0.001,
         )  # fmt: skip
         self.fleet = FakeFleet()
@@ -95,10 +95,10 @@ class World:
     def ports(self) -> list[int]:
         return [int(name.rpartition(":")[2]) for name in self.chain()]
 
-    def stored(self) -> Change:
-        change = self.store.load()
-        assert change
-        return change
+    def stored(self) -> Configuration:
+        configuration = self.store.load()
+        assert configuration
+        return configuration
 
     def build(self, *ports: int) -> None:
         for port in ports:
@@ -129,15 +129,15 @@ class World:
 
     def agrees(self) -> bool:
         """Everybody in the newest stored view has adopted it; those it left out know that they are out."""
-        change = self.store.load()
-        if change is None or change.leaving or change.pending:
+        configuration = self.store.load()
+        if configuration is None or configuration.leaving or configuration.pending:
             return False
-        inside = {member.run_id for member in change.view.members}
+        inside = {member.run_id for member in configuration.view.members}
         for process in self.fleet.processes.values():
             state = process.state
             if process.condition in ("dead", "hung"):
                 continue
-            if state.run_id in inside and (state.epoch, state.serving) != (change.view.epoch, True):
+            if state.run_id in inside and (state.epoch, state.serving) != (configuration.view.epoch, True):
                 return False
             if state.run_id not in inside and state.role in ("head", "tail"):
                 return False
@@ -145,8 +145,8 @@ class World:
 
 
 @contextmanager
-def a_world(folder: Path, heartbeat: PollSettings = PATIENT) -> Iterator[World]:
-    world = World(folder, heartbeat)
+def a_world(folder: Path, polling: PollSettings = PATIENT) -> Iterator[World]:
+    world = World(folder, polling)
     yield world
     world.master.close()
     wait_until(lambda: not world.fleet.open_links and not world.fleet.open_lines, 10)

@@ -11,7 +11,7 @@ from chainredis.protocol.reconfiguration import (
     EPOCHS_LEFT_OUT,
     Add,
     Begin,
-    Change,
+    Configuration,
     Forget,
     Form,
     Health,
@@ -20,7 +20,7 @@ from chainredis.protocol.reconfiguration import (
     Repair,
     Returned,
     confirmed,
-    decide,
+    reconfigure,
 )
 from chainredis.protocol.view import MAX_MEMBERS, Member
 
@@ -39,40 +39,40 @@ def health(alive: tuple[Member, ...] = (), dead: tuple[Member, ...] = ()) -> Hea
     return Health(frozenset(m.run_id for m in alive), frozenset(m.run_id for m in dead))
 
 
-def chain(*members: Member) -> Change:
+def chain(*members: Member) -> Configuration:
     """Built one by one, all of it told."""
-    change = decide(None, Begin(members[0], SEED))
+    configuration = reconfigure(None, Begin(members[0], SEED))
     for newcomer in members[1:]:
-        change = Change(decide(change, Add(newcomer)).view)
-    return change
+        configuration = Configuration(reconfigure(configuration, Add(newcomer)).view)
+    return configuration
 
 
 def test_first_member_mints_history_and_secret_from_what_it_is_given() -> None:
-    view = decide(None, Begin(A, SEED)).view
+    view = reconfigure(None, Begin(A, SEED)).view
     assert (view.history, view.secret) == (SEED[:16].hex(), SEED[16:].hex())
     assert (view.epoch, view.members) == (1, (A,))
 
 
 def test_epochs_go_on_after_those_of_a_backup() -> None:
     """A position is compared by the epoch of its last update: no two of one history may be the same."""
-    assert decide(None, Begin(A, SEED, assigned=57)).view.epoch == 58
+    assert reconfigure(None, Begin(A, SEED, assigned=57)).view.epoch == 58
     lost = chain(A, B)
-    assert decide(lost, Begin(C, SEED, health(dead=(A, B)), assigned=57)).view.epoch == 58
-    assert decide(lost, Begin(C, SEED, health(dead=(A, B)), assigned=1)).view.epoch == 3
+    assert reconfigure(lost, Begin(C, SEED, health(dead=(A, B)), assigned=57)).view.epoch == 58
+    assert reconfigure(lost, Begin(C, SEED, health(dead=(A, B)), assigned=1)).view.epoch == 3
 
 
 def test_the_secret_is_shown_nowhere() -> None:
-    change = chain(A, B)
-    assert change.view.secret not in repr(change) + str(change)
+    configuration = chain(A, B)
+    assert configuration.view.secret not in repr(configuration) + str(configuration)
 
 
 def test_addition_is_pending_and_told_tail_first() -> None:
-    change = decide(chain(A, B), Add(C))
-    assert change.view.members == ABC
-    assert change.pending
-    assert change.complete == (A, B)
-    assert change.tellings == (C, B, A)
-    assert change.leaving == ()
+    configuration = reconfigure(chain(A, B), Add(C))
+    assert configuration.view.members == ABC
+    assert configuration.pending
+    assert configuration.complete == (A, B)
+    assert configuration.tellings == (C, B, A)
+    assert configuration.leaving == ()
 
 
 def restarted(former: Member, number: int) -> Member:
@@ -81,62 +81,63 @@ def restarted(former: Member, number: int) -> Member:
 
 def test_whom_a_fault_takes_out_may_come_back_and_whom_an_operator_removes_may_not() -> None:
     everybody = health(ABC)
-    assert decide(chain(*ABC), Repair(frozenset({B.run_id}))).fallen == (B,)
-    assert decide(chain(*ABC), Remove(B, everybody, is_fault=True)).fallen == (B,)
-    assert decide(chain(*ABC), Remove(B, everybody)).fallen == ()
+    assert reconfigure(chain(*ABC), Repair(frozenset({B.run_id}))).fallen == (B,)
+    assert reconfigure(chain(*ABC), Remove(B, everybody, is_fault=True)).fallen == (B,)
+    assert reconfigure(chain(*ABC), Remove(B, everybody)).fallen == ()
     before = replace(chain(A, C), fallen=(B,), awaited=(restarted(C, 30),))
-    after = decide(replace(before, view=chain(A, restarted(B, 20), C).view), Remove(restarted(B, 20), everybody))
+    after = reconfigure(replace(before, view=chain(A, restarted(B, 20), C).view), Remove(restarted(B, 20), everybody))
     assert (after.fallen, after.awaited) == ((), before.awaited)
 
 
 def test_who_comes_back_is_missed_until_it_has_been_seen_to_serve() -> None:
-    short = decide(chain(*ABC), Repair(frozenset({B.run_id})))
+    short = reconfigure(chain(*ABC), Repair(frozenset({B.run_id})))
     back = restarted(B, 20)
-    pending = decide(short, Add(back))
+    pending = reconfigure(short, Add(back))
     assert pending.fallen == (B,)
     assert confirmed(pending).fallen == ()
-    assert decide(pending, Repair(frozenset({back.run_id}))).fallen == (B,)
-    assert decide(pending, Remove(back, health(ABC), is_fault=True)).fallen == (B,)
-    assert decide(pending, Remove(back, health(ABC))).fallen == ()
+    assert reconfigure(pending, Repair(frozenset({back.run_id}))).fallen == (B,)
+    assert reconfigure(pending, Remove(back, health(ABC), is_fault=True)).fallen == (B,)
+    assert reconfigure(pending, Remove(back, health(ABC))).fallen == ()
 
 
 def test_a_new_tail_that_dies_before_it_serves_was_no_member() -> None:
     """Who asked for it has been told that the chain goes on without."""
-    pending = decide(chain(A, B), Add(C))
-    assert decide(pending, Repair(frozenset({C.run_id}))).fallen == ()
+    pending = reconfigure(chain(A, B), Add(C))
+    assert reconfigure(pending, Repair(frozenset({C.run_id}))).fallen == ()
 
 
 def test_of_a_place_the_newest_process_counts_and_there_are_not_more_than_a_chain_may_have() -> None:
-    change = chain(A, B)
+    configuration = chain(A, B)
     for number in range(100, 100 + 3 * MAX_MEMBERS):
         again = restarted(member(number % (MAX_MEMBERS + 10) + 10), number)
-        change = decide(confirmed(decide(replace(change, leaving=()), Add(again))), Repair(frozenset({again.run_id})))
-        assert change.fallen[0] == again
-        assert len({each.port for each in change.fallen}) == len(change.fallen) <= MAX_MEMBERS
+        added = confirmed(reconfigure(replace(configuration, leaving=()), Add(again)))
+        configuration = reconfigure(added, Repair(frozenset({again.run_id})))
+        assert configuration.fallen[0] == again
+        assert len({each.port for each in configuration.fallen}) == len(configuration.fallen) <= MAX_MEMBERS
 
 
 @pytest.mark.parametrize("gone", ABC)
 @pytest.mark.parametrize("alive", [True, False])
 def test_removal_of_any_position(gone: Member, alive: bool) -> None:
     rest = tuple(m for m in ABC if m != gone)
-    change = decide(chain(*ABC), Remove(gone, health(ABC) if alive else health(rest, (gone,))))
-    assert change.view.members == rest
-    assert change.leaving == ((gone,) if alive else ())
+    configuration = reconfigure(chain(*ABC), Remove(gone, health(ABC) if alive else health(rest, (gone,))))
+    assert configuration.view.members == rest
+    assert configuration.leaving == ((gone,) if alive else ())
 
 
 REFUSED = {
     "remove the only one": (chain(A), Remove(A, health((A,))), "only member"),
     "remove the only living one": (chain(A, B), Remove(A, health((A,), (B,))), "no member with all the data"),
-    "remove the feeder of a new tail": (decide(chain(A), Add(B)), Remove(A, health((A, B))), "all the data"),
+    "remove the feeder of a new tail": (reconfigure(chain(A), Add(B)), Remove(A, health((A, B))), "all the data"),
     "add twice": (chain(A, B), Add(B), "already in the chain"),
-    "add behind a tail that nobody saw serve": (decide(chain(A), Add(B)), Add(C), "has not been seen to serve"),
+    "add behind a tail that nobody saw serve": (reconfigure(chain(A), Add(B)), Add(C), "has not been seen to serve"),
     "add a 33rd": (chain(*map(member, range(MAX_MEMBERS))), Add(member(99)), "as many as it can have"),
     "begin beside the living": (chain(A, B), Begin(C, SEED, health(dead=(A,))), "may be alive"),
     "form beside the living": (chain(A, B), Form(C, 0, health(dead=(A,))), "may be alive"),
-    "form from half a copy": (decide(chain(A), Add(B)), Form(B, 2, health((B,), (A,))), "may not have all"),
+    "form from half a copy": (reconfigure(chain(A), Add(B)), Form(B, 2, health((B,), (A,))), "may not have all"),
     "add to nothing": (None, Add(A), "no members"),
     "change while one may not know that it is out": (
-        decide(chain(*ABC), Remove(A, health(ABC))), Remove(B, health(ABC)), "has not acknowledged",
+        reconfigure(chain(*ABC), Remove(A, health(ABC))), Remove(B, health(ABC)), "has not acknowledged",
     ),
 }  # fmt: skip
 
@@ -145,23 +146,23 @@ REFUSED = {
 def test_refused(case: str) -> None:
     now, event, says = REFUSED[case]
     with pytest.raises(CommandError, match=says):
-        decide(now, event)  # type: ignore[arg-type]
+        reconfigure(now, event)  # type: ignore[arg-type]
 
 
 def test_an_unconfirmed_tail_goes_with_any_other_change() -> None:
-    pending = decide(chain(A, B), Add(C))
-    change = decide(pending, Remove(A, health(ABC)))
-    assert change.view.members == (B,)
-    assert set(change.leaving) == {A, C}
-    assert decide(pending, Remove(C, health(ABC))).view.members == (A, B)
+    pending = reconfigure(chain(A, B), Add(C))
+    configuration = reconfigure(pending, Remove(A, health(ABC)))
+    assert configuration.view.members == (B,)
+    assert set(configuration.leaving) == {A, C}
+    assert reconfigure(pending, Remove(C, health(ABC))).view.members == (A, B)
 
 
 def test_forming_from_a_restarted_survivor() -> None:
-    change = decide(chain(A, B), Form(D, 9, health((D,), (A, B))))
-    assert change.view.members == (D,)
-    assert change.view.epoch > 9 + EPOCHS_LEFT_OUT, "the store has gone back, and may have had more than D knows"
-    assert change.view.history == chain(A).view.history
-    assert change.leaving == ()
+    configuration = reconfigure(chain(A, B), Form(D, 9, health((D,), (A, B))))
+    assert configuration.view.members == (D,)
+    assert configuration.view.epoch > 9 + EPOCHS_LEFT_OUT, "the store has gone back, and may have had more than D knows"
+    assert configuration.view.history == chain(A).view.history
+    assert configuration.leaving == ()
 
 
 # ------------------------------------------------------------------------------- what is on the disks of the dead
@@ -171,8 +172,8 @@ def back(was: Member, now: Member, epoch: int = 3, *, durable: bool = True, appl
     return Returned(now, was.run_id, epoch, durable, 1, applied)
 
 
-def reformed(now: Change, *returned: Returned) -> Change:
-    return decide(now, Reform(returned, health()))
+def reformed(now: Configuration, *returned: Returned) -> Configuration:
+    return reconfigure(now, Reform(returned, health()))
 
 
 def test_the_chosen_ones_disk_counts_until_it_has_a_newer_record() -> None:
@@ -200,9 +201,9 @@ def test_what_it_was_formed_from_is_history_after_the_next_change() -> None:
     first = reformed(chain(*ABC), back(B, D))
     settled_ = replace(first, leaving=())
     with pytest.raises(CommandError, match="waiting for"):
-        reformed(replace(decide(settled_, Add(E)), pending=False), back(B, F))
+        reformed(replace(reconfigure(settled_, Add(E)), pending=False), back(B, F))
     with pytest.raises(CommandError, match="waiting for"):
-        reformed(decide(settled_, Form(E, 4, health((E,), (D,)))), back(B, F))
+        reformed(reconfigure(settled_, Form(E, 4, health((E,), (D,)))), back(B, F))
 
 
 def test_a_disk_that_has_everything_is_not_forgotten() -> None:
@@ -210,9 +211,9 @@ def test_a_disk_that_has_everything_is_not_forgotten() -> None:
     known = health(dead=ABC)
     for empty in (frozenset[str](), frozenset({A.run_id, C.run_id})):
         with pytest.raises(CommandError, match="h:7001 has all of the chain's data on its disk"):
-            decide(dead, Begin(D, SEED, known, empty))
-    assert decide(dead, Begin(D, SEED, known, frozenset({B.run_id}))).view.members == (D,)
-    assert decide(decide(dead, Forget(B)), Begin(D, SEED, known)).view.members == (D,)
+            reconfigure(dead, Begin(D, SEED, known, empty))
+    assert reconfigure(dead, Begin(D, SEED, known, frozenset({B.run_id}))).view.members == (D,)
+    assert reconfigure(reconfigure(dead, Forget(B)), Begin(D, SEED, known)).view.members == (D,)
 
 
 class Decisions(RuleBasedStateMachine):
@@ -220,7 +221,7 @@ class Decisions(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now: Change | None = None
+        self.now: Configuration | None = None
         self.epochs: list[int] = []
         self.births = 0
 
@@ -230,7 +231,7 @@ class Decisions(RuleBasedStateMachine):
 
     def happen(self, event: Begin | Add | Remove | Form) -> None:
         try:
-            self.now = decide(self.now, event)
+            self.now = reconfigure(self.now, event)
         except CommandError:
             return
         self.epochs.append(self.now.view.epoch)
@@ -270,7 +271,7 @@ class Decisions(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         assert self.now
-        self.now = Change(self.now.view)
+        self.now = Configuration(self.now.view)
 
     @invariant()
     def epochs_only_grow(self) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.coordinator.runtime import Keeper
+from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, Deposed, StoreError
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Member
 from chainredis.transport.settings import PollSettings, Settings
 from chainredis.transport.waiting import wait_until
@@ -24,8 +24,8 @@ def world(tmp_path: Path) -> Iterator[World]:
 def test_a_repair_is_told_when_it_could_be_stored(world: World) -> None:
     world.store.broken = True
     world.fleet.kill(7001)
-    keeper = world.master._keeper
-    wait_until(lambda: keeper._doubt is not None, 5)
+    runtime = world.master._runtime
+    wait_until(lambda: runtime._doubt is not None, 5)
     assert "disk is full" in str(world.master.status()["state"])
     assert world.fleet.changes() == []
     assert world.ports() == [7000, 7001, 7002]
@@ -45,12 +45,12 @@ def test_who_has_lost_the_lead_has_changed_nothing_for_certain(world: World) -> 
 def test_what_may_have_been_stored_after_all_is_carried_out(world: World) -> None:
     """The write succeeded, and was reported as failed."""
     save = world.store.save
-    failed: list[Change] = []
+    failed: list[Configuration] = []
 
-    def save_and_fail(change: Change) -> None:
-        save(change)
+    def save_and_fail(configuration: Configuration) -> None:
+        save(configuration)
         if not failed:
-            failed.append(change)
+            failed.append(configuration)
             world.fleet.happens("fails")
 
     world.store.save = save_and_fail  # type: ignore[method-assign]
@@ -76,17 +76,17 @@ def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: 
     now = 0.0
     silent = world.stored().view.tail.run_id
     world.store.broken = True
-    impatient = Settings(tmp_path, OWN, 6369, heartbeat=lambda: PollSettings(timeout_ms=200))
-    keeper = Keeper(world.store, impatient, clock=lambda: now)
-    keeper._lookout = Nobody()
+    impatient = Settings(tmp_path, OWN, 6369, polling=lambda: PollSettings(timeout_ms=200))
+    runtime = Runtime(world.store, impatient, clock=lambda: now)
+    runtime._sessions = Nobody()
     with pytest.raises(StoreError):
-        keeper.learn()
+        runtime.learn()
     now, world.store.broken = 60.0, False
-    keeper.learn()
+    runtime.learn()
     for moment, is_gone in ((60.5, False), (61.5, False), (62.5, True)):
         for tick in range(50):
-            keeper._steward.attend(moment + tick / 100)
-        assert keeper._steward.is_gone(silent) == is_gone
+            runtime._controller.attend(moment + tick / 100)
+        assert runtime._controller.is_gone(silent) == is_gone
 
 
 class Nobody:
@@ -95,7 +95,7 @@ class Nobody:
     def follow(self, members: tuple[Member, ...]) -> None:
         pass
 
-    def nudge(self, run_ids: Iterable[str]) -> None:
+    def wake(self, run_ids: Iterable[str]) -> None:
         pass
 
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 
-from chainredis.protocol.evidence import Record
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.failure_detector import MemberRecord
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Member, View
 
 # A connection that is made anew is missing for a moment.
 WORTH_TELLING_MS = 1000
 
 
-def outdated_by(stored: View | None, newer: View | None, idle: Sequence[Member]) -> str:
+def why_outdated(stored: View | None, newer: View | None, idle: Sequence[Member]) -> str:
     """newer: what members know, None before one has told it. idle: those in it that were not found to serve in it."""
     loss = f"the stored view has gone back to epoch {stored.epoch}" if stored else "the stored view is lost"
     if newer is None:
@@ -25,22 +25,22 @@ def outdated_by(stored: View | None, newer: View | None, idle: Sequence[Member])
     )
 
 
-def unsettled_by(change: Change, idle: Sequence[Member], *, is_lost: bool) -> str:
+def why_unsettled(configuration: Configuration, idle: Sequence[Member], *, is_lost: bool) -> str:
     """idle: those in the view that were not found to serve in it. is_lost: no member with all the data is left."""
     if is_lost:
-        return f"no process of the chain lives, which was {change.view.names}"
-    if change.leaving:
-        return f"{change.leaving[0]} may still serve, and has not acknowledged yet that it is no member any more"
+        return f"no process of the chain lives, which was {configuration.view.names}"
+    if configuration.leaving:
+        return f"{configuration.leaving[0]} may still serve, and has not acknowledged yet that it is no member any more"
     return f"not serving in it yet: {', '.join(map(str, idle))}" if idle else "it is just being changed"
 
 
-def unlinked_by(view: View, records: Mapping[str, Record]) -> str:
+def why_unlinked(view: View, records: Mapping[str, MemberRecord]) -> str:
     """Of a chain that serves, as far as this goes without a connection that is missing. Empty: none is."""
     for member in view.members:
-        sighting = records[member.run_id].sighting
-        for trouble in sighting.troubles if sighting else ():
-            other = view.member(trouble.run_id)
-            if sighting and other and trouble.for_ms >= WORTH_TELLING_MS:
-                why = f": {sighting.why}" if sighting.why else ""
-                return f"{member} has no connection to {other} that lasts, for {trouble.for_ms // 1000} s{why}"
+        report = records[member.run_id].report
+        for link in report.broken_links if report else ():
+            other = view.member(link.run_id)
+            if report and other and link.for_ms >= WORTH_TELLING_MS:
+                why = f": {report.why}" if report.why else ""
+                return f"{member} has no connection to {other} that lasts, for {link.for_ms // 1000} s{why}"
     return ""

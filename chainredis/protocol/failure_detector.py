@@ -1,4 +1,4 @@
-"""What a master knows of one process, and what follows from it (docs/design.md, "Detection"). Pure, like the steward.
+"""What a master knows of one process, and what follows from it (docs/design.md, "Detection").
 
 A process has ended when only that explains what is seen. A living server closes connections and leaves its port, when
 it is told to; the lifeline it cannot close (modules/member/membership/lifeline.pxd).
@@ -17,7 +17,7 @@ STUCK_PART = 0.25
 
 
 @dataclass(frozen=True)
-class Terms:
+class ProtocolSettings:
     """timeout_ms: a member silent for so long is gone. lease_ms: the length of a lease, no longer than the timeout; a
     member that somebody waits for may be silent for no longer. drift: how much quicker one clock may run than another,
     as a fraction. trust_refused: ends that the network tells of are believed.
@@ -30,7 +30,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class BrokenLink:
     """A member has no connection to `run_id`. dropped: it had one, and that side closed it."""
 
     run_id: str
@@ -39,7 +39,7 @@ class Trouble:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class MemberReport:
     """What a member's answer said. durable: nothing has left it, in this epoch, before it was on its disk. lifeline:
     the port at which one can be held, 0 for none. timeout_ms: the heartbeat timeout that it was given, 0 for none.
     """
@@ -47,7 +47,7 @@ class Sighting:
     epoch: int
     serving: bool
     stamp_ms: int
-    troubles: tuple[Trouble, ...] = ()
+    broken_links: tuple[BrokenLink, ...] = ()
     durable: bool = False
     checkpointed: int = -1
     lifeline: int = 0
@@ -66,7 +66,7 @@ class Lease:
     length_ms: int
 
 
-class Standing(NamedTuple):
+class MemberStatus(NamedTuple):
     """For people. word: alive, silent, dead, or restarted (another process is in its place). silent_ms: for how long it
     has not answered. checkpointed: the watermark of its checkpoint.
     """
@@ -86,7 +86,7 @@ class Lifeline(Enum):
 
 
 @dataclass
-class Record:
+class MemberRecord:
     """heard_at: when it last showed life by itself or answered. silent: seconds of attention since it answered. mute:
     since it said anything at all. steady_at: since when it has answered without a pause. stuck_at: since when it has
     had updates of which none was committed, None when it has none. noticed_at: when its end was first suspected.
@@ -102,21 +102,21 @@ class Record:
     mute: float = 0.0
     steady_at: float = math.inf
     stuck_at: float | None = None
-    sighting: Sighting | None = None
+    report: MemberReport | None = None
     lifeline: Lifeline = field(default=Lifeline.NONE)
     is_refused: bool = False
     is_replaced: bool = False
     is_displaced: bool = False
     address: str = ""
-    unfed_epoch: int = 0
+    cannot_feed_epoch: int = 0
     noticed_at: float | None = None
-    has_beaten: bool = False
+    had_heartbeat: bool = False
     lapsed_at: float | None = None
     lapsed: float = 0.0
 
     @property
     def epoch(self) -> int:
-        return self.sighting.epoch if self.sighting else 0
+        return self.report.epoch if self.report else 0
 
     # ------------------------------------------------------------------------------------------- what is seen
 
@@ -128,15 +128,15 @@ class Record:
     def spoke(self, now: float) -> None:
         self.heard_at, self.mute = now, 0.0
 
-    def answered(self, sighting: Sighting, now: float, terms: Terms) -> None:
-        if self.is_quiet(terms):
+    def answered(self, report: MemberReport, now: float, settings: ProtocolSettings) -> None:
+        if self.is_quiet(settings):
             self.steady_at = now
-        if sighting.committed >= sighting.applied:
+        if report.committed >= report.applied:
             self.stuck_at = None
-        elif self.stuck_at is None or (self.sighting and self.sighting.committed != sighting.committed):
+        elif self.stuck_at is None or (self.report and self.report.committed != report.committed):
             self.stuck_at = now
         self.spoke(now)
-        self.sighting, self.silent, self.answered_at = sighting, 0.0, now
+        self.report, self.silent, self.answered_at = report, 0.0, now
         self.is_refused = self.is_replaced = False
         self.noticed_at = None
 
@@ -146,50 +146,50 @@ class Record:
 
     # ---------------------------------------------------------------------------------------- what to conclude
 
-    def timeout_ms(self, terms: Terms) -> int:
+    def timeout_ms(self, settings: ProtocolSettings) -> int:
         """The shortest of those given, at the master or to the member."""
-        given = self.sighting.timeout_ms if self.sighting else 0
-        return min(terms.timeout_ms, given or terms.timeout_ms)
+        given = self.report.timeout_ms if self.report else 0
+        return min(settings.timeout_ms, given or settings.timeout_ms)
 
-    def lease_ms(self, terms: Terms) -> int:
-        return min(terms.lease_ms, self.timeout_ms(terms))
+    def lease_ms(self, settings: ProtocolSettings) -> int:
+        return min(settings.lease_ms, self.timeout_ms(settings))
 
-    def is_quiet(self, terms: Terms) -> bool:
+    def is_quiet(self, settings: ProtocolSettings) -> bool:
         """It owes an answer."""
-        return self.sighting is None or self.silent >= self.lease_ms(terms) / 2000
+        return self.report is None or self.silent >= self.lease_ms(settings) / 2000
 
-    def is_stuck(self, now: float, terms: Terms) -> bool:
-        return self.stuck_at is not None and now - self.stuck_at >= terms.lease_ms / 1000 * STUCK_PART
+    def is_stuck(self, now: float, settings: ProtocolSettings) -> bool:
+        return self.stuck_at is not None and now - self.stuck_at >= settings.lease_ms / 1000 * STUCK_PART
 
     @property
     def has_ended(self) -> bool:
         return self.lifeline is Lifeline.ENDED and (self.is_refused or self.is_replaced)
 
-    def may_have_ended(self, terms: Terms) -> bool:
+    def may_have_ended(self, settings: ProtocolSettings) -> bool:
         """It has left its port, and nobody holds a lifeline that would tell that it lives."""
         is_elsewhere = self.is_replaced or self.is_displaced
-        is_missing = is_elsewhere or (self.is_refused and terms.trust_refused)
+        is_missing = is_elsewhere or (self.is_refused and settings.trust_refused)
         return is_missing and self.lifeline is not Lifeline.HELD
 
 
 def most_complained_about(
-    members: Sequence[Member], records: Mapping[str, Record], timeout_ms: int
+    members: Sequence[Member], records: Mapping[str, MemberRecord], timeout_ms: int
 ) -> Member | None:
     """By as many links as possible at its end that have been broken for the timeout; of several the last, which has the
     least that others lack.
     """
     broken = dict.fromkeys((member.run_id for member in members), 0)
     for member in members:
-        sighting = records[member.run_id].sighting
-        for trouble in sighting.troubles if sighting else ():
-            if trouble.for_ms >= timeout_ms and trouble.run_id in broken:
+        report = records[member.run_id].report
+        for link in report.broken_links if report else ():
+            if link.for_ms >= timeout_ms and link.run_id in broken:
                 broken[member.run_id] += 1
-                broken[trouble.run_id] += 1
+                broken[link.run_id] += 1
     most = max(broken.values())
     return next((member for member in reversed(members) if most and broken[member.run_id] == most), None)
 
 
-def moved(members: Sequence[Member], records: Mapping[str, Record]) -> Member | None:
+def moved(members: Sequence[Member], records: Mapping[str, MemberRecord]) -> Member | None:
     """The first that has proved itself at another address than its own, with that one."""
     found = (replace(each, address=records[each.run_id].address or each.address) for each in members)
     return next((each for each in found if each not in members), None)

@@ -19,21 +19,28 @@ from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.url import parse_url
 from chainredis.etcd.view_store import EtcdStore
 from chainredis.protocol.errors import Deposed, StoreError
-from chainredis.protocol.reconfiguration import Change
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Member, View
 from chainredis.storage.ab_file import SLOT_BYTES
-from chainredis.storage.view_store import FORMAT, FileStore, MemoryStore, ViewStore, change_from_text, change_to_text
+from chainredis.storage.view_store import (
+    FORMAT,
+    FileStore,
+    MemoryStore,
+    ViewStore,
+    configuration_from_text,
+    configuration_to_text,
+)
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import shared_etcd, url
 
 __all__ = ["shared_etcd", "url"]
 
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
-CHANGE = Change(
+CHANGE = Configuration(
     View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True, lease_ms=15000, awaited=MEMBERS[1:],
     fallen=MEMBERS[:1], durable=(MEMBERS[1].run_id,), formed_from="c" * 40,
 )  # fmt: skip
-NEXT = Change(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
+NEXT = Configuration(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
 
 
 # ------------------------------------------------------------------------------------- the contract of all stores
@@ -146,7 +153,7 @@ def test_what_is_not_the_leaders_own_is_seen(url: str) -> None:
         assert store.is_newest(None)
         store.save(NEXT)
         assert store.is_newest(somebody.read(where.keys.view).entries[where.keys.view])
-        somebody.put_if([], where.keys.view, change_to_text(CHANGE))
+        somebody.put_if([], where.keys.view, configuration_to_text(CHANGE))
         assert not store.is_newest(somebody.read(where.keys.view).entries[where.keys.view])
         assert not store.is_newest(None)
 
@@ -209,10 +216,10 @@ def test_the_file_that_people_read_catches_up(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     for epoch in range(1, 20):
         store.save(at_epoch(epoch))
-    wait_until(lambda: change_from_text(store.path.read_text()) == at_epoch(19), 10)
+    wait_until(lambda: configuration_from_text(store.path.read_text()) == at_epoch(19), 10)
 
 
-def at_epoch(epoch: int) -> Change:
+def at_epoch(epoch: int) -> Configuration:
     return replace(CHANGE, view=replace(CHANGE.view, epoch=epoch))
 
 
@@ -258,7 +265,7 @@ def test_a_file_that_was_repaired_by_hand_counts(tmp_path: Path) -> None:
     store = FileStore(tmp_path)
     store.save(CHANGE)
     store.save(NEXT)
-    wait_until(lambda: change_from_text(store.path.read_text()) == NEXT, 10)
+    wait_until(lambda: configuration_from_text(store.path.read_text()) == NEXT, 10)
     store.path.write_text(store.path.read_text().replace("10.0.0.0", "10.0.0.9"))
     loaded = FileStore(tmp_path).load()
     assert loaded and loaded.view.head.address == "10.0.0.9"
@@ -292,7 +299,7 @@ def test_a_write_cut_short_leaves_the_old_one(tmp_path: Path, monkeypatch: pytes
 
 
 def damaged() -> dict[str, str]:
-    whole = change_to_text(CHANGE)
+    whole = configuration_to_text(CHANGE)
     fields = json.loads(whole)
 
     def changed(**new: object) -> str:
@@ -355,7 +362,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, trouble: str) -> None:
 @given(st.text())
 def test_any_text_is_a_change_or_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        change_from_text(text)
+        configuration_from_text(text)
 
 
 def test_two_masters_never_share_a_folder(tmp_path: Path) -> None:
@@ -373,8 +380,8 @@ NEW_IN_3 = {"durable": (), "formed_from": ""}
 
 @pytest.mark.parametrize(("version", "lacks"), [(1, {**NEW_IN_2, **NEW_IN_3}), (2, NEW_IN_3)])
 def test_a_file_of_an_earlier_version_is_read(version: int, lacks: dict[str, Any]) -> None:
-    data = json.loads(change_to_text(CHANGE))
+    data = json.loads(configuration_to_text(CHANGE))
     for name in lacks:
         del data[name]
     filled = replace(CHANGE, **{name: value for name, value in lacks.items() if name != "number"})
-    assert change_from_text(json.dumps(data | {"format": version})) == filled
+    assert configuration_from_text(json.dumps(data | {"format": version})) == filled

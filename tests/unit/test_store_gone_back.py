@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chainredis.protocol.reconfiguration import EPOCHS_LEFT_OUT, Change
-from chainredis.storage.view_store import change_to_text
+from chainredis.protocol.reconfiguration import EPOCHS_LEFT_OUT, Configuration
+from chainredis.storage.view_store import configuration_to_text
 from chainredis.transport.waiting import wait_until
 from unit.world import HOST, QUICK, World, a_world, kills_masters
 
@@ -29,18 +29,18 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
-def put_back(world: World, change: Change | None, *, hung: int = 0) -> None:
+def put_back(world: World, configuration: Configuration | None, *, hung: int = 0) -> None:
     """While no master is there to see it."""
     world.kill_master()
     if hung:
         world.fleet.processes[hung].condition = "hung"
-    world.store._saved = change_to_text(change) if change else None
+    world.store._saved = configuration_to_text(configuration) if configuration else None
     world.start_master()
 
 
-def early(world: World) -> Change:
-    change: Change = world.early  # type: ignore[attr-defined]
-    return change
+def early(world: World) -> Configuration:
+    configuration: Configuration = world.early  # type: ignore[attr-defined]
+    return configuration
 
 
 def test_a_restored_store_is_brought_forward_when_all_serve_in_the_newest_view(world: World) -> None:
@@ -81,14 +81,14 @@ def test_what_members_know_is_not_forgotten_when_they_die(world: World) -> None:
     record: dict[str, Any] = {"record_run_id": former, "record_epoch": 3, "record_durable": True}
     world.fleet.start(7001, 8001, history=early(world).view.history, applied=9, **record)
     world.start_master()
-    world.master._keeper.wait_for(lambda _: False, 1)  # it would have been formed again by then
+    world.master._runtime.wait_for(lambda _: False, 1)  # it would have been formed again by then
     assert "there was one of epoch 6" in str(world.master.status()["state"])
     assert world.stored().view == early(world).view
 
 
 def test_a_store_that_goes_back_under_a_running_master_is_written_again(world: World) -> None:
     newest = world.stored()
-    world.store._saved = change_to_text(early(world))
+    world.store._saved = configuration_to_text(early(world))
     world.master.doubt_store()
     wait_until(lambda: world.store.load() == newest, 10)
     world.store._saved = None

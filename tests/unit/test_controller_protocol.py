@@ -1,0 +1,97 @@
+"""Mistakes of the master's protocol that the simulation has found: each, once more, as a story of a few lines."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from chainredis.protocol.controller import Controller
+from chainredis.protocol.errors import CommandError
+from chainredis.protocol.failure_detector import MemberReport, ProtocolSettings
+from chainredis.protocol.reconfiguration import Begin, Configuration, Form, Health, Reform, Returned, reconfigure
+from chainredis.protocol.view import Member, View
+
+SETTINGS = ProtocolSettings(timeout_ms=1000, lease_ms=1000, drift=0.1)
+A, B, C = (Member("127.0.0.1", "127.0.0.1", 7000 + i, f"{i:040x}") for i in range(3))
+
+
+def chain(*members: Member, epoch: int = 5, pending: bool = False, leaving: tuple[Member, ...] = ()) -> Configuration:
+    return Configuration(View("a" * 32, epoch, members, "b" * 32), leaving, pending, lease_ms=1000)
+
+
+def controller_of(configuration: Configuration) -> Controller:
+    """At time 0, having heard of everybody that they are well."""
+    controller = Controller(configuration, SETTINGS, 0)
+    for member in controller.followed:
+        hear(controller, member, 0)
+    return controller
+
+
+def hear(controller: Controller, member: Member, now: float, epoch: int = 5) -> None:
+    controller.answered(member.run_id, MemberReport(epoch, serving=True, stamp_ms=0), now)
+
+
+def hear_nothing(controller: Controller, until: float) -> None:
+    while controller.now < until:
+        controller.attend(controller.now + 0.1)
+
+
+def test_a_chain_that_is_cut_off_from_the_master_is_not_dead() -> None:
+    """Its members serve each other: to begin anew, or with a former member, would make two chains of it."""
+    controller = controller_of(chain(A, B))
+    hear_nothing(controller, until=5)
+    assert controller.is_lost
+    with pytest.raises(CommandError, match="may be alive"):
+        controller.propose(Begin(C, bytes(32), controller.health()))
+    with pytest.raises(CommandError, match="may be alive"):
+        controller.propose(Form(C, 5, controller.health()))
+
+
+def test_a_chain_whose_ports_refuse_for_as_long_as_a_lease_lasts_is_dead() -> None:
+    """Also to a master that was away when it died."""
+    controller = Controller(chain(A, B), SETTINGS, 0)
+    for member in (A, B):
+        controller.refused(member.run_id)
+    hear_nothing(controller, until=5)
+    assert controller.propose(Begin(C, bytes(32), controller.health())).view.members == (C,)
+
+
+def test_of_those_that_leave_the_last_hears_of_it_first() -> None:
+    """The middle one would tell the head, which would serve alone while the tail still answers by its lease."""
+    controller = controller_of(chain(A, epoch=6, leaving=(B, C)))
+    assert [controller.view_to_tell(member.run_id) is not None for member in (A, B, C)] == [False, False, True]
+    hear(controller, C, 1, epoch=6)
+    configuration = controller.next_configuration()
+    assert configuration and configuration.leaving == (B,)
+    controller.stored(configuration)
+    assert [controller.view_to_tell(member.run_id) is not None for member in (A, B)] == [False, True]
+
+
+def returned(former: Member, applied: int, durable: bool = False) -> Returned:
+    """The process that has what `former` kept."""
+    back = replace(former, run_id=former.run_id.replace("0", "f"))
+    return Returned(back, former.run_id, 5, durable, assigned=5, applied=applied)
+
+
+def test_a_new_tail_that_may_serve_has_more_than_disks_that_lose_a_second() -> None:
+    """Nobody has seen it serve yet, and the others have died: what it committed meanwhile is lost without it."""
+    configuration = chain(A, B, C, pending=True)
+    back = (returned(A, 7), returned(B, 6))
+    with pytest.raises(CommandError, match="may live"):
+        reconfigure(configuration, Reform(back, health_of_dead(A, B)))
+    reformed = reconfigure(configuration, Reform((returned(A, 7, durable=True),), health_of_dead(A, B)))
+    assert reformed.leaving == (A, B, C)
+    assert reconfigure(configuration, Reform(back, health_of_dead(A, B, C))).view.head == returned(A, 7).member
+
+
+def test_the_disk_of_a_new_tail_counts_beside_those_of_the_others() -> None:
+    back = (returned(A, 7), returned(B, 9), returned(C, 8, durable=True))
+    configuration = chain(A, B, C, pending=True)
+    assert reconfigure(configuration, Reform(back, health_of_dead(A, B, C))).view.head == returned(B, 9).member
+    back = (*back[:2], returned(C, 10, durable=True))
+    assert reconfigure(configuration, Reform(back, health_of_dead(A, B, C))).view.head == returned(C, 10).member
+
+
+def health_of_dead(*members: Member) -> Health:
+    return Health(dead=frozenset(member.run_id for member in members))
