@@ -1,17 +1,19 @@
 """MASTER.REFRESH_HEAD and MASTER.REFRESH_TAIL: who is named serves there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from time import sleep
 
 import pytest
 
-from unit.world import World, a_world
+from unit.world import PATIENT, World, a_world
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as world:
+    """Whose members do not come back by themselves: who restarts stays out."""
+    with a_world(tmp_path, replace(PATIENT, auto_return=False)) as world:
         yield world
 
 
