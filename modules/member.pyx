@@ -1,8 +1,8 @@
 # cython: language_level=3
 """libmember.so: a chain member inside redis-server.
 
-This file ties Redis to the parts: every command, event and timer, each a shim of a line or two. The protocol is in
-core/, what the server does for it in shell/, and nothing here or there ever touches the Python interpreter.
+This file registers commands, events and timers with Redis; each command is a shim of a line or two. The protocol is in
+core/, what the server does for the protocol is in member/. Nothing in these three touches the Python interpreter.
 """
 
 from libc.stdint cimport uint64_t
@@ -11,71 +11,51 @@ from libc.stdlib cimport calloc
 from modules.bindings.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE,
     REDISMODULE_CMD_KEY_OW, REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR,
-    REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
-    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_FLUSHDB_START,
-    REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_LOADING_RDB_START,
-    REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModuleClientInfo, RedisModuleCmdFunc, RedisModuleCommandFilterCtx,
-    RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent, RedisModuleEvent_ClientChange, RedisModuleEvent_Config,
-    RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange,
-    RedisModuleEvent_ModuleChange, RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown,
-    RedisModuleInfoCtx, RedisModuleString, RedisModule_ChannelAtPosWithFlags, RedisModule_CreateCommand,
-    RedisModule_CreateTimer, RedisModule_Free, RedisModule_GetDetachedThreadSafeContext, RedisModule_Init,
-    RedisModule_IsChannelsPositionRequest, RedisModule_Log, RedisModule_RegisterCommandFilter,
-    RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions,
-    RedisModule_SubscribeToServerEvent, RedisModule_TryAlloc, RedisModule_WrongArity,
+    REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, RedisModuleCmdFunc, RedisModuleCtx,
+    RedisModuleEvent_ClientChange, RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB,
+    RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
+    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleString,
+    RedisModule_ChannelAtPosWithFlags, RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free,
+    RedisModule_GetDetachedThreadSafeContext, RedisModule_Init, RedisModule_IsChannelsPositionRequest, RedisModule_Log,
+    RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong,
+    RedisModule_SetModuleOptions, RedisModule_SubscribeToServerEvent, RedisModule_TryAlloc, RedisModule_WrongArity,
 )
-from modules.core.chain cimport SAFE, chain_init, chain_saved, chain_tick
+from modules.core.chain cimport chain_init
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.memory cimport memory_from
 from modules.core.messages cimport Limits
-from modules.core.read_lease cimport chain_doubt, chain_holds_lease
-from modules.member.checkpoint.pages cimport session_left
-from modules.member.checkpoint.scheduler cimport checkpoint_step, checkpoint_tick, is_active
-from modules.member.checkpoint.store cimport store_stop
 from modules.member.clients.checkpoint_commands cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
     tail_checkpoint_command,
 )
-from modules.member.clients.reads cimport read_command, settle_reads
-from modules.member.clients.writes cimport serve_held, wait_command, write
+from modules.member.clients.reads cimport read_command
+from modules.member.clients.writes cimport wait_command, write
 from modules.member.etcd_heartbeat.command cimport connect_command, heartbeat_init
-from modules.member.keyspace.command_filter cimport (
-    filter_build, filter_command, on_refused, on_refused_read, on_refused_rewrite,
+from modules.member.event_loop.server_events cimport (
+    on_client_change, on_command, on_config, on_event_loop, on_flush, on_info, on_loading, on_master_link,
+    on_module_change, on_native_role, on_shutdown,
 )
-from modules.member.keyspace.data_loss cimport end_before_loss
+from modules.member.event_loop.tick cimport on_tick
+from modules.member.keyspace.command_filter cimport filter_build, on_refused, on_refused_read, on_refused_rewrite
 from modules.member.keyspace.redis_role cimport info_command, is_logged_in, role_command
-from modules.member.keyspace.redis_settings cimport settings_care, settings_step
 from modules.member.membership.branch cimport branch_command
 from modules.member.membership.fork cimport fork_register
-from modules.member.membership.info cimport info_chain
 from modules.member.membership.invariants cimport watch_invariants
-from modules.member.membership.joining cimport empty_log, fetch_off, join_fail, join_on_link_up, join_save, join_step
-from modules.member.membership.lifeline cimport lifelines_care, lifelines_init, lifelines_tick
+from modules.member.membership.lifeline cimport lifelines_init
 from modules.member.membership.master_commands cimport (
-    adopt_command, feed_command, join_command, join_off, pin_command, rejoin_command, unjoin_command, unpin_command,
+    adopt_command, feed_command, join_command, pin_command, rejoin_command, unjoin_command, unpin_command,
 )
-from modules.member.membership.status cimport poll_command, settle_watches, state_command, watch_command
-from modules.member.persistence.aof_writer cimport is_record_due, record
-from modules.member.persistence.durability cimport disk_cares, disk_configure, disk_tick, disk_woken
+from modules.member.membership.status cimport poll_command, state_command, watch_command
+from modules.member.persistence.durability cimport disk_configure
 from modules.member.persistence.identity_file cimport marker_name, marker_read
-from modules.member.persistence.wakeup cimport wake_again
-from modules.member.replication.handshake cimport (
-    allowed_command, challenge_command, find_peer, forget_peer, prove_command,
-)
+from modules.member.replication.handshake cimport allowed_command, challenge_command, prove_command
 from modules.member.replication.inbound cimport ack_command, forward_command, greet_command
-from modules.member.replication.outbound cimport pump, pump_idle
 from modules.member.replication.view_change cimport reply_view
-from modules.member.replies.blocked_clients cimport first_waiting, waiting_init
-from modules.member.replies.replies cimport settle, settle_expired, settle_waits
+from modules.member.replies.blocked_clients cimport waiting_init
 from modules.member.startup.aof_replay cimport place_command, record_command, replay_misread
 from modules.member.startup.rdb_position cimport snapshot_register
 from modules.member.startup.settings cimport config_arguments, config_register
-from modules.member.startup.startup cimport start_up
-from modules.member.state.member cimport (
-    DOUBT_MS, JOIN_COPYING, JOIN_NONE, LATE_TICK_MS, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, TICK_MS,
-    is_native_replica, set_the_member, the_member,
-)
-from modules.member.state.waiter cimport WAIT_ROOM
+from modules.member.state.member cimport Member, TICK_MS, set_the_member, the_member
 from modules.server.acl cimport may_administer
 from modules.server.allocators cimport allocators_init
 from modules.server.clock cimport boot_ms
@@ -295,153 +275,6 @@ cdef int on_record_place(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
     if argc != 8:
         return replay_misread(the_member(), ctx)
     return place_command(the_member(), ctx, argv)
-
-
-# --------------------------------------------------------------------------------------------- the event loop
-
-cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) noexcept nogil:
-    """Before the loop sleeps, everything that this pass has made due goes out (design.md, "Forwarding")."""
-    cdef Member *m = the_member()
-    if when == REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP:
-        m.now_ms = boot_ms()
-        m.asleep_soon = False
-        m.chain.published = SAFE
-        disk_woken(m)
-        return
-    if not m.disk.started:
-        start_up(m)
-    if m.now_ms - m.ticked_ms > LATE_TICK_MS:
-        tick(m)             # the wall clock was set back, and with it Redis's timers
-    if m.disk.waits:
-        chain_saved(&m.chain, m.disk.flushed)
-    if m.settings_touched or m.role_touched or m.subscribers_misled:
-        settings_step(m)
-    if m.join != JOIN_NONE:
-        join_step(m)
-    if is_active(m):
-        checkpoint_step(m)
-    if first_waiting(m, WAIT_ROOM) != NULL:
-        serve_held(m)
-    if is_record_due(m):
-        record(m)
-    if m.disk.waits and m.chain.recorded > m.disk.flushed:
-        wake_again(m)       # with what is on disk then
-    settle(m)
-    settle_waits(m)
-    settle_reads(m)
-    if m.suspicious:
-        settle_watches(m)
-    pump(m)
-    if m.chain.published != SAFE:
-        wake_again(m)       # with the acknowledgements that were kept back
-    m.asleep_soon = True
-
-
-cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
-    """Paced by a Redis timer, measured with our own clock."""
-    RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
-    tick(the_member())
-
-
-cdef void tick(Member *m) noexcept nogil:
-    m.ticked_ms = m.now_ms
-    m.heartbeat.pulse += 1
-    settle_expired(m)
-    chain_tick(&m.chain)
-    doubt(m)
-    join_save(m)
-    pump_idle(m)
-    disk_tick(m)
-    lifelines_tick(m)
-    if is_active(m):
-        checkpoint_tick(m)
-    notice_subscribers(m)
-
-
-cdef void doubt(Member *m) noexcept nogil:
-    """No lease: the master is away, or this member is out."""
-    if m.chain.me >= 0 and m.doubt_ms <= m.now_ms and not chain_holds_lease(&m.chain, m.now_ms):
-        m.doubt_ms = m.now_ms + DOUBT_MS
-        chain_doubt(&m.chain)
-
-
-cdef void notice_subscribers(Member *m) noexcept nogil:
-    """Without any subscriber nothing needs publishing; the command filter sees one come before this does."""
-    cdef char channels[32]
-    cdef char patterns[32]
-    if (info_field(m.ctx, "stats", "pubsub_channels", channels, sizeof(channels))
-            and info_field(m.ctx, "stats", "pubsub_patterns", patterns, sizeof(patterns))):
-        m.subscribers = channels[0] != c"0" or patterns[0] != c"0"
-
-
-cdef void on_client_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    cdef Member *m = the_member()
-    cdef unsigned long long client = (<RedisModuleClientInfo *>data).id
-    if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
-        return
-    if find_peer(m, client) != NULL:
-        session_left(&m.checkpoint, client)
-    forget_peer(m, client)
-    if m.pin_client == client:
-        join_off(m)
-
-
-cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    """FLUSHALL ASYNC frees values on another thread: the log lets go of the shared ones first."""
-    cdef Member *m = the_member()
-    if what != REDISMODULE_SUBEVENT_FLUSHDB_START:
-        return
-    if not m.chain.has_history:
-        empty_log(m)
-    elif not m.own_call and not is_native_replica(m):
-        end_before_loss(m)
-
-
-cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    cdef Member *m = the_member()
-    if what == REDISMODULE_SUBEVENT_LOADING_RDB_START:
-        m.disk.source = SOURCE_RDB
-    elif what == REDISMODULE_SUBEVENT_LOADING_AOF_START:
-        m.disk.source = SOURCE_AOF
-    else:
-        m.disk.source = SOURCE_OTHERS
-    if what == REDISMODULE_SUBEVENT_LOADING_FAILED and m.join == JOIN_COPYING:
-        join_fail(m, "the copy of the old tail's data could not be loaded")
-
-
-cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    if what == REDISMODULE_SUBEVENT_MASTER_LINK_UP:
-        join_on_link_up(the_member())
-
-
-cdef void on_native_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    the_member().role_touched = True
-
-
-cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    if settings_care(<RedisModuleConfigChange *>data):
-        the_member().settings_touched = True
-    if lifelines_care(<RedisModuleConfigChange *>data):
-        the_member().lifelines.rebind = True
-    if disk_cares(<RedisModuleConfigChange *>data):
-        disk_configure(the_member())
-
-
-cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    fetch_off(the_member())
-    store_stop(&the_member().checkpoint)
-
-
-cdef void on_module_change(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    filter_build(the_member())
-
-
-cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
-    filter_command(the_member(), command)
-
-
-cdef void on_info(RedisModuleInfoCtx *info, int for_crash_report) noexcept nogil:
-    info_chain(the_member(), info)
 
 
 # ------------------------------------------------------------------------------------------------- loading

@@ -101,6 +101,7 @@ CYTHON_ROOMS = closure({
     "member/membership": {"member/clients"},
     "member/etcd_heartbeat": {"member/membership"},
     "member/startup": {"member/etcd_heartbeat"},
+    "member/event_loop": {"member/startup"},
     "python_host": {"bindings"},
     "master": {"python_host", "server"},
 })

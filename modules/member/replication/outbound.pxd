@@ -1,8 +1,8 @@
 # cython: language_level=3
 """The messages between members, both ends: what goes out on our links, and what their answers mean.
 
-Built and sent once per pass of the event loop (`pump`). Answers arrive in socket callbacks, which Redis also runs
-inside a slow script or a load: they move the chain's state, but never apply an update.
+Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxd`). Answers arrive in socket
+callbacks, which Redis also runs inside a slow script or a load: they move the chain's state, but never apply an update.
 """
 
 from libc.stdint cimport int64_t
@@ -169,7 +169,7 @@ cdef inline bint link_takes_more(Member *m, Link *link) noexcept nogil:
     return True
 
 
-cdef inline void pump_down(Member *m) noexcept nogil:
+cdef inline void forward(Member *m) noexcept nogil:
     """Whatever the successor, or the learner, lacks: as much as it takes without our buffer growing (rule 9)."""
     cdef Link *link = &m.down
     cdef Batch batch
@@ -190,7 +190,7 @@ cdef inline void pump_down(Member *m) noexcept nogil:
         send_batch(m, link, &batch)
 
 
-cdef inline void pump_acks(Member *m) noexcept nogil:
+cdef inline void acknowledge(Member *m) noexcept nogil:
     """The head first, so that the predecessor is only told that the head knows when that is under way."""
     cdef Ack ack
     if link_takes_more(m, &m.head) and chain_head_ack_due(&m.chain):
@@ -232,13 +232,10 @@ cdef inline void pump_connecting(Member *m, Link *link) noexcept nogil:
         link_fail(m, link, "no answer in time")
 
 
-cdef inline void pump(Member *m) noexcept nogil:
-    """Once per pass: everything that is due to other members."""
+cdef inline void connect_links(Member *m) noexcept nogil:
     pump_connecting(m, &m.down)
     pump_connecting(m, &m.up)
     pump_connecting(m, &m.head)
-    pump_down(m)
-    pump_acks(m)
 
 
 # -------------------------------------------------------------------------------------------------- answers
