@@ -72,7 +72,7 @@ build/.modules: $(sources) vendor/redis/.built $(venv)/.installed
 	$(python) setup.py -q build_ext
 	@touch $@
 
-# The original document's commands start ../../redis/src/redis-server from build/src.
+# The README's commands start ../../redis/src/redis-server from build/src.
 redis: | vendor/redis/.built
 	@ln -sfn vendor/redis $@
 

@@ -1,4 +1,4 @@
-"""Is a checkpoint what docs/checkpoint.md says it is? LevelDB's own checksums are checked by reading everything."""
+"""Is a checkpoint as docs/file-formats.md describes it? LevelDB's own checksums are checked by reading everything."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

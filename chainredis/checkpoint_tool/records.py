@@ -1,4 +1,7 @@
-"""What a checkpoint's database holds, from bytes (docs/checkpoint.md). FormatError tells what cannot be."""
+"""The records of a checkpoint's database, from bytes (docs/file-formats.md, "The checkpoint").
+
+FormatError is raised for bytes that cannot be a record.
+"""
 
 import re
 from collections.abc import Iterable, Iterator

@@ -273,7 +273,7 @@ class Coordinator:
         observer(self.status())
 
     def status(self) -> Status:
-        """For INFO: the names and values that the README's table has."""
+        """For INFO: the names and values of docs/commands.md, "INFO"."""
         try:
             configuration, trouble = self._runtime.configuration, self._runtime.why_unsettled
         except StoreError as error:

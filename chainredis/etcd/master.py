@@ -242,7 +242,7 @@ class EtcdMaster:
         observer(self.status())
 
     def status(self) -> Status:
-        """For INFO: the names and values that the README's table has."""
+        """For INFO: the names and values of docs/commands.md, "INFO"."""
         leading = self._leading()
         leader = self._leader()
         shown = leading.status() if leading else self._status_of_others()

@@ -12,7 +12,7 @@ POLLS_A_LEASE = 8
 
 @dataclass(frozen=True)
 class PollSettings:
-    """How members are watched: the module configurations `master.*` (README, "Configuration")."""
+    """How members are watched: the module configurations `master.*` (docs/configuration.md, "Masters")."""
 
     interval_ms: int = 3000
     timeout_ms: int = 15000

@@ -463,7 +463,7 @@ cdef bint register_number(
 
 
 cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
-    """Names, units, ranges and defaults are the README's table."""
+    """Names, units, ranges and defaults are those of docs/configuration.md."""
     return (
         passwords_init()
         and register_number(ctx, b"heartbeat-interval", 3000, 10, 3600000, &master.heartbeat_interval_ms)

@@ -3,7 +3,7 @@
 what of it is newer than its checkpoint.
 
 Module auxiliary data, before the keys. A server without this data type dies of such an RDB, so the master's module
-knows it too: in the original walk-through all servers run in one folder, and the master loads what a member left there.
+knows it too: in the README's walk-through all servers run in one folder, and the master loads what a member left there.
 A server may run both modules, and Redis takes a data type once: who comes second finds the first one's handlers through
 a shared API, and the member puts its own in their place.
 

@@ -1,4 +1,4 @@
-"""The original document's "Trying it out (etcd version)", word for word where a test can, with its paths."""
+"""docs/operations.md, "Masters in etcd": the walk-through, word for word where a test can, with its paths."""
 
 import os
 import signal

@@ -248,7 +248,7 @@ class PipelinedWriter(Client):
         return reply
 
     def _settle_elsewhere(self, given: dict[int, Operation]) -> None:
-        """As the README tells a client to do whose head has gone; in vain, they stay open."""
+        """As docs/clients.md tells a client to do whose head has gone; in vain, they stay open."""
         sight = self._guide.look() if given else None
         try:
             if sight:

@@ -1,4 +1,4 @@
-"""Servers started as the original document starts them, and redis-cli as typed: nothing of the launcher's."""
+"""Servers started as README.md starts them, and redis-cli as typed: nothing of the launcher's."""
 
 import re
 import shutil

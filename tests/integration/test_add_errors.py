@@ -1,6 +1,6 @@
 """MASTER commands that must fail: a clear error, nothing changed, and the chain serves as before.
 
-Most of these aborted the original.
+None of these may end the server (rule 7).
 """
 
 import socket

@@ -221,7 +221,7 @@ def test_a_head_that_hears_of_a_new_view_before_it_has_it_holds_writers(chain: S
 
 @pytest.mark.timeout(240)
 def test_adding_after_600_000_puts_of_1_kb(chain: StartChain) -> None:
-    """The original's copy of this went over a limit, was answered as a success, and the new tail was empty."""
+    """A copy of this that goes over a limit must not be answered as a success with an empty new tail."""
     cluster = chain(1, member_config={"enable-debug-command": "yes"})
     put = ["MEMBER.PUT", "key:__rand_int__", "v" * 1024, "me"]
     load = ["-n", "600000", "-r", "1000", "-P", "64", "-c", "8", "-q", *put]

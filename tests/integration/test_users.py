@@ -1,4 +1,4 @@
-"""Who may do what: the README's recipes for users, as written there, and what ACLs know of the commands."""
+"""Who may do what: the recipes for users in docs/operations.md, as written there, and what ACLs know of commands."""
 
 import re
 from pathlib import Path
@@ -21,8 +21,8 @@ ADMINISTRATION = {
 
 
 def recipes(where: str) -> list[str]:
-    """The lines `ACL SETUSER …` of the README under the comment that says where."""
-    block = re.search(rf"^# {where}\n((?:ACL SETUSER .*\n)+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    """The lines `ACL SETUSER …` of docs/operations.md under the comment that says where."""
+    block = re.search(rf"^# {where}\n((?:ACL SETUSER .*\n)+)", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     assert block
     return block[1].splitlines()
 

@@ -53,7 +53,7 @@ def test_strange_client_ids(chain: StartChain) -> None:
 @pytest.mark.parametrize("value", [b"a value", b"a\0value", b"a\nvalue", b"", b"a\r\nvalue"])
 @pytest.mark.parametrize("size", [1, 2])
 def test_strange_values_before_a_tail_is_added(chain: StartChain, size: int, value: bytes) -> None:
-    """The original's copy broke at each of these."""
+    """Values at which a copy in a text format breaks."""
     cluster = chain(size)
     assert ask(cluster.head, "MEMBER.PUT", value, value) == 0
     assert ask(cluster.head, "MEMBER.PUT", "after it", "b") == 1

@@ -1,4 +1,4 @@
-"""The original document's "Trying it out", word for word where a test can: from build/src, with its relative paths."""
+"""README.md, "Trying it out by hand", word for word where a test can: from build/src, with its relative paths."""
 
 import os
 import signal

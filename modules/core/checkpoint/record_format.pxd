@@ -1,5 +1,8 @@
 # cython: language_level=3
-"""A checkpoint's records, to bytes and back (docs/checkpoint.md). What cannot be is told from what can: rule 7."""
+"""A checkpoint's records, to bytes and back (docs/file-formats.md, "The checkpoint").
+
+Bytes that cannot be a record are told from those that can (rule 7).
+"""
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport strtoll

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Settings: module configurations `member.*` and the positional arguments of the original."""
+"""Settings: module configurations `member.*` and the positional arguments of `libmember.so`."""
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_MEMORY, REDISMODULE_ERR,
@@ -114,7 +114,7 @@ cdef inline bint register_switch(RedisModuleCtx *ctx, const char *name, int *set
 
 
 cdef inline bint register_mode(RedisModuleCtx *ctx, int *setting) noexcept nogil:
-    """By name, or by the number that the original had for it."""
+    """By name, or by its number."""
     cdef const char *names[8]
     cdef int values[8]
     cdef int i
@@ -148,7 +148,7 @@ cdef inline bint register_etcd(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef inline bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """Names, units, ranges and defaults are the README's table."""
+    """Names, units, ranges and defaults are those of docs/configuration.md."""
     return (
         passwords_init()
         and register_number(ctx, "heartbeat-interval", 3, 1, 3600, &m.settings.heartbeat_interval)
