@@ -1,42 +1,50 @@
 # cython: language_level=3
 """A member and its own disk: what its append-only file still lacks, and what a restart finds there.
 
-    chain_next_record                 updates to be recorded, in their order and each once; then `chain_recorded`
-    chain_restore                     the position that came with loaded data
-    chain_branch                      what was restored begins a history of its own
-    chain_on_record, chain_replayed   records that were made after that data was saved, as they are read again
+    durability_next_record      updates to be recorded, in order and each once; then `durability_note_recorded`
+    durability_note_saved       how far the file is on the disk
+    durability_restore          the position that came with loaded data
+    durability_branch           restored data begins a history of its own
+    durability_on_record        a record that is read again at a restart; then `durability_note_replayed`
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
-from modules.core.chain cimport Chain, SAFE, chain_bundle, chain_continues, chain_jump
+from modules.core.chain cimport Chain, NO_LIMIT, chain_jump
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
 from modules.core.messages cimport ACCEPTED, Batch, CONFLICT, NONSENSE, OTHER_HISTORY, Verdict
+from modules.core.replication cimport replication_bundle, replication_commit_own, replication_continues
 from modules.core.view cimport HISTORY_BYTES, same_history
 
 
-cdef inline void chain_record(Chain *c, bint wanted) noexcept nogil:
+cdef inline void durability_note_saved(Chain *c, int64_t on_disk) noexcept nogil:
+    """Everything up to `on_disk` is there (design.md, "Restart"); NO_LIMIT: no write waits for its disk."""
+    c.on_disk = on_disk
+    replication_commit_own(c)
+
+
+cdef inline void durability_set_recording(Chain *c, bint wanted) noexcept nogil:
     """From now on there is an append-only file that holds all that is applied already; or there is none any more."""
-    c.recorded = c.applied if wanted else SAFE
+    c.recorded = c.applied if wanted else NO_LIMIT
 
 
-cdef inline bint chain_next_record(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
+cdef inline bint durability_next_record(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
     """The next updates to be recorded, in as much of a batch as a record is; False: nothing is lacking."""
     if c.recorded >= c.applied:
         return False
     INVARIANT(c.recorded + 1 >= c.log.first)        # nothing leaves the log that the file lacks
-    chain_bundle(c, c.recorded + 1, c.applied, max_bytes, out)
+    replication_bundle(c, c.recorded + 1, c.applied, max_bytes, out)
     return True
 
 
-cdef inline void chain_recorded(Chain *c, const Batch *batch) noexcept nogil:
+cdef inline void durability_note_recorded(Chain *c, const Batch *batch) noexcept nogil:
     INVARIANT(batch.first == c.recorded + 1 and batch.first + batch.count - 1 <= c.applied)
     c.recorded = batch.first + batch.count - 1
 
 
-cdef inline Verdict chain_restore(
+cdef inline Verdict durability_restore(
     Chain *c, const uint8_t *history, int64_t applied, const Boundary *boundaries, int count,
 ) noexcept nogil:
     """Data from disk, or from another member, has been loaded: this is its position."""
@@ -62,7 +70,7 @@ cdef inline Verdict chain_restore(
     return ACCEPTED
 
 
-cdef inline Verdict chain_branch(Chain *c, const uint8_t *history) noexcept nogil:
+cdef inline Verdict durability_branch(Chain *c, const uint8_t *history) noexcept nogil:
     """What was restored is the beginning of another history, of which no view exists yet.
 
     Sequence numbers and epochs go on: the new history's first epoch has to be higher than that of the last update.
@@ -74,13 +82,13 @@ cdef inline Verdict chain_branch(Chain *c, const uint8_t *history) noexcept nogi
     return ACCEPTED
 
 
-cdef inline Verdict chain_on_record(const Chain *c, const Batch *batch, int64_t *skip) noexcept nogil:
+cdef inline Verdict durability_on_record(const Chain *c, const Batch *batch, int64_t *skip) noexcept nogil:
     """May this record be applied again? If so without its first `skip` updates, which the loaded data has."""
-    return chain_continues(c, batch, skip) if c.has_history else OTHER_HISTORY
+    return replication_continues(c, batch, skip) if c.has_history else OTHER_HISTORY
 
 
-cdef inline void chain_replayed(Chain *c) noexcept nogil:
-    """The caller has appended what `chain_on_record` left of a record. Nobody waits for it."""
+cdef inline void durability_note_replayed(Chain *c) noexcept nogil:
+    """The caller has appended what `durability_on_record` left of a record. Nobody waits for it."""
     c.committed = c.applied
-    if c.recorded != SAFE:
+    if c.recorded != NO_LIMIT:
         c.recorded = c.applied

@@ -12,9 +12,9 @@ cdef extern from *:
     """
     #include <stdint.h>
     typedef void (*chain_invariant_handler)(const char *condition, const char *function);
-    /* One compile unit has one of each. */
-    static chain_invariant_handler chain_on_broken_invariant;
-    static uint64_t chain_broken_invariants;
+    /* Weak and hidden: one of each in a library, of however many compile units it is made. */
+    __attribute__((weak, visibility("hidden"))) chain_invariant_handler chain_on_broken_invariant;
+    __attribute__((weak, visibility("hidden"))) uint64_t chain_broken_invariants;
 
     static __attribute__((cold, noinline, unused)) void chain_invariant_is_broken(
         const char *condition, const char *function)

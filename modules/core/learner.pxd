@@ -2,18 +2,19 @@
 """What a tail does for a learner: it keeps its log from some update on, and forwards to the learner.
 
 See docs/design.md, "Joining". The master has the tail pin and then feed. At last the view is adopted in which the
-learner is the new tail. `chain_unpin` takes all of it back.
+learner is the new tail. `learner_unpin` takes all of it back.
 """
 
 from libc.stdint cimport int64_t
 
-from modules.core.chain cimport Chain, chain_agrees, chain_is_tail
+from modules.core.chain cimport Chain, chain_is_tail
 from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport ACCEPTED, DIVERGED, STRANGER, TOO_FAR_BEHIND, Verdict
+from modules.core.replication cimport replication_agrees
 from modules.core.view cimport Node
 
 
-cdef inline bint chain_pin(Chain *c) noexcept nogil:
+cdef inline bint learner_pin(Chain *c) noexcept nogil:
     """Keep the log from here on for a learner that is about to take a snapshot. Only the tail can."""
     if not chain_is_tail(c) or not c.in_step:
         return False
@@ -22,13 +23,13 @@ cdef inline bint chain_pin(Chain *c) noexcept nogil:
     return True
 
 
-cdef inline Verdict chain_pin_from(Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
+cdef inline Verdict learner_pin_from(Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
     """The same for a server that was away, and whose history ends with `applied`: it needs no snapshot."""
     if not chain_is_tail(c) or not c.in_step:
         return STRANGER
     if applied < 0:
         return TOO_FAR_BEHIND   # what the first member had before it was one is in no log
-    if not chain_agrees(c, applied, assigned):
+    if not replication_agrees(c, applied, assigned):
         return DIVERGED
     if applied + 1 < c.log.first:
         return TOO_FAR_BEHIND
@@ -37,7 +38,7 @@ cdef inline Verdict chain_pin_from(Chain *c, int64_t applied, int64_t assigned) 
     return ACCEPTED
 
 
-cdef inline bint chain_feed(Chain *c, const Node *learner) noexcept nogil:
+cdef inline bint learner_feed(Chain *c, const Node *learner) noexcept nogil:
     """Forward to `learner` too, which has its snapshot. False without a pin to start from."""
     if not chain_is_tail(c) or c.pinned < 0:
         return False
@@ -48,7 +49,7 @@ cdef inline bint chain_feed(Chain *c, const Node *learner) noexcept nogil:
     return True
 
 
-cdef inline void chain_unpin(Chain *c) noexcept nogil:
+cdef inline void learner_unpin(Chain *c) noexcept nogil:
     """The join is off."""
     if c.feeding:
         c.streaming = False

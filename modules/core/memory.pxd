@@ -6,8 +6,9 @@ from libc.string cimport memcpy, memset
 cdef extern from *:
     """
     #include <stdlib.h>
-    static void *(*chain_try_alloc)(size_t) __attribute__((unused)) = malloc;
-    static void (*chain_free)(void *) __attribute__((unused)) = free;
+    /* Weak and hidden: one of each in a library, of however many compile units it is made. */
+    __attribute__((weak, visibility("hidden"))) void *(*chain_try_alloc)(size_t) = malloc;
+    __attribute__((weak, visibility("hidden"))) void (*chain_free)(void *) = free;
     """
     void *(*chain_try_alloc)(size_t) noexcept nogil
     void (*chain_free)(void *) noexcept nogil

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """What members say to each other, what becomes of it, and the roles that they say it in."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from modules.core.view cimport HISTORY_BYTES
 
@@ -59,4 +59,4 @@ cdef struct Ack:
     int64_t epoch
     int64_t committed           # from a learner: applied
     bint head_told              # the tail has told the head itself
-    int64_t question            # the newest that the tail has asked (see `lease.pxd`); 0: none
+    int64_t question            # the newest that the tail has asked (see `read_lease.pxd`); 0: none

@@ -1,22 +1,23 @@
 # cython: language_level=3
-"""What the chain's state has made due to its caller: to be drained after every event, until nothing is left.
+"""What an event has made due to the caller. The caller takes it out after every event, until nothing is left.
 
-    chain_pop_settled                 updates newly committed: to be published, their waiters answered
-    chain_pop_expired, _orphan        waiters to be told that the outcome is unknown
-    chain_pop_trimmed                 entries out of the log: their payload is the caller's to release
+    outbox_pop_settled          updates newly committed: to be published, their waiters answered
+    outbox_pop_expired          waiters whose time is over: the outcome is unknown
+    outbox_pop_orphan           waiters of a head that is no head any more: the outcome is unknown
+    outbox_pop_trimmed          entries that leave the log: the caller releases their payload
 
-What is due to other members, `chain_next_batch` and the acknowledgements, is with the messages in `chain.pxd`.
+What is due to other members is in `replication.pxd`, with the messages.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
 from modules.core.chain cimport Chain
 from modules.core.invariant cimport INVARIANT
-from modules.core.learner cimport chain_unpin
+from modules.core.learner cimport learner_unpin
 from modules.core.log cimport Entry, entry_cost, log_at, log_take_first
 
 
-cdef inline Entry *chain_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
+cdef inline Entry *outbox_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
     """The next committed update to be published and answered for; NULL: no more."""
     cdef Entry *entry
     if c.settled >= c.committed:
@@ -29,7 +30,7 @@ cdef inline Entry *chain_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
     return entry
 
 
-cdef inline void *chain_pop_waiter(Chain *c, int64_t came_by_ms) noexcept nogil:
+cdef inline void *outbox_pop_waiter(Chain *c, int64_t came_by_ms) noexcept nogil:
     cdef Entry *entry
     cdef void *waiter
     c.expiry = max(c.expiry, c.settled + 1)
@@ -45,23 +46,23 @@ cdef inline void *chain_pop_waiter(Chain *c, int64_t came_by_ms) noexcept nogil:
     return NULL
 
 
-cdef inline void *chain_pop_expired(Chain *c, int64_t came_by_ms) noexcept nogil:
+cdef inline void *outbox_pop_expired(Chain *c, int64_t came_by_ms) noexcept nogil:
     """A waiter who came by then, and whose update is not known to be committed: unknown (rule 6). NULL: no more.
 
     For how long waiters may wait is the caller's to say anew each time. They came in the order of their updates, so
     none waits behind one that may wait longer.
     """
-    return chain_pop_waiter(c, came_by_ms)
+    return outbox_pop_waiter(c, came_by_ms)
 
 
-cdef inline void *chain_pop_orphan(Chain *c) noexcept nogil:
+cdef inline void *outbox_pop_orphan(Chain *c) noexcept nogil:
     """A waiter of a head that is head no more: unknown (rule 6). NULL: no more."""
     if not c.has_history or c.me == 0:
         return NULL
-    return chain_pop_waiter(c, INT64_MAX)
+    return outbox_pop_waiter(c, INT64_MAX)
 
 
-cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
+cdef inline bint outbox_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
     """The next entry that the limits push out of the backlog; False: no more."""
     cdef uint64_t backlog = c.log.bytes - c.unsettled_bytes
     if c.log.first > min(c.settled, c.recorded) or backlog <= c.limits.backlog_bytes:
@@ -69,7 +70,7 @@ cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
     if c.pinned >= 0 and c.log.first >= c.pinned:
         if backlog <= c.limits.join_bytes:
             return False
-        chain_unpin(c)
+        learner_unpin(c)
         c.pin_broken = True
     # Rule 3: what is uncommitted, or not recorded yet, stays.
     INVARIANT(c.log.first <= c.settled and c.log.first <= c.recorded)
@@ -79,8 +80,8 @@ cdef inline bint chain_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
     return True
 
 
-cdef inline bint chain_pop_any(Chain *c, Entry *out) noexcept nogil:
-    """Everything out of the log, before `chain_learn`, `chain_forget` or `chain_restore`; False: it is empty."""
+cdef inline bint outbox_pop_any(Chain *c, Entry *out) noexcept nogil:
+    """The oldest entry; False: the log is empty. Before the chain learns, forgets or restores, all of them go out."""
     if c.log.first >= c.log.end:
         return False
     out[0] = log_take_first(&c.log)

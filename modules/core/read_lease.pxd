@@ -15,7 +15,7 @@ cdef enum:
     MAX_LEASE_MS = 24 * 3600 * 1000
 
 
-cdef inline Verdict chain_grant(
+cdef inline Verdict read_lease_grant(
     Chain *c, int64_t epoch, int64_t stamp_ms, int64_t length_ms, int64_t now_ms,
 ) noexcept nogil:
     """The master's lease. It counts from `stamp_ms`, a time on our own clock that we told before it was asked for."""
@@ -28,17 +28,17 @@ cdef inline Verdict chain_grant(
     return ACCEPTED
 
 
-cdef inline bint chain_holds_lease(const Chain *c, int64_t now_ms) noexcept nogil:
+cdef inline bint read_lease_is_held(const Chain *c, int64_t now_ms) noexcept nogil:
     """A sole member needs none: it is never removed because a lease ran out."""
     return not c.has_history or c.view.count == 1 or now_ms < c.lease_until
 
 
-cdef inline bint chain_may_read(const Chain *c, int64_t now_ms) noexcept nogil:
+cdef inline bint read_lease_may_read(const Chain *c, int64_t now_ms) noexcept nogil:
     """May a READ that has arrived be answered at `now_ms`, without asking anybody?"""
-    return chain_serves_reads(c) and chain_holds_lease(c, now_ms)
+    return chain_serves_reads(c) and read_lease_is_held(c, now_ms)
 
 
-cdef inline void chain_doubt(Chain *c) noexcept nogil:
+cdef inline void read_lease_doubt(Chain *c) noexcept nogil:
     """A member that has had no lease for a while may be out of the chain without knowing: a neighbour would tell it."""
     if c.me == 0:
         c.confirm = True
@@ -46,13 +46,13 @@ cdef inline void chain_doubt(Chain *c) noexcept nogil:
         c.in_doubt = True
 
 
-cdef inline int64_t chain_ask(Chain *c) noexcept nogil:
+cdef inline int64_t read_lease_ask(Chain *c) noexcept nogil:
     """A READ has arrived at a tail without a lease: the question that has to be answered first, not sent yet."""
     if c.asked <= c.asked_ever:
         c.asked = c.asked_ever + 1
     return c.asked
 
 
-cdef inline bint chain_is_answered(const Chain *c, int64_t epoch, int64_t question) noexcept nogil:
+cdef inline bint read_lease_is_answered(const Chain *c, int64_t epoch, int64_t question) noexcept nogil:
     """A question of an older epoch is never answered: the READ is to be asked for again, or redirected."""
     return c.view.epoch == epoch and chain_serves_reads(c) and c.answered >= question

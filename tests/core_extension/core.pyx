@@ -17,24 +17,26 @@ from libc.string cimport memcpy, memset, strncpy
 
 # By their full names, or the build does not see that this file depends on them.
 cimport modules.core.chain as chain
-cimport modules.core.checkpoint.memtable as dirty
-cimport modules.core.durability as disk
-cimport modules.core.outbox as due
+cimport modules.core.checkpoint.memtable as memtable
+cimport modules.core.checkpoint.record_format as record_format
+cimport modules.core.checkpoint.recovery as recovery
+cimport modules.core.durability as durability
 cimport modules.core.invariant as invariant
 cimport modules.core.keyspace_info as keyspace
 cimport modules.core.learner as learner
-cimport modules.core.read_lease as lease
 cimport modules.core.log as log
+cimport modules.core.membership as membership
 cimport modules.core.messages as messages
-cimport modules.core.checkpoint.record_format as records
-cimport modules.core.checkpoint.recovery as recovery
+cimport modules.core.outbox as outbox
+cimport modules.core.read_lease as read_lease
+cimport modules.core.replication as replication
 cimport modules.core.view as view
 cimport modules.core.wire as wire
 
 MAX_MEMBERS = view.MAX_MEMBERS
 MAX_BOUNDARIES = log.MAX_BOUNDARIES
 ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
-SAFE = chain.SAFE
+NO_LIMIT = chain.NO_LIMIT
 
 cdef list broken_so_far = []       # "condition, in function" of each broken invariant that nobody has taken yet
 
@@ -187,7 +189,7 @@ cdef class Core:
 
     def predecessor(self): return node_name(chain.chain_predecessor(&self.c))
 
-    def told_head(self): return node_name(chain.chain_told_head(&self.c))
+    def head_shortcut(self): return node_name(chain.chain_head_shortcut(&self.c))
 
     def takes_writes(self): return bool(chain.chain_takes_writes(&self.c))
 
@@ -207,19 +209,19 @@ cdef class Core:
     def adopt(self, given):
         cdef view.View struct
         copy_view(given, &struct)
-        return Verdict(chain.chain_adopt(&self.c, &struct, self._run_id))
+        return Verdict(membership.membership_adopt(&self.c, &struct, self._run_id))
 
     def learn(self, given):
         cdef view.View struct
         copy_view(given, &struct)
-        chain.chain_learn(&self.c, &struct)
+        membership.membership_learn(&self.c, &struct)
 
     def relearn(self, given):
         cdef view.View struct
         copy_view(given, &struct)
-        return Verdict(chain.chain_relearn(&self.c, &struct))
+        return Verdict(membership.membership_relearn(&self.c, &struct))
 
-    def forget(self): chain.chain_forget(&self.c)
+    def forget(self): membership.membership_forget(&self.c)
 
     def restore(self, bytes history, int64_t applied, boundaries):
         """ValueError for a history of another length than 16 bytes or more boundaries than the table holds."""
@@ -230,30 +232,30 @@ cdef class Core:
         for i, (first_sn, epoch) in enumerate(boundaries):
             table[i].first_sn = first_sn
             table[i].epoch = epoch
-        return Verdict(disk.chain_restore(
+        return Verdict(durability.durability_restore(
             &self.c, <const uint8_t *>PyBytes_AS_STRING(history), applied, table, len(boundaries)))
 
     def branch(self, bytes history):
         if len(history) != view.HISTORY_BYTES:
             raise ValueError("a history has 16 bytes")
-        return Verdict(disk.chain_branch(&self.c, <const uint8_t *>PyBytes_AS_STRING(history)))
+        return Verdict(durability.durability_branch(&self.c, <const uint8_t *>PyBytes_AS_STRING(history)))
 
     # ---- updates
 
-    def fits(self, uint64_t size): return bool(chain.chain_fits(&self.c, size))
+    def fits(self, uint64_t size): return bool(replication.replication_fits(&self.c, size))
 
-    def has_room(self, uint64_t size): return bool(chain.chain_has_room(&self.c, size))
+    def has_room(self, uint64_t size): return bool(replication.replication_has_room(&self.c, size))
 
     def assign(self, entry):
         cdef log.Entry struct = entry_struct(entry)
-        cdef int64_t sn = chain.chain_assign(&self.c, &struct)
+        cdef int64_t sn = replication.replication_assign(&self.c, &struct)
         if sn >= 0:
             self._take_over(entry)
         return sn
 
     def append(self, entry, int64_t assigned):
         cdef log.Entry struct = entry_struct(entry)
-        appended = bool(chain.chain_append(&self.c, &struct, assigned))
+        appended = bool(replication.replication_append(&self.c, &struct, assigned))
         if appended:
             self._take_over(entry)
         return appended
@@ -269,14 +271,14 @@ cdef class Core:
     def on_welcome(self, welcome, str sender):
         cdef messages.Greeting struct
         copy_greeting(welcome, &struct)
-        return Verdict(chain.chain_on_welcome(&self.c, &struct, sender.encode()))
+        return Verdict(replication.replication_on_welcome(&self.c, &struct, sender.encode()))
 
-    def successor_lost(self): chain.chain_successor_lost(&self.c)
+    def successor_lost(self): replication.replication_successor_lost(&self.c)
 
     def next_batch(self, uint64_t max_bytes):
         """The header of the next message; its updates are `entry_at(first)`, …. None: nothing to send."""
         cdef messages.Batch out
-        if not chain.chain_next_batch(&self.c, max_bytes, &out):
+        if not replication.replication_next_batch(&self.c, max_bytes, &out):
             return None
         if out.count and not self.c.log.first <= out.first <= out.first + out.count <= self.c.log.end:
             self._errors.append(f"a batch of {out.count} from {out.first} reaches beyond the log")
@@ -286,7 +288,7 @@ cdef class Core:
     def on_ack(self, ack, str sender):
         cdef messages.Ack struct
         struct.epoch, struct.committed, struct.head_told, struct.question = ack
-        return Verdict(chain.chain_on_ack(&self.c, &struct, sender.encode()))
+        return Verdict(replication.replication_on_ack(&self.c, &struct, sender.encode()))
 
     # ---- towards the predecessor
 
@@ -295,74 +297,74 @@ cdef class Core:
         cdef messages.Greeting struct
         cdef messages.Greeting welcome
         copy_greeting(greet, &struct)
-        verdict = Verdict(chain.chain_on_greet(&self.c, &struct, sender.encode(), connection, &welcome))
+        verdict = Verdict(replication.replication_on_greet(&self.c, &struct, sender.encode(), connection, &welcome))
         return verdict, greeting_object(&welcome) if verdict == Verdict.ACCEPTED else None
 
     def on_batch(self, batch, int64_t connection):
         """The verdict, and how many of the batch's updates to skip when it is ACCEPTED."""
         cdef messages.Batch struct = batch_struct(batch)
         cdef int64_t skip = 0
-        return Verdict(chain.chain_on_batch(&self.c, &struct, connection, &skip)), skip
+        return Verdict(replication.replication_on_batch(&self.c, &struct, connection, &skip)), skip
 
     def batch_applied(self, batch):
         cdef messages.Batch struct = batch_struct(batch)
-        chain.chain_batch_applied(&self.c, &struct)
+        replication.replication_batch_applied(&self.c, &struct)
 
-    def ack_due(self): return bool(chain.chain_ack_due(&self.c))
+    def ack_due(self): return bool(replication.replication_ack_due(&self.c))
 
     def take_ack(self):
         cdef messages.Ack out
-        chain.chain_take_ack(&self.c, &out)
+        replication.replication_take_ack(&self.c, &out)
         return Ack(out.epoch, out.committed, bool(out.head_told), out.question)
 
-    def head_ack_due(self): return bool(chain.chain_head_ack_due(&self.c))
+    def head_ack_due(self): return bool(replication.replication_head_ack_due(&self.c))
 
     def take_head_ack(self):
         cdef messages.Ack out
-        chain.chain_take_head_ack(&self.c, &out)
+        replication.replication_take_head_ack(&self.c, &out)
         return Ack(out.epoch, out.committed, bool(out.head_told), out.question)
 
-    def predecessor_lost(self): chain.chain_predecessor_lost(&self.c)
+    def predecessor_lost(self): replication.replication_predecessor_lost(&self.c)
 
-    def head_lost(self): chain.chain_head_lost(&self.c)
+    def head_lost(self): replication.replication_head_lost(&self.c)
 
-    def tick(self): chain.chain_tick(&self.c)
+    def tick(self): replication.replication_tick(&self.c)
 
     # ---- learners
 
-    def pin(self): return bool(learner.chain_pin(&self.c))
+    def pin(self): return bool(learner.learner_pin(&self.c))
 
     def feed(self, str run_id):
         cdef view.Node node
         copy_node(run_id, &node)
-        return bool(learner.chain_feed(&self.c, &node))
+        return bool(learner.learner_feed(&self.c, &node))
 
     def pin_from(self, int64_t applied, int64_t assigned):
-        return Verdict(learner.chain_pin_from(&self.c, applied, assigned))
+        return Verdict(learner.learner_pin_from(&self.c, applied, assigned))
 
-    def unpin(self): learner.chain_unpin(&self.c)
+    def unpin(self): learner.learner_unpin(&self.c)
 
     # ---- disks and publications, which others hear of an update after
 
-    def record(self, bint wanted): disk.chain_record(&self.c, wanted)
+    def record(self, bint wanted): durability.durability_set_recording(&self.c, wanted)
 
     def next_record(self, uint64_t max_bytes):
         """assigned, first, count: what is to be recorded next, and now counts as recorded. None: nothing."""
         cdef messages.Batch out
-        if not disk.chain_next_record(&self.c, max_bytes, &out):
+        if not durability.durability_next_record(&self.c, max_bytes, &out):
             return None
-        disk.chain_recorded(&self.c, &out)
+        durability.durability_note_recorded(&self.c, &out)
         return out.assigned, out.first, out.count
 
     def on_record(self, int64_t assigned, int64_t first, int64_t count):
         """The verdict, and how many of the record's updates to skip when it is ACCEPTED."""
         cdef messages.Batch struct = batch_struct((0, assigned, first, count, 0, 0, 0, 0))
         cdef int64_t skip = 0
-        return Verdict(disk.chain_on_record(&self.c, &struct, &skip)), skip
+        return Verdict(durability.durability_on_record(&self.c, &struct, &skip)), skip
 
-    def replayed(self): disk.chain_replayed(&self.c)
+    def replayed(self): durability.durability_note_replayed(&self.c)
 
-    def saved(self, int64_t on_disk): chain.chain_saved(&self.c, on_disk)
+    def saved(self, int64_t on_disk): durability.durability_note_saved(&self.c, on_disk)
 
     @property
     def published(self): return self.c.published
@@ -373,23 +375,23 @@ cdef class Core:
     # ---- leases and questions
 
     def grant(self, int64_t epoch, int64_t stamp_ms, int64_t length_ms, int64_t now_ms):
-        return Verdict(lease.chain_grant(&self.c, epoch, stamp_ms, length_ms, now_ms))
+        return Verdict(read_lease.read_lease_grant(&self.c, epoch, stamp_ms, length_ms, now_ms))
 
-    def may_read(self, int64_t now_ms): return bool(lease.chain_may_read(&self.c, now_ms))
+    def may_read(self, int64_t now_ms): return bool(read_lease.read_lease_may_read(&self.c, now_ms))
 
-    def doubt(self): lease.chain_doubt(&self.c)
+    def doubt(self): read_lease.read_lease_doubt(&self.c)
 
-    def ask(self): return lease.chain_ask(&self.c)
+    def ask(self): return read_lease.read_lease_ask(&self.c)
 
     def is_answered(self, int64_t epoch, int64_t question):
-        return bool(lease.chain_is_answered(&self.c, epoch, question))
+        return bool(read_lease.read_lease_is_answered(&self.c, epoch, question))
 
     # ---- what is due. Handles that come out here are the caller's again
 
     def pop_settled(self):
         """`(sn, entry)` of the next update to settle, with its waiter, which is the caller's now; None: no more."""
         cdef int64_t sn = -1
-        cdef log.Entry *entry = due.chain_pop_settled(&self.c, &sn)
+        cdef log.Entry *entry = outbox.outbox_pop_settled(&self.c, &sn)
         if entry == NULL:
             return None
         settled = entry_object(entry)
@@ -398,18 +400,18 @@ cdef class Core:
         return sn, settled
 
     def pop_expired(self, int64_t came_by_ms):
-        return self._give_back(<size_t>due.chain_pop_expired(&self.c, came_by_ms))
+        return self._give_back(<size_t>outbox.outbox_pop_expired(&self.c, came_by_ms))
 
     def pop_orphan(self):
-        return self._give_back(<size_t>due.chain_pop_orphan(&self.c))
+        return self._give_back(<size_t>outbox.outbox_pop_orphan(&self.c))
 
     def pop_trimmed(self):
         cdef log.Entry out
-        return self._give_back_entry(&out) if due.chain_pop_trimmed(&self.c, &out) else None
+        return self._give_back_entry(&out) if outbox.outbox_pop_trimmed(&self.c, &out) else None
 
     def pop_any(self):
         cdef log.Entry out
-        return self._give_back_entry(&out) if due.chain_pop_any(&self.c, &out) else None
+        return self._give_back_entry(&out) if outbox.outbox_pop_any(&self.c, &out) else None
 
     # ---- ownership and invariants
 

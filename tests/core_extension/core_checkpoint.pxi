@@ -9,68 +9,68 @@ class Recovery(enum.IntEnum):
 
 
 class RecordKind(enum.IntEnum):
-    DAMAGED = records.RECORD_DAMAGED
-    VALUE = records.RECORD_VALUE
-    DELETED = records.RECORD_DELETED
+    DAMAGED = record_format.RECORD_DAMAGED
+    VALUE = record_format.RECORD_VALUE
+    DELETED = record_format.RECORD_DELETED
 
 
-NOTHING = records.NOTHING
+NOTHING = record_format.NOTHING
 
 
-def record_kind(bytes value): return RecordKind(records.record_kind(PyBytes_AS_STRING(value), len(value)))
+def record_kind(bytes value): return RecordKind(record_format.record_kind(PyBytes_AS_STRING(value), len(value)))
 
 
-cdef class Dirty:
+cdef class Memtable:
     """The table of `modules/core/checkpoint/memtable.pxd`, from keys to sequence numbers."""
 
-    cdef dirty.Dirty *table
+    cdef memtable.Memtable *table
     cdef dict _keys             # keeps the bytes that entries refer to
 
     def __cinit__(self, uint64_t seed, uint64_t expected=0):
-        self.table = dirty.dirty_new(seed, expected)
+        self.table = memtable.memtable_new(seed, expected)
         self._keys = {}
         if self.table == NULL:
             raise MemoryError
 
     def __dealloc__(self):
-        dirty.dirty_free(self.table)
+        memtable.memtable_free(self.table)
 
     def __len__(self): return self.table.count
 
     @property
-    def buckets(self): return dirty.dirty_buckets(self.table)
+    def buckets(self): return memtable.memtable_buckets(self.table)
 
     def put(self, bytes key, int64_t sn):
         key = self._keys.setdefault(key, key)
-        dirty.dirty_put(self.table, PyBytes_AS_STRING(key), len(key)).sn = sn
+        memtable.memtable_put(self.table, PyBytes_AS_STRING(key), len(key)).sn = sn
 
     def find(self, bytes key):
         """The key's sequence number; None: it is not there."""
-        cdef const dirty.DirtyEntry *entry = dirty.dirty_find(self.table, PyBytes_AS_STRING(key), len(key))
+        cdef const memtable.MemtableEntry *entry = memtable.memtable_find(self.table, PyBytes_AS_STRING(key), len(key))
         return None if entry == NULL else entry.sn
 
     def entries(self):
         """All of it, as pairs, in the order in which the keys came."""
-        cdef const dirty.DirtyEntry *entry
+        cdef const memtable.MemtableEntry *entry
         found = []
         for i in range(self.table.count):
-            entry = dirty.dirty_at(self.table, i)
+            entry = memtable.memtable_at(self.table, i)
             found.append((entry.bytes[:entry.length], entry.sn))
         return found
 
 
 def record_key(bytes key, int64_t sn):
-    cdef bytearray out = bytearray(records.record_key_room(len(key)))
-    return bytes(out[:records.record_key(out, PyBytes_AS_STRING(key), len(key), sn)])
+    cdef bytearray out = bytearray(record_format.record_key_room(len(key)))
+    return bytes(out[:record_format.record_key(out, PyBytes_AS_STRING(key), len(key), sn)])
 
 
 def parse_record_key(bytes record):
     """The key and the sequence number; None: those bytes are no record's key."""
     cdef bytearray out = bytearray(max(1, len(record)))
     cdef size_t length = 0
-    if len(record) < records.VERSION_BYTES + 3 or not records.unescape(record, len(record), out, &length):
+    if len(record) < record_format.VERSION_BYTES + 3 or not record_format.unescape(record, len(record), out, &length):
         return None
-    return bytes(out[:length]), records.record_sn(record, len(record))
+    return bytes(out[:length]), record_format.record_sn(record, len(record))
 
 
 class Meta(NamedTuple):
@@ -83,8 +83,8 @@ class Meta(NamedTuple):
     boundaries: tuple[tuple[int, int], ...]
 
 
-cdef void fill_meta(given, records.Meta *out) except *:
-    memset(out, 0, sizeof(records.Meta))
+cdef void fill_meta(given, record_format.Meta *out) except *:
+    memset(out, 0, sizeof(record_format.Meta))
     out.found = True
     history = bytes.fromhex(given.history)
     memcpy(out.history, PyBytes_AS_STRING(history), view.HISTORY_BYTES)
@@ -97,18 +97,18 @@ cdef void fill_meta(given, records.Meta *out) except *:
 
 def write_meta(given):
     """A meta record's text."""
-    cdef records.Meta meta
-    cdef bytearray out = bytearray(records.META_BYTES)
+    cdef record_format.Meta meta
+    cdef bytearray out = bytearray(record_format.META_BYTES)
     fill_meta(given, &meta)
     history = given.history.encode()
-    return bytes(out[:records.write_meta(&meta, history, out)])
+    return bytes(out[:record_format.write_meta(&meta, history, out)])
 
 
 def read_meta(bytes text):
     """None: that is no meta record."""
-    cdef records.Meta meta
+    cdef record_format.Meta meta
     cdef char history[2 * view.HISTORY_BYTES + 1]
-    if b"\0" in text or not records.read_meta(text, &meta, history):
+    if b"\0" in text or not record_format.read_meta(text, &meta, history):
         return None
     boundaries = tuple([(meta.boundaries[i].first_sn, meta.boundaries[i].epoch) for i in range(meta.boundary_count)])
     shown = (<bytes>history).decode("latin-1")
@@ -117,10 +117,10 @@ def read_meta(bytes text):
 
 def weigh_recovery(Core member, bint tracked, int64_t watermark, bint incomplete, bint others, given):
     """given: the checkpoint's Meta, or None."""
-    cdef records.Meta meta
+    cdef record_format.Meta meta
     cdef recovery.Loaded loaded
     loaded.tracked, loaded.watermark, loaded.incomplete, loaded.others = tracked, watermark, incomplete, others
-    memset(&meta, 0, sizeof(records.Meta))
+    memset(&meta, 0, sizeof(record_format.Meta))
     if given is not None:
         fill_meta(given, &meta)
     return Recovery(recovery.weigh_recovery(&member.c, &loaded, &meta))

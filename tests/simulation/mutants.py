@@ -14,7 +14,7 @@ from chainredis.protocol.failure_detector import MemberRecord, MemberReport
 from chainredis.protocol.reconfiguration import Configuration, Event, Health, Reform
 from chainredis.protocol.view import Member
 from chainredis.protocol.view import View as MasterView
-from core_extension.core import SAFE, Ack, Batch, Core, Entry, Greeting, Verdict, View
+from core_extension.core import NO_LIMIT, Ack, Batch, Core, Entry, Greeting, Verdict, View
 
 from .clients import Write
 from .disk import Kind, Record
@@ -189,7 +189,7 @@ class AsksOneQuestionForAll(Core):
 
 class IgnoresItsDisk(Core):
     def saved(self, on_disk: int) -> None:
-        super().saved(SAFE)
+        super().saved(NO_LIMIT)
 
 
 # ------------------------------------------------------------------------------------------------ in the member
@@ -267,7 +267,7 @@ class WeakensWithoutAWord(Node):
 
     def keep_on(self, kind: Kind) -> None:
         self.disk.kind = kind
-        self.core.saved(SAFE)
+        self.core.saved(NO_LIMIT)
 
 
 class AnswersBeforeItsDisk(Node):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from chainredis.protocol.failure_detector import BrokenLink
 from core_extension import core
-from core_extension.core import SAFE, Core, Entry, Update, Verdict, View
+from core_extension.core import NO_LIMIT, Core, Entry, Update, Verdict, View
 
 from . import control
 from .clients import Clients, Write, size_of
@@ -151,7 +151,7 @@ class Node:
         if not self.dirty:
             self.dirty = True
             self._pass_ms = self.clock.ms()
-            self.core.published = SAFE
+            self.core.published = NO_LIMIT
 
     def die(self, luck: int) -> None:
         """At once: what was sent may arrive, what was answered may not."""
@@ -273,12 +273,12 @@ class Node:
             self.note_record(self.record._replace(durable=False))
         self.disk.kind = kind
         if kind is not Kind.ALWAYS:
-            self.core.saved(SAFE)
+            self.core.saved(NO_LIMIT)
 
     # ---- links
 
     def _peers(self) -> dict[str, None]:
-        wanted = (self.core.successor(), self.core.predecessor(), self.core.told_head())
+        wanted = (self.core.successor(), self.core.predecessor(), self.core.head_shortcut())
         return dict.fromkeys(peer for peer in wanted if peer)
 
     def aim(self) -> None:
@@ -311,7 +311,7 @@ class Node:
             self.core.successor_lost()
         if peer == self.core.predecessor():
             self.core.predecessor_lost()
-        if peer == self.core.told_head():
+        if peer == self.core.head_shortcut():
             self.core.head_lost()
 
     def on_room(self) -> None:
@@ -410,7 +410,7 @@ class Node:
             self._must_greet = True
         if peer == self.core.predecessor():
             self.core.predecessor_lost()
-        if peer == self.core.told_head():
+        if peer == self.core.head_shortcut():
             self.core.head_lost()
 
     # ---- the end of a pass
@@ -440,7 +440,7 @@ class Node:
         if self.disk.kind is Kind.ALWAYS:
             self.disk.flush()
         is_unsaved = self.disk.kind is Kind.ALWAYS and self._flushed < self.core.applied
-        is_unpublished = self.core.published != SAFE
+        is_unpublished = self.core.published != NO_LIMIT
         self._flushed = self.core.applied
         for link, reply in self._outbox:
             link.answer(reply)
@@ -508,7 +508,7 @@ class Node:
 
     def _send_acks(self) -> None:
         """To the head first: the acknowledgement to the predecessor says that it has been told."""
-        head = self._links.get(self.core.told_head() or "")
+        head = self._links.get(self.core.head_shortcut() or "")
         if head and self.core.head_ack_due():
             head.requests.append(Ack(self.core.take_head_ack()))
         predecessor = self._links.get(self.core.predecessor() or "")

@@ -18,35 +18,35 @@ cdef enum:
     BLOCK_BITS = 9
     BLOCK_ENTRIES = 512         # and entries in blocks, likewise
     MOST_EXPECTED = 256 * 1024  # buckets to begin with: making more takes too long at once
-    DIRTY_OVERHEAD = 136        # bytes that an entry costs beside its payload: itself, its bucket, and the key's string
+    MEMTABLE_OVERHEAD = 136     # bytes that an entry costs beside its payload: itself, its bucket, and the key's string
 
 
-cdef enum DirtyKind:
-    DIRTY_VALUE
-    DIRTY_DELETED
-    DIRTY_LACKING               # the value is in memory under the key, and has no handle here yet
+cdef enum MemtableKind:
+    MEMTABLE_VALUE
+    MEMTABLE_DELETED
+    MEMTABLE_LACKING            # the value is in memory under the key, and has no handle here yet
 
 
-cdef struct DirtyEntry:
-    DirtyEntry *next            # in its bucket
+cdef struct MemtableEntry:
+    MemtableEntry *next            # in its bucket
     const char *bytes           # of the key, which `key` keeps
     uint32_t length
     uint32_t hash
     void *key                   # NULL: just inserted, and to be filled in
     void *value
     int64_t sn
-    DirtyKind kind
+    MemtableKind kind
 
 
-cdef struct Dirty:
-    Dirty *next                 # for lists of tables
-    DirtyEntry ***segments
+cdef struct Memtable:
+    Memtable *next                 # for lists of tables
+    MemtableEntry ***segments
     uint64_t segment_count
     uint64_t segment_room
     uint64_t base               # buckets there were when the present doubling began; a power of two
     uint64_t split              # of which so many have been split
     uint64_t seed
-    DirtyEntry **blocks
+    MemtableEntry **blocks
     uint64_t block_count
     uint64_t block_room
     uint64_t count              # of entries
@@ -54,75 +54,75 @@ cdef struct Dirty:
     uint64_t bytes              # of keys and values
 
 
-cdef inline uint64_t dirty_mix(uint64_t hash) noexcept nogil:
+cdef inline uint64_t memtable_mix(uint64_t hash) noexcept nogil:
     hash ^= hash >> 32
     hash *= <uint64_t>0xd6e8feb86659fd93
     return hash ^ (hash >> 32)
 
 
-cdef inline uint32_t dirty_hash(const char *bytes, size_t length, uint64_t seed) noexcept nogil:
+cdef inline uint32_t memtable_hash(const char *bytes, size_t length, uint64_t seed) noexcept nogil:
     cdef uint64_t hash = seed ^ <uint64_t>length
     cdef uint64_t word
     while length >= 8:
         memcpy(&word, bytes, 8)
-        hash = dirty_mix(hash ^ word)
+        hash = memtable_mix(hash ^ word)
         bytes += 8
         length -= 8
     word = 0
     memcpy(&word, bytes, length)
-    return <uint32_t>dirty_mix(hash ^ word)
+    return <uint32_t>memtable_mix(hash ^ word)
 
 
 # --------------------------------------------------------------------------------------------------- buckets
 
-cdef inline uint64_t dirty_buckets(const Dirty *table) noexcept nogil:
+cdef inline uint64_t memtable_buckets(const Memtable *table) noexcept nogil:
     return table.base + table.split
 
 
-cdef inline DirtyEntry **dirty_bucket(const Dirty *table, uint64_t index) noexcept nogil:
+cdef inline MemtableEntry **memtable_bucket(const Memtable *table, uint64_t index) noexcept nogil:
     return &table.segments[index >> SEGMENT_BITS][index & (SEGMENT_BUCKETS - 1)]
 
 
-cdef inline DirtyEntry **dirty_bucket_of(const Dirty *table, uint32_t hash) noexcept nogil:
+cdef inline MemtableEntry **memtable_bucket_of(const Memtable *table, uint32_t hash) noexcept nogil:
     cdef uint64_t index = hash & (table.base - 1)
     if index < table.split:
         index = hash & (2 * table.base - 1)
-    return dirty_bucket(table, index)
+    return memtable_bucket(table, index)
 
 
-cdef inline bint dirty_extend(Dirty *table) noexcept nogil:
+cdef inline bint memtable_extend(Memtable *table) noexcept nogil:
     """One more segment of empty buckets; False when memory is exhausted."""
     cdef uint64_t room = 2 * table.segment_room if table.segment_room else 16
-    cdef DirtyEntry ***segments
+    cdef MemtableEntry ***segments
     if table.segment_count == table.segment_room:
-        segments = <DirtyEntry ***>memory_grow(
-            table.segments, table.segment_room * sizeof(DirtyEntry **), room * sizeof(DirtyEntry **))
+        segments = <MemtableEntry ***>memory_grow(
+            table.segments, table.segment_room * sizeof(MemtableEntry **), room * sizeof(MemtableEntry **))
         if segments == NULL:
             return False
         table.segments = segments
         table.segment_room = room
-    table.segments[table.segment_count] = <DirtyEntry **>memory_take_zeroed(
-        SEGMENT_BUCKETS * sizeof(DirtyEntry *))
+    table.segments[table.segment_count] = <MemtableEntry **>memory_take_zeroed(
+        SEGMENT_BUCKETS * sizeof(MemtableEntry *))
     if table.segments[table.segment_count] == NULL:
         return False
     table.segment_count += 1
     return True
 
 
-cdef inline void dirty_split(Dirty *table) noexcept nogil:
+cdef inline void memtable_split(Memtable *table) noexcept nogil:
     """One more bucket, which takes its share of the next one's entries. Without memory the buckets just get fuller."""
-    cdef uint64_t new = dirty_buckets(table)
-    cdef DirtyEntry **place
-    cdef DirtyEntry *entry
-    if new == table.segment_count * SEGMENT_BUCKETS and not dirty_extend(table):
+    cdef uint64_t new = memtable_buckets(table)
+    cdef MemtableEntry **place
+    cdef MemtableEntry *entry
+    if new == table.segment_count * SEGMENT_BUCKETS and not memtable_extend(table):
         return
-    place = dirty_bucket(table, table.split)
+    place = memtable_bucket(table, table.split)
     while place[0] != NULL:
         entry = place[0]
         if entry.hash & (2 * table.base - 1) == new:
             place[0] = entry.next
-            entry.next = dirty_bucket(table, new)[0]
-            dirty_bucket(table, new)[0] = entry
+            entry.next = memtable_bucket(table, new)[0]
+            memtable_bucket(table, new)[0] = entry
         else:
             place = &entry.next
     table.split += 1
@@ -133,9 +133,9 @@ cdef inline void dirty_split(Dirty *table) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------- the table
 
-cdef inline Dirty *dirty_new(uint64_t seed, uint64_t expected) noexcept nogil:
+cdef inline Memtable *memtable_new(uint64_t seed, uint64_t expected) noexcept nogil:
     """With buckets for about so many entries; NULL when memory is exhausted."""
-    cdef Dirty *table = <Dirty *>memory_take_zeroed(sizeof(Dirty))
+    cdef Memtable *table = <Memtable *>memory_take_zeroed(sizeof(Memtable))
     if table == NULL:
         return NULL
     table.seed = seed
@@ -143,13 +143,13 @@ cdef inline Dirty *dirty_new(uint64_t seed, uint64_t expected) noexcept nogil:
     while 2 * table.base <= min(expected, <uint64_t>MOST_EXPECTED):
         table.base *= 2
     while table.segment_count << SEGMENT_BITS < table.base:
-        if not dirty_extend(table):
-            dirty_free(table)
+        if not memtable_extend(table):
+            memtable_free(table)
             return NULL
     return table
 
 
-cdef inline void dirty_free(Dirty *table) noexcept nogil:
+cdef inline void memtable_free(Memtable *table) noexcept nogil:
     """The caller has taken all handles out."""
     cdef uint64_t i
     for i in range(table.segment_count):
@@ -161,34 +161,34 @@ cdef inline void dirty_free(Dirty *table) noexcept nogil:
     memory_give(table)
 
 
-cdef inline DirtyEntry *dirty_at(const Dirty *table, uint64_t index) noexcept nogil:
+cdef inline MemtableEntry *memtable_at(const Memtable *table, uint64_t index) noexcept nogil:
     """The entry that came as the `index`th, from 0 to `count` - 1."""
     INVARIANT(index < table.block_count << BLOCK_BITS)
     return &table.blocks[index >> BLOCK_BITS][index & (BLOCK_ENTRIES - 1)]
 
 
-cdef inline bint dirty_add_block(Dirty *table) noexcept nogil:
+cdef inline bint memtable_add_block(Memtable *table) noexcept nogil:
     """Room for more entries; False when memory is exhausted."""
     cdef uint64_t room = 2 * table.block_room if table.block_room else 16
-    cdef DirtyEntry **blocks
+    cdef MemtableEntry **blocks
     if table.block_count == table.block_room:
-        blocks = <DirtyEntry **>memory_grow(
-            table.blocks, table.block_room * sizeof(DirtyEntry *), room * sizeof(DirtyEntry *))
+        blocks = <MemtableEntry **>memory_grow(
+            table.blocks, table.block_room * sizeof(MemtableEntry *), room * sizeof(MemtableEntry *))
         if blocks == NULL:
             return False
         table.blocks = blocks
         table.block_room = room
-    table.blocks[table.block_count] = <DirtyEntry *>memory_take(BLOCK_ENTRIES * sizeof(DirtyEntry))
+    table.blocks[table.block_count] = <MemtableEntry *>memory_take(BLOCK_ENTRIES * sizeof(MemtableEntry))
     if table.blocks[table.block_count] == NULL:
         return False
     table.block_count += 1
     return True
 
 
-cdef inline DirtyEntry *dirty_look(
-    const Dirty *table, const char *bytes, size_t length, uint32_t hash,
+cdef inline MemtableEntry *memtable_look(
+    const Memtable *table, const char *bytes, size_t length, uint32_t hash,
 ) noexcept nogil:
-    cdef DirtyEntry *entry = dirty_bucket_of(table, hash)[0]
+    cdef MemtableEntry *entry = memtable_bucket_of(table, hash)[0]
     while entry != NULL:
         if entry.hash == hash and entry.length == length and memcmp(entry.bytes, bytes, length) == 0:
             return entry
@@ -196,33 +196,33 @@ cdef inline DirtyEntry *dirty_look(
     return NULL
 
 
-cdef inline DirtyEntry *dirty_find(const Dirty *table, const char *bytes, size_t length) noexcept nogil:
+cdef inline MemtableEntry *memtable_find(const Memtable *table, const char *bytes, size_t length) noexcept nogil:
     """NULL: no such key."""
-    return dirty_look(table, bytes, length, dirty_hash(bytes, length, table.seed))
+    return memtable_look(table, bytes, length, memtable_hash(bytes, length, table.seed))
 
 
-cdef inline DirtyEntry *dirty_put(Dirty *table, const char *bytes, size_t length) noexcept nogil:
+cdef inline MemtableEntry *memtable_put(Memtable *table, const char *bytes, size_t length) noexcept nogil:
     """The key's entry, be it new (its `key` is NULL then) or not; NULL when memory is exhausted.
 
     A new one refers to `bytes` until the caller has put a key in that keeps them.
     """
-    cdef uint32_t hash = dirty_hash(bytes, length, table.seed)
-    cdef DirtyEntry *entry = dirty_look(table, bytes, length, hash)
-    cdef DirtyEntry **bucket
+    cdef uint32_t hash = memtable_hash(bytes, length, table.seed)
+    cdef MemtableEntry *entry = memtable_look(table, bytes, length, hash)
+    cdef MemtableEntry **bucket
     if entry != NULL:
         return entry
-    if table.count == table.block_count << BLOCK_BITS and not dirty_add_block(table):
+    if table.count == table.block_count << BLOCK_BITS and not memtable_add_block(table):
         return NULL
-    if table.count >= dirty_buckets(table):
-        dirty_split(table)
-    entry = dirty_at(table, table.count)
+    if table.count >= memtable_buckets(table):
+        memtable_split(table)
+    entry = memtable_at(table, table.count)
     entry.hash = hash
     entry.bytes = bytes
     entry.length = <uint32_t>length
     entry.key = entry.value = NULL
-    entry.kind = DIRTY_DELETED
+    entry.kind = MEMTABLE_DELETED
     entry.sn = -1
-    bucket = dirty_bucket_of(table, hash)
+    bucket = memtable_bucket_of(table, hash)
     entry.next = bucket[0]
     bucket[0] = entry
     table.count += 1
@@ -230,12 +230,12 @@ cdef inline DirtyEntry *dirty_put(Dirty *table, const char *bytes, size_t length
     return entry
 
 
-cdef inline void dirty_set(
-    Dirty *table, DirtyEntry *entry, DirtyKind kind, uint64_t old_bytes, uint64_t new_bytes,
+cdef inline void memtable_set(
+    Memtable *table, MemtableEntry *entry, MemtableKind kind, uint64_t old_bytes, uint64_t new_bytes,
 ) noexcept nogil:
     """Keep the table's sums as an entry's value changes, of so many bytes before and after."""
-    table.lacking += kind == DIRTY_LACKING
-    table.lacking -= entry.kind == DIRTY_LACKING
+    table.lacking += kind == MEMTABLE_LACKING
+    table.lacking -= entry.kind == MEMTABLE_LACKING
     table.bytes += new_bytes
     INVARIANT(table.bytes >= old_bytes)
     table.bytes -= old_bytes

@@ -4,7 +4,7 @@
 Bytes that cannot be a record are told from those that can (rule 7).
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uint8_t
 from libc.stdlib cimport strtoll
 from libc.string cimport memcmp, memcpy, memset, strlen, strncmp
 

@@ -13,7 +13,7 @@ from modules.bindings.leveldb cimport (
     leveldb_writebatch_put, leveldb_writebatch_t,
 )
 from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
-from modules.core.checkpoint.memtable cimport DIRTY_VALUE, Dirty, DirtyEntry, dirty_at
+from modules.core.checkpoint.memtable cimport MEMTABLE_VALUE, Memtable, MemtableEntry, memtable_at
 from modules.core.checkpoint.record_format cimport (
     CHUNK_HEADER, CHUNK_KEY_BYTES, Meta, chunk_prefix, put_big_endian, record_key, record_key_room,
 )
@@ -29,7 +29,7 @@ cdef enum:
 cdef struct WriteJob:
     Job job
     Database *database
-    const Dirty *table
+    const Memtable *table
     int64_t before              # the watermark that the database is known to have
     Meta meta                   # as it is to be afterwards, but for the counts of records
     bint good
@@ -105,12 +105,12 @@ cdef inline void name_record(Batches *b, size_t key_bytes) noexcept nogil:
     b.names.length += 4 + key_bytes
 
 
-cdef inline bint put_record(Batches *b, const DirtyEntry *entry) noexcept nogil:
+cdef inline bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
     """False: no memory."""
     cdef size_t length = 0
     cdef const char *bytes = NULL
     cdef size_t key_bytes
-    if entry.kind == DIRTY_VALUE:
+    if entry.kind == MEMTABLE_VALUE:
         bytes = RedisModule_StringPtrLen(<const RedisModuleString *>entry.value, &length)
     b.record.length = 0
     if (not buffer_room(&b.record, record_key_room(entry.length) + 1 + length)
@@ -128,10 +128,10 @@ cdef inline bint put_record(Batches *b, const DirtyEntry *entry) noexcept nogil:
 
 cdef inline bint write_entries(Batches *b) noexcept nogil:
     """All of the table; what is left in the batch at the end goes with the meta record."""
-    cdef const Dirty *table = b.write.table
+    cdef const Memtable *table = b.write.table
     cdef uint64_t i
     for i in range(table.count):
-        if not put_record(b, dirty_at(table, i)):
+        if not put_record(b, memtable_at(table, i)):
             return damaged(b.write.error, "no memory for what is to be written")
         if b.bytes >= CHUNK_BYTES and not write_chunk(b):
             return False

@@ -6,8 +6,8 @@ from libc.stdio cimport snprintf
 
 from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
 from modules.core.checkpoint.memtable cimport (
-    DIRTY_DELETED, DIRTY_LACKING, DIRTY_OVERHEAD, DIRTY_VALUE, Dirty, DirtyEntry, DirtyKind, dirty_at, dirty_find,
-    dirty_free, dirty_new, dirty_put, dirty_set,
+    MEMTABLE_DELETED, MEMTABLE_LACKING, MEMTABLE_OVERHEAD, MEMTABLE_VALUE, Memtable, MemtableEntry, MemtableKind,
+    memtable_at, memtable_find, memtable_free, memtable_new, memtable_put, memtable_set,
 )
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.member.keyspace.values cimport keep, let_go, string_length
@@ -24,22 +24,22 @@ cdef inline void track_failed(Checkpoint *c) noexcept nogil:
 
 
 cdef inline void entry_assign(
-    Dirty *table, DirtyEntry *entry, int64_t sn, DirtyKind kind, RedisModuleString *value,
+    Memtable *table, MemtableEntry *entry, int64_t sn, MemtableKind kind, RedisModuleString *value,
 ) noexcept nogil:
     """Takes over the caller's reference to the value."""
     cdef RedisModuleString *old = <RedisModuleString *>entry.value
-    dirty_set(table, entry, kind, string_length(old) if old != NULL else 0,
-              string_length(value) if value != NULL else 0)
+    memtable_set(table, entry, kind, string_length(old) if old != NULL else 0,
+                 string_length(value) if value != NULL else 0)
     let_go(old)
     entry.value = value
     entry.sn = sn
 
 
-cdef inline DirtyEntry *entry_of(Dirty *table, RedisModuleString *key) noexcept nogil:
+cdef inline MemtableEntry *entry_of(Memtable *table, RedisModuleString *key) noexcept nogil:
     """The key's entry, with the key in it; NULL when memory is exhausted."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
-    cdef DirtyEntry *entry = dirty_put(table, bytes, length)
+    cdef MemtableEntry *entry = memtable_put(table, bytes, length)
     if entry != NULL and entry.key == NULL:
         entry.key = keep(key)
     return entry
@@ -47,30 +47,30 @@ cdef inline DirtyEntry *entry_of(Dirty *table, RedisModuleString *key) noexcept 
 
 cdef inline void track(Checkpoint *c, int64_t sn, RedisModuleString *key, RedisModuleString *value) noexcept nogil:
     """This update has just been applied; without a value it deletes. Value and key are shared, not copied."""
-    cdef DirtyEntry *entry = entry_of(c.dirty, key)
+    cdef MemtableEntry *entry = entry_of(c.memtable, key)
     if entry == NULL:
         track_failed(c)
         return
-    entry_assign(c.dirty, entry, sn, DIRTY_DELETED if value == NULL else DIRTY_VALUE,
+    entry_assign(c.memtable, entry, sn, MEMTABLE_DELETED if value == NULL else MEMTABLE_VALUE,
                  keep(value) if value != NULL else NULL)
 
 
 cdef inline void track_loaded(Checkpoint *c, RedisModuleString *key, int64_t sn, bint deleted) noexcept nogil:
     """This key was newer than the checkpoint when the data was saved that is just being loaded, or is listed now."""
-    cdef DirtyEntry *entry = entry_of(c.dirty, key)
+    cdef MemtableEntry *entry = entry_of(c.memtable, key)
     if entry == NULL:
         track_failed(c)
     else:
-        entry_assign(c.dirty, entry, sn, DIRTY_DELETED if deleted else DIRTY_LACKING, NULL)
+        entry_assign(c.memtable, entry, sn, MEMTABLE_DELETED if deleted else MEMTABLE_LACKING, NULL)
 
 
-cdef inline const DirtyEntry *newest_update(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
+cdef inline const MemtableEntry *newest_update(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
     """The key's newest update that the checkpoint lacks; NULL: it has everything of this key."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
-    cdef const DirtyEntry *entry = dirty_find(c.dirty, bytes, length)
+    cdef const MemtableEntry *entry = memtable_find(c.memtable, bytes, length)
     if entry == NULL and c.frozen != NULL:
-        entry = dirty_find(c.frozen, bytes, length)
+        entry = memtable_find(c.frozen, bytes, length)
     return entry
 
 
@@ -81,9 +81,9 @@ cdef inline bint may_be_flushed(const Checkpoint *c, RedisModuleString *key) noe
 
 # --------------------------------------------------------------------------------------------------- letting go
 
-cdef inline void track_spend(Checkpoint *c, Dirty *table) noexcept nogil:
+cdef inline void track_spend(Checkpoint *c, Memtable *table) noexcept nogil:
     """No longer of use: its handles are given back, a slice a pass."""
-    cdef Dirty **place = &c.spent
+    cdef Memtable **place = &c.spent
     if table == NULL:
         return
     while place[0] != NULL:
@@ -94,44 +94,44 @@ cdef inline void track_spend(Checkpoint *c, Dirty *table) noexcept nogil:
 
 cdef inline bint track_release(Checkpoint *c) noexcept nogil:
     """Give back a few handles of spent tables; False: none is left."""
-    cdef Dirty *table = c.spent
-    cdef DirtyEntry *entry
+    cdef Memtable *table = c.spent
+    cdef MemtableEntry *entry
     cdef uint64_t end = min(table.count, c.spent_to + FREED_AT_ONCE)
     while c.spent_to < end:
-        entry = dirty_at(table, c.spent_to)
+        entry = memtable_at(table, c.spent_to)
         let_go(<RedisModuleString *>entry.key)
         let_go(<RedisModuleString *>entry.value)
         c.spent_to += 1
     if c.spent_to == table.count:
         c.spent = table.next
         c.spent_to = 0
-        dirty_free(table)
+        memtable_free(table)
     return c.spent != NULL
 
 
 cdef inline void forget_written(Checkpoint *c) noexcept nogil:
     """The checkpoint turns out to have more than was known: what is not newer than it is left out."""
-    cdef Dirty *old = c.dirty
-    cdef DirtyEntry *entry
-    cdef DirtyEntry *kept
+    cdef Memtable *old = c.memtable
+    cdef MemtableEntry *entry
+    cdef MemtableEntry *kept
     cdef RedisModuleString *value
     cdef uint64_t i
-    c.dirty = dirty_new(c.seed, 0)
-    if c.dirty == NULL:
-        c.dirty = old
+    c.memtable = memtable_new(c.seed, 0)
+    if c.memtable == NULL:
+        c.memtable = old
         track_failed(c)
         return
     for i in range(old.count):
-        entry = dirty_at(old, i)
-        kept = dirty_put(c.dirty, entry.bytes, entry.length) if entry.sn > c.watermark else NULL
+        entry = memtable_at(old, i)
+        kept = memtable_put(c.memtable, entry.bytes, entry.length) if entry.sn > c.watermark else NULL
         if kept != NULL:
             value = <RedisModuleString *>entry.value
-            dirty_set(c.dirty, kept, entry.kind, 0, string_length(value) if value != NULL else 0)
+            memtable_set(c.memtable, kept, entry.kind, 0, string_length(value) if value != NULL else 0)
             kept.key, kept.value, kept.sn = entry.key, entry.value, entry.sn
         else:
             let_go(<RedisModuleString *>entry.key)
             let_go(<RedisModuleString *>entry.value)
-    dirty_free(old)
+    memtable_free(old)
 
 
 cdef inline void take_both(Checkpoint *c, int64_t watermark) noexcept nogil:
@@ -139,18 +139,18 @@ cdef inline void take_both(Checkpoint *c, int64_t watermark) noexcept nogil:
     forget_written(c)
 
 
-cdef inline uint64_t dirty_keys(const Checkpoint *c) noexcept nogil:
+cdef inline uint64_t memtable_keys(const Checkpoint *c) noexcept nogil:
     """A key of both tables counts twice."""
-    return (c.dirty.count if c.dirty != NULL else 0) + (c.frozen.count if c.frozen != NULL else 0)
+    return (c.memtable.count if c.memtable != NULL else 0) + (c.frozen.count if c.frozen != NULL else 0)
 
 
-cdef inline uint64_t table_bytes(const Dirty *table) noexcept nogil:
+cdef inline uint64_t table_bytes(const Memtable *table) noexcept nogil:
     """Of names and values, and what it costs to follow them."""
-    return table.bytes + table.count * DIRTY_OVERHEAD if table != NULL else 0
+    return table.bytes + table.count * MEMTABLE_OVERHEAD if table != NULL else 0
 
 
-cdef inline uint64_t dirty_bytes(const Checkpoint *c) noexcept nogil:
-    return table_bytes(c.dirty) + table_bytes(c.frozen)
+cdef inline uint64_t memtable_bytes(const Checkpoint *c) noexcept nogil:
+    return table_bytes(c.memtable) + table_bytes(c.frozen)
 
 
 cdef inline int64_t shown_watermark(const Checkpoint *c) noexcept nogil:

@@ -167,7 +167,7 @@ cdef inline uint64_t portion(const Member *m) noexcept nogil:
 
 
 cdef inline bint is_portion_full(const Member *m) noexcept nogil:
-    return m.settings.flush_above != 0 and m.checkpoint.tracking and table_bytes(m.checkpoint.dirty) > portion(m)
+    return m.settings.flush_above != 0 and m.checkpoint.tracking and table_bytes(m.checkpoint.memtable) > portion(m)
 
 
 cdef inline bint checkpoint_due(const Member *m, bint pressed) noexcept nogil:

@@ -18,7 +18,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_SelectDb, RedisModule_StringDMA, RedisModule_StringSet,
 )
 from modules.core.checkpoint.memtable cimport (
-    DIRTY_DELETED, DIRTY_LACKING, DIRTY_VALUE, Dirty, DirtyEntry, dirty_at, dirty_new,
+    MEMTABLE_DELETED, MEMTABLE_LACKING, MEMTABLE_VALUE, Memtable, MemtableEntry, memtable_at, memtable_new,
 )
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.log cimport Boundary
@@ -40,8 +40,8 @@ cdef inline bint track_resume(Member *m) noexcept nogil:
     cdef Checkpoint *c = &m.checkpoint
     if not c.seed:
         RedisModule_GetRandomBytes(<unsigned char *>&c.seed, sizeof(uint64_t))
-    c.dirty = dirty_new(c.seed, 0)
-    c.tracking = c.dirty != NULL
+    c.memtable = memtable_new(c.seed, 0)
+    c.tracking = c.memtable != NULL
     c.lacking_from = 0
     memcpy(c.history, m.chain.history, HISTORY_BYTES)
     if not c.tracking:
@@ -76,10 +76,10 @@ cdef inline void track_end(Member *m) noexcept nogil:
     c.incarnation += 1
     c.tracking = False
     c.incomplete = False
-    track_spend(c, c.dirty)
+    track_spend(c, c.memtable)
     if not c.writing:
         track_spend(c, c.frozen)
-    c.dirty = c.frozen = NULL
+    c.memtable = c.frozen = NULL
     c.watermark = NOTHING
     c.asked = NOTHING
     if c.base != NULL:
@@ -109,7 +109,7 @@ cdef inline bint list_slice(Member *m, int64_t until_us) noexcept nogil:
     return False
 
 
-cdef inline void share_value(Member *m, DirtyEntry *entry) noexcept nogil:
+cdef inline void share_value(Member *m, MemtableEntry *entry) noexcept nogil:
     """The value that is in memory, as a string that the keyspace and the table share. Without one it was deleted."""
     cdef RedisModuleKey *key = RedisModule_OpenKey(
         m.ctx, <RedisModuleString *>entry.key, REDISMODULE_READ | REDISMODULE_WRITE)
@@ -121,19 +121,19 @@ cdef inline void share_value(Member *m, DirtyEntry *entry) noexcept nogil:
         value = RedisModule_CreateString(NULL, bytes, length)
         RedisModule_StringSet(key, value)
     RedisModule_CloseKey(key)
-    entry_assign(m.checkpoint.dirty, entry, entry.sn, DIRTY_DELETED if value == NULL else DIRTY_VALUE, value)
+    entry_assign(m.checkpoint.memtable, entry, entry.sn, MEMTABLE_DELETED if value == NULL else MEMTABLE_VALUE, value)
 
 
 cdef inline bint share_slice(Member *m, int64_t until_us) noexcept nogil:
     """Values that the table lacks. True: it lacks more."""
     cdef Checkpoint *c = &m.checkpoint
     RedisModule_SelectDb(m.ctx, 0)
-    while c.dirty.lacking:
-        if dirty_at(c.dirty, c.lacking_from).kind == DIRTY_LACKING:
-            share_value(m, dirty_at(c.dirty, c.lacking_from))
+    while c.memtable.lacking:
+        if memtable_at(c.memtable, c.lacking_from).kind == MEMTABLE_LACKING:
+            share_value(m, memtable_at(c.memtable, c.lacking_from))
         c.lacking_from += 1
         if monotonic_us() >= until_us:
-            return c.dirty.lacking != 0
+            return c.memtable.lacking != 0
     c.lacking_from = 0
     return False
 
@@ -146,11 +146,11 @@ cdef inline bint is_wanted(const Checkpoint *c) noexcept nogil:
 
 cdef inline void freeze(Member *m) noexcept nogil:
     cdef Checkpoint *c = &m.checkpoint
-    c.frozen = c.dirty
+    c.frozen = c.memtable
     c.frozen_to = m.chain.applied
-    c.dirty = dirty_new(c.seed, c.frozen.count)
-    if c.dirty == NULL:
-        c.dirty = c.frozen
+    c.memtable = memtable_new(c.seed, c.frozen.count)
+    if c.memtable == NULL:
+        c.memtable = c.frozen
         c.frozen = NULL
         track_failed(c)
 
@@ -193,7 +193,7 @@ cdef inline void done_write(Job *job) noexcept nogil:
     cdef Member *m = the_member()
     m.checkpoint.writing = False
     if write.table != m.checkpoint.frozen:
-        track_spend(&m.checkpoint, <Dirty *>write.table)     # of data that this member has no more
+        track_spend(&m.checkpoint, <Memtable *>write.table)     # of data that this member has no more
     elif write.good:
         saved(m, write)
     else:

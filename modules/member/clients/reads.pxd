@@ -13,7 +13,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithStringBuffer, RedisModule_StringDMA,
 )
 from modules.core.chain cimport chain_is_tail, chain_serves_reads
-from modules.core.read_lease cimport chain_ask, chain_is_answered, chain_may_read
+from modules.core.read_lease cimport read_lease_ask, read_lease_is_answered, read_lease_may_read
 from modules.member.checkpoint.memtable cimport may_be_flushed
 from modules.member.checkpoint.reader cimport Lookup, lookup_free, lookup_new, lookup_start
 from modules.member.keyspace.values cimport keep
@@ -80,14 +80,14 @@ cdef inline Outcome absence(const Checkpoint *c, RedisModuleString *key) noexcep
 
 cdef inline bint read_permitted(Member *m, Waiter *read, int64_t now_ms) noexcept nogil:
     """Rule 4 for a READ that waits: by a lease that came, or an answered question, asked now if it was not before."""
-    if chain_may_read(&m.chain, now_ms):
+    if read_lease_may_read(&m.chain, now_ms):
         return True
     if not chain_serves_reads(&m.chain):
         return False
     if read.sn == 0 or read.epoch != m.chain.view.epoch:
         read.epoch = m.chain.view.epoch
-        read.sn = chain_ask(&m.chain)
-    return chain_is_answered(&m.chain, read.epoch, read.sn)
+        read.sn = read_lease_ask(&m.chain)
+    return read_lease_is_answered(&m.chain, read.epoch, read.sn)
 
 
 cdef inline void answer_read(Member *m, Waiter *read) noexcept nogil:
@@ -168,7 +168,7 @@ cdef inline int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     """The clock is read now, after the READ has arrived: a lease that ran out while the process was stopped is none."""
     if RedisModule_GetSelectedDb(ctx) != 0:
         return RedisModule_ReplyWithError(ctx, "ERR a chain has database 0 only")
-    if not chain_may_read(&m.chain, boot_ms()):
+    if not read_lease_may_read(&m.chain, boot_ms()):
         if chain_is_tail(&m.chain) and may_block(ctx):
             return read_later(m, ctx, key)
         return reply_not_tail(m, ctx)

@@ -7,8 +7,9 @@ from modules.bindings.redismodule cimport (
     REDISMODULE_ERR, RedisModuleCtx, RedisModuleString, RedisModule_BlockClient, RedisModule_GetSelectedDb,
     RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringToLongLong,
 )
-from modules.core.chain cimport chain_assign, chain_fits, chain_has_room, chain_takes_writes
+from modules.core.chain cimport chain_takes_writes
 from modules.core.log cimport Entry, log_at
+from modules.core.replication cimport replication_assign, replication_fits, replication_has_room
 from modules.member.checkpoint.memtable cimport may_be_flushed, track
 from modules.member.keyspace.command_filter cimport note_unreplicated
 from modules.member.keyspace.values cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
@@ -66,7 +67,7 @@ cdef inline int64_t assign_and_apply(
     entry.waiter = writer
     entry.since_ms = since_ms
     entry.bytes = bytes
-    sn = chain_assign(&m.chain, &entry)
+    sn = replication_assign(&m.chain, &entry)
     if sn < 0:
         let_go(<RedisModuleString *>entry.client)
         return -1
@@ -95,7 +96,7 @@ cdef inline bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcep
     if RedisModule_GetSelectedDb(ctx) != 0:
         RedisModule_ReplyWithError(ctx, "ERR a chain has database 0 only")
         return True
-    if bytes > MAX_UPDATE_BYTES or not chain_fits(&m.chain, bytes):
+    if bytes > MAX_UPDATE_BYTES or not replication_fits(&m.chain, bytes):
         RedisModule_ReplyWithError(ctx, "ERR too large: the update exceeds member.log-limit, or 511 MiB")
         return True
     return False
@@ -125,7 +126,7 @@ cdef inline int write(
     cdef int64_t sn
     if refused(m, ctx, bytes):
         return 0
-    if (first_waiting(m, WAIT_ROOM) != NULL or not chain_has_room(&m.chain, bytes) or awaits_view(m)
+    if (first_waiting(m, WAIT_ROOM) != NULL or not replication_has_room(&m.chain, bytes) or awaits_view(m)
             or m.checkpoint.full):
         return hold(m, ctx, key, value, client)
     sn = assign_and_apply(m, ctx, key, value, client, NULL, 0, bytes)
@@ -181,7 +182,7 @@ cdef inline void serve_held(Member *m) noexcept nogil:
             return
         elif not chain_takes_writes(&m.chain):
             tell(m, writer, answer_not_head(m))
-        elif chain_has_room(&m.chain, update_bytes(writer.key, writer.value, writer.channel)):
+        elif replication_has_room(&m.chain, update_bytes(writer.key, writer.value, writer.channel)):
             apply_held(m, writer)
             settle(m)
         else:

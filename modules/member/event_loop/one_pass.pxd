@@ -15,7 +15,8 @@ before a publication leaves. This is why saving and publishing are taken into ac
 `forget_publications`).
 """
 
-from modules.core.chain cimport SAFE, chain_saved
+from modules.core.chain cimport NO_LIMIT
+from modules.core.durability cimport durability_note_saved
 from modules.member.checkpoint.scheduler cimport checkpoint_step, is_active
 from modules.member.clients.reads cimport settle_reads
 from modules.member.clients.writes cimport serve_held
@@ -53,7 +54,7 @@ cdef inline void read_clock(Member *m) noexcept nogil:
 
 
 cdef inline void forget_publications(Member *m) noexcept nogil:
-    m.chain.published = SAFE
+    m.chain.published = NO_LIMIT
 
 
 cdef inline void note_flushed(Member *m) noexcept nogil:
@@ -121,7 +122,7 @@ cdef inline void tick_if_late(Member *m) noexcept nogil:
 
 cdef inline void note_saved(Member *m) noexcept nogil:
     if m.disk.waits:
-        chain_saved(&m.chain, m.disk.flushed)
+        durability_note_saved(&m.chain, m.disk.flushed)
 
 
 cdef inline void restore_settings(Member *m) noexcept nogil:
@@ -184,7 +185,7 @@ cdef inline void report_suspicions(Member *m) noexcept nogil:
 
 
 cdef inline void wake_for_acknowledgements(Member *m) noexcept nogil:
-    if m.chain.published != SAFE:
+    if m.chain.published != NO_LIMIT:
         wake_again(m)
 
 

@@ -5,8 +5,8 @@ What a tick makes due (an acknowledgement, an answer, a record) goes out before 
 """
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_CreateTimer
-from modules.core.chain cimport chain_tick
-from modules.core.read_lease cimport chain_doubt, chain_holds_lease
+from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held
+from modules.core.replication cimport replication_tick
 from modules.member.checkpoint.scheduler cimport checkpoint_tick, is_active
 from modules.member.membership.joining cimport join_save
 from modules.member.membership.lifeline cimport lifelines_tick
@@ -27,7 +27,7 @@ cdef inline void tick(Member *m) noexcept nogil:
     m.ticked_ms = m.now_ms
     m.heartbeat.pulse += 1
     settle_expired(m)
-    chain_tick(&m.chain)
+    replication_tick(&m.chain)
     doubt(m)
     join_save(m)
     pump_idle(m)
@@ -40,9 +40,9 @@ cdef inline void tick(Member *m) noexcept nogil:
 
 cdef inline void doubt(Member *m) noexcept nogil:
     """Without a lease, the master is away or this member is out of the chain: a neighbour is asked."""
-    if m.chain.me >= 0 and m.doubt_ms <= m.now_ms and not chain_holds_lease(&m.chain, m.now_ms):
+    if m.chain.me >= 0 and m.doubt_ms <= m.now_ms and not read_lease_is_held(&m.chain, m.now_ms):
         m.doubt_ms = m.now_ms + DOUBT_MS
-        chain_doubt(&m.chain)
+        read_lease_doubt(&m.chain)
 
 
 cdef inline void notice_subscribers(Member *m) noexcept nogil:

@@ -15,7 +15,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString, RedisModule_SelectDb,
 )
 from modules.core.chain cimport chain_role
-from modules.core.durability cimport chain_branch, chain_restore
+from modules.core.durability cimport durability_branch, durability_restore
 from modules.core.hex cimport from_hex
 from modules.core.messages cimport ROLE_REMOVED
 from modules.core.view cimport HISTORY_BYTES
@@ -60,7 +60,7 @@ cdef inline void accept_incomplete(Member *m) noexcept nogil:
     """What was loaded is all there is."""
     cdef Position *position = m.disk.unproven
     m.disk.unproven = NULL
-    chain_restore(&m.chain, position.history, position.applied, position.boundaries, position.boundary_count)
+    durability_restore(&m.chain, position.history, position.applied, position.boundaries, position.boundary_count)
     m.disk.missing = False
     free(position)
     track_end(m)
@@ -83,7 +83,7 @@ cdef inline bint branch(Member *m, const uint8_t *history) noexcept nogil:
     if unproven != NULL:
         accept_incomplete(m)
         save_anew(m)
-    chain_branch(&m.chain, history)
+    durability_branch(&m.chain, history)
     memset(&m.disk.record, 0, sizeof(Record))
     m.disk.record_due = True
     m.disk.claimed = 0

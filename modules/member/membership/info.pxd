@@ -11,7 +11,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
 from modules.core.invariant cimport broken_invariants
 from modules.core.view cimport HOST_BYTES, Node
-from modules.member.checkpoint.memtable cimport dirty_bytes, dirty_keys, shown_watermark
+from modules.member.checkpoint.memtable cimport memtable_bytes, memtable_keys, shown_watermark
 from modules.member.clients.checkpoint_commands cimport mode_name
 from modules.member.keyspace.serving cimport role_name, serves_in_role
 from modules.member.membership.joining cimport fetched_bytes, join_name
@@ -92,8 +92,8 @@ cdef inline void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noex
     RedisModule_InfoAddFieldCString(info, "checkpoint", checkpoint_state(c))
     RedisModule_InfoAddFieldCString(info, "checkpoint_error", c.error)
     RedisModule_InfoAddFieldLongLong(info, "checkpointed", shown_watermark(c))
-    RedisModule_InfoAddFieldULongLong(info, "dirty_keys", dirty_keys(c))
-    RedisModule_InfoAddFieldULongLong(info, "dirty_bytes", dirty_bytes(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_keys", memtable_keys(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_bytes", memtable_bytes(c))
     RedisModule_InfoAddFieldULongLong(info, "checkpoints", c.checkpoints)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_records", c.records)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_sweeps", c.sweeps)

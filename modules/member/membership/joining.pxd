@@ -12,10 +12,11 @@ from libc.string cimport strncmp
 from modules.bindings.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModule_Call, RedisModule_CallReplyType, RedisModule_Log,
 )
-from modules.core.chain cimport chain_learn, chain_predecessor, chain_relearn
+from modules.core.chain cimport chain_predecessor
 from modules.core.log cimport Entry
+from modules.core.membership cimport membership_learn, membership_relearn
 from modules.core.messages cimport ACCEPTED, Verdict
-from modules.core.outbox cimport chain_pop_any
+from modules.core.outbox cimport outbox_pop_any
 from modules.core.view cimport Node, View
 from modules.member.checkpoint.memtable cimport take_both
 from modules.member.checkpoint.transfer cimport Fetch, fetch_begin, fetch_cancel, fetch_free
@@ -73,7 +74,7 @@ cdef inline bint replicate_no_more(Member *m) noexcept nogil:
 
 cdef inline void empty_log(Member *m) noexcept nogil:
     cdef Entry entry
-    while chain_pop_any(&m.chain, &entry):
+    while outbox_pop_any(&m.chain, &entry):
         if entry.waiter != NULL:
             answer_unknown(m, entry.waiter)
         release_entry(&entry)
@@ -94,7 +95,7 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
     end_waiting_commands(m, m.ctx)
     settle_redis_settings(m)
     track_end(m)
-    chain_learn(&m.chain, view)
+    membership_learn(&m.chain, view)
     take_secret(m, secret)
     m.was_tail = False
     m.subscribers_misled = True
@@ -110,7 +111,7 @@ cdef inline void join_begin(Member *m, const View *view, const unsigned char *se
 
 cdef inline Verdict rejoin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
     """What we have is a prefix of what the chain has: the tail feeds us the rest from its log, without a copy."""
-    cdef Verdict verdict = chain_relearn(&m.chain, view)
+    cdef Verdict verdict = membership_relearn(&m.chain, view)
     if verdict != ACCEPTED:
         return verdict
     settle(m)

@@ -9,8 +9,9 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
     RedisModule_ReplyWithSimpleString,
 )
-from modules.core.chain cimport chain_forget, chain_is_tail
-from modules.core.learner cimport chain_feed, chain_pin, chain_pin_from, chain_unpin
+from modules.core.chain cimport chain_is_tail
+from modules.core.learner cimport learner_feed, learner_pin, learner_pin_from, learner_unpin
+from modules.core.membership cimport membership_forget
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 from modules.core.view cimport MAX_MEMBERS, Node, View, same_history, view_index
 from modules.member.keyspace.command_filter cimport end_waiting_commands
@@ -86,7 +87,7 @@ cdef inline int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
     if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
         return 0
     if may_start_over(m, ctx, &view):
-        chain_forget(&m.chain)
+        membership_forget(&m.chain)
     if not m.chain.has_history:
         if view_index(&view, m.self.run_id) < 0:
             return RedisModule_ReplyWithError(ctx, "ERR this server is not in that view, and in no chain")
@@ -163,10 +164,10 @@ cdef inline int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **
     if argc == 3:
         if not argument_number(argv[1], &applied) or not argument_number(argv[2], &assigned):
             return reply_verdict(m, ctx, NONSENSE)
-        verdict = chain_pin_from(&m.chain, applied, assigned)
+        verdict = learner_pin_from(&m.chain, applied, assigned)
         if verdict != ACCEPTED:
             return reply_verdict(m, ctx, verdict)
-    elif not chain_pin(&m.chain):
+    elif not learner_pin(&m.chain):
         return RedisModule_ReplyWithError(ctx, "ERR only a tail that is in step can keep its log for a learner")
     m.pin_client = RedisModule_GetClientId(ctx)
     return RedisModule_ReplyWithLongLong(ctx, m.chain.pinned)
@@ -185,7 +186,7 @@ cdef inline int feed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     if not parse_node(texts, &learner) or view_index(&m.chain.view, learner.run_id) >= 0:
         return RedisModule_ReplyWithError(
             ctx, "ERR that is no learner: host address port run_id of a server outside the chain")
-    if not chain_feed(&m.chain, &learner):
+    if not learner_feed(&m.chain, &learner):
         return RedisModule_ReplyWithError(
             ctx, "ERR only a tail whose log is pinned feeds a learner; member.join-limit bounds that")
     aim_links(m)
@@ -215,5 +216,5 @@ cdef inline void join_off(Member *m) noexcept nogil:
     """Asked for, or the master's connection is gone: nobody is fed any more."""
     m.pin_client = 0
     if m.chain.feeding or chain_is_tail(&m.chain):
-        chain_unpin(&m.chain)
+        learner_unpin(&m.chain)
         aim_links(m)

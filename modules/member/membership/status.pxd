@@ -17,7 +17,7 @@ from modules.core.chain cimport chain_role
 from modules.core.hex cimport to_hex
 from modules.core.log cimport log_epoch_of
 from modules.core.messages cimport NONSENSE, Verdict
-from modules.core.read_lease cimport chain_grant
+from modules.core.read_lease cimport read_lease_grant
 from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, RUN_ID_BYTES
 from modules.member.checkpoint.memtable cimport shown_watermark
 from modules.member.keyspace.join_preconditions cimport may_become_chain
@@ -147,7 +147,7 @@ cdef inline int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     if (not argument_number(argv[1], &epoch) or not argument_number(argv[2], &stamp)
             or not argument_number(argv[3], &length)):
         return reply_verdict(m, ctx, NONSENSE)
-    verdict = chain_grant(&m.chain, epoch, stamp, length, boot_ms())
+    verdict = read_lease_grant(&m.chain, epoch, stamp, length, boot_ms())
     if verdict == NONSENSE:
         return reply_verdict(m, ctx, verdict)
     wake(m)

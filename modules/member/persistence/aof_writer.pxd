@@ -11,7 +11,7 @@ from modules.bindings.redismodule cimport (
     RedisModuleString, RedisModule_AvoidReplicaTraffic, RedisModule_CreateString, RedisModule_Replicate,
     RedisModule_StringAppendBuffer, RedisModule_StringPtrLen,
 )
-from modules.core.durability cimport chain_next_record, chain_recorded
+from modules.core.durability cimport durability_next_record, durability_note_recorded
 from modules.core.hex cimport to_hex
 from modules.core.log cimport Boundary, Entry, log_at
 from modules.core.messages cimport Batch
@@ -81,9 +81,9 @@ cdef inline void record(Member *m) noexcept nogil:
     cdef bint recorded = True
     if not m.disk.recording or RedisModule_AvoidReplicaTraffic():
         return
-    while recorded and chain_next_record(&m.chain, BATCH_BYTES, &batch):
+    while recorded and durability_next_record(&m.chain, BATCH_BYTES, &batch):
         recorded = record_batch(m, &batch) if m.chain.has_history else record_alone(m, &batch)
         if recorded:
-            chain_recorded(&m.chain, &batch)
+            durability_note_recorded(&m.chain, &batch)
     if recorded and m.disk.record_due and m.chain.has_history:
         record_place(m)

@@ -15,8 +15,8 @@ from modules.bindings.redismodule cimport (
     RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Replicate,
     RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
 )
-from modules.core.chain cimport SAFE, chain_saved
-from modules.core.durability cimport chain_record
+from modules.core.chain cimport NO_LIMIT
+from modules.core.durability cimport durability_note_saved, durability_set_recording
 from modules.core.view cimport RUN_ID_BYTES
 from modules.member.persistence.identity_file cimport is_unknown_chains, marker_void
 from modules.member.state.member cimport JOIN_COPIED, JOIN_NONE, Member
@@ -37,20 +37,20 @@ cdef inline void disk_weigh(Member *m) noexcept nogil:
     cdef bint waits = m.disk.always and m.disk.whole and m.chain.has_history
     m.disk.void_due = is_claimed(m) and not waits and not marker_void(m, m.disk.claimed)
     if m.disk.void_due:
-        chain_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
+        durability_note_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
         return
     if m.chain.me >= 0 and m.disk.record.durable and not waits:
         m.disk.record.durable = False
         m.disk.record_due = True
     m.disk.waits = waits
-    if m.disk.recording != (m.chain.recorded != SAFE):
-        chain_record(&m.chain, m.disk.recording)
+    if m.disk.recording != (m.chain.recorded != NO_LIMIT):
+        durability_set_recording(&m.chain, m.disk.recording)
     if waits:
-        chain_saved(&m.chain, m.disk.flushed)
+        durability_note_saved(&m.chain, m.disk.flushed)
     elif m.disk.stuck:
-        chain_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
+        durability_note_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
     else:
-        chain_saved(&m.chain, SAFE)
+        durability_note_saved(&m.chain, NO_LIMIT)
 
 
 # ------------------------------------------------------------------------------------------------ the place

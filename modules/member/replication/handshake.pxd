@@ -14,9 +14,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.hex cimport from_hex
 from modules.member.state.member cimport ERROR_BYTES, MAX_PEERS, Member, Peer
-from modules.server.proofs cimport (
-    NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with,
-)
+from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
 
 
 cdef inline void prove(

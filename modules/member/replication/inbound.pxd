@@ -8,10 +8,12 @@ from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_GetSelectedDb, RedisModule_ReplyWithArray,
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
 )
-from modules.core.chain cimport chain_append, chain_batch_applied, chain_on_ack, chain_on_batch, chain_on_greet
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.log cimport Entry
 from modules.core.messages cimport ACCEPTED, Ack, Batch, Greeting, NONSENSE, NO_MEMORY, Verdict
+from modules.core.replication cimport (
+    replication_append, replication_batch_applied, replication_on_ack, replication_on_batch, replication_on_greet,
+)
 from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed, wire_next, wire_valid
 from modules.member.checkpoint.memtable cimport may_be_flushed, track
@@ -50,7 +52,7 @@ cdef inline int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
         return reply_verdict(m, ctx, NONSENSE)
     if m.chain.learner and m.join != JOIN_COPIED:
         return RedisModule_ReplyWithError(ctx, "ERR the snapshot is not here yet")
-    verdict = chain_on_greet(&m.chain, &greet, peer.run_id, <int64_t>peer.client, &welcome)
+    verdict = replication_on_greet(&m.chain, &greet, peer.run_id, <int64_t>peer.client, &welcome)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     to_hex(welcome.history, HISTORY_BYTES, digits)
@@ -87,7 +89,7 @@ cdef inline bint apply_packed(
     entry.client = client
     if client != NULL:
         entry.bytes += string_length(client)
-    if not chain_append(&m.chain, &entry, assigned):
+    if not replication_append(&m.chain, &entry, assigned):
         let_go(<RedisModuleString *>entry.key)
         let_go(<RedisModuleString *>entry.value)
         let_go(client)
@@ -143,13 +145,13 @@ cdef inline int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleStrin
         return reply_verdict(m, ctx, NONSENSE)
     if not wire_valid(payload.bytes, payload.bytes + payload.length, <uint64_t>batch.count):
         return reply_verdict(m, ctx, NONSENSE)
-    verdict = chain_on_batch(&m.chain, &batch, <int64_t>peer.client, &skip)
+    verdict = replication_on_batch(&m.chain, &batch, <int64_t>peer.client, &skip)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     m.batches_received += 1
     if not apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length):
         reply_verdict(m, ctx, NO_MEMORY)
-    chain_batch_applied(&m.chain, &batch)
+    replication_batch_applied(&m.chain, &batch)
     settle(m)
     wake(m)
     return 0
@@ -167,7 +169,7 @@ cdef inline int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **
             or not argument_number(argv[3], &head_told) or not argument_number(argv[4], &ack.question)):
         return reply_verdict(m, ctx, NONSENSE)
     ack.head_told = head_told != 0
-    verdict = chain_on_ack(&m.chain, &ack, peer.run_id)
+    verdict = replication_on_ack(&m.chain, &ack, peer.run_id)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     settle(m)

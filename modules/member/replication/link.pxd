@@ -18,7 +18,7 @@ from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, REDISMODULE_OK, RedisModuleEventLoopFunc,
     RedisModule_EventLoopAdd, RedisModule_EventLoopDel, RedisModule_StringPtrLen,
 )
-from modules.core.chain cimport chain_head_lost, chain_predecessor_lost, chain_successor_lost
+from modules.core.replication cimport replication_head_lost, replication_predecessor_lost, replication_successor_lost
 from modules.core.view cimport HOST_BYTES, Node, same_place
 from modules.member.keyspace.values cimport let_go
 from modules.member.replication.complaints cimport complain, stop_complaining
@@ -56,11 +56,11 @@ cdef inline void link_watch(Link *link, int mask, RedisModuleEventLoopFunc on_re
 
 cdef inline void link_close(Member *m, Link *link) noexcept nogil:
     if link == &m.down:
-        chain_successor_lost(&m.chain)
+        replication_successor_lost(&m.chain)
     elif link == &m.up:
-        chain_predecessor_lost(&m.chain)
+        replication_predecessor_lost(&m.chain)
     else:
-        chain_head_lost(&m.chain)
+        replication_head_lost(&m.chain)
     if link.context != NULL:
         if link.watched:
             RedisModule_EventLoopDel(link.context.fd, link.watched)

@@ -17,14 +17,16 @@ from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, RedisModuleCtx, RedisModuleString, RedisModule_ReplyWithArray,
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
 )
-from modules.core.chain cimport (
-    chain_ack_due, chain_head_ack_due, chain_head_lost, chain_next_batch, chain_on_welcome, chain_position,
-    chain_predecessor_lost, chain_successor_lost, chain_take_ack, chain_take_head_ack,
-)
+from modules.core.chain cimport chain_position
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.messages cimport (
     ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, NOT_GREETED, NO_MEMORY, OTHER_HISTORY, STALE,
     STRANGER, TOO_FAR_BEHIND, Verdict,
+)
+from modules.core.replication cimport (
+    replication_ack_due, replication_head_ack_due, replication_head_lost, replication_next_batch,
+    replication_on_welcome, replication_predecessor_lost, replication_successor_lost, replication_take_ack,
+    replication_take_head_ack,
 )
 from modules.core.view cimport HISTORY_BYTES, View
 from modules.member.keyspace.values cimport keep, string_length
@@ -182,7 +184,7 @@ cdef inline void forward(Member *m) noexcept nogil:
         redisAppendCommand(link.context, "CHAIN.FLUSH %lld %lld", <long long>m.chain.view.epoch,
                            <long long>m.checkpoint.order_most)
     while link_flush(m, link, on_link_ready):
-        if not chain_next_batch(&m.chain, BATCH_BYTES, &batch):
+        if not replication_next_batch(&m.chain, BATCH_BYTES, &batch):
             return
         if not packing_room(m, &batch):
             link_fail(m, link, "out of memory")
@@ -193,12 +195,12 @@ cdef inline void forward(Member *m) noexcept nogil:
 cdef inline void acknowledge(Member *m) noexcept nogil:
     """The head first, so that the predecessor is only told that the head knows when that is under way."""
     cdef Ack ack
-    if link_takes_more(m, &m.head) and chain_head_ack_due(&m.chain):
-        chain_take_head_ack(&m.chain, &ack)
+    if link_takes_more(m, &m.head) and replication_head_ack_due(&m.chain):
+        replication_take_head_ack(&m.chain, &ack)
         send_ack(&m.head, &ack)
         link_flush(m, &m.head, on_link_ready)
-    if link_takes_more(m, &m.up) and chain_ack_due(&m.chain):
-        chain_take_ack(&m.chain, &ack)
+    if link_takes_more(m, &m.up) and replication_ack_due(&m.chain):
+        replication_take_ack(&m.chain, &ack)
         send_ack(&m.up, &ack)
         link_flush(m, &m.up, on_link_ready)
     if m.checkpoint.order_up and link_takes_more(m, &m.up):
@@ -276,7 +278,7 @@ cdef inline void on_welcome(Member *m, Link *link, const redisReply *reply) noex
         return
     if link != &m.down:
         return
-    verdict = chain_on_welcome(&m.chain, &welcome, link.target.run_id)
+    verdict = replication_on_welcome(&m.chain, &welcome, link.target.run_id)
     if verdict == BEHIND or verdict == STALE:
         return      # from before a change of view: the handshake of this epoch is under way
     if verdict != ACCEPTED:
@@ -324,13 +326,13 @@ cdef inline void on_answer(Member *m, Link *link, const redisReply *reply) noexc
         link.view_due = True
         link.greeted_epoch = -1
         if link == &m.up:           # what it was told has been refused: tell it again
-            chain_predecessor_lost(&m.chain)
+            replication_predecessor_lost(&m.chain)
         elif link == &m.head:
-            chain_head_lost(&m.chain)
+            replication_head_lost(&m.chain)
     elif tagged(reply, "TOOFAR", 1):
         link_fail(m, link, "the peer refuses this view: it cannot feed its new successor")
     elif tagged(reply, "REGREET", 1):
-        chain_successor_lost(&m.chain)
+        replication_successor_lost(&m.chain)
         link.greeted_epoch = -1
 
 

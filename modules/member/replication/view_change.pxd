@@ -10,8 +10,9 @@ from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModule_Log, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
     RedisModule_ReplyWithLongLong,
 )
-from modules.core.chain cimport chain_adopt, chain_is_tail, chain_predecessor, chain_successor, chain_told_head
+from modules.core.chain cimport chain_head_shortcut, chain_is_tail, chain_predecessor, chain_successor
 from modules.core.hex cimport from_hex, to_hex
+from modules.core.membership cimport membership_adopt
 from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
 from modules.core.view cimport ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View
 from modules.member.persistence.durability cimport disk_take_place
@@ -132,7 +133,7 @@ cdef inline void aim_links(Member *m) noexcept nogil:
     """Every link to whom the view says. Links that stay keep their connection: only the handshake is made anew."""
     link_aim(m, &m.down, chain_successor(&m.chain))
     link_aim(m, &m.up, chain_predecessor(&m.chain) if m.join != JOIN_FAILED else NULL)
-    link_aim(m, &m.head, chain_told_head(&m.chain))
+    link_aim(m, &m.head, chain_head_shortcut(&m.chain))
 
 
 cdef inline Verdict adopt(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
@@ -142,7 +143,7 @@ cdef inline Verdict adopt(Member *m, const View *view, const unsigned char *secr
     cdef Verdict verdict
     if m.has_secret and memcmp(m.secret, secret, SECRET_BYTES) != 0:
         return CONFLICT
-    verdict = chain_adopt(&m.chain, view, m.self.run_id)
+    verdict = membership_adopt(&m.chain, view, m.self.run_id)
     if verdict != ACCEPTED or m.chain.view.epoch == before:
         return verdict
     take_secret(m, secret)

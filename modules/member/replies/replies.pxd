@@ -9,7 +9,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.chain cimport chain_is_tail, chain_takes_writes
 from modules.core.log cimport Entry, log_epoch_of
-from modules.core.outbox cimport chain_pop_expired, chain_pop_orphan, chain_pop_settled, chain_pop_trimmed
+from modules.core.outbox cimport outbox_pop_expired, outbox_pop_orphan, outbox_pop_settled, outbox_pop_trimmed
 from modules.member.keyspace.values cimport release_entry
 from modules.member.replies.answer cimport (
     OUTCOME_REASSIGNED, OUTCOME_TIMEOUT, OUTCOME_UNKNOWN, answer_number, answer_outcome,
@@ -43,7 +43,7 @@ cdef inline void settle(Member *m) noexcept nogil:
     cdef void *waiter
     cdef int64_t sn
     while True:
-        entry = chain_pop_settled(&m.chain, &sn)
+        entry = outbox_pop_settled(&m.chain, &sn)
         if entry == NULL:
             break
         if entry.waiter != NULL:
@@ -55,11 +55,11 @@ cdef inline void settle(Member *m) noexcept nogil:
             m.chain.published = min(m.chain.published, sn - 1)
             publish(m, <RedisModuleString *>entry.client, sn)
     while True:
-        waiter = chain_pop_orphan(&m.chain)
+        waiter = outbox_pop_orphan(&m.chain)
         if waiter == NULL:
             break
         answer_unknown(m, waiter)
-    while chain_pop_trimmed(&m.chain, &gone):
+    while outbox_pop_trimmed(&m.chain, &gone):
         release_entry(&gone)
 
 
@@ -75,10 +75,10 @@ cdef inline int64_t came_too_early_ms(const Member *m) noexcept nogil:
 
 cdef inline void settle_expired(Member *m) noexcept nogil:
     """Writers whose time is over before the commit is known."""
-    cdef void *writer = chain_pop_expired(&m.chain, came_too_early_ms(m))
+    cdef void *writer = outbox_pop_expired(&m.chain, came_too_early_ms(m))
     while writer != NULL:
         answer_unknown(m, writer)
-        writer = chain_pop_expired(&m.chain, came_too_early_ms(m))
+        writer = outbox_pop_expired(&m.chain, came_too_early_ms(m))
 
 
 # -------------------------------------------------------------------------------------------- MEMBER.WAIT

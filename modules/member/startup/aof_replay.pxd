@@ -12,10 +12,10 @@ from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModuleString, RedisModule_DbSize, RedisModule_GetClientId, RedisModule_GetSelectedDb,
     RedisModule_Log, RedisModule_ReplyWithError,
 )
-from modules.core.chain cimport chain_forget
-from modules.core.durability cimport chain_on_record, chain_replayed, chain_restore
+from modules.core.durability cimport durability_note_replayed, durability_on_record, durability_restore
 from modules.core.hex cimport from_hex
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
+from modules.core.membership cimport membership_forget
 from modules.core.messages cimport ACCEPTED, Batch
 from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES, same_history
 from modules.core.wire cimport wire_valid
@@ -68,11 +68,11 @@ cdef inline int record_command(Member *m, RedisModuleCtx *ctx, RedisModuleString
             or not argument_number(argv[3], &batch.count) or batch.count < 1 or RedisModule_GetSelectedDb(ctx) != 0
             or not wire_valid(payload.bytes, payload.bytes + payload.length, <uint64_t>batch.count)):
         return replay_broken(m, "is none")
-    if chain_on_record(&m.chain, &batch, &skip) != ACCEPTED:
+    if durability_on_record(&m.chain, &batch, &skip) != ACCEPTED:
         return replay_broken(m, "does not follow on what was loaded before it")
     if not apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length):
         replay_broken(m, "does not fit into memory")
-    chain_replayed(&m.chain)
+    durability_note_replayed(&m.chain)
     settle(m)
     return 0
 
@@ -121,10 +121,10 @@ cdef inline bint replay_history(Member *m, RedisModuleCtx *ctx, const Position *
     if m.chain.has_history:
         if m.chain.applied >= 0 or RedisModule_DbSize(ctx) != 0:
             return False
-        chain_forget(&m.chain)
+        membership_forget(&m.chain)
     empty_log(m)
     track_end(m)
-    if chain_restore(&m.chain, place.history, place.applied, place.boundaries, place.boundary_count) != ACCEPTED:
+    if durability_restore(&m.chain, place.history, place.applied, place.boundaries, place.boundary_count) != ACCEPTED:
         return False
     track_loaded_data(m)
     return True

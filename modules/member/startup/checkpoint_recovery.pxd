@@ -17,7 +17,7 @@ from modules.core.checkpoint.record_format cimport Meta
 from modules.core.checkpoint.recovery cimport (
     Loaded, RECOVERY_AHEAD, RECOVERY_ANEW, RECOVERY_BOTH, RECOVERY_LOST, Recovery, weigh_recovery,
 )
-from modules.core.durability cimport chain_restore
+from modules.core.durability cimport durability_restore
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.checkpoint.memtable cimport take_both
 from modules.member.checkpoint.scheduler cimport keeps_checkpoint
@@ -41,7 +41,7 @@ cdef inline void take_ahead(Member *m, const Meta *meta) noexcept nogil:
         m.ctx, "warning", "the checkpoint goes up to sn %lld, and what was loaded only to %lld: the keys are in the "
         "checkpoint", <long long>meta.watermark, <long long>m.chain.applied)
     drop_memory(m)
-    chain_restore(&m.chain, meta.history, meta.watermark, meta.boundaries, meta.boundary_count)
+    durability_restore(&m.chain, meta.history, meta.watermark, meta.boundaries, meta.boundary_count)
     m.disk.missing = False
     m.disk.record.durable = False
     m.disk.stale = True
@@ -74,7 +74,7 @@ cdef inline void lose(Member *m) noexcept nogil:
     m.disk.unproven = position
     empty_log(m)
     memcpy(history, m.chain.history, HISTORY_BYTES)
-    chain_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
+    durability_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
     memset(&m.disk.record, 0, sizeof(Record))
     m.disk.missing = True
 

@@ -8,12 +8,12 @@ from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_DbSize, RedisModule_Log,
 )
 from modules.core.chain cimport chain_role
-from modules.core.checkpoint.memtable cimport DIRTY_DELETED, DirtyEntry, dirty_at
-from modules.core.durability cimport chain_restore
+from modules.core.checkpoint.memtable cimport MEMTABLE_DELETED, MemtableEntry, memtable_at
+from modules.core.durability cimport durability_restore
 from modules.core.log cimport Boundary
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES
-from modules.member.checkpoint.memtable cimport dirty_keys, track_loaded
+from modules.member.checkpoint.memtable cimport memtable_keys, track_loaded
 from modules.member.checkpoint.writer cimport track_end, track_loaded_data, track_resume
 from modules.member.keyspace.values cimport let_go
 from modules.member.membership.joining cimport empty_log
@@ -41,22 +41,25 @@ cdef inline void snapshot_save(Position *out) noexcept nogil:
     out.checkpoint.watermark = m.checkpoint.since
     out.checkpoint.incomplete = m.checkpoint.incomplete
     out.checkpoint.others = m.checkpoint.others
-    out.newer = dirty_keys(&m.checkpoint) if m.checkpoint.tracking else 0
+    out.newer = memtable_keys(&m.checkpoint) if m.checkpoint.tracking else 0
 
 
 cdef inline bint snapshot_next(Newer *newer) noexcept nogil:
     """The frozen table before the other, whose updates are newer: of a key that is in both they count."""
     cdef const Checkpoint *c = &the_member().checkpoint
     cdef uint64_t frozen = c.frozen.count if c.frozen != NULL else 0
-    cdef const DirtyEntry *entry
-    if newer.index == frozen + c.dirty.count:
+    cdef const MemtableEntry *entry
+    if newer.index == frozen + c.memtable.count:
         return False
-    entry = dirty_at(c.frozen, newer.index) if newer.index < frozen else dirty_at(c.dirty, newer.index - frozen)
+    if newer.index < frozen:
+        entry = memtable_at(c.frozen, newer.index)
+    else:
+        entry = memtable_at(c.memtable, newer.index - frozen)
     newer.index += 1
     newer.key = entry.bytes
     newer.length = entry.length
     newer.sn = entry.sn
-    newer.deleted = entry.kind == DIRTY_DELETED
+    newer.deleted = entry.kind == MEMTABLE_DELETED
     return True
 
 
@@ -106,7 +109,7 @@ cdef inline bint snapshot_load(const Position *position) noexcept nogil:
     memcpy(history, position.history, HISTORY_BYTES)
     if m.disk.source != SOURCE_OTHERS:
         marker_renames(m, history, position.applied)
-    if chain_restore(
+    if durability_restore(
         &m.chain, history, position.applied, position.boundaries, position.boundary_count,
     ) != ACCEPTED:
         return False

@@ -9,7 +9,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from modules.bindings.redismodule cimport RedisModule_Call, RedisModule_Log
-from modules.core.durability cimport chain_restore
+from modules.core.durability cimport durability_restore
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.etcd_heartbeat.command cimport heartbeat_resume
 from modules.member.keyspace.join_preconditions cimport holds_keys
@@ -45,7 +45,7 @@ cdef inline void miss_data(Member *m) noexcept nogil:
     if not holds_keys(m.ctx):
         memcpy(history, m.disk.marker.history, HISTORY_BYTES)
     empty_log(m)
-    chain_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
+    durability_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
     RedisModule_Log(
         m.ctx, "warning", "%s says that this server is a member of a chain, and it has no data of that: it serves "
         "nothing until MASTER.ADD takes it in again", &m.disk.marker.name[0])

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from modules.bindings.leveldb cimport leveldb_options_t, leveldb_snapshot_t, leveldb_t, leveldb_writeoptions_t
 from modules.bindings.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t
 from modules.bindings.redismodule cimport RedisModuleScanCursor
-from modules.core.checkpoint.memtable cimport Dirty
+from modules.core.checkpoint.memtable cimport Memtable
 from modules.core.checkpoint.record_format cimport Meta
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.state.waiter cimport Waiter
@@ -107,18 +107,18 @@ cdef struct Checkpoint:
     Store store
     char error[TEXT_BYTES]      # what is wrong with it; empty: nothing
     # ---- what is newer than it. Nothing leaves memory while `tracking` is False, but in flush-unsafe.
-    bint tracking               # every update goes into `dirty`
+    bint tracking               # every update goes into `memtable`
     uint8_t history[HISTORY_BYTES]      # whose updates
     bint loading                # the snapshot that is being loaded is this member's data
     bint others                 # memory has keys that are no strings, or had
     bint incomplete             # a key may be in the checkpoint alone
     int64_t watermark           # NOTHING: there is no checkpoint of this data yet
     int64_t since               # the tables have all that is newer than a checkpoint of this watermark, or a higher one
-    Dirty *dirty
-    Dirty *frozen               # being written, or to be written once committed; NULL: none
+    Memtable *memtable
+    Memtable *frozen               # being written, or to be written once committed; NULL: none
     int64_t frozen_to           # it has the updates up to there, and no newer ones
     bint writing
-    Dirty *spent                # written; handles to be given back
+    Memtable *spent                # written; handles to be given back
     uint64_t spent_to           # how far that is done
     RedisModuleScanCursor *base         # the keys from before `tracking` are still being listed
     uint64_t lacking_from       # where to look for values that are still to be shared

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from core_extension.core import (
     NOTHING,
     Core,
-    Dirty,
+    Memtable,
     Meta,
     RecordKind,
     Recovery,
@@ -31,7 +31,7 @@ sns = st.integers(-1, 1 << 40)
 
 @given(st.integers(0, (1 << 64) - 1), st.sampled_from([0, 5000]), st.lists(st.tuples(keys, sns)))
 def test_the_table_is_a_dictionary(seed: int, expected: int, updates: list[tuple[bytes, int]]) -> None:
-    table, model = Dirty(seed, expected), dict(updates)
+    table, model = Memtable(seed, expected), dict(updates)
     for key, sn in updates:
         table.put(key, sn)
     assert len(table) == len(model)
@@ -41,7 +41,7 @@ def test_the_table_is_a_dictionary(seed: int, expected: int, updates: list[tuple
 
 
 def test_the_table_grows_a_bucket_at_a_time() -> None:
-    table = Dirty(7)
+    table = Memtable(7)
     before = table.buckets
     for n in range(20_000):
         table.put(b"key:%d" % n, n)

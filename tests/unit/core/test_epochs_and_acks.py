@@ -163,8 +163,8 @@ def test_a_lost_link_to_the_predecessor_has_it_told_again() -> None:
 
 
 def test_only_a_long_chain_has_the_short_cut() -> None:
-    assert [core.told_head() for core in chain("ab")] == [None, None]
-    assert [core.told_head() for core in chain("abcd")] == [None, None, None, "a"]
+    assert [core.head_shortcut() for core in chain("ab")] == [None, None]
+    assert [core.head_shortcut() for core in chain("abcd")] == [None, None, None, "a"]
 
 
 def test_in_a_chain_of_four_each_middle_tells_the_next() -> None:

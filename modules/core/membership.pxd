@@ -1,0 +1,100 @@
+# cython: language_level=3
+"""A member and its views: which view is taken over, and what begins anew with it (rules 2 and 4)."""
+
+from libc.string cimport memcpy
+
+from modules.core.chain cimport Chain, chain_is_tail, chain_jump, chain_successor
+from modules.core.invariant cimport INVARIANT
+from modules.core.messages cimport ACCEPTED, CONFLICT, OTHER_HISTORY, STALE, TOO_FAR_BEHIND, Verdict
+from modules.core.replication cimport replication_commit_own
+from modules.core.view cimport HISTORY_BYTES, Node, View, same_history, same_process, view_equal, view_index
+
+
+cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
+    """A new view: every handshake is to be made anew."""
+    # Rule 2: nobody goes back to an older view of the same history.
+    INVARIANT(not c.has_history or not same_history(c.history, view.history) or view.epoch >= c.view.epoch)
+    INVARIANT(c.me < view.count and (c.me < 0 or not c.learner))
+    c.view = view[0]
+    c.has_history = True
+    memcpy(c.history, view.history, HISTORY_BYTES)
+    if c.newest_epoch < view.epoch:
+        c.newest_epoch = view.epoch
+    c.greeted = -1
+    c.in_step = c.me == 0           # a head has nobody to be in step with
+    c.serve_from = -1
+    c.sent_up = c.relied_up = c.sent_head = -1
+    c.lease_until = 0
+    c.in_doubt = False
+    c.asked = c.asked_ever = c.asked_up = c.answered = c.answered_down = 0
+    c.streaming = False
+    c.view_changes += 1
+
+
+cdef inline bint membership_can_feed(const Chain *c, const View *view, int place) noexcept nogil:
+    """Do we, a tail, have all that our successor in `view` lacks? If not, that pending view can never be in force, and
+    its master has to withdraw it (design.md, "Joining"); until then we serve nothing (rule 2).
+    """
+    if place < 0 or place == view.count - 1 or view_index(&c.view, view.members[place + 1].run_id) >= 0:
+        return True
+    return c.feeding and same_process(&c.learner_node, &view.members[place + 1])
+
+
+cdef inline Verdict membership_adopt(Chain *c, const View *view, const char *run_id) noexcept nogil:
+    """Take over `view`, which names us or not by `run_id`."""
+    cdef bint fed
+    cdef const Node *successor
+    if c.has_history and not same_history(c.history, view.history):
+        return OTHER_HISTORY
+    if view.epoch < c.view.epoch:
+        return STALE
+    if view.epoch == c.view.epoch:
+        return ACCEPTED if view_equal(view, &c.view) else CONFLICT
+    if chain_is_tail(c) and not membership_can_feed(c, view, view_index(view, run_id)):
+        c.newest_epoch = max(c.newest_epoch, view.epoch)
+        return TOO_FAR_BEHIND
+    c.me = view_index(view, run_id)
+    c.learner = False
+    membership_enter(c, view)
+    # The learner has become our successor: what is pinned for it stays until it acknowledges. Else the join is over.
+    successor = chain_successor(c) if c.me < view.count - 1 else NULL
+    fed = c.feeding and successor != NULL and same_process(successor, &c.learner_node)
+    c.feeding = False
+    if not fed:
+        c.pinned = -1
+    replication_commit_own(c)
+    return ACCEPTED
+
+
+cdef inline void membership_learn(Chain *c, const View *view) noexcept nogil:
+    """Become a learner of this chain, with nothing of our own (the caller has drained log and waiters)."""
+    membership_forget(c)
+    c.learner = True
+    membership_enter(c, view)
+
+
+cdef inline Verdict membership_relearn(Chain *c, const View *view) noexcept nogil:
+    """Become a learner again with what we have, which the tail has found to be a prefix of its own."""
+    if not c.has_history or not same_history(c.history, view.history):
+        return OTHER_HISTORY
+    if view.epoch < c.view.epoch:
+        return STALE
+    c.me = -1
+    c.learner = True
+    c.feeding = False
+    c.pinned = -1
+    membership_enter(c, view)
+    return ACCEPTED
+
+
+cdef inline void membership_forget(Chain *c) noexcept nogil:
+    """Back to a member without a history. The caller has drained log and waiters."""
+    c.has_history = False
+    c.view.epoch = 0
+    c.view.count = 0
+    c.newest_epoch = 0
+    c.me = -1
+    c.learner = c.feeding = c.in_step = c.streaming = False
+    c.greeted = c.pinned = -1
+    c.log.boundary_count = 0
+    chain_jump(c, -1)

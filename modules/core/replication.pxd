@@ -1,0 +1,298 @@
+# cython: language_level=3
+"""Updates and the neighbours: assigned, forwarded, acknowledged, committed (rules 1 and 3)."""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.string cimport strcmp
+
+from modules.core.chain cimport (
+    Chain, chain_durable, chain_head_shortcut, chain_is_tail, chain_judge_epoch, chain_position, chain_predecessor,
+    chain_successor, chain_takes_writes,
+)
+from modules.core.invariant cimport INVARIANT
+from modules.core.log cimport (
+    Entry, Log, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve, log_shrink,
+)
+from modules.core.messages cimport (
+    ACCEPTED, Ack, Batch, DIVERGED, GAP, Greeting, NONSENSE, NOT_GREETED, OTHER_HISTORY, STRANGER, TOO_FAR_BEHIND,
+    Verdict,
+)
+from modules.core.view cimport Node, same_history, view_index
+
+
+# ----------------------------------------------------------------------------------- updates at the head
+
+cdef inline bint replication_fits(const Chain *c, uint64_t bytes) noexcept nogil:
+    """False: an update of this size is refused for ever."""
+    return bytes <= c.limits.log_bytes
+
+
+cdef inline bint replication_has_room(const Chain *c, uint64_t bytes) noexcept nogil:
+    """False: the writer is to be held back until updates commit (rule 9). An empty log takes any that fits."""
+    return c.unsettled_bytes == 0 or c.unsettled_bytes + bytes <= c.limits.log_bytes
+
+
+cdef inline bint replication_append(Chain *c, const Entry *entry, int64_t assigned) noexcept nogil:
+    if not log_reserve(&c.log):
+        return False
+    log_note_epoch(&c.log, c.log.end, assigned)
+    log_append(&c.log, entry)
+    c.applied += 1
+    c.unsettled_bytes += entry_cost(entry)
+    return True
+
+
+cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept nogil:
+    """The head's next sn for this update; -1 when memory is exhausted. The caller asked `chain_takes_writes`."""
+    INVARIANT(chain_takes_writes(c))        # rule 2: a head that is fenced assigns nothing
+    if not replication_append(c, entry, c.view.epoch):
+        return -1
+    replication_commit_own(c)
+    return c.applied
+
+
+cdef inline void replication_commit_own(Chain *c) noexcept nogil:
+    """What the tail has applied is committed: all before it have it (rule 1). Outside a chain that is us alone."""
+    if not c.has_history or (chain_is_tail(c) and c.in_step):
+        c.committed = max(c.committed, chain_durable(c))
+    INVARIANT(c.settled <= c.committed <= c.applied)
+
+
+# ------------------------------------------------------------------------------ towards the successor
+
+cdef inline bint replication_agrees(const Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
+    """Is a history that ends with `applied`, assigned in epoch `assigned`, a prefix of ours?"""
+    if applied < 0:
+        return applied == -1
+    return applied <= c.applied and assigned >= 0 and log_epoch_of(&c.log, applied) == assigned
+
+
+cdef inline Verdict replication_on_welcome(Chain *c, const Greeting *welcome, const char *sender) noexcept nogil:
+    """The successor's half of the handshake: from here on it is sent what it lacks, oldest first."""
+    cdef const Node *successor = chain_successor(c)
+    cdef Verdict verdict = chain_judge_epoch(c, welcome.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if successor == NULL or strcmp(successor.run_id, sender) != 0:
+        return STRANGER
+    if not same_history(welcome.history, c.history):
+        return OTHER_HISTORY
+    # Rule 1: it may only have what we have, assigned in the same epochs.
+    if not replication_agrees(c, welcome.applied, welcome.assigned):
+        return DIVERGED
+    if c.streaming:
+        return ACCEPTED         # of several greetings in a row the first welcome counts: batches have gone since
+    if welcome.applied + 1 < c.log.first:
+        return TOO_FAR_BEHIND
+    c.next_sn = welcome.applied + 1
+    c.answered_down = 0
+    c.streaming = True
+    c.confirm = True
+    return ACCEPTED
+
+
+cdef inline void replication_successor_lost(Chain *c) noexcept nogil:
+    """The link is gone: nothing more goes out before the next handshake."""
+    c.streaming = False
+
+
+cdef inline int64_t replication_epoch_end(const Log *log, int64_t sn) noexcept nogil:
+    """One past the last sn that was assigned in the same epoch as `sn`."""
+    cdef int i
+    cdef int64_t end = INT64_MAX
+    for i in range(log.boundary_count - 1, -1, -1):
+        if log.boundaries[i].first_sn <= sn:
+            break
+        end = log.boundaries[i].first_sn
+    return end
+
+
+cdef inline void replication_bundle(
+    Chain *c, int64_t first, int64_t last, uint64_t max_bytes, Batch *out,
+) noexcept nogil:
+    """The updates from `first` to `last` that go together: of one assigning epoch, at least one, else `max_bytes`."""
+    cdef int64_t end = min(last + 1, replication_epoch_end(&c.log, first))
+    cdef int64_t sn = first
+    out.bytes = 0
+    while sn < end and (out.bytes == 0 or out.bytes + log_at(&c.log, sn).bytes <= max_bytes):
+        out.bytes += entry_cost(log_at(&c.log, sn))
+        sn += 1
+    out.first = first
+    out.count = sn - first
+    out.assigned = log_epoch_of(&c.log, first) if out.count else c.view.epoch
+
+
+cdef inline bint replication_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
+    """The next message for the successor; False: nothing is due."""
+    cdef int64_t sn = c.next_sn
+    if not c.streaming or (sn > chain_durable(c) and not c.confirm and c.answered <= c.answered_down):
+        return False
+    INVARIANT(chain_successor(c) != NULL and sn >= c.log.first)
+    replication_bundle(c, sn, chain_durable(c), max_bytes, out)
+    sn += out.count
+    INVARIANT(sn - 1 <= chain_durable(c))      # rule 3: nothing that this member may lose leaves it
+    out.epoch = c.view.epoch
+    out.committed = c.committed
+    out.upto = max(chain_durable(c), sn - 1)
+    out.answer = c.answered
+    c.answered_down = c.answered
+    if c.sent_sn > c.next_sn:
+        c.resent += <uint64_t>(min(c.sent_sn, sn) - c.next_sn)
+    c.sent_sn = max(c.sent_sn, sn)
+    c.next_sn = sn
+    c.confirm = False
+    return True
+
+
+cdef inline Verdict replication_on_ack(Chain *c, const Ack *ack, const char *sender) noexcept nogil:
+    """Everything up to `ack.committed` is committed, says a member after us; or applied, says the learner."""
+    cdef int place
+    cdef Verdict verdict = chain_judge_epoch(c, ack.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if ack.committed < -1 or ack.committed > c.applied:
+        return NONSENSE
+    if c.feeding and strcmp(c.learner_node.run_id, sender) == 0:
+        if c.pinned >= 0:
+            c.pinned = max(c.pinned, ack.committed + 1)
+        return ACCEPTED
+    place = view_index(&c.view, sender)
+    if c.me < 0 or place <= c.me:
+        return STRANGER
+    INVARIANT(ack.committed <= c.applied)   # rule 1: whoever is after us has a prefix of what is here
+    c.committed = max(c.committed, ack.committed)
+    if ack.head_told and c.me == 1:
+        c.relied_up = max(c.relied_up, ack.committed)
+    if place == c.me + 1:
+        c.asked = max(c.asked, ack.question)
+        if c.me == 0:
+            c.answered = c.asked
+    if c.pinned >= 0:
+        c.pinned = max(c.pinned, ack.committed + 1)
+        if c.pinned > c.committed:
+            c.pinned = -1       # the former learner has all that was committed without it
+    return ACCEPTED
+
+
+# ---------------------------------------------------------------------------- towards the predecessor
+
+cdef inline Verdict replication_on_greet(
+    Chain *c, const Greeting *greet, const char *sender, int64_t connection, Greeting *welcome,
+) noexcept nogil:
+    """The predecessor's half of the handshake, on `connection`: batches count only on the newest that greeted."""
+    cdef const Node *predecessor = chain_predecessor(c)
+    cdef Verdict verdict = chain_judge_epoch(c, greet.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if predecessor == NULL or strcmp(predecessor.run_id, sender) != 0:
+        return STRANGER
+    if not same_history(greet.history, c.history):
+        return OTHER_HISTORY
+    # A greeting may come late, from before a newer connection, and then we have more than it says. Whether the
+    # histories disagree is for the predecessor to say, who compares our welcome with what it has now.
+    c.greeted = connection
+    chain_position(c, welcome)
+    return ACCEPTED
+
+
+cdef inline Verdict replication_continues(const Chain *c, const Batch *batch, int64_t *skip) noexcept nogil:
+    """Do these updates follow on what is here? The first `skip` of them are here already (each once: rule 1)."""
+    if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count or batch.assigned < 0:
+        return NONSENSE
+    if batch.first > c.applied + 1:
+        return GAP
+    # Epochs do not go back; but a batch that is here already may be of any.
+    if batch.first + batch.count > c.applied + 1 and batch.assigned < log_epoch_of(&c.log, c.applied):
+        return NONSENSE
+    skip[0] = min(c.applied + 1 - batch.first, batch.count)
+    INVARIANT(0 <= skip[0] <= batch.count)  # rule 1: without gap, each once
+    return ACCEPTED
+
+
+cdef inline Verdict replication_on_batch(
+    Chain *c, const Batch *batch, int64_t connection, int64_t *skip,
+) noexcept nogil:
+    """May this batch be applied? If so without its first `skip` updates."""
+    cdef Verdict verdict = chain_judge_epoch(c, batch.epoch)
+    if verdict != ACCEPTED:
+        return verdict
+    if c.greeted < 0 or c.greeted != connection:
+        return NOT_GREETED
+    verdict = replication_continues(c, batch, skip)
+    if verdict != ACCEPTED:
+        return verdict
+    if batch.upto < batch.first + batch.count - 1 or batch.assigned > batch.epoch:
+        return NONSENSE
+    if not c.in_step:
+        c.in_step = True
+        c.serve_from = batch.upto
+    return ACCEPTED
+
+
+cdef inline void replication_batch_applied(Chain *c, const Batch *batch) noexcept nogil:
+    """The caller has appended what `replication_on_batch` left of the batch."""
+    c.committed = max(c.committed, min(batch.committed, c.applied))
+    c.answered = max(c.answered, min(batch.answer, c.asked))
+    if not c.learner:
+        c.relied_up = max(c.relied_up, batch.committed)     # no news to where it came from
+    replication_commit_own(c)
+    INVARIANT(c.log.end == c.applied + 1)
+    INVARIANT(c.answered <= c.asked)        # rule 4: nobody answers what was not asked in this epoch
+
+
+cdef inline int64_t replication_told(const Chain *c) noexcept nogil:
+    if c.learner:
+        return chain_durable(c)
+    return min(c.committed, c.published) if chain_is_tail(c) else c.committed
+
+
+cdef inline bint replication_ack_due(const Chain *c) noexcept nogil:
+    """The predecessor has not heard yet how far we are, or what is asked."""
+    if not c.in_step or (c.me <= 0 and not c.learner):
+        return False
+    return c.in_doubt or replication_told(c) > max(c.sent_up, c.relied_up) or c.asked > max(c.asked_up, c.answered)
+
+
+cdef inline void replication_take_ack(Chain *c, Ack *out) noexcept nogil:
+    """The acknowledgement for the predecessor. A tail with a link to the head has sent it that one first."""
+    INVARIANT(c.learner or c.me > 0)
+    out.epoch = c.view.epoch
+    out.committed = replication_told(c)
+    INVARIANT(out.committed <= c.applied)
+    out.head_told = chain_head_shortcut(c) != NULL and c.sent_head >= out.committed
+    out.question = c.asked
+    c.sent_up = out.committed
+    c.in_doubt = False
+    c.asked_up = c.asked
+    c.asked_ever = max(c.asked_ever, c.asked)
+
+
+cdef inline bint replication_head_ack_due(const Chain *c) noexcept nogil:
+    return c.in_step and chain_head_shortcut(c) != NULL and replication_told(c) > c.sent_head
+
+
+cdef inline void replication_take_head_ack(Chain *c, Ack *out) noexcept nogil:
+    INVARIANT(chain_is_tail(c))
+    out.epoch = c.view.epoch
+    out.committed = replication_told(c)
+    INVARIANT(out.committed <= c.applied)
+    out.head_told = True
+    out.question = 0                # it must pass everybody
+    c.sent_head = out.committed
+    c.relied_up = out.committed     # the members between learn it from the head's next batch
+
+
+cdef inline void replication_predecessor_lost(Chain *c) noexcept nogil:
+    """The link up is gone: whatever was sent on it may not have arrived."""
+    c.sent_up = c.relied_up = -1
+    c.asked_up = 0
+
+
+cdef inline void replication_head_lost(Chain *c) noexcept nogil:
+    """The tail's link to the head is gone: the predecessor is told again, without the promise that the head knows."""
+    c.sent_up = c.relied_up = c.sent_head = -1
+
+
+cdef inline void replication_tick(Chain *c) noexcept nogil:
+    """Now and then: acknowledgements that were spared go out after all, and memory that a full log took goes back."""
+    c.relied_up = -1
+    log_shrink(&c.log)
