@@ -24,7 +24,7 @@ from chainredis.protocol.errors import (
     Silent,
     Stale,
 )
-from chainredis.protocol.failure_detector import Lifeline, MemberReport
+from chainredis.protocol.member_record import Lifeline, MemberReport
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.lifeline import Hold, Line

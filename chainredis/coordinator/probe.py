@@ -5,7 +5,7 @@ import socket
 from dataclasses import dataclass, replace
 
 from chainredis.protocol.errors import CommandError, Loading, MemberError, NotAMember, OtherProcess
-from chainredis.protocol.failure_detector import BrokenLink
+from chainredis.protocol.member_record import BrokenLink
 from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.addresses import Addresses, Resolve
 from chainredis.transport.member_client import Dial, MemberLink, MemberState

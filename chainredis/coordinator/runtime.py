@@ -16,7 +16,8 @@ from typing import Protocol
 from chainredis.coordinator.complaints import Complaint
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError, Deposed, OutcomeUnknown, StoreError
-from chainredis.protocol.failure_detector import BrokenLink, Lease, Lifeline, MemberReport, MemberStatus
+from chainredis.protocol.leases import Lease
+from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport, MemberStatus
 from chainredis.protocol.reconfiguration import Configuration, Event, Health
 from chainredis.protocol.view import Member, View
 from chainredis.storage.view_store import ViewStore
@@ -76,6 +77,7 @@ class Runtime:
         self._leadership = leadership
         self._clock = clock
         self._controller = Controller(None, settings.polling().protocol, clock(), slack_ms=leadership.slack_ms)
+        self._detector = self._controller.detector
         # Guards all that is here but the store; notified whenever the controller may have come to another conclusion.
         self._changed = threading.Condition()
         self._storing = threading.Lock()
@@ -104,12 +106,12 @@ class Runtime:
 
     def answered(self, run_id: str, report: MemberReport) -> None:
         with self._changed:
-            self._controller.answered(run_id, report, self._clock())
+            self._detector.answered(run_id, report, self._clock())
             self._changed.notify_all()
 
     def adopted(self, run_id: str, epoch: int) -> None:
         with self._changed:
-            self._controller.adopted(run_id, epoch, self._clock())
+            self._detector.adopted(run_id, epoch, self._clock())
             self._changed.notify_all()
 
     def superseded(self, view: View) -> None:
@@ -131,33 +133,33 @@ class Runtime:
     def spoke(self, run_id: str) -> None:
         """It lives, but has no answer."""
         with self._changed:
-            self._controller.spoke(run_id, self._clock())
+            self._detector.spoke(run_id, self._clock())
 
     def dropped(self, run_id: str) -> None:
         """To be followed by an attempt to connect again, whose outcome tells more."""
         with self._changed:
-            self._controller.attend(self._clock())
-            self._controller.dropped(run_id)
+            self._detector.attend(self._clock())
+            self._detector.dropped(run_id)
 
     def refused(self, run_id: str) -> None:
-        self._suspect(lambda controller: controller.refused(run_id))
+        self._suspect(lambda controller: controller.detector.refused(run_id))
 
     def replaced(self, run_id: str) -> None:
-        self._suspect(lambda controller: controller.replaced(run_id))
+        self._suspect(lambda controller: controller.detector.replaced(run_id))
 
     def lifeline(self, run_id: str, lifeline: Lifeline) -> None:
-        self._suspect(lambda controller: controller.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
+        self._suspect(lambda controller: controller.detector.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
 
     def located(self, run_id: str, address: str, *, is_another: bool = False) -> None:
         """The very process of that member has proved itself there; or it is another one that answers."""
         with self._changed:
-            self._controller.located(run_id, address, is_another=is_another)
+            self._detector.located(run_id, address, is_another=is_another)
             self._changed.notify_all()
 
     def _suspect(self, learn: Callable[[Controller], bool]) -> None:
         """Somebody may be dead. He is looked at, and a repair begins with an answer of a survivor: all are asked."""
         with self._changed:
-            self._controller.attend(self._clock())
+            self._detector.attend(self._clock())
             is_news = learn(self._controller)
             self._changed.notify_all()
         if is_news:
@@ -167,16 +169,16 @@ class Runtime:
     def reported(self, run_id: str, broken_links: tuple[BrokenLink, ...]) -> None:
         """Whom it misses is looked at now, if that is not happening already."""
         with self._changed:
-            self._controller.reported(run_id, broken_links, self._clock())
+            self._detector.reported(run_id, broken_links, self._clock())
             self._changed.notify_all()
-            suspects = [each.run_id for each in broken_links if not self._controller.is_dead(each.run_id)]
+            suspects = [each.run_id for each in broken_links if not self._detector.is_dead(each.run_id)]
         self._sessions.wake(suspects)
         self._advance()
 
     def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
         """Whose heartbeats there are now. Who has ceased to beat is looked at."""
         with self._changed:
-            lapsed = self._controller.saw_heartbeats(run_ids, self._clock())
+            lapsed = self._detector.heartbeats(run_ids, self._clock())
             self._changed.notify_all()
         self._sessions.wake(lapsed)
 
@@ -185,8 +187,8 @@ class Runtime:
     def due(self, run_id: str) -> tuple[View | None, Lease | None]:
         """The view that this process is to be told; if there is none, the lease that goes with its next poll."""
         with self._changed:
-            self._controller.leads_until = self._leadership.until()
-            if self.is_closed or self._clock() >= self._controller.leads_until:
+            self._controller.leases.leads_until = self._leadership.until()
+            if self.is_closed or self._clock() >= self._controller.leases.leads_until:
                 return None, None
             view = self._controller.view_to_tell(run_id)
             return view, None if view else self._controller.lease_to_grant(run_id)
@@ -198,7 +200,7 @@ class Runtime:
                 return 0
             if not self._controller.is_settled:
                 return UNSETTLED_POLL_S
-            return min(self._settings.polling().interval_ms, self._controller.lease_ms(run_id) / POLLS_A_LEASE) / 1000
+            return min(self._settings.polling().interval_ms, self._detector.lease_ms(run_id) / POLLS_A_LEASE) / 1000
 
     # --------------------------------------------------------------------------------------------- for commands
 
@@ -240,15 +242,15 @@ class Runtime:
         """Of each member in the view."""
         with self._changed:
             view = self._controller.configuration.view if self._controller.configuration else None
-            return [(member, self._controller.member_status(member.run_id)) for member in view.members] if view else []
+            return [(member, self._detector.member_status(member.run_id)) for member in view.members] if view else []
 
     def lifeline_port(self, run_id: str) -> int:
         with self._changed:
-            return self._controller.lifeline_port(run_id)
+            return self._detector.lifeline_port(run_id)
 
     def is_well(self, run_id: str) -> bool:
         with self._changed:
-            return self._controller.is_well(run_id)
+            return self._detector.is_well(run_id)
 
     def learn(self) -> None:
         """Know for certain what is stored. Raises StoreError."""
@@ -294,8 +296,8 @@ class Runtime:
         self.learn()
         with self._changed:
             self._changed.wait_for(lambda: self._controller.is_open, self._patience_s)
-            self._controller.attend(self._clock())
-            configuration = self._controller.propose(event(self._controller.configuration, self._controller.health()))
+            self._detector.attend(self._clock())
+            configuration = self._controller.propose(event(self._controller.configuration, self._detector.health()))
         try:
             self._keep(configuration)
         except Deposed as error:
@@ -390,8 +392,8 @@ class Runtime:
         self.learn()
         with self._changed:
             polling = self._settings.polling()
-            self._controller.settings = polling.protocol
-            self._controller.attend(self._clock())
+            self._detector.settings = polling.protocol
+            self._detector.attend(self._clock())
             configuration = self._next_configuration()
             if configuration is None:
                 self._changed.wait(min(TICK * polling.protocol.lease_ms / 1000, LONGEST_TICK_S))
@@ -431,7 +433,7 @@ class Runtime:
         with self._changed:
             self._doubt, self._is_read = None, True
             # Another master may have granted leases until now, while this one waited for what is stored.
-            self._controller.attend(self._clock())
+            self._detector.attend(self._clock())
             self._controller.stored(configuration)
             self._changed.notify_all()
         # Milliseconds count: who is followed already hears of it first.

@@ -1,195 +1,304 @@
-"""What a master knows of one process, and what follows from it (docs/design.md, "Detection").
+"""Which members have failed (design.md 5, "Detection"): what is seen of each goes in, what follows from it comes out.
 
-A process has ended when only that explains what is seen. A living server closes connections and leaves its port, when
-it is told to; the lifeline it cannot close (modules/member/membership/lifeline.pxd).
+    seen            `answered`, `adopted`, `spoke`, `reported`, `dropped`, `refused`, `replaced`, `lifeline`, `located`,
+                    `heartbeats`
+    what follows    `is_well`, `is_dead`, `is_gone`, `health`; `most_complained_about`, `without_heartbeat`, `moved`
+
+The detector is perfect where a decision needs that: it calls a process dead only when nothing but the end of the
+process explains what was seen, and gone only when the process certainly has no lease any more (rule 4). Every time is
+in seconds on one clock that runs on through suspend.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from chainredis.protocol.view import Member
+from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberRecord, MemberReport, MemberStatus
+from chainredis.protocol.reconfiguration import Health
+from chainredis.protocol.settings import ProtocolSettings
+from chainredis.protocol.view import Member, View
 
-# When no update has been committed for such a part of a lease, though there are some, somebody holds them up.
-STUCK_PART = 0.25
+# Between two calls of `attend` at most this many seconds, and this part of a lease, count as silence of the members: a
+# master that was stopped itself has heard nobody meanwhile, and may conclude nothing from that.
+MAX_ATTENTION_GAP, MAX_ATTENTION_PART = 0.5, 0.1
+# Nobody holds up updates if some were committed within this part of a lease.
+IDLE_PART = 0.5
 
 
-@dataclass(frozen=True)
-class ProtocolSettings:
-    """timeout_ms: a member silent for so long is gone. lease_ms: the length of a lease, no longer than the timeout; a
-    member that somebody waits for may be silent for no longer. drift: how much quicker one clock may run than another,
-    as a fraction. trust_refused: ends that the network tells of are believed.
+class FailureDetector:
+    """Watches the processes that `follow` names. Not thread-safe.
+
+    settings: may be replaced at any time. attention: for how many seconds in all the master has listened.
     """
 
-    timeout_ms: int
-    lease_ms: int
-    drift: float = 0.01
-    trust_refused: bool = True
+    def __init__(self, settings: ProtocolSettings, now: float) -> None:
+        self.settings = settings
+        self.now = self.started = now
+        self.attention = 0.0
+        self.records: dict[str, MemberRecord] = {}
+        self._chain: tuple[Member, ...] = ()
+        self._heartbeats: frozenset[str] = frozenset()
+        self._committed_at = -math.inf  # when updates were last seen to be committed
 
+    def follow(self, members: Iterable[Member], chain: tuple[Member, ...], granted_until: float) -> None:
+        """Watch these from now on, and nobody else. chain: the members of the stored view, head first.
 
-@dataclass(frozen=True)
-class BrokenLink:
-    """A member has no connection to `run_id`. dropped: it had one, and that side closed it."""
+        Of a process that is new here nothing is known: it may have a lease until `granted_until`.
+        """
+        before, self._chain = self.records, chain
+        self.records = {}
+        for member in members:
+            known = before.get(member.run_id)
+            self.records[member.run_id] = known or MemberRecord(granted_until, self.now, self.now)
+        self._look_for_heartbeats()
 
-    run_id: str
-    for_ms: int
-    dropped: bool
+    # --------------------------------------------------------------------------------------------- what is seen
 
+    def attend(self, now: float) -> None:
+        """Time passes, and the master listens. To be called much more often than a lease is long."""
+        most = min(MAX_ATTENTION_GAP, MAX_ATTENTION_PART * self.settings.lease_ms / 1000)
+        gap = min(max(0.0, now - self.now), most)
+        self.now = max(self.now, now)
+        self.attention += gap
+        for record in self.records.values():
+            record.attend(gap)
 
-@dataclass(frozen=True)
-class MemberReport:
-    """What a member's answer said. durable: nothing has left it, in this epoch, before it was on its disk. lifeline:
-    the port at which one can be held, 0 for none. timeout_ms: the heartbeat timeout that it was given, 0 for none.
-    """
+    def answered(self, run_id: str, report: MemberReport, now: float) -> None:
+        """The member has answered a poll. now: read after the answer had come, since its lease counts from then."""
+        self.attend(now)
+        if record := self.records.get(run_id):
+            if record.report and record.report.committed < report.committed:
+                self._committed_at = self.now
+            record.answered(report, self.now, self.settings)
 
-    epoch: int
-    serving: bool
-    stamp_ms: int
-    broken_links: tuple[BrokenLink, ...] = ()
-    durable: bool = False
-    checkpointed: int = -1
-    lifeline: int = 0
-    applied: int = -1
-    committed: int = -1
-    timeout_ms: int = 0
-    why: str = ""  # there is no connection to the first of `troubles`
+    def adopted(self, run_id: str, epoch: int, now: float) -> None:
+        """The member has adopted the view of this epoch. Its next answer tells whether it serves in that view."""
+        record = self.records.get(run_id)
+        if record and record.report and record.epoch < epoch:
+            self.answered(run_id, replace(record.report, epoch=epoch, serving=False), now)
 
+    def spoke(self, run_id: str, now: float) -> None:
+        """The member lives, and has no answer for a master at present."""
+        self.attend(now)
+        if record := self.records.get(run_id):
+            record.spoke(self.now)
 
-@dataclass(frozen=True)
-class Lease:
-    """What goes with a poll. stamp_ms: the member's own clock when it last answered, from which the lease counts."""
+    def reported(self, run_id: str, broken_links: tuple[BrokenLink, ...], now: float) -> None:
+        """The member says by itself that these links are broken: it is alive, those at their other ends may not be."""
+        self.attend(now)
+        record = self.records.get(run_id)
+        if record is None or record.report is None:
+            return
+        record.spoke(self.now)
+        record.report = replace(record.report, broken_links=broken_links)
+        for link in broken_links:
+            if link.dropped and (other := self.records.get(link.run_id)):
+                other.suspect(self.now)
 
-    epoch: int
-    stamp_ms: int
-    length_ms: int
+    def dropped(self, run_id: str) -> None:
+        """The member's side has closed a connection of the master's, which proves nothing."""
+        if record := self.records.get(run_id):
+            record.suspect(self.now)
 
+    def refused(self, run_id: str) -> bool:
+        """Nobody listens on the member's port. Returns False if that is known already."""
+        record = self.records.get(run_id)
+        if record is None or record.is_refused:
+            return False
+        record.is_refused = True
+        record.suspect(self.now)
+        return True
 
-class MemberStatus(NamedTuple):
-    """For people. word: alive, silent, dead, or restarted (another process is in its place). silent_ms: for how long it
-    has not answered. checkpointed: the watermark of its checkpoint.
-    """
+    def replaced(self, run_id: str) -> bool:
+        """Another process answers on the member's port. Returns False if that is known already."""
+        record = self.records.get(run_id)
+        if record is None or record.is_replaced:
+            return False
+        record.is_replaced = True
+        record.suspect(self.now)
+        return True
 
-    word: str
-    silent_ms: int
-    checkpointed: int
-    lifeline: str
+    def lifeline(self, run_id: str, lifeline: Lifeline) -> bool:
+        """What has become of the member's lifeline. Returns False if that is known already."""
+        record = self.records.get(run_id)
+        if record is None or record.lifeline is lifeline:
+            return False
+        record.lifeline = lifeline
+        if lifeline is Lifeline.ENDED:
+            record.suspect(self.now)
+        return True
 
+    def located(self, run_id: str, address: str, *, is_another: bool) -> None:
+        """The member has proved its identity at this address; or another process answers there, which proves no end."""
+        if record := self.records.get(run_id):
+            record.is_displaced, record.address = is_another, record.address if is_another else address
 
-class Lifeline(Enum):
-    """NONE: there has been none, or it was lost in a way that says nothing. ENDED: by the end of its process."""
+    def heartbeats(self, run_ids: frozenset[str], now: float) -> list[str]:
+        """All heartbeats that are in etcd now. Returns the run_ids of members whose heartbeat has just ceased.
 
-    NONE = "none"
-    HELD = "held"
-    ENDED = "ended"
+        The absence of a heartbeat counts only for a member that has had one.
+        """
+        self.attend(now)
+        self._heartbeats = run_ids
+        return self._look_for_heartbeats()
 
+    def _look_for_heartbeats(self) -> list[str]:
+        there = self._heartbeats
+        return [each for each, record in self.records.items() if record.see_heartbeat(each in there, self.now)]
 
-@dataclass
-class MemberRecord:
-    """heard_at: when it last showed life by itself or answered. silent: seconds of attention since it answered. mute:
-    since it said anything at all. steady_at: since when it has answered without a pause. stuck_at: since when it has
-    had updates of which none was committed, None when it has none. noticed_at: when its end was first suspected.
-    is_refused: nobody listens on its port. is_replaced: another process answers there. is_displaced: another one
-    answers where its name leads to now, elsewhere. address: where it proved itself, empty before. lapsed_at: when its
-    heartbeat ceased, None while it beats or if it never did. lapsed: seconds of attention since then.
-    """
+    # ------------------------------------------------------------------------------------- whether a process has failed
 
-    granted_until: float
-    answered_at: float
-    heard_at: float
-    silent: float = 0.0
-    mute: float = 0.0
-    steady_at: float = math.inf
-    stuck_at: float | None = None
-    report: MemberReport | None = None
-    lifeline: Lifeline = field(default=Lifeline.NONE)
-    is_refused: bool = False
-    is_replaced: bool = False
-    is_displaced: bool = False
-    address: str = ""
-    cannot_feed_epoch: int = 0
-    noticed_at: float | None = None
-    had_heartbeat: bool = False
-    lapsed_at: float | None = None
-    lapsed: float = 0.0
+    def is_well(self, run_id: str) -> bool:
+        """Returns True if the process owes no answer, and nothing else speaks against it."""
+        record = self.records.get(run_id)
+        return record is not None and record.suspected_at is None and not record.owes_answer(self.settings)
 
-    @property
-    def epoch(self) -> int:
-        return self.report.epoch if self.report else 0
+    def is_dead(self, run_id: str) -> bool:
+        """Returns True if the process is known to have ended."""
+        record = self.records.get(run_id)
+        return record is not None and self.settings.trust_refused and record.has_ended
 
-    # ------------------------------------------------------------------------------------------- what is seen
+    def is_gone(self, run_id: str) -> bool:
+        """Returns True if the process serves nothing and never will: dead, or silent and without a lease (rule 4).
 
-    def attend(self, seconds: float) -> None:
-        self.silent += seconds
-        self.mute += seconds
-        self.lapsed += seconds
+        The only member of a chain serves without a lease: silence alone never makes it gone.
+        """
+        record = self.records.get(run_id)
+        if record is None or self.is_dead(run_id):
+            return record is not None
+        if self._is_sole(run_id) and not record.may_have_ended(self.settings):
+            return False
+        return self._is_silent(run_id, record) and self.now >= record.granted_until
 
-    def spoke(self, now: float) -> None:
-        self.heard_at, self.mute = now, 0.0
+    def _is_sole(self, run_id: str) -> bool:
+        return [member.run_id for member in self._chain] == [run_id]
 
-    def answered(self, report: MemberReport, now: float, settings: ProtocolSettings) -> None:
-        if self.is_quiet(settings):
-            self.steady_at = now
-        if report.committed >= report.applied:
-            self.stuck_at = None
-        elif self.stuck_at is None or (self.report and self.report.committed != report.committed):
-            self.stuck_at = now
-        self.spoke(now)
-        self.report, self.silent, self.answered_at = report, 0.0, now
-        self.is_refused = self.is_replaced = False
-        self.noticed_at = None
+    def _is_silent(self, run_id: str, record: MemberRecord) -> bool:
+        """Returns True if one of these holds.
 
-    def notice(self, now: float) -> None:
-        if self.noticed_at is None:
-            self.noticed_at = now
+        Its heartbeat has ceased, and it has not answered since. It has not answered for the timeout. Or it has shown no
+        life for as long as a lease lasts, and somebody waits for it, or it may have ended.
+        """
+        if record.lapsed_at is not None and record.answered_at <= record.lapsed_at:
+            return True
+        if record.silent >= record.timeout_ms(self.settings) / 1000:
+            return True
+        is_mute = record.mute >= record.lease_ms(self.settings) / 1000
+        return is_mute and (record.may_have_ended(self.settings) or self._is_waited_for(run_id))
 
-    # ---------------------------------------------------------------------------------------- what to conclude
+    def _is_waited_for(self, run_id: str) -> bool:
+        """Returns True if nothing is committed any more, and somebody may wait for this process.
 
-    def timeout_ms(self, settings: ProtocolSettings) -> int:
-        """The shortest of those given, at the master or to the member."""
-        given = self.report.timeout_ms if self.report else 0
-        return min(settings.timeout_ms, given or settings.timeout_ms)
+        For a head or a tail, clients may wait, of which nobody else knows. For one that leaves, the new view waits. For
+        a member in the middle, updates wait that others have.
+        """
+        if self.now - self._committed_at < self.settings.lease_ms / 1000 * IDLE_PART:
+            return False
+        if run_id not in {member.run_id for member in self._chain[1:-1]}:
+            return True
+        return any(
+            record.is_stuck(self.now, self.settings)
+            for other, record in self.records.items()
+            if other != run_id and self.is_well(other)
+        )
 
-    def lease_ms(self, settings: ProtocolSettings) -> int:
-        return min(settings.lease_ms, self.timeout_ms(settings))
+    def health(self) -> Health:
+        """Which of the followed are alive, and which have ended, as far as that is known.
 
-    def is_quiet(self, settings: ProtocolSettings) -> bool:
-        """It owes an answer."""
-        return self.report is None or self.silent >= self.lease_ms(settings) / 2000
+        Those that are only silent have not ended: cut off from the master, they serve each other and whoever reaches
+        them.
+        """
+        alive = frozenset(run_id for run_id in self.records if self.is_well(run_id))
+        return Health(alive, frozenset(run_id for run_id in self.records if self._has_ended(run_id)))
 
-    def is_stuck(self, now: float, settings: ProtocolSettings) -> bool:
-        return self.stuck_at is not None and now - self.stuck_at >= settings.lease_ms / 1000 * STUCK_PART
+    def _has_ended(self, run_id: str) -> bool:
+        """As certainly as the settings allow: where a refusing port proves nothing, only the lease is left."""
+        if not self.is_gone(run_id):
+            return False
+        may_have_ended = self.records[run_id].may_have_ended(self.settings)
+        return not self.settings.trust_refused or self.is_dead(run_id) or may_have_ended
 
-    @property
-    def has_ended(self) -> bool:
-        return self.lifeline is Lifeline.ENDED and (self.is_refused or self.is_replaced)
+    # ------------------------------------------------------------------------------------- what else a decision asks
 
-    def may_have_ended(self, settings: ProtocolSettings) -> bool:
-        """It has left its port, and nobody holds a lifeline that would tell that it lives."""
-        is_elsewhere = self.is_replaced or self.is_displaced
-        is_missing = is_elsewhere or (self.is_refused and settings.trust_refused)
-        return is_missing and self.lifeline is not Lifeline.HELD
+    def epoch_of(self, run_id: str) -> int:
+        """Of the view that the member has adopted, 0 if that is not known."""
+        record = self.records.get(run_id)
+        return record.epoch if record else 0
 
+    def is_any_ahead_of(self, view: View) -> bool:
+        """Returns True if some member has adopted a newer view."""
+        return any(record.epoch > view.epoch for record in self.records.values())
 
-def most_complained_about(
-    members: Sequence[Member], records: Mapping[str, MemberRecord], timeout_ms: int
-) -> Member | None:
-    """By as many links as possible at its end that have been broken for the timeout; of several the last, which has the
-    least that others lack.
-    """
-    broken = dict.fromkeys((member.run_id for member in members), 0)
-    for member in members:
-        report = records[member.run_id].report
-        for link in report.broken_links if report else ():
-            if link.for_ms >= timeout_ms and link.run_id in broken:
-                broken[member.run_id] += 1
-                broken[link.run_id] += 1
-    most = max(broken.values())
-    return next((member for member in reversed(members) if most and broken[member.run_id] == most), None)
+    def serves(self, run_id: str, epoch: int) -> bool:
+        """Returns True if the member serves in the view of this epoch, as far as is known."""
+        record = self.records.get(run_id)
+        if record is None or record.report is None or record.is_replaced or self.is_gone(run_id):
+            return False
+        return record.report.serving and record.epoch == epoch
 
+    def unheard(self) -> frozenset[str]:
+        """Those that have not answered yet, and may."""
+        return frozenset(each for each, record in self.records.items() if not record.report and not self.is_gone(each))
 
-def moved(members: Sequence[Member], records: Mapping[str, MemberRecord]) -> Member | None:
-    """The first that has proved itself at another address than its own, with that one."""
-    found = (replace(each, address=records[each.run_id].address or each.address) for each in members)
-    return next((each for each in found if each not in members), None)
+    def was_heard_since(self, survivors: Iterable[str], lost: Sequence[str]) -> bool:
+        """Returns True if one of the survivors was heard after the end of the lost ones.
+
+        If one of these is only silent, the survivor must have answered for as long as that was silent: a master that
+        was cut off hears of one member after the other again.
+        """
+        suspected = [self.records[run_id].suspected_at for run_id in lost]
+        since = max((at for at in suspected if at is not None), default=self.started)
+        silent_s = max((self.lease_ms(run_id) / 1000 for run_id in lost if not self.is_dead(run_id)), default=0.0)
+        records = [self.records[each] for each in survivors if self.is_well(each)]
+        return any(
+            record.heard_at >= since and (not silent_s or self.now - record.steady_at >= silent_s) for record in records
+        )
+
+    def most_complained_about(self, members: Sequence[Member]) -> Member | None:
+        """The one with the most links at either end that have been broken for the timeout; None if there are none.
+
+        Of several, the last one: it has the fewest updates that others lack.
+        """
+        broken = dict.fromkeys((member.run_id for member in members), 0)
+        for member in members:
+            report = self.records[member.run_id].report
+            for link in report.broken_links if report else ():
+                if link.for_ms >= self.settings.timeout_ms and link.run_id in broken:
+                    broken[member.run_id] += 1
+                    broken[link.run_id] += 1
+        most = max(broken.values())
+        return next((member for member in reversed(members) if most and broken[member.run_id] == most), None)
+
+    def without_heartbeat(self, members: Sequence[Member]) -> Member | None:
+        """The first one whose heartbeat has been missing for the timeout or longer."""
+        for member in members:
+            record = self.records[member.run_id]
+            if record.lapsed_at is not None and record.lapsed >= self.settings.timeout_ms / 1000:
+                return member
+        return None
+
+    def has_heartbeat(self, run_id: str) -> bool:
+        return self.records[run_id].has_heartbeat
+
+    def moved(self, members: Sequence[Member]) -> Member | None:
+        """The first one that has proved its identity at another address than its own, with that address."""
+        found = (replace(each, address=self.records[each.run_id].address or each.address) for each in members)
+        return next((each for each in found if each not in members), None)
+
+    def lease_ms(self, run_id: str) -> int:
+        """The length of the member's leases, in milliseconds."""
+        record = self.records.get(run_id)
+        return record.lease_ms(self.settings) if record else self.settings.lease_ms
+
+    def lifeline_port(self, run_id: str) -> int:
+        """The port of the member's lifelines; 0 if it offers none, or that is not known yet."""
+        record = self.records.get(run_id)
+        return record.report.lifeline if record and record.report else 0
+
+    def member_status(self, run_id: str) -> MemberStatus:
+        """KeyError if the process is not followed."""
+        record = self.records[run_id]
+        word = "dead" if self.is_gone(run_id) else "alive" if self.is_well(run_id) else "silent"
+        word = "restarted" if record.is_replaced else word
+        checkpointed = record.report.checkpointed if record.report else -1
+        return MemberStatus(word, round(record.silent * 1000), checkpointed, record.lifeline.value)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from chainredis.protocol.failure_detector import MemberRecord
+from chainredis.protocol.member_record import MemberRecord
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Member, View
 
@@ -41,6 +41,6 @@ def why_unlinked(view: View, records: Mapping[str, MemberRecord]) -> str:
         for link in report.broken_links if report else ():
             other = view.member(link.run_id)
             if report and other and link.for_ms >= WORTH_TELLING_MS:
-                why = f": {report.why}" if report.why else ""
+                why = f": {report.why_broken}" if report.why_broken else ""
                 return f"{member} has no connection to {other} that lasts, for {link.for_ms // 1000} s{why}"
     return ""

@@ -28,7 +28,7 @@ from chainredis.protocol.errors import (
     Stale,
     TooFar,
 )
-from chainredis.protocol.failure_detector import Lease
+from chainredis.protocol.leases import Lease
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.settings import Settings
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chainredis.protocol.failure_detector import ProtocolSettings
+from chainredis.protocol.settings import ProtocolSettings
 
 # However busy a machine is, one of so many answers comes in time.
 POLLS_A_LEASE = 8

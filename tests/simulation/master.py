@@ -11,8 +11,12 @@ from dataclasses import dataclass, field
 
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError
-from chainredis.protocol.failure_detector import Lifeline, MemberReport, ProtocolSettings
+from chainredis.protocol.failure_detector import FailureDetector
+from chainredis.protocol.leases import Leases
+from chainredis.protocol.member_record import Lifeline, MemberReport
 from chainredis.protocol.reconfiguration import Configuration, Event
+from chainredis.protocol.repairs import Repairs
+from chainredis.protocol.settings import ProtocolSettings
 from chainredis.protocol.view import Member
 
 from .clocks import Clock
@@ -22,6 +26,21 @@ from .names import MASTER, as_told, from_told, place_of
 from .network import Link
 from .operations import Operation
 from .world import World
+
+Part = Controller | FailureDetector | Leases | Repairs
+
+
+def controller_with(broken: type[Part]) -> type[Controller]:
+    """A controller, or one of its parts in a controller."""
+    if issubclass(broken, Controller):
+        return broken
+    name = next(name for name, part in PARTS.items() if issubclass(broken, part))
+    return type(f"With{broken.__name__}", (Controller,), {name: broken})
+
+
+PARTS: dict[str, type[Part]] = {
+    "detector_class": FailureDetector, "leases_class": Leases, "repairs_class": Repairs,
+}  # fmt: skip
 
 
 @dataclass
@@ -105,7 +124,7 @@ class Master:
 
     def decide(self, luck: int) -> None:
         """One moment: something is decided, or what was decided is stored, or that fails."""
-        self.controller.attend(self.clock.seconds())
+        self.controller.detector.attend(self.clock.seconds())
         if self.saving is None:
             self.saving = self.controller.next_configuration()
             return
@@ -145,7 +164,7 @@ class Master:
 
     def talk(self, number: int) -> Member | None:
         """Something to one of the members, if it does not owe an answer."""
-        self.controller.attend(self.clock.seconds())
+        self.controller.detector.attend(self.clock.seconds())
         followed = self.controller.followed
         if not followed:
             return None
@@ -178,9 +197,9 @@ class Master:
         if not self.world.network.reaches(self.place, place.number):
             return
         if process is None or process.has_left_its_port:
-            self.controller.refused(member.run_id)
+            self.controller.detector.refused(member.run_id)
         elif process.running and process.run_id != member.run_id:
-            self.controller.replaced(member.run_id)
+            self.controller.detector.replaced(member.run_id)
         elif process.running:
             self._talks[member.run_id] = Conversation(self.world.network.connect(self, process))
 
@@ -192,7 +211,7 @@ class Master:
             return
         if self.world.network.reaches(self.place, place.number):
             self._lifelines[member.run_id] = self.world.network.connect(self, process, is_lifeline=True)
-            self.controller.lifeline(member.run_id, Lifeline.HELD)
+            self.controller.detector.lifeline(member.run_id, Lifeline.HELD)
 
     # ---- hearing
 
@@ -207,9 +226,9 @@ class Master:
         talk.is_waiting = False
         now = self.clock.seconds()
         if isinstance(reply, State):
-            self.controller.answered(run_id, report(reply), now)
+            self.controller.detector.answered(run_id, report(reply), now)
         elif isinstance(reply, Adopted):
-            self.controller.adopted(run_id, reply.epoch, now)
+            self.controller.detector.adopted(run_id, reply.epoch, now)
         elif isinstance(reply, Stale):
             require(reply.view.epoch in self.store.epochs, f"{run_id} has a view that was never stored: {reply.view}")
             self.controller.superseded(from_told(reply.view))
@@ -220,15 +239,15 @@ class Master:
         run_id = link.peer.run_id
         if self._lifelines.get(run_id) is link:
             del self._lifelines[run_id]
-            self.controller.attend(self.clock.seconds())
-            self.controller.lifeline(run_id, Lifeline.ENDED if dropped else Lifeline.NONE)
+            self.controller.detector.attend(self.clock.seconds())
+            self.controller.detector.lifeline(run_id, Lifeline.ENDED if dropped else Lifeline.NONE)
             return
         talk = self._talks.get(run_id)
         if talk and talk.link is link:
             del self._talks[run_id]
-            self.controller.attend(self.clock.seconds())
+            self.controller.detector.attend(self.clock.seconds())
             if dropped:
-                self.controller.dropped(run_id)
+                self.controller.detector.dropped(run_id)
         elif self.operation:
             self.operation.on_lost(link)
 

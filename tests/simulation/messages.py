@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chainredis.protocol.failure_detector import BrokenLink
+from chainredis.protocol.member_record import BrokenLink
 from core_extension import core
 from core_extension.core import Role, Verdict
 

@@ -10,15 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from chainredis.protocol.controller import Controller
-from chainredis.protocol.failure_detector import MemberRecord, MemberReport
+from chainredis.protocol.failure_detector import FailureDetector
+from chainredis.protocol.leases import Leases
+from chainredis.protocol.member_record import MemberRecord, MemberReport
 from chainredis.protocol.reconfiguration import Configuration, Event, Health, Reform
+from chainredis.protocol.repairs import Repairs
 from chainredis.protocol.view import Member
 from chainredis.protocol.view import View as MasterView
 from core_extension.core import NO_LIMIT, Ack, Batch, Core, Entry, Greeting, Verdict, View
 
 from .clients import Write
 from .disk import Kind, Record
-from .master import Master
+from .master import Master, Part, controller_with
 from .messages import Forward, Reply
 from .network import Link
 from .node import Node
@@ -281,33 +284,33 @@ class AnswersBeforeItsDisk(Node):
 # ---------------------------------------------------------------------------------------------- in the controller
 
 
-class ForgetsItsGrants(Controller):
+class ForgetsItsGrants(Leases):
     def _note_grant(self, record: object, length_ms: int) -> None:
         pass
 
 
-class ForgetsTheFullLease(Controller):
+class ForgetsTheFullLease(Leases):
     """Of its former life's grants, at its start."""
 
-    def _full_lease(self) -> float:
-        return self.now
+    def full_lease_until(self) -> float:
+        return self._detector.now
 
 
-class IgnoresDrift(Controller):
-    def __post_init__(self) -> None:
-        self.settings = replace(self.settings, drift=0)
-        super().__post_init__()
+class IgnoresDrift(Leases):
+    @property
+    def _drift_factor(self) -> float:
+        return 1.0
 
 
-class TakesSilenceForDeath(Controller):
+class TakesSilenceForDeath(FailureDetector):
     """Without waiting for the lease."""
 
     def is_gone(self, run_id: str) -> bool:
-        record = self._records.get(run_id)
+        record = self.records.get(run_id)
         return super().is_gone(run_id) or (record is not None and record.silent >= self.settings.timeout_ms / 1000)
 
 
-class TakesADropForDeath(Controller):
+class TakesADropForDeath(FailureDetector):
     """Connections are closed by who lives, too."""
 
     is_enough: Callable[[MemberRecord], bool] = lambda record: True
@@ -321,7 +324,7 @@ class TakesADropForDeath(Controller):
         self.closed = getattr(self, "closed", frozenset()) - {run_id}
 
     def is_dead(self, run_id: str) -> bool:
-        record = self._records.get(run_id)
+        record = self.records.get(run_id)
         if record is None or run_id not in getattr(self, "closed", ()):
             return super().is_dead(run_id)
         return type(self).is_enough(record)
@@ -333,18 +336,18 @@ class TakesADropAndAnEmptyPortForDeath(TakesADropForDeath):
     is_enough: Callable[[MemberRecord], bool] = lambda record: record.is_refused or record.is_replaced
 
 
-class TakesTheSilentForDeadOnDemand(Controller):
+class TakesTheSilentForDeadOnDemand(FailureDetector):
     """When an operator forms a chain, or begins one."""
 
     def health(self) -> Health:
-        return Health(super().health().alive, frozenset(run_id for run_id in self._records if self.is_gone(run_id)))
+        return Health(super().health().alive, frozenset(run_id for run_id in self.records if self.is_gone(run_id)))
 
 
 class TellsMembersEarly(Controller):
     """Before those that leave have acknowledged."""
 
     def view_to_tell(self, run_id: str) -> MasterView | None:
-        configuration, record = self.configuration, self._records.get(run_id)
+        configuration, record = self.configuration, self.detector.records.get(run_id)
         if configuration and record and record.report and record.epoch < configuration.view.epoch:
             return configuration.view
         return None
@@ -371,24 +374,18 @@ class TakesAPendingTailForComplete(Controller):
         return self._undecided
 
 
-class ConfirmsWhoHasAdopted(Controller):
+class ConfirmsWhoHasAdopted(Repairs):
     """A new tail that does not serve yet may lack what the old one has."""
 
-    def _serves(self, member: Member) -> bool:
-        record = self._records.get(member.run_id)
-        return record is not None and self.configuration is not None and record.epoch == self.configuration.view.epoch
+    def serves(self, member: Member, configuration: Configuration) -> bool:
+        return self._detector.epoch_of(member.run_id) == configuration.view.epoch
 
 
-class RepairsWithAPendingTail(Controller):
+class RepairsWithAPendingTail(Repairs):
     """Which may lack what the old one has."""
 
-    def _decided(self, event: Event) -> Configuration | None:
-        configuration = self.configuration
-        self.configuration = replace(configuration, pending=False) if configuration else None
-        try:
-            return super()._decided(event)
-        finally:
-            self.configuration = configuration
+    def reconfigured(self, stored: Configuration | None, event: Event) -> Configuration | None:
+        return super().reconfigured(replace(stored, pending=False) if stored else None, event)
 
 
 class FormsFromAnybody(Controller):
@@ -413,7 +410,7 @@ class NeverWithdraws(Controller):
         pass
 
 
-class NeverRepairs(Controller):
+class NeverRepairs(FailureDetector):
     def is_gone(self, run_id: str) -> bool:
         return False
 
@@ -443,5 +440,5 @@ def with_core(broken: type[Core]) -> type[Node]:
     return type(f"With{broken.__name__}", (Node,), {"core_class": broken})
 
 
-def with_controller(broken: type[Controller]) -> type[Master]:
-    return type(f"With{broken.__name__}", (Master,), {"controller_class": broken})
+def with_controller(broken: type[Part]) -> type[Master]:
+    return type(f"With{broken.__name__}", (Master,), {"controller_class": controller_with(broken)})

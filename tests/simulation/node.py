@@ -7,7 +7,7 @@ disk, and lets the answers go.
 
 from __future__ import annotations
 
-from chainredis.protocol.failure_detector import BrokenLink
+from chainredis.protocol.member_record import BrokenLink
 from core_extension import core
 from core_extension.core import NO_LIMIT, Core, Entry, Update, Verdict, View
 

@@ -184,7 +184,7 @@ def remove(master: Master, number: int) -> None:
     configuration = master.controller.configuration
     if configuration:
         members = configuration.view.members
-        master.propose(Remove(members[number % len(members)], master.controller.health()))
+        master.propose(Remove(members[number % len(members)], master.controller.detector.health()))
 
 
 def form(master: Master, number: int) -> None:
@@ -200,7 +200,7 @@ def form(master: Master, number: int) -> None:
         survivor = survivors[number % len(survivors)]
         if not view.member(survivor.run_id) and not _is_dead(master):
             return
-        event = Form(member_of(survivor.run_id), survivor.core.epoch, controller.health())
+        event = Form(member_of(survivor.run_id), survivor.core.epoch, controller.detector.health())
         is_loss = controller.is_outdated or not view.member(survivor.run_id)
         if master.propose(event) and is_loss:
             master.begins_era = Era.MAY_LOSE
@@ -209,7 +209,8 @@ def form(master: Master, number: int) -> None:
 def _most_informed(master: Master, survivors: list[Node]) -> list[Node]:
     """Where the store has gone back: members first; nobody, while others live and the master has not heard them."""
     followed = {member.run_id: master.world.nodes.get(member.run_id) for member in master.controller.followed}
-    if any(node and master.controller.member_status(run_id)[0] == "silent" for run_id, node in followed.items()):
+    detector = master.controller.detector
+    if any(node and detector.member_status(run_id).word == "silent" for run_id, node in followed.items()):
         return []
     newest = max((node.core.epoch for node in followed.values() if node), default=0)
     return [node for node in survivors if node.core.me >= 0 and node.core.epoch == newest] or survivors
@@ -224,9 +225,9 @@ def _is_dead(master: Master) -> bool:
     lifeline; otherwise that is left to it.
     """
     alive = [member.run_id for member in master.controller.followed if member.run_id in master.world.nodes]
-    if not master.controller.settings.trust_refused:
+    if not master.controller.detector.settings.trust_refused:
         return not alive
-    believed = master.controller.health().dead
+    believed = master.controller.detector.health().dead
     return all(run_id not in believed or master.holds(run_id) for run_id in alive)
 
 
@@ -239,7 +240,7 @@ def reform(master: Master) -> None:
     controller, configuration = master.controller, master.controller.configuration
     if configuration and controller.is_lost:
         returned = returned_of(master, configuration.view)
-        if master.propose(Reform(returned, controller.health())):
+        if master.propose(Reform(returned, controller.detector.health())):
             assert master.saving
             chosen = master.saving.view.head.run_id
             is_durable = any(each.durable for each in returned if each.member.run_id == chosen)
@@ -272,7 +273,7 @@ def begin(master: Master, number: int) -> None:
     if blank:
         newcomer = blank[number % len(blank)]
         random = number.to_bytes(8, "big") + world.model.moment().to_bytes(2 * HISTORY_BYTES - 8, "big")
-        event = Begin(member_of(newcomer.run_id), random, controller.health(), empty_of(master))
+        event = Begin(member_of(newcomer.run_id), random, controller.detector.health(), empty_of(master))
         if master.propose(event):
             master.begins_era = Era.MAY_LOSE
 

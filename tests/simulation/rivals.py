@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chainredis.protocol.controller import Controller
-from chainredis.protocol.failure_detector import ProtocolSettings
 from chainredis.protocol.reconfiguration import Configuration
+from chainredis.protocol.settings import ProtocolSettings
 
 from .clocks import Clock, Time
-from .master import Master, Store
+from .master import Master, Part, Store, controller_with
 from .names import FORMER, place_of
 from .node import Node
 from .settling import settle
@@ -66,15 +65,15 @@ class RivalMaster(Master):
 
     def renew(self) -> None:
         """When it is due. Who leads no longer learns that, and only that."""
-        now, settings = self.clock.seconds(), self.controller.settings
+        now, settings = self.clock.seconds(), self.controller.detector.settings
         if now < self._renew_at:
             return
         if not self.leads:
-            self.controller.leads_until = 0
+            self.controller.leases.leads_until = 0
             return
         ttl_ms = settings.timeout_ms + SLACK_MS
         self.etcd.renew(ttl_ms)
-        self.controller.leads_until = now + ttl_ms / 1000 / (1 + settings.drift)
+        self.controller.leases.leads_until = now + ttl_ms / 1000 / (1 + settings.drift)
         self._renew_at = now + ttl_ms / 1000 / RENEWALS
 
     def decide(self, luck: int) -> None:
@@ -82,7 +81,7 @@ class RivalMaster(Master):
         if self.leads:
             super().decide(luck)
         elif self.saving is None:
-            self.controller.attend(self.clock.seconds())
+            self.controller.detector.attend(self.clock.seconds())
             self.saving = self.controller.next_configuration()
 
     def _save(self, configuration: Configuration) -> None:
@@ -194,5 +193,5 @@ class Rivals(Simulation):
                 former.operation.step()
 
 
-def with_rival_controller(broken: type[Controller]) -> type[RivalMaster]:
-    return type(f"With{broken.__name__}", (RivalMaster,), {"controller_class": broken})
+def with_rival_controller(broken: type[Part]) -> type[RivalMaster]:
+    return type(f"With{broken.__name__}", (RivalMaster,), {"controller_class": controller_with(broken)})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chainredis.protocol.failure_detector import ProtocolSettings
+from chainredis.protocol.settings import ProtocolSettings
 from core_extension.core import Update, take_broken_invariants
 
 from . import operations

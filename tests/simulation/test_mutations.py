@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import pytest
 
-from chainredis.protocol.controller import Controller
 from core_extension.core import Core
 
 from . import mutants
-from .master import Master
+from .master import Master, Part
 from .model import BrokenInvariantError
 from .node import Node
 from .simulation import Simulation
 from .walks import FOCUSES, setting_of, walk
 
 MAX_WALKS = 800
-Mutant = type[Core] | type[Node] | type[Controller] | type[Master]
+Mutant = type[Core] | type[Node] | type[Part] | type[Master]
 
 FOUND_BY: dict[Mutant, int] = {
     mutants.TakesAnyEpoch: 0,
@@ -88,10 +87,10 @@ def fails(mutant: Mutant, seed: int) -> bool:
         node_class = mutants.with_core(mutant)
     elif issubclass(mutant, Node):
         node_class = mutant
-    elif issubclass(mutant, Controller):
-        master_class = mutants.with_controller(mutant)
-    else:
+    elif issubclass(mutant, Master):
         master_class = mutant
+    else:
+        master_class = mutants.with_controller(mutant)
     try:
         walk(seed, Simulation(setting_of(seed), node_class, master_class))
     except BrokenInvariantError:

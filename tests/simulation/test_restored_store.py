@@ -51,7 +51,8 @@ class BelievesTheStore(Controller):
     def superseded(self, view: View) -> bool:
         return False
 
-    def _is_ahead_of(self, view: View) -> bool:
+    @property
+    def is_outdated(self) -> bool:
         return False
 
 
@@ -59,7 +60,7 @@ class BringsForwardOnOneWord(Controller):
     """Though others may be in newer views, or not have what a new tail lacks."""
 
     def _brought_forward(self) -> Configuration | None:
-        return self._decided(BringForward(self.newer)) if self.newer else None
+        return self.repairs.reconfigured(self.configuration, BringForward(self.newer)) if self.newer else None
 
 
 class ForgetsWhatItWasTold(Controller):

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from chainredis.protocol.controller import Controller
+from chainredis.protocol.leases import Leases
 from chainredis.protocol.reconfiguration import Configuration
 
 from .master import Master
@@ -43,9 +43,9 @@ def test_random_walks_with_rivals() -> None:
     assert depositions or GIVEN
 
 
-class GrantsBeyondItsTerm(Controller):
+class GrantsBeyondItsTerm(Leases):
     def _leadership_ms(self, since: float) -> int:
-        return self.settings.lease_ms
+        return self._detector.settings.lease_ms
 
 
 class StoresAfterItsTerm(RivalMaster):
@@ -56,11 +56,11 @@ class StoresAfterItsTerm(RivalMaster):
         Master._save(self, configuration)
 
 
-FOUND_BY: dict[type[Controller | RivalMaster], int] = {GrantsBeyondItsTerm: 1, StoresAfterItsTerm: 1}
+FOUND_BY: dict[type[Leases | RivalMaster], int] = {GrantsBeyondItsTerm: 1, StoresAfterItsTerm: 1}
 
 
 @pytest.mark.parametrize("mutant", FOUND_BY)
-def test_a_mistake_of_a_rival_is_found(mutant: type[Controller | RivalMaster]) -> None:
+def test_a_mistake_of_a_rival_is_found(mutant: type[Leases | RivalMaster]) -> None:
     """By the walk that has found it once; when the code has changed and that one does not any more, by another."""
     master_class = mutant if issubclass(mutant, RivalMaster) else with_rival_controller(mutant)
     assert any(fails(seed, master_class) for seed in (FOUND_BY[mutant], *range(MAX_WALKS)))

@@ -16,7 +16,7 @@ from chainredis.protocol.errors import (
     StoreError,
     TooFar,
 )
-from chainredis.protocol.failure_detector import Lease
+from chainredis.protocol.leases import Lease
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.storage.view_store import MemoryStore

@@ -94,8 +94,8 @@ def test_a_name_that_leads_elsewhere_takes_nobody_out_who_lives(world: World) ->
     world.fleet.start(7002, 8002).address = "10.0.0.33"
     former.address = "elsewhere"
     controller = world.master._runtime._controller
-    wait_until(lambda: controller._records[held.run_id].is_displaced, 10)
-    assert not controller.is_dead(held.run_id)
+    wait_until(lambda: controller.detector.records[held.run_id].is_displaced, 10)
+    assert not controller.detector.is_dead(held.run_id)
     wait_until(lambda: world.stored().view.member(held.run_id) is None, 10)
 
 

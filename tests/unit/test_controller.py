@@ -6,8 +6,11 @@ import pytest
 
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError
-from chainredis.protocol.failure_detector import BrokenLink, Lease, Lifeline, MemberReport, ProtocolSettings
+from chainredis.protocol.failure_detector import FailureDetector
+from chainredis.protocol.leases import Lease
+from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport
 from chainredis.protocol.reconfiguration import Add, Begin, Configuration, Event, Form, Health, Remove
+from chainredis.protocol.settings import ProtocolSettings
 from chainredis.protocol.view import Member, View
 
 SETTINGS = ProtocolSettings(timeout_ms=1000, lease_ms=1000, drift=0.1)
@@ -53,33 +56,33 @@ class Stage:
         epoch = self.configuration.view.epoch if epoch is None else epoch
         for each in members:
             report = MemberReport(epoch, serving, int(self.now * 1000), broken_links)
-            self.controller.answered(each.run_id, report, self.now)
+            self.controller.detector.answered(each.run_id, report, self.now)
 
     def write(self, each: Member, applied: int, committed: int) -> None:
         """It answers amid a write."""
         report = MemberReport(self.configuration.view.epoch, True, 0, applied=applied, committed=committed)
-        self.controller.answered(each.run_id, report, self.now)
+        self.controller.detector.answered(each.run_id, report, self.now)
 
     def hold(self, *members: Member) -> None:
         for each in members:
-            self.controller.lifeline(each.run_id, Lifeline.HELD)
+            self.controller.detector.lifeline(each.run_id, Lifeline.HELD)
 
     def kill(self, *members: Member) -> None:
         for each in members:
-            self.controller.lifeline(each.run_id, Lifeline.ENDED)
-            self.controller.refused(each.run_id)
+            self.controller.detector.lifeline(each.run_id, Lifeline.ENDED)
+            self.controller.detector.refused(each.run_id)
 
     def hide(self, *members: Member) -> None:
         """What a living process can do by itself: close its connections, and leave its port."""
         for each in members:
-            self.controller.dropped(each.run_id)
-            self.controller.refused(each.run_id)
+            self.controller.detector.dropped(each.run_id)
+            self.controller.detector.refused(each.run_id)
 
     def pass_time(self, seconds: float, *answering: Member, polled: tuple[Member, ...] = ()) -> None:
         """Those that answer do so in the epoch that they are in."""
         for _ in range(round(seconds / STEP_S)):
             self.now += STEP_S
-            self.controller.attend(self.now)
+            self.controller.detector.attend(self.now)
             for each in answering:
                 self.answer(each)
             for each in polled:
@@ -113,17 +116,17 @@ class Stage:
 
 def test_the_end_of_the_lifeline_and_an_absent_process_are_an_end() -> None:
     stage = Stage(A, B, C)
-    stage.controller.lifeline(B.run_id, Lifeline.ENDED)
-    assert not stage.controller.is_dead(B.run_id), "something between may have closed it"
-    stage.controller.refused(B.run_id)
-    assert stage.controller.is_dead(B.run_id)
+    stage.controller.detector.lifeline(B.run_id, Lifeline.ENDED)
+    assert not stage.controller.detector.is_dead(B.run_id), "something between may have closed it"
+    stage.controller.detector.refused(B.run_id)
+    assert stage.controller.detector.is_dead(B.run_id)
 
 
 def test_in_whatever_order_they_are_seen() -> None:
     stage = Stage(A, B, C)
-    stage.controller.refused(B.run_id)
-    stage.controller.lifeline(B.run_id, Lifeline.ENDED)
-    assert stage.controller.is_dead(B.run_id)
+    stage.controller.detector.refused(B.run_id)
+    stage.controller.detector.lifeline(B.run_id, Lifeline.ENDED)
+    assert stage.controller.detector.is_dead(B.run_id)
 
 
 def test_who_closes_connections_and_leaves_its_port_may_live() -> None:
@@ -132,75 +135,77 @@ def test_who_closes_connections_and_leaves_its_port_may_live() -> None:
     stage.pass_time(0.5, A, B, C, polled=(A, B, C))
     stage.hide(B)
     stage.answer(A, C, lost=B.run_id)
-    assert not stage.controller.is_gone(B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     stage.pass_time(1.05, A, C)
-    assert not stage.controller.is_gone(B.run_id), "its lease may last"
+    assert not stage.controller.detector.is_gone(B.run_id), "its lease may last"
     stage.pass_time(0.1, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 @pytest.mark.parametrize("lifeline", Lifeline)
 def test_only_an_end_that_was_announced_counts(lifeline: Lifeline) -> None:
     stage = Stage(A, B, C)
     stage.hide(B)
-    stage.controller.lifeline(B.run_id, lifeline)
-    assert stage.controller.is_dead(B.run_id) == (lifeline is Lifeline.ENDED)
+    stage.controller.detector.lifeline(B.run_id, lifeline)
+    assert stage.controller.detector.is_dead(B.run_id) == (lifeline is Lifeline.ENDED)
 
 
-@pytest.mark.parametrize("sees", [Controller.refused, Controller.replaced])
-def test_one_that_has_left_its_port_while_nobody_held_its_lifeline(sees: Callable[[Controller, str], bool]) -> None:
+@pytest.mark.parametrize("sees", [FailureDetector.refused, FailureDetector.replaced])
+def test_one_that_has_left_its_port_while_nobody_held_its_lifeline(
+    sees: Callable[[FailureDetector, str], bool],
+) -> None:
     """A master that was away may not know of its end, and need not be patient either."""
     settings = ProtocolSettings(timeout_ms=5000, lease_ms=1000, drift=0.1)
     stage = Stage(A, B, C, settings=settings, stored=chain_of(A, B, C))
     stage.answer(A, C)
-    sees(stage.controller, B.run_id)
-    assert not stage.controller.is_gone(B.run_id)
+    sees(stage.controller.detector, B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     stage.pass_time(1.15, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 def test_an_answer_refutes_what_was_suspected() -> None:
     stage = Stage(A, B, C)
     stage.kill(B)
     stage.answer(B)
-    assert not stage.controller.is_dead(B.run_id)
+    assert not stage.controller.detector.is_dead(B.run_id)
     stage.hold(B)
     stage.hide(B)
-    assert not stage.controller.is_dead(B.run_id)
+    assert not stage.controller.detector.is_dead(B.run_id)
 
 
 def test_without_trust_in_refusals_only_silence_counts() -> None:
     stage = Stage(A, B, C, settings=ProtocolSettings(1000, 1000, 0.1, trust_refused=False))
     stage.kill(B)
-    assert not stage.controller.is_gone(B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     stage.pass_time(1.5, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 def test_a_silent_one_is_gone_when_its_lease_has_run_out() -> None:
     stage = Stage(A, B, C)
     stage.pass_time(2, A, B, C, polled=(A, B, C))
     stage.pass_time(1.05, A, C)
-    assert not stage.controller.is_gone(B.run_id), "its clock may be slower than ours by the drift"
+    assert not stage.controller.detector.is_gone(B.run_id), "its clock may be slower than ours by the drift"
     stage.pass_time(0.1, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 def test_a_restarted_master_assumes_a_full_lease_of_everybody() -> None:
     stage = Stage(stored=chain_of(A, B, C, lease_ms=4000))
     stage.answer(A, C)
     stage.pass_time(4.3, A, C)
-    assert not stage.controller.is_gone(B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     stage.pass_time(0.2, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 @pytest.mark.parametrize("timeout_ms", [200, 1000, 15000])
 def test_silence_while_the_master_was_stopped_counts_for_nothing(timeout_ms: int) -> None:
     stage = Stage(A, B, C, settings=ProtocolSettings(timeout_ms, timeout_ms))
     stage.now += 3600
-    stage.controller.attend(stage.now)
-    assert not any(stage.controller.is_gone(each.run_id) for each in (A, B, C))
+    stage.controller.detector.attend(stage.now)
+    assert not any(stage.controller.detector.is_gone(each.run_id) for each in (A, B, C))
     stage.answer(A)
     stage.store_all()
     assert stage.chain == (A, B, C), "the others are about to answer"
@@ -212,7 +217,7 @@ def test_a_sole_member_is_never_gone_for_silence_alone() -> None:
     stage.hide(A)
     stage.pass_time(60)
     assert not stage.controller.is_lost
-    stage.controller.lifeline(A.run_id, Lifeline.ENDED)
+    stage.controller.detector.lifeline(A.run_id, Lifeline.ENDED)
     assert stage.controller.is_lost
 
 
@@ -220,24 +225,24 @@ def test_a_sole_member_that_nobody_held_is_gone_when_it_has_left_its_port_for_lo
     stage = Stage(stored=chain_of(A))
     stage.pass_time(60)
     assert not stage.controller.is_lost
-    stage.controller.refused(A.run_id)
+    stage.controller.detector.refused(A.run_id)
     assert stage.controller.is_lost
 
 
 def test_a_sole_member_in_whose_place_another_process_answers_is_gone_after_the_lease_at_the_latest() -> None:
     stage = Stage(A, settings=ProtocolSettings(1000, 1000, 0.1, trust_refused=False))
-    stage.controller.lifeline(A.run_id, Lifeline.ENDED)
-    stage.controller.refused(A.run_id)
+    stage.controller.detector.lifeline(A.run_id, Lifeline.ENDED)
+    stage.controller.detector.refused(A.run_id)
     stage.pass_time(60)
     assert not stage.controller.is_lost, "a firewall may refuse for a living one"
-    stage.controller.replaced(A.run_id)
-    assert stage.controller.health().dead == {A.run_id}, "an operator may form the chain again"
+    stage.controller.detector.replaced(A.run_id)
+    assert stage.controller.detector.health().dead == {A.run_id}, "an operator may form the chain again"
 
 
 def test_a_sole_member_that_just_answered_is_not_gone_because_a_proxy_leads_elsewhere() -> None:
     stage = Stage(A, settings=ProtocolSettings(1000, 1000, 0.1, trust_refused=False))
     stage.answer(A)
-    stage.controller.replaced(A.run_id)
+    stage.controller.detector.replaced(A.run_id)
     assert not stage.controller.is_lost
 
 
@@ -250,9 +255,9 @@ def test_one_in_the_middle_that_nobody_waits_for_has_the_timeout() -> None:
     stage = Stage(A, B, C, settings=PATIENT)
     stage.pass_time(2, A, B, C, polled=(A, B, C))
     stage.pass_time(9.9, A, C)
-    assert not stage.controller.is_gone(B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     stage.pass_time(0.2, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 @pytest.mark.parametrize("hung", [A, C])
@@ -260,20 +265,20 @@ def test_an_end_of_the_chain_is_waited_for_by_clients_whom_nobody_knows(hung: Me
     stage = Stage(A, B, C, settings=PATIENT)
     stage.pass_time(2, A, B, C, polled=(A, B, C))
     stage.pass_time(1.05, *({A, B, C} - {hung}))
-    assert not stage.controller.is_gone(hung.run_id)
+    assert not stage.controller.detector.is_gone(hung.run_id)
     stage.pass_time(0.1, *({A, B, C} - {hung}))
-    assert stage.controller.is_gone(hung.run_id)
+    assert stage.controller.detector.is_gone(hung.run_id)
 
 
 def test_one_that_holds_up_updates_has_no_longer_than_a_lease() -> None:
     stage = Stage(A, B, C, settings=PATIENT)
     stage.pass_time(2, A, B, C, polled=(A, B, C))
     stage.pass_time(5, A, C)
-    assert not stage.controller.is_gone(B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     for _ in range(7):
         stage.write(A, applied=0, committed=-1)
         stage.pass_time(STEP_S)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
     stage.write(A, applied=0, committed=-1)
     stage.store()
     assert stage.chain == (A, C)
@@ -287,7 +292,7 @@ def test_one_through_which_commits_go_on_has_the_timeout() -> None:
         stage.pass_time(STEP_S)
         stage.write(A, applied=sn + 1, committed=sn)
         stage.write(B, applied=sn + 1, committed=sn)
-    assert not stage.controller.is_gone(C.run_id)
+    assert not stage.controller.detector.is_gone(C.run_id)
 
 
 def test_one_that_says_anything_at_all_has_the_timeout() -> None:
@@ -295,16 +300,16 @@ def test_one_that_says_anything_at_all_has_the_timeout() -> None:
     stage = Stage(A, B, C, settings=PATIENT)
     for _ in range(100):
         stage.pass_time(STEP_S, A, B)
-        stage.controller.spoke(C.run_id, stage.now)
-    assert not stage.controller.is_gone(C.run_id)
+        stage.controller.detector.spoke(C.run_id, stage.now)
+    assert not stage.controller.detector.is_gone(C.run_id)
     stage.pass_time(5.1, A, B)
-    assert stage.controller.is_gone(C.run_id)
+    assert stage.controller.detector.is_gone(C.run_id)
 
 
 def test_one_that_leaves_is_waited_for() -> None:
     stage = Stage(A, B, C, settings=PATIENT)
     stage.lease(B)
-    stage.propose(Remove(B, stage.controller.health()))
+    stage.propose(Remove(B, stage.controller.detector.health()))
     stage.pass_time(1.2, A, C)
     stage.store_all()
     assert stage.configuration.leaving == ()
@@ -314,13 +319,13 @@ def test_one_that_leaves_is_waited_for() -> None:
 def test_the_shortest_timeout_that_was_given_counts(given_ms: int, gone_s: float) -> None:
     """Its last lease may outlast it: it was granted before."""
     stage = Stage(A, B, C, settings=PATIENT)
-    stage.controller.answered(B.run_id, MemberReport(7, True, 0, timeout_ms=given_ms), stage.now)
+    stage.controller.detector.answered(B.run_id, MemberReport(7, True, 0, timeout_ms=given_ms), stage.now)
     lease = stage.lease(B)
     assert lease and lease.length_ms == min(1000, given_ms or 1000)
     stage.pass_time(gone_s - 0.1, A, C)
-    assert not stage.controller.is_gone(B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     stage.pass_time(0.25, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 def test_a_master_that_was_cut_off_hears_of_one_after_the_other_again() -> None:
@@ -357,7 +362,7 @@ def test_no_lease_before_the_first_answer() -> None:
 
 def test_no_lease_from_the_decision_to_remove_on_be_it_stored_yet_or_not() -> None:
     stage = Stage(A, B, C)
-    configuration = stage.controller.propose(Remove(C, stage.controller.health()))
+    configuration = stage.controller.propose(Remove(C, stage.controller.detector.health()))
     assert stage.lease(C) is None
     assert stage.lease(B) is not None
     stage.controller.stored(configuration)
@@ -367,17 +372,17 @@ def test_no_lease_from_the_decision_to_remove_on_be_it_stored_yet_or_not() -> No
 def test_who_does_not_know_the_newest_view_goes_on_with_a_lease_of_its_own() -> None:
     """A poll of an epoch that it has not heard of would stop it from serving."""
     stage = Stage(A, B, C)
-    stage.propose(Remove(B, stage.controller.health()))
+    stage.propose(Remove(B, stage.controller.detector.health()))
     assert stage.lease(C) == Lease(7, 100_000, 1000)
     stage.answer(B, serving=False)
     stage.store_all()
-    stage.controller.adopted(C.run_id, 8, stage.now)
+    stage.controller.detector.adopted(C.run_id, 8, stage.now)
     assert stage.lease(C) == Lease(8, 100_000, 1000)
 
 
 def test_a_new_length_is_stored_before_it_is_granted() -> None:
     stage = Stage(A, B)
-    stage.controller.settings = ProtocolSettings(5000, 5000)
+    stage.controller.detector.settings = ProtocolSettings(5000, 5000)
     assert stage.lease(A) == Lease(7, 100_000, 1000)
     assert stage.store() == Configuration(stage.configuration.view, lease_ms=5000)
     assert stage.lease(A) == Lease(7, 100_000, 5000)
@@ -404,7 +409,7 @@ def test_the_survivors_are_the_chain_in_their_order(victims: tuple[Member, ...])
 def test_a_survivors_report_is_an_answer() -> None:
     stage = Stage(A, B, C)
     stage.pass_time(STEP_S)
-    stage.controller.reported(A.run_id, (BrokenLink(B.run_id, 0, dropped=True),), stage.now)
+    stage.controller.detector.reported(A.run_id, (BrokenLink(B.run_id, 0, dropped=True),), stage.now)
     assert stage.store() is None
     stage.kill(B)
     stage.store()
@@ -442,7 +447,7 @@ def test_two_members_that_cannot_reach_each_other_part() -> None:
 
 def test_those_that_leave_are_told_first() -> None:
     stage = Stage(A, B, C)
-    stage.propose(Remove(C, stage.controller.health()))
+    stage.propose(Remove(C, stage.controller.detector.health()))
     assert stage.told(A, B, C) == [False, False, True]
     stage.answer(C, epoch=8, serving=False)
     assert stage.store() == Configuration(stage.configuration.view, lease_ms=1000)
@@ -452,7 +457,7 @@ def test_those_that_leave_are_told_first() -> None:
 def test_one_that_hangs_leaves_when_its_lease_has_run_out() -> None:
     stage = Stage(A, B, C)
     stage.lease(C)
-    stage.propose(Remove(C, stage.controller.health()))
+    stage.propose(Remove(C, stage.controller.detector.health()))
     stage.pass_time(1, A, B)
     assert stage.store() is None
     stage.pass_time(0.2, A, B)
@@ -542,7 +547,7 @@ def test_a_new_tail_out_of_the_old_ones_reach_is_taken_out_again() -> None:
 
 def test_one_decision_at_a_time() -> None:
     stage = Stage(A, B, C)
-    stage.controller.propose(Remove(C, stage.controller.health()))
+    stage.controller.propose(Remove(C, stage.controller.detector.health()))
     assert not stage.controller.is_open
     assert stage.controller.next_configuration() is None
     with pytest.raises(CommandError, match="just being changed"):
@@ -552,7 +557,7 @@ def test_one_decision_at_a_time() -> None:
 def test_what_could_not_be_stored_is_forgotten() -> None:
     stage = Stage(A, B, C)
     before = stage.configuration
-    stage.controller.propose(Remove(C, stage.controller.health()))
+    stage.controller.propose(Remove(C, stage.controller.detector.health()))
     stage.controller.stored(before)
     assert stage.lease(C) is not None
     assert stage.controller.is_settled
@@ -561,21 +566,21 @@ def test_what_could_not_be_stored_is_forgotten() -> None:
 def test_health() -> None:
     stage = Stage(A, B, C, D)
     stage.kill(B)
-    stage.controller.dropped(C.run_id)
-    assert stage.controller.health() == Health(frozenset({A.run_id, D.run_id}), frozenset({B.run_id}))
+    stage.controller.detector.dropped(C.run_id)
+    assert stage.controller.detector.health() == Health(frozenset({A.run_id, D.run_id}), frozenset({B.run_id}))
     stage.pass_time(0.6, D)
-    assert stage.controller.health().alive == {D.run_id}
-    assert stage.controller.member_status(A.run_id) == ("silent", 600, -1, "held")
-    assert stage.controller.member_status(B.run_id) == ("dead", 600, -1, "ended")
-    assert stage.controller.member_status(D.run_id) == ("alive", 0, -1, "held")
-    stage.controller.replaced(B.run_id)
-    assert stage.controller.member_status(B.run_id).word == "restarted"
+    assert stage.controller.detector.health().alive == {D.run_id}
+    assert stage.controller.detector.member_status(A.run_id) == ("silent", 600, -1, "held")
+    assert stage.controller.detector.member_status(B.run_id) == ("dead", 600, -1, "ended")
+    assert stage.controller.detector.member_status(D.run_id) == ("alive", 0, -1, "held")
+    stage.controller.detector.replaced(B.run_id)
+    assert stage.controller.detector.member_status(B.run_id).word == "restarted"
 
 
 def test_a_chain_of_another_history_is_told_to_who_is_in_no_chain() -> None:
     stage = Stage(A)
     stage.kill(A)
-    stage.propose(Begin(B, bytes(32), stage.controller.health()))
+    stage.propose(Begin(B, bytes(32), stage.controller.detector.health()))
     stage.answer(B, epoch=0)
     assert stage.told(B) == [True]
     stage.answer(B)

@@ -8,8 +8,9 @@ import pytest
 
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError
-from chainredis.protocol.failure_detector import MemberReport, ProtocolSettings
+from chainredis.protocol.member_record import MemberReport
 from chainredis.protocol.reconfiguration import Begin, Configuration, Form, Health, Reform, Returned, reconfigure
+from chainredis.protocol.settings import ProtocolSettings
 from chainredis.protocol.view import Member, View
 
 SETTINGS = ProtocolSettings(timeout_ms=1000, lease_ms=1000, drift=0.1)
@@ -29,12 +30,12 @@ def controller_of(configuration: Configuration) -> Controller:
 
 
 def hear(controller: Controller, member: Member, now: float, epoch: int = 5) -> None:
-    controller.answered(member.run_id, MemberReport(epoch, serving=True, stamp_ms=0), now)
+    controller.detector.answered(member.run_id, MemberReport(epoch, serving=True, stamp_ms=0), now)
 
 
 def hear_nothing(controller: Controller, until: float) -> None:
-    while controller.now < until:
-        controller.attend(controller.now + 0.1)
+    while controller.detector.now < until:
+        controller.detector.attend(controller.detector.now + 0.1)
 
 
 def test_a_chain_that_is_cut_off_from_the_master_is_not_dead() -> None:
@@ -43,18 +44,18 @@ def test_a_chain_that_is_cut_off_from_the_master_is_not_dead() -> None:
     hear_nothing(controller, until=5)
     assert controller.is_lost
     with pytest.raises(CommandError, match="may be alive"):
-        controller.propose(Begin(C, bytes(32), controller.health()))
+        controller.propose(Begin(C, bytes(32), controller.detector.health()))
     with pytest.raises(CommandError, match="may be alive"):
-        controller.propose(Form(C, 5, controller.health()))
+        controller.propose(Form(C, 5, controller.detector.health()))
 
 
 def test_a_chain_whose_ports_refuse_for_as_long_as_a_lease_lasts_is_dead() -> None:
     """Also to a master that was away when it died."""
     controller = Controller(chain(A, B), SETTINGS, 0)
     for member in (A, B):
-        controller.refused(member.run_id)
+        controller.detector.refused(member.run_id)
     hear_nothing(controller, until=5)
-    assert controller.propose(Begin(C, bytes(32), controller.health())).view.members == (C,)
+    assert controller.propose(Begin(C, bytes(32), controller.detector.health())).view.members == (C,)
 
 
 def test_of_those_that_leave_the_last_hears_of_it_first() -> None:

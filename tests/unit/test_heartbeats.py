@@ -5,7 +5,7 @@ import math
 import pytest
 
 from chainredis.protocol.controller import Controller
-from chainredis.protocol.failure_detector import Lease
+from chainredis.protocol.leases import Lease
 from chainredis.protocol.view import Member
 from unit.test_controller import SETTINGS, A, B, C, Stage, chain_of
 
@@ -13,7 +13,7 @@ FULL_S = SETTINGS.timeout_ms / 1000 * (1 + SETTINGS.drift)
 
 
 def beat(stage: Stage, *members: Member) -> list[str]:
-    return stage.controller.saw_heartbeats(frozenset(member.run_id for member in members), stage.now)
+    return stage.controller.detector.heartbeats(frozenset(member.run_id for member in members), stage.now)
 
 
 def settled(stage: Stage) -> tuple[Member, ...]:
@@ -53,10 +53,10 @@ def test_who_does_not_answer_after_its_heartbeat_ceased_is_gone_when_its_lease_i
     stage.pass_time(0.2, A, C)
     beat(stage, A, C)
     stage.pass_time(0.2, A, C)
-    assert not stage.controller.is_gone(B.run_id)
+    assert not stage.controller.detector.is_gone(B.run_id)
     assert settled(stage) == (A, B, C)
     stage.pass_time(FULL_S - 0.3, A, C)
-    assert stage.controller.is_gone(B.run_id)
+    assert stage.controller.detector.is_gone(B.run_id)
 
 
 def test_a_hung_member_without_a_lease_goes_with_its_heartbeat() -> None:
@@ -131,7 +131,7 @@ def test_a_master_that_was_stopped_counts_no_missing_heartbeats_meanwhile() -> N
     beat(stage, A, B, C)
     beat(stage, A, C)
     stage.now += 100
-    stage.controller.attend(stage.now)
+    stage.controller.detector.attend(stage.now)
     stage.answer(A, B, C)
     assert settled(stage) == (A, B, C)
 
@@ -144,7 +144,7 @@ def test_a_master_that_was_stopped_counts_no_missing_heartbeats_meanwhile() -> N
 )
 def test_no_lease_outlasts_the_leadership(left_s: float, length_ms: int | None) -> None:
     stage = Stage(A, B)
-    stage.controller.leads_until = stage.now + left_s
+    stage.controller.leases.leads_until = stage.now + left_s
     lease = stage.controller.lease_to_grant(A.run_id)
     assert lease == (None if length_ms is None else Lease(7, int(stage.now * 1000), length_ms))
     if lease:
@@ -154,7 +154,7 @@ def test_no_lease_outlasts_the_leadership(left_s: float, length_ms: int | None) 
 def test_a_lease_counts_from_an_answer_and_so_does_its_end() -> None:
     """What has passed since the answer is not to be granted twice."""
     stage = Stage(A, B)
-    stage.controller.leads_until = stage.now + 0.5511
+    stage.controller.leases.leads_until = stage.now + 0.5511
     stage.pass_time(0.5)
     lease = stage.controller.lease_to_grant(A.run_id)
     assert lease and lease.length_ms == 501
@@ -162,9 +162,11 @@ def test_a_lease_counts_from_an_answer_and_so_does_its_end() -> None:
 
 def test_a_new_leader_reckons_with_leases_that_outlast_the_stored_length() -> None:
     leader = Controller(chain_of(A, B), SETTINGS, 100.0, slack_ms=2000)
-    leader.answered(A.run_id, Stage(A).controller._records[A.run_id].report or pytest.fail("no answer"), 100.0)
+    report = Stage(A).controller.detector.records[A.run_id].report
+    assert report
+    leader.detector.answered(A.run_id, report, 100.0)
     for tenth in range(1, 31):
-        leader.attend(100 + tenth / 10)
-    assert not leader.is_gone(B.run_id)
-    leader.attend(103.4)
-    assert leader.is_gone(B.run_id)
+        leader.detector.attend(100 + tenth / 10)
+    assert not leader.detector.is_gone(B.run_id)
+    leader.detector.attend(103.4)
+    assert leader.detector.is_gone(B.run_id)

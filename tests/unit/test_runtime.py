@@ -85,8 +85,8 @@ def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: 
     runtime.learn()
     for moment, is_gone in ((60.5, False), (61.5, False), (62.5, True)):
         for tick in range(50):
-            runtime._controller.attend(moment + tick / 100)
-        assert runtime._controller.is_gone(silent) == is_gone
+            runtime._controller.detector.attend(moment + tick / 100)
+        assert runtime._controller.detector.is_gone(silent) == is_gone
 
 
 class Nobody:
