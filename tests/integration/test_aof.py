@@ -1,25 +1,19 @@
 """The append-only file of a member: what goes in, when, and what a restart makes of it (design.md, "Restart")."""
 
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
-from pathlib import Path
-from threading import Event
 
 import psutil
 import pytest
-import redis
 
 from chainredis.local_cluster.launcher import HOST, MEMBER, LauncherError, Server
 from chainredis.transport.waiting import wait_until
+from integration.append_only import data
 from integration.conftest import StartChain, StartServer
 from integration.disks import ALWAYS, EVERY_SECOND, restart, without_master
 from integration.helpers import (
     Error,
     Talk,
-    Word,
     ask,
-    ask_removed,
     assert_serves,
     info,
     member_number,
@@ -27,143 +21,9 @@ from integration.helpers import (
     settled,
     state,
 )
+from integration.test_aof_load import Load, rewritten
 
-KEYS = 200
-
-
-def file_of(server: Server) -> Path:
-    """What is appended to at present."""
-    return max((server.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[2]))
-
-
-def append(server: Server, *commands: Sequence[Word]) -> None:
-    """To the file of a server that has ended."""
-    with file_of(server).open("ab") as file:
-        for words in commands:
-            texts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-            file.write(b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%b\r\n" % (len(text), text) for text in texts))
-
-
-def an_update(key: bytes, value: bytes) -> bytes:
-    absent = b"\xff" * 4
-    return len(key).to_bytes(4, "little") + len(value).to_bytes(4, "little") + absent + key + value
-
-
-def data(server: Server) -> dict[bytes, bytes]:
-    """Everything that is in memory."""
-    with server.client() as client:
-        client.config_set("member.serve-removed-data", "yes")
-        keys = sorted(client.scan_iter(count=1000))
-        found = dict(zip(keys, client.mget(keys), strict=True)) if keys else {}
-        client.config_set("member.serve-removed-data", "no")
-        return found
-
-
-class Load:
-    """Pipelines of updates at the head: every key gets rising numbers, and now and then is deleted.
-
-    acknowledged: the newest sn known to be committed.
-    """
-
-    def __init__(self, head: Server, client: str, depth: int = 20) -> None:
-        self.head = head
-        self.client = client
-        self.depth = depth
-        self.acknowledged = -1
-        self.numbers = count()
-
-    def updates(self) -> Iterator[tuple[Word, ...]]:
-        for number in (next(self.numbers) for _ in range(self.depth)):
-            key = f"{self.client}-{number % KEYS}"
-            yield ("MEMBER.DEL", key) if number % 7 == 0 else ("MEMBER.PUT", key, number)
-
-    def __call__(self, stop: Event) -> None:
-        try:
-            with Talk(self.head) as talk:
-                while not stop.is_set():
-                    for reply in talk.pipeline(list(self.updates())):
-                        assert isinstance(reply, int) or reply.startswith("UNKNOWN "), reply
-                        if isinstance(reply, int):
-                            self.acknowledged = max(self.acknowledged, reply)
-        except (redis.ConnectionError, redis.TimeoutError):
-            return  # the head was killed
-
-
-# ------------------------------------------------------------------------------------------------ under load
-
-
-@pytest.mark.parametrize(("size", "rewriting"), [(1, False), (2, False), (3, False), (1, True), (2, True)])
-def test_what_was_acknowledged_is_there_after_all_were_killed(chain: StartChain, size: int, rewriting: bool) -> None:
-    cluster = without_master(chain(size, member_config=ALWAYS))
-    loads = [Load(cluster.head, client) for client in "abc"]
-    with running(*loads):
-        wait_until(lambda: all(load.acknowledged > 500 for load in loads), 60)
-        for member in cluster.members if rewriting else ():
-            ask(member, "CONFIG", "SET", "rdb-key-save-delay", 10_000_000)
-            assert not isinstance(ask(member, "BGREWRITEAOF"), Error)
-        seen = loads[0].acknowledged
-        wait_until(lambda: loads[0].acknowledged > seen + 200, 60)
-        for member in cluster.members:
-            member.kill()
-    acknowledged = max(load.acknowledged for load in loads)
-    for member in cluster.members:
-        member.start()
-    states = [state(member) for member in cluster.members]
-    assert all(after.applied >= acknowledged and after.role == "removed" for after in states)
-    assert all(after.record_durable and after.record_epoch == size for after in states)
-    longest = max(after.applied for after in states)
-    assert len({str(data(member)) for member in cluster.members if state(member).applied == longest}) == 1
-
-
-def test_a_killed_chain_goes_on_with_everything(chain: StartChain) -> None:
-    cluster = chain(3, member_config=ALWAYS)
-    load = Load(cluster.head, "a")
-    with running(load):
-        wait_until(lambda: load.acknowledged > 500, 60)
-        for server in cluster.servers:
-            server.kill()
-    for server in cluster.servers:
-        server.start()
-    wait_until(lambda: len(ask(cluster.master, "MASTER.GET_CHAIN")) == 3, 60)
-    by_endpoint = {str(member.endpoint).encode(): member for member in cluster.members}
-    cluster.members = [by_endpoint[text] for text in ask(cluster.master, "MASTER.GET_CHAIN")]
-    wait_until(lambda: all(state(member).serving for member in cluster.members), 30)
-    assert settled(cluster) >= load.acknowledged
-    assert len({str(data(member)) for member in cluster.members}) == 1
-    assert_serves(cluster)
-
-
-@pytest.mark.parametrize("fsync", [ALWAYS, EVERY_SECOND], ids=["always", "everysec"])
-def test_the_file_is_rewritten_under_load(chain: StartChain, fsync: dict[str, str]) -> None:
-    cluster = chain(2, member_config=fsync)
-    loads = [Load(cluster.head, client) for client in "ab"]
-    with running(*loads):
-        for rewrites in range(1, 4):
-            for member in cluster.members:
-                before = int(info(member, "persistence")["aof_rewrites"])
-                wait_until(lambda member=member: not isinstance(ask(member, "BGREWRITEAOF"), Error), 30)  # type: ignore[misc]
-                wait_until(
-                    lambda member=member, before=before: rewritten(member, before), 30  # type: ignore[misc]
-                )
-            wait_until(lambda so_far=rewrites * 200: loads[0].acknowledged > so_far, 60)  # type: ignore[misc]
-    settled(cluster)
-    without_master(cluster)
-    expected = [(state(member).applied, data(member)) for member in cluster.members]
-    for member in cluster.members:
-        with pytest.raises(redis.ConnectionError):
-            ask(member, "SHUTDOWN")
-        wait_until(lambda member=member: not member.running, 20)  # type: ignore[misc]
-        member.start()
-    assert [(state(member).applied, data(member)) for member in cluster.members] == expected
-
-
-def rewritten(member: Server, before: int) -> bool:
-    persistence = info(member, "persistence")
-    assert persistence["aof_last_bgrewrite_status"] == "ok"
-    return int(persistence["aof_rewrites"]) > before and persistence["aof_rewrite_in_progress"] == "0"
-
-
-# ----------------------------------------------------------------------------------------- exactly what was written
+# --------------------------------------------------------------------------------------------- exactly what was written
 
 
 def test_any_update_is_read_again(chain: StartChain) -> None:
@@ -263,150 +123,7 @@ def test_the_log_is_there_again_for_those_that_lack_a_little(chain: StartChain) 
     assert (member_number(away, "joins_by_log"), member_number(away, "joined_from")) == (1, 99)
     assert ask(away, "READ", "k") == b"later"
 
-
-# ------------------------------------------------------------------------------- nothing leaves before it is there
-
-
-def test_an_update_is_on_disk_before_the_successor_hears_of_it(chain: StartChain) -> None:
-    cluster = without_master(chain(2, member_config={**ALWAYS, "enable-debug-command": "yes"}))
-    head, tail = cluster.members
-    assert ask(head, "MEMBER.PUT", "k", "kept") == 0
-    ask(head, "DEBUG", "AOF-FLUSH-SLEEP", 30_000_000)  # microseconds before each write
-    with Talk(head) as talk:
-        talk.send("MEMBER.PUT", "k", "lost")
-        wait_until(lambda: not answers(head), 20)
-        head.kill()
-    head.start()
-    assert [state(member).applied for member in (head, tail)] == [0, 0]
-
-
-def test_an_update_is_on_the_tails_disk_before_anybody_hears_of_it(chain: StartChain) -> None:
-    cluster = without_master(chain(2, member_config={**ALWAYS, "enable-debug-command": "yes"}))
-    head, tail = cluster.members
-    assert ask(head, "MEMBER.PUT", "k", "kept") == 0
-    ask(tail, "DEBUG", "AOF-FLUSH-SLEEP", 30_000_000)
-    with Talk(head) as talk:
-        talk.send("MEMBER.PUT", "k", "unknown")
-        wait_until(lambda: not answers(tail), 20)
-        tail.kill()
-        assert talk.is_silent()
-        tail.start()
-        assert (state(tail).applied, state(head).committed) == (0, 0)
-
-
-def test_an_update_in_a_pass_that_is_almost_over_is_on_disk_before_its_answer(chain: StartChain) -> None:
-    """Redis runs the commands of a client that it has just unblocked after the event in which updates are recorded."""
-    cluster = without_master(chain(1, member_config={**ALWAYS, "enable-debug-command": "yes"}))
-    member = cluster.head
-    ask(member, "DEBUG", "AOF-FLUSH-SLEEP", 300_000)
-    with Talk(member) as talk:
-        assert talk.pipeline([("MEMBER.PUT", "k", 1), ("MEMBER.PUT", "k", 2, "me")]) == [0, 1]
-        member.kill()
-    member.start()
-    assert (state(member).applied, ask_removed(member, "GET", "k")) == (1, b"2")
-
-
-def answers(server: Server) -> bool:
-    try:
-        with Talk(server, timeout_s=0.3) as talk:
-            return bool(talk("PING") == b"PONG")
-    except redis.TimeoutError:
-        return False
-
-
-def test_without_always_nothing_waits(chain: StartChain) -> None:
-    cluster = chain(2, member_config=EVERY_SECOND)
-    assert_serves(cluster)
-    for member in cluster.members:
-        assert member_number(member, "waits_for_disk") == 0
-        assert not state(member).record_durable
-
-
-# -------------------------------------------------------------------------------------------------- bad files
-
-
-def killed_after(chain: StartChain, updates: int) -> Server:
-    """A member that was killed with so many updates in its file."""
-    cluster = without_master(chain(1, member_config=ALWAYS))
-    for number in range(updates):
-        assert ask(cluster.head, "MEMBER.PUT", f"k{number}", number) == number
-    cluster.head.kill()
-    return cluster.head
-
-
-@pytest.mark.parametrize("missing", [1, 5, 30])
-def test_a_file_that_was_cut_off(chain: StartChain, missing: int) -> None:
-    """What was being written when the machine lost its power: Redis cuts off the rest."""
-    member = killed_after(chain, 3)
-    whole = file_of(member).read_bytes()
-    file_of(member).write_bytes(whole[:-missing])
-    member.start()
-    assert (state(member).applied, ask_removed(member, "MGET", "k1", "k2")) == (1, [b"1", None])
-    restart(member)
-    assert state(member).applied == 1
-
-
-BAD_RECORDS: dict[str, tuple[Word, ...]] = {
-    "gap": ("CHAIN.RECORD", 1, 7, 1, an_update(b"k", b"x")),
-    "older-epoch": ("CHAIN.RECORD", 0, 3, 1, an_update(b"k", b"x")),
-    "no-payload": ("CHAIN.RECORD", 1, 3, 1, b""),
-    "wrong-count": ("CHAIN.RECORD", 1, 3, 2, an_update(b"k", b"x")),
-    "no-count": ("CHAIN.RECORD", 1, 3, 0, b""),
-    "huge-count": ("CHAIN.RECORD", 1, 3, 2**63 - 1, an_update(b"k", b"x")),
-    "no-numbers": ("CHAIN.RECORD", "x", "y", "z", an_update(b"k", b"x")),
-    "too-short": ("CHAIN.RECORD", 1, 3, 1),
-    "too-long": ("CHAIN.RECORD", 1, 3, 1, an_update(b"k", b"x"), b""),
-    "place-too-far": ("CHAIN.RECORD.PLACE", "{history}", 3, 0, b"", 1, "a" * 40, 1),
-    "other-chain": ("CHAIN.RECORD.PLACE", "ab" * 16, 2, 0, b"", 1, "a" * 40, 1),
-    "no-history": ("CHAIN.RECORD.PLACE", "xy", 2, 0, b"", 1, "a" * 40, 1),
-    "no-run-id": ("CHAIN.RECORD.PLACE", "{history}", 2, 0, b"", 1, "a", 1),
-    "bad-boundaries": ("CHAIN.RECORD.PLACE", "{history}", 2, 9, b"", 1, "a" * 40, 1),
-    "place-too-short": ("CHAIN.RECORD.PLACE", "{history}"),
-}
-
-
-@pytest.mark.parametrize("record", BAD_RECORDS.values(), ids=BAD_RECORDS)
-def test_a_record_that_cannot_be_ends_what_is_loaded(chain: StartChain, record: tuple[Word, ...]) -> None:
-    """What comes after it is ignored too, and gone with the file's next rewrite, which is made at once."""
-    member = killed_after(chain, 3)
-    history = (member.folder / f"chain.member.{member.port}").read_text().split("history ")[1][:32]
-    words = [history if word == "{history}" else word for word in record]
-    append(member, words, ("CHAIN.RECORD", 1, 3, 1, an_update(b"k", b"x")))
-    member.start()
-    after = state(member)
-    assert (after.history, after.applied, after.record_durable) == (history, 2, False)
-    assert data(member) == {b"k0": b"0", b"k1": b"1", b"k2": b"2"}
-    assert member.log().count("holds a record that") == 1
-    wait_until(lambda: rewritten(member, 0), 30)
-    restart(member)
-    assert (state(member).applied, state(member).record_durable) == (2, False)
-    assert member.log().count("holds a record that") == 1
-
-
-def test_records_of_no_history_are_ignored(server: StartServer) -> None:
-    one = server(MEMBER, **ALWAYS)
-    assert ask(one, "MEMBER.PUT", "k", "v") == 0
-    one.kill()
-    append(one, ("CHAIN.RECORD", 0, 1, 1, an_update(b"k", b"x")))
-    one.start()
-    assert (state(one).role, data(one)) == ("alone", {b"k": b"v"})
-
-
-@pytest.mark.parametrize("words", [("CHAIN.RECORD", 1, 1, 1, an_update(b"k", b"x")), ("CHAIN.RECORD",), *(
-    record for name, record in BAD_RECORDS.items() if "place" in name)])  # fmt: skip
-def test_clients_write_no_records(chain: StartChain, words: tuple[Word, ...]) -> None:
-    cluster = chain(2, member_config=ALWAYS)
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    for member in cluster.members:
-        assert ask(member, *words).startswith("ERR ")
-        with Talk(member) as talk:
-            _, _, replies = talk.pipeline([("MULTI",), words, ("EXEC",)])
-            assert replies[0].startswith("ERR ")
-        assert ask(member, "GET", "k") == b"v"
-    assert_serves(cluster)
-
-
-# ------------------------------------------------------------------------------------------ settings that change
+# ------------------------------------------------------------------------------------------------- settings that change
 
 
 def test_a_file_begun_at_run_time_counts_when_it_is_whole(chain: StartChain) -> None:
@@ -480,8 +197,7 @@ def test_a_member_whose_clients_are_paused_applies_nothing(chain: StartChain) ->
         assert talk.receive() == 0
     assert_serves(cluster)
 
-
-# ------------------------------------------------------------------------------------------------- joining
+# -------------------------------------------------------------------------------------------------------------- joining
 
 
 def saving(newcomer: Server) -> bool:

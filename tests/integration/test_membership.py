@@ -3,23 +3,17 @@
 import random
 import re
 import subprocess
-from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
-from threading import Event
-from time import monotonic
-from typing import Any
+from dataclasses import replace
 
 import pytest
-import redis
 
-from chainredis.local_cluster.launcher import HOST, ROOT, Cluster, LauncherError, Server
+from chainredis.local_cluster.launcher import HOST, ROOT
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (
     Error,
     Talk,
     ask,
-    ask_removed,
     assert_serves,
     await_repair,
     info,
@@ -30,115 +24,11 @@ from integration.helpers import (
     state,
     stored_view,
 )
+from integration.traffic import Writer, await_progress, check, traffic
 
-KEYS_EACH = 20
 REDIS_BENCHMARK = ROOT / "vendor/redis/src/redis-benchmark"
 
-
-# --------------------------------------------------------------------------- clients that find their way
-
-
-def find(cluster: Cluster, place: int) -> Server:
-    """The head or the tail, as the master says."""
-    text = ask(cluster.master, "MASTER.GET_CHAIN")[place].decode()
-    return next(server for server in cluster.servers if str(server.endpoint) == text)
-
-
-@dataclass
-class Writer:
-    """Writes rising numbers to keys of its own, each after the answer to the one before.
-
-    acknowledged: the newest number known to be committed. unknown: later ones that may survive.
-    """
-
-    cluster: Cluster
-    name: str
-    acknowledged: dict[str, int] = field(default_factory=dict)
-    unknown: dict[str, list[int]] = field(default_factory=dict)
-    longest_s: float = 0
-
-    def __call__(self, stop: Event) -> None:
-        number = 0
-        talk = Talk(find(self.cluster, 0))
-        while not stop.is_set():
-            number += 1
-            key = f"{self.name}-{number % KEYS_EACH}"
-            began = monotonic()
-            reply = talk("MEMBER.PUT", key, number)
-            self.longest_s = max(self.longest_s, monotonic() - began)
-            if isinstance(reply, int):
-                self.acknowledged[key] = number
-                self.unknown.pop(key, None)
-                continue
-            if reply.startswith("UNKNOWN "):
-                self.unknown.setdefault(key, []).append(number)
-            else:
-                assert reply.startswith(("MOVED ", "ERR ")), reply
-            talk.close()
-            talk = Talk(find(self.cluster, 0))
-        talk.close()
-        assert len(self.acknowledged) == KEYS_EACH
-
-    def check(self, server: Server) -> None:
-        for key, number in self.acknowledged.items():
-            found = int(ask(server, "GET", key))
-            assert found == number or found in self.unknown.get(key, []), (server, key, found, number)
-
-
-@dataclass
-class Reader:
-    """Reads a writer's keys at the tail: never older than what was acknowledged before the READ was sent (rule 4)."""
-
-    cluster: Cluster
-    writer: Writer
-    reads: int = 0
-
-    def __call__(self, stop: Event) -> None:
-        dice = random.Random(self.writer.name)
-        talk = Talk(find(self.cluster, -1))
-        while not stop.is_set():
-            key = f"{self.writer.name}-{dice.randrange(KEYS_EACH)}"
-            acknowledged = self.writer.acknowledged.get(key, 0)
-            reply = talk("READ", key)
-            if isinstance(reply, Error):
-                assert reply.startswith(("MOVED ", "ERR ")), reply
-                talk.close()
-                talk = Talk(find(self.cluster, -1))
-                continue
-            assert int(reply or 0) >= acknowledged, (key, reply, acknowledged)
-            self.reads += 1
-        talk.close()
-        assert self.reads
-
-
-def traffic(cluster: Cluster) -> list[Any]:
-    writers = [Writer(cluster, f"writer-{number}") for number in range(3)]
-    return [*writers, *(Reader(cluster, writer) for writer in writers)]
-
-
-def await_progress(clients: list[Any], futures: list[Future[Any]]) -> None:
-    """Every client has made some more of it, or has failed."""
-    before = [sum(each.acknowledged.values()) if isinstance(each, Writer) else each.reads for each in clients]
-
-    def moved() -> bool:
-        now = [sum(each.acknowledged.values()) if isinstance(each, Writer) else each.reads for each in clients]
-        return any(future.done() for future in futures) or all(
-            new > old + KEYS_EACH for new, old in zip(now, before, strict=True)
-        )
-
-    wait_until(moved, 30)
-
-
-def check(cluster: Cluster, clients: list[Any]) -> None:
-    settled(cluster)
-    for client in clients:
-        if isinstance(client, Writer):
-            for member in cluster.members:
-                client.check(member)
-    assert_serves(cluster)
-
-
-# -------------------------------------------------------------------------------------------- adding, removing
+# ----------------------------------------------------------------------------------------------------- adding, removing
 
 
 @pytest.mark.parametrize("size", [1, 2])
@@ -215,8 +105,7 @@ def test_a_head_that_hears_of_a_new_view_before_it_has_it_holds_writers(chain: S
         proven(cluster.head, view).adopt(later)
         assert sorted([at_once.receive(), blocking.receive()]) == [0, 1]
 
-
-# --------------------------------------------------------------------------------------------- much data
+# ------------------------------------------------------------------------------------------------------------ much data
 
 
 @pytest.mark.timeout(240)
@@ -278,147 +167,7 @@ def test_changes_queue_up_behind_each_other(chain: StartChain) -> None:
     cluster.members += sorted(newcomers, key=lambda server: order.index(str(server.endpoint)))
     assert_serves(cluster)
 
-
-# ------------------------------------------------------------------------------------- back from outside
-
-
-def test_a_removed_member_comes_back(chain: StartChain) -> None:
-    cluster = chain(3)
-    assert ask(cluster.head, "MEMBER.PUT", "k", "before") == 0
-    for place in (0, 1, 2):
-        out = cluster.members[place]
-        cluster.remove(out)
-        assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", f"without {out.port}"), int)
-        assert isinstance(ask(cluster.head, "MEMBER.DEL", "k2"), int)
-        cluster.add(out)
-        assert ask(out, "READ", "k") == f"without {out.port}".encode()
-    assert_serves(cluster)
-
-
-def test_a_server_with_data_needs_discard(chain: StartChain) -> None:
-    cluster = chain(1)
-    newcomer = cluster.spare()
-    assert ask(newcomer, "SET", "theirs", "x") == b"OK"
-    with pytest.raises(LauncherError, match="DISCARD"):
-        cluster.add(newcomer)
-    assert ask(newcomer, "GET", "theirs") == b"x"
-    cluster.add(newcomer, "DISCARD")
-    assert ask(newcomer, "EXISTS", "theirs") == 0
-    assert_serves(cluster)
-
-
-def test_a_former_member_of_another_chain_needs_discard(chain: StartChain) -> None:
-    """And a restart before: as long as it runs, it obeys only who proves the secret of that chain (rule 2)."""
-    theirs, ours, empty = chain(2), chain(1), chain(0)
-    assert ask(theirs.head, "MEMBER.PUT", "theirs", "x") == 0
-    former = theirs.tail
-    wait_until(lambda: ask(former, "SAVE") == b"OK", 30)
-    theirs.remove(former)
-    for options in [(), ("DISCARD",)]:
-        with pytest.raises(LauncherError):
-            ours.add(former, *options)
-    former.kill()
-    former.start()
-    with pytest.raises(LauncherError, match="another chain"):
-        empty.add(former)
-    with pytest.raises(LauncherError, match="DISCARD"):
-        ours.add(former)
-    assert ask_removed(former, "GET", "theirs") == b"x"
-    ours.add(former, "DISCARD")
-    assert ask(former, "EXISTS", "theirs") == 0
-    assert_serves(ours)
-    assert_serves(theirs)
-
-
-def test_a_restarted_member_is_another_process(chain: StartChain) -> None:
-    """On the same port, without its data: it must not be taken for the one that was there."""
-    cluster = chain(3)
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    restarted = cluster.tail
-    restarted.kill()
-    restarted.start()
-    await_repair(cluster, restarted)
-    cluster.add(restarted)
-    assert ask(restarted, "READ", "k") == b"v"
-    assert_serves(cluster)
-
-
-def test_a_member_restarted_from_its_disk_serves_nothing_before_it_is_added(chain: StartChain) -> None:
-    cluster = chain(2)
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    back = cluster.tail
-    wait_until(lambda: ask(back, "SAVE") == b"OK", 30)
-    back.kill()
-    back.start()
-    assert state(back).role == "removed"
-    assert state(back).applied == 0
-    for words in [("MEMBER.PUT", "k", "x"), ("READ", "k"), ("SET", "k", "x")]:
-        assert ask(back, *words).startswith("ERR "), words
-    await_repair(cluster, back)
-    cluster.add(back)
-    assert_serves(cluster)
-
-
-def test_form_makes_a_survivor_the_chain(chain: StartChain) -> None:
-    cluster = chain(3)
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    _, survivor, _ = list(cluster.members)
-    for member in list(cluster.members):
-        if member is not survivor:
-            member.kill()
-            cluster.members.remove(member)
-    assert cluster.command("MASTER.FORM", HOST, survivor.port) == b"OK"
-    assert ask(survivor, "READ", "k") == b"v"
-    assert state(survivor).role == "singleton"
-    cluster.grow()
-    assert_serves(cluster)
-
-
-# ------------------------------------------------------------------------------------------ the master dies
-
-
-def test_the_chain_outlives_its_master(chain: StartChain) -> None:
-    """Killed, and gone for good as far as the members can tell; then back, with chain and epoch as they were."""
-    cluster = chain(3)
-    clients = traffic(cluster)
-    with running(*clients) as futures:
-        await_progress(clients, futures)
-        before = stored_view(cluster)
-        cluster.master.kill()
-        await_progress(clients, futures)
-        cluster.master.start()
-        await_progress(clients, futures)
-        names = [str(member.endpoint).encode() for member in cluster.members]
-        assert ask(cluster.master, "MASTER.GET_CHAIN") == names
-        assert stored_view(cluster) == before
-        cluster.grow()
-        assert stored_view(cluster).epoch == before.epoch + 1
-    check(cluster, clients)
-
-
-@pytest.mark.parametrize("round_number", range(4))
-def test_a_master_killed_while_it_adds_leaves_a_chain(chain: StartChain, round_number: int) -> None:
-    """At whichever moment; the restarted one finishes or withdraws the addition, and takes the next."""
-    cluster = chain(2)
-    with Talk(cluster.head) as talk:
-        talk.pipeline([("MEMBER.PUT", number, "x" * 500, "me") for number in range(20_000)])
-    newcomer = cluster.spare()
-    with Talk(cluster.master, 60) as adding:
-        adding.send("MASTER.ADD", HOST, newcomer.port)
-        adding.is_silent(0.02 * (round_number + 1))
-        cluster.master.kill()
-    assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", "while the master is dead"), int)
-    cluster.master.start()
-
-    def added() -> bool:
-        reply = ask(cluster.master, "MASTER.ADD", HOST, newcomer.port)
-        return reply == b"OK" or (isinstance(reply, Error) and "already in the chain" in reply)
-
-    wait_until(added, 60, 0.5)
-    cluster.members.append(newcomer)
-    wait_until(lambda: state(newcomer).serving, 30)
-    assert ask(newcomer, "READ", "k") == b"while the master is dead"
-    assert_serves(cluster)
+# ------------------------------------------------------------------------------------------------------ the master dies
 
 
 def test_a_copy_shows_its_progress(chain: StartChain) -> None:
@@ -483,22 +232,3 @@ def test_a_dead_tail_s_repair_commits_what_it_had_not_confirmed(chain: StartChai
         assert writer.receive() == 0
     await_repair(cluster, dead)
     assert ask(cluster.tail, "READ", "k") == b"v"
-
-
-def test_a_dead_member_without_a_master_gives_clear_errors(chain: StartChain) -> None:
-    """Nobody hangs: writes are unknown at their timeout, reads at a dead tail are refused connections."""
-    cluster = chain(3, member_config={"member.write-timeout": "500"})
-    head, middle, tail = cluster.members
-    cluster.master.pause()
-    middle.kill()
-    assert ask(head, "MEMBER.PUT", "k", "v").startswith("UNKNOWN ")
-    assert ask(head, "READ", "k") == Error(f"MOVED 0 {tail.endpoint}")
-    assert ask(tail, "MEMBER.PUT", "k", "v") == Error(f"MOVED 0 {head.endpoint}")
-    assert ask(tail, "READ", "k") is None  # its lease is still good
-    tail.kill()
-    with pytest.raises(redis.ConnectionError):
-        ask(tail, "READ", "k")
-    cluster.master.resume()
-    await_repair(cluster, middle, tail)
-    assert ask(head, "READ", "k") == b"v"
-    assert_serves(cluster)

@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from chainredis.etcd.client import Connection, Entry, Picture, Update
+from chainredis.etcd.url import Keys
 from chainredis.protocol.errors import EtcdAway, LeaseLost
+
+KEYS = Keys("chain")
 
 
 class FakeEtcd:

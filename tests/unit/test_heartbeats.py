@@ -7,7 +7,7 @@ import pytest
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.leases import Lease
 from chainredis.protocol.view import Member
-from unit.test_controller import SETTINGS, A, B, C, Stage, chain_of
+from unit.stage import SETTINGS, A, B, C, Stage, chain_of
 
 FULL_S = SETTINGS.timeout_ms / 1000 * (1 + SETTINGS.drift)
 

@@ -1,18 +1,10 @@
 """What the master's log says of the changes that people ask for."""
 
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from chainredis.protocol.errors import CommandError
-from unit.world import HOST, World, a_world
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as world:
-        yield world
+from unit.world import HOST, World
 
 
 def test_changes_are_logged_with_who_asked_and_what_came_of_it(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,17 +1,9 @@
 """MASTER.ADD … ADOPT against a fake fleet: a backup begins a chain, and never enters one."""
 
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from unit.world import HOST, Killed, World, a_world, kills_masters
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with a_world(tmp_path) as world:
-        yield world
+from unit.world import HOST, Killed, World, kills_masters
 
 
 def test_a_backup_begins_a_history_of_its_own(world: World) -> None:

@@ -1,0 +1,106 @@
+"""Servers that come back to the chain from outside, with data or without."""
+
+import pytest
+
+from chainredis.local_cluster.launcher import HOST, LauncherError
+from chainredis.transport.waiting import wait_until
+from integration.conftest import StartChain
+from integration.helpers import (
+    ask,
+    ask_removed,
+    assert_serves,
+    await_repair,
+    state,
+)
+
+
+def test_a_removed_member_comes_back(chain: StartChain) -> None:
+    cluster = chain(3)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "before") == 0
+    for place in (0, 1, 2):
+        out = cluster.members[place]
+        cluster.remove(out)
+        assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", f"without {out.port}"), int)
+        assert isinstance(ask(cluster.head, "MEMBER.DEL", "k2"), int)
+        cluster.add(out)
+        assert ask(out, "READ", "k") == f"without {out.port}".encode()
+    assert_serves(cluster)
+
+
+def test_a_server_with_data_needs_discard(chain: StartChain) -> None:
+    cluster = chain(1)
+    newcomer = cluster.spare()
+    assert ask(newcomer, "SET", "theirs", "x") == b"OK"
+    with pytest.raises(LauncherError, match="DISCARD"):
+        cluster.add(newcomer)
+    assert ask(newcomer, "GET", "theirs") == b"x"
+    cluster.add(newcomer, "DISCARD")
+    assert ask(newcomer, "EXISTS", "theirs") == 0
+    assert_serves(cluster)
+
+
+def test_a_former_member_of_another_chain_needs_discard(chain: StartChain) -> None:
+    """And a restart before: as long as it runs, it obeys only who proves the secret of that chain (rule 2)."""
+    theirs, ours, empty = chain(2), chain(1), chain(0)
+    assert ask(theirs.head, "MEMBER.PUT", "theirs", "x") == 0
+    former = theirs.tail
+    wait_until(lambda: ask(former, "SAVE") == b"OK", 30)
+    theirs.remove(former)
+    for options in [(), ("DISCARD",)]:
+        with pytest.raises(LauncherError):
+            ours.add(former, *options)
+    former.kill()
+    former.start()
+    with pytest.raises(LauncherError, match="another chain"):
+        empty.add(former)
+    with pytest.raises(LauncherError, match="DISCARD"):
+        ours.add(former)
+    assert ask_removed(former, "GET", "theirs") == b"x"
+    ours.add(former, "DISCARD")
+    assert ask(former, "EXISTS", "theirs") == 0
+    assert_serves(ours)
+    assert_serves(theirs)
+
+
+def test_a_restarted_member_is_another_process(chain: StartChain) -> None:
+    """On the same port, without its data: it must not be taken for the one that was there."""
+    cluster = chain(3)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
+    restarted = cluster.tail
+    restarted.kill()
+    restarted.start()
+    await_repair(cluster, restarted)
+    cluster.add(restarted)
+    assert ask(restarted, "READ", "k") == b"v"
+    assert_serves(cluster)
+
+
+def test_a_member_restarted_from_its_disk_serves_nothing_before_it_is_added(chain: StartChain) -> None:
+    cluster = chain(2)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
+    back = cluster.tail
+    wait_until(lambda: ask(back, "SAVE") == b"OK", 30)
+    back.kill()
+    back.start()
+    assert state(back).role == "removed"
+    assert state(back).applied == 0
+    for words in [("MEMBER.PUT", "k", "x"), ("READ", "k"), ("SET", "k", "x")]:
+        assert ask(back, *words).startswith("ERR "), words
+    await_repair(cluster, back)
+    cluster.add(back)
+    assert_serves(cluster)
+
+
+def test_form_makes_a_survivor_the_chain(chain: StartChain) -> None:
+    cluster = chain(3)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
+    _, survivor, _ = list(cluster.members)
+    for member in list(cluster.members):
+        if member is not survivor:
+            member.kill()
+            cluster.members.remove(member)
+    assert cluster.command("MASTER.FORM", HOST, survivor.port) == b"OK"
+    assert ask(survivor, "READ", "k") == b"v"
+    assert state(survivor).role == "singleton"
+    cluster.grow()
+    assert_serves(cluster)

@@ -1,0 +1,259 @@
+"""MASTER.ADD against a fake fleet: what is said, what is stored and told, and in which order."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chainredis.protocol.errors import CannotFeed, CommandError, OutcomeUnknown, Silent
+from chainredis.transport.member_client import MemberState, Progress
+from chainredis.transport.waiting import wait_until
+from unit.fake_members import FakeLink, FakeProcess, run_id
+from unit.world import HOST, World, a_world
+
+
+def test_first_member_keeps_its_data_and_begins_a_history(world: World) -> None:
+    world.fleet.start(7000, keys=3)
+    assert world.run("ADD", HOST, 7000) == "OK"
+    assert world.chain() == ["10.0.0.1:7000"]
+    assert world.fleet.changes() == ["save:1", "adopt:7000"]
+
+
+def test_two_chains_never_have_the_same_history_or_secret(tmp_path: Path) -> None:
+    views = []
+    for name in ("a", "b"):
+        with a_world(tmp_path / name) as world:
+            world.build(7000)
+            views += [world.stored().view.history, world.stored().view.secret]
+    assert len(set(views)) == 4
+
+
+def test_addition_copies_first_then_persists_then_tells(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+    assert world.run("ADD", "later.example", 7002) == "OK"
+    assert world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001", "later.example:7002"]
+    assert world.fleet.changes()[:4] == ["pin:7001", "join:7002", "feed:7001", "save:3"]
+    assert set(world.fleet.changes()[4:]) == {"adopt:7002", "adopt:7001", "adopt:7000", "save:3"}
+    assert not world.stored().pending
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "says"),
+    [
+        ("", 7001, "host is empty"),
+        ("a host", 7001, "visible ASCII"),
+        (b"a\0b", 7001, "visible ASCII"),
+        (b"\xff\xfe", 7001, "visible ASCII"),
+        ("h" * 256, 7001, "longer than 255"),
+        (HOST, "", "port '' is not a number"),
+        (HOST, "seven", "port 'seven' is not a number"),
+        (HOST, "0", "between 1 and 65535"),
+        (HOST, "65536", "between 1 and 65535"),
+        (HOST, "-1", "between 1 and 65535"),
+        (HOST, "7001\n", "between 1 and 65535"),
+        (HOST, "9" * 5000, "between 1 and 65535"),
+        ("nowhere", 7001, "cannot resolve the host 'nowhere'"),
+        (HOST, 7009, "10.0.0.1:7009: nobody listens"),
+    ],
+)
+@pytest.mark.parametrize("chain", [(), (7000,)])
+def test_wrong_addresses_change_nothing(
+    world: World, chain: tuple[int, ...], host: str | bytes, port: str | int, says: str
+) -> None:
+    world.build(*chain)
+    world.refuses(says, "ADD", host, port)
+
+
+def test_servers_that_cannot_be_members(world: World) -> None:
+    world.build(7000)
+    world.fleet.start(7001).condition = "no-module"
+    world.refuses("without libmember.so", "ADD", HOST, 7001)
+    world.fleet.start(6369)
+    world.refuses("this master itself", "ADD", HOST, 6369)
+    world.fleet.processes[6369].condition = "no-module"
+    world.refuses("this master itself", "ADD", HOST, 6369)
+    world.fleet.start(7002).condition = "hung"
+    world.refuses("no answer", "ADD", HOST, 7002)
+    world.refuses("already in the chain, as 10.0.0.1:7000", "ADD", "another.name", 7000)
+    world.refuses("syntax error", "ADD", HOST, 7001, "PLEASE")
+
+
+def test_data_is_discarded_only_when_told(world: World) -> None:
+    world.build(7000)
+    world.fleet.start(7001, keys=2)
+    world.refuses("data of its own, 2 keys.*DISCARD", "ADD", HOST, 7001)
+    world.fleet.start(7002, history="ab" * 16, applied=3)
+    world.refuses("data of another chain.*DISCARD", "ADD", HOST, 7002)
+    assert world.run("ADD", HOST, 7001, "DISCARD") == "OK"
+    assert world.run("ADD", HOST, 7002, "discard") == "OK"
+    world.fleet.start(7003, history="ab" * 16, applied=-1)
+    assert world.run("ADD", HOST, 7003) == "OK"  # it has nothing left of that chain
+
+
+def test_a_first_member_never_brings_another_chains_data(world: World) -> None:
+    world.fleet.start(7000, history="ab" * 16, applied=3)
+    world.refuses("cannot begin this one", "ADD", HOST, 7000)
+    world.refuses("cannot begin this one", "ADD", HOST, 7000, "DISCARD")
+
+
+def test_what_cannot_begin_a_chain_is_refused_before_anything_is_stored(world: World) -> None:
+    process = world.fleet.start(7000)
+    process.state = replace(process.state, unfit="keys with a time to live")
+    world.refuses("keys with a time to live", "ADD", HOST, 7000)
+    assert world.fleet.changes() == []
+
+
+def test_a_former_member_comes_back(world: World) -> None:
+    world.build(7000, 7001)
+    world.run("REMOVE", HOST, 7001)
+    assert world.run("ADD", HOST, 7001) == "OK"
+    assert world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001"]
+
+
+def test_a_member_that_was_restarted_is_another_one(world: World) -> None:
+    """The chain is repaired first, and then gets it as a new tail."""
+    world.build(7000, 7001)
+    world.fleet.start(7000, identity=99)
+    assert world.run("ADD", HOST, 7000) == "OK"
+    assert world.ports() == [7001, 7000]
+    assert world.stored().view.tail.run_id == run_id(99)
+
+
+def test_a_dead_member_does_not_stand_in_the_way(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+    world.fleet.kill(7000)
+    world.await_chain(7001)
+    assert world.run("ADD", HOST, 7002) == "OK"
+    world.await_chain(7001, 7002)
+
+
+def test_one_that_hangs_holds_the_addition_up_until_it_is_gone(quick_world: World) -> None:
+    quick_world.build(7000, 7001)
+    quick_world.fleet.start(7002)
+    quick_world.fleet.processes[7000].condition = "hung"
+    assert quick_world.run("ADD", HOST, 7002) == "OK"
+    quick_world.await_chain(7001, 7002)
+
+
+def test_at_most_32_members(world: World) -> None:
+    world.build(*range(7000, 7032))
+    world.fleet.start(7032)
+    world.refuses("32 members", "ADD", HOST, 7032)
+
+
+@pytest.mark.parametrize("step", ["pin:7001", "join:7002", "prove:7002", "feed:7001"])
+def test_a_join_that_fails_leaves_the_chain_as_it_was(world: World, step: str) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+    world.fleet.fail_at = step
+    world.refuses("injected.*as it was", "ADD", HOST, 7002)
+    assert not world.fleet.processes[7001].pinned
+    world.fleet.fail_at = ""
+    world.fleet.start(7002, identity=77)
+    assert world.run("ADD", HOST, 7002) == "OK"
+
+
+def test_a_copy_that_fails_or_stands_still_is_given_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chainredis.transport.waiting.StallWatch.LOOK_EVERY_S", 0.01)
+    world.build(7000)
+    for copy, says in (("failed", "the disk is full"), ("copying", "nothing has moved")):
+        world.fleet.start(7001, identity=77)
+        with monkeypatch.context() as patch:
+            learner = world.fleet.processes[7001]
+            patch.setattr(FakeLink, "progress", lambda link: Progress(1, 1, 1, 1, 1))
+            seen_through(learner, patch, join=copy, join_error="the disk is full")
+            world.refuses(says, "ADD", HOST, 7001)
+
+
+def seen_through(process: FakeProcess, patch: pytest.MonkeyPatch, **changed: Any) -> None:
+    """Every look at `process` gives its state with these fields instead."""
+    look = FakeLink.state
+
+    def state(link: FakeLink) -> MemberState:
+        found = look(link)
+        return replace(found, **changed) if link.process is process else found
+
+    patch.setattr(FakeLink, "state", state)
+
+
+def test_a_tail_over_its_join_limit_gives_the_learner_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.build(7000)
+    world.fleet.start(7001)
+    seen_through(world.fleet.processes[7000], monkeypatch, pinned=-1)
+    world.refuses("member.join-limit", "ADD", HOST, 7001)
+
+
+def test_a_former_member_gets_only_the_missing_log(world: World) -> None:
+    world.build(7000, 7001)
+    world.give_data(7000, 7001)
+    world.run("REMOVE", HOST, 7001)
+    world.fleet.events.clear()
+    assert world.run("ADD", HOST, 7001) == "OK"
+    assert world.fleet.changes()[:4] == ["pin:7000", "rejoin:7001", "feed:7000", "save:4"]
+
+
+def test_a_former_member_that_was_away_too_long_is_copied_anew(world: World) -> None:
+    world.build(7000, 7001)
+    world.give_data(7000, 7001)
+    world.run("REMOVE", HOST, 7001)
+    world.fleet.processes[7000].log_begins_at = 100
+    world.fleet.events.clear()
+    assert world.run("ADD", HOST, 7001) == "OK"
+    assert world.fleet.changes()[:5] == ["pin:7000", "pin:7000", "join:7001", "feed:7000", "save:4"]
+
+
+def test_a_learner_left_over_is_copied_anew(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+    world.fleet.fail_at = "feed:7001"
+    world.refuses("injected.*as it was", "ADD", HOST, 7002)
+    world.fleet.fail_at = ""
+    world.fleet.events.clear()
+    assert world.fleet.processes[7002].state.role == "learner"
+    assert world.run("ADD", HOST, 7002) == "OK"
+    assert "join:7002" in world.fleet.events
+
+
+def test_an_addition_that_finds_the_chain_changed_is_off(world: World) -> None:
+    """The copy holds up neither a repair nor a removal."""
+    world.build(7000, 7001, 7002)
+    world.fleet.start(7003)
+
+    def change_meanwhile() -> BaseException:
+        world.fleet.fail_at = ""
+        assert world.run("REMOVE", HOST, 7000) == "OK"
+        return Silent("injected")
+
+    world.fleet.fail_at, world.fleet.failure = "feed:7002", change_meanwhile
+    with pytest.raises(CommandError, match=r"ERR .*as it was"):
+        world.run("ADD", HOST, 7003)
+    world.await_chain(7001, 7002)
+    assert not world.fleet.processes[7002].pinned
+
+
+def test_an_old_tail_that_lacks_what_the_new_one_needs_keeps_its_place(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+
+    def refuse_once() -> BaseException:
+        world.fleet.fail_at = ""
+        return CannotFeed("7001: does not have all")
+
+    world.fleet.fail_at, world.fleet.failure = "adopt:7001", refuse_once
+    with pytest.raises(CommandError, match=r"ERR the chain had to go on without 10.0.0.1:7002"):
+        world.run("ADD", HOST, 7002)
+    world.await_chain(7000, 7001)
+
+
+def test_a_member_that_cannot_be_told_is_named_and_told_later(quick_world: World) -> None:
+    quick_world.build(7000, 7001)
+    quick_world.fleet.start(7002)
+    quick_world.fleet.fail_at = "adopt:7000"
+    with pytest.raises(OutcomeUnknown, match=r"UNKNOWN .*epoch 3, but not serving in it yet: 10.0.0.1:7000"):
+        quick_world.run("ADD", HOST, 7002)
+    assert quick_world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001", "10.0.0.1:7002"]
+    quick_world.fleet.fail_at = ""
+    wait_until(lambda: quick_world.fleet.processes[7000].state.epoch == 3, 5)
