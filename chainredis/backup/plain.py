@@ -27,7 +27,7 @@ from chainredis.backup.rdb import (
 )
 from chainredis.checkpoint_tool.database import Checkpoint, opened
 from chainredis.checkpoint_tool.records import RECORD_PREFIX, Record, newest, parse_record
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.errors import BackupError
 
 ASKED_AT_ONCE = 1000

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 from chainredis.benchmarks.gaps import Service, Trace
 from chainredis.benchmarks.load import key
 from chainredis.benchmarks.route import HEAD, TAIL, TROUBLE, Chart, Request, Route, pack
-from chainredis.local_cluster.launcher import LauncherError
+from chainredis.local_cluster.process import LauncherError
 from chainredis.protocol.view import Endpoint
 
 # Commands that a client repeats: so many that their keys are as good as random.

@@ -16,7 +16,8 @@ from chainredis.benchmarks.clients import Load, Recording, RunningLoad
 from chainredis.benchmarks.gaps import NS_PER_MS, NS_PER_S, Window
 from chainredis.benchmarks.report import Machine, describe
 from chainredis.local_cluster.etcd_cluster import EtcdChain, start_etcd, url_of
-from chainredis.local_cluster.launcher import LauncherError, Server
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import WaitTimeout, wait_until
 
 MEMBERS, MASTERS, ETCD_SERVERS = 3, 2, 3

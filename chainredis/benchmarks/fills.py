@@ -12,7 +12,9 @@ import psutil
 from chainredis.benchmarks.figures import Goal, Row
 from chainredis.benchmarks.load import RANDOM_KEY, redis_benchmark
 from chainredis.benchmarks.systems import MIB, await_tail
-from chainredis.local_cluster.launcher import Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 
 MEMBERS = 3
 PIPELINE = 16

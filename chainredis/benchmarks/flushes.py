@@ -13,7 +13,8 @@ from chainredis.benchmarks.fills import UNIQUE, VALUE, member_info
 from chainredis.benchmarks.gaps import Window
 from chainredis.benchmarks.load import RANDOM_KEY, Exchange, exchange, one_client, redis_benchmark
 from chainredis.benchmarks.systems import AT_ONCE, CATCH_UP_TIMEOUT_S, await_tail
-from chainredis.local_cluster.launcher import Cluster, LauncherError
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
 from chainredis.transport.waiting import wait_until
 
 CONFIG = {"member.gcs-mode": "checkpoint-flush"}

@@ -12,7 +12,8 @@ from typing import Any, cast
 from chainredis.benchmarks.clients import VALUE, Load, RunningLoad
 from chainredis.benchmarks.gaps import NS_PER_S, Window
 from chainredis.benchmarks.systems import MIB, await_tail, fill, follow
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 
 MEMBERS = 2
 BATCH = 64

@@ -10,7 +10,8 @@ from typing import Self
 
 from chainredis.benchmarks.clients import Load, Recording, RunningLoad
 from chainredis.benchmarks.gaps import NS_PER_MS, NS_PER_S, Service, Window
-from chainredis.local_cluster.launcher import Cluster, LauncherError
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
 from chainredis.transport.waiting import WaitTimeout, wait_until
 
 POSITIONS = ("head", "middle", "tail")

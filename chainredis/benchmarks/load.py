@@ -19,7 +19,8 @@ from typing import Any
 
 from redis.connection import Connection
 
-from chainredis.local_cluster.launcher import LauncherError, Server, server_path
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server, server_path
 
 CLIENTS = 50
 KEYS = 100_000

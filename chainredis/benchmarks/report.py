@@ -15,7 +15,7 @@ from rich.table import Table
 
 from chainredis.benchmarks.figures import Outcome, Verdict
 from chainredis.benchmarks.load import CLIENTS, KEYS, VALUE, LoopCheck
-from chainredis.local_cluster.launcher import ROOT, Server
+from chainredis.local_cluster.server import ROOT, Server
 
 GIB = 1024**3
 COLORS = {Verdict.AIM: "green", Verdict.FLOOR: "yellow", Verdict.SHORT: "red"}

@@ -20,7 +20,7 @@ from chainredis.benchmarks.load import (
     redis_benchmark,
 )
 from chainredis.benchmarks.systems import Systems, await_replica, await_tail, backlog_limit_mib, idle_memory_mib
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 
 PIPELINE = 16
 SET = ("SET", RANDOM_KEY, VALUE)

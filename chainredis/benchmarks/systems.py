@@ -13,7 +13,10 @@ from typing import Any, cast
 import psutil
 
 from chainredis.benchmarks.load import KEYS, VALUE, key
-from chainredis.local_cluster.launcher import HOST, Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import WaitTimeout, wait_until
 
 MIB = 1024 * 1024

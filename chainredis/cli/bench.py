@@ -10,7 +10,7 @@ from chainredis.benchmarks.figures import Outcome
 from chainredis.benchmarks.report import Rate, Report, describe
 from chainredis.benchmarks.rows import Rows
 from chainredis.benchmarks.systems import running_systems
-from chainredis.local_cluster.launcher import ROOT
+from chainredis.local_cluster.server import ROOT
 
 RESULTS = ROOT / "benchmarks"
 FILE_WIDTH = 160  # of the table in a file, where there is no terminal that tells its own

@@ -9,7 +9,7 @@ from chainredis.benchmarks.joins import measure_joins
 from chainredis.benchmarks.kills import POSITIONS, measure_failover
 from chainredis.benchmarks.report import describe
 from chainredis.cli.bench import RESULTS, positive, terminal
-from chainredis.local_cluster.launcher import Cluster
+from chainredis.local_cluster.cluster import Cluster
 
 
 def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:

@@ -9,7 +9,7 @@ from chainredis.benchmarks.flush_report import FlushReport
 from chainredis.benchmarks.flushes import CONFIG, measure_pauses, reads_row
 from chainredis.benchmarks.report import describe
 from chainredis.cli.bench import RESULTS, positive, terminal
-from chainredis.local_cluster.launcher import Cluster
+from chainredis.local_cluster.cluster import Cluster
 
 
 def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:

@@ -12,7 +12,7 @@ from chainredis.cli import (
     checkpoint,
     run,
 )
-from chainredis.local_cluster.launcher import LauncherError
+from chainredis.local_cluster.process import LauncherError
 from chainredis.protocol.errors import BackupError, CheckpointError
 
 

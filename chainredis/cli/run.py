@@ -16,7 +16,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from chainredis.local_cluster.launcher import ROOT, Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import ROOT, Server
 from chainredis.protocol.errors import MemberError
 from chainredis.protocol.view import MAX_MEMBERS
 from chainredis.transport.member_client import MemberState, RedisLink

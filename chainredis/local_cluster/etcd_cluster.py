@@ -12,17 +12,10 @@ import redis
 from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.url import parse_url
 from chainredis.etcd.view_store import configuration_in
-from chainredis.local_cluster.launcher import (
-    HOST,
-    ROOT,
-    START_TIMEOUT_S,
-    Cluster,
-    LauncherError,
-    Process,
-    Server,
-    free_port,
-    is_free,
-)
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.ports import HOST, free_port, is_free
+from chainredis.local_cluster.process import LauncherError, Process
+from chainredis.local_cluster.server import ROOT, START_TIMEOUT_S, Server
 from chainredis.protocol.errors import EtcdAway, StoreError
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint

@@ -10,7 +10,7 @@ import pytest
 
 from chainredis.etcd.client import Access
 from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_away import etcdctl

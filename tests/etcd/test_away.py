@@ -9,7 +9,7 @@ from threading import Event
 from chainredis.etcd.client import Connection
 from chainredis.etcd.url import Keys
 from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, etcd_program, url_of
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_masters import await_seen, leads

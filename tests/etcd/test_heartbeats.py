@@ -8,8 +8,9 @@ import pytest
 
 from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.url import parse_url
+from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.etcd_cluster import EtcdChain
-from chainredis.local_cluster.launcher import MEMBER, Server, module_path
+from chainredis.local_cluster.server import Server, module_path
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from integration.conftest import StartServer

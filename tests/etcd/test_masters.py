@@ -14,7 +14,7 @@ from chainredis.etcd.client import Access
 from chainredis.etcd.master import EtcdMaster
 from chainredis.etcd.url import parse_url
 from chainredis.local_cluster.etcd_cluster import EtcdChain
-from chainredis.local_cluster.launcher import Server, module_path
+from chainredis.local_cluster.server import Server, module_path
 from chainredis.transport.settings import PollSettings, Settings
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain

@@ -3,7 +3,7 @@
 import shutil
 
 from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of
-from chainredis.local_cluster.launcher import HOST
+from chainredis.local_cluster.ports import HOST
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_away import etcdctl

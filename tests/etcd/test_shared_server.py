@@ -1,6 +1,7 @@
 """Heartbeats in a server that does other things, too: they must not get in each other's way."""
 
-from chainredis.local_cluster.launcher import MASTER, Server
+from chainredis.local_cluster.cluster import MASTER
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_heartbeats import await_heartbeats, beats

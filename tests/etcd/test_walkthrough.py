@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from chainredis.local_cluster.etcd_cluster import EtcdServer, url_of
-from chainredis.local_cluster.launcher import ROOT, free_port
+from chainredis.local_cluster.ports import free_port
+from chainredis.local_cluster.server import ROOT
 from chainredis.transport.waiting import wait_until
 from integration.documented import Start, documented, redis_cli, redis_cli_session
 

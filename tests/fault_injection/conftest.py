@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from chainredis.local_cluster.launcher import Cluster
+from chainredis.local_cluster.cluster import Cluster
 from etcd.conftest import three
 from fault_injection.namespaces import Router, UnavailableError
 from fault_injection.proxy import Network

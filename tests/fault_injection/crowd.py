@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chainredis.local_cluster.launcher import ROOT
+from chainredis.local_cluster.server import ROOT
 from chainredis.protocol.view import Endpoint
 from fault_injection.clients import Client, Flusher, Guide, PipelinedWriter, Reader, Saver, Subscriber, Writer
 from fault_injection.history import History, Kind, Operation, Outcome

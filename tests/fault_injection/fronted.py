@@ -6,7 +6,8 @@ from typing import Any
 
 import redis
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint
 from fault_injection.proxy import Network, Proxy, Way
 from integration.helpers import Talk

@@ -9,8 +9,9 @@ from typing import ClassVar, Protocol
 
 import redis
 
+from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.etcd_cluster import EtcdChain
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import MAX_MEMBERS
 from integration.helpers import Talk
 

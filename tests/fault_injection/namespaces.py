@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 
 PREFIX = "faults"
 FOLDER = Path("/run/netns")

@@ -12,7 +12,9 @@ from threading import Event
 from time import monotonic
 from typing import Self
 
-from chainredis.local_cluster.launcher import Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.errors import MemberError, StoreError
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.transport.waiting import WaitTimeout, wait_until

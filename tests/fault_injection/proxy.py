@@ -13,7 +13,7 @@ from enum import Enum
 from threading import Thread
 from typing import Any, Self
 
-from chainredis.local_cluster.launcher import HOST, free_port
+from chainredis.local_cluster.ports import HOST, free_port
 from chainredis.protocol.view import Endpoint
 
 CHUNK = 64 * 1024

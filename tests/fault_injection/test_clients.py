@@ -2,7 +2,7 @@
 
 import pytest
 
-from chainredis.local_cluster.launcher import MEMBER
+from chainredis.local_cluster.cluster import MEMBER
 from chainredis.transport.waiting import wait_until
 from fault_injection.crowd import Crowd
 from fault_injection.history import Kind, Outcome

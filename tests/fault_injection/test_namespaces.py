@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from chainredis.local_cluster.launcher import ROOT, Server
+from chainredis.local_cluster.server import ROOT, Server
 from chainredis.transport.waiting import wait_until
 from fault_injection.conftest import examined
 from fault_injection.namespaces import RoutedCluster, Router

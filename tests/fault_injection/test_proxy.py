@@ -6,7 +6,7 @@ from time import monotonic
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.waiting import wait_until
 from fault_injection.proxy import Network, Proxy, Way

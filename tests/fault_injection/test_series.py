@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from fault_injection.conftest import examined
 from fault_injection.crowd import Crowd

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from integration.helpers import (
     Word,
 )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chainredis.local_cluster.launcher import ROOT, Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import ROOT, Server
 
 StartChain = Callable[..., Cluster]
 StartServer = Callable[..., Server]

@@ -1,6 +1,7 @@
 """What tests of members that come back from their disks have in common."""
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 
 ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
 EVERY_SECOND = {"appendonly": "yes", "appendfsync": "everysec"}

@@ -1,4 +1,4 @@
-"""Servers started as README.md starts them, and redis-cli as typed: nothing of the launcher's."""
+"""Servers started as README.md starts them, and redis-cli as typed: nothing of local_cluster."""
 
 import re
 import shutil
@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from chainredis.local_cluster.launcher import HOST, ROOT
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.server import ROOT
 from chainredis.transport.waiting import wait_until
 
 REDIS_CLI = ROOT / "redis/src/redis-cli"

@@ -11,7 +11,8 @@ import redis
 from redis._parsers import _RESP2Parser
 from redis.connection import Connection
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.member_client import MemberState, RedisLink
 from chainredis.transport.settings import Credentials, Settings

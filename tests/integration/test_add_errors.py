@@ -12,7 +12,8 @@ from time import monotonic
 
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, MASTER, MEMBER, Cluster
+from chainredis.local_cluster.cluster import MASTER, MEMBER, Cluster
+from chainredis.local_cluster.ports import HOST
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, Word, ask, assert_serves, info, stored_view

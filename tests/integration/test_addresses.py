@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER, Server
+from chainredis.local_cluster.cluster import MASTER, MEMBER
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer, _examine
 from integration.disks import ALWAYS

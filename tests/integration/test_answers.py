@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import View
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain

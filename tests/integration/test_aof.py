@@ -5,7 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, MEMBER, LauncherError, Server
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.append_only import data
 from integration.conftest import StartChain, StartServer

@@ -2,7 +2,8 @@
 
 import pytest
 
-from chainredis.local_cluster.launcher import MEMBER, Server
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.append_only import an_update, append, data, file_of
 from integration.conftest import StartChain, StartServer

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.append_only import data
 from integration.conftest import StartChain

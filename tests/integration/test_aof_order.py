@@ -2,7 +2,7 @@
 
 import redis
 
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.disks import ALWAYS, EVERY_SECOND, without_master

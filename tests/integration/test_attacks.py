@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import HOST, MEMBER, LauncherError, Server
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Member, View
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer

@@ -8,7 +8,9 @@ from threading import Event
 
 import pytest
 
-from chainredis.local_cluster.launcher import MASTER, ROOT, Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import MASTER, Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import ROOT, Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Talk, ask, assert_serves, info, member_number, running, settled, state, stored_view

@@ -8,7 +8,8 @@ import pytest
 
 from chainredis.backup.plain import make_plain, read_source
 from chainredis.cli import main as cli
-from chainredis.local_cluster.launcher import ROOT, Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import ROOT, Server
 from chainredis.protocol.errors import BackupError
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Talk, ask, settled

@@ -4,7 +4,7 @@ import pytest
 
 from chainredis.benchmarks import fills, flushes
 from chainredis.benchmarks.fills import MODES, PIPELINE, Fills
-from chainredis.local_cluster.launcher import LauncherError
+from chainredis.local_cluster.process import LauncherError
 from integration.conftest import StartChain
 from integration.helpers import member_number
 

@@ -5,7 +5,8 @@ from time import sleep
 
 import pytest
 
-from chainredis.local_cluster.launcher import MEMBER, Cluster, Server
+from chainredis.local_cluster.cluster import MEMBER, Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import PATIENT, Error, Talk, ask, info, member_number, paused, settled, state

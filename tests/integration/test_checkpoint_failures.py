@@ -11,7 +11,9 @@ from random import Random
 import plyvel  # type: ignore[import-untyped]
 import pytest
 
-from chainredis.local_cluster.launcher import Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, _examine
 from integration.helpers import Error, Talk, ask, assert_serves, info, member_number, state

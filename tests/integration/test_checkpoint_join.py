@@ -5,7 +5,8 @@ from threading import Event
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import Cluster, LauncherError
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (

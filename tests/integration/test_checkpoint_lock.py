@@ -9,7 +9,8 @@ from pathlib import Path
 import plyvel  # type: ignore[import-untyped]
 import pytest
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import _examine
 from integration.helpers import Error, ask, assert_serves

@@ -22,7 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.storage.view_store import stored_in
 from chainredis.transport.waiting import wait_until
 from integration.helpers import Talk, ask, await_chain, await_repair, chain_of, paused, settled

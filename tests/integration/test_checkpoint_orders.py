@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.transport.member_client import RedisLink
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain

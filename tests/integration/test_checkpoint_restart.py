@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.local_cluster.launcher import Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Talk, ask, info, member_number, settled, state

@@ -5,7 +5,8 @@ from time import monotonic
 
 import pytest
 
-from chainredis.local_cluster.launcher import MEMBER, Server
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import (

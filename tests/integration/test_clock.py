@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from integration.helpers import ask, assert_serves, await_repair, paused
 
 # Redis asks nothing else for the time of day.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Error, ask, assert_serves, await_chain, await_repair, info, member_number, settled

@@ -10,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, MEMBER, Cluster, Server, free_port
+from chainredis.local_cluster.cluster import MEMBER, Cluster
+from chainredis.local_cluster.ports import HOST, free_port
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import (

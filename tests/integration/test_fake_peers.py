@@ -14,7 +14,9 @@ from dataclasses import replace
 
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, MEMBER, Server, free_port
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.ports import HOST, free_port
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Member, View
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer

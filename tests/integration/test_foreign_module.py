@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from chainredis.local_cluster.launcher import MEMBER, Server
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.server import Server
 from integration.conftest import StartServer
 from integration.helpers import Error, Talk, Word, ask, be_removed, become_chain
 

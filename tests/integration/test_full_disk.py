@@ -4,7 +4,8 @@ import resource
 from collections.abc import Mapping
 from pathlib import Path
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.disks import EVERY_SECOND
 from integration.helpers import Talk, ask, assert_serves, info, settled

@@ -10,7 +10,9 @@ from threading import Event
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import HOST, Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Error, Talk, ask, await_chain, chain_of, member_number, paused, running, state

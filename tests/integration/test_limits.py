@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Error, Talk, ask, assert_serves, await_chain, info, member_number

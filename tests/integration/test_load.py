@@ -10,7 +10,9 @@ from time import monotonic, sleep
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import HOST, MASTER, MEMBER, Cluster, Server, module_path
+from chainredis.local_cluster.cluster import MASTER, MEMBER, Cluster
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.server import Server, module_path
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import (

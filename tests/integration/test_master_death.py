@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import HOST
+from chainredis.local_cluster.ports import HOST
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (

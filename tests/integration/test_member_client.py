@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from chainredis.coordinator.probe import reach
-from chainredis.local_cluster.launcher import HOST, MEMBER
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.ports import HOST
 from chainredis.protocol.errors import MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent
 from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.member_client import MemberState, RedisLink

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, ROOT
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.server import ROOT
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (

@@ -1,6 +1,6 @@
 """What a member takes beside its data is in `used_memory`, which operators watch and `member.flush-above` is about."""
 
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Talk, info, settled

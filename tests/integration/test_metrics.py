@@ -1,6 +1,6 @@
 """The script that gets a chain's numbers into Prometheus, run as prometheus-redis-exporter runs it."""
 
-from chainredis.local_cluster.launcher import ROOT, Server
+from chainredis.local_cluster.server import ROOT, Server
 from integration.conftest import StartChain
 from integration.helpers import ask, settled
 

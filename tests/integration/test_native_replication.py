@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, MASTER, MEMBER, LauncherError, Server, free_port
+from chainredis.local_cluster.cluster import MASTER, MEMBER
+from chainredis.local_cluster.ports import HOST, free_port
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import (

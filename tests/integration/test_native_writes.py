@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER, Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import MASTER, MEMBER, Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, Word, ask, assert_serves, become_chain, state

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER, LauncherError, Server
+from chainredis.local_cluster.cluster import MASTER, MEMBER
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, assert_serves
 

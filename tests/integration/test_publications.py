@@ -5,7 +5,8 @@ from threading import Event
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import MEMBER, Server
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.server import Server
 from integration.conftest import StartChain, StartServer
 from integration.helpers import PATIENT, Talk, ask, await_repair, paused, running, settled
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER, ROOT, Cluster, Server
+from chainredis.local_cluster.cluster import MASTER, MEMBER, Cluster
+from chainredis.local_cluster.server import ROOT, Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, await_repair, info, paused, settled, state

@@ -5,7 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.disks import ALWAYS, EVERY_SECOND

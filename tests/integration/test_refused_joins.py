@@ -4,7 +4,9 @@ from time import monotonic
 
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Error, Talk, ask, assert_serves, state

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import MEMBER, Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import MEMBER, Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, ask_removed, assert_serves, info, member_number, state

@@ -2,7 +2,9 @@
 
 import shutil
 
-from chainredis.local_cluster.launcher import HOST, Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.reconfiguration import EPOCHS_LEFT_OUT
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain

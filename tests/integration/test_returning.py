@@ -2,7 +2,8 @@
 
 import pytest
 
-from chainredis.local_cluster.launcher import HOST, LauncherError
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.process import LauncherError
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (

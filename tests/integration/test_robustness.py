@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER, Cluster, Server
+from chainredis.local_cluster.cluster import MASTER, MEMBER, Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import View
 from integration.conftest import StartChain, StartServer
 from integration.helpers import OWN_RUN_ID, Error, Talk, Word, ask, assert_serves, proven, state, stored_view

@@ -4,7 +4,7 @@ import psutil
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import MEMBER
+from chainredis.local_cluster.cluster import MEMBER
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import Talk, ask

@@ -8,7 +8,9 @@ from signal import SIGSEGV, SIGTERM, SIGUSR2
 
 import pytest
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER, Cluster, LauncherError, Server
+from chainredis.local_cluster.cluster import MASTER, MEMBER, Cluster
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer, _examine
 from integration.failing_threads import failing_thread

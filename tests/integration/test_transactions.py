@@ -2,7 +2,8 @@
 
 import pytest
 
-from chainredis.local_cluster.launcher import MEMBER, Cluster, Server
+from chainredis.local_cluster.cluster import MEMBER, Cluster
+from chainredis.local_cluster.server import Server
 from integration.conftest import StartChain, StartServer
 from integration.helpers import PATIENT, Error, Talk, ask, assert_serves, paused
 

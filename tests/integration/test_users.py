@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER, ROOT, Server
+from chainredis.local_cluster.cluster import MASTER, MEMBER
+from chainredis.local_cluster.server import ROOT, Server
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, assert_serves
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from chainredis.local_cluster.launcher import MEMBER, Cluster
+from chainredis.local_cluster.cluster import MEMBER, Cluster
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Talk, ask, assert_serves, settled
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from chainredis.local_cluster.launcher import Cluster
+from chainredis.local_cluster.cluster import Cluster
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (

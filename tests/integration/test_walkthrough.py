@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chainredis.local_cluster.launcher import ROOT, Server
+from chainredis.local_cluster.server import ROOT, Server
 from integration.documented import Start, documented, redis_cli, redis_cli_session
 
 BUILD = ROOT / "build/src"
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def ports(tmp_path: Path) -> list[int]:
-    """Four free ones: the launcher's way of finding them is the only thing taken from it."""
+    """Four free ones: the way of `ports` to find them is the only thing taken from it."""
     found: list[int] = []
     for number in range(4):
         server = Server(tmp_path / str(number))

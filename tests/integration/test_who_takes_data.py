@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import MASTER, MEMBER
+from chainredis.local_cluster.cluster import MASTER, MEMBER
 from integration.conftest import StartServer
 from integration.helpers import Error, Talk, ask, be_removed, become_chain, member_number
 

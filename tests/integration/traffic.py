@@ -7,7 +7,8 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-from chainredis.local_cluster.launcher import Cluster, Server
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.helpers import (
     Error,

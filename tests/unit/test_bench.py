@@ -11,7 +11,7 @@ from chainredis.benchmarks.figures import Goal, Outcome, Row, Verdict
 from chainredis.benchmarks.load import LoopCheck, exchange, key, requests_per_s
 from chainredis.benchmarks.report import Machine, Rate, Report
 from chainredis.cli import bench
-from chainredis.local_cluster.launcher import LauncherError
+from chainredis.local_cluster.process import LauncherError
 
 MORE_IS_BETTER = Goal(floor=1.0, aim=1.3)
 LESS_IS_BETTER = Goal(floor=1.4, aim=1.0)

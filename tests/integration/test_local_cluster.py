@@ -1,4 +1,4 @@
-"""The launcher itself: nothing that it starts outlives it, and what goes wrong is said."""
+"""The local cluster itself: nothing that it starts outlives it, and what goes wrong is said."""
 
 import signal
 import socket
@@ -10,7 +10,10 @@ import psutil
 import pytest
 import redis
 
-from chainredis.local_cluster.launcher import HOST, ROOT, Cluster, LauncherError, Server, free_port, is_free
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.ports import HOST, free_port, is_free
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import ROOT, Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 

@@ -1,0 +1,142 @@
+"""One redis-server, with its configuration and modules."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from chainredis.local_cluster.ports import HOST, free_port, is_free
+from chainredis.local_cluster.process import LauncherError, Process
+from chainredis.protocol.view import Endpoint
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 60
+CALL_TIMEOUT_S = 600  # MASTER.ADD copies all data
+
+
+def server_path() -> Path:
+    """$CHAINREDIS_SERVER, or the server that vendor/ built. LauncherError when there is none."""
+    return _existing(os.environ.get("CHAINREDIS_SERVER"), ROOT / "vendor/redis/src/redis-server")
+
+
+def module_path(name: str) -> Path:
+    """A module in $CHAINREDIS_MODULES, or in build/src. LauncherError when there is none."""
+    folder = os.environ.get("CHAINREDIS_MODULES")
+    return _existing(folder and str(Path(folder, name)), ROOT / "build/src" / name)
+
+
+def _existing(chosen: str | None, usual: Path) -> Path:
+    path = Path(chosen).resolve() if chosen else usual
+    if not path.is_file():
+        raise LauncherError(f"{path} does not exist: `make` builds it")
+    return path
+
+
+class Server(Process):
+    """One redis-server, with a folder of its own that holds its redis.conf, its data and its log.
+
+    port: None picks a free one. modules: such as `MEMBER` or "libmember.so 0 3 15", from `module_path`. config: more
+    lines of redis.conf, by name. host: where it listens. prefix: words before its command, to run it elsewhere. All of
+    its errors are LauncherError.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        modules: Sequence[str] = (),
+        config: Mapping[str, str] | None = None,
+        host: str = HOST,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        super().__init__(folder, prefix=prefix)
+        self.modules = list(modules)
+        self.config = dict(config or {})
+        self._host = host
+        self._fixed_port = port
+        self._port = port or 0
+
+    def __repr__(self) -> str:
+        return f"{self.folder.name} ({self.endpoint})"
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return Endpoint(self._host, self._port)
+
+    # ------------------------------------------------------------------------------------------ life and death
+
+    def start(self) -> None:
+        """Start it, on the same port as before if it ran before, and wait until it answers."""
+        self.spawn()
+        self.await_answer()
+
+    def spawn(self) -> None:
+        """Start it without waiting; `await_answer` must follow."""
+        if self.running:
+            raise LauncherError(f"{self} is running")
+        if self._fixed_port and not is_free(self._fixed_port):
+            raise LauncherError(f"port {self._fixed_port} is in use: end what uses it, or choose another one")
+        self._port = self._port or free_port()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        conf = self.folder / "redis.conf"
+        conf.write_text(self._conf())
+        self.launch([str(server_path()), str(conf)])
+
+    def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Until it answers PING, its data loaded."""
+        with self.client() as client:
+            self.await_ready(lambda: self._answers(client), timeout_s)
+
+    def client(self, *, timeout_s: float = 30, decode_responses: bool = False) -> redis.Redis:
+        """A client that never tries again, and waits up to `timeout_s` for an answer."""
+        return redis.Redis(
+            self._host,
+            self._port,
+            password=self.config.get("requirepass"),
+            protocol=2,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=decode_responses,
+        )
+
+    def call(self, *words: str | bytes | int) -> Any:
+        """One command on a connection of its own: its reply, or the redis.RedisError that it is."""
+        with self.client(timeout_s=CALL_TIMEOUT_S) as client:
+            return client.execute_command(*words)
+
+    def _answers(self, client: redis.Redis) -> bool:
+        try:
+            return bool(client.ping())
+        except (redis.ConnectionError, redis.TimeoutError):
+            return False
+
+    def _conf(self) -> str:
+        settings: dict[str, str] = {
+            "port": str(self._port),
+            "bind": self._host,
+            "dir": str(self.folder.resolve()),
+            "daemonize": "no",
+            "save": "",
+            **self.config,
+        }
+        lines = [f"{name} {_quoted(value)}" for name, value in settings.items()]
+        for module in self.modules:
+            name, *arguments = shlex.split(module)
+            lines.append(" ".join(["loadmodule", _quoted(str(module_path(name))), *map(_quoted, arguments)]))
+        return "\n".join(lines) + "\n"
+
+
+def _quoted(value: str) -> str:
+    """As redis.conf wants it."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
