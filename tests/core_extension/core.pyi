@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 MAX_MEMBERS: int
 MAX_BOUNDARIES: int
@@ -97,7 +97,7 @@ class Update(NamedTuple):
     client: bytes | None = None
 
 class Core:
-    def __init__(self, run_id: str, limits: Limits) -> None: ...
+    def __new__(cls, run_id: str, limits: Limits) -> Self: ...
     @property
     def run_id(self) -> str: ...
     @property
@@ -231,7 +231,7 @@ def record_kind(value: bytes) -> RecordKind:
 class Memtable:
     """The table of keys that are newer than the checkpoint, from keys to sequence numbers."""
 
-    def __init__(self, seed: int, expected: int = 0) -> None: ...
+    def __new__(cls, seed: int, expected: int = 0) -> Self: ...
     def __len__(self) -> int: ...
     @property
     def buckets(self) -> int: ...
