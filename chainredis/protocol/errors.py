@@ -1,14 +1,14 @@
-"""What can go wrong, told apart by what the master may conclude from it."""
+"""Errors of the master, one class for each conclusion that may be drawn from it."""
 
 from chainredis.protocol.view import View
 
 
 class Unusable(Exception):
-    """What somebody has configured cannot be used. The text names the remedy."""
+    """A setting cannot be used. The text names the remedy."""
 
 
 class CommandError(Exception):
-    """A command at the master failed, and changed nothing. The text is the error reply, and names the remedy."""
+    """A command at the master failed and changed nothing (rule 6). The text is the error reply and names the remedy."""
 
     first_word = "ERR"
 
@@ -17,13 +17,13 @@ class CommandError(Exception):
 
 
 class OutcomeUnknown(CommandError):
-    """Not CommandError's promise: the change is stored, or may be, and takes place sooner or later (rule 6)."""
+    """The change is stored, or may be, and may take place later (rule 6): unlike other CommandErrors."""
 
     first_word = "UNKNOWN"
 
 
 class Elsewhere(CommandError):
-    """Another master leads. The text is `0 host:port`, of that one: clients follow it by themselves."""
+    """Another master leads. The text is `0 host:port` of that master: clients follow the redirection by themselves."""
 
     first_word = "MOVED"
 
@@ -33,31 +33,31 @@ class StoreError(Exception):
 
 
 class Deposed(StoreError):
-    """The master leads no longer: what it wanted to store is not stored, and never will be."""
+    """The master does not lead any more: what it wanted to store is not stored, and never will be."""
 
 
 class EtcdAway(StoreError):
-    """No answer from etcd: what was asked for may have happened, or not. Another attempt may succeed."""
+    """etcd does not answer: the request may have been carried out, or not. Another attempt may succeed."""
 
 
 class EtcdRefusal(StoreError):
-    """etcd answers, and says no. The text names what is to be changed."""
+    """etcd refuses the request. The text names what has to be changed."""
 
 
 class LeaseLost(StoreError):
-    """The lease, and with it every key that hung on it, is gone."""
+    """The lease in etcd has ended, and all of its keys are gone."""
 
 
 class BackupError(Exception):
-    """A backup cannot be read, or written. The text says why."""
+    """A backup cannot be read or written. The text says why."""
 
 
 class CheckpointError(Exception):
-    """A checkpoint cannot be read, or is not what it should be."""
+    """A checkpoint cannot be read, or is damaged. The text says how."""
 
 
 class MemberError(Exception):
-    """A conversation with a server failed. The text says how, after the server's `host:port`."""
+    """A call at a server failed. The text says how, after the server's `host:port`."""
 
 
 class Refused(MemberError):
@@ -65,23 +65,23 @@ class Refused(MemberError):
 
 
 class OtherProcess(MemberError):
-    """Another process than the one meant answers on that port."""
+    """Another process than the expected one answers on that port."""
 
 
 class Silent(MemberError):
-    """No answer in time, or the connection broke. Alive or dead: unknown."""
+    """No answer came in time, or the connection broke. The server may be alive or dead."""
 
 
 class Closed(Silent):
-    """The connection stood, and that side closed it: a client's for many reasons, a lifeline when its process ends."""
+    """The server has closed the connection: a client's for many reasons, a lifeline only when its process ends."""
 
 
 class Loading(MemberError):
-    """Alive, and still loading its data."""
+    """The server is alive, and is still loading its data."""
 
 
 class NotAMember(MemberError):
-    """What answers is no server with libmember.so. `run_id` is the server's, if it is a Redis that tells."""
+    """The server is not one with libmember.so. run_id: the server's, if it is a Redis server that tells it."""
 
     def __init__(self, text: str, run_id: str | None = None) -> None:
         super().__init__(text)
@@ -93,11 +93,11 @@ class Rejected(MemberError):
 
 
 class Busy(Rejected):
-    """Alive, and busy with a script."""
+    """The server is alive, and busy with a script."""
 
 
 class Stale(MemberError):
-    """The member is in a newer view than the one that it was told: `view`."""
+    """The member was told a view, and is in the newer one `view`."""
 
     def __init__(self, text: str, view: View) -> None:
         super().__init__(text)
@@ -105,8 +105,8 @@ class Stale(MemberError):
 
 
 class CannotFeed(MemberError):
-    """The member refuses a view with a new tail: it does not have all that this one lacks."""
+    """The member refuses a view with a new tail: it does not have all updates that the new tail lacks."""
 
 
 class TooFar(MemberError):
-    """The member's log does not reach back so far, or says something else: only a copy helps."""
+    """The member's log does not go back to that position, or differs from it: only a copy of all data helps."""

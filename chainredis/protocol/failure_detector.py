@@ -1,4 +1,4 @@
-"""Which members have failed (design.md 5, "Detection"): what is seen of each goes in, what follows from it comes out.
+"""Which members have failed (design.md, "Detection"): what is seen of each goes in, what follows from it comes out.
 
     seen            `answered`, `adopted`, `spoke`, `reported`, `dropped`, `refused`, `replaced`, `lifeline`, `located`,
                     `heartbeats`

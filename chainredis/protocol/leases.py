@@ -1,4 +1,4 @@
-"""Leases to read (design.md 5, "Leases"): how long each that is granted may last, and when all of them are over.
+"""Leases to read (design.md, "Leases"): how long each that is granted may last, and when all of them are over.
 
 A lease counts, at the member, from a moment before the member's last answer reached the master. So the master waits for
 the length of the lease from that answer on, times one plus the bound on clock drift.

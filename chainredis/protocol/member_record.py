@@ -25,7 +25,7 @@ class BrokenLink:
 
 @dataclass(frozen=True)
 class MemberReport:
-    """What a member's answer to a poll says (docs/protocol.md, "State").
+    """What a member's answer to a poll says (docs/protocol.md, "Views").
 
     epoch: of the view that the member has adopted. serving: it serves in that view. stamp_ms: the member's clock.
     durable: everything that has left the member in this epoch was on its disk before. checkpointed: the watermark of
@@ -166,7 +166,7 @@ class MemberRecord:
 
     @property
     def has_ended(self) -> bool:
-        """Only the end of the process explains what is seen (design.md 5, "Detection").
+        """Only the end of the process explains what is seen (design.md, "Detection").
 
         A living server closes connections and leaves its port when it is told to; the lifeline it cannot close.
         """

@@ -1,8 +1,9 @@
-"""The master's decisions: what is stored and an event in, what is to be stored next out. No I/O, clock or randomness.
+"""Reconfiguration: the stored configuration and an event go in, the next configuration to store comes out.
 
-A decision names everything that a master needs to carry it out, so that one that was killed after storing goes on with
-the very same steps: the members that the view leaves out hear of it first, since rule 4 lets a view take effect only
-when each of these has acknowledged it, is known to be dead, or has certainly no lease any more; then the view's own.
+A configuration names everything that a master needs to carry it out. So a master that was killed after storing it goes
+on with the very same steps. The members that the view leaves out hear of it first: by rule 4 a view takes effect only
+when each of these has acknowledged it, is known to be dead, or certainly has no lease any more. Then the members of the
+view hear of it.
 """
 
 from dataclasses import dataclass, replace
@@ -10,23 +11,23 @@ from dataclasses import dataclass, replace
 from chainredis.protocol.errors import CommandError
 from chainredis.protocol.view import MAX_MEMBERS, Member, View
 
-# A store that went back had a view for each epoch up to the newest that a member knows, and perhaps for some more, of
-# which nobody lives to tell: none of these may come again as another view. No store is so far ahead of all members.
+# A store that went back had a view for each epoch up to the newest that a member knows, and perhaps for later ones that
+# nobody alive knows. None of these epochs may be used again for another view. No store is so far ahead.
 EPOCHS_LEFT_OUT = 1000
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A decision, as it is stored.
+    """A view, and what a master has to remember beside it. This is what is stored.
 
-    leaving: members of former views that may not know yet that they are out. pending: the tail has just been added, and
-    nobody has seen it serve yet; until then the next view is made from the members before it alone. lease_ms: the
-    length of every lease that is granted while this is the newest decision. awaited: members of a chain that died as a
-    whole and was formed again without them; each is added when it is back. fallen: members that a fault took out, and
-    no operator: each may come back, and is awaited too if the rest of the chain dies. durable: the run_ids of members
-    on whose disks everything is that they have said. formed_from: the run_id under which the only member wrote the
-    durable record that it was chosen for. newer: the newest view that a member is known to know, when that is not this
-    one: the store has gone back.
+    leaving: members of former views that may not know yet that they are out. pending: the tail was just added, and has
+    not been seen to serve yet; until then the next view is made from the members before it alone (design.md 5,
+    "Joining"). lease_ms: the length in milliseconds of every lease that is granted while this is the newest
+    configuration. awaited: members of a chain that died as a whole and was formed again without them; each is added
+    when it is back. fallen: members that a fault took out, and no operator; each may come back, and is awaited too if
+    the rest of the chain dies. durable: run_ids of members that had everything on disk before it left them.
+    formed_from: the run_id under which the only member wrote the durable record that it was chosen for. newer: the
+    newest view that a member is known to know, if that is not this one: the store has gone back.
     """
 
     view: View
@@ -40,11 +41,6 @@ class Configuration:
     newer: View | None = None
 
     @property
-    def tellings(self) -> tuple[Member, ...]:
-        """The view's members in the order in which they hear of it, after those that leave."""
-        return self.view.members[::-1]
-
-    @property
     def complete(self) -> tuple[Member, ...]:
         """The members that certainly have every committed update."""
         return self.view.members[:-1] if self.pending else self.view.members
@@ -52,7 +48,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Health:
-    """The run_ids of processes just found alive, and of those known to be dead. The others: who knows."""
+    """Run_ids of processes that were just found alive, and of those that are known to be dead."""
 
     alive: frozenset[str] = frozenset()
     dead: frozenset[str] = frozenset()
@@ -60,10 +56,11 @@ class Health:
 
 @dataclass(frozen=True)
 class Begin:
-    """A first member for a chain that has none, or none alive. random: 32 fresh bytes, for history and secret.
+    """A first member for a chain that has no members, or none alive.
 
-    empty: the run_ids of former members in whose places somebody was just found who has nothing of theirs. assigned:
-    the epoch in which the newest update of the member's data was assigned, if that is a backup's; its epochs go on.
+    random: 32 fresh bytes, for history and secret. empty: run_ids of former members whose address is now used by a
+    server without their data. assigned: the epoch in which the newest update of the member's data was assigned, if that
+    data is a backup: the epochs go on from there.
     """
 
     member: Member
@@ -83,14 +80,14 @@ class Begin:
 
 @dataclass(frozen=True)
 class Add:
-    """A copy of the tail, fed by it, is to be the new tail."""
+    """A member that has a copy of the tail's data, and is fed by the tail, becomes the new tail."""
 
     member: Member
 
 
 @dataclass(frozen=True)
 class Remove:
-    """A member is to leave. is_fault: nobody has asked for that, and it may come back."""
+    """A member leaves. is_fault: no operator has asked for that, and the member may come back."""
 
     member: Member
     health: Health
@@ -99,10 +96,7 @@ class Remove:
 
 @dataclass(frozen=True)
 class Form:
-    """One survivor, which knows of `epoch`, is to be the chain.
-
-    newer: as in Change.
-    """
+    """One survivor becomes the chain. epoch: the newest that it knows. newer: as in Configuration."""
 
     survivor: Member
     epoch: int
@@ -112,16 +106,16 @@ class Form:
 
 @dataclass(frozen=True)
 class BringForward:
-    """The store has gone back, and every member of this newer view has just been found to serve in it."""
+    """The store has gone back, and every member of the view `newer` was just found to serve in it."""
 
     newer: View
 
 
 @dataclass(frozen=True)
 class Recover:
-    """The store is lost. A restarted process of a chain of that history, which knows of `epoch`, is to be the chain.
+    """The store is lost, and a restarted process of a chain of that history becomes the chain.
 
-    random: 16 fresh bytes, for the secret.
+    epoch: the newest that the process knows. random: 16 fresh bytes, for the secret.
     """
 
     survivor: Member
@@ -132,7 +126,7 @@ class Recover:
 
 @dataclass(frozen=True)
 class Repair:
-    """These processes (run_ids) serve nothing and never will: dead, or silent and certainly without a lease."""
+    """The processes with these run_ids serve nothing and never will: dead, or silent and certainly without a lease."""
 
     gone: frozenset[str]
 
@@ -141,8 +135,9 @@ class Repair:
 class Returned:
     """A process that has a record of a dead chain on its disk.
 
-    former: the run_id of the process that wrote the record. epoch: of the view that the record names. durable: whether
-    all that this view's members said was on that disk first. assigned, applied: how far the data goes.
+    former: the run_id of the process that wrote the record. epoch: of the view that the record names. durable:
+    everything was on that disk before it left the process. assigned, applied: how far the data goes, as an epoch and a
+    sequence number.
     """
 
     member: Member
@@ -155,7 +150,7 @@ class Returned:
 
 @dataclass(frozen=True)
 class Reform:
-    """The chain is dead as a whole, and these processes are back. A new tail that is pending may live all the same."""
+    """The chain is dead as a whole, and these processes are back. A new tail that is pending may be alive."""
 
     returned: tuple[Returned, ...]
     health: Health
@@ -163,14 +158,14 @@ class Reform:
 
 @dataclass(frozen=True)
 class Forget:
-    """A member that is awaited is awaited no more; what is on the disk of one that died counts no more."""
+    """The member is not awaited any more, and what it has on its disk does not count any more."""
 
     member: Member
 
 
 @dataclass(frozen=True)
 class Move:
-    """A member, the very same process, is reached at another address."""
+    """The very same process of this member is reached at another address."""
 
     member: Member
 
@@ -179,7 +174,7 @@ Event = Begin | Add | Remove | Form | BringForward | Recover | Repair | Move | R
 
 
 def reconfigure(now: Configuration | None, event: Event) -> Configuration:
-    """What is to be stored next. CommandError, with the reason, when the event allows nothing."""
+    """The configuration to store next. now: the stored one, None for none. CommandError if the event is impossible."""
     match event:
         case Begin():
             return _begin(now, event)
@@ -195,7 +190,7 @@ def reconfigure(now: Configuration | None, event: Event) -> Configuration:
 
 
 def _go_on(now: Configuration, event: Add | Remove | Form | Repair | Move | Reform | Forget) -> Configuration:
-    """From what is stored, to the next epoch."""
+    """An event of a chain that is stored already."""
     match event:
         case Repair():
             return _repair(now, event)
@@ -231,7 +226,7 @@ def _begin(now: Configuration | None, event: Begin) -> Configuration:
                     f"{member} has all of the chain's data on its disk, and does not answer: start it, and the chain "
                     f"is formed again. If that disk is lost, MASTER.REMOVE {member.host} {member.port}"
                 )
-    # Another history has epochs of its own; they grow on all the same, so that an epoch names one view of this master.
+    # Another history has epochs of its own. They go on growing all the same: one epoch names one view of this master.
     epoch = max(now.view.epoch if now else 0, event.assigned) + 1
     return Configuration(View(event.history, epoch, (event.member,), event.secret))
 
@@ -250,7 +245,7 @@ def _add(now: Configuration, event: Add) -> Configuration:
 
 
 def confirmed(now: Configuration) -> Configuration:
-    """The new tail serves. Until then it is missed as before: its addition may fail."""
+    """The new tail serves. Until then its former process stays among the awaited or fallen: the addition may fail."""
     return replace(_forget(now, now.view.tail), pending=False)
 
 
@@ -258,7 +253,7 @@ def _remove(now: Configuration, event: Remove) -> Configuration:
     if len(now.view.members) == 1:
         raise CommandError(f"{event.member} is the only member, and the data with it: MASTER.ADD another one first")
     rest = tuple(member for member in now.complete if member != event.member)
-    # Rule 3: what is committed lives on only in a complete member that does.
+    # Rule 3: committed updates survive only in a complete member that is alive.
     if not any(member.run_id in event.health.alive for member in rest):
         raise CommandError(
             f"without {event.member} no member with all the data would be left alive: MASTER.ADD another one first"
@@ -273,19 +268,19 @@ def _form(now: Configuration, event: Form) -> Configuration:
         if survivor.run_id not in {member.run_id for member in now.complete}:
             raise CommandError(f"{survivor} was still being added: it may not have all the data")
     else:
-        # A process of the view has all that was committed; one restarted from disk perhaps not (rule 3).
+        # A process of the view has everything that was committed; a restarted one may lack some of it (rule 3).
         for member in now.view.members:
             if member.run_id not in event.health.dead:
                 raise CommandError(f"{member} is in the chain and may be alive: MASTER.FORM that one, or end it first")
     epoch = max(now.view.epoch, event.epoch)
     if epoch > now.view.epoch or not now.view.member(survivor.run_id):
-        epoch = _beyond(epoch)  # the store may have gone back, and those who know that be dead
+        epoch = _beyond(epoch)  # the store may have gone back, and all members that know that may be dead
     view = _next(replace(now.view, epoch=epoch), (survivor,))
     return replace(_leave_out(now, view, event.health.dead), awaited=(), fallen=())
 
 
 def _form_beyond(now: Configuration | None, event: Form, newer: View) -> Configuration:
-    """From what members know, where the store knows less. Whoever was in either view is to hear of it (rule 4)."""
+    """The store has gone back: the next view follows the newer one. Members of either view hear of it (rule 4)."""
     former = now.view.members + now.leaving if now else ()
     outside = tuple(member for member in former if not newer.member(member.run_id))
     known = Configuration(newer, leaving=outside, lease_ms=now.lease_ms if now else 0)
@@ -306,14 +301,16 @@ def _recover(now: Configuration | None, event: Recover) -> Configuration:
 
 
 def _bring_forward(event: BringForward) -> Configuration:
-    """Nobody leaves: a view in which all serve is in force, and nobody can serve in any that came after it, since each
-    view has a member of the one before, but for one formed when all of these were dead.
+    """The newer view again, with an epoch that was never used. Nobody leaves.
+
+    A view in which all members serve is in force. Nobody can serve in a later view: each view has a member of the view
+    before it, except for one that was formed when all of these were dead.
     """
     return Configuration(replace(event.newer, epoch=_beyond(event.newer.epoch)))
 
 
 def _repair(now: Configuration, event: Repair) -> Configuration:
-    """The survivors, in their order. While a view is pending, its new tail is none of them."""
+    """The survivors, in their order. The new tail of a pending view is not one of them."""
     rest = tuple(member for member in now.complete if member.run_id not in event.gone)
     if not rest:
         raise CommandError("no member with all the data is left")
@@ -322,24 +319,27 @@ def _repair(now: Configuration, event: Repair) -> Configuration:
 
 
 def _fell(left: Configuration, before: Configuration, members: tuple[Member, ...]) -> Configuration:
-    """Of a place it is the newest process that counts. A tail that had still to be seen to serve was no member yet."""
+    """Adds the members to the fallen; of each address the newest process counts.
+
+    A tail that was never seen to serve was no member yet.
+    """
     whole = [member for member in members if member in before.complete]
     places = {(member.address, member.port): member for member in (*reversed(left.fallen), *reversed(whole))}
     return replace(left, fallen=tuple(reversed(places.values()))[:MAX_MEMBERS])
 
 
 def _move(now: Configuration, event: Move) -> Configuration:
-    """Members keep their connections to whom the next view has where they were."""
+    """Members keep their connections to members whose address stays the same."""
     members = tuple(event.member if each.run_id == event.member.run_id else each for each in now.view.members)
     return replace(now, view=_next(now.view, members))
 
 
 def _reform(now: Configuration, event: Reform) -> Configuration:
-    """design.md, "Restart": from one that lost nothing, else from the longest of all of them.
+    """From one process that lost nothing; if there is none, from the longest of all processes (design.md, "Restart").
 
-    A durable record may name an older view than the stored one: then that process never entered a newer one, in which
-    it was to be, and without it nothing was committed there. A master killed between storing and telling leaves it so.
-    So does one that was just chosen here, and died before it heard of that: then its disk is as it was.
+    A durable record may name an older view than the stored one. Then its process never entered the newer view, and
+    nothing was committed there without it. A master that was killed between storing and telling leaves such a record.
+    So does a process that was chosen here and died before it heard of that: its disk is as it was before.
     """
     back = [each for each in event.returned if not now.view.member(each.member.run_id)]
     if ahead := [each for each in back if each.epoch > now.view.epoch]:
@@ -352,7 +352,7 @@ def _reform(now: Configuration, event: Reform) -> Configuration:
     fit = [each for each in back if each.durable and each.former in complete] or _all_of_them(now, event.health, back)
     best = max(fit, key=lambda each: (each.assigned, each.applied))
     everybody = {member.endpoint: member for member in now.awaited + now.fallen + now.view.members}
-    # A new tail that was still pending may be alive: it has to go like anybody who is left out.
+    # A new tail that was still pending may be alive: it has to leave like anybody who is left out.
     formed = _leave_out(now, _next(now.view, (best.member,)), frozenset())
     if best.durable:
         formed = replace(formed, durable=(best.member.run_id,), formed_from=best.former)
@@ -360,7 +360,10 @@ def _reform(now: Configuration, event: Reform) -> Configuration:
 
 
 def _all_of_them(now: Configuration, health: Health, back: list[Returned]) -> list[Returned]:
-    """None has kept everything: one of them has most. A pending tail served already, perhaps, and may have more."""
+    """No process has kept everything: the one with the most updates is the chain, so all of them are needed.
+
+    A pending tail may have served already, and may have more updates than the others.
+    """
     fit = [each for each in back if each.epoch == now.view.epoch and now.view.member(each.former)]
     missing = [str(member) for member in now.complete if member.run_id not in {each.former for each in fit}]
     if missing:
@@ -377,7 +380,7 @@ def _all_of_them(now: Configuration, health: Health, back: list[Returned]) -> li
 
 
 def _forget(now: Configuration, present: Member) -> Configuration:
-    """At its place nobody is waited for."""
+    """Nobody is awaited any more at the host or address of `present`."""
     awaited, fallen = (
         tuple(member for member in members if not _is_same_place(member, present))
         for members in (now.awaited, now.fallen)
@@ -386,7 +389,7 @@ def _forget(now: Configuration, present: Member) -> Configuration:
 
 
 def _is_same_place(one: Member, other: Member) -> bool:
-    """By its name, which may lead elsewhere by now, or by its address, which may have several."""
+    """Compares host names, which may lead elsewhere by now, and addresses, which may have several names."""
     return one.endpoint == other.endpoint or (one.address, one.port) == (other.address, other.port)
 
 
@@ -395,7 +398,7 @@ def _next(view: View, members: tuple[Member, ...]) -> View:
 
 
 def _leave_out(now: Configuration, view: View, gone: frozenset[str]) -> Configuration:
-    """Whoever is left out and not gone has to acknowledge that, or to run out of its lease (rule 4)."""
+    """Members that are left out and not gone have to acknowledge the view, or their leases have to end (rule 4)."""
     leaving = tuple(
         member
         for member in now.leaving + now.view.members

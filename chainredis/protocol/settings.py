@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """The times of failure detection and leases (design.md 5, "Detection" and "Leases").
+    """The times of failure detection and leases (design.md, "Detection" and "Leases").
 
     timeout_ms: a member that is silent for so long is gone. lease_ms: the length of a lease, not longer than the
     timeout; a member that somebody waits for may be silent for no longer. drift: by how much one clock may run faster

@@ -1,4 +1,4 @@
-"""What people are told while the newest view is not in force: above all when the store has gone back."""
+"""Texts for people: why the newest view is not in force, above all when the store has gone back."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,12 @@ from chainredis.protocol.member_record import MemberRecord
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Member, View
 
-# A connection that is made anew is missing for a moment.
+# While a connection is made anew, it is broken for a moment.
 WORTH_TELLING_MS = 1000
 
 
 def why_outdated(stored: View | None, newer: View | None, idle: Sequence[Member]) -> str:
-    """newer: what members know, None before one has told it. idle: those in it that were not found to serve in it."""
+    """newer: the view that members know, None before one has told it. idle: its members that do not serve in it."""
     loss = f"the stored view has gone back to epoch {stored.epoch}" if stored else "the stored view is lost"
     if newer is None:
         return (
@@ -26,7 +26,7 @@ def why_outdated(stored: View | None, newer: View | None, idle: Sequence[Member]
 
 
 def why_unsettled(configuration: Configuration, idle: Sequence[Member], *, is_lost: bool) -> str:
-    """idle: those in the view that were not found to serve in it. is_lost: no member with all the data is left."""
+    """idle: members of the view that do not serve in it. is_lost: no member with all the data is left."""
     if is_lost:
         return f"no process of the chain lives, which was {configuration.view.names}"
     if configuration.leaving:
@@ -35,7 +35,7 @@ def why_unsettled(configuration: Configuration, idle: Sequence[Member], *, is_lo
 
 
 def why_unlinked(view: View, records: Mapping[str, MemberRecord]) -> str:
-    """Of a chain that serves, as far as this goes without a connection that is missing. Empty: none is."""
+    """A broken link of a chain that serves otherwise. Returns "" if there is none."""
     for member in view.members:
         report = records[member.run_id].report
         for link in report.broken_links if report else ():

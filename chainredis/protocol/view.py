@@ -7,7 +7,7 @@ from typing import Any
 
 MAX_MEMBERS = 32
 MAX_HOST_BYTES = 255
-# A JSON number beyond this is not an integer to everybody, and no chain changes so often.
+# Some JSON readers round greater integers. No chain has so many epochs.
 MAX_EPOCH = 2**53
 
 _DIGITS_32 = re.compile(r"[0-9a-f]{32}")
@@ -16,7 +16,7 @@ _DIGITS_40 = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True, order=True)
 class Endpoint:
-    """Where a server is reached: a host as somebody typed it, and a port."""
+    """Where a server is reached: a host name or address as somebody typed it, and a port."""
 
     host: str
     port: int
@@ -29,8 +29,8 @@ class Endpoint:
 class Member:
     """One process of a chain. The run_id alone is its identity: after a restart the same port is another member.
 
-    host: as the operator typed it, what clients are redirected to. address: the same as a number. run_id: 40
-    hexadecimal digits. ValueError when a field is none of these.
+    host: as the operator typed it; clients are redirected there. address: the numeric address of the host. run_id: 40
+    hexadecimal digits. ValueError if a field is not of this form.
     """
 
     host: str
@@ -60,9 +60,9 @@ class Member:
 
 @dataclass(frozen=True)
 class View:
-    """One configuration of the chain, head first, and the chain's secret, which is shown nowhere.
+    """The members of the chain in one epoch, head first, and the chain's secret, which is shown nowhere.
 
-    history, secret: 32 hexadecimal digits each. epoch: from 1. ValueError when it is not a possible view.
+    history, secret: 32 hexadecimal digits each. epoch: from 1 on. ValueError if this is not a possible view.
     """
 
     history: str
@@ -104,7 +104,7 @@ class View:
 
     @classmethod
     def from_wire(cls, arguments: Sequence[bytes]) -> "View":
-        """ValueError when these are not what `wire` gives."""
+        """The inverse of `wire`. ValueError if `arguments` are not of that form."""
         texts = [argument.decode() for argument in arguments]
         if len(texts) < 4 or len(texts) != 4 + 4 * int(texts[3]):
             raise ValueError("not as many members as it says")
@@ -122,7 +122,7 @@ class View:
 
     @classmethod
     def from_json(cls, data: object) -> "View":
-        """ValueError when `data` is no view."""
+        """The inverse of `to_json`. ValueError if `data` is not a view."""
         fields = json_fields(data, {"history": str, "secret": str, "epoch": int, "members": list})
         return cls(fields["history"], fields["epoch"], members_from_json(fields["members"]), fields["secret"])
 
@@ -132,13 +132,13 @@ def members_to_json(members: Sequence[Member]) -> list[dict[str, Any]]:
 
 
 def members_from_json(data: list[object]) -> tuple[Member, ...]:
-    """ValueError when an item is no member."""
+    """ValueError if an item is not a member."""
     shape: dict[str, type] = {"host": str, "address": str, "port": int, "run_id": str}
     return tuple(Member(**json_fields(item, shape)) for item in data)
 
 
 def json_fields(data: object, shape: dict[str, type]) -> dict[str, Any]:
-    """The fields of a JSON object that has exactly these, of these types; else ValueError."""
+    """The fields of a JSON object. ValueError if it has other fields than `shape`, or other types."""
     if not isinstance(data, dict) or data.keys() != shape.keys():
         raise ValueError(f"not an object of {', '.join(shape)}")
     for name, kind in shape.items():
@@ -148,7 +148,7 @@ def json_fields(data: object, shape: dict[str, type]) -> dict[str, Any]:
 
 
 def check_host(host: str) -> None:
-    """ValueError when this cannot be the name or the number of a host."""
+    """ValueError if this cannot be a host name or an address."""
     if not host:
         raise ValueError("the host is empty")
     if len(host) > MAX_HOST_BYTES:
@@ -158,7 +158,7 @@ def check_host(host: str) -> None:
 
 
 def parse_endpoint(host: bytes, port: bytes) -> Endpoint:
-    """The host and port that somebody typed. ValueError, with a text for that somebody, when they are neither."""
+    """The host and port that somebody typed. ValueError, with a text for people, if they are not of that form."""
     name = host.decode("ascii", "replace")
     check_host(name)
     if not re.fullmatch(rb"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:

@@ -71,7 +71,6 @@ def test_addition_is_pending_and_told_tail_first() -> None:
     assert configuration.view.members == ABC
     assert configuration.pending
     assert configuration.complete == (A, B)
-    assert configuration.tellings == (C, B, A)
     assert configuration.leaving == ()
 
 
