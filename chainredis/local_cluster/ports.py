@@ -1,5 +1,6 @@
 """Free ports of this machine."""
 
+import itertools
 import random
 import socket
 
@@ -9,15 +10,20 @@ HOST = "127.0.0.1"
 BELOW_EPHEMERAL = range(10_000, 32_768)
 
 
-def free_port() -> int:
-    """Not one that binding port 0 finds: those go to outgoing connections too, while a server is being restarted.
+_ports = itertools.cycle(random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)))
 
-    Worse, a member that keeps trying such a port of a dead neighbour connects to itself at last.
+
+def free_port() -> int:
+    """Returns a port that nobody listens on, and that this process has not been given before.
+
+    A port that binding to 0 finds is no good. Outgoing connections use such a port while its server is restarted, and a
+    member that keeps trying it connects to itself at last. The same port twice is no good either: the servers of a
+    chain are configured before the first of them is started.
     """
-    for port in random.sample(BELOW_EPHEMERAL, 100):
-        if is_free(port):
-            return port
-    raise LauncherError("no free port found")
+    port = next((port for port in itertools.islice(_ports, len(BELOW_EPHEMERAL)) if is_free(port)), None)
+    if port is None:
+        raise LauncherError("no free port found")
+    return port
 
 
 def is_free(port: int) -> bool:
