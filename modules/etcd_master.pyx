@@ -1,33 +1,22 @@
 # cython: language_level=3
-"""libetcd_master.so: a redis-server that decides who is in the chain, or stands by to; the view is in etcd.
+"""libetcd_master.so: one of several masters perhaps, which keep the view, and members their heartbeats, in etcd.
 
-    loadmodule libetcd_master.so host:port[,host:port…]/chain_name
+    loadmodule libetcd_master.so ETCD_HOST:ETCD_PORT[,HOST:PORT…]/CHAIN_NAME
 """
 
-include "master/master.pxi"
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_Log, RedisModule_RetainString
+from modules.master.api cimport master_load, master_unload
+from modules.master.state cimport Kind, OwnSetting
+from modules.server.passwords cimport PasswordSetting
 
-cdef extern from *:
-    """
-    PyMODINIT_FUNC PyInit_etcd_master(void);
-    """
-    PyObject *PyInit_etcd_master() nogil
-    const char *NAME "\"libetcd_master.so\""
+cdef enum:
+    URL = 0
+    PASSWORD = 1
+    SETTINGS = 7
 
-
-cdef struct EtcdSettings:
-    RedisModuleString *url
-    RedisModuleString *announce_host
-    RedisModuleString *user
-    PasswordSetting password
-    RedisModuleString *ca
-    RedisModuleString *cert
-    RedisModuleString *key
-
-cdef EtcdSettings etcd
-
-
-cdef PyObject *python_module() noexcept nogil:
-    return PyInit_etcd_master()
+cdef Kind kind
+cdef OwnSetting settings[SETTINGS]
+cdef PasswordSetting password
 
 
 cdef bint take_arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -35,32 +24,25 @@ cdef bint take_arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
         RedisModule_Log(ctx, b"warning", b"libetcd_master.so takes one argument, host:port[,host:port...]/chain_name, "
                         b"such as 127.0.0.1:12379/my_cool_chain")
         return False
-    etcd.url = argv[0]
-    RedisModule_RetainString(NULL, etcd.url)
+    RedisModule_RetainString(NULL, argv[0])
+    settings[URL].text = argv[0]
     return True
 
 
-cdef bint register_own_settings(RedisModuleCtx *ctx) noexcept nogil:
-    return (
-        register_setting(ctx, b"announce-host", &etcd.announce_host, REDISMODULE_CONFIG_IMMUTABLE)
-        and register_setting(ctx, b"etcd-user", &etcd.user, REDISMODULE_CONFIG_IMMUTABLE)
-        and register_setting(ctx, b"etcd-ca", &etcd.ca, REDISMODULE_CONFIG_IMMUTABLE)
-        and register_setting(ctx, b"etcd-cert", &etcd.cert, REDISMODULE_CONFIG_IMMUTABLE)
-        and register_setting(ctx, b"etcd-key", &etcd.key, REDISMODULE_CONFIG_IMMUTABLE)
-        and register_password(ctx, b"etcd-password", REDISMODULE_CONFIG_IMMUTABLE, &etcd.password)
-    )
+cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    settings[URL].name, settings[URL].given = b"url", True
+    settings[PASSWORD].name, settings[PASSWORD].password = b"etcd-password", &password
+    settings[2].name = b"announce-host"
+    settings[3].name = b"etcd-user"
+    settings[4].name = b"etcd-ca"
+    settings[5].name = b"etcd-cert"
+    settings[6].name = b"etcd-key"
+    kind.library = b"libetcd_master.so"
+    kind.python = b"chainredis.etcd.master"
+    kind.take_arguments = take_arguments
+    kind.settings, kind.setting_count = settings, SETTINGS
+    return master_load(ctx, argv, argc, &kind)
 
 
-def make_coordinator(settings):
-    from chainredis.etcd.client import Access
-    from chainredis.etcd.master import EtcdMaster
-    from chainredis.etcd.url import parse_url
-    try:
-        url = parse_url(setting_text(&etcd.url))
-    except ValueError as error:
-        raise Unusable(str(error)) from error
-    access = Access(
-        url.endpoints, setting_text(&etcd.user), setting_text(&etcd.password.value.text), setting_text(&etcd.ca),
-        setting_text(&etcd.cert), setting_text(&etcd.key),
-    )
-    return EtcdMaster(url, access, settings, setting_text(&etcd.announce_host))
+cdef public int RedisModule_OnUnload(RedisModuleCtx *ctx) noexcept nogil:
+    return master_unload(ctx)

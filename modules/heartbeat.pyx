@@ -46,7 +46,7 @@ def log(level, text):
         order.log(level_bytes, line_bytes)
 
 
-include "python_host/logging.pxi"
+include "python_host/lines.pxi"
 
 
 def connect():
@@ -73,7 +73,8 @@ cdef bint connect_python(char *why, size_t why_bytes) noexcept with gil:
         root = (<bytes>ROOT).decode()
         if root not in sys.path:
             sys.path.insert(0, root)
-        redirect_logs()
+        from chainredis.embedded.server_log import redirect_logs
+        redirect_logs(log)
         connect()
         return True
     except BaseException as error:

@@ -1,18 +1,11 @@
 # cython: language_level=3
 """libmaster.so: a redis-server that decides who is in the chain, and keeps its view in a file."""
 
-include "master/master.pxi"
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_Log
+from modules.master.api cimport master_load, master_unload
+from modules.master.state cimport Kind
 
-cdef extern from *:
-    """
-    PyMODINIT_FUNC PyInit_master(void);
-    """
-    PyObject *PyInit_master() nogil
-    const char *NAME "\"libmaster.so\""
-
-
-cdef PyObject *python_module() noexcept nogil:
-    return PyInit_master()
+cdef Kind kind
 
 
 cdef bint take_arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -21,10 +14,12 @@ cdef bint take_arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
     return argc == 0
 
 
-cdef bint register_own_settings(RedisModuleCtx *ctx) noexcept nogil:
-    return True
+cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    kind.library = b"libmaster.so"
+    kind.python = b"chainredis.coordinator.commands"
+    kind.take_arguments = take_arguments
+    return master_load(ctx, argv, argc, &kind)
 
 
-def make_coordinator(settings):
-    from chainredis.coordinator.commands import Coordinator
-    return Coordinator(settings)
+cdef public int RedisModule_OnUnload(RedisModuleCtx *ctx) noexcept nogil:
+    return master_unload(ctx)

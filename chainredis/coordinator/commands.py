@@ -36,6 +36,11 @@ MAX_SHOWN = 256  # bytes of an argument
 NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
 
 
+def embed(settings: Settings) -> "Coordinator":
+    """The coordinator of libmaster.so."""
+    return Coordinator(settings)
+
+
 class Coordinator:
     """Carries out the MASTER commands. Its methods may be called from any thread, and block.
 

@@ -15,10 +15,10 @@ from chainredis.etcd.client import Access, Connection, Entry, Picture
 from chainredis.etcd.leader import Leader, leader_in
 from chainredis.etcd.leader_election import SLACK_MS, LeaderElection
 from chainredis.etcd.leader_monitor import LeaderMonitor
-from chainredis.etcd.url import EtcdUrl
+from chainredis.etcd.url import EtcdUrl, parse_url
 from chainredis.etcd.view_store import EtcdStore, configuration_in
 from chainredis.etcd.watch_cache import WatchCache
-from chainredis.protocol.errors import CommandError, Elsewhere, StoreError
+from chainredis.protocol.errors import CommandError, Elsewhere, StoreError, Unusable
 from chainredis.protocol.view import View
 from chainredis.transport.member_client import RedisLink
 from chainredis.transport.settings import Settings
@@ -28,6 +28,26 @@ log = logging.getLogger(__name__)
 
 # How long a command waits for somebody to lead, or for news from etcd.
 PATIENCE_S = 2.0
+
+
+def embed(
+    settings: Settings,
+    *,
+    url: str,
+    announce_host: str,
+    etcd_user: str,
+    etcd_password: str,
+    etcd_ca: str,
+    etcd_cert: str,
+    etcd_key: str,
+) -> "EtcdMaster":
+    """The coordinator of libetcd_master.so. Raises Unusable when the URL is none."""
+    try:
+        where = parse_url(url)
+    except ValueError as error:
+        raise Unusable(str(error)) from error
+    access = Access(where.endpoints, etcd_user, etcd_password, etcd_ca, etcd_cert, etcd_key)
+    return EtcdMaster(where, access, settings, announce_host)
 
 
 class EtcdMaster:

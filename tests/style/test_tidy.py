@@ -106,6 +106,7 @@ CYTHON_ROOMS = closure({
     "master": {"python_host", "server"},
 })
 PYTHON_ROOMS = closure({
+    "embedded": set(),
     "protocol": set(),
     "transport": {"protocol"},
     "storage": {"protocol"},
@@ -245,9 +246,8 @@ def test_no_function_of_the_member_uses_python() -> None:
     assert {name: used for name, used in functions.items() if used} == {}
 
 
-@pytest.mark.parametrize("name", ["master", "etcd_master"])
-def test_the_masters_handlers_use_no_python(name: str) -> None:
-    functions = compiled_functions(name)
+def test_the_masters_handlers_use_no_python() -> None:
+    functions = compiled_functions("master/embedded")
     with_python = {name for name, used in functions.items() if used}
     unexpected = {name for name in with_python if not name.endswith(tuple(MASTER_WITH_PYTHON))}
     assert unexpected == set()

@@ -1,0 +1,1 @@
+"""What Python does in a server because it is embedded there."""

@@ -1,0 +1,105 @@
+# cython: language_level=3
+# Loads a master: registers what Redis is to call, and starts the coordinator.
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc, RedisModuleCtx,
+    RedisModuleEvent_Config, RedisModuleEvent_Loading, RedisModuleEvent_ModuleChange, RedisModuleString,
+    RedisModule_Call, RedisModule_CreateCommand, RedisModule_FreeCallReply, RedisModule_GetDetachedThreadSafeContext,
+    RedisModule_Init, RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc,
+    RedisModule_SubscribeToServerEvent,
+)
+from modules.master.command_filter cimport filter_build, on_refused, warn_of_keys
+from modules.master.info cimport info_init
+from modules.master.jobs cimport queue_init
+from modules.master.state cimport COMMAND_COUNT, Kind
+from modules.server.command_info cimport describe
+from modules.server.native_replication cimport may_load
+from modules.server.position cimport position_register
+
+
+cdef bint create_command(
+    RedisModuleCtx *ctx, const char *name, const char *syntax, RedisModuleCmdFunc handler, const char *flags,
+    const char *categories, const char *summary,
+) noexcept nogil:
+    return (RedisModule_CreateCommand(ctx, name, handler, flags, 0, 0, 0) == REDISMODULE_OK
+            and describe(ctx, name, syntax, 0, categories, summary))
+
+
+cdef bint create_commands(RedisModuleCtx *ctx) noexcept nogil:
+    cdef const char *changes = b"admin deny-script blocking"
+    cdef const char *asks = b"readonly deny-script blocking"
+    cdef const char *dangerous = b"admin dangerous slow blocking"
+    cdef const char *harmless = b"read slow blocking"
+    return (
+        create_command(ctx, b"master.add", b"host port# [DISCARD]", handle_add, changes, dangerous,
+                       b"Makes a server the new tail of the chain")
+        and create_command(ctx, b"master.remove", b"host port#", handle_remove, changes, dangerous,
+                           b"Takes a member out of the chain")
+        and create_command(ctx, b"master.form", b"host port#", handle_form, changes, dangerous,
+                           b"Forms a chain that has died again from one survivor")
+        and create_command(ctx, b"master.refresh_head", b"", handle_refresh_head, asks, harmless,
+                           b"The head, just found alive")
+        and create_command(ctx, b"master.refresh_tail", b"", handle_refresh_tail, asks, harmless,
+                           b"The tail, just found alive")
+        and create_command(ctx, b"master.get_chain", b"", handle_get_chain, asks, harmless,
+                           b"The members of the chain, head first")
+        and create_command(ctx, b"master.refused", NULL, on_refused, b"allow-loading allow-stale no-auth", b"slow",
+                           b"Answers for commands that a master refuses")
+        and create_command(ctx, GIVEN_TO_NOBODY, b"", do_nothing, changes, dangerous,
+                           b"Nothing: no user is given this one by name, so who may run it has +@all")
+    )
+
+
+cdef bint watch_commands(RedisModuleCtx *ctx) noexcept nogil:
+    """From now on, what would write data is refused."""
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
+    return (filter_build(ctx, &master.commands)
+            and RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL)
+
+
+cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
+    """A master holds no data, and may share its folder with members: it neither dies of their RDB nor replaces it."""
+    cdef RedisModuleCallReply *reply
+    if not position_register(ctx, NULL):
+        RedisModule_Log(ctx, b"warning", b"an RDB that a member left in this folder would be fatal: see "
+                        b"docs/operations.md")
+    reply = RedisModule_Call(ctx, b"CONFIG", b"ccc", b"SET", b"save", b"")
+    if reply != NULL:
+        RedisModule_FreeCallReply(reply)
+
+
+cdef public int master_load(
+    RedisModuleCtx *ctx, RedisModuleString **argv, int argc, const Kind *kind,
+) noexcept nogil:
+    """RedisModule_OnLoad of a module that is a master of this kind."""
+    cdef int lane
+    if RedisModule_Init(ctx, b"master", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR:
+        return REDISMODULE_ERR
+    if not may_load(ctx) or not kind.take_arguments(ctx, argv, argc):
+        return REDISMODULE_ERR
+    if master.running:
+        RedisModule_Log(ctx, b"warning", b"this server's master runs already")
+        return REDISMODULE_ERR
+    master.kind = kind
+    master.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
+    for lane in range(<int>COMMAND_COUNT):
+        queue_init(&master.queues[lane])
+    info_init(&master.info)
+    if not create_commands(ctx) or not load_settings(ctx) or not prepare_python(ctx):
+        return REDISMODULE_ERR
+    if RedisModule_RegisterInfoFunc(ctx, show_info) == REDISMODULE_ERR:
+        return REDISMODULE_ERR
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
+    keep_off_disk(ctx)
+    warn_of_keys(ctx)
+    if not watch_commands(ctx):
+        return REDISMODULE_ERR
+    master.running = start_master(ctx)      # last: a module that fails to load must have no threads
+    return REDISMODULE_OK if master.running else REDISMODULE_ERR
+
+
+cdef public int master_unload(RedisModuleCtx *ctx) noexcept nogil:
+    RedisModule_Log(ctx, b"warning", b"%s cannot be unloaded: its threads run until the server ends",
+                    master.kind.library)
+    return REDISMODULE_ERR

@@ -1,0 +1,127 @@
+# cython: language_level=3
+# The interpreter, and the coordinator in it: all of Python's that can fail, then the threads.
+
+from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
+from modules.bindings.python cimport PyModuleDef, PyObject
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModuleServerInfoData, RedisModuleString, RedisModule_FreeServerInfo, RedisModule_GetServerInfo,
+    RedisModule_Log, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen,
+)
+from modules.master.state cimport OwnSetting
+from modules.python_host.interpreter cimport ROOT, interpreter_exec, interpreter_start
+from modules.server.passwords cimport the_passwords
+
+
+cdef extern from *:
+    """
+    PyMODINIT_FUNC PyInit_embedded(void);
+    """
+    PyObject *PyInit_embedded() nogil
+
+
+def start(own_run_id, own_port):
+    """Everything of Python's that can fail, then the threads."""
+    global CommandError, Unusable, coordinator
+    import signal
+    import sys
+    import threading
+    from pathlib import Path
+
+    root = (<bytes>ROOT).decode()
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    from chainredis.embedded.server_log import redirect_logs
+    from chainredis.protocol.errors import CommandError, Unusable
+    from chainredis.transport.settings import Credentials, PollSettings, Settings
+
+    def read_polling():
+        return PollSettings(
+            master.heartbeat_interval_ms, master.heartbeat_timeout_ms, master.lease_ms, bool(master.trust_refused),
+            master.clock_drift_percent, bool(master.auto_return),
+        )
+
+    def read_credentials():
+        return Credentials(setting_text(&master.auth_user), setting_text(&master.auth_password.value.text))
+
+    redirect_logs(log)
+    # A thread that computes gives way to one that a member's answer woke: a repair takes milliseconds.
+    sys.setswitchinterval(0.0005)
+    # Threads inherit it: signals are for the main thread, which the event loop wakes up for them.
+    faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+    try:
+        coordinator = make_coordinator(Settings(
+            state_dir=Path.cwd(),       # Redis makes its `dir` the working directory
+            own_run_id=own_run_id,
+            own_port=own_port,
+            credentials=read_credentials,
+            polling=read_polling,
+        ))
+        coordinator.on_status(lambda status: show_status({"role": "master", **status}))
+        lanes = sorted(set(coordinator.LANES.values()))
+        for command, name in COMMAND_NAMES.items():
+            master.lane[<int>command] = lanes.index(coordinator.LANES[name])
+        for number, name in enumerate(lanes):
+            threading.Thread(target=work, args=(number,), name=name, daemon=True).start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def make_coordinator(settings):
+    import importlib
+    cdef OwnSetting *own
+    cdef int i
+    texts = {}
+    for i in range(master.kind.setting_count):
+        own = &master.kind.settings[i]
+        name = (<bytes>own.name).decode().replace("-", "_")
+        texts[name] = setting_text(&own.password.value.text if own.password != NULL else &own.text)
+    return importlib.import_module((<bytes>master.kind.python).decode()).embed(settings, **texts)
+
+
+cdef str setting_text(RedisModuleString **setting):
+    """Of this moment, on any thread."""
+    cdef size_t length
+    cdef const char *text
+    cdef bytes copy
+    pthread_mutex_lock(&the_passwords().mutex)      # never held by who waits for the interpreter's lock
+    try:
+        text = RedisModule_StringPtrLen(setting[0], &length)
+        copy = text[:length]
+    finally:
+        pthread_mutex_unlock(&the_passwords().mutex)
+    return copy.decode(errors="surrogateescape")
+
+
+cdef bint start_python(const char *run_id, int port) noexcept with gil:
+    try:
+        start(run_id.decode(), port)
+        return True
+    except BaseException as error:
+        if Unusable is not None and isinstance(error, Unusable):
+            log("warning", f"the master cannot start: {error}")
+        else:
+            log_traceback("the master cannot start")
+        return False
+
+
+cdef bint start_master(RedisModuleCtx *ctx) noexcept nogil:
+    cdef RedisModuleServerInfoData *server = RedisModule_GetServerInfo(ctx, b"server")
+    cdef unsigned long long port = RedisModule_ServerInfoGetFieldUnsigned(server, b"tcp_port", NULL)
+    cdef const char *run_id = RedisModule_ServerInfoGetFieldC(server, b"run_id")
+    cdef bint started = run_id != NULL and start_python(run_id, <int>port)
+    RedisModule_FreeServerInfo(ctx, server)
+    return started
+
+
+cdef bint prepare_python(RedisModuleCtx *ctx) noexcept nogil:
+    """The interpreter, and this unit's Python side in it: once in a process, even if the module is loaded again."""
+    cdef char why[512]
+    if not master.prepared:
+        master.prepared = (
+            interpreter_start(why, sizeof(why))
+            and interpreter_exec(master.kind.library, <PyModuleDef *>PyInit_embedded(), why, sizeof(why))
+        )
+        if not master.prepared:
+            RedisModule_Log(ctx, b"warning", b"%s", why)
+    return master.prepared

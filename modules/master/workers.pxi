@@ -1,0 +1,106 @@
+# cython: language_level=3
+# Python threads, never the main thread: each takes jobs, has the coordinator carry them out, and unblocks the clients.
+#
+# The decisions are ordinary Python and take as long as they take. Commands that only read have a thread of their own,
+# and are answered while a member is being added.
+
+from modules.bindings.redismodule cimport RedisModule_Free, RedisModule_Log, RedisModule_UnblockClient
+from modules.master.info cimport info_set
+from modules.master.jobs cimport (
+    Job, OUTCOME_ERROR, OUTCOME_INTEGER, OUTCOME_LIST, OUTCOME_SIMPLE, Outcome, OutcomeKind, Queue, outcome_new,
+    queue_take,
+)
+from modules.master.state cimport ADD, FORM, GET_CHAIN, REFRESH_HEAD, REFRESH_TAIL, REMOVE
+
+
+cdef enum:
+    MAX_ADDITIONS = 64      # that wait for each other at a time; more wait to be looked at
+
+
+COMMAND_NAMES = {
+    ADD: "MASTER.ADD",
+    REMOVE: "MASTER.REMOVE",
+    FORM: "MASTER.FORM",
+    REFRESH_HEAD: "MASTER.REFRESH_HEAD",
+    REFRESH_TAIL: "MASTER.REFRESH_TAIL",
+    GET_CHAIN: "MASTER.GET_CHAIN",
+}
+coordinator = None      # a chainredis.coordinator.commands.Coordinator
+CommandError = Unusable = None      # the classes of chainredis.protocol.errors
+
+
+def work(int lane):
+    """The life of a worker: take a job, carry it out, unblock its client.
+
+    Additions wait for each other in Python, where they can be called off: each has a thread of its own.
+    """
+    cdef Queue *queue = &master.queues[lane]
+    cdef Job *job
+    import threading
+    places = threading.BoundedSemaphore(MAX_ADDITIONS)
+    while True:
+        with nogil:
+            job = queue_take(queue)
+        if job.command == ADD:
+            places.acquire()
+            threading.Thread(target=add, args=(<size_t>job, places), name="addition", daemon=True).start()
+        else:
+            finish(job)
+
+
+def add(size_t job, places):
+    finish(<Job *>job)
+    places.release()
+
+
+cdef void finish(Job *job) noexcept:
+    cdef Outcome *outcome = carry_out(job)
+    with nogil:
+        RedisModule_UnblockClient(job.client, outcome)
+        RedisModule_Free(job)
+
+
+cdef Outcome *carry_out(const Job *job) noexcept:
+    """Whatever Python does there is an outcome; NULL, which has an answer too, only when memory is exhausted."""
+    cdef int i
+    try:
+        arguments = [job.arguments[i][:job.argument_bytes[i]] for i in range(job.argument_count)]
+        asker = (<bytes>job.asker).decode(errors="backslashreplace")
+        return make_outcome(coordinator.execute(COMMAND_NAMES[job.command], arguments, asker))
+    except CommandError as error:
+        return make_text(OUTCOME_ERROR, str(error))
+    except BaseException as error:
+        log_traceback(f"{COMMAND_NAMES[job.command]} failed by a fault of the master's own")
+        return make_text(OUTCOME_ERROR, f"UNKNOWN fault in the master, see its log: {type(error).__name__}: {error}")
+
+
+cdef Outcome *make_outcome(result) except NULL:
+    if isinstance(result, list):
+        strings = b"".join(one_line(item) + b"\0" for item in result)
+        return outcome_new(OUTCOME_LIST, len(result), strings, len(strings))
+    if isinstance(result, int):
+        return outcome_new(OUTCOME_INTEGER, result, b"", 0)
+    return make_text(OUTCOME_SIMPLE, result)
+
+
+cdef Outcome *make_text(OutcomeKind kind, text) except NULL:
+    line = one_line(text)
+    return outcome_new(kind, 0, line, len(line) + 1)
+
+
+def show_status(status):
+    """Push the coordinator's account of itself to where INFO finds it."""
+    fields = b"".join(one_line(part) + b"\0" for field in status.items() for part in field)
+    if not info_set(&master.info, fields, len(fields)):
+        log("warning", "INFO shows old figures of the master: there is no room for the new ones")
+
+
+def log(level, text):
+    """Write each line of the text to the server's log; the levels are Redis's."""
+    level_bytes = level.encode()
+    for line in text.splitlines():
+        line_bytes = one_line(line)
+        RedisModule_Log(master.ctx, <const char *>level_bytes, b"%s", <const char *>line_bytes)
+
+
+include "../python_host/lines.pxi"
