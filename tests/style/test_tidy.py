@@ -171,8 +171,7 @@ def test_no_cimport_is_unused(path: Path) -> None:
     text = path.read_text()
     cimports = re.findall(r"^from [\w.]+ cimport (\([^)]*\)|[^\n(]+)$", text, re.MULTILINE)
     names = [name.split(" as ")[-1].strip() for names in cimports for name in names.strip("()").split(",")]
-    included = path.suffix == ".pxi"    # where other files of the unit may use it
-    assert [name for name in names if name and len(re.findall(rf"\b{name}\b", text)) == 1] == [] or included
+    assert [name for name in names if name and len(re.findall(rf"\b{name}\b", text)) == 1] == []
 
 
 def test_the_redis_api_enters_through_one_header() -> None:
