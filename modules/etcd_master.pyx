@@ -31,7 +31,8 @@ cdef bint take_arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
 
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     settings[URL].name, settings[URL].given = b"url", True
-    settings[PASSWORD].name, settings[PASSWORD].password = b"etcd-password", &password
+    settings[PASSWORD].name = b"etcd-password"
+    settings[PASSWORD].password = &password
     settings[2].name = b"announce-host"
     settings[3].name = b"etcd-user"
     settings[4].name = b"etcd-ca"

@@ -125,8 +125,9 @@ def test_every_setting_is_documented() -> None:
     names = set(re.findall(r"register_\w+\(ctx, \"([\w-]+)\"", source))
     assert len(names) > 15
     assert {name for name in names if f"`member.{name}`" not in text} == set()
-    masters = "".join((ROOT / "modules" / name).read_text() for name in ("master/master.pxi", "etcd_master.pyx"))
-    names = set(re.findall(r"(?:register_\w+|RegisterBoolConfig)\(\s*ctx, b\"([\w-]+)\"", masters))
+    masters = "".join((ROOT / "modules" / name).read_text() for name in ("master/settings.pxi", "etcd_master.pyx"))
+    registered = r"(?:register_\w+\(|RegisterBoolConfig\(|\.name =)\s*(?:ctx, )?b\"([\w-]+)\""
+    names = set(re.findall(registered, masters))
     assert len(names) > 10
     assert {name for name in names if f"`master.{name}`" not in text} == set()
 
