@@ -2,14 +2,11 @@
 
     python setup.py build_ext       from the project's root, with the Python that the master's interpreter is to be
 
-    build/src/libmember.so              no interpreter, and linked so that it cannot call one
-    build/src/libmaster.so              embeds this Python, with this environment's packages
-    build/src/etcd/libetcd_master.so    likewise
-    build/src/libheartbeat.so           likewise; libmember.so opens it when it is wanted
-    tests/core_extension/core.*.so      the core of libmember.so, importable
-
-A library is linked from units. A unit is what Cython makes one C file of, and the C compiler one object: only units
-that are out of date are made again.
+    build/src/libmember.so          modules/member.pyx: no interpreter, and linked so that it cannot call one
+    build/src/libmaster.so          modules/master.pyx: embeds this Python, with this environment's packages
+    build/src/etcd/libetcd_master.so        modules/etcd_master.pyx: likewise
+    build/src/libheartbeat.so       modules/heartbeat.pyx: likewise; libmember.so opens it when it is wanted
+    tests/core_extension/core.*.so  tests/core_extension/core.pyx: the core of libmember.so, importable
 
 CHAINREDIS_SANITIZE=1 builds the modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
 The Makefile calls this with everything that it needs in place.
@@ -18,18 +15,17 @@ The Makefile calls this with everything that it needs in place.
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.modified import newer_group
 
 ROOT = Path(__file__).resolve().parent
 SANITIZE = os.environ.get("CHAINREDIS_SANITIZE", "") not in ("", "0")
 BUILD = Path("build/asan") if SANITIZE else Path("build")
 REDIS = BUILD / "redis" if SANITIZE else Path("vendor/redis")
+FOLDERS = {"etcd_master": "etcd"}  # where users look for it below build/src, if not there itself
 HIREDIS = REDIS / "deps/hiredis"
 
 WARNINGS = [
@@ -66,83 +62,45 @@ def embedded_python() -> tuple[list[str], list[str]]:
     return link, [f'-D{name}="{value}"' for name, value in macros.items()]
 
 
-@dataclass(frozen=True)
-class Library:
-    """A shared object that redis-server loads. path: below build/src, where users look for it."""
-
-    path: str
-    units: list[str]
-    link: list[str]
-    exports: str = "exports.map"
-
-
-def libraries(link_python: list[str]) -> list[Library]:
-    # Threads of the interpreter run in these until the process ends: a dlclose must not unmap them.
-    for_good = [*link_python, "-Wl,-z,nodelete"]
-    # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
-    member_link = [str(HIREDIS / "libhiredis.a"), "-lcrypto", "-lleveldb", *(link_python if SANITIZE else [])]
-    embedded = "modules/master/embedded.pyx"
-    return [
-        Library("libmember.so", ["modules/member.pyx"], member_link),
-        Library("libmaster.so", ["modules/master.pyx", embedded], for_good),
-        Library("etcd/libetcd_master.so", ["modules/etcd_master.pyx", embedded], for_good),
-        Library("libheartbeat.so", ["modules/heartbeat.pyx"], for_good, "heartbeat.map"),
-    ]
-
-
-LINK_PYTHON, PYTHON_MACROS = embedded_python()
-LIBRARIES = libraries(LINK_PYTHON)
-
-
-def dotted(source: str) -> str:
-    return source.removesuffix(".pyx").replace("/", ".")
-
-
-def unit(source: str) -> Extension:
+def redis_module(
+    name: str, compile_args: list[str], link_args: list[str], archives: list[Path], exports: str = "exports.map"
+) -> Extension:
     return Extension(
-        dotted(source),
-        [source],
+        f"modules.{name}",
+        [f"modules/{name}.pyx"],
         include_dirs=["include", str(REDIS), str(HIREDIS)],
-        depends=["include/redismodule.h", "setup.py"],
-        extra_compile_args=[*COMPILE, *PYTHON_MACROS],
+        depends=["include/redismodule.h", f"modules/{exports}", "setup.py"],
+        extra_objects=[str(path) for path in archives],
+        extra_compile_args=COMPILE + compile_args,
+        extra_link_args=[*LINK, f"-Wl,--version-script=modules/{exports}", *link_args],
     )
 
 
 def extensions() -> list[Extension]:
-    units = [unit(source) for source in dict.fromkeys(source for each in LIBRARIES for source in each.units)]
+    link_python, python_macros = embedded_python()
+    # Threads of the interpreter run in these until the process ends: a dlclose must not unmap them.
+    link_python_for_good = [*link_python, "-Wl,-z,nodelete"]
+    # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
+    member_link = ["-lcrypto", "-lleveldb", *(link_python if SANITIZE else [])]
+    modules = [
+        redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
+        redis_module("master", python_macros, link_python_for_good, []),
+        redis_module("etcd_master", python_macros, link_python_for_good, []),
+        redis_module("heartbeat", python_macros, link_python_for_good, [], "heartbeat.map"),
+    ]
     core = Extension("core_extension.core", ["tests/core_extension/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
-    return units if SANITIZE else [*units, core]
+    wanted = modules if SANITIZE else [*modules, core]
+    return [extension for extension in wanted if Path(extension.sources[0]).exists()]
 
 
-class BuildLibraries(build_ext):
-    """Compiles units, several at a time, then links the libraries; the tests' core is an extension like any other."""
-
-    def build_extensions(self) -> None:
-        super().build_extensions()
-        for library in LIBRARIES:
-            self.link(library)
-
-    def build_extension(self, ext: Extension) -> None:
-        if not ext.name.startswith("modules."):
-            super().build_extension(ext)
-        elif newer_group([*ext.sources, *ext.depends], self.object_of(ext.name)):
-            self.compiler.compile(
-                ext.sources, self.build_temp, include_dirs=ext.include_dirs, extra_postargs=ext.extra_compile_args
-            )
-
-    def link(self, library: Library) -> None:
-        target = ROOT / BUILD / "src" / library.path
-        exports = f"modules/{library.exports}"
-        objects = [self.object_of(dotted(source)) for source in library.units]
-        if newer_group([*objects, exports, "setup.py"], str(target)):
-            arguments = [*LINK, f"-Wl,--version-script={exports}", *library.link]
-            self.compiler.link_shared_object(objects, str(target), extra_postargs=arguments)
-
-    def object_of(self, name: str) -> str:
-        return f"{self.build_temp}/{BUILD}/cython/{name.replace('.', '/')}.o"
+class BuildModules(build_ext):
+    """Puts modules/NAME.pyx where redis-server's users look for it, and core_extension.core beside its source."""
 
     def get_ext_fullpath(self, ext_name: str) -> str:
-        return str(ROOT / "tests" / self.get_ext_filename(ext_name))
+        package, name = ext_name.rsplit(".", 1)
+        if package == "modules":
+            return str(ROOT / BUILD / "src" / FOLDERS.get(name, "") / f"lib{name}.so")
+        return str(ROOT / "tests" / package / self.get_ext_filename(name))
 
 
 if __name__ == "__main__":
@@ -150,11 +108,10 @@ if __name__ == "__main__":
     setup(
         name="chainredis",
         packages=find_packages(include=["chainredis*"]),
-        cmdclass={"build_ext": BuildLibraries},
+        cmdclass={"build_ext": BuildModules},
         options={"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": os.cpu_count() or 1}},
         ext_modules=cythonize(
             extensions(),
-            nthreads=os.cpu_count() or 1,
             include_path=["."],
             build_dir=str(BUILD / "cython"),
             language_level=3,
