@@ -6,8 +6,8 @@ ARGS ?=
 venv := .venv
 python := $(venv)/bin/python
 redis := vendor/redis/src/redis-server
-sources := setup.py include/redismodule.h modules/exports.map modules/heartbeat.map \
-           $(wildcard modules/*.pxd modules/*.pyx modules/*/*.pxd modules/*/*/*.p* modules/*/*.pxi tests/core_extension/*.p*)
+sources := setup.py include/redismodule.h \
+           $(wildcard modules/*.* modules/*/*.p* modules/*/*/*.p* modules/*/*/*/*.p* tests/core_extension/*.p*)
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 # A server that is built says of which commit it is: of its own tree, if that has one, not of the repository around it.
 own_commit := GIT_CEILING_DIRECTORIES='$(CURDIR)/vendor:$(CURDIR)/build/asan'

@@ -2,7 +2,8 @@
 
     python setup.py build_ext       from the project's root, with the Python that the master's interpreter is to be
 
-    build/src/libmember.so          modules/member.pyx: no interpreter, and linked so that it cannot call one
+    build/src/libmember.so          modules/member.pyx and the rooms below modules/member, each a compile unit: no
+                                    interpreter, and linked so that it cannot call one
     build/src/libmaster.so          modules/master.pyx: embeds this Python, with this environment's packages
     build/src/etcd/libetcd_master.so        modules/etcd_master.pyx: likewise
     build/src/libheartbeat.so       modules/heartbeat.pyx: likewise; libmember.so opens it when it is wanted
@@ -10,14 +11,22 @@
 
 CHAINREDIS_SANITIZE=1 builds the modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
 The Makefile calls this with everything that it needs in place.
+
+Each .pyx file is a compile unit: C, then an object, made anew only if something that the unit is made of is newer.
+cythonize() would take a second to find that out, and setuptools would compile all units of a library or none.
 """
 
+import multiprocessing
 import os
+import re
 import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
-from Cython.Build import cythonize
+from Cython.Compiler.Main import CompilationOptions
+from Cython.Compiler.Main import compile as compile_cython
 from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 
@@ -63,14 +72,22 @@ def embedded_python() -> tuple[list[str], list[str]]:
 
 
 def redis_module(
-    name: str, compile_args: list[str], link_args: list[str], archives: list[Path], exports: str = "exports.map"
+    name: str,
+    compile_args: list[str],
+    link_args: list[str],
+    *,
+    rooms: str = "",
+    archives: list[Path] | None = None,
+    exports: str = "exports.map",
 ) -> Extension:
+    """rooms: the folder of the other units that the library is linked from."""
+    units = sorted(Path("modules", rooms).rglob("*.pyx")) if rooms else []
     return Extension(
         f"modules.{name}",
-        [f"modules/{name}.pyx"],
+        [f"modules/{name}.pyx", *map(str, units)],
         include_dirs=["include", str(REDIS), str(HIREDIS)],
-        depends=["include/redismodule.h", f"modules/{exports}", "setup.py"],
-        extra_objects=[str(path) for path in archives],
+        depends=["include/redismodule.h", "setup.py", *map(str, HIREDIS.glob("*.h"))],
+        extra_objects=[*map(str, archives or [])],
         extra_compile_args=COMPILE + compile_args,
         extra_link_args=[*LINK, f"-Wl,--version-script=modules/{exports}", *link_args],
     )
@@ -83,14 +100,52 @@ def extensions() -> list[Extension]:
     # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
     member_link = ["-lcrypto", "-lleveldb", *(link_python if SANITIZE else [])]
     modules = [
-        redis_module("member", [], member_link, [HIREDIS / "libhiredis.a"]),
-        redis_module("master", python_macros, link_python_for_good, []),
-        redis_module("etcd_master", python_macros, link_python_for_good, []),
-        redis_module("heartbeat", python_macros, link_python_for_good, [], "heartbeat.map"),
+        redis_module("member", [], member_link, rooms="member", archives=[HIREDIS / "libhiredis.a"]),
+        redis_module("master", python_macros, link_python_for_good, rooms="master"),
+        redis_module("etcd_master", python_macros, link_python_for_good, rooms="master"),
+        redis_module("heartbeat", python_macros, link_python_for_good, exports="heartbeat.map"),
     ]
     core = Extension("core_extension.core", ["tests/core_extension/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
     wanted = modules if SANITIZE else [*modules, core]
     return [extension for extension in wanted if Path(extension.sources[0]).exists()]
+
+
+@cache
+def made_of(path: Path) -> frozenset[Path]:
+    """Names a Cython file, its declaration file, what the two cimport and include, and what those do."""
+    text = path.read_text()
+    names = re.findall(r"^(?:from|cimport) +(modules[\w.]*)", text, re.MULTILINE)
+    stems = [Path(*name.split(".")) for name in names]
+    files = {path.parent / name for name in re.findall(r"^include \"(.*)\"", text, re.MULTILINE)}
+    files |= {path.with_suffix(".pxd")} if path.suffix == ".pyx" else set()
+    files |= {file for stem in stems for file in (stem.with_suffix(".pxd"), stem / "__init__.pxd")}
+    return frozenset({path}).union(*(made_of(file) for file in files if file.exists()))
+
+
+def is_outdated(target: Path, sources: set[Path]) -> bool:
+    return not target.exists() or target.stat().st_mtime < max(source.stat().st_mtime for source in sources)
+
+
+def module_of(source: str) -> str:
+    """The name by which others import what is in this file."""
+    return source.removesuffix(".pyx").removesuffix("/__init__").removeprefix("tests/").replace("/", ".")
+
+
+def write_c(source: str, target: Path, module: str) -> None:
+    """Has Cython translate a unit.
+
+    Raises SystemExit if there are errors: Cython has printed them.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    options = CompilationOptions(
+        output_file=str(target),
+        include_path=["."],
+        language_level=3,
+        compiler_directives={"warn.undeclared": False},
+    )
+    if compile_cython(source, options, full_module_name=module).num_errors:
+        target.unlink(missing_ok=True)
+        sys.exit(f"setup.py: {source} is not compiled")
 
 
 class BuildModules(build_ext):
@@ -102,6 +157,39 @@ class BuildModules(build_ext):
             return str(ROOT / BUILD / "src" / FOLDERS.get(name, "") / f"lib{name}.so")
         return str(ROOT / "tests" / package / self.get_ext_filename(name))
 
+    def build_extensions(self) -> None:
+        """Translates and compiles the units that are out of date, as many at a time as there are processors; links."""
+        units = {source: extension for extension in self.extensions for source in extension.sources}
+        processors = os.cpu_count() or 1
+        # A translator lives for seconds: collecting garbage would take a quarter of them.
+        self.translators = multiprocessing.get_context("fork").Pool(processors, gc.disable)
+        with self.translators, ThreadPoolExecutor(processors) as compilers:
+            objects = dict(zip(units, compilers.map(self.build_unit, units, units.values()), strict=True))
+        for extension in self.extensions:
+            self.link([objects[source] for source in extension.sources], extension)
+
+    def build_unit(self, source: str, extension: Extension) -> str:
+        """Returns the path of the unit's object. extension: one of those that the unit is linked into."""
+        c_file = (BUILD / "cython" / source).with_suffix(".c")
+        target = Path(self.build_temp) / c_file.with_suffix(".o")
+        settings = {Path(name) for name in extension.depends}
+        if is_outdated(c_file, made_of(Path(source)) | {Path("setup.py")}):
+            self.translators.apply(write_c, (source, c_file, module_of(source)))
+        if self.force or is_outdated(target, {c_file, *settings}):
+            self.compiler.compile(
+                [str(c_file)],
+                output_dir=self.build_temp,
+                include_dirs=extension.include_dirs,
+                extra_postargs=extension.extra_compile_args,
+            )
+        return str(target)
+
+    def link(self, objects: list[str], extension: Extension) -> None:
+        target = Path(self.get_ext_fullpath(extension.name))
+        inputs = [*objects, *extension.extra_objects]
+        if is_outdated(target, {*map(Path, inputs), Path("setup.py"), *Path("modules").glob("*.map")}):
+            self.compiler.link_shared_object(inputs, str(target), extra_postargs=extension.extra_link_args)
+
 
 if __name__ == "__main__":
     os.chdir(ROOT)
@@ -109,12 +197,6 @@ if __name__ == "__main__":
         name="chainredis",
         packages=find_packages(include=["chainredis*"]),
         cmdclass={"build_ext": BuildModules},
-        options={"build": {"build_base": str(BUILD)}, "build_ext": {"parallel": os.cpu_count() or 1}},
-        ext_modules=cythonize(
-            extensions(),
-            include_path=["."],
-            build_dir=str(BUILD / "cython"),
-            language_level=3,
-            compiler_directives={"warn.undeclared": False},
-        ),
+        options={"build": {"build_base": str(BUILD)}},
+        ext_modules=extensions(),
     )

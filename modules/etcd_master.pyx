@@ -5,7 +5,7 @@
 """
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_Log, RedisModule_RetainString
-from modules.master.api cimport master_load, master_unload
+from modules.master.embedded cimport master_load, master_unload
 from modules.master.state cimport Kind, OwnSetting
 from modules.server.passwords cimport PasswordSetting
 

@@ -2,7 +2,7 @@
 """libmaster.so: a redis-server that decides who is in the chain, and keeps its view in a file."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_Log
-from modules.master.api cimport master_load, master_unload
+from modules.master.embedded cimport master_load, master_unload
 from modules.master.state cimport Kind
 
 cdef Kind kind

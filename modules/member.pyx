@@ -30,7 +30,7 @@ from modules.member.clients.checkpoint_commands cimport (
 )
 from modules.member.clients.reads cimport read_command
 from modules.member.clients.writes cimport wait_command, write
-from modules.member.etcd_heartbeat.command cimport connect_command, heartbeat_init
+from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
 from modules.member.event_loop.server_events cimport (
     on_client_change, on_command, on_config, on_event_loop, on_flush, on_info, on_loading, on_master_link,
     on_module_change, on_native_role, on_shutdown,

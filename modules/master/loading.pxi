@@ -69,7 +69,7 @@ cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
         RedisModule_FreeCallReply(reply)
 
 
-cdef public int master_load(
+cdef int master_load(
     RedisModuleCtx *ctx, RedisModuleString **argv, int argc, const Kind *kind,
 ) noexcept nogil:
     """RedisModule_OnLoad of a module that is a master of this kind."""
@@ -99,7 +99,7 @@ cdef public int master_load(
     return REDISMODULE_OK if master.running else REDISMODULE_ERR
 
 
-cdef public int master_unload(RedisModuleCtx *ctx) noexcept nogil:
+cdef int master_unload(RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_Log(ctx, b"warning", b"%s cannot be unloaded: its threads run until the server ends",
                     master.kind.library)
     return REDISMODULE_ERR

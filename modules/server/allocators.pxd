@@ -17,7 +17,8 @@ from modules.bindings.hiredis cimport hiredisAllocFuncs, hiredisSetAllocators
 
 cdef extern from *:
     """
-    static void (*chain_server_free)(void *);   /* what frees libc's own allocations: set at loading */
+    /* What frees libc's own allocations: set at loading. */
+    __attribute__((weak, visibility("hidden"))) void (*chain_server_free)(void *);
     """
     void (*chain_server_free)(void *) noexcept nogil
 

@@ -53,7 +53,7 @@ cdef struct Passwords:
 
 cdef extern from *:
     """
-    static void *chain_passwords;       /* of this module */
+    __attribute__((weak, visibility("hidden"))) void *chain_passwords;      /* of this module */
     """
     void *chain_passwords
 

@@ -71,7 +71,7 @@ cdef struct PositionHandlers:
 
 cdef extern from *:
     """
-    static void *chain_position_handlers;
+    __attribute__((weak, visibility("hidden"))) void *chain_position_handlers;
     """
     void *chain_position_handlers
 

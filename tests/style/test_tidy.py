@@ -1,6 +1,7 @@
 """The project's style, as far as a machine can judge it: lengths, layers, and no interpreter where none may be."""
 
 import ast
+import ctypes
 import re
 import subprocess
 import sys
@@ -174,6 +175,26 @@ def test_no_cimport_is_unused(path: Path) -> None:
     assert [name for name in names if name and len(re.findall(rf"\b{name}\b", text)) == 1] == []
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "modules").rglob("*.pxd")), ids=relative)
+def test_no_declaration_file_has_a_variable_of_each_unit(path: Path) -> None:
+    """A static variable would be another one in each compile unit; weak and hidden, it is one of the library."""
+    assert re.findall(r"^ *static\b[^(]*(?:\(\*[^(]*\)\([^)]*\)[^;{]*)?;", path.read_text(), re.MULTILINE) == []
+
+
+def api_functions(unit: Path) -> list[str]:
+    """Functions of a unit that others may call: its api declares them."""
+    api = unit.with_suffix(".pxd")
+    return re.findall(r"^cdef extern (?!from)[^(]*?(\w+)\(", api.read_text(), re.MULTILINE) if api.exists() else []
+
+
+def test_no_function_between_rooms_has_a_name_of_another_library() -> None:
+    """Archives that are linked in, such as hiredis, would call ours instead of that of libc."""
+    libraries = ctypes.CDLL(str(ROOT / "build/src/libmember.so"))   # and all that it is linked with
+    assert hasattr(libraries, "write")
+    names = [name for unit in (ROOT / "modules").rglob("*.pyx") for name in api_functions(unit)]
+    assert [name for name in names if hasattr(libraries, name)] == []
+
+
 def test_the_redis_api_enters_through_one_header() -> None:
     users = {relative(path) for path in cython_files() if "redismodule.h" in cython_imports(path)}
     assert users == {"modules/bindings/redismodule.pxd"}
@@ -229,14 +250,23 @@ def test_nogil_functions_never_raise_nor_take_the_lock(path: Path) -> None:
 
 def compiled_functions(name: str) -> dict[str, set[str]]:
     """The C functions that Cython made of a module's own, each with what it uses of Python or of Cython's run time."""
-    text = (GENERATED / f"{name}.c").read_text()
+    units = [ROOT / f"modules/{name}.pyx", *(ROOT / "modules" / name).rglob("*.pyx")]
     functions = {}
-    for match in re.finditer(r"^(?!//)[^\n#;]*\b(__pyx_f_\w+|RedisModule_On\w+)\([^\n;]*\) \{\n(.*?)^\}$", text,
-                             re.MULTILINE | re.DOTALL):
-        body = re.sub(r"/\*.*?\*/|\"(\\.|[^\"\\])*\"", "", match[2], flags=re.DOTALL)
-        used = set(re.findall(r"\b(?:_?Py|__Pyx|__PYX|CYTHON)\w*", body))
-        functions[match[1]] = {identifier for identifier in used if not HARMLESS.fullmatch(identifier)}
+    for unit in units:
+        names = "|".join([r"__pyx_f_\w+", r"RedisModule_On\w+", *api_functions(unit)])
+        pattern = rf"^(?!//)[^\n#;]*\b({names})\([^\n;]*\) \{{\n(.*?)^\}}$"
+        text = (GENERATED / unit.relative_to(ROOT / "modules")).with_suffix(".c").read_text()
+        for match in re.finditer(pattern, text, re.MULTILINE | re.DOTALL):
+            body = re.sub(r"/\*.*?\*/|\"(\\.|[^\"\\])*\"", "", match[2], flags=re.DOTALL)
+            used = set(re.findall(r"\b(?:_?Py|__Pyx|__PYX|CYTHON)\w*", body))
+            functions[match[1]] = {identifier for identifier in used if not HARMLESS.fullmatch(identifier)}
     return functions
+
+
+def test_compiled_functions_are_found_in_each_unit() -> None:
+    functions = compiled_functions("member")
+    units = (ROOT / "modules/member").rglob("*.pyx")
+    assert [name for unit in units for name in api_functions(unit) if name not in functions] == []
 
 
 def test_no_function_of_the_member_uses_python() -> None:

@@ -15,7 +15,7 @@ from modules.member.state.member cimport the_member
 
 cdef extern from *:
     """
-    static pid_t chain_forking_process;
+    __attribute__((weak, visibility("hidden"))) pid_t chain_forking_process;
     """
     pid_t chain_forking_process
 

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 from modules.bindings.redismodule cimport RedisModule_Call, RedisModule_Log
 from modules.core.durability cimport durability_restore
 from modules.core.view cimport HISTORY_BYTES
-from modules.member.etcd_heartbeat.command cimport heartbeat_resume
+from modules.member.etcd_heartbeat cimport heartbeat_resume
 from modules.member.keyspace.join_preconditions cimport holds_keys
 from modules.member.keyspace.redis_settings cimport settle_redis_settings
 from modules.member.membership.joining cimport empty_log

@@ -283,7 +283,7 @@ cdef inline bint is_native_replica(const Member *m) noexcept nogil:
 
 cdef extern from *:
     """
-    static void *chain_the_member;      /* one server, one member */
+    __attribute__((weak, visibility("hidden"))) void *chain_the_member;     /* one server, one member */
     """
     void *chain_the_member
 

@@ -1,9 +1,8 @@
 # cython: language_level=3
-"""MEMBER.CONNECT_TO_MASTER: which master this member belongs to, and heartbeats for one in etcd.
-
-The member has no interpreter. Who sends heartbeats has one, and is a shared object of its own (libheartbeat.so), opened
-only here. To open it, to start it and to hear what it says of the URL takes its time, and a thread.
-"""
+# MEMBER.CONNECT_TO_MASTER: which master this member belongs to, and heartbeats for one in etcd.
+#
+# The member has no interpreter. Who sends heartbeats has one, and is a shared object of its own (libheartbeat.so),
+# opened only here. To open it, to start it and to hear what it says of the URL takes its time, and a thread.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -42,7 +41,7 @@ cdef struct Connecting:
     Member *m
 
 
-cdef inline bint heartbeat_init(Member *m) noexcept nogil:
+cdef bint heartbeat_init(Member *m) noexcept nogil:
     """At loading: later the server may have another working directory."""
     cdef const char *name = "libheartbeat.so"
     cdef Dl_info here
@@ -63,11 +62,11 @@ cdef inline bint heartbeat_init(Member *m) noexcept nogil:
 
 # --------------------------------------------------------------------- called by libheartbeat.so, from its threads
 
-cdef inline void heartbeat_log(const char *level, const char *line) noexcept nogil:
+cdef void heartbeat_log(const char *level, const char *line) noexcept nogil:
     RedisModule_Log(the_member().ctx, level, "%s", line)
 
 
-cdef inline void heartbeat_show(const char *state, const char *leader) noexcept nogil:
+cdef void heartbeat_show(const char *state, const char *leader) noexcept nogil:
     cdef Heartbeat *heartbeat = &the_member().heartbeat
     pthread_mutex_lock(&heartbeat.mutex)
     snprintf(heartbeat.state, sizeof(heartbeat.state), "%s", state)
@@ -77,7 +76,7 @@ cdef inline void heartbeat_show(const char *state, const char *leader) noexcept 
 
 # ------------------------------------------------------------------------------------------------ on a thread
 
-cdef inline bint order_heartbeats(Order *order, const char *library) noexcept nogil:
+cdef bint order_heartbeats(Order *order, const char *library) noexcept nogil:
     cdef void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL)
     cdef Connect connect = NULL
     if handle != NULL:
@@ -88,7 +87,7 @@ cdef inline bint order_heartbeats(Order *order, const char *library) noexcept no
     return connect(order)
 
 
-cdef inline void *carry_out(void *argument) noexcept nogil:
+cdef void *carry_out(void *argument) noexcept nogil:
     cdef Connecting *connecting = <Connecting *>argument
     connecting.good = order_heartbeats(&connecting.order, connecting.m.heartbeat.library)
     if connecting.client != NULL:
@@ -103,7 +102,7 @@ cdef inline void *carry_out(void *argument) noexcept nogil:
 
 # ----------------------------------------------------------------------------------------- on the main thread
 
-cdef inline int on_connected(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+cdef int on_connected(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     cdef Connecting *connecting = <Connecting *>RedisModule_GetBlockedClientPrivateData(ctx)
     cdef Member *m = connecting.m
     cdef char text[WHY_BYTES + 4]
@@ -116,12 +115,12 @@ cdef inline int on_connected(RedisModuleCtx *ctx, RedisModuleString **argv, int 
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 
-cdef inline void free_connecting(RedisModuleCtx *ctx, void *connecting) noexcept nogil:
+cdef void free_connecting(RedisModuleCtx *ctx, void *connecting) noexcept nogil:
     (<Connecting *>connecting).m.heartbeat.connecting -= 1
     free(connecting)
 
 
-cdef inline bint copy_text(char *out, const RedisModuleString *string) noexcept nogil:
+cdef bint copy_text(char *out, const RedisModuleString *string) noexcept nogil:
     """False when it is too long, or no text."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
@@ -136,7 +135,7 @@ cdef inline bint copy_text(char *out, const RedisModuleString *string) noexcept 
     return True
 
 
-cdef inline bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *url, Order *order) noexcept nogil:
+cdef bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *url, Order *order) noexcept nogil:
     cdef RedisModuleServerInfoData *server = RedisModule_GetServerInfo(ctx, "server")
     order.port = <int>RedisModule_ServerInfoGetFieldUnsigned(server, "tcp_port", NULL)
     RedisModule_FreeServerInfo(ctx, server)
@@ -157,7 +156,7 @@ cdef inline bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *
     )
 
 
-cdef inline int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleString *url) noexcept nogil:
+cdef int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleString *url) noexcept nogil:
     cdef Connecting *connecting = NULL
     cdef pthread_t thread
     if m.heartbeat.connecting < MOST_CONNECTING:
@@ -177,7 +176,7 @@ cdef inline int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleStrin
     return 0
 
 
-cdef inline void heartbeat_resume(Member *m) noexcept nogil:
+cdef void heartbeat_resume(Member *m) noexcept nogil:
     """A member that was restarted goes on, with the settings of now; `libmember.so 0` turns that off."""
     cdef Connecting *connecting
     cdef RedisModuleString *url
@@ -198,7 +197,7 @@ cdef inline void heartbeat_resume(Member *m) noexcept nogil:
     RedisModule_FreeString(NULL, url)
 
 
-cdef inline bint parse_address(RedisModuleString **argv, int argc, char *host, int64_t *port) noexcept nogil:
+cdef bint parse_address(RedisModuleString **argv, int argc, char *host, int64_t *port) noexcept nogil:
     """`host:port`, or the two as two arguments."""
     cdef Text name
     cdef Text number
@@ -216,7 +215,7 @@ cdef inline bint parse_address(RedisModuleString **argv, int argc, char *host, i
     return text_copy(&name, host, HOST_BYTES) and text_number(&number, port) and 1 <= port[0] <= 65535
 
 
-cdef inline int connect_to_plain(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+cdef int connect_to_plain(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """Nothing is sent: a plain master looks after its members by itself, and they need not know where it is."""
     cdef char host[HOST_BYTES]
     cdef int64_t port
@@ -227,7 +226,7 @@ cdef inline int connect_to_plain(Member *m, RedisModuleCtx *ctx, RedisModuleStri
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 
-cdef inline bint hide_credentials(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+cdef bint hide_credentials(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """They belong into settings. Somebody's who wrote them into the URL all the same are not in SLOWLOG for that."""
     cdef Text text
     cdef bint found = False
@@ -240,7 +239,7 @@ cdef inline bint hide_credentials(RedisModuleCtx *ctx, RedisModuleString **argv,
     return found
 
 
-cdef inline int connect_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+cdef int connect_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.CONNECT_TO_MASTER host:port | host port | etcd_host:etcd_port[,…]/chain_name -> OK | ERR"""
     if hide_credentials(ctx, argv, argc):
         return RedisModule_ReplyWithError(
