@@ -16,6 +16,7 @@ Each .pyx file is a compile unit: C, then an object, made anew only if something
 cythonize() would take a second to find that out, and setuptools would compile all units of a library or none.
 """
 
+import gc
 import multiprocessing
 import os
 import re
