@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from chainredis.local_cluster.launcher import Server
+from chainredis.local_cluster.server import Server
 
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
