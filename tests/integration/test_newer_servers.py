@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from chainredis.local_cluster.server import Server
 
+from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import ask, assert_serves, await_chain
