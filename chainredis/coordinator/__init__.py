@@ -1,1 +1,1 @@
-"""The running master: members are followed, and what the protocol decides is stored, then told."""
+"""The running master: it follows the members, and stores what the protocol decides before it tells them."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from chainredis.coordinator.joining import JoinFailed, bring_in
+from chainredis.coordinator.learner_sync import JoinFailed, sync_learner
 from chainredis.coordinator.probe import ProbedServer, at_current_address, reach
 from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, Loading, MemberError, OtherProcess, Rejected
@@ -21,12 +21,12 @@ log = logging.getLogger(__name__)
 
 
 class ExistingData(enum.Enum):
-    """What is to become of the data that a server has already."""
+    """What to do with the data that a server has already. The values explain the names."""
 
-    KEEP = "it is the first member's, or of this chain"
-    DISCARD = "it may go"
-    ADOPT = "it is a backup, with which a chain begins anew"
-    ADOPT_INCOMPLETE = "so it is, and may lack keys that its member had flushed"
+    KEEP = "the data becomes the chain's, if this is the first member; else it must be of this chain"
+    DISCARD = "the data may be deleted"
+    ADOPT = "the data is a backup, with which a chain begins anew"
+    ADOPT_INCOMPLETE = "the data is a backup that may lack keys which its member had flushed"
 
     @property
     def is_backup(self) -> bool:
@@ -34,7 +34,10 @@ class ExistingData(enum.Enum):
 
 
 class Addition:
-    """One, from when it is asked for to its end. It may be called off until the view with the newcomer is decided."""
+    """One MASTER.ADD, from the command to its end. It may be called off until the view with the newcomer is decided.
+
+    is_off: it was called off. is_decided: the view with the newcomer is decided. over: set at the end.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -43,16 +46,17 @@ class Addition:
         self._links: list[MemberLink] = []
 
     def watch(self, link: MemberLink) -> None:
-        """To be interrupted when it is called off."""
+        """The link is interrupted when the addition is called off."""
         self._links.append(link)
 
     def call_off(self) -> None:
-        """From any thread."""
+        """May be called from any thread."""
         self.is_off = True
         for link in self._links:
             link.interrupt()
 
     def check(self) -> None:
+        """CommandError if the addition was called off."""
         if self.is_off:
             raise CommandError(
                 f"MASTER.REMOVE {self.endpoint.host} {self.endpoint.port} has called this off: the chain is as it was"
@@ -60,7 +64,10 @@ class Addition:
 
 
 class Additions:
-    """One at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed is off."""
+    """Adds one member at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed fails.
+
+    progress: of the addition under way, for people; empty if there is none.
+    """
 
     def __init__(self, runtime: Runtime, dial: Dial, addresses: Addresses, settings: Settings) -> None:
         self._runtime = runtime
@@ -68,13 +75,13 @@ class Additions:
         self._addresses = addresses
         self._settings = settings
         self._moved = threading.Condition()
-        self._asked_for: list[Addition] = []  # the first one's turn it is
-        self._brought_back: set[str] = set()  # run_ids, of members
+        self._asked_for: list[Addition] = []  # it is the first one's turn
+        self._brought_back: set[str] = set()  # run_ids of members
         self.progress = ""
 
     @contextmanager
     def turn(self, endpoint: Endpoint) -> Iterator[Addition]:
-        """Waits until those that were asked for before are over. CommandError when it is called off."""
+        """Wait until all earlier additions are over. CommandError if this one is called off meanwhile."""
         addition = Addition(endpoint)
         with self._moved:
             self._asked_for.append(addition)
@@ -90,19 +97,19 @@ class Additions:
             addition.over.set()
 
     def call_off(self, endpoint: Endpoint) -> bool:
-        """What has been asked for and not decided ends; returns when it has. False: there is no such addition."""
+        """End every addition of this endpoint that is not decided yet. Returns False if there is none."""
         with self._moved:
             found = [each for each in self._asked_for if each.endpoint == endpoint and not each.is_decided]
             for addition in found:
                 addition.call_off()
             self._moved.notify_all()
-        self._runtime.stir()
+        self._runtime.wake_waiters()
         for addition in found:
             addition.over.wait()
         return any(not addition.is_decided for addition in found)
 
     def add(self, addition: Addition, newcomer: ProbedServer, existing: ExistingData = ExistingData.KEEP) -> None:
-        """Raises CommandError."""
+        """Make the newcomer the first member, or the new tail. CommandError if it cannot be."""
         addition.watch(newcomer.link)
         view = self._chain_for(newcomer.member, addition)
         if view is None:
@@ -113,19 +120,19 @@ class Additions:
             self._add_tail(addition, newcomer, view, discard=existing is ExistingData.DISCARD)
 
     def bring_back(self, addition: Addition, member: ProbedServer) -> None:
-        """As `add`, without an operator: one of this chain, or empty."""
+        """As `add`, for a former member of this chain, or an empty server, without an operator's command."""
         self.add(addition, member)
         view = self._runtime.view
         inside = {each.run_id for each in view.members} if view else set()
         self._brought_back = (self._brought_back & inside) | {member.member.run_id}
 
     def has_brought_back(self, member: Member) -> bool:
-        """It is in the chain already, and no operator has asked for that."""
+        """Returns True if the member is in the chain, and was added by `bring_back`."""
         view = self._runtime.view
         return view is not None and view.member(member.run_id) is not None and member.run_id in self._brought_back
 
     def _chain_for(self, newcomer: Member, addition: Addition) -> View | None:
-        """The chain that it is to be added to, whole and serving; None when there is none, or none alive."""
+        """The chain that the newcomer joins, whole and serving; None if there is no chain, or none alive."""
         addition.check()
         configuration = self._runtime.configuration
         if configuration is None:
@@ -144,7 +151,7 @@ class Additions:
         raise CommandError(f"{self._runtime.why_unsettled}: try again when the chain serves")
 
     def _await_end(self, member: Member, addition: Addition) -> None:
-        """The newcomer has this member's port: either the member has ended, which is seen soon, or it has moved."""
+        """The newcomer uses this member's port: the member has ended, which is noticed soon, or it has moved."""
         self._runtime.replaced(member.run_id)
         if not self._runtime.await_departure(member, lambda: addition.is_off):
             addition.check()
@@ -153,7 +160,7 @@ class Additions:
     # ----------------------------------------------------------------------------------------- the first member
 
     def _add_first(self, addition: Addition, newcomer: ProbedServer, existing: ExistingData) -> None:
-        """What data the newcomer has becomes the chain's."""
+        """The newcomer's data becomes the chain's."""
         member, state, lost = newcomer.member, newcomer.state, self._runtime.view
         is_backup = existing.is_backup and bool(state.history)
         if lost and state.history == lost.history:
@@ -184,8 +191,10 @@ class Additions:
         self._runtime.await_service(member)
 
     def _branch(self, newcomer: ProbedServer, random: bytes, existing: ExistingData) -> int:
-        """Have a backup's data begin the new history, before any view names it: the epoch in which its end was
-        assigned. A master that is killed in between leaves a server whose history is no chain's, as it was before.
+        """The newcomer's backup begins the new history, before any view names it.
+
+        Returns the epoch in which the backup's last update was assigned. A master that is killed before the view is
+        stored leaves a server whose history belongs to no chain, as before.
         """
         begin = Begin(newcomer.member, random)
         try:
@@ -202,7 +211,10 @@ class Additions:
         return max(0, state.assigned)
 
     def _without_data(self, lost: View) -> frozenset[str]:
-        """In whose places somebody answers who has nothing of theirs. CommandError when one has what it had."""
+        """Run_ids of members whose address is now used by a server without their data.
+
+        CommandError if one of these servers has data of the lost chain, or is still loading its data.
+        """
         empty = set()
         for member in (at_current_address(self._addresses, each) for each in lost.members):
             try:
@@ -231,7 +243,7 @@ class Additions:
             raise CommandError(
                 f"{member} holds data of {whose}: MASTER.ADD {member.host} {member.port} DISCARD throws that away"
             )
-        # Open until the newcomer serves: the tail keeps its log for it as long as this connection lasts.
+        # This link stays open until the newcomer serves: as long as it lasts, the tail keeps its log for the newcomer.
         tail = self._proven_tail(view)
         addition.watch(tail)
 
@@ -248,12 +260,12 @@ class Additions:
         try:
             if state.history == view.history:
                 prove_again(newcomer, view)
-            bring_in(tail, newcomer, view, self._settings, note)
+            sync_learner(tail, newcomer, view, self._settings, note)
             note("taking over")
             self._runtime.enact(take_over)
             self._runtime.await_service(member)
         except (MemberError, JoinFailed) as error:
-            addition.check()  # which may have been what broke it
+            addition.check()  # to be called off may have broken a link
             raise CommandError(f"{error}: the chain is as it was") from error
         finally:
             tail.close()
@@ -261,7 +273,7 @@ class Additions:
                 self._let_go(member, view)
 
     def _let_go(self, member: Member, view: View) -> None:
-        """It tries no longer to copy, nor logs for ever that it cannot. The tail's pin has gone with the connection."""
+        """The newcomer stops copying; else it would log for ever that it cannot. The tail's pin ended with its link."""
         with suppress(MemberError):
             link = self._dial(Endpoint(member.address, member.port))
             try:
@@ -284,7 +296,7 @@ class Additions:
 
 
 def knows_a_secret(newcomer: ProbedServer) -> bool:
-    """It would take views from nobody else any more. Raises CommandError."""
+    """Returns True if the newcomer has a chain's secret: then it takes views only from who knows that. CommandError."""
     try:
         newcomer.link.prove("0" * 32, newcomer.member.run_id)
     except Rejected as error:
@@ -295,7 +307,10 @@ def knows_a_secret(newcomer: ProbedServer) -> bool:
 
 
 def prove_again(newcomer: ProbedServer, view: View) -> None:
-    """A former member knows the secret, unless it was restarted, and then asks for no proof. Raises OtherProcess."""
+    """Prove the secret to a former member. A restarted one does not know it, and asks for no proof.
+
+    OtherProcess if another process answers.
+    """
     try:
         newcomer.link.prove(view.secret, newcomer.member.run_id)
     except OtherProcess:

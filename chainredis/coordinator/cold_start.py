@@ -1,5 +1,7 @@
-"""Members that come back: a chain that died as a whole is formed again from what its members kept on disk, and who has
-been missing since, or was taken out by a fault, is added again (design.md, "Restart").
+"""Members that come back without a command (design.md, "Restart").
+
+A chain that died as a whole is formed again from what its members kept on disk. Members that have been missing since,
+or that a fault took out, are added again.
 """
 
 import logging
@@ -19,17 +21,17 @@ from chainredis.transport.settings import Settings
 
 log = logging.getLogger(__name__)
 
-# Where nobody answers, a look is taken less often, down to once in so many retry intervals.
+# An address where nobody answers is probed less often each time, at the least once in so many retry intervals.
 LOOK_MOST = 4
-# After an addition that failed, and for one who fell again soon after it had come back: twice as long each time.
+# After an addition that failed, and after a member failed again soon, the pause is twice as long each time.
 TRY_LEAST_S, TRY_MOST_S = 5.0, 300.0
 FALL_LEAST_S = 1.0
-# Who has been in the chain for so long has not come back in vain.
+# After so long in the chain, an earlier failure of the member counts no more.
 STEADY_S = 60.0
 
 
 class RetryPace:
-    """When one place is looked at next. Who comes back and falls again, over and over, costs the chain little."""
+    """When one address is probed next. A member that comes back and fails again and again costs the chain little."""
 
     def __init__(self) -> None:
         self._due_at = 0.0
@@ -37,7 +39,7 @@ class RetryPace:
         self._came_at: float | None = None
 
     def is_due(self, now: float) -> bool:
-        """It is missing, be it still or again."""
+        """To be asked when the member is missing. Returns True if its address is to be probed now."""
         if self._came_at is not None:
             self._fell(now)
         return now >= self._due_at
@@ -52,15 +54,16 @@ class RetryPace:
         self._came_at = None
 
     def is_fresh(self, now: float) -> bool:
-        """It has come back, and not been in the chain for long since."""
+        """Returns True if the member came back a short while ago."""
         return self._came_at is not None and now < self._came_at + max(STEADY_S, 2 * self._try_s)
 
     def missed(self, least_s: float) -> None:
-        """Nobody answers there."""
+        """Nobody answers at the address."""
         self._look_s = min(max(2 * self._look_s, least_s), LOOK_MOST * least_s)
         self._due_at = monotonic() + self._look_s
 
     def failed(self) -> None:
+        """The member could not be added."""
         self._try_s = min(max(2 * self._try_s, TRY_LEAST_S), TRY_MOST_S)
         self._due_at = monotonic() + self._try_s
 
@@ -69,7 +72,7 @@ class RetryPace:
 
 
 class ColdStart(threading.Thread):
-    """Waits for processes to come back: first for one that is the chain again, then for those that it is to be with."""
+    """Waits for processes to come back: first for those that are the chain again, then for the other members."""
 
     def __init__(
         self, runtime: Runtime, additions: Additions, dial: Dial, addresses: Addresses, settings: Settings
@@ -109,7 +112,7 @@ class ColdStart(threading.Thread):
 
     @property
     def waits_for(self) -> str:
-        """For people: for whom, or for what."""
+        """Which members, or what, a dead or incomplete chain waits for, for people; empty if it does not wait."""
         return self._trouble if self._runtime.is_lost or self._missing else ""
 
     def _wait_for(self, text: str) -> None:
@@ -120,6 +123,7 @@ class ColdStart(threading.Thread):
         self._trouble = text
 
     def _reform(self) -> None:
+        """Form a chain that is dead again. CommandError, for people, as long as that is impossible."""
         configuration = self._runtime.configuration
         assert configuration is not None
         found = [self._look(member) for member in configuration.view.members]
@@ -137,7 +141,7 @@ class ColdStart(threading.Thread):
         self._wait_for("")
 
     def _complete(self) -> None:
-        """Add those that are back, each at a pace of its own: none may hold up the others, nor the chain."""
+        """Add the members that are back, each at its own pace: none may delay the others, or the chain."""
         missing = self._missing
         self._forget_paces(missing)
         for member in missing:
@@ -157,7 +161,7 @@ class ColdStart(threading.Thread):
         with self._additions.turn(member.endpoint) as addition:
             back = self._look(member, keep=True) if member in self._missing else None
             if back is None:
-                return  # somebody else has seen to it, or it is gone again
+                return  # it was added by somebody else, or has gone again
             try:
                 self._additions.bring_back(addition, back)
             finally:
@@ -171,7 +175,10 @@ class ColdStart(threading.Thread):
         self._paces = {place: pace for place, pace in self._paces.items() if place in places or pace.is_fresh(now)}
 
     def _look(self, member: Member, *, keep: bool = False) -> ProbedServer | None:
-        """Whoever answers at that place now, if it is a member's process that has loaded its data."""
+        """The server that answers at the member's address now, if it has libmember.so and has loaded its data.
+
+        keep: its link stays open.
+        """
         member = at_current_address(self._addresses, member)
         try:
             link = self._dial(Endpoint(member.address, member.port))

@@ -1,4 +1,4 @@
-"""The master's commands: what operators ask for, as events for the runtime; and what INFO shows."""
+"""The MASTER commands as reconfiguration events for the runtime; and what INFO shows of the master."""
 
 import logging
 import secrets
@@ -44,12 +44,12 @@ def embed(settings: Settings) -> "Coordinator":
 class Coordinator:
     """Carries out the MASTER commands. Its methods may be called from any thread, and block.
 
-    store: where views are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a member.
-    hold: takes hold of a member's lifeline. resolve: turns a host into a number; OSError or ValueError when it cannot.
-    tenure: of this master. remembered: the newest view that it knew in an earlier term.
+    store: where configurations are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a
+    member. hold: makes a lifeline to a member. resolve: gives the numeric address of a host; OSError or ValueError if
+    it has none. leadership: this master's. remembered: the newest view that it knew in an earlier term.
     """
 
-    # Commands of one lane wait for each other.
+    # Commands of the same lane wait for each other.
     LANES: ClassVar = {
         "MASTER.ADD": "additions",
         "MASTER.REMOVE": "changes",
@@ -93,15 +93,15 @@ class Coordinator:
             self._cold_start.start()
             threading.Thread(target=self._show, name="chain-status", daemon=True).start()
         except BaseException:
-            self._runtime.close()  # what has begun ends
+            self._runtime.close()  # the threads that were started end
             raise
 
     # -------------------------------------------------------------------------------------- for the server
 
     def execute(self, name: str, arguments: Sequence[bytes], asker: str = "") -> Reply:
-        """Carry out a command: `name` as in `MASTER.ADD`, then its arguments. Raises nothing but CommandError.
+        """Carry out a command: its name, such as `MASTER.ADD`, then its arguments. Raises only CommandError.
 
-        asker: who asks, for the log.
+        asker: who sent the command, for the log.
         """
         name = name.upper()
         if name not in self._commands:
@@ -127,7 +127,7 @@ class Coordinator:
         what = " ".join([name, *map(_on_a_line, arguments)])
         log.info("%s: asked for by %s", what, asker or "somebody")
         try:
-            self._runtime.learn()
+            self._runtime.ensure_read()
             self._note(name, "under way")
             reply = handler(*arguments)
         except Exception as error:
@@ -139,20 +139,20 @@ class Coordinator:
         return reply
 
     def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
-        """The members' heartbeats that there are now, where members send any."""
+        """The run_ids of all members that have a heartbeat in etcd now."""
         self._runtime.saw_heartbeats(run_ids)
 
     @property
     def known_view(self) -> View | None:
-        """The newest one, stored or not."""
+        """The newest view that is known, stored or not."""
         return self._runtime.known_view
 
     def doubt_store(self) -> None:
-        """Somebody else may have changed what is stored: look."""
+        """The store may have been changed by somebody else: it is read again."""
         self._runtime.doubt()
 
     def close(self) -> None:
-        """End the work in the background. A command under way goes on."""
+        """End the work in the background. A command under way goes on to its end."""
         self._runtime.close()
 
     # ---------------------------------------------------------------------------------------------- reads
@@ -182,7 +182,7 @@ class Coordinator:
         if existing is None:
             raise CommandError("syntax error: MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]")
         with self._additions.turn(_endpoint(host, port)) as addition:
-            newcomer = self._prober.meet(addition.endpoint)
+            newcomer = self._prober.probe(addition.endpoint)
             try:
                 if not self._additions.has_brought_back(newcomer.member):
                     self._additions.add(addition, newcomer, existing)
@@ -211,7 +211,7 @@ class Coordinator:
         return "OK"
 
     def _find(self, endpoint: Endpoint, members: Sequence[Member]) -> Member:
-        """The member that the operator means: by the name that it was added with, else by its number."""
+        """The member that the operator means: by the host name that it was added with, else by its address."""
         for member in members:
             if member.endpoint == endpoint:
                 return member
@@ -223,7 +223,7 @@ class Coordinator:
 
     def _form(self, host: bytes, port: bytes) -> str:
         view = self._runtime.known_view
-        found = self._prober.meet(_endpoint(host, port))
+        found = self._prober.probe(_endpoint(host, port))
         survivor = found.member
         try:
             if view is None:
@@ -250,7 +250,7 @@ class Coordinator:
         self._runtime.enact(lambda _, health: Form(survivor, _newest_epoch(state), health))
 
     def _recover(self, found: ProbedServer) -> None:
-        """What was stored here is lost. Who was restarted knows no secret, and asks for none."""
+        """What was stored here is lost. Only a restarted process, which knows no secret, can become the chain."""
         survivor, state = found.member, found.state
         if not state.history or not found.has_data:
             raise CommandError(
@@ -273,7 +273,7 @@ class Coordinator:
     # ----------------------------------------------------------------------------------------------- for INFO
 
     def on_status(self, observer: Callable[[Status], None]) -> None:
-        """Call `observer` with `status()` now and whenever it changes, from some thread."""
+        """Call `observer` with `status()` now and whenever it may have changed, from any thread."""
         self._observers.append(observer)
         observer(self.status())
 
@@ -310,7 +310,7 @@ class Coordinator:
         self._tell_observers()
 
     def _show(self) -> None:
-        """What happens without a command is seen, too."""
+        """Observers see changes that no command has made, too."""
         while not self._runtime.wait_for(lambda _: False, SHOW_EVERY_S) and not self._runtime.is_closed:
             self._tell_observers()
 
@@ -323,12 +323,12 @@ class Coordinator:
 
 
 def _newest_epoch(state: MemberState) -> int:
-    """That it knows of, or that its data does."""
+    """The newest epoch that the server or its data knows."""
     return max(state.epoch, state.record_epoch, state.assigned)
 
 
 def _on_a_line(argument: bytes) -> str:
-    """An argument that anybody may have made up, as a part of one line of the log."""
+    """An argument, which may be any bytes, as a part of one line of the log."""
     text = argument[:MAX_SHOWN].decode(errors="backslashreplace")
     return text if text.isprintable() and text else repr(text)
 

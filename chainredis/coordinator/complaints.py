@@ -1,17 +1,17 @@
-"""A failure that repeats, in the log: at once when it is new, then seldom, with how often it has happened meanwhile.
+"""Failures that repeat: the log has a new one at once, then seldom, with the number of times that it has happened.
 
-Reasons that alternate are as bad as one that stays, so new ones are limited, too.
+The number of new reasons is limited, too: reasons may alternate.
 """
 
 from collections.abc import Callable
 from time import monotonic
 
 SILENCE_S = 10.0  # before the same reason is logged again
-REASONS = 4  # new ones in that time
+REASONS = 4  # so many new reasons are logged in that time
 
 
 class Complaint:
-    """About one thing. Not thread-safe."""
+    """The failures of one thing. Not thread-safe."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -21,7 +21,7 @@ class Complaint:
         self._unsaid = 0
 
     def line(self, why: str) -> str:
-        """What is to be logged about this failure; empty: nothing for now."""
+        """The line for the log about this failure. Returns "" if there is none to be logged now."""
         now = self._clock()
         if not self._is_worth_a_line(why, now):
             self._unsaid += 1
@@ -39,5 +39,5 @@ class Complaint:
         return self._reasons <= REASONS
 
     def over(self) -> None:
-        """It works again: the next failure is news."""
+        """The thing works again: its next failure is new."""
         self._why, self._unsaid = "", 0

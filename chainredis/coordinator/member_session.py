@@ -1,8 +1,7 @@
-"""Three conversations with every followed process: one polls, on another the member may say what it suspects, and the
-third is silent: it holds the lifeline.
+"""Three sessions with every followed process: one polls it, one waits for its reports, one holds its lifeline.
 
-A conversation that ends is begun anew at once, which tells whether anybody listens there, and who. Only together with
-the end of the lifeline that means that the process has ended (docs/design.md, "Detection").
+A session that ends is begun anew at once: that tells whether anybody listens there, and who. Only together with the end
+of the lifeline does this mean that the process has ended (docs/design.md, "Detection").
 """
 
 import logging
@@ -32,15 +31,15 @@ from chainredis.transport.member_client import Dial, MemberLink, MemberState
 
 log = logging.getLogger(__name__)
 
-# A process that is just ending may still take a connection, and break it off: the first retries follow at once.
+# A process that is just ending may still accept a connection, and break it. So the first retries follow at once.
 FIRST_RETRY_S, RETRY_S = 0.001, 0.05
-# A process that has ended does not come back; another one on its port may matter to nobody, or to MASTER.FORM.
+# A process that has ended does not come back. Another process on its port is added by others (cold_start, MASTER.ADD).
 ENDED_RETRY_S = 0.5
 FAULT_RETRY_S = 1.0
 
 
 class SessionThreads:
-    """Follows whom the runtime wants to have followed."""
+    """Three threads for each member that the runtime wants to have followed."""
 
     def __init__(self, runtime: Runtime, dial: Dial, hold: Hold, addresses: Addresses) -> None:
         self._runtime = runtime
@@ -73,7 +72,7 @@ class SessionThreads:
 
 
 class MemberSession(threading.Thread):
-    """With one process, for as long as it is followed. member: as the newest view names it."""
+    """A thread that talks with one process, for as long as it is followed. member: as the newest view names it."""
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses) -> None:
         super().__init__(name=f"chain-{type(self).__name__.lower()}-{member}", daemon=True)
@@ -83,7 +82,7 @@ class MemberSession(threading.Thread):
         self._addresses = addresses
         self._over = threading.Event()
         self._connection: MemberLink | Line | None = None
-        self._stood = False
+        self._stood = False  # the connection was made
         self._failures = 0  # to connect, in a row
         self._complaint = Complaint()
 
@@ -102,7 +101,7 @@ class MemberSession(threading.Thread):
             self._over.wait(pause_s)
 
     def _run_once(self) -> float:
-        """From a new connection to its end. How long to wait until the next one."""
+        """From a new connection to its end. Returns for how many seconds to wait before the next one."""
         self._stood = False
         self._place = self._next_place()
         try:
@@ -116,17 +115,17 @@ class MemberSession(threading.Thread):
         return 0
 
     def _next_place(self) -> Member:
-        """Where it was; and after a failure, by turns, where its name leads to by now, if that is elsewhere."""
+        """The member at its address in the view; after a failure, by turns, at its host name's address of now."""
         is_turn = self._failures > 0 and self._place.address == self.member.address
         return replace(self.member, address=self._addresses.of(self.member)) if is_turn else self.member
 
     @property
     def _is_elsewhere(self) -> bool:
-        """What answers there, or does not, proves nothing of who was, and may still be, where the view says."""
+        """What happens at another address than the view's proves nothing of the process at the view's address."""
         return self._place.address != self.member.address
 
     def _conclude(self, error: MemberError) -> float:
-        """What the failure may mean is told before it is logged."""
+        """Tell the runtime what the failure may mean, then log it. Returns the seconds before the next attempt."""
         if self._over.is_set():
             return 0
         pause_s = min(FIRST_RETRY_S * (1 << self._failures), RETRY_S)
@@ -145,17 +144,18 @@ class MemberSession(threading.Thread):
                 self._runtime.replaced(self._run_id)
                 pause_s = ENDED_RETRY_S
             case Rejected():
-                pause_s = RETRY_S  # it lives, and will not think better of it within a millisecond
+                pause_s = RETRY_S  # the member lives, and will refuse again
         if pause_s and (line := self._complaint.line(str(error))):
             log.info("%s", line)
         return pause_s
 
     def _talk(self) -> None:
+        """Until the connection ends, which is a MemberError."""
         raise NotImplementedError
 
 
 class PollSession(MemberSession):
-    """Tells views, grants leases, and learns how the member is."""
+    """Tells views, grants leases, and reads the member's state."""
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial) -> None:
         super().__init__(member, runtime, addresses)
@@ -167,7 +167,7 @@ class PollSession(MemberSession):
         self.wake()
 
     def wake(self) -> None:
-        """Do not wait for the next poll to be due."""
+        """Poll now."""
         self._woken.set()
 
     def _pause(self, seconds: float) -> None:
@@ -195,7 +195,7 @@ class PollSession(MemberSession):
             self._pause(self._runtime.pause_s(self._run_id))
 
     def _prove(self, link: MemberLink) -> bool:
-        """False: it knows of no secret so far, and believes whoever gives it a view."""
+        """Returns False if the member knows no secret yet: then it takes a view from anybody."""
         view = self._runtime.known_view
         if view is None:
             return False
@@ -220,12 +220,12 @@ class PollSession(MemberSession):
             self._runtime.adopted(self._run_id, view.epoch)
 
     def _saw(self, state: MemberState) -> None:
-        self._complaint.over()  # whatever it was: a view that it has refused would have come before
+        self._complaint.over()  # a view that it refuses would have come before
         self._runtime.answered(self._run_id, report(state))
 
 
 class ReportSession(MemberSession):
-    """Waits until the member suspects somebody, or ends."""
+    """Waits for the member's reports of broken links."""
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial) -> None:
         super().__init__(member, runtime, addresses)
@@ -243,7 +243,7 @@ class ReportSession(MemberSession):
 
 
 class LifelineSession(MemberSession):
-    """Holds the lifeline until its process ends."""
+    """Holds the lifeline until the member's process ends."""
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, hold: Hold) -> None:
         super().__init__(member, runtime, addresses)
@@ -263,7 +263,7 @@ class LifelineSession(MemberSession):
         line.await_end()
 
     def _conclude(self, error: MemberError) -> float:
-        """A line that cannot be held says nothing of the process: a firewall may stand before that port."""
+        """A lifeline that cannot be held proves nothing: a firewall may block that port."""
         if self._over.is_set():
             return 0
         if self._stood:

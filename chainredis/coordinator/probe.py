@@ -1,4 +1,4 @@
-"""Whom the master reaches, and in which state: nothing here changes anything."""
+"""Looks at servers: which process answers at an address, and in which state it is. Nothing here changes anything."""
 
 import re
 import socket
@@ -10,26 +10,26 @@ from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.addresses import Addresses, Resolve
 from chainredis.transport.member_client import Dial, MemberLink, MemberState
 
-# How long a look at a place waits for its name to be looked up.
+# How long a probe waits for the address of a host name.
 LOOK_UP_S = 2.0
 
 _BROKEN_LINK = re.compile(r"([0-9a-f]{40}):([0-9]{1,18}):([01])")
 
 
 def resolve(host: str) -> str:
-    """The number of a host, IPv4 before IPv6. OSError or ValueError when it has none."""
+    """The numeric address of a host, IPv4 before IPv6. OSError or ValueError if it has none."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return str(min(found, key=lambda entry: entry[0] != socket.AF_INET)[4][0])
 
 
 def parse_broken_links(text: str) -> tuple[BrokenLink, ...]:
-    """What a member says of the neighbours that it has no connection to."""
+    """The broken links in a member's state or report (docs/protocol.md, "Views")."""
     found = _BROKEN_LINK.findall(text)
     return tuple(BrokenLink(run_id, int(milliseconds), dropped == "1") for run_id, milliseconds, dropped in found)
 
 
 def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:
-    """A connection to this very process, and its state. Raises MemberError; OtherProcess when it has ended."""
+    """A connection to this very process, and its state. MemberError; OtherProcess if another process answers there."""
     link = dial(Endpoint(member.address, member.port))
     try:
         state = _state_of(link, member)
@@ -40,7 +40,7 @@ def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:
 
 
 def at_current_address(addresses: Addresses, member: Member) -> Member:
-    """The same, where its name leads to now."""
+    """The member, at the address that its host name has now."""
     return replace(member, address=addresses.of(member, LOOK_UP_S))
 
 
@@ -53,7 +53,7 @@ def _state_of(link: MemberLink, member: Member) -> MemberState:
         if found in (None, member.run_id):
             raise
     except Loading:
-        found = None  # it has just been started, and no view can name it yet
+        found = None  # it was just started, and no view can name it yet
     if found != member.run_id:
         raise OtherProcess(f"{member}: another process answers there now, not the member {member.run_id}")
     return state
@@ -61,7 +61,7 @@ def _state_of(link: MemberLink, member: Member) -> MemberState:
 
 @dataclass
 class ProbedServer:
-    """A server that has just been met, whoever it is. The link is to be closed."""
+    """A server that was just probed. Whoever has one closes the link."""
 
     member: Member
     link: MemberLink
@@ -74,13 +74,14 @@ class ProbedServer:
 
 @dataclass(frozen=True)
 class Prober:
-    """Meets the servers that operators name. Failures are CommandError."""
+    """Probes the servers that operators name. Errors are CommandError."""
 
     dial: Dial
     resolve: Resolve
     own_run_id: str
 
-    def meet(self, endpoint: Endpoint) -> ProbedServer:
+    def probe(self, endpoint: Endpoint) -> ProbedServer:
+        """CommandError if nobody answers there, or it is not a member's server."""
         address = self.address(endpoint)
         try:
             link = self.dial(Endpoint(address, endpoint.port))
@@ -98,6 +99,7 @@ class Prober:
             raise error if isinstance(error, CommandError) else CommandError(str(error)) from error
 
     def address(self, endpoint: Endpoint) -> str:
+        """The numeric address of the endpoint's host. CommandError if it has none."""
         try:
             return self.resolve(endpoint.host)
         except (OSError, ValueError) as error:

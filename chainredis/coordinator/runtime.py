@@ -1,7 +1,7 @@
-"""Keeps the stored view and the protocol's state together: what is decided is stored, then told (rule 5).
+"""The master's loop: what the controller decides is stored, and only then told to members (rule 5).
 
-Everything here may be called from any thread. The lock is held for short pure steps only, never while anybody waits
-for a disk or a member.
+Every method may be called from any thread. The lock is held for short pure steps only, never while a thread waits for a
+disk or a member.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from typing import Protocol
 from chainredis.coordinator.complaints import Complaint
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError, Deposed, OutcomeUnknown, StoreError
+from chainredis.protocol.failure_detector import FailureDetector
 from chainredis.protocol.leases import Lease
 from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport, MemberStatus
 from chainredis.protocol.reconfiguration import Configuration, Event, Health
@@ -26,29 +27,30 @@ from chainredis.transport.settings import POLLS_A_LEASE, Settings
 log = logging.getLogger(__name__)
 
 UNSETTLED_POLL_S = 0.02
-# Of a lease, up to a bound: so often the master notices that time has passed.
+# The master notices that time has passed after this part of a lease, at the latest after LONGEST_TICK_S.
 TICK, LONGEST_TICK_S = 0.05, 0.25
 
 
 def boot_seconds() -> float:
-    """A clock that runs on through suspend."""
+    """Seconds on a clock that runs on through suspend."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class MemberSessions(Protocol):
-    """Who talks with the members."""
+    """The connections to the members."""
 
     def follow(self, members: tuple[Member, ...]) -> None:
-        """With these, and nobody else. Called with the runtime's lock held."""
+        """Talk with these members from now on, and nobody else. Called with the runtime's lock held."""
 
     def wake(self, run_ids: Iterable[str]) -> None:
-        """Look at these now, and tell them what there is to be told."""
+        """Poll these members now, and tell them what they have to know."""
 
 
 @dataclass(frozen=True)
 class LeadershipTerm:
-    """The right to lead, which a master that is the only one has for good. until: nobody else can lead before, on the
-    runtime's clock. slack_ms: as in Controller.
+    """The right to lead, which the only master has for ever.
+
+    until: no other master can lead before, in seconds on the runtime's clock. slack_ms: as in Leases.
     """
 
     until: Callable[[], float] = lambda: math.inf
@@ -59,7 +61,10 @@ PERMANENT = LeadershipTerm()
 
 
 class Runtime:
-    """Owns the controller and the store. `start` begins the work."""
+    """Owns the controller and the store. `start` begins the work.
+
+    repairs: how many views this master has changed by itself.
+    """
 
     def __init__(
         self,
@@ -70,7 +75,10 @@ class Runtime:
         clock: Callable[[], float] = boot_seconds,
         remembered: View | None = None,
     ) -> None:
-        """remembered: the newest view that this master knew in an earlier term, if there was one."""
+        """remembered: the newest view that this master knew in an earlier term, if there was one.
+
+        clock: gives seconds, and runs on through suspend.
+        """
         self._remembered = remembered
         self._store = store
         self._settings = settings
@@ -78,10 +86,10 @@ class Runtime:
         self._clock = clock
         self._controller = Controller(None, settings.polling().protocol, clock(), slack_ms=leadership.slack_ms)
         self._detector = self._controller.detector
-        # Guards all that is here but the store; notified whenever the controller may have come to another conclusion.
+        # Guards everything here but the store. Notified whenever the controller may have come to another conclusion.
         self._changed = threading.Condition()
         self._storing = threading.Lock()
-        # Why it is not known for certain what is stored; None: it is known.
+        # Why it is not known for certain what is stored; None if it is known.
         self._doubt: StoreError | None = StoreError("the stored view has not been read yet")
         self._is_read = False
         self.is_closed = False
@@ -89,14 +97,16 @@ class Runtime:
         self._sessions: MemberSessions
 
     def start(self, sessions: MemberSessions) -> None:
+        """Read the store, and follow the members until `close`."""
         self._sessions = sessions
         try:
-            self.learn()
+            self.ensure_read()
         except StoreError as error:
             log.error("%s: no change will be made before this is repaired", error)
-        threading.Thread(target=self._run, name="chain-runtime", daemon=True).start()
+        threading.Thread(target=self._work, name="chain-runtime", daemon=True).start()
 
     def close(self) -> None:
+        """Follow nobody any more, and decide nothing."""
         with self._changed:
             self.is_closed = True
             self._sessions.follow(())
@@ -115,15 +125,15 @@ class Runtime:
             self._changed.notify_all()
 
     def superseded(self, view: View) -> None:
-        """Somebody who knows the chain's secret is, or was, in this view."""
+        """A process that knows the chain's secret is, or was, in this view."""
         with self._changed:
             is_news = self._controller.superseded(view)
             self._changed.notify_all()
-            trouble = self._controller.why_unsettled
+            why = self._controller.why_unsettled
             if is_news and not self.is_closed:
                 self._sessions.follow(self._controller.followed)
         if is_news:
-            log.error("%s", trouble)
+            log.error("%s", why)
 
     def cannot_feed(self, run_id: str, epoch: int) -> None:
         with self._changed:
@@ -131,52 +141,55 @@ class Runtime:
             self._changed.notify_all()
 
     def spoke(self, run_id: str) -> None:
-        """It lives, but has no answer."""
+        """The member lives, and has no answer at present."""
         with self._changed:
             self._detector.spoke(run_id, self._clock())
 
     def dropped(self, run_id: str) -> None:
-        """To be followed by an attempt to connect again, whose outcome tells more."""
+        """The member has closed a connection. An attempt to connect again has to follow: its outcome tells more."""
         with self._changed:
             self._detector.attend(self._clock())
             self._detector.dropped(run_id)
 
     def refused(self, run_id: str) -> None:
-        self._suspect(lambda controller: controller.detector.refused(run_id))
+        self._suspicion(lambda detector: detector.refused(run_id))
 
     def replaced(self, run_id: str) -> None:
-        self._suspect(lambda controller: controller.detector.replaced(run_id))
+        self._suspicion(lambda detector: detector.replaced(run_id))
 
     def lifeline(self, run_id: str, lifeline: Lifeline) -> None:
-        self._suspect(lambda controller: controller.detector.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
+        self._suspicion(lambda detector: detector.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
 
     def located(self, run_id: str, address: str, *, is_another: bool = False) -> None:
-        """The very process of that member has proved itself there; or it is another one that answers."""
+        """The member has proved its identity at this address; or another process answers there."""
         with self._changed:
             self._detector.located(run_id, address, is_another=is_another)
             self._changed.notify_all()
 
-    def _suspect(self, learn: Callable[[Controller], bool]) -> None:
-        """Somebody may be dead. He is looked at, and a repair begins with an answer of a survivor: all are asked."""
+    def _suspicion(self, learn: Callable[[FailureDetector], bool]) -> None:
+        """A member may be dead. All are polled: a repair begins with an answer of a survivor.
+
+        learn: returns True if there is news.
+        """
         with self._changed:
             self._detector.attend(self._clock())
-            is_news = learn(self._controller)
+            is_news = learn(self._detector)
             self._changed.notify_all()
         if is_news:
             self._sessions.wake(self._followed())
-        self._advance()
+        self._repair_at_once()
 
     def reported(self, run_id: str, broken_links: tuple[BrokenLink, ...]) -> None:
-        """Whom it misses is looked at now, if that is not happening already."""
+        """The member reports broken links. The processes at their other ends are polled now."""
         with self._changed:
             self._detector.reported(run_id, broken_links, self._clock())
             self._changed.notify_all()
             suspects = [each.run_id for each in broken_links if not self._detector.is_dead(each.run_id)]
         self._sessions.wake(suspects)
-        self._advance()
+        self._repair_at_once()
 
     def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
-        """Whose heartbeats there are now. Who has ceased to beat is looked at."""
+        """All heartbeats that are in etcd now. Members whose heartbeat has ceased are polled."""
         with self._changed:
             lapsed = self._detector.heartbeats(run_ids, self._clock())
             self._changed.notify_all()
@@ -185,7 +198,7 @@ class Runtime:
     # ------------------------------------------------------------------------------------ what they are to hear
 
     def due(self, run_id: str) -> tuple[View | None, Lease | None]:
-        """The view that this process is to be told; if there is none, the lease that goes with its next poll."""
+        """The view that this process has to adopt; if there is none, the lease that goes with its next poll."""
         with self._changed:
             self._controller.leases.leads_until = self._leadership.until()
             if self.is_closed or self._clock() >= self._controller.leases.leads_until:
@@ -194,7 +207,7 @@ class Runtime:
             return view, None if view else self._controller.lease_to_grant(run_id)
 
     def pause_s(self, run_id: str) -> float:
-        """Until it is to be looked at again."""
+        """Seconds until the process is to be polled again."""
         with self._changed:
             if self._controller.view_to_tell(run_id):
                 return 0
@@ -206,7 +219,7 @@ class Runtime:
 
     @property
     def configuration(self) -> Configuration | None:
-        """The newest one that is stored for certain. StoreError when it could never be read."""
+        """The newest one that is stored for certain, None for none. StoreError if the store could never be read."""
         with self._changed:
             if self._doubt and not self._is_read:
                 raise self._doubt
@@ -219,7 +232,7 @@ class Runtime:
 
     @property
     def known_view(self) -> View | None:
-        """The newest one that is known, stored or not."""
+        """The newest view that is known, stored or not."""
         with self._changed:
             return self._controller.known_view
 
@@ -234,12 +247,12 @@ class Runtime:
 
     @property
     def why_unsettled(self) -> str:
-        """Why the chain is not as it was decided, for people; empty when it is."""
+        """Why the chain is not as it was decided, for people; empty if it is."""
         with self._changed:
             return str(self._doubt) if self._doubt else self._controller.why_unsettled
 
     def member_statuses(self) -> list[tuple[Member, MemberStatus]]:
-        """Of each member in the view."""
+        """The status of each member in the view, head first."""
         with self._changed:
             view = self._controller.configuration.view if self._controller.configuration else None
             return [(member, self._detector.member_status(member.run_id)) for member in view.members] if view else []
@@ -252,11 +265,11 @@ class Runtime:
         with self._changed:
             return self._detector.is_well(run_id)
 
-    def learn(self) -> None:
-        """Know for certain what is stored. Raises StoreError."""
+    def ensure_read(self) -> None:
+        """Returns when it is known for certain what is stored. Raises StoreError."""
         if self._is_in_doubt():
             with self._storing:
-                # Another thread may have learned it by now, and have decided since: that is not to be undone.
+                # Another thread may have read the store by now, and decided since: that must not be undone.
                 if self._is_in_doubt():
                     self._read()
 
@@ -267,17 +280,17 @@ class Runtime:
         try:
             configuration = self._not_gone_back(self._store.load())
             if configuration:
-                # What was just read may be in the system's cache alone, when the last attempt to save it failed.
+                # What was read may only be in the system's cache, if the last attempt to save it failed.
                 self._store.save(configuration)
         except StoreError as error:
             self._doubt = error
             raise
         self._stored(configuration)
         if self._remembered:
-            self.superseded(self._remembered)  # unless the store has that, or a newer one
+            self.superseded(self._remembered)  # ignored if the store has that view, or a newer one
 
     def _not_gone_back(self, found: Configuration | None) -> Configuration | None:
-        """What this master itself has stored last, when the store has gone back since: nobody else could store."""
+        """What was found; or what this master stored last, if the store has gone back since."""
         known = self._controller.configuration
         if known is None or (found and found.view.epoch >= known.view.epoch):
             return found
@@ -286,20 +299,24 @@ class Runtime:
         return known
 
     def doubt(self) -> None:
-        """What is stored may be another thing than what this master has stored: it is read again."""
+        """The store may hold something else than what this master has stored: it is read again."""
         with self._changed:
             self._doubt = self._doubt or StoreError("the stored view is being read again")
             self._changed.notify_all()
 
     def enact(self, event: Callable[[Configuration | None, Health], Event]) -> Configuration:
-        """Decide and store. CommandError when it cannot be; OutcomeUnknown when it may be stored, or not."""
-        self.learn()
+        """Decide and store what an operator wants.
+
+        event: made from the stored configuration and the members' health. CommandError if the event is impossible;
+        OutcomeUnknown if the new configuration may be stored, or not.
+        """
+        self.ensure_read()
         with self._changed:
             self._changed.wait_for(lambda: self._controller.is_open, self._patience_s)
             self._detector.attend(self._clock())
             configuration = self._controller.propose(event(self._controller.configuration, self._detector.health()))
         try:
-            self._keep(configuration)
+            self._save(configuration)
         except Deposed as error:
             raise CommandError(str(error)) from error
         except StoreError as error:
@@ -307,23 +324,26 @@ class Runtime:
         return configuration
 
     def wait_for(self, condition: Callable[[Controller], bool], timeout_s: float | None) -> bool:
-        """Until it holds for the controller, which is not to be touched; False: not in time, or the end has come."""
+        """Returns False if the condition did not hold in time, or the runtime was closed.
+
+        condition: must not change the controller. timeout_s: None waits for ever.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self.is_closed or condition(self._controller), timeout_s)
             return not self.is_closed and condition(self._controller)
 
-    def stir(self) -> None:
-        """Who waits here for something of its own looks at that again."""
+    def wake_waiters(self) -> None:
+        """Let threads that wait here for conditions of their own look at these again."""
         with self._changed:
             self._changed.notify_all()
 
     def await_settled(self, is_off: Callable[[], bool] = lambda: False) -> bool:
-        """Until the chain is whole and serves. False: it is lost, or does not come to serve in time, or `is_off`."""
+        """Wait until the chain is whole and serves. Returns False if it is lost, takes too long, or `is_off`."""
         self.wait_for(lambda controller: controller.is_settled or controller.is_lost or is_off(), self._patience_s)
         return self.wait_for(lambda controller: controller.is_settled, 0)
 
     def await_departure(self, member: Member, is_off: Callable[[], bool]) -> bool:
-        """Until the chain goes on without this process, or is lost. False: not in time, or `is_off`."""
+        """Wait until the chain goes on without this process, or is lost. Returns False if that takes too long."""
 
         def is_out(controller: Controller) -> bool:
             return controller.is_lost or not controller.has(member.run_id)
@@ -332,7 +352,10 @@ class Runtime:
         return self.wait_for(is_out, 0)
 
     def await_service(self, newcomer: Member | None = None) -> None:
-        """Until the chain serves as it was decided, with `newcomer`. OutcomeUnknown when that takes too long."""
+        """Wait until the chain serves as it was decided, with `newcomer`.
+
+        CommandError if it had to go on without the newcomer; OutcomeUnknown if that takes too long.
+        """
 
         def is_out(controller: Controller) -> bool:
             return newcomer is not None and not controller.has(newcomer.run_id)
@@ -348,9 +371,9 @@ class Runtime:
             )
 
     def await_answer(self, place: int) -> Member | None:
-        """The member at that place, once it has answered what was asked now: that it serves there.
+        """The member at that place of the chain (0: head, -1: tail), once it has answered that it serves there.
 
-        None: the chain is lost, or hangs.
+        None if the chain is lost, or hangs.
         """
         since = self._clock()
         self._sessions.wake(self._followed())
@@ -368,12 +391,12 @@ class Runtime:
 
     @property
     def _patience_s(self) -> float:
-        """As long as a lease may have to run out before, and some more."""
+        """How long a command waits: for the longest lease to run out, and some more."""
         return self._settings.polling().longest_lease_s + self._settings.settle_timeout_s
 
     # -------------------------------------------------------------------------------------------------- the work
 
-    def _run(self) -> None:
+    def _work(self) -> None:
         complaint = Complaint()
         while not self.is_closed:
             try:
@@ -388,8 +411,8 @@ class Runtime:
                 self.wait_for(lambda _: False, self._settings.retry_interval_s)
 
     def _step(self) -> None:
-        """Carry out what time alone, or an answer, has brought about; else wait until there may be something."""
-        self.learn()
+        """Store the next configuration, if there is one; else wait until there may be one."""
+        self.ensure_read()
         with self._changed:
             polling = self._settings.polling()
             self._detector.settings = polling.protocol
@@ -398,28 +421,28 @@ class Runtime:
             if configuration is None:
                 self._changed.wait(min(TICK * polling.protocol.lease_ms / 1000, LONGEST_TICK_S))
         if configuration:
-            self._carry_out(configuration)
+            self._repair(configuration)
 
-    def _advance(self) -> None:
-        """Carry out at once what follows from bad news: to wake another thread for that would take its time."""
+    def _repair_at_once(self) -> None:
+        """Store at once what follows from bad news: waking another thread for that would take longer."""
         with self._changed:
             configuration = self._next_configuration()
         if configuration:
-            with contextlib.suppress(StoreError):  # the runtime's own thread goes on with that
-                self._carry_out(configuration)
+            with contextlib.suppress(StoreError):  # the runtime's own thread tries again
+                self._repair(configuration)
 
     def _next_configuration(self) -> Configuration | None:
         return None if self._doubt or self.is_closed else self._controller.next_configuration()
 
-    def _carry_out(self, configuration: Configuration) -> None:
+    def _repair(self, configuration: Configuration) -> None:
         before = self._controller.configuration
-        self._keep(configuration)
+        self._save(configuration)
         if before and before.view != configuration.view:
             self.repairs += 1
             log.warning("repaired: the chain of epoch %d is %s", configuration.view.epoch, configuration.view.names)
 
-    def _keep(self, configuration: Configuration) -> None:
-        """Raises StoreError; then it is open which change is stored, and nobody may be told of either."""
+    def _save(self, configuration: Configuration) -> None:
+        """After a StoreError it is open which configuration is stored, and nobody may be told of either."""
         try:
             with self._storing:
                 self._store.save(configuration)
@@ -432,11 +455,11 @@ class Runtime:
     def _stored(self, configuration: Configuration | None) -> None:
         with self._changed:
             self._doubt, self._is_read = None, True
-            # Another master may have granted leases until now, while this one waited for what is stored.
+            # Another master may have granted leases until now, while this one waited for the store.
             self._detector.attend(self._clock())
             self._controller.stored(configuration)
             self._changed.notify_all()
-        # Milliseconds count: who is followed already hears of it first.
+        # Milliseconds count: members that are followed already hear of it first.
         self._sessions.wake(self._followed())
         with self._changed:
             if not self.is_closed:

@@ -80,9 +80,9 @@ def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: 
     runtime = Runtime(world.store, impatient, clock=lambda: now)
     runtime._sessions = Nobody()
     with pytest.raises(StoreError):
-        runtime.learn()
+        runtime.ensure_read()
     now, world.store.broken = 60.0, False
-    runtime.learn()
+    runtime.ensure_read()
     for moment, is_gone in ((60.5, False), (61.5, False), (62.5, True)):
         for tick in range(50):
             runtime._controller.detector.attend(moment + tick / 100)

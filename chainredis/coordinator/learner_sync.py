@@ -1,4 +1,8 @@
-"""How a server gets everything that the tail has, before any view names it (docs/protocol.md, "Joining")."""
+"""A new tail gets everything that the tail has, before any view names it (docs/protocol.md, "Joining").
+
+A learner whose data is a prefix of the tail's gets the missing log alone; any other learner gets a copy of all data
+first. Then the tail forwards to it, until it keeps up.
+"""
 
 import contextlib
 import logging
@@ -15,23 +19,23 @@ log = logging.getLogger(__name__)
 
 
 class JoinFailed(Exception):
-    """The chain is as it was; the server that was to join holds nothing of use."""
+    """The chain is as it was. What the learner has copied is of no use."""
 
 
 Note = Callable[[str], None]
 
-# A connection between the two that has been missing for so long, or was refused for good, is not going to come.
+# A link between the two that has been broken for so long, or was refused for one of these reasons, will not come up.
 REACH_MS = 1000
 REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH ")
-# For Redis's replication to begin, once the two have let each other in.
+# Redis's replication has to begin within this time, once the two have accepted each other's connections.
 BEGIN_S = 5.0
 
 
-def bring_in(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
-    """Have `newcomer` get what the tail has and it lacks, and leave the tail forwarding to it.
+def sync_learner(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
+    """Give `newcomer` all that the tail has, and leave the tail forwarding to it. Raises JoinFailed.
 
-    `tail` is proven and stays open until the newcomer serves: the tail keeps its log for it as long as that connection
-    lasts. note: is told how far it is, for people, and raises when it is to go no further. Raises JoinFailed.
+    tail: a link that has proved the secret, and that stays open until the newcomer serves: the tail keeps its log for
+    the newcomer as long as this connection lasts. note: is told the progress, for people, and raises to call this off.
     """
     try:
         if not _resume(tail, newcomer, view):
@@ -47,14 +51,14 @@ def bring_in(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Set
 
 
 def _resume(tail: MemberLink, newcomer: ProbedServer, view: View) -> bool:
-    """Only the missing log, when the newcomer's data is a prefix of the tail's and the tail still has the rest."""
+    """Returns False if the newcomer's data is not a prefix of the tail's, or the tail's log does not go back so far."""
     state, link = newcomer.state, newcomer.link
     if state.history != view.history or state.role == "learner":
         return False
     try:
         if state.role != "removed":
-            link.adopt(view)  # it is out, and has not heard of that
-            state = link.state()  # as a head it may have taken writes until then
+            link.adopt(view)  # it was removed, and has not heard of that
+            state = link.state()  # as a head it may have taken writes until now
         tail.pin(state.applied, state.assigned)
         link.rejoin(view)
     except TooFar as error:
@@ -76,7 +80,7 @@ def _await_snapshot(tail: MemberLink, newcomer: ProbedServer, view: View, settin
     said = "copying"
 
     def has_begun() -> object:
-        """The same for too long while it has not."""
+        """Gives the same value as long as the replication has not begun."""
         is_waiting = learner.progress().master_sync_in_progress == 0 and not tail.feeds_replica()
         return None if is_waiting else object()
 
@@ -116,7 +120,7 @@ def _check_beginning(watch: StallWatch, has_begun: Callable[[], object], member:
 
 
 def _await_stream(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
-    """Until the learner has been seen with all that the tail had just before: it keeps up with the chain's writes."""
+    """Wait until the learner has all that the tail had a moment before: it keeps up with the chain's writes."""
     watch = StallWatch(settings.stall_timeout_s)
 
     def caught_up() -> bool:
@@ -132,7 +136,7 @@ def _await_stream(tail: MemberLink, newcomer: ProbedServer, view: View, settings
 
 
 def _are_linked(member: Member, state: MemberState, other: Member) -> bool:
-    """JoinFailed when the one is not going to have a connection to the other."""
+    """Returns True if `member` is connected to `other`. JoinFailed if it never will be."""
     link = next((each for each in parse_broken_links(state.unreached) if each.run_id == other.run_id), None)
     if link is None:
         return True
@@ -148,7 +152,10 @@ def _are_linked(member: Member, state: MemberState, other: Member) -> bool:
 
 
 def _check_pin(state: MemberState, view: View) -> int | None:
-    """The tail's newest sn once it streams to its learner; JoinFailed when it keeps the log no longer."""
+    """The tail's newest sequence number, None before it streams to its learner.
+
+    JoinFailed if the tail does not keep its log for the learner any more.
+    """
     if state.epoch != view.epoch:
         raise JoinFailed(f"{view.tail}: is in another view by now")
     if state.pinned < 0:
