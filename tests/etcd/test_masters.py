@@ -42,6 +42,11 @@ def await_seen(master: Server, *members: Server) -> None:
     wait_until(lambda: chain_seen_by(master) == ports(*members), 10)
 
 
+def await_connected(master: Server) -> None:
+    """Until then it answers changes with what is wrong between it and etcd, although it knows who leads."""
+    wait_until(lambda: info(master, "master")["master_etcd"] == "connected", 10)
+
+
 def test_one_leads_and_the_others_send_changes_to_it(chain: StartChain, url: str) -> None:
     c = chain(2, url=url, masters=3)
     leader, spare = c.leader(), c.spare()
@@ -90,6 +95,7 @@ def test_a_leader_that_was_paused_changes_nothing_when_it_wakes(chain: StartChai
         assert ask(other, "MASTER.REMOVE", "127.0.0.1", c.tail.port) == b"OK"
         removed = c.members.pop()
     wait_until(lambda: info(leader, "master")["master_leads"] == "0", 10)
+    await_connected(leader)
     assert ask(leader, "MASTER.ADD", "127.0.0.1", removed.port) == Error(f"MOVED 0 127.0.0.1:{other.port}")
     await_seen(leader, *c.members)
     assert_serves(c)
