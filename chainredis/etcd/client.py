@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
-import etcd3
 import grpc
-from etcd3 import etcdrpc, transactions
-from etcd3.utils import increment_last_byte
 
+from chainredis.etcd.package import etcd3, etcdrpc, increment_last_byte, transactions
 from chainredis.etcd.url import host_port
 from chainredis.protocol.errors import EtcdAway, EtcdRefusal, LeaseLost, StoreError
 from chainredis.protocol.view import Endpoint

@@ -161,9 +161,16 @@ def test_the_masters_protocol_is_pure(path: Path) -> None:
 
 def test_only_its_own_package_knows_etcd() -> None:
     """But for what starts one on this machine."""
-    files = {path for path in (ROOT / "chainredis").rglob("*.py") if path.parent.name != "etcd"}
+    files = {path for path in (ROOT / "chainredis").rglob("*.py") if "chainredis/etcd/" not in path.as_posix()}
     users = {relative(path) for path in files if any("chainredis.etcd" in name for name in python_imports(path))}
     assert users == {"chainredis/local_cluster/etcd_cluster.py"}
+
+
+def test_python_etcd3_enters_through_one_file() -> None:
+    """Its messages have to be in place before (docs/decisions/0005-python-etcd3.md)."""
+    files = [path for folder in ("chainredis", "tests") for path in (ROOT / folder).rglob("*.py")]
+    users = {relative(path) for path in files if any(name.split(".")[0] == "etcd3" for name in python_imports(path))}
+    assert users == {"chainredis/etcd/package.py"}
 
 
 @pytest.mark.parametrize("path", cython_files(), ids=relative)
