@@ -95,7 +95,7 @@ $(venv)/.installed: requirements.txt | build/.system-packages
 	@$(PYTHON) -c 'import sys, sysconfig; sys.exit(sys.version_info < (3, 11) or not sysconfig.get_config_var("Py_ENABLE_SHARED"))' \
 	    || { echo '$(PYTHON) is not a shared-library build of Python 3.11 or later: give PYTHON=, such as /usr/bin/python3'; exit 1; }
 	$(PYTHON) -m venv --clear $(venv)
-	$(python) -m pip install --quiet --disable-pip-version-check --requirement $<
+	$(python) -m pip install -qq --disable-pip-version-check --requirement $<
 	@echo '$(CURDIR)' > "$$($(python) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/chainredis.pth"
 	@touch $@
 
