@@ -34,13 +34,15 @@ cdef inline bint durability_next_record(Chain *c, uint64_t max_bytes, Batch *out
     """The next updates to be recorded, in as much of a batch as a record is; False: nothing is lacking."""
     if c.recorded >= c.applied:
         return False
-    INVARIANT(c.recorded + 1 >= c.log.first)        # nothing leaves the log that the file lacks
+    INVARIANT(c.recorded + 1 >= c.log.first, "rule 3: the log keeps what the append-only file lacks")
     replication_bundle(c, c.recorded + 1, c.applied, max_bytes, out)
     return True
 
 
 cdef inline void durability_note_recorded(Chain *c, const Batch *batch) noexcept nogil:
-    INVARIANT(batch.first == c.recorded + 1 and batch.first + batch.count - 1 <= c.applied)
+    INVARIANT(
+        batch.first == c.recorded + 1 and batch.first + batch.count - 1 <= c.applied,
+        "rule 1: updates are recorded in order, and each once")
     c.recorded = batch.first + batch.count - 1
 
 

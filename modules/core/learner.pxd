@@ -42,7 +42,7 @@ cdef inline bint learner_feed(Chain *c, const Node *learner) noexcept nogil:
     """Forward to `learner` too, which has its snapshot. False without a pin to start from."""
     if not chain_is_tail(c) or c.pinned < 0:
         return False
-    INVARIANT(c.pinned >= c.log.first)
+    INVARIANT(c.pinned >= c.log.first, "rule 3: the log has what it is pinned for")
     c.learner_node = learner[0]
     c.feeding = True
     c.streaming = False

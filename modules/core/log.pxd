@@ -52,13 +52,13 @@ cdef inline uint64_t entry_cost(const Entry *entry) noexcept nogil:
 
 cdef inline Entry *log_at(Log *log, int64_t sn) noexcept nogil:
     """The entry of `sn`, which the log still keeps."""
-    INVARIANT(log.first <= sn < log.end)
+    INVARIANT(log.first <= sn < log.end, "rule 1: the log has the update that is looked up")
     return &log.ring[<uint64_t>sn & (log.capacity - 1)]
 
 
 cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
     """An empty log whose next entry is `first`; the caller has taken all entries out."""
-    INVARIANT(log.first == log.end)
+    INVARIANT(log.first == log.end, "rule 9: a log that begins anew has given its entries back")
     log.first = first
     log.end = first
     log.bytes = 0
@@ -94,7 +94,7 @@ cdef inline void log_shrink(Log *log) noexcept nogil:
 
 cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:
     """Append after a successful `log_reserve`."""
-    INVARIANT(<uint64_t>(log.end - log.first) < log.capacity)
+    INVARIANT(<uint64_t>(log.end - log.first) < log.capacity, "rule 9: the caller has reserved room for the entry")
     log.ring[<uint64_t>log.end & (log.capacity - 1)] = entry[0]
     log.end += 1
     log.bytes += entry_cost(entry)
@@ -102,7 +102,7 @@ cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:
 
 cdef inline Entry log_take_first(Log *log) noexcept nogil:
     cdef Entry entry = log_at(log, log.first)[0]
-    INVARIANT(log.bytes >= entry_cost(&entry))
+    INVARIANT(log.bytes >= entry_cost(&entry), "rule 9: the bytes of the log are counted")
     log.first += 1
     log.bytes -= entry_cost(&entry)
     return entry
@@ -134,8 +134,9 @@ cdef inline void log_note_epoch(Log *log, int64_t sn, int64_t epoch) noexcept no
     cdef int count = log.boundary_count
     if count and log.boundaries[count - 1].epoch == epoch:
         return
-    # Epochs do not go back, and each begins with an update of its own (rule 1).
-    INVARIANT(count == 0 or (log.boundaries[count - 1].epoch < epoch and log.boundaries[count - 1].first_sn < sn))
+    INVARIANT(
+        count == 0 or (log.boundaries[count - 1].epoch < epoch and log.boundaries[count - 1].first_sn < sn),
+        "rule 1: epochs do not go back, and each begins with an update of its own")
     if count == MAX_BOUNDARIES:
         memmove(&log.boundaries[0], &log.boundaries[1], (MAX_BOUNDARIES - 1) * sizeof(Boundary))
         count -= 1

@@ -12,9 +12,12 @@ from modules.core.view cimport HISTORY_BYTES, Node, View, same_history, same_pro
 
 cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
     """A new view: every handshake is to be made anew."""
-    # Rule 2: nobody goes back to an older view of the same history.
-    INVARIANT(not c.has_history or not same_history(c.history, view.history) or view.epoch >= c.view.epoch)
-    INVARIANT(c.me < view.count and (c.me < 0 or not c.learner))
+    INVARIANT(
+        not c.has_history or not same_history(c.history, view.history) or view.epoch >= c.view.epoch,
+        "rule 2: no member goes back to an older view of its history")
+    INVARIANT(
+        c.me < view.count and (c.me < 0 or not c.learner),
+        "rule 2: a member has one place in its view, and a learner has none")
     c.view = view[0]
     c.has_history = True
     memcpy(c.history, view.history, HISTORY_BYTES)

@@ -11,7 +11,7 @@ What is due to other members is in `replication.pxd`, with the messages.
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
-from modules.core.chain cimport Chain
+from modules.core.chain cimport Chain, NO_LIMIT
 from modules.core.invariant cimport INVARIANT
 from modules.core.learner cimport learner_unpin
 from modules.core.log cimport Entry, entry_cost, log_at, log_take_first
@@ -25,7 +25,7 @@ cdef inline Entry *outbox_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
     c.settled += 1
     sn[0] = c.settled
     entry = log_at(&c.log, c.settled)
-    INVARIANT(c.unsettled_bytes >= entry_cost(entry))
+    INVARIANT(c.unsettled_bytes >= entry_cost(entry), "rule 9: the bytes of uncommitted updates are counted")
     c.unsettled_bytes -= entry_cost(entry)
     return entry
 
@@ -62,20 +62,30 @@ cdef inline void *outbox_pop_orphan(Chain *c) noexcept nogil:
     return outbox_pop_waiter(c, INT64_MAX)
 
 
-cdef inline bint outbox_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
-    """The next entry that the limits push out of the backlog; False: no more."""
+cdef inline bint outbox_is_pinned(const Chain *c) noexcept nogil:
+    """Is the oldest entry kept for a learner, and not only for members that were away?"""
+    return c.pinned >= 0 and c.log.first >= c.pinned
+
+
+cdef inline bint outbox_is_trim_due(const Chain *c) noexcept nogil:
+    """Do the limits push the oldest entry out of the backlog (rule 9)?"""
+    cdef uint64_t limit = c.limits.join_bytes if outbox_is_pinned(c) else c.limits.backlog_bytes
     cdef uint64_t backlog = c.log.bytes - c.unsettled_bytes
-    if c.log.first > min(c.settled, c.recorded) or backlog <= c.limits.backlog_bytes:
+    return c.log.first <= min(c.settled, c.recorded) and backlog > max(limit, c.limits.backlog_bytes)
+
+
+cdef inline bint outbox_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
+    """The next entry that the limits push out of the backlog. Returns False if there is none."""
+    if not outbox_is_trim_due(c):
         return False
-    if c.pinned >= 0 and c.log.first >= c.pinned:
-        if backlog <= c.limits.join_bytes:
-            return False
+    if outbox_is_pinned(c):
         learner_unpin(c)
         c.pin_broken = True
-    # Rule 3: what is uncommitted, or not recorded yet, stays.
-    INVARIANT(c.log.first <= c.settled and c.log.first <= c.recorded)
+    INVARIANT(
+        c.log.first <= c.settled and c.log.first <= c.recorded,
+        "rule 3: an update stays in the log until it is committed and recorded")
     out[0] = log_take_first(&c.log)
-    INVARIANT(out.waiter == NULL)           # rule 6: whoever waits is answered before the update goes
+    INVARIANT(out.waiter == NULL, "rule 6: a waiter is answered before its update leaves the log")
     c.next_sn = max(c.next_sn, c.log.first)     # never send what is gone: a successor that lacks it will say so
     return True
 
@@ -87,3 +97,16 @@ cdef inline bint outbox_pop_any(Chain *c, Entry *out) noexcept nogil:
     out[0] = log_take_first(&c.log)
     c.recorded = max(c.recorded, c.log.first - 1)       # what is gone cannot be recorded any more
     return True
+
+
+cdef inline void outbox_check_sleep(const Chain *c, bint saves, int64_t flushed, bint wakes) noexcept nogil:
+    """Called last before the event loop sleeps: whatever is due has gone out, or another pass follows at once.
+
+    saves: updates wait for this member's disk, which has them up to `flushed`. wakes: another pass follows at once.
+    """
+    INVARIANT(c.settled == c.committed, "rule 3: committed updates are settled before the loop sleeps")
+    INVARIANT(not outbox_is_trim_due(c), "rule 9: the log is within its limits before the loop sleeps")
+    INVARIANT(wakes or c.published == NO_LIMIT, "rule 8: acknowledgements that are kept back go out in another pass")
+    INVARIANT(
+        wakes or not saves or c.recorded <= flushed,
+        "rule 8: what is recorded is on the disk, or another pass follows")

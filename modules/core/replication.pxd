@@ -43,7 +43,7 @@ cdef inline bint replication_append(Chain *c, const Entry *entry, int64_t assign
 
 cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept nogil:
     """The head's next sn for this update; -1 when memory is exhausted. The caller asked `chain_takes_writes`."""
-    INVARIANT(chain_takes_writes(c))        # rule 2: a head that is fenced assigns nothing
+    INVARIANT(chain_takes_writes(c), "rule 2: a head that is fenced assigns nothing")
     if not replication_append(c, entry, c.view.epoch):
         return -1
     replication_commit_own(c)
@@ -54,7 +54,9 @@ cdef inline void replication_commit_own(Chain *c) noexcept nogil:
     """What the tail has applied is committed: all before it have it (rule 1). Outside a chain that is us alone."""
     if not c.has_history or (chain_is_tail(c) and c.in_step):
         c.committed = max(c.committed, chain_durable(c))
-    INVARIANT(c.settled <= c.committed <= c.applied)
+    INVARIANT(
+        c.settled <= c.committed <= c.applied,
+        "rule 3: settled updates are committed, and committed updates are applied")
 
 
 # ------------------------------------------------------------------------------ towards the successor
@@ -121,15 +123,22 @@ cdef inline void replication_bundle(
     out.assigned = log_epoch_of(&c.log, first) if out.count else c.view.epoch
 
 
+cdef inline bint replication_is_batch_due(const Chain *c) noexcept nogil:
+    """Does the successor lack an update, the end of the handshake, or an answer?"""
+    return c.streaming and (c.next_sn <= chain_durable(c) or c.confirm or c.answered > c.answered_down)
+
+
 cdef inline bint replication_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
-    """The next message for the successor; False: nothing is due."""
+    """The next message for the successor. Returns False if nothing is due."""
     cdef int64_t sn = c.next_sn
-    if not c.streaming or (sn > chain_durable(c) and not c.confirm and c.answered <= c.answered_down):
+    if not replication_is_batch_due(c):
         return False
-    INVARIANT(chain_successor(c) != NULL and sn >= c.log.first)
+    INVARIANT(
+        chain_successor(c) != NULL and sn >= c.log.first,
+        "rule 1: the successor is sent what the log has, without a gap")
     replication_bundle(c, sn, chain_durable(c), max_bytes, out)
     sn += out.count
-    INVARIANT(sn - 1 <= chain_durable(c))      # rule 3: nothing that this member may lose leaves it
+    INVARIANT(sn - 1 <= chain_durable(c), "rule 3: nothing that this member may lose leaves it")
     out.epoch = c.view.epoch
     out.committed = c.committed
     out.upto = max(chain_durable(c), sn - 1)
@@ -158,7 +167,7 @@ cdef inline Verdict replication_on_ack(Chain *c, const Ack *ack, const char *sen
     place = view_index(&c.view, sender)
     if c.me < 0 or place <= c.me:
         return STRANGER
-    INVARIANT(ack.committed <= c.applied)   # rule 1: whoever is after us has a prefix of what is here
+    INVARIANT(ack.committed <= c.applied, "rule 1: whoever is after this member has a prefix of its history")
     c.committed = max(c.committed, ack.committed)
     if ack.head_told and c.me == 1:
         c.relied_up = max(c.relied_up, ack.committed)
@@ -204,7 +213,7 @@ cdef inline Verdict replication_continues(const Chain *c, const Batch *batch, in
     if batch.first + batch.count > c.applied + 1 and batch.assigned < log_epoch_of(&c.log, c.applied):
         return NONSENSE
     skip[0] = min(c.applied + 1 - batch.first, batch.count)
-    INVARIANT(0 <= skip[0] <= batch.count)  # rule 1: without gap, each once
+    INVARIANT(0 <= skip[0] <= batch.count, "rule 1: updates are applied without a gap, and each once")
     return ACCEPTED
 
 
@@ -235,8 +244,8 @@ cdef inline void replication_batch_applied(Chain *c, const Batch *batch) noexcep
     if not c.learner:
         c.relied_up = max(c.relied_up, batch.committed)     # no news to where it came from
     replication_commit_own(c)
-    INVARIANT(c.log.end == c.applied + 1)
-    INVARIANT(c.answered <= c.asked)        # rule 4: nobody answers what was not asked in this epoch
+    INVARIANT(c.log.end == c.applied + 1, "rule 1: the log ends with the newest update that is applied")
+    INVARIANT(c.answered <= c.asked, "rule 4: only what was asked in this epoch is answered")
 
 
 cdef inline int64_t replication_told(const Chain *c) noexcept nogil:
@@ -254,10 +263,14 @@ cdef inline bint replication_ack_due(const Chain *c) noexcept nogil:
 
 cdef inline void replication_take_ack(Chain *c, Ack *out) noexcept nogil:
     """The acknowledgement for the predecessor. A tail with a link to the head has sent it that one first."""
-    INVARIANT(c.learner or c.me > 0)
+    INVARIANT(c.learner or c.me > 0, "rule 1: a member with a predecessor acknowledges, and no other")
     out.epoch = c.view.epoch
     out.committed = replication_told(c)
-    INVARIANT(out.committed <= c.applied)
+    INVARIANT(out.committed <= c.applied, "rule 3: only what is applied is acknowledged")
+    # A tail publishes before it acknowledges: a new tail publishes again what the old one has not acknowledged.
+    INVARIANT(
+        c.learner or not chain_is_tail(c) or out.committed <= c.settled,
+        "rule 3: a tail acknowledges only what it has settled")
     out.head_told = chain_head_shortcut(c) != NULL and c.sent_head >= out.committed
     out.question = c.asked
     c.sent_up = out.committed
@@ -271,10 +284,10 @@ cdef inline bint replication_head_ack_due(const Chain *c) noexcept nogil:
 
 
 cdef inline void replication_take_head_ack(Chain *c, Ack *out) noexcept nogil:
-    INVARIANT(chain_is_tail(c))
+    INVARIANT(chain_is_tail(c), "rule 3: only the tail tells the head what is committed")
     out.epoch = c.view.epoch
     out.committed = replication_told(c)
-    INVARIANT(out.committed <= c.applied)
+    INVARIANT(out.committed <= c.settled, "rule 3: a tail acknowledges only what it has settled")
     out.head_told = True
     out.question = 0                # it must pass everybody
     c.sent_head = out.committed

@@ -38,11 +38,11 @@ MAX_BOUNDARIES = log.MAX_BOUNDARIES
 ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
 NO_LIMIT = chain.NO_LIMIT
 
-cdef list broken_so_far = []       # "condition, in function" of each broken invariant that nobody has taken yet
+cdef list broken_so_far = []       # "rule and fact, in function" of each broken invariant that nobody has taken yet
 
 
-cdef void note_broken(const char *condition, const char *function) noexcept with gil:
-    broken_so_far.append(f"{condition.decode()}, in {function.decode()}")
+cdef void note_broken(const char *text, const char *function) noexcept with gil:
+    broken_so_far.append(f"{text.decode()}, in {function.decode()}")
 
 
 invariant.on_broken_invariant(<invariant.InvariantHandler>note_broken)
@@ -312,6 +312,8 @@ cdef class Core:
 
     def ack_due(self): return bool(replication.replication_ack_due(&self.c))
 
+    def is_batch_due(self): return bool(replication.replication_is_batch_due(&self.c))
+
     def take_ack(self):
         cdef messages.Ack out
         replication.replication_take_ack(&self.c, &out)
@@ -367,6 +369,9 @@ cdef class Core:
     def saved(self, int64_t on_disk): durability.durability_note_saved(&self.c, on_disk)
 
     @property
+    def recorded(self): return self.c.recorded
+
+    @property
     def published(self): return self.c.published
 
     @published.setter
@@ -412,6 +417,10 @@ cdef class Core:
     def pop_any(self):
         cdef log.Entry out
         return self._give_back_entry(&out) if outbox.outbox_pop_any(&self.c, &out) else None
+
+    def check_sleep(self, bint saves, int64_t flushed, bint wakes):
+        """A broken invariant is told by `take_broken_invariants`."""
+        outbox.outbox_check_sleep(&self.c, saves, flushed, wakes)
 
     # ---- ownership and invariants
 

@@ -126,6 +126,11 @@ class Clients:
             elif member.epoch_of(wait.write.sn) <= wait.epoch:
                 self._answered_waits.append(wait)
 
+    def owe_waits(self) -> bool:
+        """Is there a wait whose answer is known?"""
+        member = self._node.core
+        return any(wait.write.sn <= member.committed for wait in self._waits)
+
     # ---- READs
 
     def read(self, read: Read) -> None:

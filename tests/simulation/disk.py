@@ -61,6 +61,11 @@ class Disk:
     def appends(self) -> bool:
         return self.kind in (Kind.EVERYSEC, Kind.ALWAYS)
 
+    @property
+    def newest(self) -> int:
+        """The sn of the newest update that is certainly there; -1: none is."""
+        return len(self._found(self._appended[:self._certain]).updates) - 1
+
     def append(self, item: Prefix | Note) -> None:
         if self.appends:
             self._appended.append(item)
@@ -87,14 +92,18 @@ class Disk:
 
     def load(self) -> Contents:
         """What a restart finds: updates without a gap."""
+        found = self._found(self._appended)
+        if found.record.epoch <= self.void_to:
+            found.record = found.record._replace(durable=False)
+        return found
+
+    def _found(self, appended: Sequence[Prefix | Note]) -> Contents:
         found = Contents(self._base.history, list(self._base.updates), self._base.record)
-        for item in self._appended:
+        for item in appended:
             if isinstance(item, Note):
                 found.history, found.record = item
             elif item.sn == len(found.updates):
                 found.updates.append(item)
             elif item.sn > len(found.updates):
                 break
-        if found.record.epoch <= self.void_to:
-            found.record = found.record._replace(durable=False)
         return found

@@ -210,8 +210,8 @@ class AnswersTooEarly(Node):
 class FailsWhatHasAnSn(Node):
     """A definite failure at the timeout, though the update may survive (rule 6)."""
 
-    def _answer(self, waiter: int, kind: str) -> None:
-        super()._answer(waiter, "failed" if kind == "unknown" else kind)
+    def answer(self, waiter: int, kind: str) -> None:
+        super().answer(waiter, "failed" if kind == "unknown" else kind)
 
 
 class ForgetsToPublish(Node):
@@ -253,9 +253,9 @@ class ReadsAnOldClock(Node):
 class ForgetsItsMarker(Node):
     """Restarted without data it takes itself for a new server."""
 
-    def _start(self) -> None:
+    def start(self) -> None:
         self.disk.marker = b""
-        super()._start()
+        super().start()
 
 
 class ClaimsToBeDurable(Node):
@@ -276,9 +276,9 @@ class WeakensWithoutAWord(Node):
 class AnswersBeforeItsDisk(Node):
     """Before anything of the pass is written."""
 
-    def _append(self) -> None:
+    def record_updates(self) -> None:
         self.clients.send_answers()
-        super()._append()
+        super().record_updates()
 
 
 # ---------------------------------------------------------------------------------------------- in the controller

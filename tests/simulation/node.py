@@ -1,8 +1,7 @@
-"""A simulated member: the compiled core in a shell that does what the server's shell does, without a server.
+"""A simulated member: the compiled core, and around it what a server does for the core.
 
 Events of one pass of the event loop go in one by one (`on_request`, `on_reply`, `clients.write`, …). `before_sleep`
-ends the pass: it settles what has been committed, sends what is due, one batch for all that was applied, writes its
-disk, and lets the answers go.
+ends the pass (event_loop.py).
 """
 
 from __future__ import annotations
@@ -14,64 +13,24 @@ from core_extension.core import NO_LIMIT, Core, Entry, Update, Verdict, View
 from . import control
 from .clients import Clients, Write, size_of
 from .disk import VOID, Kind, Note, Record
-from .messages import (
-    Ack,
-    Adopt,
-    Behind,
-    Forward,
-    Greet,
-    Refusal,
-    Regreet,
-    Reply,
-    Request,
-    Stale,
-    Welcome,
-)
+from .event_loop import MAX_UNDER_WAY, EventLoop
+from .handles import Handles
+from .messages import Ack, Adopt, Behind, Forward, Greet, Refusal, Regreet, Reply, Request, Stale, Welcome
 from .model import Prefix, require
 from .names import short
 from .network import Link
 from .world import Place, World
 
-MAX_BATCH_BYTES = 600
-MAX_RECORD_BYTES = 1000
-MAX_UNDER_WAY = 4  # messages; a link that is full is not written to before it has been read from
 REFUSED = {Verdict.STRANGER, Verdict.OTHER_HISTORY}
 
 
-class Handles:
-    """The payloads that the core holds for us, as the server's retained strings."""
-
-    def __init__(self) -> None:
-        self._held: dict[int, object] = {}
-        self._next = 1
-
-    def new(self, payload: object) -> int:
-        if payload is None:
-            return 0
-        self._next += 1
-        self._held[self._next] = payload
-        return self._next
-
-    def at(self, handle: int) -> object:
-        return self._held[handle] if handle else None
-
-    def take(self, handle: int) -> object:
-        return self._held.pop(handle) if handle else None
-
-    def live(self) -> set[int]:
-        return set(self._held)
-
-    @property
-    def has_waiters(self) -> bool:
-        return any(isinstance(payload, Write) for payload in self._held.values())
-
-
-class Node:
+class Node(EventLoop):
     """One process, from its start to its end."""
 
     core_class: type[Core] = Core
 
     def __init__(self, world: World, place: Place) -> None:
+        super().__init__(world)
         self.run_id = place.next_run_id()
         self.place = place.number
         self.clock = place.clock
@@ -92,20 +51,11 @@ class Node:
         self.is_alive = True
         self.patience_ms = 100  # member.write-timeout
         self.has_left_its_port = False  # and lives
-        self.dirty = False  # something has happened in this pass
         self.trusted = False  # what it takes for committed is: others have told it, or it is the tail
         self.was_tail = False
         self.largest_bytes = 0  # of the updates so far
-        self._world = world
-        self._pass_ms = 0
-        self._published_to = -1
-        self._flushed = -1  # the newest sn that is certainly on disk
-        self._must_greet = False
-        self._links: dict[str, Link] = {}
         self._lost: dict[str, tuple[int, bool]] = {}  # peers without a connection: since when, and closed by them?
-        self._outbox: list[tuple[Link, Reply]] = []
-        self._publications: list[Prefix] = []
-        self._start()
+        self.before_sleep()  # the first pass, before any other event
 
     def __repr__(self) -> str:
         return short(self.run_id)
@@ -121,7 +71,7 @@ class Node:
         """Who connects to its port gets an answer of it."""
         return self.running and not self.has_left_its_port
 
-    def _start(self) -> None:
+    def start(self) -> None:
         """With what the last process at this place has left on its disk; nothing may look like a history of its own."""
         found = self.disk.load()
         if found.history:
@@ -133,8 +83,8 @@ class Node:
             self._take_over(self.disk.marker, [])
         if self.disk.appends:
             self.core.record(True)
-        self._flushed = self.core.applied
-        self.touch()
+        self.flushed = self.core.applied
+        self.is_whole = True
 
     def _take_over(self, history: bytes, updates: list[Prefix]) -> Verdict:
         """Loaded data is now this process's."""
@@ -144,14 +94,6 @@ class Node:
             self.keys = dict(updates[-1].state) if updates else {}
             self.trusted = False
         return verdict
-
-    def touch(self) -> None:
-        """An event: the first one begins a pass, which has one time for all but READs."""
-        self._world.touched.add(self)
-        if not self.dirty:
-            self.dirty = True
-            self._pass_ms = self.clock.ms()
-            self.core.published = NO_LIMIT
 
     def die(self, luck: int) -> None:
         """At once: what was sent may arrive, what was answered may not."""
@@ -194,7 +136,7 @@ class Node:
         else:
             self.keys[update.key] = update.value
 
-    def _update_at(self, sn: int) -> Update:
+    def update_at(self, sn: int) -> Update:
         require(self.core.log_first <= sn <= self.core.applied, f"{self} needs sn {sn}, which is not in its log")
         entry = self.core.entry_at(sn)
         key, value, client = (self.handles.at(handle) for handle in (entry.key, entry.value, entry.client))
@@ -208,12 +150,12 @@ class Node:
             self._release(entry)
         self.clients.refuse_held()
         self.history, self.keys = [], {}
-        self._flushed = -1
 
     def load(self, history: bytes, updates: list[Prefix]) -> Verdict:
         """A snapshot of another member, into an empty server."""
         self.touch()
-        self._flushed = -1
+        self.is_whole = False
+        self.core.saved(NO_LIMIT)
         return self._take_over(history, updates)
 
     def rewrite(self) -> None:
@@ -221,7 +163,8 @@ class Node:
         self.disk.rewrite(self.core.history, self.history, self.record)
         if self.disk.appends:
             self.core.record(True)
-        self._flushed = self.core.applied
+        self.flushed = self.core.applied
+        self.is_whole = True
 
     # ---- views and rights
 
@@ -246,7 +189,7 @@ class Node:
             self.trusted = True
             self._world.places[self.place].used = True
             self.model.note_entered(self)
-        durable = self.disk.kind is Kind.ALWAYS
+        durable = self.saves
         if self.core.me >= 0 and not durable:
             self.void_former_claims()
         self.note_record(Record(view.epoch, self.run_id, durable) if self.core.me >= 0 else VOID)
@@ -256,7 +199,7 @@ class Node:
 
     def note_record(self, record: Record) -> None:
         """Before any later update's."""
-        self._append()
+        self.record_updates()
         self.record = record
         self.disk.marker = self.core.history
         self.disk.append(Note(self.core.history, record))
@@ -413,54 +356,7 @@ class Node:
         if peer == self.core.head_shortcut():
             self.core.head_lost()
 
-    # ---- the end of a pass
-
-    def before_sleep(self, luck: int = -1) -> None:
-        """luck: not negative when the process dies after its messages have gone and before its disk is written."""
-        if self.disk.kind is Kind.ALWAYS:
-            self.core.saved(self._flushed)
-        self.settle()
-        while self.clients.admit(self._pass_ms):
-            self.settle()  # alone, an update is committed at once, and that makes room for the next
-        self._expire()
-        self.clients.end_waits(self._pass_ms)
-        self.clients.end_reads()
-        self._greet()
-        self._send_batches()
-        self._send_acks()
-        self._append()
-        self._trim()
-        if luck >= 0:
-            self.die(luck)
-        else:
-            self._sleep()
-
-    def _sleep(self) -> None:
-        """The disk is written, then the answers go; what had to wait for either goes in the next pass."""
-        if self.disk.kind is Kind.ALWAYS:
-            self.disk.flush()
-        is_unsaved = self.disk.kind is Kind.ALWAYS and self._flushed < self.core.applied
-        is_unpublished = self.core.published != NO_LIMIT
-        self._flushed = self.core.applied
-        for link, reply in self._outbox:
-            link.answer(reply)
-        self._outbox = []
-        self.clients.send_answers()
-        for prefix in self._publications:
-            self.model.publish(prefix)
-            self.published.add(prefix)
-        self._published_to = self.core.settled
-        self._publications = []
-        self.dirty = False
-        if is_unsaved or is_unpublished:
-            self.touch()
-
-    def _append(self) -> None:
-        """To the append-only file, what it lacks."""
-        while due := self.core.next_record(MAX_RECORD_BYTES):
-            _, first, count = due
-            for prefix in self.history[first:first + count]:
-                self.disk.append(prefix)
+    # ---- what is due
 
     def settle(self) -> None:
         publishes = self.has_subscribers and (
@@ -468,23 +364,19 @@ class Node:
         self.model.note_committed(self)
         while due := self.core.pop_settled():
             sn, entry = due
-            self._answer(entry.waiter, "committed")
+            self.answer(entry.waiter, "committed")
             if publishes and entry.client:
                 self.core.published = min(self.core.published, sn - 1)
                 self._publications.append(self.history[sn])
         while waiter := self.core.pop_orphan():
-            self._answer(waiter, "unknown")
+            self.answer(waiter, "unknown")
         self._trim()
 
     def _trim(self) -> None:
         while entry := self.core.pop_trimmed():
             self._release(entry)
 
-    def _expire(self) -> None:
-        while waiter := self.core.pop_expired(self._pass_ms - self.patience_ms):
-            self._answer(waiter, "unknown")
-
-    def _answer(self, waiter: int, kind: str) -> None:
+    def answer(self, waiter: int, kind: str) -> None:
         write = self.handles.take(waiter)
         if isinstance(write, Write):
             self.clients.answer(write, kind)
@@ -492,33 +384,7 @@ class Node:
     def _release(self, entry: Entry) -> None:
         for handle in (entry.key, entry.value, entry.client):
             self.handles.take(handle)
-        self._answer(entry.waiter, "unknown")
-
-    def _greet(self) -> None:
-        link = self._links.get(self.core.successor() or "")
-        if link and self._must_greet:
-            link.requests.append(Greet(self.core.position()))
-            self._must_greet = False
-
-    def _send_batches(self) -> None:
-        link = self._links.get(self.core.successor() or "")
-        while link and len(link.requests) < MAX_UNDER_WAY and (batch := self.core.next_batch(MAX_BATCH_BYTES)):
-            updates = [self._update_at(sn) for sn in range(batch.first, batch.first + batch.count)]
-            link.requests.append(Forward(batch, core.encode(updates)))
-
-    def _send_acks(self) -> None:
-        """To the head first: the acknowledgement to the predecessor says that it has been told."""
-        head = self._links.get(self.core.head_shortcut() or "")
-        if head and self.core.head_ack_due():
-            head.requests.append(Ack(self.core.take_head_ack()))
-        predecessor = self._links.get(self.core.predecessor() or "")
-        if predecessor and self.core.ack_due():
-            predecessor.requests.append(Ack(self.core.take_ack()))
-
-    def tick(self) -> None:
-        """The server's timer: it paces timeouts, and acknowledgements that were spared."""
-        self.touch()
-        self.core.tick()
+        self.answer(entry.waiter, "unknown")
 
 
 def boundaries(history: list[Prefix]) -> list[tuple[int, int]]:

@@ -163,7 +163,7 @@ cdef inline void memtable_free(Memtable *table) noexcept nogil:
 
 cdef inline MemtableEntry *memtable_at(const Memtable *table, uint64_t index) noexcept nogil:
     """The entry that came as the `index`th, from 0 to `count` - 1."""
-    INVARIANT(index < table.block_count << BLOCK_BITS)
+    INVARIANT(index < table.block_count << BLOCK_BITS, "rule 7: the table has the entry that is looked up")
     return &table.blocks[index >> BLOCK_BITS][index & (BLOCK_ENTRIES - 1)]
 
 
@@ -237,6 +237,6 @@ cdef inline void memtable_set(
     table.lacking += kind == MEMTABLE_LACKING
     table.lacking -= entry.kind == MEMTABLE_LACKING
     table.bytes += new_bytes
-    INVARIANT(table.bytes >= old_bytes)
+    INVARIANT(table.bytes >= old_bytes, "rule 9: the bytes of the table are counted")
     table.bytes -= old_bytes
     entry.kind = kind

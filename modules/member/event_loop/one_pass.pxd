@@ -1,22 +1,25 @@
 # cython: language_level=3
 """One pass of Redis's event loop: what happens when the loop wakes, and what happens before the loop sleeps.
 
-The order of the steps is the durability contract of a member. What a pass has applied is recorded, then forwarded; what
-it has found committed is published, then acknowledged:
+The order of the steps is the durability contract of a member: what a pass has applied is recorded and forwarded, and
+what a pass has found committed is published, then acknowledged. Nothing that is due waits for an event that may not
+come.
 
-    record before forward       the append-only file has an update at the latest when the successor has it
-    publish before acknowledge  an update is acknowledged only when its publication has left this process
-    both before sleep           nothing that is due waits for an event that may not come
+Redis acts between the two events of this file. After `before_sleep` Redis writes the append-only file and syncs it
+(with appendfsync always), then sends replies and publications to clients, then sleeps. Messages to other members go out
+in `before_sleep` itself: before the file is written, and before publications have left. This is why what is saved, and
+what is published, count one pass later (`note_flushed`, `forget_publications`).
 
-Redis itself acts between the two events of this file. After `before_sleep` Redis writes the append-only file and (with
-appendfsync always) syncs the file, then Redis sends replies and publications to clients, then Redis sleeps. Links to
-other members are written to by `before_sleep` itself, so a message to a member leaves before the file is written and
-before a publication leaves. This is why saving and publishing are taken into account one pass later (`note_flushed`,
-`forget_publications`).
+A comment names each step that has to come before, and why. Steps commute where no comment says otherwise.
+tests/simulation/test_order.py has the same contract: the simulated member runs the same steps, a check fails for each
+pair that is swapped, and steps in any other order break nothing. Change the two together.
 """
 
 from modules.core.chain cimport NO_LIMIT
 from modules.core.durability cimport durability_note_saved
+from modules.core.invariant cimport INVARIANT
+from modules.core.outbox cimport outbox_check_sleep
+from modules.core.replication cimport replication_ack_due, replication_is_batch_due
 from modules.member.checkpoint.scheduler cimport checkpoint_step, is_active
 from modules.member.clients.reads cimport settle_reads
 from modules.member.clients.writes cimport serve_held
@@ -27,12 +30,13 @@ from modules.member.membership.status cimport settle_watches
 from modules.member.persistence.aof_writer cimport is_record_due, record
 from modules.member.persistence.durability cimport disk_woken
 from modules.member.persistence.wakeup cimport wake_again
+from modules.member.replication.link cimport link_is_free
 from modules.member.replication.outbound cimport acknowledge, connect_links, forward
 from modules.member.replies.blocked_clients cimport first_waiting
 from modules.member.replies.replies cimport settle, settle_waits
 from modules.member.startup.startup cimport start_up
 from modules.member.state.member cimport JOIN_NONE, LATE_TICK_MS, Member
-from modules.member.state.waiter cimport WAIT_ROOM
+from modules.member.state.waiter cimport WAIT_ROOM, WAIT_SUSPICION
 from modules.server.clock cimport boot_ms
 
 
@@ -40,11 +44,11 @@ from modules.server.clock cimport boot_ms
 
 cdef inline void after_sleep(Member *m) noexcept nogil:
     """The loop has woken. No event of the new pass has been handled yet."""
-    # First, because every event of this pass is measured by this time.
     read_clock(m)
-    # After Redis has sent the publications of the pass before, because acknowledgements follow publications.
+    # After Redis has sent the publications of the pass before. Before any event of this pass publishes, because what
+    # is published in a pass is acknowledged in the next one.
     forget_publications(m)
-    # After Redis has written the file, and before any event, because an event may record more.
+    # After Redis has written the file. Before any event of this pass records, because Redis has not written that yet.
     note_flushed(m)
 
 
@@ -64,48 +68,38 @@ cdef inline void note_flushed(Member *m) noexcept nogil:
 # ------------------------------------------------------------------------------------------------ going to sleep
 
 cdef inline void before_sleep(Member *m) noexcept nogil:
-    """All events of this pass have been handled. Everything that they have made due goes out, in this order."""
-    # First, because every other step has to know what chain the data on the disk belongs to.
+    """All events of this pass have been handled. Whatever they have made due goes out."""
+    # In the first pass, which comes before all other events. Later steps rely on what was found on the disk.
     start_once(m)
-    # After the start, because a tick looks at the state that the start sets up.
     tick_if_late(m)
-    # After waking, because what was recorded in the pass before is on the disk only now. Before every step that
-    # answers, publishes or sends, because saving commits updates at a tail.
+    # Before publishing, answering and forwarding, because saved updates are committed at a tail, and go to a successor.
     note_saved(m)
-    # After the events, because some of them must not call Redis's commands. Before steps that serve clients, because
-    # clients of a member that has left its chain are told first.
     restore_settings(m)
-    # After the settings, because Redis cuts off blocked clients when a copy begins: they have been told by then.
     continue_join(m)
-    # After the join, because a member that has just joined has another checkpoint. Before writers are admitted, because
-    # a checkpoint that has ended may have made room in memory.
     continue_checkpoint(m)
-    # After saving has made room in the log. Before recording, because admitted writes are applied.
+    # After the checkpoint, because one that has ended has made room in memory for the writers.
     admit_writers(m)
-    # After the last step that applies updates, because Redis writes the file right after this event, and what is
-    # recorded then counts as saved when the loop wakes. Before publishing, because the log drops recorded updates only.
+    # After admitting, because an admitted update is applied, and Redis writes the file right after this pass.
     record_updates(m)
-    # After recording, because what has been recorded and is not on the disk yet needs another pass.
+    # After recording, because what has just been recorded is on the disk only in another pass.
     wake_for_disk(m)
-    # After the last step that commits updates. Before acknowledging, because a tail acknowledges no update whose
-    # publication has not left this process: a new tail would not know that the update is still to be published.
+    # After recording, because the log drops only what is recorded. After saving, because that commits updates.
     publish_and_answer(m)
-    # After the last step that commits updates, because MEMBER.WAIT waits for commits.
+    # After saving, because that commits updates, and MEMBER.WAIT waits for commits.
     answer_waits(m)
-    # After the last step that changes the right to answer. Before acknowledging, because a READ without a lease asks a
-    # question, which travels with the acknowledgement.
     answer_reads(m)
-    # After every step that may point a link elsewhere, because a link that has just been pointed is connected at once.
     connect_peers(m)
-    # After recording, because no update reaches the successor that this member's file would lack after a restart.
+    # After saving and after admitting, because both give updates to forward. An update that has to be on this member's
+    # disk first is not forwarded before: `replication_next_batch` sees to that, in whatever order the steps are.
     forward_updates(m)
-    # After publishing and after asking, because both decide what the acknowledgement says.
+    # After publishing: what a tail has not acknowledged a new tail publishes again, so a tail acknowledges nothing that
+    # it has not published. After answering READs, because a question that a READ asks goes with the acknowledgement.
     acknowledge_updates(m)
-    # After the links have been written to, because a failed write shows that a neighbour has ended.
+    # After writing to the links, because a failed write shows that a neighbour has ended.
     report_suspicions(m)
-    # After publishing, because what was published is acknowledged in the next pass.
+    # After publishing, because what was published is acknowledged in another pass.
     wake_for_acknowledgements(m)
-    # Last, because from here on a command that Redis runs before it sleeps has to wake the loop by itself.
+    # Last: nothing may be due now. From here on a command that Redis runs before it sleeps wakes the loop by itself.
     note_asleep(m)
 
 
@@ -190,4 +184,19 @@ cdef inline void wake_for_acknowledgements(Member *m) noexcept nogil:
 
 
 cdef inline void note_asleep(Member *m) noexcept nogil:
+    check_nothing_is_due(m)
     m.asleep_soon = True
+
+
+cdef inline void check_nothing_is_due(const Member *m) noexcept nogil:
+    outbox_check_sleep(&m.chain, m.disk.waits, m.disk.flushed, m.woken)
+    INVARIANT(m.chain.recorded >= m.chain.applied or m.disk.hindered, "rule 3: what is applied is recorded in its pass")
+    INVARIANT(
+        not replication_is_batch_due(&m.chain) or not link_is_free(&m.down),
+        "rule 8: no batch is due to a successor that would take it")
+    INVARIANT(
+        not replication_ack_due(&m.chain) or not link_is_free(&m.up),
+        "rule 8: no acknowledgement is due to a predecessor that would take it")
+    INVARIANT(
+        not m.suspicious or first_waiting(m, WAIT_SUSPICION) == NULL,
+        "rule 8: a suspicion is reported to whoever waits for it")

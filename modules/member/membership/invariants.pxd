@@ -21,10 +21,10 @@ cdef inline bint ends_server() noexcept nogil:
     return chosen != NULL and strcmp(chosen, "abort") == 0
 
 
-cdef inline void report_invariant(const char *condition, const char *function) noexcept nogil:
+cdef inline void report_invariant(const char *text, const char *function) noexcept nogil:
     if broken_invariants() <= LOGGED_INVARIANTS:
         RedisModule_Log(the_member().ctx, "warning", "broken invariant, a mistake in this module: %s, in %s",
-                        condition, function)
+                        text, function)
     if ends_server():
         abort()
 

@@ -78,12 +78,12 @@ cdef inline bint is_record_due(const Member *m) noexcept nogil:
 cdef inline void record(Member *m) noexcept nogil:
     """Everything that the file lacks. Nothing while clients are paused, when Redis insists on propagating nothing."""
     cdef Batch batch
-    cdef bint recorded = True
-    if not m.disk.recording or RedisModule_AvoidReplicaTraffic():
+    m.disk.hindered = not m.disk.recording or RedisModule_AvoidReplicaTraffic()
+    if m.disk.hindered:
         return
-    while recorded and durability_next_record(&m.chain, BATCH_BYTES, &batch):
-        recorded = record_batch(m, &batch) if m.chain.has_history else record_alone(m, &batch)
-        if recorded:
+    while not m.disk.hindered and durability_next_record(&m.chain, BATCH_BYTES, &batch):
+        m.disk.hindered = not (record_batch(m, &batch) if m.chain.has_history else record_alone(m, &batch))
+        if not m.disk.hindered:
             durability_note_recorded(&m.chain, &batch)
-    if recorded and m.disk.record_due and m.chain.has_history:
+    if not m.disk.hindered and m.disk.record_due and m.chain.has_history:
         record_place(m)

@@ -166,6 +166,11 @@ cdef inline size_t link_backlog(const Link *link) noexcept nogil:
     return sdslen(link.context.obuf)
 
 
+cdef inline bint link_is_free(const Link *link) noexcept nogil:
+    """Would the peer take more now?"""
+    return link.phase == LINK_READY and link.streamed == NULL and link_backlog(link) == 0
+
+
 cdef inline bint link_refill(Link *link) noexcept nogil:
     """The next slice of a long value into the emptied buffer; False: there is none."""
     cdef size_t length

@@ -165,6 +165,7 @@ cdef struct Disk:
     unsigned long long failures     # of rewrites in a row, when the file was begun anew
     Record record
     bint record_due             # the file has another record
+    bint hindered               # the last attempt to record ended early: clients are paused, or memory is exhausted
     int64_t claimed             # the epoch of the newest record on the disk that says that it is durable; 0: none does
     bint void_due               # the marker does not say yet that it is void: nothing leaves
     Marker marker

@@ -10,7 +10,7 @@ from __future__ import annotations
 from itertools import count, pairwise
 from typing import ClassVar
 
-from core_extension.core import ENTRY_OVERHEAD, Batch, Core, Entry, Greeting, Limits, Verdict, View
+from core_extension.core import ENTRY_OVERHEAD, Ack, Batch, Core, Entry, Greeting, Limits, Verdict, View
 
 HISTORY = b"h" * 16
 OTHER = b"o" * 16
@@ -27,6 +27,16 @@ class Member(Core):
 
     def __init__(self, run_id: str, limits: Limits) -> None:
         self.made.append(self)
+
+    def take_ack(self) -> Ack:
+        """As a server does: a tail has settled everything that is committed."""
+        if self.is_tail():
+            settle(self)
+        return super().take_ack()
+
+    def take_head_ack(self) -> Ack:
+        settle(self)
+        return super().take_head_ack()
 
 
 def view(epoch: int, members: str, history: bytes = HISTORY) -> View:
