@@ -24,37 +24,30 @@ from modules.core.chain cimport chain_init
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.memory cimport memory_from
 from modules.core.messages cimport Limits
-from modules.member.clients.checkpoint_commands cimport (
-    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
-    tail_checkpoint_command,
+from modules.member.clients cimport (
+    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command, read_command,
+    tail_checkpoint_command, wait_command, write_command,
 )
-from modules.member.clients.reads cimport read_command
-from modules.member.clients.writes cimport wait_command, write
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
-from modules.member.event_loop.server_events cimport (
+from modules.member.event_loop cimport (
     on_client_change, on_command, on_config, on_event_loop, on_flush, on_info, on_loading, on_master_link,
-    on_module_change, on_native_role, on_shutdown,
+    on_module_change, on_native_role, on_shutdown, on_tick,
 )
-from modules.member.event_loop.tick cimport on_tick
-from modules.member.keyspace.command_filter cimport filter_build, on_refused, on_refused_read, on_refused_rewrite
-from modules.member.keyspace.redis_role cimport info_command, is_logged_in, role_command
-from modules.member.membership.branch cimport branch_command
-from modules.member.membership.fork cimport fork_register
-from modules.member.membership.invariants cimport watch_invariants
-from modules.member.membership.lifeline cimport lifelines_init
-from modules.member.membership.master_commands cimport (
-    adopt_command, feed_command, join_command, pin_command, rejoin_command, unjoin_command, unpin_command,
+from modules.member.keyspace cimport (
+    filter_build, info_command, is_logged_in, on_refused, on_refused_read, on_refused_rewrite, role_command,
 )
-from modules.member.membership.status cimport poll_command, state_command, watch_command
-from modules.member.persistence.durability cimport disk_configure
-from modules.member.persistence.identity_file cimport marker_name, marker_read
-from modules.member.replication.handshake cimport allowed_command, challenge_command, prove_command
-from modules.member.replication.inbound cimport ack_command, forward_command, greet_command
-from modules.member.replication.view_change cimport reply_view
-from modules.member.replies.blocked_clients cimport waiting_init
-from modules.member.startup.aof_replay cimport place_command, record_command, replay_misread
-from modules.member.startup.rdb_position cimport snapshot_register
-from modules.member.startup.settings cimport config_arguments, config_register
+from modules.member.membership cimport (
+    adopt_command, branch_command, feed_command, fork_register, join_command, lifelines_init, pin_command, poll_command,
+    rejoin_command, state_command, unjoin_command, unpin_command, watch_command, watch_invariants,
+)
+from modules.member.persistence cimport disk_configure, marker_name, marker_read
+from modules.member.replication cimport (
+    ack_command, allowed_command, challenge_command, forward_command, greet_command, prove_command, reply_view,
+)
+from modules.member.replies cimport waiting_init
+from modules.member.startup cimport (
+    config_arguments, config_register, place_command, record_command, replay_misread, snapshot_register,
+)
 from modules.member.state.member cimport Member, TICK_MS, set_the_member, the_member
 from modules.server.acl cimport may_administer
 from modules.server.allocators cimport allocators_init
@@ -79,7 +72,7 @@ cdef int on_put(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcep
         return REDISMODULE_OK
     if argc < 3 or argc > 4:
         return RedisModule_WrongArity(ctx)
-    return write(the_member(), ctx, argv[1], argv[2], argv[3] if argc == 4 else NULL)
+    return write_command(the_member(), ctx, argv[1], argv[2], argv[3] if argc == 4 else NULL)
 
 
 cdef int on_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -90,7 +83,7 @@ cdef int on_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcep
         return REDISMODULE_OK
     if argc < 2 or argc > 3:
         return RedisModule_WrongArity(ctx)
-    return write(the_member(), ctx, argv[1], NULL, argv[2] if argc == 3 else NULL)
+    return write_command(the_member(), ctx, argv[1], NULL, argv[2] if argc == 3 else NULL)
 
 
 cdef int on_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

@@ -121,7 +121,7 @@ def test_the_glossary_is_in_order() -> None:
 
 def test_every_setting_is_documented() -> None:
     text = (ROOT / "docs/configuration.md").read_text()
-    source = (ROOT / "modules/member/startup/settings.pxd").read_text()
+    source = (ROOT / "modules/member/startup/settings.pxi").read_text()
     names = set(re.findall(r"register_\w+\(ctx, \"([\w-]+)\"", source))
     assert len(names) > 15
     assert {name for name in names if f"`member.{name}`" not in text} == set()
@@ -133,7 +133,7 @@ def test_every_setting_is_documented() -> None:
 
 
 @pytest.mark.parametrize(("source", "section"), [
-    ("modules/member/membership/info.pxd", "| `member_…` | value |"),
+    ("modules/member/membership/info.pxi", "| `member_…` | value |"),
     ("chainredis/coordinator/commands.py", "| `master_…` | value |"),
     ("chainredis/etcd/master.py", "| `master_…` | value |"),
 ])

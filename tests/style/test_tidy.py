@@ -215,10 +215,10 @@ def test_nothing_of_libcs_own_is_to_be_freed_here(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "only"), [
-    ("leveldb_open", "modules/member/checkpoint/database.pxd"),          # its lock: each process once
-    ("leveldb_destroy_db", "modules/member/checkpoint/database.pxd"),
-    ("leveldb_iter_key", "modules/member/checkpoint/database.pxd"),      # where the iterator is valid
-    ("leveldb_iter_value", "modules/member/checkpoint/database.pxd"),
+    ("leveldb_open", "modules/member/checkpoint/database.pxi"),          # its lock: each process once
+    ("leveldb_destroy_db", "modules/member/checkpoint/database.pxi"),
+    ("leveldb_iter_key", "modules/member/checkpoint/database.pxi"),      # where the iterator is valid
+    ("leveldb_iter_value", "modules/member/checkpoint/database.pxi"),
     ("pthread_create", "modules/server/threads.pxd"),                    # deaf to signals
 ])
 def test_what_is_dangerous_is_done_in_one_place(name: str, only: str) -> None:

@@ -1,0 +1,25 @@
+# cython: language_level=3
+"""What the other rooms use of modules/member/clients: the functions are defined in the files named here."""
+
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
+from modules.member.state.member cimport Member
+
+# checkpoint_commands.pxi
+cdef extern const char *mode_name(long long mode) noexcept nogil
+cdef extern int tail_checkpoint_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
+cdef extern int head_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int list_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int chain_page_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+cdef extern int chain_checkpoint_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+cdef extern int chain_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+
+# reads.pxi
+cdef extern void settle_reads(Member *m) noexcept nogil
+cdef extern int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil
+
+# writes.pxi
+cdef extern int write_command(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
+) noexcept nogil
+cdef extern void serve_held(Member *m) noexcept nogil
+cdef extern int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil

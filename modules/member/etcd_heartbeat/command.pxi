@@ -20,10 +20,9 @@ from modules.bindings.redismodule cimport (
     RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen, RedisModule_UnblockClient,
 )
 from modules.core.view cimport HOST_BYTES
-from modules.member.persistence.identity_file cimport marker_note_master
-from modules.member.replication.inbound cimport argument_text
-from modules.member.replication.view_change cimport Text, text_copy, text_number
-from modules.member.replies.blocked_clients cimport may_block
+from modules.member.persistence cimport marker_note_master
+from modules.member.replication cimport Text, argument_text, text_copy, text_number
+from modules.member.replies cimport may_block
 from modules.member.state.heartbeat_plugin cimport Connect, ORDER_TEXT_BYTES, Order, WHY_BYTES
 from modules.member.state.member cimport Heartbeat, MASTER_IN_ETCD, Member, the_member
 from modules.server.threads cimport thread_start

@@ -1,0 +1,38 @@
+# cython: language_level=3
+"""What the other rooms use of modules/member/keyspace: the functions are defined in the files named here."""
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleString,
+)
+from modules.member.state.member cimport Member
+
+# redis_role.pxi
+cdef extern bint is_logged_in(Member *m, RedisModuleCtx *ctx) noexcept nogil
+cdef extern int role_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
+cdef extern int info_command(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+
+# command_filter.pxi
+cdef extern bint filter_build(Member *m) noexcept nogil
+cdef extern void note_unreplicated(Member *m) noexcept nogil
+cdef extern void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil
+cdef extern int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil
+
+# data_loss.pxi
+cdef extern void drop_data(Member *m) noexcept nogil
+cdef extern void end_before_loss(Member *m) noexcept nogil
+
+# join_preconditions.pxi
+cdef extern bint holds_keys(RedisModuleCtx *ctx) noexcept nogil
+cdef extern bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil
+
+# redis_settings.pxi
+cdef extern void set_redis(Member *m, const char *name, const char *value) noexcept nogil
+cdef extern void settle_redis_settings(Member *m) noexcept nogil
+cdef extern void lend_credentials(Member *m) noexcept nogil
+cdef extern void take_back_credentials(Member *m) noexcept nogil
+cdef extern bint settings_care(const RedisModuleConfigChange *change) noexcept nogil
+cdef extern void settings_step(Member *m) noexcept nogil

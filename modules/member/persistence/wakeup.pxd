@@ -8,7 +8,7 @@ them in the next pass, before its event.)
 """
 
 from modules.bindings.redismodule cimport RedisModule_EventLoopAddOneShot
-from modules.member.persistence.aof_writer cimport is_record_due, record
+from modules.member.persistence cimport is_record_due, record
 from modules.member.state.member cimport Member
 
 

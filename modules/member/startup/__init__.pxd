@@ -1,0 +1,20 @@
+# cython: language_level=3
+"""What the other rooms use of modules/member/startup: the functions are defined in the files named here."""
+
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
+from modules.member.state.member cimport Member
+
+# aof_replay.pxi
+cdef extern int replay_misread(Member *m, RedisModuleCtx *ctx) noexcept nogil
+cdef extern int record_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+cdef extern int place_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+
+# rdb_position.pxi
+cdef extern bint snapshot_register(RedisModuleCtx *ctx) noexcept nogil
+
+# settings.pxi
+cdef extern bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil
+cdef extern bint config_arguments(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+
+# startup.pxi
+cdef extern void start_up(Member *m) noexcept nogil

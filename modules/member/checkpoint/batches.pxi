@@ -1,0 +1,175 @@
+# cython: language_level=3
+# A checkpoint is written: on the writer's thread, in batches of bounded size, from a table that nobody changes.
+#
+# The handles in the table are Redis strings. Their bytes are read here; their reference counts are the main thread's.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset
+
+from modules.bindings.leveldb cimport (
+    leveldb_writebatch_clear, leveldb_writebatch_create, leveldb_writebatch_delete, leveldb_writebatch_destroy,
+    leveldb_writebatch_put, leveldb_writebatch_t,
+)
+from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.core.checkpoint.memtable cimport MEMTABLE_VALUE, Memtable, MemtableEntry, memtable_at
+from modules.core.checkpoint.record_format cimport (
+    CHUNK_HEADER, CHUNK_KEY_BYTES, Meta, chunk_prefix, put_big_endian, record_key, record_key_room,
+)
+from modules.member.state.checkpoint cimport Database, Job, TEXT_BYTES
+
+cdef enum:
+    CHUNK_BYTES = 4 * 1024 * 1024       # of a batch; a longer record has one of its own
+
+
+cdef struct WriteJob:
+    Job job
+    Database *database
+    const Memtable *table
+    int64_t before              # the watermark that the database is known to have
+    Meta meta                   # as it is to be afterwards, but for the counts of records
+    bint good
+    char error[TEXT_BYTES]
+
+
+cdef struct Batches:
+    # The batch that is being filled.
+    WriteJob *write
+    leveldb_writebatch_t *batch
+    size_t bytes
+    Buffer names                # of the records in it, as a chunk record tells them
+    Buffer record
+    uint32_t chunks             # written so far
+
+
+cdef bint buffer_room(Buffer *buffer, size_t more) noexcept nogil:
+    cdef char *grown
+    if buffer.length + more <= buffer.room:
+        return True
+    grown = <char *>realloc(buffer.bytes, 2 * (buffer.length + more))
+    if grown == NULL:
+        return False
+    buffer.bytes = grown
+    buffer.room = 2 * (buffer.length + more)
+    return True
+
+
+cdef bint buffer_set(Buffer *buffer, const char *bytes, size_t length) noexcept nogil:
+    """False: no memory. There is always something, if nothing of any length."""
+    buffer.length = 0
+    if not buffer_room(buffer, length + 1):
+        return False
+    memcpy(buffer.bytes, bytes, length)
+    buffer.length = length
+    return True
+
+
+cdef void chunk_key(uint32_t number, char *out) noexcept nogil:
+    memcpy(out, chunk_prefix(), CHUNK_PREFIX_BYTES)
+    put_big_endian(&out[CHUNK_PREFIX_BYTES], number, 4)
+
+
+cdef void begin_names(Batches *b) noexcept nogil:
+    put_big_endian(b.names.bytes, <uint64_t>b.write.meta.after, 8)
+    put_big_endian(&b.names.bytes[8], <uint64_t>b.write.meta.watermark, 8)
+    b.names.length = CHUNK_HEADER
+
+
+cdef bint write_chunk(Batches *b) noexcept nogil:
+    """The batch goes to the disk, and what it wrote is known there, should it be one too few."""
+    cdef char key[CHUNK_KEY_BYTES]
+    cdef bint good
+    chunk_key(b.chunks, key)
+    leveldb_writebatch_put(b.batch, key, CHUNK_KEY_BYTES, b.names.bytes, b.names.length)
+    good = database_write(b.write.database, b.batch, b.write.error)
+    leveldb_writebatch_clear(b.batch)
+    b.bytes = 0
+    b.chunks += 1
+    begin_names(b)
+    return good
+
+
+cdef void name_record(Batches *b, size_t key_bytes) noexcept nogil:
+    put_big_endian(&b.names.bytes[b.names.length], key_bytes, 4)
+    memcpy(&b.names.bytes[b.names.length + 4], b.record.bytes, key_bytes)
+    b.names.length += 4 + key_bytes
+
+
+cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
+    """False: no memory."""
+    cdef size_t length = 0
+    cdef const char *bytes = NULL
+    cdef size_t key_bytes
+    if entry.kind == MEMTABLE_VALUE:
+        bytes = RedisModule_StringPtrLen(<const RedisModuleString *>entry.value, &length)
+    b.record.length = 0
+    if (not buffer_room(&b.record, record_key_room(entry.length) + 1 + length)
+            or not buffer_room(&b.names, record_key_room(entry.length) + 4)):
+        return False
+    key_bytes = record_key(b.record.bytes, entry.bytes, entry.length, entry.sn)
+    name_record(b, key_bytes)
+    b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
+    if bytes != NULL:
+        memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
+    leveldb_writebatch_put(b.batch, b.record.bytes, key_bytes, &b.record.bytes[key_bytes], length + 1)
+    b.bytes += key_bytes + length + 1
+    return True
+
+
+cdef bint write_entries(Batches *b) noexcept nogil:
+    """All of the table; what is left in the batch at the end goes with the meta record."""
+    cdef const Memtable *table = b.write.table
+    cdef uint64_t i
+    for i in range(table.count):
+        if not put_record(b, memtable_at(table, i)):
+            return damaged(b.write.error, "no memory for what is to be written")
+        if b.bytes >= CHUNK_BYTES and not write_chunk(b):
+            return False
+        if b.write.database.stopping:
+            return damaged(b.write.error, "the server is ending")
+    return True
+
+
+cdef bint write_last(Batches *b) noexcept nogil:
+    cdef char key[CHUNK_KEY_BYTES]
+    cdef uint32_t i
+    for i in range(b.chunks):
+        chunk_key(i, key)
+        leveldb_writebatch_delete(b.batch, key, CHUNK_KEY_BYTES)
+    if not put_meta(b.batch, &b.write.meta):
+        return damaged(b.write.error, "no memory for its meta record")
+    return database_write(b.write.database, b.batch, b.write.error)
+
+
+cdef bint write_batches(WriteJob *write) noexcept nogil:
+    cdef Batches b
+    cdef bint good
+    memset(&b, 0, sizeof(Batches))
+    b.write = write
+    if not buffer_room(&b.names, CHUNK_HEADER):
+        return damaged(write.error, "no memory for what is to be written")
+    b.batch = leveldb_writebatch_create()
+    begin_names(&b)
+    good = write_entries(&b) and write_last(&b)
+    leveldb_writebatch_destroy(b.batch)
+    free(b.names.bytes)
+    free(b.record.bytes)
+    return good
+
+
+cdef void run_write(Job *job) noexcept nogil:
+    """After a failure LevelDB takes nothing more until it is opened again, which also undoes what was half written."""
+    cdef WriteJob *write = <WriteJob *>job
+    cdef Database *d = write.database
+    if (d.spoilt or d.db == NULL) and not database_open(d, False, write.error):
+        return
+    if d.watermark != write.before and d.watermark != write.meta.watermark:
+        damaged(write.error, "it is not what this member left there")
+        return
+    write.meta.records = d.meta.records + write.table.count
+    write.meta.swept = d.meta.swept
+    write.good = write_batches(write)
+    if write.good:
+        meta_moved(d, &write.meta)
+    else:
+        d.spoilt = True

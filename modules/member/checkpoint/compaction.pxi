@@ -1,0 +1,133 @@
+# cython: language_level=3
+# Superseded records are removed from the database, by the writer, a part at a time so that checkpoints get between.
+#
+# When as many have been written since the last sweep as that had left: so a checkpoint is at most about twice as large
+# as its data, and sweeping costs each record written about one that is looked at.
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from modules.bindings.leveldb cimport (
+    leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t, leveldb_writebatch_create, leveldb_writebatch_delete,
+    leveldb_writebatch_destroy, leveldb_writebatch_t,
+)
+from modules.core.checkpoint.record_format cimport (
+    RECORD_DAMAGED, RECORD_DELETED, RecordKind, is_record, of_same_key, record_kind, record_sn,
+)
+from modules.member.state.checkpoint cimport Checkpoint, Database, Job, TEXT_BYTES
+from modules.member.state.member cimport the_member
+
+cdef enum:
+    SWEEP_LEAST = 100000        # records: fewer are not worth it
+    SWEEP_STEPS = 50000         # in one part
+
+
+cdef struct Sweep:
+    Job job
+    Database *database
+    uint64_t before             # records there were when it began
+    uint64_t left
+    uint64_t records            # in the database, when it has ended
+    Buffer cursor               # where the next part begins
+    Buffer newest               # the key of the record that is its key's newest
+    bint ended
+    char error[TEXT_BYTES]
+
+
+cdef void sweep_free(Sweep *sweep) noexcept nogil:
+    free(sweep.cursor.bytes)
+    free(sweep.newest.bytes)
+    free(sweep)
+
+
+cdef bint is_superfluous(Sweep *sweep, const Row *row, RecordKind kind) noexcept nogil:
+    """Is it older than its key's newest, or a deletion, with all that is older? What is above the watermark stays."""
+    if record_sn(row.key, row.key_bytes) > sweep.database.meta.watermark:
+        return False
+    if of_same_key(row.key, row.key_bytes, sweep.newest.bytes, sweep.newest.length):
+        return True
+    if not buffer_set(&sweep.newest, row.key, row.key_bytes):
+        return False
+    return kind == RECORD_DELETED
+
+
+cdef bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_writebatch_t *batch) noexcept nogil:
+    """Ends between two keys: a deletion never goes before what is older. False: no memory, or a damaged record."""
+    cdef Row row
+    cdef RecordKind kind
+    cdef int64_t steps = 0
+    while row_at(iterator, &row):
+        kind = record_kind(row.value, row.value_bytes)
+        if not is_record(row.key, row.key_bytes) or kind == RECORD_DAMAGED:
+            return damaged(sweep.error, "a record is none")
+        if steps >= SWEEP_STEPS and not of_same_key(row.key, row.key_bytes, sweep.newest.bytes, sweep.newest.length):
+            return buffer_set(&sweep.cursor, row.key, row.key_bytes)
+        steps += 1
+        if is_superfluous(sweep, &row, kind):
+            leveldb_writebatch_delete(batch, row.key, row.key_bytes)
+        else:
+            sweep.left += 1
+        leveldb_iter_next(iterator)
+    sweep.ended = True
+    return True
+
+
+cdef void count_left(Sweep *sweep, leveldb_writebatch_t *batch) noexcept nogil:
+    """Records that came since it began count as left."""
+    sweep.database.meta.swept = sweep.left
+    sweep.database.meta.records = sweep.left + sweep.database.meta.records - sweep.before
+    sweep.records = sweep.database.meta.records
+    put_meta(batch, &sweep.database.meta)
+
+
+cdef void run_sweep(Job *job) noexcept nogil:
+    cdef Sweep *sweep = <Sweep *>job
+    cdef Database *d = sweep.database
+    cdef leveldb_iterator_t *iterator
+    cdef leveldb_writebatch_t *batch
+    cdef bint good
+    if d.db == NULL or d.spoilt or not d.meta.found or d.stopping:
+        sweep.ended = True
+        return
+    if not sweep.cursor.length:
+        sweep.before = d.meta.records
+    iterator = database_scan(d, NULL, False)
+    batch = leveldb_writebatch_create()
+    if sweep.cursor.length:
+        leveldb_iter_seek(iterator, sweep.cursor.bytes, sweep.cursor.length)
+    else:
+        leveldb_iter_seek(iterator, b"\x01", 1)
+    good = sweep_part(sweep, iterator, batch)
+    good = scan_ended(iterator, sweep.error) and good
+    if good and sweep.ended:
+        count_left(sweep, batch)
+    if not good or not database_write(d, batch, sweep.error):
+        sweep.ended = True
+    leveldb_writebatch_destroy(batch)
+
+
+cdef void done_sweep(Job *job) noexcept nogil:
+    """The next part comes after whatever waits for the writer meanwhile."""
+    cdef Sweep *sweep = <Sweep *>job
+    cdef Checkpoint *c = &the_member().checkpoint
+    if not sweep.ended:
+        worker_put(&c.writer, &sweep.job)
+        return
+    c.sweeping = False
+    c.sweeps += 1
+    c.records = sweep.records
+    sweep_free(sweep)
+
+
+cdef void sweep_if_due(Checkpoint *c, uint64_t records, uint64_t swept) noexcept nogil:
+    cdef Sweep *sweep
+    if c.sweeping or records < swept + max(swept, <uint64_t>SWEEP_LEAST):
+        return
+    sweep = <Sweep *>calloc(1, sizeof(Sweep))
+    if sweep == NULL:
+        return
+    sweep.job.run = run_sweep
+    sweep.job.done = done_sweep
+    sweep.database = &c.database
+    c.sweeping = True
+    worker_put(&c.writer, &sweep.job)

@@ -1,0 +1,274 @@
+# cython: language_level=3
+# The database, as the worker threads see it: opened, put right after a torn checkpoint, emptied.
+#
+# The writer alone changes it. It takes the mutex to replace the handle and to move the watermark, so that the reader,
+# who holds it while it looks, never has either changed under its hands.
+
+from libc.stdint cimport uint32_t, uint8_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy, memset, strstr
+
+from modules.bindings.leveldb cimport (
+    leveldb_cache_create_lru, leveldb_close, leveldb_create_iterator, leveldb_destroy_db, leveldb_free, leveldb_get,
+    leveldb_iter_destroy, leveldb_iter_get_error, leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek,
+    leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t, leveldb_open, leveldb_options_create,
+    leveldb_options_set_cache, leveldb_options_set_create_if_missing, leveldb_options_set_max_file_size,
+    leveldb_options_set_max_open_files, leveldb_options_set_paranoid_checks, leveldb_options_set_write_buffer_size,
+    leveldb_readoptions_create, leveldb_readoptions_destroy, leveldb_readoptions_set_fill_cache,
+    leveldb_readoptions_set_snapshot, leveldb_readoptions_set_verify_checksums, leveldb_readoptions_t,
+    leveldb_release_snapshot, leveldb_snapshot_t, leveldb_write, leveldb_writebatch_create, leveldb_writebatch_delete,
+    leveldb_writebatch_destroy, leveldb_writebatch_put, leveldb_writebatch_t, leveldb_writeoptions_create,
+    leveldb_writeoptions_set_sync,
+)
+from modules.bindings.libc cimport F_OK, access
+from modules.bindings.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from modules.core.checkpoint.record_format cimport (
+    CHUNK_HEADER, META_BYTES, META_KEY_BYTES, Meta, NOTHING, chunk_prefix, get_big_endian, meta_key, read_meta,
+    write_meta,
+)
+from modules.core.hex cimport from_hex, to_hex
+from modules.core.view cimport HISTORY_BYTES
+from modules.member.state.checkpoint cimport Database, MAX_SESSIONS, TEXT_BYTES
+from modules.server.allocators cimport free_duplicate
+
+cdef enum:
+    WRITE_BUFFER = 16 * 1024 * 1024
+    FILE_BYTES = 16 * 1024 * 1024   # each is flushed to the disk on its own
+    BLOCK_CACHE = 32 * 1024 * 1024
+    OPEN_FILES = 256
+    CHUNK_PREFIX_BYTES = 6
+
+
+cdef bint succeeded(char *error, char *out) noexcept nogil:
+    """LevelDB's errors become ours here. False: `out`, TEXT_BYTES long, says what was wrong."""
+    if error == NULL:
+        return True
+    if strstr(error, "/LOCK: ") != NULL:
+        snprintf(out, TEXT_BYTES, "another server uses this folder: each needs a member.checkpoint-dir of its own: %s",
+                 error)
+    else:
+        snprintf(out, TEXT_BYTES, "%s", error)
+    free_duplicate(error)
+    return False
+
+
+cdef bint damaged(char *out, const char *what) noexcept nogil:
+    snprintf(out, TEXT_BYTES, "the checkpoint is damaged: %s", what)
+    return False
+
+
+cdef void database_init(Database *d) noexcept nogil:
+    pthread_mutex_init(&d.mutex, NULL)
+    d.watermark = NOTHING
+    d.options = leveldb_options_create()
+    leveldb_options_set_paranoid_checks(d.options, 1)
+    leveldb_options_set_write_buffer_size(d.options, WRITE_BUFFER)
+    leveldb_options_set_max_file_size(d.options, FILE_BYTES)
+    leveldb_options_set_max_open_files(d.options, OPEN_FILES)
+    leveldb_options_set_cache(d.options, leveldb_cache_create_lru(BLOCK_CACHE))
+    d.durably = leveldb_writeoptions_create()
+    leveldb_writeoptions_set_sync(d.durably, 1)
+
+
+cdef struct Row:
+    # What an iterator stands at, until it is moved or freed.
+    const char *key
+    size_t key_bytes
+    const char *value
+    size_t value_bytes
+
+
+cdef bint row_at(const leveldb_iterator_t *iterator, Row *out) noexcept nogil:
+    """False: it stands at none, for the database ends there, or cannot be read."""
+    if not leveldb_iter_valid(iterator):
+        return False
+    out.key = leveldb_iter_key(iterator, &out.key_bytes)
+    out.value = leveldb_iter_value(iterator, &out.value_bytes)
+    return True
+
+
+cdef leveldb_iterator_t *database_scan(
+    Database *d, const leveldb_snapshot_t *snapshot, bint cached,
+) noexcept nogil:
+    """An iterator over the database as it is now, or as in the snapshot."""
+    cdef leveldb_readoptions_t *options = leveldb_readoptions_create()
+    cdef leveldb_iterator_t *iterator
+    leveldb_readoptions_set_verify_checksums(options, 1)
+    leveldb_readoptions_set_fill_cache(options, cached)
+    leveldb_readoptions_set_snapshot(options, snapshot)
+    iterator = leveldb_create_iterator(d.db, options)
+    leveldb_readoptions_destroy(options)
+    return iterator
+
+
+cdef bint scan_ended(leveldb_iterator_t *iterator, char *error) noexcept nogil:
+    """Frees the iterator. False: it came to its end through an error."""
+    cdef char *found = NULL
+    leveldb_iter_get_error(iterator, &found)
+    leveldb_iter_destroy(iterator)
+    return succeeded(found, error)
+
+
+# -------------------------------------------------------------------------------------------------- meta record
+
+cdef bint parse_meta(const char *bytes, size_t length, Meta *out, char *error) noexcept nogil:
+    cdef char history[2 * HISTORY_BYTES + 1]
+    cdef char *text = <char *>malloc(length + 1)
+    cdef bint good = False
+    if text == NULL:
+        return damaged(error, "no memory for its meta record")
+    memcpy(text, bytes, length)
+    text[length] = 0
+    good = (read_meta(text, out, history)
+            and from_hex(history, 2 * HISTORY_BYTES, &out.history[0], HISTORY_BYTES))
+    free(text)
+    return good or damaged(error, "its meta record is none")
+
+
+cdef bint load_meta(Database *d, char *error) noexcept nogil:
+    cdef leveldb_readoptions_t *options = leveldb_readoptions_create()
+    cdef char *failure = NULL
+    cdef size_t length
+    cdef char *bytes
+    cdef bint good
+    leveldb_readoptions_set_verify_checksums(options, 1)
+    bytes = leveldb_get(d.db, options, meta_key(), META_KEY_BYTES, &length, &failure)
+    leveldb_readoptions_destroy(options)
+    memset(&d.meta, 0, sizeof(Meta))
+    good = succeeded(failure, error)
+    if bytes != NULL:
+        good = parse_meta(bytes, length, &d.meta, error)
+        leveldb_free(bytes)
+    return good
+
+
+cdef bint put_meta(leveldb_writebatch_t *batch, const Meta *meta) noexcept nogil:
+    """False: no memory."""
+    cdef char history[2 * HISTORY_BYTES + 1]
+    cdef char *text = <char *>malloc(META_BYTES)
+    if text == NULL:
+        return False
+    to_hex(meta.history, HISTORY_BYTES, history)
+    leveldb_writebatch_put(batch, meta_key(), META_KEY_BYTES, text, write_meta(meta, history, text))
+    free(text)
+    return True
+
+
+cdef void meta_moved(Database *d, const Meta *meta) noexcept nogil:
+    """The meta record on the disk is this one now."""
+    d.meta = meta[0]
+    pthread_mutex_lock(&d.mutex)
+    d.watermark = meta.watermark if meta.found else NOTHING
+    pthread_mutex_unlock(&d.mutex)
+
+
+cdef bint database_write(Database *d, leveldb_writebatch_t *batch, char *error) noexcept nogil:
+    """All of it, and on the disk."""
+    cdef char *failure = NULL
+    leveldb_write(d.db, d.durably, batch, &failure)
+    d.spoilt = failure != NULL
+    return succeeded(failure, error)
+
+
+cdef bint database_rename(Database *d, const uint8_t *history, char *error) noexcept nogil:
+    """What it has is of another history from now on."""
+    cdef leveldb_writebatch_t *batch = leveldb_writebatch_create()
+    cdef Meta meta = d.meta
+    cdef bint good
+    memcpy(meta.history, history, HISTORY_BYTES)
+    good = put_meta(batch, &meta) and database_write(d, batch, error)
+    leveldb_writebatch_destroy(batch)
+    if good:
+        meta_moved(d, &meta)
+    return good
+
+
+# --------------------------------------------------------------------------------- what a torn checkpoint left
+
+cdef bint undo_chunk(leveldb_writebatch_t *batch, const char *bytes, size_t length) noexcept nogil:
+    """Have every record deleted that the chunk names. False: it is no chunk record."""
+    cdef size_t at = CHUNK_HEADER
+    cdef uint32_t key_bytes
+    while at < length:
+        if length - at < 4:
+            return False
+        key_bytes = <uint32_t>get_big_endian(bytes + at, 4)
+        at += 4
+        if length - at < key_bytes:
+            return False
+        leveldb_writebatch_delete(batch, bytes + at, key_bytes)
+        at += key_bytes
+    return at == length
+
+
+cdef bint undo_at(Database *d, const Row *row, char *error) noexcept nogil:
+    cdef leveldb_writebatch_t *batch = leveldb_writebatch_create()
+    cdef bint good = undo_chunk(batch, row.value, row.value_bytes)
+    if good:
+        leveldb_writebatch_delete(batch, row.key, row.key_bytes)
+        good = database_write(d, batch, error)
+    else:
+        damaged(error, "a chunk record is none")
+    leveldb_writebatch_destroy(batch)
+    return good
+
+
+cdef bint undo_torn(Database *d, char *error) noexcept nogil:
+    cdef leveldb_iterator_t *iterator = database_scan(d, NULL, False)
+    cdef Row row
+    cdef bint good = True
+    leveldb_iter_seek(iterator, chunk_prefix(), CHUNK_PREFIX_BYTES)
+    while good and row_at(iterator, &row):
+        if row.key_bytes < CHUNK_PREFIX_BYTES or memcmp(row.key, chunk_prefix(), CHUNK_PREFIX_BYTES) != 0:
+            break
+        good = undo_at(d, &row, error)
+        leveldb_iter_next(iterator)
+    return scan_ended(iterator, error) and good
+
+
+# ------------------------------------------------------------------------------------------------ open and close
+
+cdef void database_close(Database *d) noexcept nogil:
+    """Learners that copy from it find their sessions gone."""
+    cdef int i
+    pthread_mutex_lock(&d.mutex)
+    for i in range(MAX_SESSIONS):
+        if d.sessions[i].client:
+            leveldb_release_snapshot(d.db, d.sessions[i].snapshot)
+            d.sessions[i].client = 0
+    if d.db != NULL:
+        leveldb_close(d.db)
+    d.db = NULL
+    d.watermark = NOTHING
+    pthread_mutex_unlock(&d.mutex)
+
+
+cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
+    """Open it, again if it is open. What a torn checkpoint has left is gone afterwards.
+
+    Only where there is no folder, or it has been emptied, LevelDB may make a new one: else it would make one out of
+    what it finds there, should its first file be missing.
+    """
+    cdef char *failure = NULL
+    database_close(d)
+    leveldb_options_set_create_if_missing(d.options, emptied or access(d.folder, F_OK) != 0)
+    pthread_mutex_lock(&d.mutex)
+    d.db = leveldb_open(d.options, d.folder, &failure)
+    pthread_mutex_unlock(&d.mutex)
+    d.spoilt = False
+    if not succeeded(failure, error):
+        return False
+    if not load_meta(d, error) or not undo_torn(d, error):
+        database_close(d)
+        return False
+    meta_moved(d, &d.meta)
+    return True
+
+
+cdef bint database_clear(Database *d, char *error) noexcept nogil:
+    """Open, and empty."""
+    cdef char *failure = NULL
+    database_close(d)
+    leveldb_destroy_db(d.options, d.folder, &failure)
+    return succeeded(failure, error) and database_open(d, True, error)

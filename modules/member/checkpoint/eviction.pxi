@@ -1,0 +1,107 @@
+# cython: language_level=3
+# Keys leave memory: those whose newest update is in this member's checkpoint, found by a scan, a slice a pass.
+#
+# Only here, in the before-sleep event, does a key leave: whoever has found one in memory before may rely on it until
+# the loop sleeps.
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_KEYTYPE_STRING, REDISMODULE_READ, REDISMODULE_WRITE, RedisModuleCtx, RedisModuleKey, RedisModuleString,
+    RedisModule_CloseKey, RedisModule_KeyType, RedisModule_OpenKey, RedisModule_Scan, RedisModule_ScanCursorCreate,
+    RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModule_UnlinkKey, RedisModule_ValueLength,
+)
+from modules.core.checkpoint.record_format cimport NOTHING
+from modules.member.checkpoint.memtable cimport newest_update
+from modules.member.keyspace.values cimport keep, let_go, string_length
+from modules.member.state.checkpoint cimport Checkpoint, Flush, MODE_CHECKPOINT_FLUSH, MODE_FLUSH_UNSAFE, STORE_OPEN
+from modules.member.state.member cimport Member, the_member
+from modules.member.state.waiter cimport Waiter
+from modules.server.clock cimport monotonic_us
+
+cdef enum:
+    FOUND_AT_ONCE = 128         # keys in one step of the scan; more of one hash bucket wait for the next scan
+    KEY_OVERHEAD = 96           # bytes that a key costs in memory beside its name and value, roughly
+
+
+cdef struct Found:
+    int count
+    RedisModuleString *names[FOUND_AT_ONCE]
+
+
+cdef bint may_flush(const Member *m) noexcept nogil:
+    """May anything leave memory at all?"""
+    cdef const Checkpoint *c = &m.checkpoint
+    if not c.tracking and not c.incomplete:
+        return m.settings.gcs_mode == MODE_FLUSH_UNSAFE
+    return (m.settings.gcs_mode >= MODE_CHECKPOINT_FLUSH and c.tracking and c.store == STORE_OPEN
+            and not c.error[0] and c.watermark != NOTHING and m.chain.applied >= c.watermark)
+
+
+cdef void on_scanned(
+    RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key, void *data,
+) noexcept nogil:
+    """Nothing is deleted while Redis has a handle of the key: it is noted."""
+    cdef Found *found = <Found *>data
+    cdef const Checkpoint *c = &the_member().checkpoint
+    if key == NULL or RedisModule_KeyType(key) != REDISMODULE_KEYTYPE_STRING or found.count == FOUND_AT_ONCE:
+        return
+    if not c.tracking or newest_update(c, name) == NULL:
+        found.names[found.count] = keep(name)
+        found.count += 1
+
+
+cdef void evict(Member *m, RedisModuleString *name) noexcept nogil:
+    cdef RedisModuleKey *key = RedisModule_OpenKey(m.ctx, name, REDISMODULE_READ | REDISMODULE_WRITE)
+    m.checkpoint.flush.bytes += RedisModule_ValueLength(key) + string_length(name) + KEY_OVERHEAD
+    RedisModule_UnlinkKey(key)
+    RedisModule_CloseKey(key)
+    m.checkpoint.flush.evicted += 1
+    m.checkpoint.flushed_keys += 1
+    m.checkpoint.incomplete = m.checkpoint.incomplete or m.checkpoint.tracking
+
+
+cdef bint is_enough(const Flush *flush) noexcept nogil:
+    return flush.evicted >= flush.most or (flush.goal and flush.bytes >= flush.goal)
+
+
+cdef bint flush_some(Member *m) noexcept nogil:
+    """One step of the scan; False: that is all that there is, or was wanted."""
+    cdef Flush *flush = &m.checkpoint.flush
+    cdef Found found
+    cdef bint more
+    cdef int i
+    found.count = 0
+    more = RedisModule_Scan(m.ctx, flush.cursor, on_scanned, &found) != 0
+    for i in range(found.count):
+        if not is_enough(flush):
+            evict(m, found.names[i])
+        let_go(found.names[i])
+    return more and not is_enough(flush)
+
+
+cdef void flush_begin(Member *m, uint64_t most, uint64_t goal, Waiter *waiter) noexcept nogil:
+    """goal: bytes, 0: whatever may go."""
+    cdef Flush *flush = &m.checkpoint.flush
+    memset(flush, 0, sizeof(Flush))
+    flush.most = most
+    flush.goal = goal
+    flush.waiter = waiter
+    flush.cursor = RedisModule_ScanCursorCreate()
+
+
+cdef bint flush_slice(Member *m, int64_t until_us) noexcept nogil:
+    """True: there is more to do. Afterwards `flush.cursor` is NULL."""
+    cdef Flush *flush = &m.checkpoint.flush
+    cdef bint more = may_flush(m)
+    RedisModule_SelectDb(m.ctx, 0)
+    while more:
+        more = flush_some(m)
+        if more and monotonic_us() >= until_us:
+            return True
+    if not is_enough(flush):
+        m.checkpoint.flushed_at = m.checkpoint.watermark
+    RedisModule_ScanCursorDestroy(flush.cursor)
+    flush.cursor = NULL
+    return False

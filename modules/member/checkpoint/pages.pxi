@@ -1,0 +1,240 @@
+# cython: language_level=3
+# The checkpoint a page at a time: for people (LIST.CHECKPOINT), and for a learner that copies it (CHAIN.PAGE).
+#
+#     page = record key length, value length (32 bits each, big-endian), record key, value; …
+#
+# as they lie in the database, of every key that has a value the newest record only. A learner's pages are all of one
+# moment: they come from a snapshot that lasts as long as its connection. Its last page has the meta record too.
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp, memcpy
+
+from modules.bindings.leveldb cimport (
+    leveldb_create_snapshot, leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t, leveldb_release_snapshot,
+    leveldb_snapshot_t,
+)
+from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
+from modules.core.checkpoint.record_format cimport (
+    META_KEY_BYTES, Meta, NOTHING, RECORD_DAMAGED, RECORD_VALUE, RecordKind, is_record, meta_key, of_same_key,
+    put_big_endian, record_kind, record_sn,
+)
+from modules.member.replies cimport tell
+from modules.member.state.checkpoint cimport Checkpoint, Database, Job, MAX_SESSIONS, Session
+from modules.member.state.member cimport the_member
+from modules.member.state.waiter cimport Waiter
+
+cdef enum:
+    PAGE_BYTES = 1024 * 1024    # a longer record is a page of its own
+    PAGE_STEPS = 20000          # records looked at for one page, superseded ones included
+
+
+cdef void page_free(Page *page) noexcept nogil:
+    free(page.cursor.bytes)
+    free(page.records.bytes)
+    free(page.newest.bytes)
+    free(page)
+
+
+# --------------------------------------------------------------------------------------------------- sessions
+
+cdef Session *find_session(Database *d, unsigned long long client) noexcept nogil:
+    cdef int i
+    for i in range(MAX_SESSIONS):
+        if d.sessions[i].client == client:
+            return &d.sessions[i]
+    return NULL
+
+
+cdef void end_session(Database *d, unsigned long long client) noexcept nogil:
+    cdef Session *session = find_session(d, client)
+    if session != NULL and client:
+        leveldb_release_snapshot(d.db, session.snapshot)
+        session.client = 0
+
+
+cdef bint page_snapshot(Page *page, const leveldb_snapshot_t **out) noexcept nogil:
+    """Whose snapshot the page is of; False: there is none any more, or no room for one."""
+    cdef Database *d = page.database
+    cdef Session *session
+    out[0] = NULL
+    if not page.session:
+        return True
+    if page.cursor.length == 0:
+        end_session(d, page.session)
+        session = find_session(d, 0)
+        if session != NULL:
+            session.client = page.session
+            session.snapshot = leveldb_create_snapshot(d.db)
+    session = find_session(d, page.session)
+    if session != NULL:
+        out[0] = session.snapshot
+    return session != NULL or damaged(page.error, "what was being copied has been replaced")
+
+
+# ----------------------------------------------------------------------------------------------------- pages
+
+cdef bint page_put(Page *page, const Row *row) noexcept nogil:
+    cdef Buffer *records = &page.records
+    if not buffer_room(records, 8 + row.key_bytes + row.value_bytes):
+        return damaged(page.error, "no memory for a page of it")
+    put_big_endian(&records.bytes[records.length], row.key_bytes, 4)
+    put_big_endian(&records.bytes[records.length + 4], row.value_bytes, 4)
+    memcpy(&records.bytes[records.length + 8], row.key, row.key_bytes)
+    memcpy(&records.bytes[records.length + 8 + row.key_bytes], row.value, row.value_bytes)
+    records.length += 8 + row.key_bytes + row.value_bytes
+    page.count += 1
+    return True
+
+
+cdef bint set_cursor(Page *page, const char *key, size_t key_bytes) noexcept nogil:
+    return buffer_set(&page.cursor, key, key_bytes) or damaged(page.error, "no memory for a page of it")
+
+
+cdef bint is_full(const Page *page, int64_t steps, size_t more) noexcept nogil:
+    return (page.count >= page.most or steps >= PAGE_STEPS
+            or (page.records.length and page.records.length + more > PAGE_BYTES))
+
+
+cdef bint is_current(const Page *page, const Row *row, int64_t watermark) noexcept nogil:
+    """Is it the newest record of its key among those that count?"""
+    return (record_sn(row.key, row.key_bytes) <= watermark
+            and not of_same_key(row.key, row.key_bytes, page.newest.bytes, page.newest.length))
+
+
+cdef bint fill_page(Page *page, leveldb_iterator_t *iterator, int64_t watermark) noexcept nogil:
+    """From where the iterator stands. The cursor is left where the next page begins, empty at the end."""
+    cdef int64_t steps = 0
+    cdef Row row
+    cdef RecordKind kind
+    while row_at(iterator, &row):
+        kind = record_kind(row.value, row.value_bytes)
+        if not is_record(row.key, row.key_bytes) or kind == RECORD_DAMAGED:
+            return damaged(page.error, "a record is none")
+        steps += 1
+        if is_current(page, &row, watermark):
+            if is_full(page, steps, row.key_bytes + row.value_bytes):
+                return set_cursor(page, row.key, row.key_bytes)
+            if not buffer_set(&page.newest, row.key, row.key_bytes):
+                return damaged(page.error, "no memory for a page of it")
+            if kind == RECORD_VALUE and not page_put(page, &row):
+                return False
+        leveldb_iter_next(iterator)
+    page.cursor.length = 0
+    return True
+
+
+cdef bint seek_meta(Page *page, leveldb_iterator_t *iterator, Row *out) noexcept nogil:
+    """The meta record as of the iterator's moment."""
+    leveldb_iter_seek(iterator, meta_key(), META_KEY_BYTES)
+    if (not row_at(iterator, out) or out.key_bytes != META_KEY_BYTES
+            or memcmp(out.key, meta_key(), META_KEY_BYTES) != 0):
+        return damaged(page.error, "it has no meta record")
+    return True
+
+
+cdef bint put_last(Page *page, leveldb_iterator_t *iterator) noexcept nogil:
+    """A learner's last page has the meta record."""
+    cdef Row row
+    if not page.session or page.cursor.length:
+        return True
+    return seek_meta(page, iterator, &row) and page_put(page, &row)
+
+
+cdef bint make_page(Page *page) noexcept nogil:
+    cdef const leveldb_snapshot_t *snapshot
+    cdef leveldb_iterator_t *iterator
+    cdef Meta *meta
+    cdef Row row
+    cdef bint good
+    if not page_snapshot(page, &snapshot):
+        return False
+    meta = <Meta *>malloc(sizeof(Meta))
+    if meta == NULL:
+        return damaged(page.error, "no memory for a page of it")
+    iterator = database_scan(page.database, snapshot, False)
+    good = seek_meta(page, iterator, &row) and parse_meta(row.value, row.value_bytes, meta, page.error)
+    if good:
+        if page.cursor.length:
+            leveldb_iter_seek(iterator, page.cursor.bytes, page.cursor.length)
+        else:
+            leveldb_iter_seek(iterator, b"\x01", 1)
+        good = fill_page(page, iterator, meta.watermark) and put_last(page, iterator)
+    free(meta)
+    if not page.cursor.length:
+        end_session(page.database, page.session)
+    return scan_ended(iterator, page.error) and good
+
+
+cdef void run_page(Job *job) noexcept nogil:
+    cdef Page *page = <Page *>job
+    cdef Database *d = page.database
+    pthread_mutex_lock(&d.mutex)
+    if d.db == NULL:
+        damaged(page.error, "it is not open")
+    elif d.watermark == NOTHING:
+        page.good = not page.session or damaged(page.error, "it has no data yet")
+        page.cursor.length = 0
+    else:
+        page.good = make_page(page)
+    pthread_mutex_unlock(&d.mutex)
+
+
+# ------------------------------------------------------------------------------------------- on the main thread
+
+cdef void done_page(Job *job) noexcept nogil:
+    cdef Page *page = <Page *>job
+    if not tell(the_member(), page.waiter, page):
+        page_free(page)
+
+
+cdef Page *page_new(Checkpoint *c, unsigned long long session, uint64_t most) noexcept nogil:
+    """To be given a cursor, and then for `page_start`, or `page_free`. NULL: no memory."""
+    cdef Page *page = <Page *>calloc(1, sizeof(Page))
+    if page != NULL:
+        page.database = &c.database
+        page.session = session
+        page.most = most
+        page.job.run = run_page
+        page.job.done = done_page
+    return page
+
+
+cdef void page_start(Checkpoint *c, Page *page, Waiter *waiter) noexcept nogil:
+    """For a client that waits for a worker: it is told the page."""
+    page.waiter = waiter
+    worker_put(&c.reader, &page.job)
+
+
+# ---------------------------------------------------------------------------------------- a learner that left
+
+cdef struct Leaving:
+    Job job
+    Database *database
+    unsigned long long client
+
+
+cdef void run_leaving(Job *job) noexcept nogil:
+    cdef Leaving *leaving = <Leaving *>job
+    pthread_mutex_lock(&leaving.database.mutex)
+    end_session(leaving.database, leaving.client)
+    pthread_mutex_unlock(&leaving.database.mutex)
+
+
+cdef void done_leaving(Job *job) noexcept nogil:
+    free(job)
+
+
+cdef void session_left(Checkpoint *c, unsigned long long client) noexcept nogil:
+    """A connection that may have been a learner's is closed."""
+    cdef Leaving *leaving
+    if not c.reader.running:
+        return
+    leaving = <Leaving *>calloc(1, sizeof(Leaving))
+    if leaving == NULL:
+        return
+    leaving.job.run = run_leaving
+    leaving.job.done = done_leaving
+    leaving.database = &c.database
+    leaving.client = client
+    worker_put(&c.reader, &leaving.job)

@@ -1,0 +1,125 @@
+# cython: language_level=3
+# READ of a key that is not in memory: the reader's thread looks it up in the checkpoint.
+#
+# The answer is the newest value up to a watermark that the checkpoint had while the client waited, so it was the newest
+# committed one at some moment then: an update that the checkpoint lacked when the READ arrived would have been found in
+# memory, and one that it got since was committed since. That holds whatever becomes of this member before the answer is
+# sent, but for one thing: if its data goes meanwhile, the checkpoint may be another chain's.
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcmp
+
+from modules.bindings.leveldb cimport leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t
+from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
+from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.core.checkpoint.record_format cimport (
+    NOTHING, RECORD_DAMAGED, RECORD_VALUE, RecordKind, VERSION_BYTES, record_key_room, record_kind, record_prefix,
+    record_sn,
+)
+from modules.member.replies cimport OUTCOME_NIL, answer_error, answer_free, answer_outcome, answer_value, tell
+from modules.member.state.checkpoint cimport Checkpoint, Database, Job, TEXT_BYTES
+from modules.member.state.member cimport Member, the_member
+from modules.member.state.waiter cimport Waiter
+
+
+cdef void lookup_free(Lookup *lookup) noexcept nogil:
+    free(lookup.prefix)
+    free(lookup)
+
+
+# ------------------------------------------------------------------------------------------ on the reader's thread
+
+cdef bint is_of(const Lookup *lookup, const Row *row) noexcept nogil:
+    """Is it a record of the key?"""
+    return (row.key_bytes == lookup.prefix_bytes + VERSION_BYTES
+            and memcmp(row.key, lookup.prefix, lookup.prefix_bytes) == 0)
+
+
+cdef bint take_value(Lookup *lookup, const Row *row) noexcept nogil:
+    cdef RecordKind kind = record_kind(row.value, row.value_bytes)
+    if kind == RECORD_VALUE:
+        lookup.answer = answer_value(row.value + 1, row.value_bytes - 1)
+    return kind != RECORD_DAMAGED or damaged(lookup.error, "a record is none")
+
+
+cdef bint look_up(Lookup *lookup, Database *d) noexcept nogil:
+    """The watermark is read after the iterator was made: nothing that the writer may sweep is needed then."""
+    cdef leveldb_iterator_t *iterator = database_scan(d, NULL, True)
+    cdef int64_t watermark = d.watermark
+    cdef Row row
+    cdef bint good = True
+    leveldb_iter_seek(iterator, lookup.prefix, lookup.prefix_bytes)
+    while row_at(iterator, &row) and is_of(lookup, &row):
+        if record_sn(row.key, row.key_bytes) <= watermark:
+            good = take_value(lookup, &row)
+            break
+        leveldb_iter_next(iterator)
+    return scan_ended(iterator, lookup.error) and good
+
+
+cdef void run_lookup(Job *job) noexcept nogil:
+    cdef Lookup *lookup = <Lookup *>job
+    cdef Database *d = lookup.database
+    cdef bint good = False
+    pthread_mutex_lock(&d.mutex)
+    if d.db == NULL or d.watermark == NOTHING:
+        damaged(lookup.error, "it is not open")
+    else:
+        good = look_up(lookup, d)
+    pthread_mutex_unlock(&d.mutex)
+    if not good:
+        answer_free(NULL, lookup.answer)
+        lookup.answer = NULL
+    elif lookup.answer == NULL:
+        lookup.answer = answer_outcome(OUTCOME_NIL)
+
+
+# ------------------------------------------------------------------------------------------- on the main thread
+
+cdef void *failed_answer(const Lookup *lookup) noexcept nogil:
+    cdef char text[TEXT_BYTES + 64]
+    snprintf(text, sizeof(text), "ERR the checkpoint, where that key may be, cannot be read: %s", &lookup.error[0])
+    return answer_error(text)
+
+
+cdef void done_lookup(Job *job) noexcept nogil:
+    cdef Lookup *lookup = <Lookup *>job
+    cdef Member *m = the_member()
+    if lookup.incarnation != m.checkpoint.incarnation:
+        answer_free(NULL, lookup.answer)
+        lookup.answer = answer_error("ERR this member's data was replaced meanwhile: READ it again")
+    elif lookup.answer == NULL:
+        lookup.answer = failed_answer(lookup)
+    else:
+        m.reads_served += 1
+    if not tell(m, lookup.waiter, lookup.answer):
+        answer_free(NULL, lookup.answer)
+    lookup_free(lookup)
+
+
+cdef Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept nogil:
+    """For `lookup_start`, or `lookup_free`. NULL: no memory, or no reader."""
+    cdef Lookup *lookup = <Lookup *>calloc(1, sizeof(Lookup)) if c.reader.running else NULL
+    cdef size_t length
+    cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
+    if lookup == NULL:
+        return NULL
+    lookup.prefix = <char *>malloc(record_key_room(length))
+    if lookup.prefix == NULL:
+        free(lookup)
+        return NULL
+    lookup.prefix_bytes = record_prefix(lookup.prefix, bytes, length)
+    lookup.database = &c.database
+    lookup.incarnation = c.incarnation
+    lookup.job.run = run_lookup
+    lookup.job.done = done_lookup
+    return lookup
+
+
+cdef void lookup_start(Checkpoint *c, Lookup *lookup, Waiter *waiter) noexcept nogil:
+    """For a client that waits for a worker: it is told what is found."""
+    lookup.waiter = waiter
+    c.lookups += 1
+    worker_put(&c.reader, &lookup.job)

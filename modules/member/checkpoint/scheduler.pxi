@@ -1,0 +1,212 @@
+# cython: language_level=3
+# What is to be done about the checkpoint in a pass of the event loop, before it sleeps: some of it, and the rest in
+# the next pass. And by the clock: checkpoints and flushes of the member's own accord.
+
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
+from libc.stdio cimport snprintf
+
+from modules.bindings.redismodule cimport (
+    RedisModuleServerInfoData, RedisModule_FreeServerInfo, RedisModule_GetServerInfo,
+    RedisModule_ServerInfoGetFieldUnsigned,
+)
+from modules.core.chain cimport chain_is_tail
+from modules.core.view cimport same_history
+from modules.member.checkpoint.memtable cimport table_bytes, track_release
+from modules.member.persistence.wakeup cimport wake_again
+from modules.member.replies cimport answer_error, answer_number, first_waiting, tell
+from modules.member.state.checkpoint cimport (
+    Checkpoint, Job, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, STORE_NONE, STORE_OPEN,
+    TEXT_BYTES,
+)
+from modules.member.state.member cimport JOIN_COPIED, JOIN_NONE, Member
+from modules.member.state.waiter cimport WAIT_CHECKPOINT, WAIT_FLUSH, Waiter
+from modules.server.clock cimport monotonic_us
+
+cdef enum:
+    SLICE_US = 300
+
+
+cdef bint keeps_checkpoint(const Member *m) noexcept nogil:
+    return m.settings.gcs_mode == MODE_CHECKPOINT or m.settings.gcs_mode == MODE_CHECKPOINT_FLUSH
+
+
+cdef bint is_active(const Member *m) noexcept nogil:
+    """False, as a rule, in a server that never had another mode than `normal`."""
+    return (m.settings.gcs_mode != MODE_NORMAL or m.checkpoint.writer.running or m.checkpoint.tracking
+            or m.checkpoint.spent != NULL or first_waiting(m, WAIT_FLUSH) != NULL
+            or first_waiting(m, WAIT_CHECKPOINT) != NULL)
+
+
+# ------------------------------------------------------------------------------------------ clients that wait
+
+cdef void *trouble(const Member *m, const char *what) noexcept nogil:
+    """The answer: `what`, and why."""
+    cdef char text[TEXT_BYTES + 64]
+    cdef const char *why = m.checkpoint.error
+    if not why[0]:
+        why = "this member is the tail no more"
+    snprintf(text, sizeof(text), "ERR %s: %s", what, why)
+    return answer_error(text)
+
+
+cdef void settle_checkpoints(Member *m) noexcept nogil:
+    """TAIL.CHECKPOINT: has the watermark come to where it was to be when the client asked?"""
+    cdef int64_t watermark = m.checkpoint.watermark
+    cdef Waiter *waiter = first_waiting(m, WAIT_CHECKPOINT)
+    cdef Waiter *next
+    while waiter != NULL:
+        next = waiter.next
+        if waiter.sn <= watermark:
+            tell(m, waiter, answer_number(watermark - max(waiter.epoch, -1)))
+        waiter = next
+
+
+cdef void fail_checkpoints(Member *m) noexcept nogil:
+    while first_waiting(m, WAIT_CHECKPOINT) != NULL:
+        tell(m, first_waiting(m, WAIT_CHECKPOINT), trouble(m, "not checkpointed"))
+
+
+cdef void flush_over(Member *m) noexcept nogil:
+    """HEAD.FLUSH: everything has left that could, or was to."""
+    cdef Waiter *waiter = m.checkpoint.flush.waiter
+    m.checkpoint.flush.waiter = NULL
+    if waiter != NULL:
+        tell(m, waiter, answer_number(<int64_t>m.checkpoint.flush.evicted))
+
+
+# -------------------------------------------------------------------------------------------------- each pass
+
+cdef void take_finished(Member *m) noexcept nogil:
+    cdef Checkpoint *c = &m.checkpoint
+    cdef uint64_t failures = c.failures
+    cdef Job *job = finished_take(&c.finished, False)
+    while job != NULL:
+        job.done(job)
+        job = finished_take(&c.finished, False)
+    if c.failures != failures:
+        fail_checkpoints(m)
+    settle_checkpoints(m)
+
+
+cdef void settle_tracking(Member *m) noexcept nogil:
+    """Does this member have data whose updates are to be followed, from now on or no more?"""
+    cdef Checkpoint *c = &m.checkpoint
+    if c.tracking and (not same_history(c.history, m.chain.history) or (m.disk.unproven != NULL and m.chain.me >= 0)):
+        track_end(m)
+    if keeps_checkpoint(m) and c.store == STORE_NONE:
+        store_retry(m)
+    if (keeps_checkpoint(m) and c.store == STORE_OPEN and not c.tracking and not c.incomplete
+            and m.chain.me >= 0 and (m.join == JOIN_NONE or m.join == JOIN_COPIED)):
+        track_begin(m)
+
+
+cdef bint flush_step(Member *m, int64_t until_us) noexcept nogil:
+    """Go on with a flush, or begin the one that the first client waits for. True: there is more to do."""
+    cdef Checkpoint *c = &m.checkpoint
+    cdef Waiter *waiter = first_waiting(m, WAIT_FLUSH)
+    if c.flush.cursor == NULL and waiter != NULL:
+        flush_begin(m, <uint64_t>waiter.sn, 0, waiter)
+    elif c.flush.cursor == NULL and c.flush_asked:
+        flush_begin(m, <uint64_t>c.flush_asked, 0, NULL)
+        c.flush_asked = 0
+    if c.flush.cursor == NULL:
+        return False
+    if flush_slice(m, until_us):
+        return True
+    flush_over(m)
+    return first_waiting(m, WAIT_FLUSH) != NULL
+
+
+cdef void checkpoint_step(Member *m) noexcept nogil:
+    cdef Checkpoint *c = &m.checkpoint
+    cdef int64_t until_us = monotonic_us() + SLICE_US
+    cdef bint more = False
+    if c.writer.running:
+        take_finished(m)
+    settle_tracking(m)
+    if not chain_is_tail(&m.chain):
+        fail_checkpoints(m)
+    if c.spent != NULL:
+        more = track_release_slice(m, until_us)
+    more = save_step(m, until_us) or more
+    more = flush_step(m, until_us) or more
+    if c.full:
+        hold_writers(m, used_memory(m))
+    if more:
+        wake_again(m)
+
+
+cdef bint track_release_slice(Member *m, int64_t until_us) noexcept nogil:
+    while track_release(&m.checkpoint):
+        if monotonic_us() >= until_us:
+            return True
+    return False
+
+
+# ------------------------------------------------------------------------------------------------ by the clock
+
+cdef uint64_t used_memory(Member *m) noexcept nogil:
+    cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "memory")
+    cdef uint64_t used = RedisModule_ServerInfoGetFieldUnsigned(info, "used_memory", NULL)
+    RedisModule_FreeServerInfo(m.ctx, info)
+    return used
+
+
+cdef uint64_t portion(const Member *m) noexcept nogil:
+    """How much newer than the last checkpoint the next one's data may be, where memory has a limit.
+
+    Nothing of a checkpoint can leave memory before all of it is written, and so long its writers may have to wait.
+    """
+    return <uint64_t>m.settings.flush_above // 8
+
+
+cdef bint is_portion_full(const Member *m) noexcept nogil:
+    return m.settings.flush_above != 0 and m.checkpoint.tracking and table_bytes(m.checkpoint.memtable) > portion(m)
+
+
+cdef bint checkpoint_due(const Member *m, bint pressed) noexcept nogil:
+    """The interval is over, or memory is wanted and what is newer than the checkpoint takes it."""
+    cdef const Checkpoint *c = &m.checkpoint
+    if not m.settings.checkpoint_interval or not keeps_checkpoint(m) or m.chain.me < 0:
+        return False
+    if c.asked > c.watermark or m.chain.applied <= c.watermark:
+        return False
+    return m.now_ms - c.tried_ms >= m.settings.checkpoint_interval or (
+        (pressed or is_portion_full(m)) and not c.error[0])
+
+
+cdef void flush_above(Member *m, uint64_t used) noexcept nogil:
+    """Down to an eighth below the limit. Not again before there is something new that may leave."""
+    cdef Checkpoint *c = &m.checkpoint
+    cdef uint64_t limit = <uint64_t>m.settings.flush_above
+    if c.flush.cursor == NULL and first_waiting(m, WAIT_FLUSH) == NULL and may_flush(m) and c.flushed_at != c.watermark:
+        flush_begin(m, INT64_MAX, used - (limit - limit // 8), NULL)
+        wake_again(m)
+
+
+cdef void hold_writers(Member *m, uint64_t used) noexcept nogil:
+    """More than an eighth above the limit, or when the next checkpoint would be too large, writers wait for what is
+    under way; but not for a disk that fails.
+    """
+    cdef Checkpoint *c = &m.checkpoint
+    cdef uint64_t limit = <uint64_t>m.settings.flush_above
+    cdef bint under_way = c.flush.cursor != NULL or c.asked > c.watermark or c.spent != NULL
+    c.full = (limit != 0 and not c.error[0]
+              and ((used > limit + limit // 8 and under_way) or (c.frozen != NULL and is_portion_full(m))))
+
+
+cdef void checkpoint_tick(Member *m) noexcept nogil:
+    """Memory above its limit is flushed."""
+    cdef Checkpoint *c = &m.checkpoint
+    cdef uint64_t limit = <uint64_t>m.settings.flush_above
+    cdef uint64_t used = used_memory(m) if limit else 0
+    cdef bint pressed = limit != 0 and used > limit
+    if pressed:
+        flush_above(m, used)
+    if checkpoint_due(m, pressed):
+        c.tried_ms = m.now_ms
+        c.asked = m.chain.applied
+        if c.store == STORE_FAILED:
+            store_retry(m)
+        wake_again(m)
+    hold_writers(m, used)

@@ -1,0 +1,173 @@
+# cython: language_level=3
+# READ: committed values, at the tail. What is not in memory is looked up in the checkpoint.
+#
+# One that had to wait is told what there was when its right to an answer was established (rule 4): later this member
+# may be the tail no more, and have applied what is not committed.
+
+from libc.stdint cimport int64_t
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_ERRORMSG_WRONGTYPE, REDISMODULE_READ, RedisModuleCtx, RedisModuleKey, RedisModuleString,
+    RedisModule_CloseKey, RedisModule_GetSelectedDb, RedisModule_OpenKey, RedisModule_ReplyWithError,
+    RedisModule_ReplyWithStringBuffer, RedisModule_StringDMA,
+)
+from modules.core.chain cimport chain_is_tail, chain_serves_reads
+from modules.core.read_lease cimport read_lease_ask, read_lease_is_answered, read_lease_may_read
+from modules.member.checkpoint.memtable cimport may_be_flushed
+from modules.member.checkpoint cimport Lookup, lookup_free, lookup_new, lookup_start
+from modules.member.keyspace.values cimport keep
+from modules.member.persistence.wakeup cimport wake
+from modules.member.replies cimport (
+    OUTCOME_LOST_CHECKPOINT, OUTCOME_NIL, OUTCOME_NONE, OUTCOME_NO_MEMORY, OUTCOME_WRONG_TYPE, Outcome, answer_not_tail,
+    answer_outcome, answer_value, came_too_early_ms, first_waiting, may_block, reply_not_tail, reply_outcome, tell,
+    wait_for_answer, wait_on, waiter_free, waiter_new,
+)
+from modules.member.state.checkpoint cimport Checkpoint
+from modules.member.state.member cimport Member
+from modules.member.state.waiter cimport WAIT_RIGHT, WAIT_WORKER, Waiter
+from modules.server.clock cimport boot_ms
+
+
+# -------------------------------------------------------------------------------------------------- in memory
+
+cdef bint reply_from_memory(RedisModuleCtx *ctx, RedisModuleString *name) noexcept nogil:
+    """False: it is not there."""
+    cdef size_t length = 0
+    cdef const char *value
+    cdef RedisModuleKey *key = RedisModule_OpenKey(ctx, name, REDISMODULE_READ)
+    if key == NULL:
+        return False
+    value = RedisModule_StringDMA(key, &length, REDISMODULE_READ)
+    if value == NULL:
+        RedisModule_ReplyWithError(ctx, REDISMODULE_ERRORMSG_WRONGTYPE)
+    else:
+        RedisModule_ReplyWithStringBuffer(ctx, value, length)
+    RedisModule_CloseKey(key)
+    return True
+
+
+cdef void *answer_from_memory(Member *m, RedisModuleString *name) noexcept nogil:
+    """A copy of the value. NULL: it is not there."""
+    cdef size_t length = 0
+    cdef const char *value
+    cdef void *answer = NULL
+    cdef RedisModuleKey *key = RedisModule_OpenKey(m.ctx, name, REDISMODULE_READ)
+    if key == NULL:
+        return NULL
+    value = RedisModule_StringDMA(key, &length, REDISMODULE_READ)
+    answer = answer_value(value, length) if value != NULL else answer_outcome(OUTCOME_WRONG_TYPE)
+    RedisModule_CloseKey(key)
+    return answer
+
+
+cdef Outcome absence(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
+    """Of a key that is not in memory: it has been deleted, or there never was one, or, OUTCOME_NONE, the checkpoint
+    tells.
+    """
+    if c.incomplete and not c.tracking:
+        return OUTCOME_LOST_CHECKPOINT
+    if not may_be_flushed(c, key):
+        return OUTCOME_NIL
+    return OUTCOME_NONE
+
+
+# ------------------------------------------------------------------------------------------- READs that wait
+
+cdef bint read_permitted(Member *m, Waiter *read, int64_t now_ms) noexcept nogil:
+    """Rule 4 for a READ that waits: by a lease that came, or an answered question, asked now if it was not before."""
+    if read_lease_may_read(&m.chain, now_ms):
+        return True
+    if not chain_serves_reads(&m.chain):
+        return False
+    if read.sn == 0 or read.epoch != m.chain.view.epoch:
+        read.epoch = m.chain.view.epoch
+        read.sn = read_lease_ask(&m.chain)
+    return read_lease_is_answered(&m.chain, read.epoch, read.sn)
+
+
+cdef void answer_read(Member *m, Waiter *read) noexcept nogil:
+    """Now that it may be: from memory, or by a worker from the checkpoint."""
+    cdef void *answer = answer_from_memory(m, read.key)
+    cdef Outcome absent = absence(&m.checkpoint, read.key) if answer == NULL else OUTCOME_NIL
+    cdef Lookup *lookup = lookup_new(&m.checkpoint, read.key) if absent == OUTCOME_NONE else NULL
+    if lookup != NULL:
+        wait_on(m, read, WAIT_WORKER)
+        lookup_start(&m.checkpoint, lookup, read)
+        return
+    if absent == OUTCOME_NONE:
+        absent = OUTCOME_NO_MEMORY
+    m.reads_served += absent == OUTCOME_NIL
+    tell(m, read, answer if answer != NULL else answer_outcome(absent))
+
+
+cdef void settle_reads(Member *m) noexcept nogil:
+    """READs that came before this tail had the right to answer: it has now, or is tail no more, or it is too late."""
+    cdef Waiter *read = first_waiting(m, WAIT_RIGHT)
+    cdef Waiter *next
+    cdef int64_t now_ms
+    if read == NULL:
+        return
+    now_ms = boot_ms()
+    while read != NULL:
+        next = read.next
+        if read_permitted(m, read, now_ms):
+            answer_read(m, read)
+        elif not chain_is_tail(&m.chain) or read.since_ms <= came_too_early_ms(m):
+            tell(m, read, answer_not_tail(m))
+        read = next
+
+
+cdef int read_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    """At a tail that may answer in a moment: a view has just changed, or the others are to be asked."""
+    cdef Waiter *read = waiter_new(WAIT_RIGHT)
+    if read == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    read.key = keep(key)
+    read.since_ms = m.now_ms
+    wait_for_answer(m, ctx, read)
+    wake(m)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+cdef int look_up_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    cdef Waiter *read
+    cdef Lookup *lookup
+    if not may_block(ctx):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR that key is in the checkpoint: READ it outside MULTI, a script or a module's call")
+    read = waiter_new(WAIT_WORKER)
+    lookup = lookup_new(&m.checkpoint, key)
+    if read == NULL or lookup == NULL:
+        if read != NULL:
+            waiter_free(read)
+        if lookup != NULL:
+            lookup_free(lookup)
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    wait_for_answer(m, ctx, read)
+    lookup_start(&m.checkpoint, lookup, read)
+    return 0
+
+
+cdef int reply_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    """It is not in memory: it has been deleted, or flushed, or there never was one."""
+    cdef Outcome absent = absence(&m.checkpoint, key)
+    if absent == OUTCOME_NONE:
+        return look_up_later(m, ctx, key)
+    m.reads_served += absent == OUTCOME_NIL
+    return reply_outcome(ctx, absent)
+
+
+cdef int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    """The clock is read now, after the READ has arrived: a lease that ran out while the process was stopped is none."""
+    if RedisModule_GetSelectedDb(ctx) != 0:
+        return RedisModule_ReplyWithError(ctx, "ERR a chain has database 0 only")
+    if not read_lease_may_read(&m.chain, boot_ms()):
+        if chain_is_tail(&m.chain) and may_block(ctx):
+            return read_later(m, ctx, key)
+        return reply_not_tail(m, ctx)
+    if not reply_from_memory(ctx, key):
+        return reply_absent(m, ctx, key)
+    m.reads_served += 1
+    return 0

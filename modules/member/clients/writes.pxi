@@ -1,0 +1,221 @@
+# cython: language_level=3
+# Updates from clients at the head: MEMBER.PUT, MEMBER.DEL and MEMBER.WAIT.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_ERR, RedisModuleCtx, RedisModuleString, RedisModule_BlockClient, RedisModule_GetSelectedDb,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringToLongLong,
+)
+from modules.core.chain cimport chain_takes_writes
+from modules.core.log cimport Entry, log_at
+from modules.core.replication cimport replication_assign, replication_fits, replication_has_room
+from modules.member.checkpoint.memtable cimport may_be_flushed, track
+from modules.member.keyspace cimport note_unreplicated
+from modules.member.keyspace.values cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
+from modules.member.persistence cimport record
+from modules.member.persistence.wakeup cimport wake
+from modules.member.replies cimport (
+    OUTCOME_NOT_APPLIED, OUTCOME_NO_MEMORY, answer_free, answer_not_head, answer_number, answer_outcome, awaits_view,
+    came_too_early_ms, first_waiting, may_block, on_answered, reply_answer, reply_not_head, reply_not_head_to_wait,
+    reply_outcome, settle, tell, unlist, wait_answer, wait_for_answer, waiter_free, waiter_new,
+)
+from modules.member.state.member cimport Member
+from modules.member.state.waiter cimport WAIT_COMMIT, WAIT_ROOM, Waiter
+
+
+cdef enum:
+    MAX_TIMEOUT_MS = 1000000000
+    MAX_UPDATE_BYTES = 511 * 1024 * 1024    # it has to fit into one argument (`settle_redis_settings`)
+
+
+cdef RedisModuleString *shared_client(Member *m, RedisModuleString *client) noexcept nogil:
+    """The channel as the log keeps it: updates of one client in a row share one string."""
+    cdef RedisModuleString *last = NULL
+    if client == NULL:
+        return NULL
+    if m.chain.log.end > m.chain.log.first:
+        last = <RedisModuleString *>log_at(&m.chain.log, m.chain.log.end - 1).client
+    return keep(last if last != NULL and strings_equal(last, client) else client)
+
+
+cdef uint64_t update_bytes(
+    const RedisModuleString *key, const RedisModuleString *value, const RedisModuleString *client,
+) noexcept nogil:
+    cdef uint64_t bytes = string_length(key)
+    if value != NULL:
+        bytes += string_length(value)
+    if client != NULL:
+        bytes += string_length(client)
+    return bytes
+
+
+cdef int64_t assign_and_apply(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
+    void *writer, int64_t since_ms, uint64_t bytes,
+) noexcept nogil:
+    """The update's sn, now applied here and on its way; -1 when memory is exhausted. Takes references of its own."""
+    cdef Entry entry
+    cdef int64_t sn
+    entry.key = key
+    entry.value = value
+    entry.client = shared_client(m, client)
+    entry.waiter = writer
+    entry.since_ms = since_ms
+    entry.bytes = bytes
+    sn = replication_assign(&m.chain, &entry)
+    if sn < 0:
+        let_go(<RedisModuleString *>entry.client)
+        return -1
+    keep(key)
+    if value != NULL:
+        keep_value(value, bytes)
+    keyspace_apply(
+        ctx, key, value, m.checkpoint.tracking, value == NULL and may_be_flushed(&m.checkpoint, key))
+    if m.checkpoint.tracking:
+        track(&m.checkpoint, sn, key, value)
+    m.writes += 1
+    return sn
+
+
+# ------------------------------------------------------------------------------- refusals before an sn
+
+cdef bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcept nogil:
+    """Everything that can be said before the update has an sn (rule 6). True: an error has been replied."""
+    if not chain_takes_writes(&m.chain) and not awaits_view(m):
+        reply_not_head(m, ctx)
+        return True
+    if not may_block(ctx):
+        RedisModule_ReplyWithError(
+            ctx, "ERR a chain commits each update by itself: not inside MULTI, a script or a module's call")
+        return True
+    if RedisModule_GetSelectedDb(ctx) != 0:
+        RedisModule_ReplyWithError(ctx, "ERR a chain has database 0 only")
+        return True
+    if bytes > MAX_UPDATE_BYTES or not replication_fits(&m.chain, bytes):
+        RedisModule_ReplyWithError(ctx, "ERR too large: the update exceeds member.log-limit, or 511 MiB")
+        return True
+    return False
+
+
+# ------------------------------------------------------------------------------------- PUT and DEL
+
+cdef int hold(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
+) noexcept nogil:
+    """No room in the log or in memory (rule 9), or a newer view is on its way: the writer waits, without an sn."""
+    cdef Waiter *writer = waiter_new(WAIT_ROOM)
+    if writer == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    writer.key = keep(key)
+    writer.value = keep(value) if value != NULL else NULL
+    writer.channel = keep(client) if client != NULL else NULL
+    writer.since_ms = m.now_ms
+    return wait_for_answer(m, ctx, writer)
+
+
+cdef int write_command(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
+) noexcept nogil:
+    """One update by a client: replied at once with its sn, or when it is committed, or with why not."""
+    cdef uint64_t bytes = update_bytes(key, value, client)
+    cdef int64_t sn
+    if refused(m, ctx, bytes):
+        return 0
+    if (first_waiting(m, WAIT_ROOM) != NULL or not replication_has_room(&m.chain, bytes) or awaits_view(m)
+            or m.checkpoint.full):
+        return hold(m, ctx, key, value, client)
+    sn = assign_and_apply(m, ctx, key, value, client, NULL, 0, bytes)
+    if sn < 0:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    if not m.chain.has_history:
+        note_unreplicated(m)
+        if m.chain.recorded < sn:
+            record(m)       # at once, for the order among native writes
+    if client != NULL or sn <= m.chain.committed:
+        RedisModule_ReplyWithLongLong(ctx, sn)
+    else:
+        await_commit(m, ctx, sn)
+    if sn <= m.chain.committed:
+        settle(m)
+    wake(m)
+    return 0
+
+
+cdef void await_commit(Member *m, RedisModuleCtx *ctx, int64_t sn) noexcept nogil:
+    cdef Entry *entry = log_at(&m.chain.log, sn)
+    entry.waiter = RedisModule_BlockClient(ctx, on_answered, NULL, answer_free, 0)
+    entry.since_ms = m.now_ms
+
+
+# -------------------------------------------------------------------------------------- held writers
+
+cdef void apply_held(Member *m, Waiter *writer) noexcept nogil:
+    """There is room now: the update gets its sn, and the writer waits for its commit, or is told."""
+    cdef bint stays = writer.channel == NULL
+    cdef int64_t sn = assign_and_apply(
+        m, m.ctx, writer.key, writer.value, writer.channel, writer.client if stays else NULL, writer.since_ms,
+        update_bytes(writer.key, writer.value, writer.channel))
+    if sn < 0:
+        tell(m, writer, answer_outcome(OUTCOME_NO_MEMORY))
+    elif stays:
+        unlist(m, writer)
+        waiter_free(writer)
+    else:
+        tell(m, writer, answer_number(sn))
+
+
+cdef void serve_held(Member *m) noexcept nogil:
+    """In their order: those with room are applied, those too late or at the wrong member now are refused.
+
+    A refusal is a definite failure: without an sn nothing was written.
+    """
+    cdef Waiter *writer = first_waiting(m, WAIT_ROOM)
+    while writer != NULL:
+        if writer.since_ms <= came_too_early_ms(m):
+            tell(m, writer, answer_outcome(OUTCOME_NOT_APPLIED))
+        elif awaits_view(m) or m.checkpoint.full:
+            return
+        elif not chain_takes_writes(&m.chain):
+            tell(m, writer, answer_not_head(m))
+        elif replication_has_room(&m.chain, update_bytes(writer.key, writer.value, writer.channel)):
+            apply_held(m, writer)
+            settle(m)
+        else:
+            return
+        writer = first_waiting(m, WAIT_ROOM)
+
+
+# --------------------------------------------------------------------------------------------- WAIT
+
+cdef int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    cdef long long sn
+    cdef long long timeout = 0
+    cdef long long epoch = -1
+    cdef Waiter *wait
+    cdef void *answer
+    if RedisModule_StringToLongLong(argv[1], &sn) == REDISMODULE_ERR or sn < 0:
+        return RedisModule_ReplyWithError(ctx, "ERR sn is not a sequence number: an integer from 0")
+    if argc > 2 and (RedisModule_StringToLongLong(argv[2], &timeout) == REDISMODULE_ERR or timeout < 0
+                     or timeout > MAX_TIMEOUT_MS):
+        return RedisModule_ReplyWithError(ctx, "ERR timeout_ms is not a number of milliseconds; 0 waits for ever")
+    if argc > 3 and (RedisModule_StringToLongLong(argv[3], &epoch) == REDISMODULE_ERR or epoch < 0):
+        return RedisModule_ReplyWithError(ctx, "ERR epoch is not an epoch: an integer from 0")
+    if not chain_takes_writes(&m.chain) and not awaits_view(m):
+        return reply_not_head_to_wait(m, ctx)
+    wait = waiter_new(WAIT_COMMIT)
+    if wait == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    wait.sn = sn
+    wait.epoch = epoch
+    wait.deadline_ms = m.now_ms + timeout if timeout else 0
+    answer = wait_answer(m, wait)
+    if answer == NULL and may_block(ctx):
+        return wait_for_answer(m, ctx, wait)
+    waiter_free(wait)
+    if answer == NULL:
+        return RedisModule_ReplyWithError(
+            ctx, "ERR MEMBER.WAIT would block: not inside MULTI, a script or a module's call")
+    reply_answer(ctx, answer)
+    answer_free(ctx, answer)
+    return 0

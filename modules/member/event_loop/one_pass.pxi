@@ -1,0 +1,195 @@
+# cython: language_level=3
+# One pass of Redis's event loop: what happens when the loop wakes, and what happens before the loop sleeps.
+#
+# The order of the steps is the durability contract of a member: what a pass has applied is recorded and forwarded, and
+# what a pass has found committed is published, then acknowledged. Nothing that is due waits for an event that may not
+# come.
+#
+# Redis acts between the two events of this file. After `before_sleep` Redis writes the append-only file and syncs it
+# (with appendfsync always), then sends replies and publications to clients, then sleeps. Messages to other members go
+# out in `before_sleep` itself: before the file is written, and before publications have left. This is why what is
+# saved, and what is published, count one pass later (`note_flushed`, `forget_publications`).
+#
+# A comment names each step that has to come before, and why. Steps commute where no comment says otherwise.
+# tests/simulation/test_order.py has the same contract: the simulated member runs the same steps, a check fails for each
+# pair that is swapped, and steps in any other order break nothing. Change the two together.
+
+from modules.core.chain cimport NO_LIMIT
+from modules.core.durability cimport durability_note_saved
+from modules.core.invariant cimport INVARIANT
+from modules.core.outbox cimport outbox_check_sleep
+from modules.core.replication cimport replication_ack_due, replication_is_batch_due
+from modules.member.checkpoint cimport checkpoint_step, is_active
+from modules.member.clients cimport serve_held, settle_reads
+from modules.member.keyspace cimport settings_step
+from modules.member.membership cimport join_step, settle_watches
+from modules.member.persistence cimport disk_woken, is_record_due, record
+from modules.member.persistence.wakeup cimport wake_again
+from modules.member.replication cimport acknowledge, connect_links, forward, link_is_free
+from modules.member.replies cimport first_waiting, settle, settle_waits
+from modules.member.startup cimport start_up
+from modules.member.state.member cimport JOIN_NONE, LATE_TICK_MS, Member
+from modules.member.state.waiter cimport WAIT_ROOM, WAIT_SUSPICION
+from modules.server.clock cimport boot_ms
+
+
+# -------------------------------------------------------------------------------------------------- waking
+
+cdef void after_sleep(Member *m) noexcept nogil:
+    """The loop has woken. No event of the new pass has been handled yet."""
+    read_clock(m)
+    # After Redis has sent the publications of the pass before. Before any event of this pass publishes, because what
+    # is published in a pass is acknowledged in the next one.
+    forget_publications(m)
+    # After Redis has written the file. Before any event of this pass records, because Redis has not written that yet.
+    note_flushed(m)
+
+
+cdef void read_clock(Member *m) noexcept nogil:
+    m.now_ms = boot_ms()
+    m.asleep_soon = False
+
+
+cdef void forget_publications(Member *m) noexcept nogil:
+    m.chain.published = NO_LIMIT
+
+
+cdef void note_flushed(Member *m) noexcept nogil:
+    disk_woken(m)
+
+
+# ------------------------------------------------------------------------------------------------ going to sleep
+
+cdef void before_sleep(Member *m) noexcept nogil:
+    """All events of this pass have been handled. Whatever they have made due goes out."""
+    # In the first pass, which comes before all other events. Later steps rely on what was found on the disk.
+    start_once(m)
+    tick_if_late(m)
+    # Before publishing, answering and forwarding, because saved updates are committed at a tail, and go to a successor.
+    note_saved(m)
+    restore_settings(m)
+    continue_join(m)
+    continue_checkpoint(m)
+    # After the checkpoint, because one that has ended has made room in memory for the writers.
+    admit_writers(m)
+    # After admitting, because an admitted update is applied, and Redis writes the file right after this pass.
+    record_updates(m)
+    # After recording, because what has just been recorded is on the disk only in another pass.
+    wake_for_disk(m)
+    # After recording, because the log drops only what is recorded. After saving, because that commits updates.
+    publish_and_answer(m)
+    # After saving, because that commits updates, and MEMBER.WAIT waits for commits.
+    answer_waits(m)
+    answer_reads(m)
+    connect_peers(m)
+    # After saving and after admitting, because both give updates to forward. An update that has to be on this member's
+    # disk first is not forwarded before: `replication_next_batch` sees to that, in whatever order the steps are.
+    forward_updates(m)
+    # After publishing: what a tail has not acknowledged a new tail publishes again, so a tail acknowledges nothing that
+    # it has not published. After answering READs, because a question that a READ asks goes with the acknowledgement.
+    acknowledge_updates(m)
+    # After writing to the links, because a failed write shows that a neighbour has ended.
+    report_suspicions(m)
+    # After publishing, because what was published is acknowledged in another pass.
+    wake_for_acknowledgements(m)
+    # Last: nothing may be due now. From here on a command that Redis runs before it sleeps wakes the loop by itself.
+    note_asleep(m)
+
+
+cdef void start_once(Member *m) noexcept nogil:
+    if not m.disk.started:
+        start_up(m)
+
+
+cdef void tick_if_late(Member *m) noexcept nogil:
+    """Redis's timers run on the wall clock, and are late when that clock was set back."""
+    if m.now_ms - m.ticked_ms > LATE_TICK_MS:
+        tick(m)
+
+
+cdef void note_saved(Member *m) noexcept nogil:
+    if m.disk.waits:
+        durability_note_saved(&m.chain, m.disk.flushed)
+
+
+cdef void restore_settings(Member *m) noexcept nogil:
+    if m.settings_touched or m.role_touched or m.subscribers_misled:
+        settings_step(m)
+
+
+cdef void continue_join(Member *m) noexcept nogil:
+    if m.join != JOIN_NONE:
+        join_step(m)
+
+
+cdef void continue_checkpoint(Member *m) noexcept nogil:
+    if is_active(m):
+        checkpoint_step(m)
+
+
+cdef void admit_writers(Member *m) noexcept nogil:
+    if first_waiting(m, WAIT_ROOM) != NULL:
+        serve_held(m)
+
+
+cdef void record_updates(Member *m) noexcept nogil:
+    if is_record_due(m):
+        record(m)
+
+
+cdef void wake_for_disk(Member *m) noexcept nogil:
+    if m.disk.waits and m.chain.recorded > m.disk.flushed:
+        wake_again(m)
+
+
+cdef void publish_and_answer(Member *m) noexcept nogil:
+    settle(m)
+
+
+cdef void answer_waits(Member *m) noexcept nogil:
+    settle_waits(m)
+
+
+cdef void answer_reads(Member *m) noexcept nogil:
+    settle_reads(m)
+
+
+cdef void connect_peers(Member *m) noexcept nogil:
+    connect_links(m)
+
+
+cdef void forward_updates(Member *m) noexcept nogil:
+    forward(m)
+
+
+cdef void acknowledge_updates(Member *m) noexcept nogil:
+    acknowledge(m)
+
+
+cdef void report_suspicions(Member *m) noexcept nogil:
+    if m.suspicious:
+        settle_watches(m)
+
+
+cdef void wake_for_acknowledgements(Member *m) noexcept nogil:
+    if m.chain.published != NO_LIMIT:
+        wake_again(m)
+
+
+cdef void note_asleep(Member *m) noexcept nogil:
+    check_nothing_is_due(m)
+    m.asleep_soon = True
+
+
+cdef void check_nothing_is_due(const Member *m) noexcept nogil:
+    outbox_check_sleep(&m.chain, m.disk.waits, m.disk.flushed, m.woken)
+    INVARIANT(m.chain.recorded >= m.chain.applied or m.disk.hindered, "rule 3: what is applied is recorded in its pass")
+    INVARIANT(
+        not replication_is_batch_due(&m.chain) or not link_is_free(&m.down),
+        "rule 8: no batch is due to a successor that would take it")
+    INVARIANT(
+        not replication_ack_due(&m.chain) or not link_is_free(&m.up),
+        "rule 8: no acknowledgement is due to a predecessor that would take it")
+    INVARIANT(
+        not m.suspicious or first_waiting(m, WAIT_SUSPICION) == NULL,
+        "rule 8: a suspicion is reported to whoever waits for it")

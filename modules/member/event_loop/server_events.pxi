@@ -1,0 +1,102 @@
+# cython: language_level=3
+# Events that Redis reports to a module, each handed to the part of the member that it concerns.
+
+from libc.stdint cimport uint64_t
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
+    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
+    REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModuleClientInfo,
+    RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent, RedisModuleInfoCtx,
+)
+from modules.member.checkpoint cimport session_left, store_stop
+from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, settings_care
+from modules.member.membership cimport (
+    empty_log, fetch_off, info_chain, join_fail, join_off, join_on_link_up, lifelines_care,
+)
+from modules.member.persistence cimport disk_cares, disk_configure
+from modules.member.replication cimport find_peer, forget_peer
+from modules.member.state.member cimport (
+    JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, is_native_replica, the_member,
+)
+
+
+cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) noexcept nogil:
+    if when == REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP:
+        after_sleep(the_member())
+    else:
+        before_sleep(the_member())
+
+
+cdef void on_client_change(
+    RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data,
+) noexcept nogil:
+    cdef Member *m = the_member()
+    cdef unsigned long long client = (<RedisModuleClientInfo *>data).id
+    if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
+        return
+    if find_peer(m, client) != NULL:
+        session_left(&m.checkpoint, client)
+    forget_peer(m, client)
+    if m.pin_client == client:
+        join_off(m)
+
+
+cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    """FLUSHALL ASYNC frees values on another thread: the log lets go of the shared ones first."""
+    cdef Member *m = the_member()
+    if what != REDISMODULE_SUBEVENT_FLUSHDB_START:
+        return
+    if not m.chain.has_history:
+        empty_log(m)
+    elif not m.own_call and not is_native_replica(m):
+        end_before_loss(m)
+
+
+cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    cdef Member *m = the_member()
+    if what == REDISMODULE_SUBEVENT_LOADING_RDB_START:
+        m.disk.source = SOURCE_RDB
+    elif what == REDISMODULE_SUBEVENT_LOADING_AOF_START:
+        m.disk.source = SOURCE_AOF
+    else:
+        m.disk.source = SOURCE_OTHERS
+    if what == REDISMODULE_SUBEVENT_LOADING_FAILED and m.join == JOIN_COPYING:
+        join_fail(m, "the copy of the old tail's data could not be loaded")
+
+
+cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    if what == REDISMODULE_SUBEVENT_MASTER_LINK_UP:
+        join_on_link_up(the_member())
+
+
+cdef void on_native_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    the_member().role_touched = True
+
+
+cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    if settings_care(<RedisModuleConfigChange *>data):
+        the_member().settings_touched = True
+    if lifelines_care(<RedisModuleConfigChange *>data):
+        the_member().lifelines.rebind = True
+    if disk_cares(<RedisModuleConfigChange *>data):
+        disk_configure(the_member())
+
+
+cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    fetch_off(the_member())
+    store_stop(&the_member().checkpoint)
+
+
+cdef void on_module_change(
+    RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data,
+) noexcept nogil:
+    filter_build(the_member())
+
+
+cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
+    filter_command(the_member(), command)
+
+
+cdef void on_info(RedisModuleInfoCtx *info, int for_crash_report) noexcept nogil:
+    info_chain(the_member(), info)

@@ -1,0 +1,187 @@
+# cython: language_level=3
+# Which of Redis's own commands a member takes (design.md, section 4).
+#
+# Copies must not differ by Redis's own doing: native writes, and what else would change a chained member's data behind
+# the chain's back, are refused. A member that is in no view shows no old data either.
+
+from libc.string cimport memchr, strchr, strcspn, strlen, strncmp, strspn, strstr
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleString,
+    RedisModule_Call, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert,
+    RedisModule_CommandFilterArgReplace, RedisModule_CreateDict, RedisModule_CreateString,
+    RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
+    RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
+)
+from modules.member.state.member cimport Member, is_native_replica
+from modules.server.acl cimport is_denied
+from modules.server.command_table cimport (
+    NAME_BYTES, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES,
+    RULE_WRITE, Rule, is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
+)
+from modules.server.passwords cimport passwords_filter, the_passwords
+from modules.server.redis_calls cimport drop_reply
+
+
+cdef bint filter_build(Member *m) noexcept nogil:
+    """At loading, and again when another module brings commands. False: native writes would pass."""
+    cdef RedisModuleDict *table = RedisModule_CreateDict(NULL)
+    cdef bint whole = table_fill(m.ctx, table)
+    # What joining and settling in call.
+    whole = (whole and is_refusable(m.ctx, "config", 6) and is_refusable(m.ctx, "client", 6)
+             and is_refusable(m.ctx, "info", 4) and is_refusable(m.ctx, "replicaof", 9))
+    table_set(table, "config", 6, RULE_CONFIG)
+    table_set(table, "subscribe", 9, RULE_SUBSCRIBES)
+    table_set(table, "psubscribe", 10, RULE_SUBSCRIBES)
+    table_set(table, "exec", 4, RULE_EXECUTES)
+    table_set(table, "role", 4, RULE_ROLE)
+    table_set(table, "info", 4, RULE_INFO)
+    # Ours, and they decide for themselves.
+    table_set(table, "list.checkpoint", 15, RULE_NONE)
+    table_set(table, "tail.checkpoint", 15, RULE_NONE)
+    table_set(table, "head.flush", 10, RULE_NONE)
+    if m.commands != NULL:
+        RedisModule_FreeDict(NULL, m.commands)
+    m.commands = table
+    return whole
+
+
+# ------------------------------------------------------------------------------------------------ every command
+
+cdef void replace_name(RedisModuleCommandFilterCtx *command, const char *name) noexcept nogil:
+    RedisModule_CommandFilterArgReplace(command, 0, RedisModule_CreateString(NULL, name, strlen(name)))
+
+
+cdef void hand_over(RedisModuleCommandFilterCtx *command, const char *name) noexcept nogil:
+    """The command, which Redis has not looked at yet, becomes the arguments of one of ours that answers for it."""
+    RedisModule_CommandFilterArgInsert(command, 0, RedisModule_CreateString(NULL, name, strlen(name)))
+
+
+cdef void replace_asked(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
+    """ROLE and INFO: to what is answered by `redis_role`, as far as Redis lets the same clients ask for that."""
+    cdef bint everybody = entrance(m) != ENTRANCE_PASSWORD
+    if rule == RULE_ROLE:
+        replace_name(command, "CHAIN.ROLE.ANY" if everybody else "CHAIN.ROLE")
+    else:
+        replace_name(command, "CHAIN.INFO.ANY" if everybody else "CHAIN.INFO")
+
+
+cdef bint shows_old_data(const Member *m) noexcept nogil:
+    """It was a chain's, and is in no view: removed, restarted, or being copied."""
+    return m.chain.has_history and m.chain.me < 0 and not m.settings.serve_removed_data
+
+
+cdef void note_unreplicated(Member *m) noexcept nogil:
+    """A write that no other server has: of a member that is in no chain yet."""
+    if m.unreplicated_writes == 0:
+        RedisModule_Log(m.ctx, "warning", "this member is in no chain yet, and takes writes: they are on this server "
+                        "alone. MASTER.ADD makes them the data of a chain whose first member it is")
+    m.unreplicated_writes += 1
+
+
+cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Redis asks for every command, those from scripts and other modules too."""
+    cdef size_t length
+    cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), &length)
+    cdef Rule rule
+    if m.own_call or is_ours(name, length):
+        return
+    rule = table_rule(m.commands, command)
+    if rule == RULE_SUBSCRIBES or rule == RULE_EXECUTES:
+        m.subscribers = True
+    if rule == RULE_CONFIG or rule == RULE_EXECUTES:
+        passwords_filter(command)
+        if the_passwords().rewriting and is_native_replica(m):
+            hand_over(command, "CHAIN.REFUSED.REWRITE")
+    elif rule == RULE_WRITE and not m.chain.has_history:
+        note_unreplicated(m)
+    elif rule == RULE_WRITE or (rule == RULE_FOLLOW and m.chain.has_history):
+        hand_over(command, "CHAIN.REFUSED")
+    elif rule == RULE_READ and shows_old_data(m):
+        hand_over(command, "CHAIN.REFUSED.READ")
+    elif (rule == RULE_ROLE or rule == RULE_INFO) and (m.chain.has_history or m.disk.marker.found):
+        replace_asked(m, command, rule)
+
+
+cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.REFUSED command …: one that would make copies differ -> ERR | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
+    return RedisModule_ReplyWithError(
+        ctx, "ERR refused on a chain member, whose copies must not differ: write with MEMBER.PUT and MEMBER.DEL")
+
+
+cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.REFUSED.READ command …: one that would show old data -> MASTERDOWN | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
+    return RedisModule_ReplyWithError(
+        ctx, "MASTERDOWN this member is in no chain at present, and what it has may be old: MASTER.ADD takes it in "
+        "again. With member.serve-removed-data yes it shows what it has")
+
+
+cdef int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.REFUSED.REWRITE CONFIG REWRITE: while this server is a replica, to be copied -> ERR | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
+    return RedisModule_ReplyWithError(
+        ctx, "ERR not rewritten: this member is being copied, and the file would have `replicaof` in it: CONFIG "
+        "REWRITE again when MASTER.ADD has answered")
+
+
+# ----------------------------------------------------------------------- commands that passed, and wait to be executed
+
+cdef const char *client_field(const char *line, const char *end, const char *name) noexcept nogil:
+    """The value after " name=" in a line of CLIENT LIST; NULL: it is not there."""
+    cdef const char *found = strstr(line, name)
+    return found + strlen(name) if found != NULL and found < end else NULL
+
+
+cdef bint in_transaction(const char *line, const char *end) noexcept nogil:
+    """multi=-1 means no MULTI."""
+    cdef const char *multi = client_field(line, end, " multi=")
+    return multi != NULL and multi[0] != c"-"
+
+
+cdef bint is_held_back(const Member *m, const char *line, const char *end) noexcept nogil:
+    """Blocked, or postponed by CLIENT PAUSE, in a native command that writes or reads. From Redis 7.2 on such a command
+    is executed later without asking the filter again.
+    """
+    cdef const char *flags = client_field(line, end, " flags=")
+    cdef const char *command = client_field(line, end, " cmd=")
+    cdef char name[NAME_BYTES]
+    cdef size_t length = 0
+    cdef Rule rule
+    if flags == NULL or command == NULL or memchr(flags, c"b", strcspn(flags, " ")) == NULL:
+        return False
+    if not lower_name(command, strcspn(command, " \n"), name, &length):
+        return False
+    rule = table_find(m.commands, name, length)
+    return rule == RULE_WRITE or rule == RULE_FOLLOW or rule == RULE_READ
+
+
+cdef void kill_client(Member *m, const char *line) noexcept nogil:
+    cdef size_t digits = strspn(line + 3, "0123456789")     # the line begins with "id="
+    drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccb", b"KILL", b"ID", line + 3, digits))
+
+
+cdef void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """What the filter let pass under another role must not be executed in this one: its clients are disconnected."""
+    cdef RedisModuleCallReply *reply = RedisModule_Call(ctx, "CLIENT", "c", b"LIST")
+    cdef RedisModuleString *list
+    cdef const char *line
+    cdef const char *end
+    if reply == NULL:
+        return
+    list = RedisModule_CreateStringFromCallReply(reply)
+    RedisModule_FreeCallReply(reply)
+    if list == NULL:
+        return
+    line = RedisModule_StringPtrLen(list, NULL)
+    end = strchr(line, c"\n")
+    while end != NULL and strncmp(line, "id=", 3) == 0:
+        if in_transaction(line, end) or is_held_back(m, line, end):
+            kill_client(m, line)
+        line = end + 1
+        end = strchr(line, c"\n")
+    RedisModule_FreeString(NULL, list)

@@ -1,0 +1,276 @@
+# cython: language_level=3
+# ROLE and the replication section of INFO, as a chain's member has to answer them: who believes what a native server
+# says there, and writes to whoever is a master, finds the head and nobody else.
+#
+# To Redis every member is a master without replicas. So the command filter has both commands end up here. The user
+# needs the rights to ROLE and INFO themselves, and where possible none to what they have become: but Redis lets
+# everybody run a command that needs no rights, before a login too. Where the default user has a password, nobody could
+# tell a client that has not logged in; there the user also needs the rights to CHAIN.ROLE and CHAIN.INFO.
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp, strlen, strstr
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_ACL_LOG_CMD, REDISMODULE_OK, REDISMODULE_REPLY_ARRAY, REDISMODULE_REPLY_STRING, RedisModuleCallReply,
+    RedisModuleCtx, RedisModuleString, RedisModuleUser, RedisModule_ACLAddLogEntry,
+    RedisModule_ACLCheckCommandPermissions, RedisModule_Call, RedisModule_CallReplyArrayElement,
+    RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_CreateString,
+    RedisModule_FreeModuleUser, RedisModule_FreeString, RedisModule_GetCurrentUserName,
+    RedisModule_GetModuleUserFromUserName, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithVerbatimString,
+    RedisModule_StringAppendBuffer, RedisModule_StringPtrLen,
+)
+from modules.core.chain cimport chain_takes_writes
+from modules.core.hex cimport to_hex
+from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, Node
+from modules.member.keyspace.serving cimport serves_in_role
+from modules.member.state.member cimport Member
+from modules.server.redis_calls cimport drop_reply
+
+cdef enum:
+    LINE_BYTES = HOST_BYTES + 128
+
+
+# ------------------------------------------------------------------------------------------------- who may ask
+
+cdef bint has_flag(RedisModuleCallReply *flags, const char *wanted) noexcept nogil:
+    cdef size_t length
+    cdef size_t i
+    cdef const char *flag
+    for i in range(RedisModule_CallReplyLength(flags)):
+        flag = RedisModule_CallReplyStringPtr(RedisModule_CallReplyArrayElement(flags, i), &length)
+        if flag != NULL and length == strlen(wanted) and memcmp(flag, wanted, length) == 0:
+            return True
+    return False
+
+
+cdef enum Entrance:
+    ENTRANCE_OPEN               # who has not logged in is the default user, which needs no password
+    ENTRANCE_NAMED              # nobody can log in as the default user: who bears its name has not logged in
+    ENTRANCE_PASSWORD           # a client of the default user has logged in or not: modules cannot tell
+
+
+cdef Entrance entrance(Member *m) noexcept nogil:
+    cdef RedisModuleCallReply *user
+    cdef RedisModuleCallReply *flags
+    cdef Entrance found = ENTRANCE_PASSWORD
+    m.own_call = True
+    user = RedisModule_Call(m.ctx, "ACL", "cc", b"GETUSER", b"default")
+    m.own_call = False
+    if user != NULL and RedisModule_CallReplyType(user) == REDISMODULE_REPLY_ARRAY:
+        flags = RedisModule_CallReplyArrayElement(user, 1)
+        if has_flag(flags, "off"):
+            found = ENTRANCE_NAMED
+        elif has_flag(flags, "nopass"):
+            found = ENTRANCE_OPEN
+    drop_reply(user)
+    return found
+
+
+cdef bint is_logged_in(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Of a command that Redis lets pass without. False: the error that Redis gives has been replied."""
+    cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
+    cdef size_t length
+    cdef const char *bytes = RedisModule_StringPtrLen(name, &length)
+    cdef bint default = length == 7 and memcmp(bytes, b"default", 7) == 0
+    RedisModule_FreeString(NULL, name)
+    if not default or entrance(m) == ENTRANCE_OPEN:
+        return True
+    RedisModule_ReplyWithError(ctx, "NOAUTH Authentication required.")
+    return False
+
+
+cdef bint may_ask(RedisModuleCtx *ctx, const char *command) noexcept nogil:
+    """False: the error that Redis gives has been replied, and is in its ACL log."""
+    cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
+    cdef RedisModuleString *words[1]
+    cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(name)
+    cdef char text[96]
+    cdef bint allowed
+    words[0] = RedisModule_CreateString(NULL, command, strlen(command))
+    allowed = user == NULL or RedisModule_ACLCheckCommandPermissions(user, words, 1) == REDISMODULE_OK
+    if not allowed:
+        RedisModule_ACLAddLogEntry(ctx, user, words[0], REDISMODULE_ACL_LOG_CMD)
+        snprintf(text, sizeof(text), "NOPERM this user has no permissions to run the '%s' command", command)
+        RedisModule_ReplyWithError(ctx, text)
+    if user != NULL:
+        RedisModule_FreeModuleUser(user)
+    RedisModule_FreeString(NULL, words[0])
+    RedisModule_FreeString(NULL, name)
+    return allowed
+
+
+# ------------------------------------------------------------------------------------------------- what it is
+
+cdef bint is_head(const Member *m) noexcept nogil:
+    """Nobody else says that it is a master: a head that has heard of a newer view does not either."""
+    return m.disk.started and chain_takes_writes(&m.chain)
+
+
+cdef bint knows_head(const Member *m) noexcept nogil:
+    return m.chain.view.count != 0 and m.chain.me != 0
+
+
+cdef const char *head_host(const Member *m) noexcept nogil:
+    """Where to write; empty: this member does not know."""
+    if knows_head(m):
+        return &m.chain.view.members[0].host[0]
+    return ""
+
+
+cdef int head_port(const Member *m) noexcept nogil:
+    if knows_head(m):
+        return m.chain.view.members[0].port
+    return 0
+
+
+cdef bint is_up(const Member *m) noexcept nogil:
+    return m.disk.started and serves_in_role(m)
+
+
+cdef int64_t updates(int64_t sn) noexcept nogil:
+    """The field's offsets count from 0: so many updates are there."""
+    return sn + 1
+
+
+# ------------------------------------------------------------------------------------------------------- ROLE
+
+cdef int reply_replica(RedisModuleCtx *ctx, const Node *node, int64_t offset) noexcept nogil:
+    cdef char number[24]
+    RedisModule_ReplyWithArray(ctx, 3)
+    RedisModule_ReplyWithCString(ctx, &node.host[0])
+    snprintf(number, sizeof(number), "%d", node.port)
+    RedisModule_ReplyWithCString(ctx, number)
+    snprintf(number, sizeof(number), "%lld", <long long>offset)
+    return RedisModule_ReplyWithCString(ctx, number)
+
+
+cdef int reply_head_role(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    cdef int i
+    RedisModule_ReplyWithArray(ctx, 3)
+    RedisModule_ReplyWithCString(ctx, "master")
+    RedisModule_ReplyWithLongLong(ctx, updates(m.chain.applied))
+    RedisModule_ReplyWithArray(ctx, max(0, m.chain.view.count - 1))
+    for i in range(1, m.chain.view.count):
+        reply_replica(ctx, &m.chain.view.members[i], updates(m.chain.committed))
+    return 0
+
+
+cdef int role_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """ROLE -> [master, updates, [[host, port, updates], …]] | [slave, host, port, state, updates], as Redis's own"""
+    cdef const char *state = "connect"
+    if not may_ask(ctx, b"role"):
+        return 0
+    if is_head(m):
+        return reply_head_role(m, ctx)
+    if is_up(m):
+        state = "connected"
+    elif m.chain.learner:
+        state = "sync"
+    RedisModule_ReplyWithArray(ctx, 5)
+    RedisModule_ReplyWithCString(ctx, "slave")
+    RedisModule_ReplyWithCString(ctx, head_host(m))
+    RedisModule_ReplyWithLongLong(ctx, head_port(m))
+    RedisModule_ReplyWithCString(ctx, state)
+    return RedisModule_ReplyWithLongLong(ctx, updates(m.chain.applied))
+
+
+# ------------------------------------------------------------------------------------------------------- INFO
+
+cdef void add(RedisModuleString *out, const char *text) noexcept nogil:
+    RedisModule_StringAppendBuffer(NULL, out, text, strlen(text))
+
+
+cdef void add_number(RedisModuleString *out, const char *name, int64_t number) noexcept nogil:
+    cdef char line[LINE_BYTES]
+    snprintf(line, LINE_BYTES, "%s:%lld\r\n", name, <long long>number)
+    add(out, line)
+
+
+cdef void add_replicas(const Member *m, RedisModuleString *out) noexcept nogil:
+    """What is committed all of them have."""
+    cdef char line[LINE_BYTES]
+    cdef const Node *node
+    cdef int i
+    add(out, "role:master\r\n")
+    add_number(out, "connected_slaves", max(0, m.chain.view.count - 1))
+    for i in range(1, m.chain.view.count):
+        node = &m.chain.view.members[i]
+        snprintf(line, LINE_BYTES, "slave%d:ip=%s,port=%d,state=online,offset=%lld,lag=0\r\n", i - 1, &node.host[0],
+                 node.port, <long long>updates(m.chain.committed))
+        add(out, line)
+
+
+cdef void add_head(const Member *m, RedisModuleString *out) noexcept nogil:
+    cdef char line[LINE_BYTES]
+    snprintf(line, LINE_BYTES, "role:slave\r\nmaster_host:%s\r\nmaster_port:%d\r\n", head_host(m), head_port(m))
+    add(out, line)
+    add(out, "master_link_status:up\r\n" if is_up(m) else "master_link_status:down\r\n")
+    add_number(out, "master_last_io_seconds_ago", 0 if is_up(m) else -1)
+    add_number(out, "master_sync_in_progress", m.chain.learner)
+    add_number(out, "slave_read_repl_offset", updates(m.chain.applied))
+    add_number(out, "slave_repl_offset", updates(m.chain.applied))
+    # Nobody but a chain's master makes a member the head: Sentinel never chooses a replica of this priority.
+    add(out, "slave_priority:0\r\nslave_read_only:1\r\nreplica_announced:1\r\nconnected_slaves:0\r\n")
+
+
+cdef void add_section(const Member *m, RedisModuleString *out) noexcept nogil:
+    cdef char history[2 * HISTORY_BYTES + 1]
+    add(out, "# Replication\r\n")
+    if is_head(m):
+        add_replicas(m, out)
+    else:
+        add_head(m, out)
+    to_hex(m.chain.history, HISTORY_BYTES, history)
+    add(out, "master_failover_state:no-failover\r\nmaster_replid:00000000")
+    add(out, history)
+    add(out, "\r\nmaster_replid2:0000000000000000000000000000000000000000\r\n")
+    add_number(out, "master_repl_offset", updates(m.chain.applied))
+    add(out, "second_repl_offset:-1\r\nrepl_backlog_active:0\r\n")
+
+
+cdef RedisModuleString *with_section(const Member *m, const char *text, size_t length) noexcept nogil:
+    """The native text, but for its replication section. It has no NUL byte in it before its end. A server that is a
+    replica to Redis, too, such as a learner that copies, keeps the native section, which tells how that goes.
+    """
+    cdef const char *begin = strstr(text, "# Replication\r\n")
+    cdef const char *end
+    cdef RedisModuleString *out
+    if begin == NULL or (m.chain.me < 0 and strstr(begin, "\r\nrole:slave\r\n") != NULL):
+        return RedisModule_CreateString(NULL, text, length)
+    end = strstr(begin, "\r\n\r\n")
+    end = text + length if end == NULL else end + 2
+    out = RedisModule_CreateString(NULL, text, begin - text)
+    add_section(m, out)
+    RedisModule_StringAppendBuffer(NULL, out, end, length - (end - text))
+    return out
+
+
+cdef int info_command(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
+) noexcept nogil:
+    """INFO [section …] -> as Redis's own, with the truth in the replication section"""
+    cdef RedisModuleCallReply *reply
+    cdef RedisModuleString *native
+    cdef RedisModuleString *text
+    cdef const char *bytes
+    cdef size_t length
+    if not may_ask(ctx, b"info"):
+        return 0
+    m.own_call = True
+    reply = RedisModule_Call(ctx, "INFO", "v", &argv[1], <size_t>(argc - 1))
+    m.own_call = False
+    if reply == NULL or RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_STRING:
+        RedisModule_ReplyWithError(ctx, "ERR this server has no command INFO")
+        drop_reply(reply)
+        return 0
+    bytes = RedisModule_CallReplyStringPtr(reply, &length)
+    native = RedisModule_CreateString(NULL, bytes, length)      # which ends with a zero byte
+    drop_reply(reply)
+    text = with_section(m, RedisModule_StringPtrLen(native, &length), length)
+    bytes = RedisModule_StringPtrLen(text, &length)
+    RedisModule_ReplyWithVerbatimString(ctx, bytes, length)
+    RedisModule_FreeString(NULL, text)
+    RedisModule_FreeString(NULL, native)
+    return 0

@@ -1,0 +1,99 @@
+# cython: language_level=3
+# Settings of Redis that a chained member needs, and its role in Redis's replication: set back when somebody changes
+# them.
+
+from libc.string cimport strcmp
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCallReply, RedisModuleConfigChange, RedisModuleString, RedisModule_Call,
+    RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CreateStringFromCallReply,
+    RedisModule_Log, RedisModule_StringPtrLen,
+)
+from modules.member.keyspace.values cimport let_go, string_length
+from modules.member.state.member cimport Member, is_native_replica
+from modules.server.native_replication cimport follow_nobody, follows_another
+from modules.server.redis_calls cimport drop_reply
+
+
+cdef void set_redis(Member *m, const char *name, const char *value) noexcept nogil:
+    drop_reply(RedisModule_Call(m.ctx, "CONFIG", "ccc", b"SET", name, value))
+
+
+cdef void settle_redis_settings(Member *m) noexcept nogil:
+    """What a chained member needs: nothing evicted, room for the longest update, a learner's copy begun at once, a
+    position in the append-only file, and writes that wait for the chain and not for Redis's replicas.
+    """
+    set_redis(m, b"maxmemory-policy", b"noeviction")
+    set_redis(m, b"proto-max-bulk-len", b"512mb")
+    set_redis(m, b"client-query-buffer-limit", b"1gb")
+    set_redis(m, b"repl-diskless-sync-delay", b"0")
+    set_redis(m, b"aof-use-rdb-preamble", b"yes")
+    set_redis(m, b"min-replicas-to-write", b"0")
+    m.settings_touched = False      # by ourselves just now
+
+
+cdef RedisModuleString *get_redis(Member *m, const char *name) noexcept nogil:
+    """The caller's; NULL: there is no such setting."""
+    cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "CONFIG", "cc", b"GET", name)
+    cdef RedisModuleString *value = NULL
+    if reply != NULL and RedisModule_CallReplyLength(reply) == 2:
+        value = RedisModule_CreateStringFromCallReply(RedisModule_CallReplyArrayElement(reply, 1))
+    drop_reply(reply)
+    return value
+
+
+cdef void lend_credentials(Member *m) noexcept nogil:
+    """While a copy is on its way, Redis's replication logs in as our links do. CONFIG GET shows that password."""
+    if string_length(m.settings.auth_password.value.text) == 0 or m.masterauth != NULL:
+        return
+    m.masteruser = get_redis(m, b"masteruser")
+    m.masterauth = get_redis(m, b"masterauth")
+    set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
+    set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL))
+
+
+cdef void take_back_credentials(Member *m) noexcept nogil:
+    if m.masterauth == NULL:
+        return
+    set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.masteruser, NULL))
+    set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.masterauth, NULL))
+    let_go(m.masteruser)
+    let_go(m.masterauth)
+    m.masteruser = m.masterauth = NULL
+
+
+cdef bint settings_care(const RedisModuleConfigChange *change) noexcept nogil:
+    cdef unsigned int i
+    for i in range(change.num_changes):
+        if (strcmp(change.config_names[i], "maxmemory-policy") == 0
+                or strcmp(change.config_names[i], "proto-max-bulk-len") == 0
+                or strcmp(change.config_names[i], "client-query-buffer-limit") == 0
+                or strcmp(change.config_names[i], "aof-use-rdb-preamble") == 0
+                or strcmp(change.config_names[i], "min-replicas-to-write") == 0
+                or strcmp(change.config_names[i], "min-slaves-to-write") == 0):
+            return True
+    return False
+
+
+cdef void settle_native_role(Member *m) noexcept nogil:
+    """In the pass in which it was made a replica: nothing of the other server's has been read yet."""
+    m.role_touched = False
+    if m.chain.has_history and not is_native_replica(m) and follows_another(m.ctx):
+        m.own_call = True
+        m.roles_undone += follow_nobody(m.ctx)
+        m.own_call = False
+
+
+cdef void settings_step(Member *m) noexcept nogil:
+    """In the before-sleep event: what could not be done where it was noticed."""
+    if m.settings_touched and m.chain.has_history:
+        RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing, takes long updates, saves its position and "
+                        "has no replicas of Redis's own: set back again: maxmemory-policy, proto-max-bulk-len, "
+                        "client-query-buffer-limit, aof-use-rdb-preamble, min-replicas-to-write")
+        settle_redis_settings(m)
+    if m.role_touched:
+        settle_native_role(m)
+    if m.subscribers_misled:
+        drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccc", b"KILL", b"TYPE", b"pubsub"))
+        end_waiting_commands(m, m.ctx)
+        m.subscribers_misled = False

@@ -1,0 +1,153 @@
+# cython: language_level=3
+# The section `member` of INFO; Redis puts `member_` before each field.
+
+from libc.stdio cimport snprintf
+
+from modules.bindings.pthread cimport pthread_mutex_trylock, pthread_mutex_unlock
+from modules.bindings.redismodule cimport (
+    REDISMODULE_OK, RedisModuleInfoCtx, RedisModule_DbSize, RedisModule_InfoAddFieldCString,
+    RedisModule_InfoAddFieldLongLong, RedisModule_InfoAddFieldULongLong, RedisModule_InfoAddSection,
+)
+from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
+from modules.core.invariant cimport broken_invariants
+from modules.core.view cimport HOST_BYTES, Node
+from modules.member.checkpoint.memtable cimport memtable_bytes, memtable_keys, shown_watermark
+from modules.member.clients cimport mode_name
+from modules.member.keyspace.serving cimport role_name, serves_in_role
+from modules.member.state.checkpoint cimport Checkpoint, STORE_OPEN, STORE_OPENING
+from modules.member.state.member cimport JOIN_NONE, LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
+from modules.server.clock cimport boot_ms
+
+
+cdef void info_node(RedisModuleInfoCtx *info, const char *name, const Node *node) noexcept nogil:
+    cdef char text[HOST_BYTES + 16]
+    text[0] = 0
+    if node != NULL:
+        snprintf(text, sizeof(text), "%s:%d", &node.host[0], node.port)
+    RedisModule_InfoAddFieldCString(info, name, text)
+
+
+cdef const char *link_state(const Link *link) noexcept nogil:
+    if not link.aimed:
+        return "none"
+    if link.phase == LINK_READY:
+        return "ready"
+    if link.phase == LINK_PROVING or link.phase == LINK_CONNECTING:
+        return "connecting"
+    return "down"
+
+
+cdef void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    if RedisModule_InfoAddSection(info, "") != REDISMODULE_OK:
+        return      # another section was asked for
+    RedisModule_InfoAddFieldCString(info, "role", role_name(chain_role(&m.chain)))
+    RedisModule_InfoAddFieldLongLong(info, "serving", serves_in_role(m))
+    RedisModule_InfoAddFieldLongLong(info, "epoch", m.chain.view.epoch)
+    RedisModule_InfoAddFieldLongLong(info, "newest_epoch", m.chain.newest_epoch)
+    RedisModule_InfoAddFieldLongLong(info, "members", m.chain.view.count)
+    info_node(info, "predecessor", chain_predecessor(&m.chain))
+    info_node(info, "successor", chain_successor(&m.chain))
+    RedisModule_InfoAddFieldLongLong(info, "applied", m.chain.applied)
+    RedisModule_InfoAddFieldLongLong(info, "committed", m.chain.committed)
+    RedisModule_InfoAddFieldLongLong(info, "lease_ms", max(0, m.chain.lease_until - boot_ms()))
+    info_log(m, info)
+    info_disk(m, info)
+    info_checkpoint(m, info)
+    info_links(m, info)
+    info_lifelines(m, info)
+    info_heartbeat(m, info)
+    info_counters(m, info)
+
+
+cdef void info_log(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldLongLong(info, "log_length", m.chain.log.end - m.chain.log.first)
+    RedisModule_InfoAddFieldULongLong(info, "log_bytes", m.chain.log.bytes)
+    RedisModule_InfoAddFieldULongLong(info, "uncommitted_bytes", m.chain.unsettled_bytes)
+    RedisModule_InfoAddFieldLongLong(info, "pinned", m.chain.pinned)
+
+
+cdef void info_disk(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldLongLong(info, "waits_for_disk", m.disk.waits)
+    RedisModule_InfoAddFieldLongLong(info, "on_disk", min(m.chain.on_disk, m.chain.applied))
+    RedisModule_InfoAddFieldLongLong(info, "record_epoch", m.disk.record.epoch)
+    RedisModule_InfoAddFieldCString(info, "record_run_id", m.disk.record.run_id)
+    RedisModule_InfoAddFieldLongLong(info, "record_durable", m.disk.record.durable)
+
+
+cdef const char *checkpoint_state(const Checkpoint *c) noexcept nogil:
+    if c.error[0]:
+        return "failed"
+    if c.writing:
+        return "writing"
+    if c.store == STORE_OPENING:
+        return "opening"
+    return "open" if c.store == STORE_OPEN else "none"
+
+
+cdef void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    cdef const Checkpoint *c = &m.checkpoint
+    RedisModule_InfoAddFieldCString(info, "gcs_mode", mode_name(m.settings.gcs_mode))
+    RedisModule_InfoAddFieldCString(info, "checkpoint", checkpoint_state(c))
+    RedisModule_InfoAddFieldCString(info, "checkpoint_error", c.error)
+    RedisModule_InfoAddFieldLongLong(info, "checkpointed", shown_watermark(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_keys", memtable_keys(c))
+    RedisModule_InfoAddFieldULongLong(info, "dirty_bytes", memtable_bytes(c))
+    RedisModule_InfoAddFieldULongLong(info, "checkpoints", c.checkpoints)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_records", c.records)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_sweeps", c.sweeps)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_failures", c.failures)
+    RedisModule_InfoAddFieldULongLong(info, "checkpoint_reads", c.lookups)
+    RedisModule_InfoAddFieldULongLong(info, "flushed_keys", c.flushed_keys)
+    RedisModule_InfoAddFieldLongLong(info, "flushing", c.flush.cursor != NULL)
+    RedisModule_InfoAddFieldLongLong(info, "writers_held_for_memory", c.full)
+
+
+cdef void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldCString(info, "link_down", link_state(&m.down))
+    RedisModule_InfoAddFieldCString(info, "link_down_error", m.down.error)
+    RedisModule_InfoAddFieldLongLong(info, "streaming", m.chain.streaming)
+    RedisModule_InfoAddFieldCString(info, "link_up", link_state(&m.up))
+    RedisModule_InfoAddFieldCString(info, "link_up_error", m.up.error)
+    RedisModule_InfoAddFieldLongLong(info, "in_step", m.chain.in_step)
+    RedisModule_InfoAddFieldCString(info, "link_head", link_state(&m.head))
+    RedisModule_InfoAddFieldCString(info, "join", join_name(m))
+    RedisModule_InfoAddFieldCString(info, "join_error", m.join_error)
+    RedisModule_InfoAddFieldULongLong(info, "join_keys", RedisModule_DbSize(m.ctx) if m.join != JOIN_NONE else 0)
+    RedisModule_InfoAddFieldULongLong(info, "join_keys_total", m.copied_keys)
+    RedisModule_InfoAddFieldULongLong(info, "join_checkpoint_bytes", fetched_bytes(m))
+    RedisModule_InfoAddFieldULongLong(info, "joins_by_copy", m.copied_joins)
+    RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
+    RedisModule_InfoAddFieldLongLong(
+        info, "joined_from", m.learned_from if m.copied_joins or m.resumed_joins else -1)
+
+
+cdef void info_lifelines(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldLongLong(info, "lifeline_port", m.lifelines.port)
+    RedisModule_InfoAddFieldCString(info, "lifeline_error", m.lifelines.error)
+    RedisModule_InfoAddFieldLongLong(info, "lifelines", lifelines_held(m))
+
+
+cdef void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldCString(info, "master", m.heartbeat.master)
+    if pthread_mutex_trylock(&m.heartbeat.mutex) != 0:
+        return      # a crash report must not wait, and its holder holds it for a moment only
+    RedisModule_InfoAddFieldCString(info, "heartbeat", m.heartbeat.state)
+    RedisModule_InfoAddFieldCString(info, "leader", m.heartbeat.leader)
+    pthread_mutex_unlock(&m.heartbeat.mutex)
+
+
+cdef void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    RedisModule_InfoAddFieldULongLong(info, "broken_invariants", broken_invariants())
+    RedisModule_InfoAddFieldULongLong(info, "writes", m.writes)
+    RedisModule_InfoAddFieldULongLong(info, "unreplicated_writes", m.unreplicated_writes)
+    RedisModule_InfoAddFieldULongLong(info, "roles_undone", m.roles_undone)
+    RedisModule_InfoAddFieldULongLong(info, "reads", m.reads_served)
+    RedisModule_InfoAddFieldULongLong(info, "unknown_outcomes", m.unknown_outcomes)
+    RedisModule_InfoAddFieldULongLong(info, "resent", m.chain.resent)
+    RedisModule_InfoAddFieldULongLong(info, "refused_stale", m.chain.refused_stale)
+    RedisModule_InfoAddFieldULongLong(info, "refused_unproven", m.refused_unproven)
+    RedisModule_InfoAddFieldULongLong(info, "view_changes", m.chain.view_changes)
+    RedisModule_InfoAddFieldULongLong(info, "batches_sent", m.batches_sent)
+    RedisModule_InfoAddFieldULongLong(info, "batches_received", m.batches_received)
+    RedisModule_InfoAddFieldULongLong(info, "link_connects", m.down.connects + m.up.connects + m.head.connects)
+    RedisModule_InfoAddFieldULongLong(info, "link_failures", m.down.failures + m.up.failures + m.head.failures)

@@ -1,0 +1,295 @@
+# cython: language_level=3
+# Becoming the new tail: Redis's own full synchronisation brings the snapshot, the old tail's log the rest.
+#
+# The learner becomes a replica of the old tail until it is copied, then detaches itself and is fed by CHAIN.FORWARD
+# like any member. A position that came with the snapshot says where the log goes on (design.md, "Joining").
+
+from libc.stdint cimport uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport strncmp
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModule_Call, RedisModule_CallReplyType, RedisModule_Log,
+)
+from modules.core.chain cimport chain_predecessor
+from modules.core.log cimport Entry
+from modules.core.membership cimport membership_learn, membership_relearn
+from modules.core.messages cimport ACCEPTED, Verdict
+from modules.core.outbox cimport outbox_pop_any
+from modules.core.view cimport Node, View
+from modules.member.checkpoint.memtable cimport take_both
+from modules.member.checkpoint cimport Fetch, fetch_begin, fetch_cancel, fetch_free, track_end
+from modules.member.clients cimport settle_reads
+from modules.member.keyspace cimport (
+    drop_data, end_waiting_commands, lend_credentials, set_redis, settle_redis_settings, take_back_credentials,
+)
+from modules.member.keyspace.values cimport release_entry
+from modules.member.persistence cimport (
+    REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record,
+)
+from modules.member.persistence.wakeup cimport wake_again
+from modules.member.replication cimport aim_links, take_secret
+from modules.member.replies cimport answer_not_head, answer_unknown, first_waiting, settle, settle_waits, tell
+from modules.member.state.checkpoint cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
+from modules.member.state.member cimport (
+    ERROR_BYTES, JOIN_COPIED, JOIN_COPYING, JOIN_ERROR_BYTES, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING,
+    JOIN_LOADED, JOIN_NONE, JOIN_SAVING, JOIN_STARTING, LINK_READY, Link, Member, the_member,
+)
+from modules.member.state.waiter cimport WAIT_ROOM
+from modules.server.redis_calls cimport drop_reply
+
+
+cdef enum:
+    REACH_MS = 1000             # for reaching the old tail, when that does not refuse us
+
+
+cdef bint replicate(Member *m, const char *host, const char *port) noexcept nogil:
+    """REPLICAOF as our own doing; False with the reason in join_error."""
+    cdef RedisModuleCallReply *reply
+    cdef bint good
+    m.own_call = True
+    reply = RedisModule_Call(m.ctx, "REPLICAOF", "cc", host, port)
+    m.own_call = False
+    good = reply != NULL and RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_ERROR
+    if not good:
+        snprintf(m.join_error, JOIN_ERROR_BYTES, "REPLICAOF %s %s was refused", host, port)
+    drop_reply(reply)
+    return good
+
+
+cdef bint replicate_no_more(Member *m) noexcept nogil:
+    """After a copy, or in place of it."""
+    cdef bint good = replicate(m, "NO", "ONE")
+    take_back_credentials(m)
+    return good
+
+
+cdef void empty_log(Member *m) noexcept nogil:
+    cdef Entry entry
+    while outbox_pop_any(&m.chain, &entry):
+        if entry.waiter != NULL:
+            answer_unknown(m, entry.waiter)
+        release_entry(&entry)
+
+
+cdef void end_held(Member *m) noexcept nogil:
+    while first_waiting(m, WAIT_ROOM) != NULL:
+        tell(m, first_waiting(m, WAIT_ROOM), answer_not_head(m))
+
+
+cdef void join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
+    """Our own data and clients' business end here. The copy begins when the clients have been told (`join_step`)."""
+    settle(m)
+    disk_leave_place(m)
+    record(m)
+    m.disk.record_due = False       # it is of what this server was
+    empty_log(m)
+    end_waiting_commands(m, m.ctx)
+    settle_redis_settings(m)
+    track_end(m)
+    membership_learn(&m.chain, view)
+    take_secret(m, secret)
+    m.was_tail = False
+    m.subscribers_misled = True
+    m.snapshot_loaded = False
+    m.copied_keys = 0
+    m.join_error[0] = 0
+    m.join = JOIN_LEAVING
+    aim_links(m)
+    end_held(m)
+    settle_waits(m)
+    settle_reads(m)
+
+
+cdef Verdict rejoin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
+    """What we have is a prefix of what the chain has: the tail feeds us the rest from its log, without a copy."""
+    cdef Verdict verdict = membership_relearn(&m.chain, view)
+    if verdict != ACCEPTED:
+        return verdict
+    settle(m)
+    disk_leave_place(m)
+    settle_redis_settings(m)
+    take_secret(m, secret)
+    m.was_tail = False
+    m.subscribers_misled = True
+    m.join_error[0] = 0
+    m.join = JOIN_SAVING
+    m.resumed_joins += 1
+    join_save(m)
+    aim_links(m)
+    RedisModule_Log(m.ctx, "notice", "rejoining: the log from sn %lld on is missing", <long long>m.chain.applied + 1)
+    return ACCEPTED
+
+
+cdef void join_copy(Member *m) noexcept nogil:
+    """Have Redis replicate the old tail, into an empty server, without a detour over the disk."""
+    cdef const Node *tail = chain_predecessor(&m.chain)
+    cdef char port[8]
+    snprintf(port, sizeof(port), "%d", tail.port)
+    drop_data(m)
+    set_redis(m, b"repl-diskless-load", b"on-empty-db")
+    m.join = JOIN_COPYING
+    lend_credentials(m)
+    disk_begin_anew(m)      # Redis does so when the copy is here
+    # The detour gives this server a replication id that the tail has never seen: with an id that both know from
+    # earlier, it could be offered a partial synchronisation, which copies nothing, as module writes move no offset.
+    if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
+            or not replicate(m, tail.address, port)):
+        take_back_credentials(m)
+        m.join = JOIN_FAILED
+        return
+    RedisModule_Log(m.ctx, "notice", "joining: copying from %s:%d", &tail.host[0], tail.port)
+
+
+cdef void join_fail(Member *m, const char *why) noexcept nogil:
+    snprintf(m.join_error, JOIN_ERROR_BYTES, "%s", why)
+    m.join = JOIN_FAILING
+    RedisModule_Log(m.ctx, "warning", "joining failed: %s", why)
+
+
+cdef bint is_under_way(const Member *m) noexcept nogil:
+    """A copy that is not whole yet."""
+    return m.join != JOIN_NONE and m.join != JOIN_SAVING and m.join != JOIN_COPIED and m.join != JOIN_FAILED
+
+
+cdef const char *login_remedy(const char *why) noexcept nogil:
+    """What an operator can do about an error of the old tail; NULL: it may pass."""
+    if strncmp(why, "NOAUTH", 6) == 0 or strncmp(why, "WRONGPASS", 9) == 0:
+        return "set member.auth-password (and member.auth-user) at the new member as that one asks for"
+    if strncmp(why, "ERR AUTH ", 9) == 0:
+        return "that one asks for no password: requirepass is to be the same everywhere, or member.auth-password empty"
+    if strncmp(why, "NOPERM", 6) == 0:
+        return "give the user of member.auth-user that right there"
+    return NULL
+
+
+cdef bint is_passing(const char *why) noexcept nogil:
+    """It has said that it lives, and cannot answer for the moment."""
+    return (strncmp(why, "LOADING", 7) == 0 or strncmp(why, "BUSY", 4) == 0
+            or strncmp(why, "ERR max number of clients", 25) == 0)
+
+
+cdef void join_check_link(Member *m) noexcept nogil:
+    """A copy that cannot begin, or go on, ends: Redis's replication would try again at once, for ever."""
+    cdef Link *up = &m.up
+    cdef const char *remedy = login_remedy(up.error) if up.phase != LINK_READY else NULL
+    cdef char why[JOIN_ERROR_BYTES]
+    if remedy != NULL:
+        snprintf(why, JOIN_ERROR_BYTES, "cannot log in at the old tail %.64s:%d (%.80s): %s",
+                 &up.target.host[0], up.target.port, &up.error[0], remedy)
+        join_fail(m, why)
+    elif (m.join == JOIN_STARTING and up.error[0] and not is_passing(up.error)
+            and m.now_ms - up.down_since_ms >= REACH_MS):
+        snprintf(why, JOIN_ERROR_BYTES, "cannot reach the old tail at %.64s:%d (%.100s)",
+                 &up.target.address[0], up.target.port, &up.error[0])
+        join_fail(m, why)
+
+
+cdef void join_on_link_up(Member *m) noexcept nogil:
+    """Redis's replication link stands: after a full synchronisation that brought a position, or for nothing."""
+    if m.join != JOIN_COPYING:
+        return
+    if m.snapshot_loaded:
+        m.join = JOIN_LOADED
+    else:
+        join_fail(m, "the old tail's data came without a position: does it run another version?")
+
+
+cdef void join_save(Member *m) noexcept nogil:
+    """What is to be a member's data counts when the append-only file, if there is one, holds it too."""
+    cdef Rewrite progress
+    if m.join != JOIN_SAVING:
+        return
+    progress = disk_rewritten(m)
+    if progress == REWRITE_FAILED:
+        join_fail(m, "the append-only file could not be rewritten with the old tail's data: see this server's log")
+    elif progress == REWRITE_DONE:
+        m.join = JOIN_COPIED
+        m.learned_from = m.chain.applied
+
+
+cdef void join_loaded(Member *m) noexcept nogil:
+    """No replica any more. Of what the old tail had flushed the copy is still to come."""
+    m.join = JOIN_SAVING if replicate_no_more(m) else JOIN_FAILED
+    m.copied_joins += 1
+    RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
+    if not m.checkpoint.incomplete:
+        track_end(m)        # it has everything in memory: a checkpoint of this member's own begins anew
+        if m.checkpoint.store == STORE_FAILED:
+            m.checkpoint.store = STORE_NONE
+    elif m.join == JOIN_SAVING:
+        m.fetch = fetch_begin(m, done_fetch)
+        if m.fetch != NULL:
+            m.join = JOIN_FETCHING
+            m.checkpoint.store = STORE_OPENING
+        else:
+            join_fail(m, "the old tail's checkpoint cannot be copied: out of memory, descriptors or threads")
+    join_save(m)
+
+
+cdef void done_fetch(Job *job) noexcept nogil:
+    cdef Fetch *fetch = <Fetch *>job
+    cdef Member *m = the_member()
+    cdef char why[ERROR_BYTES]
+    if m.fetch == job:
+        m.fetch = NULL
+        m.checkpoint.store = STORE_OPEN if fetch.good else STORE_NONE
+        if fetch.good:
+            m.checkpoint.error[0] = 0
+            take_both(&m.checkpoint, fetch.meta.watermark)
+            m.join = JOIN_SAVING
+            join_save(m)
+        else:
+            snprintf(why, ERROR_BYTES, "the old tail's checkpoint could not be copied: %.190s", &fetch.error[0])
+            join_fail(m, why)
+    fetch_free(fetch)
+
+
+cdef uint64_t fetched_bytes(const Member *m) noexcept nogil:
+    return (<const Fetch *>m.fetch).bytes if m.fetch != NULL else 0
+
+
+cdef void fetch_off(Member *m) noexcept nogil:
+    """It ends, and is nobody's."""
+    if m.fetch != NULL:
+        fetch_cancel(<Fetch *>m.fetch)
+        m.fetch = NULL
+        m.checkpoint.store = STORE_NONE
+
+
+cdef void join_step(Member *m) noexcept nogil:
+    """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more;
+    and until the old tail has let us in, before which nothing is discarded.
+    """
+    if m.join == JOIN_LEAVING:
+        m.join = JOIN_STARTING
+        wake_again(m)
+    elif m.join == JOIN_STARTING:
+        if m.up.phase == LINK_READY and m.up.allowed:
+            join_copy(m)
+        else:
+            join_check_link(m)
+    elif m.join == JOIN_COPYING:
+        join_check_link(m)
+    elif m.join == JOIN_LOADED:
+        join_loaded(m)
+    elif m.join == JOIN_FAILING:
+        replicate_no_more(m)
+        m.join = JOIN_FAILED
+        aim_links(m)
+
+
+cdef void join_abort(Member *m) noexcept nogil:
+    """A view took over, or another join begins: no replica any more in any case."""
+    if m.join == JOIN_COPYING or m.join == JOIN_LOADED or m.join == JOIN_FAILING:
+        replicate_no_more(m)
+    fetch_off(m)
+    m.join = JOIN_NONE
+
+
+cdef const char *join_name(const Member *m) noexcept nogil:
+    if m.join == JOIN_NONE:
+        return ""
+    if m.join == JOIN_COPIED:
+        return "copied"
+    return "failed" if m.join == JOIN_FAILED or m.join == JOIN_FAILING else "copying"

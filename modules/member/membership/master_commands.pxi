@@ -1,0 +1,214 @@
+# cython: language_level=3
+# Commands from the master: views and the steps of a join (docs/protocol.md, "Views" and "Joining").
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy, memset
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModuleString, RedisModule_GetClientId, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
+    RedisModule_ReplyWithSimpleString,
+)
+from modules.core.chain cimport chain_is_tail
+from modules.core.learner cimport learner_feed, learner_pin, learner_pin_from, learner_unpin
+from modules.core.membership cimport membership_forget
+from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
+from modules.core.view cimport MAX_MEMBERS, Node, View, same_history, view_index
+from modules.member.keyspace cimport end_waiting_commands, holds_keys, may_become_chain, settle_redis_settings
+from modules.member.persistence cimport marker_take, record
+from modules.member.persistence.wakeup cimport wake
+from modules.member.replication cimport (
+    NODE_ARGUMENTS, Text, VIEW_ARGUMENTS, adopt, aim_links, argument_number, argument_text, parse_node, parse_view,
+    proven_peer, reply_verdict,
+)
+from modules.member.replies cimport may_block
+from modules.member.state.member cimport ERROR_BYTES, JOIN_COPIED, Member
+from modules.server.proofs cimport SECRET_BYTES
+from modules.server.redis_calls cimport is_configured
+
+
+cdef bint entitled(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Whoever may run the command gives a member without a secret its first view; afterwards only who proves it.
+
+    Entering a chain ends transactions, so it cannot be part of one. False: an error has been replied.
+    """
+    if not may_block(ctx):
+        RedisModule_ReplyWithError(ctx, "ERR not inside MULTI, a script or a module's call")
+        return False
+    return not m.has_secret or proven_peer(m, ctx) != NULL
+
+
+cdef bint read_view(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc, View *view, unsigned char *secret,
+) noexcept nogil:
+    """The view in the arguments; False: an error has been replied."""
+    cdef Text texts[VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    cdef int i
+    if argc - 1 <= VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS:
+        for i in range(argc - 1):
+            argument_text(argv[i + 1], &texts[i])
+        memset(view, 0, sizeof(View))
+        if parse_view(texts, argc - 1, view, secret):
+            return True
+    RedisModule_ReplyWithError(
+        ctx, "ERR that is not a view: history secret epoch count, then host address port run_id each")
+    return False
+
+
+cdef bint may_start_over(const Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
+    """A server that was another chain's, and has nothing of it left, in memory or anywhere else."""
+    return (m.chain.has_history and m.chain.me < 0 and not m.chain.learner and m.chain.applied < 0
+            and not same_history(m.chain.history, view.history) and not holds_keys(ctx)
+            and not m.checkpoint.incomplete)
+
+
+cdef bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
+    """On disk first, or a restart would not know of it. False: an error has been replied."""
+    if marker_take(m, view.history):
+        return True
+    RedisModule_ReplyWithError(
+        ctx, "ERR this server cannot write the file chain.member.<port> in its folder, without which a restart of it "
+        "would pass for a new server: see its log")
+    return False
+
+
+cdef int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.ADOPT view -> [ADOPTED, epoch, applied] | STALE | ERR"""
+    cdef View view
+    cdef unsigned char secret[SECRET_BYTES]
+    cdef char why[ERROR_BYTES + 4]
+    cdef Verdict verdict
+    if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
+        return 0
+    if may_start_over(m, ctx, &view):
+        membership_forget(&m.chain)
+    if not m.chain.has_history:
+        if view_index(&view, m.self.run_id) < 0:
+            return RedisModule_ReplyWithError(ctx, "ERR this server is not in that view, and in no chain")
+        if not may_become_chain(ctx, &why[4]):
+            memcpy(why, b"ERR ", 4)
+            return RedisModule_ReplyWithError(ctx, why)
+        if not take_history(m, ctx, &view):
+            return 0
+        end_waiting_commands(m, ctx)
+        settle_redis_settings(m)
+    verdict = adopt(m, &view, secret)
+    if verdict != ACCEPTED:
+        return reply_verdict(m, ctx, verdict)
+    join_abort(m)
+    record(m)           # before any update of the view
+    wake(m)
+    RedisModule_ReplyWithArray(ctx, 3)
+    RedisModule_ReplyWithCString(ctx, "ADOPTED")
+    RedisModule_ReplyWithLongLong(ctx, m.chain.view.epoch)
+    return RedisModule_ReplyWithLongLong(ctx, m.chain.applied)
+
+
+# --------------------------------------------------------------------------------------------------- joining
+
+cdef int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.JOIN view -> OK | ERR"""
+    cdef View view
+    cdef unsigned char secret[SECRET_BYTES]
+    if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
+        return 0
+    if view_index(&view, m.self.run_id) >= 0:
+        return RedisModule_ReplyWithError(ctx, "ERR this server is in that view: it cannot join what it is in")
+    if m.chain.me >= 0 and m.chain.view.epoch >= view.epoch:
+        return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
+    if is_configured(ctx, "tls-replication", "yes"):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR this server has tls-replication yes, and members talk to each other without TLS: set "
+            "tls-replication no there")
+    if not take_history(m, ctx, &view):
+        return 0
+    join_abort(m)
+    join_begin(m, &view, secret)
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.REJOIN view -> OK | ERR"""
+    cdef View view
+    cdef unsigned char secret[SECRET_BYTES]
+    cdef Verdict verdict
+    if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
+        return 0
+    if m.chain.me >= 0:
+        return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
+    if m.chain.learner and m.join != JOIN_COPIED:
+        return RedisModule_ReplyWithError(ctx, "ERR this server has part of a chain's data only")
+    if m.disk.missing:
+        return RedisModule_ReplyWithError(ctx, "ERR this server has lost what it had of that chain: it is to be copied")
+    if same_history(m.chain.history, view.history) and not take_history(m, ctx, &view):
+        return 0
+    verdict = rejoin(m, &view, secret)
+    if verdict != ACCEPTED:
+        return reply_verdict(m, ctx, verdict)
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.PIN [applied assigned] -> integer | ERR"""
+    cdef int64_t applied
+    cdef int64_t assigned
+    cdef Verdict verdict
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    if argc == 3:
+        if not argument_number(argv[1], &applied) or not argument_number(argv[2], &assigned):
+            return reply_verdict(m, ctx, NONSENSE)
+        verdict = learner_pin_from(&m.chain, applied, assigned)
+        if verdict != ACCEPTED:
+            return reply_verdict(m, ctx, verdict)
+    elif not learner_pin(&m.chain):
+        return RedisModule_ReplyWithError(ctx, "ERR only a tail that is in step can keep its log for a learner")
+    m.pin_client = RedisModule_GetClientId(ctx)
+    return RedisModule_ReplyWithLongLong(ctx, m.chain.pinned)
+
+
+cdef int feed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.FEED host address port run_id -> OK | ERR"""
+    cdef Text texts[NODE_ARGUMENTS]
+    cdef Node learner
+    cdef int i
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    for i in range(NODE_ARGUMENTS):
+        argument_text(argv[i + 1], &texts[i])
+    memset(&learner, 0, sizeof(Node))
+    if not parse_node(texts, &learner) or view_index(&m.chain.view, learner.run_id) >= 0:
+        return RedisModule_ReplyWithError(
+            ctx, "ERR that is no learner: host address port run_id of a server outside the chain")
+    if not learner_feed(&m.chain, &learner):
+        return RedisModule_ReplyWithError(
+            ctx, "ERR only a tail whose log is pinned feeds a learner; member.join-limit bounds that")
+    aim_links(m)
+    wake(m)
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef int unpin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.UNPIN -> OK | ERR"""
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    join_off(m)
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef int unjoin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.UNJOIN -> OK | ERR: the master has given up adding this server. What it has whole, it keeps."""
+    if not entitled(m, ctx):
+        return 0
+    if m.chain.learner and is_under_way(m):
+        fetch_off(m)
+        join_fail(m, "the master has called it off")
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef void join_off(Member *m) noexcept nogil:
+    """Asked for, or the master's connection is gone: nobody is fed any more."""
+    m.pin_client = 0
+    if m.chain.feeding or chain_is_tail(&m.chain):
+        learner_unpin(&m.chain)
+        aim_links(m)

@@ -1,0 +1,186 @@
+# cython: language_level=3
+# What the master learns of a member: its state, at every poll, and at once when a neighbour's connection is dropped.
+#
+# A master holds two connections to each member. On one it polls, and each poll carries a lease; on the other its
+# CHAIN.WATCH waits until this member has a suspicion. So no member needs to know where a master is.
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.string cimport strlen
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModuleString, RedisModule_DbSize, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    RedisModule_ReplyWithError, RedisModule_SelectDb,
+)
+from modules.core.chain cimport chain_role
+from modules.core.hex cimport to_hex
+from modules.core.log cimport log_epoch_of
+from modules.core.messages cimport NONSENSE, Verdict
+from modules.core.read_lease cimport read_lease_grant
+from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, RUN_ID_BYTES
+from modules.member.checkpoint.memtable cimport shown_watermark
+from modules.member.keyspace cimport may_become_chain
+from modules.member.keyspace.serving cimport role_name, serves_in_role
+from modules.member.persistence.wakeup cimport wake
+from modules.member.replication cimport NUMBER_BYTES, argument_number, link_struggles, proven_peer, reply_verdict
+from modules.member.replies cimport (
+    OUTCOME_NO_MEMORY, answer_free, answer_value, first_waiting, may_block, on_answered, reply_outcome, tell, wait_with,
+    waiter_new,
+)
+from modules.member.state.member cimport ERROR_BYTES, Link, Member
+from modules.member.state.waiter cimport WAIT_SUSPICION, Waiter
+from modules.server.clock cimport boot_ms
+
+cdef enum:
+    STATE_FIELDS = 23
+    WHY_ROOM = HOST_BYTES + NUMBER_BYTES + ERROR_BYTES
+    TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
+
+
+# ----------------------------------------------------------------------------------------------------- state
+
+cdef void state_text(RedisModuleCtx *ctx, const char *name, const char *value) noexcept nogil:
+    RedisModule_ReplyWithCString(ctx, name)
+    RedisModule_ReplyWithCString(ctx, value)
+
+
+cdef void state_number(RedisModuleCtx *ctx, const char *name, int64_t value) noexcept nogil:
+    cdef char text[NUMBER_BYTES]
+    snprintf(text, NUMBER_BYTES, "%lld", <long long>value)
+    state_text(ctx, name, text)
+
+
+cdef int trouble_text(const Member *m, const Link *link, char *out) noexcept nogil:
+    """run_id:ms:dropped of a link that is not ready: for how long, and whether its peer's side closed it."""
+    cdef int64_t since_ms = link.setback_ms if link_struggles(m, link) else link.down_since_ms
+    if not link.aimed or since_ms == 0:
+        return 0
+    return snprintf(out, TROUBLE_BYTES, "%s%s:%lld:%d", b" " if out[-1] else b"", &link.target.run_id[0],
+                    <long long>(m.now_ms - since_ms), link.dropped)
+
+
+cdef void why_text(const Member *m, char *out) noexcept nogil:
+    """What the first neighbour is without a connection for."""
+    cdef const Link *links[3]
+    cdef int i
+    links[0], links[1], links[2] = &m.down, &m.up, &m.head
+    out[0] = 0
+    for i in range(3):
+        if links[i].aimed and links[i].error[0] and (links[i].down_since_ms or link_struggles(m, links[i])):
+            snprintf(out, WHY_ROOM, "%s:%d: %s", &links[i].target.host[0], links[i].target.port, &links[i].error[0])
+            return
+
+
+cdef void troubles_text(const Member *m, char *out) noexcept nogil:
+    """Every neighbour that this member has no connection to; `out` has room for three, and a zero byte before it."""
+    cdef int length
+    out[0] = 0
+    length = trouble_text(m, &m.down, out)
+    length += trouble_text(m, &m.up, &out[length])
+    trouble_text(m, &m.head, &out[length])
+
+
+cdef void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    cdef char history[2 * HISTORY_BYTES + 1]
+    cdef char unfit[ERROR_BYTES]
+    cdef char why[WHY_ROOM]
+    cdef char troubles[3 * TROUBLE_BYTES + 2]
+    why_text(m, why)
+    history[0] = unfit[0] = troubles[0] = 0
+    troubles_text(m, &troubles[1])
+    if m.chain.has_history:
+        to_hex(m.chain.history, HISTORY_BYTES, history)
+    else:
+        may_become_chain(ctx, unfit)
+    RedisModule_ReplyWithArray(ctx, 2 * STATE_FIELDS)
+    state_text(ctx, "run_id", m.self.run_id)
+    state_text(ctx, "role", role_name(chain_role(&m.chain)))
+    state_text(ctx, "history", history)
+    state_number(ctx, "epoch", m.chain.view.epoch)
+    state_number(ctx, "applied", m.chain.applied)
+    state_number(ctx, "assigned", log_epoch_of(&m.chain.log, m.chain.applied))
+    state_number(ctx, "committed", m.chain.committed)
+    state_number(ctx, "serving", serves_in_role(m))
+    state_number(ctx, "streaming", m.chain.streaming)
+    RedisModule_SelectDb(ctx, 0)
+    state_number(ctx, "keys", <int64_t>RedisModule_DbSize(ctx))
+    state_text(ctx, "join", join_name(m))
+    state_text(ctx, "join_error", m.join_error)
+    state_number(ctx, "pinned", m.chain.pinned)
+    state_text(ctx, "unfit", unfit)
+    state_text(ctx, "unreached", &troubles[1])
+    state_text(ctx, "unreached_why", why)
+    state_number(ctx, "stamp", boot_ms())
+    state_number(ctx, "record_epoch", m.disk.record.epoch)
+    state_text(ctx, "record_run_id", m.disk.record.run_id)
+    state_number(ctx, "record_durable", m.disk.record.durable)
+    state_number(ctx, "checkpointed", shown_watermark(&m.checkpoint))
+    state_number(ctx, "lifeline", m.lifelines.port)
+    state_number(ctx, "timeout", 1000 * m.settings.heartbeat_timeout if m.settings.heartbeat_timeout_given else 0)
+
+
+cdef int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.STATE -> flat list of names and values | LOADING, before a server that has started knows what it has"""
+    if not m.disk.started:
+        return RedisModule_ReplyWithError(ctx, "LOADING this server is loading its data")
+    reply_state(m, ctx)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- poll and watch
+
+cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.POLL epoch stamp length_ms -> as CHAIN.STATE | ERR
+
+    A lease of that length from our own earlier `stamp` on, which an older or newer epoch's poll does not give.
+    """
+    cdef int64_t epoch
+    cdef int64_t stamp
+    cdef int64_t length
+    cdef Verdict verdict
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    if (not argument_number(argv[1], &epoch) or not argument_number(argv[2], &stamp)
+            or not argument_number(argv[3], &length)):
+        return reply_verdict(m, ctx, NONSENSE)
+    verdict = read_lease_grant(&m.chain, epoch, stamp, length, boot_ms())
+    if verdict == NONSENSE:
+        return reply_verdict(m, ctx, verdict)
+    wake(m)
+    reply_state(m, ctx)
+    return 0
+
+
+cdef int on_suspicion(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """The array: who it is that this member lost."""
+    RedisModule_ReplyWithArray(ctx, 2)
+    RedisModule_ReplyWithCString(ctx, "SUSPECT")
+    return on_answered(ctx, argv, argc)
+
+
+cdef int watch_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.WATCH -> [SUSPECT, unreached], as soon as a neighbour's connection is dropped | ERR"""
+    cdef Waiter *watch
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    if not may_block(ctx):
+        return RedisModule_ReplyWithError(ctx, "ERR not inside MULTI, a script or a module's call")
+    watch = waiter_new(WAIT_SUSPICION)
+    if watch == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    if m.suspicious:
+        wake(m)
+    wait_with(m, ctx, watch, on_suspicion, answer_free)
+    return 0
+
+
+cdef void settle_watches(Member *m) noexcept nogil:
+    """Before the loop sleeps: tell a suspicion to whoever watches. It is kept for a master that is about to."""
+    cdef char troubles[3 * TROUBLE_BYTES + 2]
+    if first_waiting(m, WAIT_SUSPICION) == NULL:
+        return
+    m.suspicious = False
+    troubles[0] = 0
+    troubles_text(m, &troubles[1])
+    while first_waiting(m, WAIT_SUSPICION) != NULL:
+        tell(m, first_waiting(m, WAIT_SUSPICION), answer_value(&troubles[1], strlen(&troubles[1])))

@@ -1,0 +1,88 @@
+# cython: language_level=3
+# What goes into the append-only file: updates, a record a batch, and every place in the chain that this member takes.
+#
+# Redis propagates it into the file alone, not to native replicas. That works in commands and in events, and nowhere
+# else: what comes due in a socket callback waits for the before-sleep event, after which Redis writes the file.
+
+from libc.stdint cimport int64_t
+
+from modules.bindings.redismodule cimport (
+    RedisModuleString, RedisModule_AvoidReplicaTraffic, RedisModule_CreateString, RedisModule_Replicate,
+    RedisModule_StringAppendBuffer, RedisModule_StringPtrLen,
+)
+from modules.core.durability cimport durability_next_record, durability_note_recorded
+from modules.core.hex cimport to_hex
+from modules.core.log cimport Boundary, Entry, log_at
+from modules.core.messages cimport Batch
+from modules.core.view cimport HISTORY_BYTES
+from modules.member.keyspace.values cimport let_go
+from modules.member.persistence.batch_codec cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
+from modules.member.state.member cimport Member
+
+
+cdef RedisModuleString *record_payload(Member *m, const Batch *batch) noexcept nogil:
+    """A reference for the caller."""
+    cdef RedisModuleString *value = long_value(m, batch)
+    cdef RedisModuleString *payload = RedisModule_CreateString(NULL, m.scratch, pack_batch(m, batch))
+    cdef size_t length
+    cdef const char *bytes
+    if value != NULL:
+        bytes = RedisModule_StringPtrLen(value, &length)
+        RedisModule_StringAppendBuffer(NULL, payload, bytes, length)
+    return payload
+
+
+cdef bint record_batch(Member *m, const Batch *batch) noexcept nogil:
+    """CHAIN.RECORD assigned first count payload"""
+    cdef RedisModuleString *payload
+    if not packing_room(m, batch):
+        return False
+    payload = record_payload(m, batch)
+    packing_over(m)
+    RedisModule_Replicate(m.ctx, "CHAIN.RECORD", "Rllls", <long long>batch.assigned, <long long>batch.first,
+                          <long long>batch.count, payload)
+    let_go(payload)
+    return True
+
+
+cdef bint record_alone(Member *m, const Batch *batch) noexcept nogil:
+    """Without a history, updates are what native writes are, among which they keep their order."""
+    cdef const Entry *entry
+    cdef int64_t sn
+    for sn in range(batch.first, batch.first + batch.count):
+        entry = log_at(&m.chain.log, sn)
+        if entry.value != NULL:
+            RedisModule_Replicate(m.ctx, "SET", "Rss", entry.key, entry.value)
+        else:
+            RedisModule_Replicate(m.ctx, "DEL", "Rs", entry.key)
+    return True
+
+
+cdef void record_place(Member *m) noexcept nogil:
+    """CHAIN.RECORD.PLACE history applied count boundaries epoch run_id durable, boundaries as they lie in memory"""
+    cdef char history[2 * HISTORY_BYTES + 1]
+    cdef int count = m.chain.log.boundary_count
+    to_hex(m.chain.history, HISTORY_BYTES, history)
+    RedisModule_Replicate(
+        m.ctx, "CHAIN.RECORD.PLACE", "Rcllblcl", &history[0], <long long>m.chain.applied, <long long>count,
+        <const char *>&m.chain.log.boundaries[0], <size_t>count * sizeof(Boundary),
+        <long long>m.disk.record.epoch, &m.disk.record.run_id[0], <long long>m.disk.record.durable)
+    m.disk.record_due = False
+
+
+cdef bint is_record_due(const Member *m) noexcept nogil:
+    return m.chain.recorded < m.chain.applied or m.disk.record_due
+
+
+cdef void record(Member *m) noexcept nogil:
+    """Everything that the file lacks. Nothing while clients are paused, when Redis insists on propagating nothing."""
+    cdef Batch batch
+    m.disk.hindered = not m.disk.recording or RedisModule_AvoidReplicaTraffic()
+    if m.disk.hindered:
+        return
+    while not m.disk.hindered and durability_next_record(&m.chain, BATCH_BYTES, &batch):
+        m.disk.hindered = not (record_batch(m, &batch) if m.chain.has_history else record_alone(m, &batch))
+        if not m.disk.hindered:
+            durability_note_recorded(&m.chain, &batch)
+    if not m.disk.hindered and m.disk.record_due and m.chain.has_history:
+        record_place(m)

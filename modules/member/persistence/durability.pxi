@@ -1,0 +1,194 @@
+# cython: language_level=3
+# What waits for this member's disk, and what may be claimed of it afterwards (design.md, "Restart").
+#
+# With `appendonly yes` and `appendfsync always` nothing about an update leaves before it is on the disk. Redis writes
+# the file between the before-sleep event, in which updates are recorded, and its sleep: what has been recorded when it
+# wakes is there. The record of a view in which that holds throughout says so, and is made void before it holds no more.
+
+from libc.stdint cimport int64_t
+from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCallReply, RedisModuleConfigChange, RedisModuleServerInfoData, RedisModule_Call,
+    RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
+    RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Replicate,
+    RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
+)
+from modules.core.chain cimport NO_LIMIT
+from modules.core.durability cimport durability_note_saved, durability_set_recording
+from modules.core.view cimport RUN_ID_BYTES
+from modules.member.state.member cimport JOIN_COPIED, JOIN_NONE, Member
+from modules.server.position cimport Record
+from modules.server.redis_calls cimport drop_reply
+
+cdef enum:
+    MAX_COUNTED = 128           # changes in one tick: more cost time, and no save point needs them
+
+
+cdef bint is_claimed(const Member *m) noexcept nogil:
+    """Would the disk say, after an end of this process, that nothing has left before it was there?"""
+    return m.chain.me >= 0 and m.disk.claimed > m.disk.marker.void_epoch
+
+
+cdef void disk_weigh(Member *m) noexcept nogil:
+    """After a change of what this depends on. A claim that cannot be made void yet holds everything back."""
+    cdef bint waits = m.disk.always and m.disk.whole and m.chain.has_history
+    m.disk.void_due = is_claimed(m) and not waits and not marker_void(m, m.disk.claimed)
+    if m.disk.void_due:
+        durability_note_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
+        return
+    if m.chain.me >= 0 and m.disk.record.durable and not waits:
+        m.disk.record.durable = False
+        m.disk.record_due = True
+    m.disk.waits = waits
+    if m.disk.recording != (m.chain.recorded != NO_LIMIT):
+        durability_set_recording(&m.chain, m.disk.recording)
+    if waits:
+        durability_note_saved(&m.chain, m.disk.flushed)
+    elif m.disk.stuck:
+        durability_note_saved(&m.chain, min(m.chain.on_disk, m.chain.applied))
+    else:
+        durability_note_saved(&m.chain, NO_LIMIT)
+
+
+# ------------------------------------------------------------------------------------------------ the place
+
+cdef void disk_take_place(Member *m) noexcept nogil:
+    """A view has been adopted."""
+    disk_weigh(m)
+    memset(&m.disk.record, 0, sizeof(Record))
+    if m.chain.me >= 0:
+        m.disk.record.epoch = m.chain.view.epoch
+        memcpy(m.disk.record.run_id, m.self.run_id, RUN_ID_BYTES)
+        m.disk.record.durable = m.disk.waits
+        if m.disk.waits:
+            m.disk.claimed = m.chain.view.epoch
+        m.disk.missing = False
+    m.disk.record_due = True
+
+
+cdef void disk_leave_place(Member *m) noexcept nogil:
+    """This server is about to become another chain's, or to take another place."""
+    memset(&m.disk.record, 0, sizeof(Record))
+    m.disk.record_due = m.chain.has_history and not is_unknown_chains(m)
+
+
+# ---------------------------------------------------------------------------------------- the append-only file
+
+
+cdef unsigned long long info_number(RedisModuleServerInfoData *info, const char *field) noexcept nogil:
+    return RedisModule_ServerInfoGetFieldUnsigned(info, field, NULL)
+
+
+cdef Rewrite first_rewrite(Member *m) noexcept nogil:
+    """How far the rewrite is without which a file that was begun anew holds nothing."""
+    cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "persistence")
+    cdef const char *status = RedisModule_ServerInfoGetFieldC(info, "aof_last_bgrewrite_status")
+    cdef Rewrite progress = REWRITE_AWAITED
+    if info_number(info, "aof_rewrites_consecutive_failures") > m.disk.failures:
+        progress = REWRITE_FAILED
+    elif (info_number(info, "aof_enabled") and not info_number(info, "aof_rewrite_in_progress")
+            and not info_number(info, "aof_rewrite_scheduled") and status != NULL and strcmp(status, "ok") == 0):
+        progress = REWRITE_DONE
+    RedisModule_FreeServerInfo(m.ctx, info)
+    return progress
+
+
+cdef void disk_begin_anew(Member *m) noexcept nogil:
+    """The file no longer holds what the memory does, and will when it has been rewritten."""
+    cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "persistence")
+    m.disk.failures = info_number(info, "aof_rewrites_consecutive_failures")
+    RedisModule_FreeServerInfo(m.ctx, info)
+    m.disk.whole = False
+    disk_weigh(m)
+
+
+cdef Rewrite disk_rewritten(Member *m) noexcept nogil:
+    """Look whether the file is whole by now, if there is one."""
+    cdef Rewrite progress = REWRITE_DONE if m.disk.whole or not m.disk.recording else first_rewrite(m)
+    if progress == REWRITE_DONE and m.disk.recording and not m.disk.whole:
+        m.disk.whole = True
+        disk_weigh(m)
+    return progress
+
+
+cdef bint file_takes_more(Member *m) noexcept nogil:
+    cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "persistence")
+    cdef const char *status = RedisModule_ServerInfoGetFieldC(info, "aof_last_write_status")
+    cdef bint takes = status == NULL or strcmp(status, "ok") == 0
+    RedisModule_FreeServerInfo(m.ctx, info)
+    return takes
+
+
+cdef void disk_watch(Member *m) noexcept nogil:
+    """On a full disk Redis keeps in memory what the file does not take, however much: so hold it back (rule 9).
+
+    A head's Redis refuses writes by itself then, and one that waits for its disk ends.
+    """
+    cdef bint stuck = m.disk.recording and not file_takes_more(m)
+    if stuck == m.disk.stuck:
+        return
+    m.disk.stuck = stuck
+    disk_weigh(m)
+    if stuck:
+        RedisModule_Log(m.ctx, "warning", "the append-only file cannot be written: nothing more is committed until it "
+                        "can be, or MASTER.REMOVE takes this member out of the chain")
+
+
+cdef void disk_woken(Member *m) noexcept nogil:
+    """Redis has slept since."""
+    if not m.disk.void_due:
+        m.disk.flushed = m.chain.recorded
+
+
+cdef void count_changes(Member *m) noexcept nogil:
+    """Save points (`save 60 100`) count what is propagated, and of ours nothing need be: this is for nobody."""
+    cdef int64_t changes = min(m.chain.applied - m.disk.counted, <int64_t>MAX_COUNTED)
+    m.disk.counted = m.chain.applied
+    while changes > 0:
+        RedisModule_Replicate(m.ctx, "CHAIN.RECORD", "AR")
+        changes -= 1
+
+
+cdef void disk_tick(Member *m) noexcept nogil:
+    if m.disk.void_due:
+        disk_weigh(m)
+    disk_watch(m)
+    if m.join == JOIN_NONE or m.join == JOIN_COPIED:
+        disk_rewritten(m)
+    count_changes(m)
+
+
+# ----------------------------------------------------------------------------------------- Redis's settings
+
+cdef bint setting_is(Member *m, const char *name, const char *value) noexcept nogil:
+    cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "CONFIG", "cc", b"GET", name)
+    cdef const char *text
+    cdef size_t length = 0
+    cdef bint same = False
+    if reply != NULL and RedisModule_CallReplyLength(reply) == 2:
+        text = RedisModule_CallReplyStringPtr(RedisModule_CallReplyArrayElement(reply, 1), &length)
+        same = text != NULL and length == strlen(value) and memcmp(text, value, length) == 0
+    drop_reply(reply)
+    return same
+
+
+cdef bint disk_cares(const RedisModuleConfigChange *change) noexcept nogil:
+    cdef unsigned int i
+    for i in range(change.num_changes):
+        if (strcmp(change.config_names[i], "appendonly") == 0 or strcmp(change.config_names[i], "appendfsync") == 0
+                or strcmp(change.config_names[i], "no-appendfsync-on-rewrite") == 0):
+            return True
+    return False
+
+
+cdef void disk_configure(Member *m) noexcept nogil:
+    """At loading, and at once when somebody has changed a setting."""
+    cdef bint recorded = m.disk.recording
+    m.disk.recording = setting_is(m, "appendonly", "yes")
+    # While children write, no-appendfsync-on-rewrite makes `always` mean `no`.
+    m.disk.always = (m.disk.recording and setting_is(m, "appendfsync", "always")
+                     and setting_is(m, "no-appendfsync-on-rewrite", "no"))
+    if m.disk.recording and not recorded:
+        disk_begin_anew(m)
+    disk_weigh(m)

@@ -1,0 +1,183 @@
+# cython: language_level=3
+# The marker: a file that says that this server is a chain's. One that is restarted without its data is not taken for a
+# new one then; and what its other files claim of themselves up to a certain epoch does not count.
+#
+# A server whose data has become the beginning of another chain keeps its files as they are: they tell of the history
+# that the data had before, and the marker of what that is called now.
+#
+# It has no secret. It is replaced whole, and on the disk before anybody hears of what it says.
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdio cimport FILE, fclose, fflush, fgets, fopen, fprintf, rename, snprintf
+from libc.stdlib cimport strtoll
+from libc.string cimport memcpy, memmove, memset, strcmp, strcspn, strerror, strncmp
+
+from modules.bindings.libc cimport ENOENT, errno, fileno, fsync
+from modules.bindings.redismodule cimport RedisModule_Log
+from modules.core.checkpoint.record_format cimport NOTHING
+from modules.core.hex cimport from_hex, to_hex
+from modules.core.view cimport HISTORY_BYTES, same_history
+from modules.member.state.heartbeat_plugin cimport ORDER_TEXT_BYTES
+from modules.member.state.member cimport Branch, MAX_BRANCHES, Marker, Member
+from modules.server.files cimport sync_folder
+from modules.server.redis_calls cimport info_field
+
+cdef enum:
+    LINE_BYTES = ORDER_TEXT_BYTES + 16
+    NAME_BYTES = 48
+
+
+# -------------------------------------------------------------------------------------------------- the file
+
+cdef void marker_line(Marker *marker, const char *line) noexcept nogil:
+    if strncmp(line, "history ", 8) == 0:
+        from_hex(line + 8, strcspn(line + 8, "\r\n"), marker.history, HISTORY_BYTES)
+    elif strncmp(line, "void ", 5) == 0:
+        marker.void_epoch = strtoll(line + 5, NULL, 10)
+    elif strncmp(line, "branch ", 7) == 0 and marker.branch_count < MAX_BRANCHES:
+        marker_branch_line(&marker.branches[marker.branch_count], line + 7)
+        marker.branch_count += 1
+    elif strncmp(line, "master ", 7) == 0:
+        snprintf(marker.master, ORDER_TEXT_BYTES, "%.*s", <int>strcspn(line + 7, "\r\n"), line + 7)
+
+
+cdef void marker_branch_line(Branch *branch, const char *line) noexcept nogil:
+    """A history, and the last sequence number of it that is ours. Of what cannot be read nothing is."""
+    cdef size_t digits = strcspn(line, " \r\n")
+    branch.applied = NOTHING
+    if from_hex(line, digits, branch.history, HISTORY_BYTES):
+        branch.applied = strtoll(line + digits, NULL, 10)
+
+
+cdef void marker_read(Marker *marker) noexcept nogil:
+    """One without a history, or that cannot be read, marks the server all the same: with the history of zeros."""
+    cdef char line[LINE_BYTES]
+    cdef FILE *file = fopen(marker.name, "r")
+    memset(marker.history, 0, HISTORY_BYTES)
+    marker.void_epoch = 0
+    marker.branch_count = 0
+    marker.master[0] = 0
+    marker.found = file != NULL or errno != ENOENT
+    if file == NULL:
+        return
+    while fgets(line, LINE_BYTES, file) != NULL:
+        marker_line(marker, line)
+    fclose(file)
+
+
+cdef bint marker_print(const Marker *marker, const char *name) noexcept nogil:
+    cdef char history[2 * HISTORY_BYTES + 1]
+    cdef FILE *file = fopen(name, "w")
+    cdef bint good
+    cdef int i
+    if file == NULL:
+        return False
+    to_hex(marker.history, HISTORY_BYTES, history)
+    fprintf(file, "# The server of this port is a member of a chain. Started without its data it serves nothing,\n"
+                  "# until MASTER.ADD takes it in again. To use it for something else, end it, and delete this file\n"
+                  "# and its data.\n"
+                  "history %s\nvoid %lld\n", &history[0], <long long>marker.void_epoch)
+    for i in range(marker.branch_count):
+        to_hex(marker.branches[i].history, HISTORY_BYTES, history)
+        fprintf(file, "branch %s %lld\n", &history[0], <long long>marker.branches[i].applied)
+    if marker.master[0]:
+        fprintf(file, "master %s\n", &marker.master[0])
+    good = fflush(file) == 0 and fsync(fileno(file)) == 0
+    return fclose(file) == 0 and good
+
+
+cdef bint marker_write(Member *m, const Marker *marker) noexcept nogil:
+    """False: it could not be replaced, which is logged once, and what it said before still holds."""
+    cdef char new[NAME_BYTES]
+    snprintf(new, NAME_BYTES, "%s.new", &marker.name[0])
+    if not marker_print(marker, new) or rename(new, marker.name) != 0 or not sync_folder():
+        if m.disk.marker.error != errno:
+            m.disk.marker.error = errno
+            RedisModule_Log(m.ctx, "warning", "cannot write %s: %s", &marker.name[0], strerror(errno))
+        return False
+    m.disk.marker = marker[0]
+    m.disk.marker.error = 0
+    return True
+
+
+cdef void marker_name(Member *m) noexcept nogil:
+    cdef char port[16]
+    if info_field(m.ctx, "server", "tcp_port", port, sizeof(port)):
+        snprintf(m.disk.marker.name, sizeof(m.disk.marker.name), "chain.member.%s", &port[0])
+
+
+# ---------------------------------------------------------------------------------------------- what it says
+
+cdef bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
+    """Be this chain's from now on. False: it could not be written, and nothing of the chain may be taken."""
+    cdef Marker marker = m.disk.marker
+    if marker.found and same_history(marker.history, history):
+        return True
+    marker.found = True
+    marker.void_epoch = 0
+    marker.branch_count = 0
+    if not (m.chain.has_history and same_history(m.chain.history, history)):
+        m.disk.claimed = 0      # in an epoch of another history
+    memcpy(marker.history, history, HISTORY_BYTES)
+    snprintf(marker.master, ORDER_TEXT_BYTES, "%s", &m.heartbeat.etcd[0])
+    return marker_write(m, &marker)
+
+
+cdef bint marker_branch(Member *m, const uint8_t *history, int64_t applied) noexcept nogil:
+    """What this server has, up to `applied`, is of this history from now on, whatever its files say. False: that could
+    not be written.
+    """
+    cdef Marker marker = m.disk.marker
+    if marker.branch_count == MAX_BRANCHES:
+        memmove(&marker.branches[0], &marker.branches[1], (MAX_BRANCHES - 1) * sizeof(Branch))
+        marker.branch_count -= 1
+    memcpy(marker.branches[marker.branch_count].history, m.chain.history, HISTORY_BYTES)
+    marker.branches[marker.branch_count].applied = applied
+    marker.branch_count += 1
+    marker.found = True
+    marker.void_epoch = max(marker.void_epoch, m.disk.record.epoch)
+    memcpy(marker.history, history, HISTORY_BYTES)
+    return marker_write(m, &marker)
+
+
+cdef bint marker_renames(const Member *m, uint8_t *history, int64_t applied) noexcept nogil:
+    """Data up to `applied`, of this history: is it of the marker's by now? If so `history` says so afterwards."""
+    cdef const Marker *marker = &m.disk.marker
+    cdef int i
+    for i in range(marker.branch_count):
+        if same_history(marker.branches[i].history, history) and applied <= marker.branches[i].applied:
+            memcpy(history, marker.history, HISTORY_BYTES)
+            return True
+    return False
+
+
+cdef void marker_note_master(Member *m) noexcept nogil:
+    """Where heartbeats go: after a restart, too."""
+    cdef Marker marker = m.disk.marker
+    if marker.found and strcmp(marker.master, m.heartbeat.etcd) != 0:
+        snprintf(marker.master, ORDER_TEXT_BYTES, "%s", &m.heartbeat.etcd[0])
+        marker_write(m, &marker)
+
+
+cdef bint marker_void(Member *m, int64_t epoch) noexcept nogil:
+    """No record up to this epoch is durable, whatever it says."""
+    cdef Marker marker = m.disk.marker
+    if marker.void_epoch >= epoch:
+        return True
+    marker.void_epoch = epoch
+    return marker_write(m, &marker)
+
+
+cdef bint is_unknown_chains(const Member *m) noexcept nogil:
+    """Is what this server holds of a history that no master has given? (`miss_data`)"""
+    cdef int i
+    for i in range(HISTORY_BYTES):
+        if m.chain.history[i]:
+            return False
+    return m.chain.has_history
+
+
+cdef bint marker_vouches(const Member *m) noexcept nogil:
+    """May the record that was loaded count as durable?"""
+    cdef const Marker *marker = &m.disk.marker
+    return marker.found and same_history(marker.history, m.chain.history) and m.disk.record.epoch > marker.void_epoch

@@ -1,0 +1,47 @@
+# cython: language_level=3
+# A failure that repeats, in the log: at once when it is new, then seldom, with how often it has happened meanwhile.
+#
+# Reasons that alternate are as bad as one that stays, so new ones are limited, too.
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.string cimport strncmp
+
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_Log
+from modules.member.state.member cimport Complaint, ERROR_BYTES
+
+cdef enum:
+    SILENCE_MS = 10000          # before the same reason is logged again
+    REASONS = 4                 # new ones in that time
+
+
+cdef bint is_worth_a_line(Complaint *complaint, const char *why, int64_t now_ms) noexcept nogil:
+    if strncmp(complaint.why, why, ERROR_BYTES - 1) == 0:
+        return now_ms - complaint.said_ms >= SILENCE_MS
+    if now_ms - complaint.since_ms >= SILENCE_MS:
+        complaint.since_ms = now_ms
+        complaint.reasons = 0
+    complaint.reasons += 1
+    return complaint.reasons <= REASONS
+
+
+cdef void complain(
+    RedisModuleCtx *ctx, Complaint *complaint, int64_t now_ms, const char *what, const char *why,
+) noexcept nogil:
+    """what: who fails at what, the same words every time."""
+    if not is_worth_a_line(complaint, why, now_ms):
+        complaint.unsaid += 1
+        return
+    if complaint.unsaid:
+        RedisModule_Log(ctx, "notice", "%s: %s (%llu more failures since the last line)", what, why, complaint.unsaid)
+    else:
+        RedisModule_Log(ctx, "notice", "%s: %s", what, why)
+    snprintf(complaint.why, ERROR_BYTES, "%s", why)
+    complaint.said_ms = now_ms
+    complaint.unsaid = 0
+
+
+cdef void stop_complaining(Complaint *complaint) noexcept nogil:
+    """It works again: the next failure is news."""
+    complaint.why[0] = 0
+    complaint.unsaid = 0

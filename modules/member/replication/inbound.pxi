@@ -1,0 +1,174 @@
+# cython: language_level=3
+# Commands from other members: CHAIN.GREET, CHAIN.FORWARD, CHAIN.ACK (docs/protocol.md, "Updates").
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_GetSelectedDb, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
+)
+from modules.core.hex cimport from_hex, to_hex
+from modules.core.log cimport Entry
+from modules.core.messages cimport ACCEPTED, Ack, Batch, Greeting, NONSENSE, NO_MEMORY, Verdict
+from modules.core.replication cimport (
+    replication_append, replication_batch_applied, replication_on_ack, replication_on_batch, replication_on_greet,
+)
+from modules.core.view cimport HISTORY_BYTES
+from modules.core.wire cimport Packed, wire_next, wire_valid
+from modules.member.checkpoint.memtable cimport may_be_flushed, track
+from modules.member.keyspace.values cimport keep, keyspace_apply, let_go, string_length
+from modules.member.persistence.wakeup cimport wake
+from modules.member.replies cimport settle
+from modules.member.state.member cimport JOIN_COPIED, Member, Peer
+
+
+cdef void argument_text(RedisModuleString *argument, Text *out) noexcept nogil:
+    out.bytes = RedisModule_StringPtrLen(argument, &out.length)
+
+
+cdef bint argument_number(RedisModuleString *argument, int64_t *out) noexcept nogil:
+    cdef Text text
+    argument_text(argument, &text)
+    return text_number(&text, out)
+
+
+cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.GREET epoch history applied assigned -> [WELCOME, …] | STALE | BEHIND | ERR"""
+    cdef Greeting greet
+    cdef Greeting welcome
+    cdef Text history
+    cdef Verdict verdict
+    cdef char digits[2 * HISTORY_BYTES + 1]
+    cdef Peer *peer = proven_peer(m, ctx)
+    if peer == NULL:
+        return 0
+    argument_text(argv[2], &history)
+    if (not argument_number(argv[1], &greet.epoch) or not from_hex(history.bytes, history.length, greet.history, 16)
+            or not argument_number(argv[3], &greet.applied) or not argument_number(argv[4], &greet.assigned)):
+        return reply_verdict(m, ctx, NONSENSE)
+    if m.chain.learner and m.join != JOIN_COPIED:
+        return RedisModule_ReplyWithError(ctx, "ERR the snapshot is not here yet")
+    verdict = replication_on_greet(&m.chain, &greet, peer.run_id, <int64_t>peer.client, &welcome)
+    if verdict != ACCEPTED:
+        return reply_verdict(m, ctx, verdict)
+    to_hex(welcome.history, HISTORY_BYTES, digits)
+    RedisModule_ReplyWithArray(ctx, 5)
+    RedisModule_ReplyWithCString(ctx, "WELCOME")
+    RedisModule_ReplyWithLongLong(ctx, welcome.epoch)
+    RedisModule_ReplyWithCString(ctx, digits)
+    RedisModule_ReplyWithLongLong(ctx, welcome.applied)
+    return RedisModule_ReplyWithLongLong(ctx, welcome.assigned)
+
+
+# ------------------------------------------------------------------------------------------------- batches
+
+cdef RedisModuleString *unpack_client(const Packed *packed, RedisModuleString **last) noexcept nogil:
+    """A reference for the entry. `last`, of the update before, is the caller's reference."""
+    if not packed.same_client:
+        let_go(last[0])
+        last[0] = NULL
+        if packed.client != NULL:
+            last[0] = RedisModule_CreateString(NULL, packed.client, packed.client_bytes)
+    return keep(last[0]) if last[0] != NULL else NULL
+
+
+cdef bint apply_packed(
+    Member *m, RedisModuleCtx *ctx, const Packed *packed, RedisModuleString *client, int64_t assigned,
+) noexcept nogil:
+    cdef Entry entry
+    memset(&entry, 0, sizeof(Entry))
+    entry.key = RedisModule_CreateString(NULL, packed.key, packed.key_bytes)
+    entry.bytes = packed.key_bytes
+    if packed.value != NULL:
+        entry.value = RedisModule_CreateString(NULL, packed.value, packed.value_bytes)
+        entry.bytes += packed.value_bytes
+    entry.client = client
+    if client != NULL:
+        entry.bytes += string_length(client)
+    if not replication_append(&m.chain, &entry, assigned):
+        let_go(<RedisModuleString *>entry.key)
+        let_go(<RedisModuleString *>entry.value)
+        let_go(client)
+        return False
+    keyspace_apply(
+        ctx, <RedisModuleString *>entry.key, <RedisModuleString *>entry.value, m.checkpoint.tracking,
+        entry.value == NULL and may_be_flushed(&m.checkpoint, <RedisModuleString *>entry.key))
+    if m.checkpoint.tracking:
+        track(&m.checkpoint, m.chain.applied, <RedisModuleString *>entry.key, <RedisModuleString *>entry.value)
+    return True
+
+
+cdef bint apply_batch(
+    Member *m, RedisModuleCtx *ctx, const Batch *batch, int64_t skip, const char *cursor, const char *end,
+) noexcept nogil:
+    """All but the first `skip` updates, in order (rule 1). False: memory ran out on the way."""
+    cdef Packed packed
+    cdef RedisModuleString *last_client = NULL
+    cdef RedisModuleString *client
+    cdef bint whole = True
+    cdef int64_t i
+    for i in range(batch.count):
+        if not wire_next(&cursor, end, &packed):
+            break
+        client = unpack_client(&packed, &last_client)
+        if i < skip:
+            let_go(client)
+        elif not apply_packed(m, ctx, &packed, client, batch.assigned):
+            whole = False
+            break
+    let_go(last_client)
+    return whole
+
+
+cdef bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:
+    return (argument_number(argv[1], &out.epoch) and argument_number(argv[2], &out.assigned)
+            and argument_number(argv[3], &out.first) and argument_number(argv[4], &out.count)
+            and argument_number(argv[5], &out.committed) and argument_number(argv[6], &out.upto)
+            and argument_number(argv[7], &out.answer))
+
+
+cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.FORWARD epoch assigned first count committed upto answer payload -> nothing | REGREET | STALE | …"""
+    cdef Batch batch
+    cdef Text payload
+    cdef Verdict verdict
+    cdef int64_t skip = 0
+    cdef Peer *peer = proven_peer(m, ctx)
+    if peer == NULL:
+        return 0
+    argument_text(argv[8], &payload)
+    if not parse_batch(argv, &batch) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
+        return reply_verdict(m, ctx, NONSENSE)
+    if not wire_valid(payload.bytes, payload.bytes + payload.length, <uint64_t>batch.count):
+        return reply_verdict(m, ctx, NONSENSE)
+    verdict = replication_on_batch(&m.chain, &batch, <int64_t>peer.client, &skip)
+    if verdict != ACCEPTED:
+        return reply_verdict(m, ctx, verdict)
+    m.batches_received += 1
+    if not apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length):
+        reply_verdict(m, ctx, NO_MEMORY)
+    replication_batch_applied(&m.chain, &batch)
+    settle(m)
+    wake(m)
+    return 0
+
+
+cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.ACK epoch committed head_told question -> nothing | STALE | BEHIND | ERR"""
+    cdef Ack ack
+    cdef int64_t head_told
+    cdef Verdict verdict
+    cdef Peer *peer = proven_peer(m, ctx)
+    if peer == NULL:
+        return 0
+    if (not argument_number(argv[1], &ack.epoch) or not argument_number(argv[2], &ack.committed)
+            or not argument_number(argv[3], &head_told) or not argument_number(argv[4], &ack.question)):
+        return reply_verdict(m, ctx, NONSENSE)
+    ack.head_told = head_told != 0
+    verdict = replication_on_ack(&m.chain, &ack, peer.run_id)
+    if verdict != ACCEPTED:
+        return reply_verdict(m, ctx, verdict)
+    settle(m)
+    wake(m)
+    return 0

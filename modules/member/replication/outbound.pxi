@@ -1,0 +1,354 @@
+# cython: language_level=3
+# The messages between members, both ends: what goes out on our links, and what their answers mean.
+#
+# Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxd`). Answers arrive in socket
+# callbacks, which Redis also runs inside a slow script or a load: they move the chain's state, but never apply an
+# update.
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp, strlen, strncmp, strstr
+
+from modules.bindings.hiredis cimport (
+    REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_INTEGER, REDIS_REPLY_STRING, freeReplyObject, redisAppendCommand,
+    redisAppendCommandArgv, redisAppendFormattedCommand, redisReply,
+)
+from modules.bindings.redismodule cimport (
+    REDISMODULE_EVENTLOOP_READABLE, RedisModuleCtx, RedisModuleString, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
+)
+from modules.core.chain cimport chain_position
+from modules.core.hex cimport from_hex, to_hex
+from modules.core.messages cimport (
+    ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, NOT_GREETED, NO_MEMORY, OTHER_HISTORY, STALE,
+    STRANGER, TOO_FAR_BEHIND, Verdict,
+)
+from modules.core.replication cimport (
+    replication_ack_due, replication_head_ack_due, replication_head_lost, replication_next_batch,
+    replication_on_welcome, replication_predecessor_lost, replication_successor_lost, replication_take_ack,
+    replication_take_head_ack,
+)
+from modules.core.view cimport HISTORY_BYTES, View
+from modules.member.keyspace.values cimport keep, string_length
+from modules.member.persistence.batch_codec cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
+from modules.member.state.member cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, the_member
+from modules.server.proofs cimport SECRET_BYTES
+
+cdef enum:
+    HEADER_BYTES = 512
+    IDLE_MS = 500
+
+
+# -------------------------------------------------------------------------------------- refusing a message
+
+cdef const char *verdict_text(Verdict verdict) noexcept nogil:
+    if verdict == OTHER_HISTORY:
+        return "ERR that is another chain's history"
+    if verdict == CONFLICT:
+        return "ERR another view has that epoch already"
+    if verdict == STRANGER:
+        return "ERR the present view does not expect this from that member"
+    if verdict == DIVERGED:
+        return "ERR the histories of the two members disagree"
+    if verdict == TOO_FAR_BEHIND:
+        return "ERR the log no longer reaches back that far"
+    if verdict == NO_MEMORY:
+        return "ERR out of memory"
+    return "ERR no member of a chain says this"
+
+
+cdef int reply_verdict(Member *m, RedisModuleCtx *ctx, Verdict verdict) noexcept nogil:
+    """The one place where a refused message of a peer or the master becomes an answer (rule 2)."""
+    cdef ViewTexts view
+    cdef int i
+    if verdict == STALE:
+        format_view(m, &view)
+        RedisModule_ReplyWithArray(ctx, 1 + view.length)
+        RedisModule_ReplyWithCString(ctx, "STALE")
+        for i in range(view.length):
+            RedisModule_ReplyWithCString(ctx, view.texts[i])
+    elif verdict == BEHIND:
+        RedisModule_ReplyWithArray(ctx, 2)
+        RedisModule_ReplyWithCString(ctx, "BEHIND")
+        RedisModule_ReplyWithLongLong(ctx, m.chain.view.epoch)
+    elif verdict == TOO_FAR_BEHIND:
+        RedisModule_ReplyWithArray(ctx, 1)
+        RedisModule_ReplyWithCString(ctx, "TOOFAR")
+    elif verdict == GAP or verdict == NOT_GREETED:
+        RedisModule_ReplyWithArray(ctx, 1)
+        RedisModule_ReplyWithCString(ctx, "REGREET")
+    else:
+        RedisModule_ReplyWithError(ctx, verdict_text(verdict))
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- small messages
+
+cdef void send_greeting(Member *m, Link *link) noexcept nogil:
+    cdef Greeting greeting
+    cdef char history[2 * HISTORY_BYTES + 1]
+    chain_position(&m.chain, &greeting)
+    to_hex(greeting.history, HISTORY_BYTES, history)
+    redisAppendCommand(
+        link.context, "CHAIN.GREET %lld %s %lld %lld", <long long>greeting.epoch, &history[0],
+        <long long>greeting.applied, <long long>greeting.assigned)
+    link.greeted_epoch = greeting.epoch
+
+
+cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
+    redisAppendCommand(
+        link.context, "CHAIN.ACK %lld %lld %d %lld", <long long>ack.epoch, <long long>ack.committed,
+        1 if ack.head_told else 0, <long long>ack.question)
+
+
+cdef void send_view(Member *m, Link *link) noexcept nogil:
+    cdef ViewTexts view
+    cdef const char *arguments[1 + VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    cdef size_t lengths[1 + VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    cdef int i
+    format_view(m, &view)
+    arguments[0] = "CHAIN.ADOPT"
+    for i in range(view.length):
+        arguments[1 + i] = view.texts[i]
+    for i in range(1 + view.length):
+        lengths[i] = strlen(arguments[i])
+    redisAppendCommandArgv(link.context, 1 + view.length, arguments, lengths)
+
+
+# -------------------------------------------------------------------------------------------------- batches
+
+cdef int put_number(char *out, int64_t number) noexcept nogil:
+    """An integer as one argument of a command; the bytes written."""
+    cdef char digits[NUMBER_BYTES]
+    cdef int length = snprintf(digits, NUMBER_BYTES, "%lld", <long long>number)
+    return snprintf(out, 2 * NUMBER_BYTES, "$%d\r\n%s\r\n", length, &digits[0])
+
+
+cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
+    """Written by hand, since a long value goes out from where it lies: hiredis would copy it into one piece first."""
+    cdef char header[HEADER_BYTES]
+    cdef size_t packed = pack_batch(m, batch)
+    cdef RedisModuleString *value = long_value(m, batch)
+    cdef size_t rest = string_length(value) if value != NULL else 0
+    cdef int length
+    length = snprintf(header, HEADER_BYTES, "*9\r\n$13\r\nCHAIN.FORWARD\r\n")
+    length += put_number(&header[length], batch.epoch)
+    length += put_number(&header[length], batch.assigned)
+    length += put_number(&header[length], batch.first)
+    length += put_number(&header[length], batch.count)
+    length += put_number(&header[length], batch.committed)
+    length += put_number(&header[length], batch.upto)
+    length += put_number(&header[length], batch.answer)
+    length += snprintf(&header[length], NUMBER_BYTES, "$%zu\r\n", packed + rest)
+    redisAppendFormattedCommand(link.context, header, length)
+    redisAppendFormattedCommand(link.context, m.scratch, packed)
+    packing_over(m)
+    if value != NULL:
+        link.streamed = keep(value)
+        link.streamed_to = 0
+    else:
+        redisAppendFormattedCommand(link.context, "\r\n", 2)
+    m.batches_sent += 1
+
+
+# ------------------------------------------------------------------------------------------------- sending
+
+cdef bint link_takes_more(Member *m, Link *link) noexcept nogil:
+    """May a command be appended? Only when all before it is gone: amid a long value it would become part of that."""
+    if link.phase != LINK_READY or not link_flush(m, link, on_link_ready):
+        return False
+    if link.view_due:
+        link.view_due = False
+        send_view(m, link)
+        return link_flush(m, link, on_link_ready)
+    return True
+
+
+cdef void forward(Member *m) noexcept nogil:
+    """Whatever the successor, or the learner, lacks: as much as it takes without our buffer growing (rule 9)."""
+    cdef Link *link = &m.down
+    cdef Batch batch
+    if not link_takes_more(m, link):
+        return
+    if link.greeted_epoch != m.chain.view.epoch:
+        send_greeting(m, link)
+    if m.checkpoint.order_down:
+        m.checkpoint.order_down = False
+        redisAppendCommand(link.context, "CHAIN.FLUSH %lld %lld", <long long>m.chain.view.epoch,
+                           <long long>m.checkpoint.order_most)
+    while link_flush(m, link, on_link_ready):
+        if not replication_next_batch(&m.chain, BATCH_BYTES, &batch):
+            return
+        if not packing_room(m, &batch):
+            link_fail(m, link, "out of memory")
+            return
+        send_batch(m, link, &batch)
+
+
+cdef void acknowledge(Member *m) noexcept nogil:
+    """The head first, so that the predecessor is only told that the head knows when that is under way."""
+    cdef Ack ack
+    if link_takes_more(m, &m.head) and replication_head_ack_due(&m.chain):
+        replication_take_head_ack(&m.chain, &ack)
+        send_ack(&m.head, &ack)
+        link_flush(m, &m.head, on_link_ready)
+    if link_takes_more(m, &m.up) and replication_ack_due(&m.chain):
+        replication_take_ack(&m.chain, &ack)
+        send_ack(&m.up, &ack)
+        link_flush(m, &m.up, on_link_ready)
+    if m.checkpoint.order_up and link_takes_more(m, &m.up):
+        m.checkpoint.order_up = False
+        redisAppendCommand(m.up.context, "CHAIN.CHECKPOINT %lld", <long long>m.chain.view.epoch)
+        link_flush(m, &m.up, on_link_ready)
+
+
+cdef void say_idle(Member *m, Link *link) noexcept nogil:
+    """Redis closes connections on which nothing has come for its `timeout`, of a second at the least."""
+    link_tick(m, link)
+    if link.phase == LINK_READY and m.now_ms - link.idle_ms >= IDLE_MS and link_takes_more(m, link):
+        link.idle_ms = m.now_ms
+        redisAppendCommand(link.context, "CHAIN.IDLE")
+        link_flush(m, link, on_link_ready)
+
+
+cdef void pump_idle(Member *m) noexcept nogil:
+    """Once per tick."""
+    say_idle(m, &m.down)
+    say_idle(m, &m.up)
+    say_idle(m, &m.head)
+
+
+cdef void pump_connecting(Member *m, Link *link) noexcept nogil:
+    if not link.aimed or link.phase == LINK_READY or link.retry_ms > m.now_ms:
+        return
+    if link.phase == LINK_IDLE:
+        link_connect(m, link, on_link_ready)
+    else:
+        link_fail(m, link, "no answer in time")
+
+
+cdef void connect_links(Member *m) noexcept nogil:
+    pump_connecting(m, &m.down)
+    pump_connecting(m, &m.up)
+    pump_connecting(m, &m.head)
+
+
+# -------------------------------------------------------------------------------------------------- answers
+
+cdef bint reply_text(const redisReply *reply, Text *out) noexcept nogil:
+    if reply.type != REDIS_REPLY_STRING:
+        return False
+    out.bytes = reply.str
+    out.length = reply.len
+    return True
+
+
+cdef bint reply_number(const redisReply *reply, int64_t *out) noexcept nogil:
+    cdef Text text
+    if reply.type == REDIS_REPLY_INTEGER:
+        out[0] = reply.integer
+        return True
+    return reply_text(reply, &text) and text_number(&text, out)
+
+
+cdef bint tagged(const redisReply *reply, const char *tag, size_t elements) noexcept nogil:
+    """An array of at least so many elements that begins with `tag`."""
+    cdef Text text
+    if reply.type != REDIS_REPLY_ARRAY or reply.elements < elements or not reply_text(reply.element[0], &text):
+        return False
+    return text.length == strlen(tag) and memcmp(text.bytes, tag, text.length) == 0
+
+
+cdef void on_welcome(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    cdef Greeting welcome
+    cdef Text history
+    cdef Verdict verdict
+    if (not reply_number(reply.element[1], &welcome.epoch) or not reply_text(reply.element[2], &history)
+            or not from_hex(history.bytes, history.length, welcome.history, HISTORY_BYTES)
+            or not reply_number(reply.element[3], &welcome.applied)
+            or not reply_number(reply.element[4], &welcome.assigned)):
+        link_fail(m, link, "a welcome that is none")
+        return
+    if link != &m.down:
+        return
+    verdict = replication_on_welcome(&m.chain, &welcome, link.target.run_id)
+    if verdict == BEHIND or verdict == STALE:
+        return      # from before a change of view: the handshake of this epoch is under way
+    if verdict != ACCEPTED:
+        link_fail(m, link, verdict_text(verdict))
+        return
+    link.down_since_ms = 0
+
+
+cdef void on_stale(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    """The peer has a newer view, and this is it."""
+    cdef Text texts[VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    cdef View view
+    cdef unsigned char secret[SECRET_BYTES]
+    cdef size_t count = reply.elements - 1
+    cdef size_t i
+    if count > VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS:
+        return
+    for i in range(count):
+        if not reply_text(reply.element[i + 1], &texts[i]):
+            return
+    if parse_view(texts, count, &view, secret):
+        adopt(m, &view, secret)
+
+
+cdef bint is_about(const redisReply *reply, const char *command) noexcept nogil:
+    """A peer of an earlier version does not know that command."""
+    return (reply.type == REDIS_REPLY_ERROR and strncmp(reply.str, "ERR unknown command", 19) == 0
+            and strstr(reply.str, command) != NULL)
+
+
+cdef void on_answer(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    if link.phase == LINK_PROVING:
+        link_prove(m, link, reply)
+    elif tagged(reply, "ALLOWED", 1) or is_about(reply, "CHAIN.ALLOWED"):
+        link.allowed = True
+    elif is_about(reply, "CHAIN.IDLE"):
+        pass
+    elif reply.type == REDIS_REPLY_ERROR:
+        link_fail(m, link, reply.str)
+    elif tagged(reply, "WELCOME", 5):
+        on_welcome(m, link, reply)
+    elif tagged(reply, "STALE", 1 + VIEW_ARGUMENTS + NODE_ARGUMENTS):
+        on_stale(m, link, reply)
+    elif tagged(reply, "BEHIND", 2):
+        link.view_due = True
+        link.greeted_epoch = -1
+        if link == &m.up:           # what it was told has been refused: tell it again
+            replication_predecessor_lost(&m.chain)
+        elif link == &m.head:
+            replication_head_lost(&m.chain)
+    elif tagged(reply, "TOOFAR", 1):
+        link_fail(m, link, "the peer refuses this view: it cannot feed its new successor")
+    elif tagged(reply, "REGREET", 1):
+        replication_successor_lost(&m.chain)
+        link.greeted_epoch = -1
+
+
+cdef void read_answers(Member *m, Link *link) noexcept nogil:
+    cdef redisReply *reply
+    if not link_read(m, link):
+        return
+    while link.context != NULL:     # an answer may have closed the link
+        reply = link_next_answer(m, link)
+        if reply == NULL:
+            return
+        on_answer(m, link, reply)
+        freeReplyObject(reply)
+
+
+cdef void on_link_ready(int fd, void *data, int mask) noexcept nogil:
+    """The event loop: something may be read from the link, or written to it."""
+    cdef Link *link = <Link *>data
+    cdef Member *m = the_member()
+    if link.phase == LINK_CONNECTING:
+        link_challenge(m, link, on_link_ready)
+        return
+    if mask & REDISMODULE_EVENTLOOP_READABLE:
+        read_answers(m, link)
+    if link.context != NULL and link.phase != LINK_CONNECTING:
+        link_flush(m, link, on_link_ready)

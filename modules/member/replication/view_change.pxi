@@ -1,0 +1,165 @@
+# cython: language_level=3
+# Views as they travel, and what a member does when it takes one over (docs/protocol.md, "Views").
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport strtoll
+from libc.string cimport memcmp, memcpy
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModule_Log, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    RedisModule_ReplyWithLongLong,
+)
+from modules.core.chain cimport chain_head_shortcut, chain_is_tail, chain_predecessor, chain_successor
+from modules.core.hex cimport from_hex, to_hex
+from modules.core.membership cimport membership_adopt
+from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
+from modules.core.view cimport ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View
+from modules.member.persistence cimport disk_take_place
+from modules.member.replies cimport settle
+from modules.member.state.member cimport JOIN_FAILED, Member
+from modules.server.proofs cimport SECRET_BYTES
+
+
+cdef bint text_number(const Text *text, int64_t *out) noexcept nogil:
+    """A decimal integer and nothing else."""
+    cdef char copy[NUMBER_BYTES]
+    cdef char *end
+    if text.length == 0 or text.length >= NUMBER_BYTES:
+        return False
+    memcpy(copy, text.bytes, text.length)
+    copy[text.length] = 0
+    if copy[0] != c"-" and not c"0" <= copy[0] <= c"9":
+        return False
+    out[0] = strtoll(copy, &end, 10)
+    return end == &copy[text.length]
+
+
+cdef bint text_copy(const Text *text, char *out, size_t room) noexcept nogil:
+    """Without NUL, blanks or control characters inside, NUL-terminated; False: it is not such a text, or too long."""
+    cdef size_t i
+    if text.length == 0 or text.length >= room:
+        return False
+    for i in range(text.length):
+        if <unsigned char>text.bytes[i] <= 32 or text.bytes[i] == 127:
+            return False
+        out[i] = text.bytes[i]
+    out[text.length] = 0
+    return True
+
+
+cdef bint parse_node(const Text *texts, Node *out) noexcept nogil:
+    cdef int64_t port
+    cdef unsigned char ignored[20]
+    if not text_copy(&texts[0], out.host, HOST_BYTES) or not text_copy(&texts[1], out.address, ADDRESS_BYTES):
+        return False
+    if not text_number(&texts[2], &port) or port < 1 or port > 65535:
+        return False
+    out.port = <int>port
+    return (from_hex(texts[3].bytes, texts[3].length, ignored, 20)
+            and text_copy(&texts[3], out.run_id, RUN_ID_BYTES))
+
+
+cdef bint parse_view(const Text *texts, size_t count, View *out, unsigned char *secret) noexcept nogil:
+    """Zeroed beforehand or not, `out` is whole only when this is True."""
+    cdef int64_t members
+    cdef int i
+    if count < VIEW_ARGUMENTS:
+        return False
+    if not from_hex(texts[0].bytes, texts[0].length, out.history, HISTORY_BYTES):
+        return False
+    if not from_hex(texts[1].bytes, texts[1].length, secret, SECRET_BYTES):
+        return False
+    if not text_number(&texts[2], &out.epoch) or out.epoch < 1:
+        return False
+    if not text_number(&texts[3], &members) or members < 1 or members > MAX_MEMBERS:
+        return False
+    if count != <size_t>(VIEW_ARGUMENTS + members * NODE_ARGUMENTS):
+        return False
+    out.count = <int>members
+    for i in range(out.count):
+        if not parse_node(&texts[VIEW_ARGUMENTS + i * NODE_ARGUMENTS], &out.members[i]):
+            return False
+    return True
+
+
+cdef struct ViewTexts:
+    # Our view as arguments; `texts` point into the other fields and into the view itself.
+    char history[2 * HISTORY_BYTES + 1]
+    char secret[2 * SECRET_BYTES + 1]
+    char epoch[NUMBER_BYTES]
+    char count[NUMBER_BYTES]
+    char ports[MAX_MEMBERS][8]
+    const char *texts[VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
+    int length
+
+
+cdef void format_view(const Member *m, ViewTexts *out) noexcept nogil:
+    cdef const View *view = &m.chain.view
+    cdef const Node *node
+    cdef int i
+    to_hex(view.history, HISTORY_BYTES, out.history)
+    to_hex(m.secret, SECRET_BYTES, out.secret)
+    snprintf(out.epoch, NUMBER_BYTES, "%lld", <long long>view.epoch)
+    snprintf(out.count, NUMBER_BYTES, "%d", view.count)
+    out.texts[0], out.texts[1], out.texts[2], out.texts[3] = out.history, out.secret, out.epoch, out.count
+    out.length = VIEW_ARGUMENTS
+    for i in range(view.count):
+        node = &view.members[i]
+        snprintf(out.ports[i], 8, "%d", node.port)
+        out.texts[out.length] = node.host
+        out.texts[out.length + 1] = node.address
+        out.texts[out.length + 2] = out.ports[i]
+        out.texts[out.length + 3] = node.run_id
+        out.length += NODE_ARGUMENTS
+
+
+# -------------------------------------------------------------------------------------- a view takes effect
+
+cdef void aim_links(Member *m) noexcept nogil:
+    """Every link to whom the view says. Links that stay keep their connection: only the handshake is made anew."""
+    link_aim(m, &m.down, chain_successor(&m.chain))
+    link_aim(m, &m.up, chain_predecessor(&m.chain) if m.join != JOIN_FAILED else NULL)
+    link_aim(m, &m.head, chain_head_shortcut(&m.chain))
+
+
+cdef Verdict adopt(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
+    """Take over a view that came from somebody entitled to give it. A chain's secret never changes."""
+    cdef int64_t before = m.chain.view.epoch
+    cdef bint was_tail = not m.chain.has_history or chain_is_tail(&m.chain)
+    cdef Verdict verdict
+    if m.has_secret and memcmp(m.secret, secret, SECRET_BYTES) != 0:
+        return CONFLICT
+    verdict = membership_adopt(&m.chain, view, m.self.run_id)
+    if verdict != ACCEPTED or m.chain.view.epoch == before:
+        return verdict
+    take_secret(m, secret)
+    m.was_tail = m.chain.me >= 0 and (m.was_tail or was_tail)
+    m.subscribers_misled = m.chain.me < 0
+    disk_take_place(m)
+    aim_links(m)
+    settle(m)
+    log_view(m)
+    return ACCEPTED
+
+
+cdef void log_view(Member *m) noexcept nogil:
+    cdef char place[48]
+    if m.chain.me < 0:
+        snprintf(place, sizeof(place), "removed, members left: %d", m.chain.view.count)
+    else:
+        snprintf(place, sizeof(place), "member %d of %d", m.chain.me + 1, m.chain.view.count)
+    RedisModule_Log(m.ctx, "notice", "view %lld adopted: %s; applied %lld, committed %lld",
+                    <long long>m.chain.view.epoch, &place[0], <long long>m.chain.applied, <long long>m.chain.committed)
+
+
+cdef int reply_view(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """What a client needs to find its way: the epoch, then host:port of every member, head first."""
+    cdef char text[HOST_BYTES + 16]
+    cdef int i
+    RedisModule_ReplyWithArray(ctx, 1 + m.chain.view.count)
+    RedisModule_ReplyWithLongLong(ctx, m.chain.view.epoch)
+    for i in range(m.chain.view.count):
+        snprintf(text, sizeof(text), "%s:%d", &m.chain.view.members[i].host[0], m.chain.view.members[i].port)
+        RedisModule_ReplyWithCString(ctx, text)
+    return 0

@@ -1,0 +1,112 @@
+# cython: language_level=3
+# What a blocked client is told: put together when it is decided, and sent when Redis comes to it.
+#
+# Redis 7.0 answers clients that were unblocked in the before-sleep event in the same pass, later versions and Valkey in
+# the next one, after that pass's commands: by then the role, the view and the data of this member may be others. So
+# nothing is looked up or decided any more when an answer is sent (rules 4 and 6).
+#
+# An answer travels as the pointer that Redis keeps for a blocked client. A number, or an outcome whose words are always
+# the same, is in the pointer itself, which is odd then, and costs no memory; what has bytes of its own is an Answer.
+
+from libc.stdint cimport int64_t, intptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, strlen
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_ERRORMSG_WRONGTYPE, RedisModuleCtx, RedisModuleString, RedisModule_GetBlockedClientPrivateData,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithNull,
+    RedisModule_ReplyWithStringBuffer,
+)
+
+
+cdef struct Answer:
+    # The bytes lie behind the struct, with a NUL after them.
+    bint is_error
+    size_t length
+
+
+# ---------------------------------------------------------------------------------------------------- deciding
+
+cdef void *answer_outcome(Outcome outcome) noexcept nogil:
+    return <void *>(<intptr_t>outcome * 2 + 1)
+
+
+cdef void *answer_number(int64_t number) noexcept nogil:
+    """From 0 on: an sn, or a count."""
+    return <void *><intptr_t>((number + OUTCOME_NUMBER) * 2 + 1)
+
+
+cdef const char *answer_bytes(const Answer *answer) noexcept nogil:
+    return <const char *>(answer + 1)
+
+
+cdef void *answer_new(bint is_error, const char *bytes, size_t length) noexcept nogil:
+    """On any thread. Without memory, what says so."""
+    cdef Answer *answer = <Answer *>malloc(sizeof(Answer) + length + 1)
+    cdef char *copy = <char *>(answer + 1)
+    if answer == NULL:
+        return answer_outcome(OUTCOME_NO_MEMORY)
+    answer.is_error = is_error
+    answer.length = length
+    memcpy(copy, bytes, length)
+    copy[length] = 0
+    return answer
+
+
+cdef void *answer_value(const char *bytes, size_t length) noexcept nogil:
+    return answer_new(False, bytes, length)
+
+
+cdef void *answer_error(const char *text) noexcept nogil:
+    return answer_new(True, text, strlen(text))
+
+
+# ----------------------------------------------------------------------------------------------------- telling
+
+cdef bint has_bytes(const void *answer) noexcept nogil:
+    return answer != NULL and not <intptr_t>answer & 1
+
+
+cdef void answer_free(RedisModuleCtx *ctx, void *answer) noexcept nogil:
+    if has_bytes(answer):
+        free(answer)
+
+
+cdef int reply_outcome(RedisModuleCtx *ctx, Outcome outcome) noexcept nogil:
+    """The one place where it becomes words."""
+    if outcome == OUTCOME_NIL:
+        return RedisModule_ReplyWithNull(ctx)
+    if outcome == OUTCOME_WRONG_TYPE:
+        return RedisModule_ReplyWithError(ctx, REDISMODULE_ERRORMSG_WRONGTYPE)
+    if outcome == OUTCOME_NOT_APPLIED:
+        return RedisModule_ReplyWithError(
+            ctx, "ERR not written: held back until the write timeout: members do not keep up, or the view is old")
+    if outcome == OUTCOME_TIMEOUT:
+        return RedisModule_ReplyWithError(ctx, "ERR timeout: not committed yet")
+    if outcome == OUTCOME_NO_MEMORY:
+        return RedisModule_ReplyWithError(ctx, "ERR out of memory, or of threads: try again")
+    if outcome == OUTCOME_LOST_CHECKPOINT:
+        return RedisModule_ReplyWithError(
+            ctx, "ERR that key may be in a checkpoint that this member has lost: it needs a copy, by MASTER.ADD")
+    if outcome == OUTCOME_REASSIGNED:
+        return RedisModule_ReplyWithError(
+            ctx, "UNKNOWN that sequence number now belongs to an update of a later epoch: yours was lost or renumbered")
+    return RedisModule_ReplyWithError(
+        ctx, "UNKNOWN the write was not known to be committed in time: it may or may not survive")
+
+
+cdef int reply_answer(RedisModuleCtx *ctx, const void *answer) noexcept nogil:
+    cdef const Answer *long_one = <const Answer *>answer
+    cdef intptr_t short_one = <intptr_t>answer >> 1
+    if has_bytes(answer):
+        if long_one.is_error:
+            return RedisModule_ReplyWithError(ctx, answer_bytes(long_one))
+        return RedisModule_ReplyWithStringBuffer(ctx, answer_bytes(long_one), long_one.length)
+    if short_one >= OUTCOME_NUMBER:
+        return RedisModule_ReplyWithLongLong(ctx, short_one - OUTCOME_NUMBER)
+    return reply_outcome(ctx, <Outcome>short_one)
+
+
+cdef int on_answered(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """Redis calls it for a client that was unblocked."""
+    return reply_answer(ctx, RedisModule_GetBlockedClientPrivateData(ctx))

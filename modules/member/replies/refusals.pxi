@@ -1,0 +1,86 @@
+# cython: language_level=3
+# What a client is told that came to the wrong member: where to go, or that there is nowhere to go at present.
+#
+# Each text is of the moment: whoever waits gets the one of when that was decided.
+
+from libc.stdio cimport snprintf
+
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_ReplyWithError
+from modules.core.chain cimport chain_fenced
+from modules.core.view cimport HOST_BYTES, Node
+from modules.member.state.member cimport Member
+
+cdef enum:
+    REFUSAL_BYTES = HOST_BYTES + 256
+
+
+cdef const char *moved_to(const Node *node, char *out) noexcept nogil:
+    snprintf(out, REFUSAL_BYTES, "MOVED 0 %s:%d", &node.host[0], node.port)
+    return out
+
+
+cdef bint awaits_view(const Member *m) noexcept nogil:
+    """A head that has heard of a newer view (rule 2): writers are held back until it has that view."""
+    return m.chain.me == 0 and chain_fenced(&m.chain)
+
+
+# --------------------------------------------------------------------------------------------------- the texts
+# `out` has room for REFUSAL_BYTES.
+
+cdef const char *not_head(const Member *m, char *out) noexcept nogil:
+    """Where to write instead."""
+    if m.chain.me > 0 or m.chain.learner:
+        return moved_to(&m.chain.view.members[0], out)
+    return (
+        "ERR this member is in no chain at present: nothing was written. MASTER.ADD takes it in again; its file "
+        "chain.member.<port> says more")
+
+
+cdef const char *not_head_to_wait(const Member *m, char *out) noexcept nogil:
+    """To MEMBER.WAIT: what has an sn is never said to have failed (rule 6)."""
+    if m.chain.me > 0 or m.chain.learner:
+        return moved_to(&m.chain.view.members[0], out)
+    return "UNKNOWN this member is the head no more: whether that update survives is not known here"
+
+
+cdef const char *not_tail(const Member *m, char *out) noexcept nogil:
+    """Where to read instead."""
+    if m.chain.learner or 0 <= m.chain.me < m.chain.view.count - 1:
+        return moved_to(&m.chain.view.members[m.chain.view.count - 1], out)
+    if m.chain.me >= 0:
+        return "ERR this tail may not answer now: it holds no lease, or is not in step, and not all members answer"
+    return (
+        "ERR this member is in no chain at present: it answers no READ. MASTER.ADD takes it in again; its file "
+        "chain.member.<port> says more")
+
+
+# ----------------------------------------------------------------------- to who has just come, and to who waits
+
+cdef int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    cdef char text[REFUSAL_BYTES]
+    return RedisModule_ReplyWithError(ctx, not_head(m, text))
+
+
+cdef int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    cdef char text[REFUSAL_BYTES]
+    return RedisModule_ReplyWithError(ctx, not_head_to_wait(m, text))
+
+
+cdef int reply_not_tail(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    cdef char text[REFUSAL_BYTES]
+    return RedisModule_ReplyWithError(ctx, not_tail(m, text))
+
+
+cdef void *answer_not_head(const Member *m) noexcept nogil:
+    cdef char text[REFUSAL_BYTES]
+    return answer_error(not_head(m, text))
+
+
+cdef void *answer_not_head_to_wait(const Member *m) noexcept nogil:
+    cdef char text[REFUSAL_BYTES]
+    return answer_error(not_head_to_wait(m, text))
+
+
+cdef void *answer_not_tail(const Member *m) noexcept nogil:
+    cdef char text[REFUSAL_BYTES]
+    return answer_error(not_tail(m, text))

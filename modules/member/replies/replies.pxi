@@ -1,0 +1,103 @@
+# cython: language_level=3
+# What follows when updates commit: publications, answers to writers and to MEMBER.WAIT, a shorter log.
+
+from libc.stdint cimport int64_t
+
+from modules.bindings.redismodule cimport (
+    RedisModuleBlockedClient, RedisModuleString, RedisModule_CreateStringFromLongLong, RedisModule_FreeString,
+    RedisModule_PublishMessage, RedisModule_UnblockClient,
+)
+from modules.core.chain cimport chain_is_tail, chain_takes_writes
+from modules.core.log cimport Entry, log_epoch_of
+from modules.core.outbox cimport outbox_pop_expired, outbox_pop_orphan, outbox_pop_settled, outbox_pop_trimmed
+from modules.member.keyspace.values cimport release_entry
+from modules.member.state.member cimport Member
+from modules.member.state.waiter cimport WAIT_COMMIT, Waiter
+
+
+# ----------------------------------------------------------------------------------------- publications
+
+cdef bint publishes(const Member *m) noexcept nogil:
+    """The tail does; who was tail goes on, since subscribers may still be there (design.md, "Publications")."""
+    return m.subscribers and (not m.chain.has_history or chain_is_tail(&m.chain) or (m.was_tail and m.chain.me >= 0))
+
+
+cdef void publish(Member *m, RedisModuleString *channel, int64_t sn) noexcept nogil:
+    cdef RedisModuleString *text = RedisModule_CreateStringFromLongLong(NULL, sn)
+    RedisModule_PublishMessage(m.ctx, channel, text)
+    RedisModule_FreeString(NULL, text)
+
+
+# ------------------------------------------------------------------------------------- after every event
+
+cdef void settle(Member *m) noexcept nogil:
+    """Carry out what the chain has made due: to be called after whatever may have moved `committed` or the view."""
+    cdef bint publishing = publishes(m)
+    cdef Entry *entry
+    cdef Entry gone
+    cdef void *waiter
+    cdef int64_t sn
+    while True:
+        entry = outbox_pop_settled(&m.chain, &sn)
+        if entry == NULL:
+            break
+        if entry.waiter != NULL:
+            RedisModule_UnblockClient(<RedisModuleBlockedClient *>entry.waiter, answer_number(sn))
+            entry.waiter = NULL
+        if publishing and entry.client != NULL:
+            # It leaves this process at the end of the pass; before, nobody hears from a tail that it is committed:
+            # or a new tail would not know that it has to publish it again.
+            m.chain.published = min(m.chain.published, sn - 1)
+            publish(m, <RedisModuleString *>entry.client, sn)
+    while True:
+        waiter = outbox_pop_orphan(&m.chain)
+        if waiter == NULL:
+            break
+        answer_unknown(m, waiter)
+    while outbox_pop_trimmed(&m.chain, &gone):
+        release_entry(&gone)
+
+
+cdef void answer_unknown(Member *m, void *writer) noexcept nogil:
+    m.unknown_outcomes += 1
+    RedisModule_UnblockClient(<RedisModuleBlockedClient *>writer, answer_outcome(OUTCOME_UNKNOWN))
+
+
+cdef int64_t came_too_early_ms(const Member *m) noexcept nogil:
+    """Who came then, or before, has waited for as long as member.write-timeout says now."""
+    return m.now_ms - m.settings.write_timeout
+
+
+cdef void settle_expired(Member *m) noexcept nogil:
+    """Writers whose time is over before the commit is known."""
+    cdef void *writer = outbox_pop_expired(&m.chain, came_too_early_ms(m))
+    while writer != NULL:
+        answer_unknown(m, writer)
+        writer = outbox_pop_expired(&m.chain, came_too_early_ms(m))
+
+
+# -------------------------------------------------------------------------------------------- MEMBER.WAIT
+
+cdef void *wait_answer(const Member *m, const Waiter *wait) noexcept nogil:
+    """NULL: still to wait."""
+    if not chain_takes_writes(&m.chain) and not awaits_view(m):
+        return answer_not_head_to_wait(m)
+    if wait.sn <= m.chain.committed:
+        if wait.epoch >= 0 and log_epoch_of(&m.chain.log, wait.sn) > wait.epoch:
+            return answer_outcome(OUTCOME_REASSIGNED)
+        return answer_number(m.chain.committed)
+    if wait.deadline_ms and wait.deadline_ms <= m.now_ms:
+        return answer_outcome(OUTCOME_TIMEOUT)
+    return NULL
+
+
+cdef void settle_waits(Member *m) noexcept nogil:
+    cdef Waiter *wait = first_waiting(m, WAIT_COMMIT)
+    cdef Waiter *next
+    cdef void *answer
+    while wait != NULL:
+        next = wait.next
+        answer = wait_answer(m, wait)
+        if answer != NULL:
+            tell(m, wait, answer)
+        wait = next

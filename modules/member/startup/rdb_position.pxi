@@ -1,0 +1,131 @@
+# cython: language_level=3
+# A member's position inside its RDB: to a learner over Redis's full synchronisation, and to itself on disk.
+
+from libc.stdint cimport uint64_t, uint8_t
+from libc.string cimport memcpy
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_DbSize, RedisModule_Log,
+)
+from modules.core.chain cimport chain_role
+from modules.core.checkpoint.memtable cimport MEMTABLE_DELETED, MemtableEntry, memtable_at
+from modules.core.durability cimport durability_restore
+from modules.core.log cimport Boundary
+from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
+from modules.core.view cimport HISTORY_BYTES
+from modules.member.checkpoint.memtable cimport memtable_keys, track_loaded
+from modules.member.checkpoint cimport track_end, track_loaded_data, track_resume
+from modules.member.keyspace.values cimport let_go
+from modules.member.membership cimport empty_log
+from modules.member.persistence cimport is_unknown_chains, marker_renames
+from modules.member.state.checkpoint cimport Checkpoint
+from modules.member.state.member cimport JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS, the_member
+from modules.server.position cimport Newer, Position, PositionHandlers, Record, position_register
+
+
+cdef void snapshot_save(Position *out) noexcept nogil:
+    cdef Member *m = the_member()
+    if m.disk.unproven != NULL:
+        out[0] = m.disk.unproven[0]
+        return
+    # Data that needs a checkpoint whose state is not known any more is nobody's.
+    out.has_history = (m.chain.has_history and not is_unknown_chains(m)
+                       and (m.checkpoint.tracking or not m.checkpoint.incomplete))
+    memcpy(out.history, m.chain.history, HISTORY_BYTES)
+    out.applied = m.chain.applied
+    out.boundary_count = m.chain.log.boundary_count
+    memcpy(out.boundaries, m.chain.log.boundaries, out.boundary_count * sizeof(Boundary))
+    out.record = m.disk.record
+    out.keys = RedisModule_DbSize(m.ctx)
+    out.checkpoint.tracked = m.checkpoint.tracking
+    out.checkpoint.watermark = m.checkpoint.since
+    out.checkpoint.incomplete = m.checkpoint.incomplete
+    out.checkpoint.others = m.checkpoint.others
+    out.newer = memtable_keys(&m.checkpoint) if m.checkpoint.tracking else 0
+
+
+cdef bint snapshot_next(Newer *newer) noexcept nogil:
+    """The frozen table before the other, whose updates are newer: of a key that is in both they count."""
+    cdef const Checkpoint *c = &the_member().checkpoint
+    cdef uint64_t frozen = c.frozen.count if c.frozen != NULL else 0
+    cdef const MemtableEntry *entry
+    if newer.index == frozen + c.memtable.count:
+        return False
+    if newer.index < frozen:
+        entry = memtable_at(c.frozen, newer.index)
+    else:
+        entry = memtable_at(c.memtable, newer.index - frozen)
+    newer.index += 1
+    newer.key = entry.bytes
+    newer.length = entry.length
+    newer.sn = entry.sn
+    newer.deleted = entry.kind == MEMTABLE_DELETED
+    return True
+
+
+cdef void take_record(Member *m, const Record *loaded) noexcept nogil:
+    """From another server's data, whose record it is, comes none; an RDB says nothing of what came after it."""
+    if m.disk.source == SOURCE_OTHERS:
+        return
+    m.disk.record = loaded[0]
+    if m.disk.source != SOURCE_AOF:
+        m.disk.record.durable = False
+
+
+cdef void take_checkpoint(Member *m, const Position *position) noexcept nogil:
+    """What is newer than a checkpoint: this member's own (`recover`), or one still to be copied (`fetch_begin`)."""
+    track_end(m)
+    if position.checkpoint.tracked:
+        track_resume(m)
+        m.checkpoint.since = position.checkpoint.watermark
+        m.checkpoint.incomplete = position.checkpoint.incomplete
+        m.checkpoint.others = position.checkpoint.others
+    else:
+        track_loaded_data(m)
+
+
+cdef void snapshot_take(const Newer *newer) noexcept nogil:
+    cdef Checkpoint *c = &the_member().checkpoint
+    cdef RedisModuleString *key
+    if c.tracking and c.loading:
+        key = RedisModule_CreateString(NULL, newer.key, newer.length)
+        track_loaded(c, key, newer.sn, newer.deleted)
+        let_go(key)
+
+
+cdef bint snapshot_load(const Position *position) noexcept nogil:
+    cdef Member *m = the_member()
+    cdef uint8_t history[HISTORY_BYTES]
+    if chain_role(&m.chain) == ROLE_ALONE and m.disk.source == SOURCE_OTHERS and m.disk.started:
+        RedisModule_Log(m.ctx, "warning", "this server follows a chain's member as a replica of Redis's own: it gets a "
+                        "copy of that member's memory, and no place in the chain")
+        m.checkpoint.loading = False
+        return True
+    if chain_role(&m.chain) != ROLE_ALONE and not (chain_role(&m.chain) == ROLE_LEARNER and m.join == JOIN_COPYING):
+        RedisModule_Log(m.ctx, "warning", "a snapshot was loaded into a member of a chain: its position is ignored")
+        m.checkpoint.loading = False
+        return True
+    empty_log(m)
+    memcpy(history, position.history, HISTORY_BYTES)
+    if m.disk.source != SOURCE_OTHERS:
+        marker_renames(m, history, position.applied)
+    if durability_restore(
+        &m.chain, history, position.applied, position.boundaries, position.boundary_count,
+    ) != ACCEPTED:
+        return False
+    take_record(m, &position.record)
+    take_checkpoint(m, position)
+    m.disk.missing = False
+    m.copied_keys = position.keys
+    m.snapshot_loaded = True
+    m.checkpoint.loading = True
+    return True
+
+
+cdef bint snapshot_register(RedisModuleCtx *ctx) noexcept nogil:
+    cdef PositionHandlers handlers
+    handlers.save = snapshot_save
+    handlers.load = snapshot_load
+    handlers.next = snapshot_next
+    handlers.take = snapshot_take
+    return position_register(ctx, &handlers)
