@@ -132,11 +132,8 @@ def module_of(source: str) -> str:
     return source.removesuffix(".pyx").removesuffix("/__init__").removeprefix("tests/").replace("/", ".")
 
 
-def write_c(source: str, target: Path, module: str) -> None:
-    """Has Cython translate a unit.
-
-    Raises SystemExit if there are errors: Cython has printed them.
-    """
+def write_c(source: str, target: Path, module: str) -> bool:
+    """Has Cython translate a unit. Returns False if there are errors, which Cython has printed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     options = CompilationOptions(
         output_file=str(target),
@@ -144,9 +141,10 @@ def write_c(source: str, target: Path, module: str) -> None:
         language_level=3,
         compiler_directives={"warn.undeclared": False},
     )
-    if compile_cython(source, options, full_module_name=module).num_errors:
+    errors = compile_cython(source, options, full_module_name=module).num_errors
+    if errors:
         target.unlink(missing_ok=True)
-        sys.exit(f"setup.py: {source} is not compiled")
+    return not errors
 
 
 class BuildModules(build_ext):
@@ -174,8 +172,9 @@ class BuildModules(build_ext):
         c_file = (BUILD / "cython" / source).with_suffix(".c")
         target = Path(self.build_temp) / c_file.with_suffix(".o")
         settings = {Path(name) for name in extension.depends}
-        if is_outdated(c_file, made_of(Path(source)) | {Path("setup.py")}):
-            self.translators.apply(write_c, (source, c_file, module_of(source)))
+        outdated = is_outdated(c_file, made_of(Path(source)) | {Path("setup.py")})
+        if outdated and not self.translators.apply(write_c, (source, c_file, module_of(source))):
+            sys.exit(f"setup.py: {source} is not translated")
         if self.force or is_outdated(target, {c_file, *settings}):
             self.compiler.compile(
                 [str(c_file)],
