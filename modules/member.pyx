@@ -42,13 +42,15 @@ from modules.member.membership cimport (
 )
 from modules.member.persistence cimport disk_configure, marker_name, marker_read
 from modules.member.replication cimport (
-    ack_command, allowed_command, challenge_command, forward_command, greet_command, prove_command, reply_view,
+    ack_command, allowed_command, challenge_command, forward_command, greet_command, links_init, prove_command,
+    reply_view,
 )
 from modules.member.replies cimport waiting_init
 from modules.member.startup cimport (
     config_arguments, config_register, place_command, record_command, replay_misread, snapshot_register,
 )
-from modules.member.state.member cimport Member, TICK_MS, set_the_member, the_member
+from modules.member.state.event_loop cimport TICK_MS
+from modules.member.state.member cimport Member, set_the_member, the_member
 from modules.server.acl cimport may_administer
 from modules.server.allocators cimport allocators_init
 from modules.server.clock cimport boot_ms
@@ -380,9 +382,8 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     m.now_ms = boot_ms()
     waiting_init(m)
     m.checkpoint.watermark = m.checkpoint.asked = NOTHING
-    m.subscribers = True        # until the first tick has looked
-    m.down.name, m.up.name, m.head.name = "down", "up", "head"
-    m.down.greeted_epoch = m.up.greeted_epoch = m.head.greeted_epoch = -1
+    m.clients.subscribers = True        # until the first tick has looked
+    links_init(m)
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
     marker_name(m)
     lifelines_init(m)

@@ -93,7 +93,7 @@ cdef void done_lookup(Job *job) noexcept nogil:
     elif lookup.answer == NULL:
         lookup.answer = failed_answer(lookup)
     else:
-        m.reads_served += 1
+        m.clients.reads_served += 1
     if not tell(m, lookup.waiter, lookup.answer):
         answer_free(NULL, lookup.answer)
     lookup_free(lookup)

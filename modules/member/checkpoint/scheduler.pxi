@@ -18,7 +18,8 @@ from modules.member.state.checkpoint cimport (
     Checkpoint, Job, MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, STORE_NONE, STORE_OPEN,
     TEXT_BYTES,
 )
-from modules.member.state.member cimport JOIN_COPIED, JOIN_NONE, Member
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_COPIED, JOIN_NONE
 from modules.member.state.waiter cimport WAIT_CHECKPOINT, WAIT_FLUSH, Waiter
 from modules.server.clock cimport monotonic_us
 
@@ -96,7 +97,7 @@ cdef void settle_tracking(Member *m) noexcept nogil:
     if keeps_checkpoint(m) and c.store == STORE_NONE:
         store_retry(m)
     if (keeps_checkpoint(m) and c.store == STORE_OPEN and not c.tracking and not c.incomplete
-            and m.chain.me >= 0 and (m.join == JOIN_NONE or m.join == JOIN_COPIED)):
+            and m.chain.me >= 0 and (m.membership.join == JOIN_NONE or m.membership.join == JOIN_COPIED)):
         track_begin(m)
 
 

@@ -287,7 +287,7 @@ cdef Fetch *fetch_begin(Member *m, void (*done)(Job *) noexcept nogil) noexcept 
     fetch.database = &m.checkpoint.database
     fetch.tail = chain_predecessor(&m.chain)[0]
     fetch.epoch = m.chain.view.epoch
-    memcpy(fetch.secret, m.secret, SECRET_BYTES)
+    memcpy(fetch.secret, m.replication.secret, SECRET_BYTES)
     memcpy(fetch.run_id, m.self.run_id, sizeof(fetch.run_id))
     draw_nonce(fetch.nonce)
     worker_put(&m.checkpoint.writer, &fetch.job)

@@ -29,7 +29,8 @@ from modules.member.replies cimport (
 from modules.member.state.checkpoint cimport (
     MODE_CHECKPOINT, MODE_CHECKPOINT_FLUSH, MODE_NORMAL, STORE_FAILED, TEXT_BYTES,
 )
-from modules.member.state.member cimport Member, Peer
+from modules.member.state.member cimport Member
+from modules.member.state.replication cimport Peer
 from modules.member.state.waiter cimport WAIT_CHECKPOINT, WAIT_FLUSH, WAIT_WORKER, Waiter
 from modules.server.acl cimport may_read_all
 from modules.server.redis_calls cimport redis_setting

@@ -96,7 +96,7 @@ cdef void answer_read(Member *m, Waiter *read) noexcept nogil:
         return
     if absent == OUTCOME_NONE:
         absent = OUTCOME_NO_MEMORY
-    m.reads_served += absent == OUTCOME_NIL
+    m.clients.reads_served += absent == OUTCOME_NIL
     tell(m, read, answer if answer != NULL else answer_outcome(absent))
 
 
@@ -155,7 +155,7 @@ cdef int reply_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) no
     cdef Outcome absent = absence(&m.checkpoint, key)
     if absent == OUTCOME_NONE:
         return look_up_later(m, ctx, key)
-    m.reads_served += absent == OUTCOME_NIL
+    m.clients.reads_served += absent == OUTCOME_NIL
     return reply_outcome(ctx, absent)
 
 
@@ -169,5 +169,5 @@ cdef int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) no
         return reply_not_tail(m, ctx)
     if not reply_from_memory(ctx, key):
         return reply_absent(m, ctx, key)
-    m.reads_served += 1
+    m.clients.reads_served += 1
     return 0

@@ -74,7 +74,7 @@ cdef int64_t assign_and_apply(
         ctx, key, value, m.checkpoint.tracking, value == NULL and may_be_flushed(&m.checkpoint, key))
     if m.checkpoint.tracking:
         track(&m.checkpoint, sn, key, value)
-    m.writes += 1
+    m.clients.writes += 1
     return sn
 
 

@@ -23,8 +23,9 @@ from modules.core.view cimport HOST_BYTES
 from modules.member.persistence cimport marker_note_master
 from modules.member.replication cimport Text, argument_text, text_copy, text_number
 from modules.member.replies cimport may_block
+from modules.member.state.heartbeat cimport Heartbeat, MASTER_IN_ETCD
 from modules.member.state.heartbeat_plugin cimport Connect, ORDER_TEXT_BYTES, Order, WHY_BYTES
-from modules.member.state.member cimport Heartbeat, MASTER_IN_ETCD, Member, the_member
+from modules.member.state.member cimport Member, the_member
 from modules.server.threads cimport thread_start
 
 

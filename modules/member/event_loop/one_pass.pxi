@@ -28,7 +28,9 @@ from modules.member.persistence.wakeup cimport wake_again
 from modules.member.replication cimport acknowledge, connect_links, forward, link_is_free
 from modules.member.replies cimport first_waiting, settle, settle_waits
 from modules.member.startup cimport start_up
-from modules.member.state.member cimport JOIN_NONE, LATE_TICK_MS, Member
+from modules.member.state.event_loop cimport LATE_TICK_MS
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_NONE
 from modules.member.state.waiter cimport WAIT_ROOM, WAIT_SUSPICION
 from modules.server.clock cimport boot_ms
 
@@ -47,7 +49,7 @@ cdef void after_sleep(Member *m) noexcept nogil:
 
 cdef void read_clock(Member *m) noexcept nogil:
     m.now_ms = boot_ms()
-    m.asleep_soon = False
+    m.event_loop.asleep_soon = False
 
 
 cdef void forget_publications(Member *m) noexcept nogil:
@@ -103,7 +105,7 @@ cdef void start_once(Member *m) noexcept nogil:
 
 cdef void tick_if_late(Member *m) noexcept nogil:
     """Redis's timers run on the wall clock, and are late when that clock was set back."""
-    if m.now_ms - m.ticked_ms > LATE_TICK_MS:
+    if m.now_ms - m.event_loop.ticked_ms > LATE_TICK_MS:
         tick(m)
 
 
@@ -113,12 +115,12 @@ cdef void note_saved(Member *m) noexcept nogil:
 
 
 cdef void restore_settings(Member *m) noexcept nogil:
-    if m.settings_touched or m.role_touched or m.subscribers_misled:
+    if m.keyspace.settings_touched or m.keyspace.role_touched or m.keyspace.subscribers_misled:
         settings_step(m)
 
 
 cdef void continue_join(Member *m) noexcept nogil:
-    if m.join != JOIN_NONE:
+    if m.membership.join != JOIN_NONE:
         join_step(m)
 
 
@@ -167,7 +169,7 @@ cdef void acknowledge_updates(Member *m) noexcept nogil:
 
 
 cdef void report_suspicions(Member *m) noexcept nogil:
-    if m.suspicious:
+    if m.replication.suspicious:
         settle_watches(m)
 
 
@@ -178,18 +180,18 @@ cdef void wake_for_acknowledgements(Member *m) noexcept nogil:
 
 cdef void note_asleep(Member *m) noexcept nogil:
     check_nothing_is_due(m)
-    m.asleep_soon = True
+    m.event_loop.asleep_soon = True
 
 
 cdef void check_nothing_is_due(const Member *m) noexcept nogil:
-    outbox_check_sleep(&m.chain, m.disk.waits, m.disk.flushed, m.woken)
+    outbox_check_sleep(&m.chain, m.disk.waits, m.disk.flushed, m.event_loop.woken)
     INVARIANT(m.chain.recorded >= m.chain.applied or m.disk.hindered, "rule 3: what is applied is recorded in its pass")
     INVARIANT(
-        not replication_is_batch_due(&m.chain) or not link_is_free(&m.down),
+        not replication_is_batch_due(&m.chain) or not link_is_free(&m.replication.downstream),
         "rule 8: no batch is due to a successor that would take it")
     INVARIANT(
-        not replication_ack_due(&m.chain) or not link_is_free(&m.up),
+        not replication_ack_due(&m.chain) or not link_is_free(&m.replication.upstream),
         "rule 8: no acknowledgement is due to a predecessor that would take it")
     INVARIANT(
-        not m.suspicious or first_waiting(m, WAIT_SUSPICION) == NULL,
+        not m.replication.suspicious or first_waiting(m, WAIT_SUSPICION) == NULL,
         "rule 8: a suspicion is reported to whoever waits for it")

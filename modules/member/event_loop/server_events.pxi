@@ -16,9 +16,9 @@ from modules.member.membership cimport (
 )
 from modules.member.persistence cimport disk_cares, disk_configure
 from modules.member.replication cimport find_peer, forget_peer
-from modules.member.state.member cimport (
-    JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB, is_native_replica, the_member,
-)
+from modules.member.state.member cimport Member, is_native_replica, the_member
+from modules.member.state.membership cimport JOIN_COPYING
+from modules.member.state.persistence cimport SOURCE_AOF, SOURCE_OTHERS, SOURCE_RDB
 
 
 cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t when, void *data) noexcept nogil:
@@ -38,7 +38,7 @@ cdef void on_client_change(
     if find_peer(m, client) != NULL:
         session_left(&m.checkpoint, client)
     forget_peer(m, client)
-    if m.pin_client == client:
+    if m.membership.pin_client == client:
         join_off(m)
 
 
@@ -49,7 +49,7 @@ cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, v
         return
     if not m.chain.has_history:
         empty_log(m)
-    elif not m.own_call and not is_native_replica(m):
+    elif not m.keyspace.own_call and not is_native_replica(m):
         end_before_loss(m)
 
 
@@ -61,7 +61,7 @@ cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what,
         m.disk.source = SOURCE_AOF
     else:
         m.disk.source = SOURCE_OTHERS
-    if what == REDISMODULE_SUBEVENT_LOADING_FAILED and m.join == JOIN_COPYING:
+    if what == REDISMODULE_SUBEVENT_LOADING_FAILED and m.membership.join == JOIN_COPYING:
         join_fail(m, "the copy of the old tail's data could not be loaded")
 
 
@@ -71,12 +71,12 @@ cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t w
 
 
 cdef void on_native_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
-    the_member().role_touched = True
+    the_member().keyspace.role_touched = True
 
 
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     if settings_care(<RedisModuleConfigChange *>data):
-        the_member().settings_touched = True
+        the_member().keyspace.settings_touched = True
     if lifelines_care(<RedisModuleConfigChange *>data):
         the_member().lifelines.rebind = True
     if disk_cares(<RedisModuleConfigChange *>data):

@@ -11,7 +11,8 @@ from modules.member.membership cimport join_save, lifelines_tick
 from modules.member.persistence cimport disk_tick
 from modules.member.replication cimport pump_idle
 from modules.member.replies cimport settle_expired
-from modules.member.state.member cimport DOUBT_MS, Member, TICK_MS, the_member
+from modules.member.state.event_loop cimport DOUBT_MS, TICK_MS
+from modules.member.state.member cimport Member, the_member
 from modules.server.redis_calls cimport info_field
 
 
@@ -22,7 +23,7 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
 
 
 cdef void tick(Member *m) noexcept nogil:
-    m.ticked_ms = m.now_ms
+    m.event_loop.ticked_ms = m.now_ms
     m.heartbeat.pulse += 1
     settle_expired(m)
     replication_tick(&m.chain)
@@ -38,8 +39,8 @@ cdef void tick(Member *m) noexcept nogil:
 
 cdef void doubt(Member *m) noexcept nogil:
     """Without a lease, the master is away or this member is out of the chain: a neighbour is asked."""
-    if m.chain.me >= 0 and m.doubt_ms <= m.now_ms and not read_lease_is_held(&m.chain, m.now_ms):
-        m.doubt_ms = m.now_ms + DOUBT_MS
+    if m.chain.me >= 0 and m.event_loop.doubt_ms <= m.now_ms and not read_lease_is_held(&m.chain, m.now_ms):
+        m.event_loop.doubt_ms = m.now_ms + DOUBT_MS
         read_lease_doubt(&m.chain)
 
 
@@ -49,4 +50,4 @@ cdef void notice_subscribers(Member *m) noexcept nogil:
     cdef char patterns[32]
     if (info_field(m.ctx, "stats", "pubsub_channels", channels, sizeof(channels))
             and info_field(m.ctx, "stats", "pubsub_patterns", patterns, sizeof(patterns))):
-        m.subscribers = channels[0] != c"0" or patterns[0] != c"0"
+        m.clients.subscribers = channels[0] != c"0" or patterns[0] != c"0"

@@ -40,9 +40,9 @@ cdef bint filter_build(Member *m) noexcept nogil:
     table_set(table, "list.checkpoint", 15, RULE_NONE)
     table_set(table, "tail.checkpoint", 15, RULE_NONE)
     table_set(table, "head.flush", 10, RULE_NONE)
-    if m.commands != NULL:
-        RedisModule_FreeDict(NULL, m.commands)
-    m.commands = table
+    if m.keyspace.commands != NULL:
+        RedisModule_FreeDict(NULL, m.keyspace.commands)
+    m.keyspace.commands = table
     return whole
 
 
@@ -73,10 +73,10 @@ cdef bint shows_old_data(const Member *m) noexcept nogil:
 
 cdef void note_unreplicated(Member *m) noexcept nogil:
     """A write that no other server has: of a member that is in no chain yet."""
-    if m.unreplicated_writes == 0:
+    if m.keyspace.unreplicated_writes == 0:
         RedisModule_Log(m.ctx, "warning", "this member is in no chain yet, and takes writes: they are on this server "
                         "alone. MASTER.ADD makes them the data of a chain whose first member it is")
-    m.unreplicated_writes += 1
+    m.keyspace.unreplicated_writes += 1
 
 
 cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
@@ -84,11 +84,11 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     cdef size_t length
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), &length)
     cdef Rule rule
-    if m.own_call or is_ours(name, length):
+    if m.keyspace.own_call or is_ours(name, length):
         return
-    rule = table_rule(m.commands, command)
+    rule = table_rule(m.keyspace.commands, command)
     if rule == RULE_SUBSCRIBES or rule == RULE_EXECUTES:
-        m.subscribers = True
+        m.clients.subscribers = True
     if rule == RULE_CONFIG or rule == RULE_EXECUTES:
         passwords_filter(command)
         if the_passwords().rewriting and is_native_replica(m):
@@ -156,7 +156,7 @@ cdef bint is_held_back(const Member *m, const char *line, const char *end) noexc
         return False
     if not lower_name(command, strcspn(command, " \n"), name, &length):
         return False
-    rule = table_find(m.commands, name, length)
+    rule = table_find(m.keyspace.commands, name, length)
     return rule == RULE_WRITE or rule == RULE_FOLLOW or rule == RULE_READ
 
 

@@ -8,9 +8,9 @@ from modules.member.state.member cimport Member
 
 cdef void drop_data(Member *m) noexcept nogil:
     """As our own doing."""
-    m.own_call = True
+    m.keyspace.own_call = True
     RedisModule_ResetDataset(0, 0)
-    m.own_call = False
+    m.keyspace.own_call = False
 
 
 cdef void end_before_loss(Member *m) noexcept nogil:

@@ -11,7 +11,8 @@ from modules.bindings.redismodule cimport (
     RedisModule_StringPtrLen,
 )
 from modules.core.keyspace_info cimport KeyspaceInfo, keyspace_parse
-from modules.member.state.member cimport ERROR_BYTES, Member, the_member
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member, the_member
 from modules.server.native_replication cimport follows_another
 from modules.server.redis_calls cimport drop_reply, info_field
 
@@ -59,9 +60,9 @@ cdef void read_keyspace(RedisModuleCtx *ctx, KeyspaceInfo *out) noexcept nogil:
     cdef const char *text
     cdef size_t length
     cdef Member *m = the_member()
-    m.own_call = True
+    m.keyspace.own_call = True
     reply = RedisModule_Call(ctx, "INFO", "c", b"keyspace")
-    m.own_call = False
+    m.keyspace.own_call = False
     memset(out, 0, sizeof(KeyspaceInfo))
     text = RedisModule_CallReplyStringPtr(reply, &length) if reply != NULL else NULL
     if text != NULL:

@@ -55,9 +55,9 @@ cdef Entrance entrance(Member *m) noexcept nogil:
     cdef RedisModuleCallReply *user
     cdef RedisModuleCallReply *flags
     cdef Entrance found = ENTRANCE_PASSWORD
-    m.own_call = True
+    m.keyspace.own_call = True
     user = RedisModule_Call(m.ctx, "ACL", "cc", b"GETUSER", b"default")
-    m.own_call = False
+    m.keyspace.own_call = False
     if user != NULL and RedisModule_CallReplyType(user) == REDISMODULE_REPLY_ARRAY:
         flags = RedisModule_CallReplyArrayElement(user, 1)
         if has_flag(flags, "off"):
@@ -258,9 +258,9 @@ cdef int info_command(
     cdef size_t length
     if not may_ask(ctx, b"info"):
         return 0
-    m.own_call = True
+    m.keyspace.own_call = True
     reply = RedisModule_Call(ctx, "INFO", "v", &argv[1], <size_t>(argc - 1))
-    m.own_call = False
+    m.keyspace.own_call = False
     if reply == NULL or RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_STRING:
         RedisModule_ReplyWithError(ctx, "ERR this server has no command INFO")
         drop_reply(reply)

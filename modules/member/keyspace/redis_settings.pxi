@@ -29,7 +29,7 @@ cdef void settle_redis_settings(Member *m) noexcept nogil:
     set_redis(m, b"repl-diskless-sync-delay", b"0")
     set_redis(m, b"aof-use-rdb-preamble", b"yes")
     set_redis(m, b"min-replicas-to-write", b"0")
-    m.settings_touched = False      # by ourselves just now
+    m.keyspace.settings_touched = False      # by ourselves just now
 
 
 cdef RedisModuleString *get_redis(Member *m, const char *name) noexcept nogil:
@@ -44,22 +44,22 @@ cdef RedisModuleString *get_redis(Member *m, const char *name) noexcept nogil:
 
 cdef void lend_credentials(Member *m) noexcept nogil:
     """While a copy is on its way, Redis's replication logs in as our links do. CONFIG GET shows that password."""
-    if string_length(m.settings.auth_password.value.text) == 0 or m.masterauth != NULL:
+    if string_length(m.settings.auth_password.value.text) == 0 or m.keyspace.masterauth != NULL:
         return
-    m.masteruser = get_redis(m, b"masteruser")
-    m.masterauth = get_redis(m, b"masterauth")
+    m.keyspace.masteruser = get_redis(m, b"masteruser")
+    m.keyspace.masterauth = get_redis(m, b"masterauth")
     set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.settings.auth_user, NULL))
     set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL))
 
 
 cdef void take_back_credentials(Member *m) noexcept nogil:
-    if m.masterauth == NULL:
+    if m.keyspace.masterauth == NULL:
         return
-    set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.masteruser, NULL))
-    set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.masterauth, NULL))
-    let_go(m.masteruser)
-    let_go(m.masterauth)
-    m.masteruser = m.masterauth = NULL
+    set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.keyspace.masteruser, NULL))
+    set_redis(m, b"masterauth", RedisModule_StringPtrLen(m.keyspace.masterauth, NULL))
+    let_go(m.keyspace.masteruser)
+    let_go(m.keyspace.masterauth)
+    m.keyspace.masteruser = m.keyspace.masterauth = NULL
 
 
 cdef bint settings_care(const RedisModuleConfigChange *change) noexcept nogil:
@@ -77,23 +77,23 @@ cdef bint settings_care(const RedisModuleConfigChange *change) noexcept nogil:
 
 cdef void settle_native_role(Member *m) noexcept nogil:
     """In the pass in which it was made a replica: nothing of the other server's has been read yet."""
-    m.role_touched = False
+    m.keyspace.role_touched = False
     if m.chain.has_history and not is_native_replica(m) and follows_another(m.ctx):
-        m.own_call = True
-        m.roles_undone += follow_nobody(m.ctx)
-        m.own_call = False
+        m.keyspace.own_call = True
+        m.keyspace.roles_undone += follow_nobody(m.ctx)
+        m.keyspace.own_call = False
 
 
 cdef void settings_step(Member *m) noexcept nogil:
     """In the before-sleep event: what could not be done where it was noticed."""
-    if m.settings_touched and m.chain.has_history:
+    if m.keyspace.settings_touched and m.chain.has_history:
         RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing, takes long updates, saves its position and "
                         "has no replicas of Redis's own: set back again: maxmemory-policy, proto-max-bulk-len, "
                         "client-query-buffer-limit, aof-use-rdb-preamble, min-replicas-to-write")
         settle_redis_settings(m)
-    if m.role_touched:
+    if m.keyspace.role_touched:
         settle_native_role(m)
-    if m.subscribers_misled:
+    if m.keyspace.subscribers_misled:
         drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccc", b"KILL", b"TYPE", b"pubsub"))
         end_waiting_commands(m, m.ctx)
-        m.subscribers_misled = False
+        m.keyspace.subscribers_misled = False

@@ -25,14 +25,15 @@ from modules.member.persistence.wakeup cimport wake
 from modules.member.replication cimport Text, argument_text
 from modules.member.replies cimport may_block
 from modules.member.state.checkpoint cimport STORE_OPEN
-from modules.member.state.member cimport ERROR_BYTES, Member
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member
 from modules.server.position cimport Position, Record
 from modules.server.redis_calls cimport drop_reply
 
 
 cdef bint may_branch(Member *m, char *why) noexcept nogil:
     """Has this server a chain's data, and been in no chain since it was started? False with the reason in `why`."""
-    if m.has_secret or chain_role(&m.chain) != ROLE_REMOVED or m.chain.view.epoch != 0:
+    if m.replication.has_secret or chain_role(&m.chain) != ROLE_REMOVED or m.chain.view.epoch != 0:
         snprintf(why, ERROR_BYTES, "this server has been of a chain since it was started: restart it first")
         return False
     if is_unknown_chains(m) or (m.disk.missing and m.disk.unproven == NULL):

@@ -15,7 +15,9 @@ from modules.member.checkpoint.memtable cimport memtable_bytes, memtable_keys, s
 from modules.member.clients cimport mode_name
 from modules.member.keyspace.serving cimport role_name, serves_in_role
 from modules.member.state.checkpoint cimport Checkpoint, STORE_OPEN, STORE_OPENING
-from modules.member.state.member cimport JOIN_NONE, LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Member
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_NONE, Membership
+from modules.member.state.replication cimport LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Replication
 from modules.server.clock cimport boot_ms
 
 
@@ -54,6 +56,7 @@ cdef void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     info_disk(m, info)
     info_checkpoint(m, info)
     info_links(m, info)
+    info_joining(m, info)
     info_lifelines(m, info)
     info_heartbeat(m, info)
     info_counters(m, info)
@@ -103,22 +106,27 @@ cdef void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noexcept no
 
 
 cdef void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
-    RedisModule_InfoAddFieldCString(info, "link_down", link_state(&m.down))
-    RedisModule_InfoAddFieldCString(info, "link_down_error", m.down.error)
+    cdef const Replication *links = &m.replication
+    RedisModule_InfoAddFieldCString(info, "link_down", link_state(&links.downstream))
+    RedisModule_InfoAddFieldCString(info, "link_down_error", links.downstream.error)
     RedisModule_InfoAddFieldLongLong(info, "streaming", m.chain.streaming)
-    RedisModule_InfoAddFieldCString(info, "link_up", link_state(&m.up))
-    RedisModule_InfoAddFieldCString(info, "link_up_error", m.up.error)
+    RedisModule_InfoAddFieldCString(info, "link_up", link_state(&links.upstream))
+    RedisModule_InfoAddFieldCString(info, "link_up_error", links.upstream.error)
     RedisModule_InfoAddFieldLongLong(info, "in_step", m.chain.in_step)
-    RedisModule_InfoAddFieldCString(info, "link_head", link_state(&m.head))
+    RedisModule_InfoAddFieldCString(info, "link_head", link_state(&links.head_shortcut))
+
+
+cdef void info_joining(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    cdef const Membership *own = &m.membership
     RedisModule_InfoAddFieldCString(info, "join", join_name(m))
-    RedisModule_InfoAddFieldCString(info, "join_error", m.join_error)
-    RedisModule_InfoAddFieldULongLong(info, "join_keys", RedisModule_DbSize(m.ctx) if m.join != JOIN_NONE else 0)
-    RedisModule_InfoAddFieldULongLong(info, "join_keys_total", m.copied_keys)
+    RedisModule_InfoAddFieldCString(info, "join_error", own.join_error)
+    RedisModule_InfoAddFieldULongLong(info, "join_keys", RedisModule_DbSize(m.ctx) if own.join != JOIN_NONE else 0)
+    RedisModule_InfoAddFieldULongLong(info, "join_keys_total", own.copied_keys)
     RedisModule_InfoAddFieldULongLong(info, "join_checkpoint_bytes", fetched_bytes(m))
-    RedisModule_InfoAddFieldULongLong(info, "joins_by_copy", m.copied_joins)
-    RedisModule_InfoAddFieldULongLong(info, "joins_by_log", m.resumed_joins)
+    RedisModule_InfoAddFieldULongLong(info, "joins_by_copy", own.copied_joins)
+    RedisModule_InfoAddFieldULongLong(info, "joins_by_log", own.resumed_joins)
     RedisModule_InfoAddFieldLongLong(
-        info, "joined_from", m.learned_from if m.copied_joins or m.resumed_joins else -1)
+        info, "joined_from", own.learned_from if own.copied_joins or own.resumed_joins else -1)
 
 
 cdef void info_lifelines(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
@@ -137,17 +145,20 @@ cdef void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
 
 
 cdef void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    cdef const Replication *links = &m.replication
     RedisModule_InfoAddFieldULongLong(info, "broken_invariants", broken_invariants())
-    RedisModule_InfoAddFieldULongLong(info, "writes", m.writes)
-    RedisModule_InfoAddFieldULongLong(info, "unreplicated_writes", m.unreplicated_writes)
-    RedisModule_InfoAddFieldULongLong(info, "roles_undone", m.roles_undone)
-    RedisModule_InfoAddFieldULongLong(info, "reads", m.reads_served)
-    RedisModule_InfoAddFieldULongLong(info, "unknown_outcomes", m.unknown_outcomes)
+    RedisModule_InfoAddFieldULongLong(info, "writes", m.clients.writes)
+    RedisModule_InfoAddFieldULongLong(info, "unreplicated_writes", m.keyspace.unreplicated_writes)
+    RedisModule_InfoAddFieldULongLong(info, "roles_undone", m.keyspace.roles_undone)
+    RedisModule_InfoAddFieldULongLong(info, "reads", m.clients.reads_served)
+    RedisModule_InfoAddFieldULongLong(info, "unknown_outcomes", m.clients.unknown_outcomes)
     RedisModule_InfoAddFieldULongLong(info, "resent", m.chain.resent)
     RedisModule_InfoAddFieldULongLong(info, "refused_stale", m.chain.refused_stale)
-    RedisModule_InfoAddFieldULongLong(info, "refused_unproven", m.refused_unproven)
+    RedisModule_InfoAddFieldULongLong(info, "refused_unproven", m.replication.refused_unproven)
     RedisModule_InfoAddFieldULongLong(info, "view_changes", m.chain.view_changes)
-    RedisModule_InfoAddFieldULongLong(info, "batches_sent", m.batches_sent)
-    RedisModule_InfoAddFieldULongLong(info, "batches_received", m.batches_received)
-    RedisModule_InfoAddFieldULongLong(info, "link_connects", m.down.connects + m.up.connects + m.head.connects)
-    RedisModule_InfoAddFieldULongLong(info, "link_failures", m.down.failures + m.up.failures + m.head.failures)
+    RedisModule_InfoAddFieldULongLong(info, "batches_sent", links.batches_sent)
+    RedisModule_InfoAddFieldULongLong(info, "batches_received", links.batches_received)
+    RedisModule_InfoAddFieldULongLong(
+        info, "link_connects", links.downstream.connects + links.upstream.connects + links.head_shortcut.connects)
+    RedisModule_InfoAddFieldULongLong(
+        info, "link_failures", links.downstream.failures + links.upstream.failures + links.head_shortcut.failures)

@@ -31,10 +31,13 @@ from modules.member.persistence.wakeup cimport wake_again
 from modules.member.replication cimport aim_links, take_secret
 from modules.member.replies cimport answer_not_head, answer_unknown, first_waiting, settle, settle_waits, tell
 from modules.member.state.checkpoint cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
-from modules.member.state.member cimport (
-    ERROR_BYTES, JOIN_COPIED, JOIN_COPYING, JOIN_ERROR_BYTES, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING,
-    JOIN_LOADED, JOIN_NONE, JOIN_SAVING, JOIN_STARTING, LINK_READY, Link, Member, the_member,
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member, the_member
+from modules.member.state.membership cimport (
+    JOIN_COPIED, JOIN_COPYING, JOIN_ERROR_BYTES, JOIN_FAILED, JOIN_FAILING, JOIN_FETCHING, JOIN_LEAVING,
+    JOIN_LOADED, JOIN_NONE, JOIN_SAVING, JOIN_STARTING, JoinPhase,
 )
+from modules.member.state.replication cimport LINK_READY, Link
 from modules.member.state.waiter cimport WAIT_ROOM
 from modules.server.redis_calls cimport drop_reply
 
@@ -47,12 +50,12 @@ cdef bint replicate(Member *m, const char *host, const char *port) noexcept nogi
     """REPLICAOF as our own doing; False with the reason in join_error."""
     cdef RedisModuleCallReply *reply
     cdef bint good
-    m.own_call = True
+    m.keyspace.own_call = True
     reply = RedisModule_Call(m.ctx, "REPLICAOF", "cc", host, port)
-    m.own_call = False
+    m.keyspace.own_call = False
     good = reply != NULL and RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_ERROR
     if not good:
-        snprintf(m.join_error, JOIN_ERROR_BYTES, "REPLICAOF %s %s was refused", host, port)
+        snprintf(m.membership.join_error, JOIN_ERROR_BYTES, "REPLICAOF %s %s was refused", host, port)
     drop_reply(reply)
     return good
 
@@ -89,12 +92,12 @@ cdef void join_begin(Member *m, const View *view, const unsigned char *secret) n
     track_end(m)
     membership_learn(&m.chain, view)
     take_secret(m, secret)
-    m.was_tail = False
-    m.subscribers_misled = True
-    m.snapshot_loaded = False
-    m.copied_keys = 0
-    m.join_error[0] = 0
-    m.join = JOIN_LEAVING
+    m.clients.was_tail = False
+    m.keyspace.subscribers_misled = True
+    m.membership.snapshot_loaded = False
+    m.membership.copied_keys = 0
+    m.membership.join_error[0] = 0
+    m.membership.join = JOIN_LEAVING
     aim_links(m)
     end_held(m)
     settle_waits(m)
@@ -110,11 +113,11 @@ cdef Verdict rejoin(Member *m, const View *view, const unsigned char *secret) no
     disk_leave_place(m)
     settle_redis_settings(m)
     take_secret(m, secret)
-    m.was_tail = False
-    m.subscribers_misled = True
-    m.join_error[0] = 0
-    m.join = JOIN_SAVING
-    m.resumed_joins += 1
+    m.clients.was_tail = False
+    m.keyspace.subscribers_misled = True
+    m.membership.join_error[0] = 0
+    m.membership.join = JOIN_SAVING
+    m.membership.resumed_joins += 1
     join_save(m)
     aim_links(m)
     RedisModule_Log(m.ctx, "notice", "rejoining: the log from sn %lld on is missing", <long long>m.chain.applied + 1)
@@ -128,7 +131,7 @@ cdef void join_copy(Member *m) noexcept nogil:
     snprintf(port, sizeof(port), "%d", tail.port)
     drop_data(m)
     set_redis(m, b"repl-diskless-load", b"on-empty-db")
-    m.join = JOIN_COPYING
+    m.membership.join = JOIN_COPYING
     lend_credentials(m)
     disk_begin_anew(m)      # Redis does so when the copy is here
     # The detour gives this server a replication id that the tail has never seen: with an id that both know from
@@ -136,20 +139,21 @@ cdef void join_copy(Member *m) noexcept nogil:
     if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
             or not replicate(m, tail.address, port)):
         take_back_credentials(m)
-        m.join = JOIN_FAILED
+        m.membership.join = JOIN_FAILED
         return
     RedisModule_Log(m.ctx, "notice", "joining: copying from %s:%d", &tail.host[0], tail.port)
 
 
 cdef void join_fail(Member *m, const char *why) noexcept nogil:
-    snprintf(m.join_error, JOIN_ERROR_BYTES, "%s", why)
-    m.join = JOIN_FAILING
+    snprintf(m.membership.join_error, JOIN_ERROR_BYTES, "%s", why)
+    m.membership.join = JOIN_FAILING
     RedisModule_Log(m.ctx, "warning", "joining failed: %s", why)
 
 
 cdef bint is_under_way(const Member *m) noexcept nogil:
     """A copy that is not whole yet."""
-    return m.join != JOIN_NONE and m.join != JOIN_SAVING and m.join != JOIN_COPIED and m.join != JOIN_FAILED
+    cdef JoinPhase phase = m.membership.join
+    return phase != JOIN_NONE and phase != JOIN_SAVING and phase != JOIN_COPIED and phase != JOIN_FAILED
 
 
 cdef const char *login_remedy(const char *why) noexcept nogil:
@@ -171,26 +175,26 @@ cdef bint is_passing(const char *why) noexcept nogil:
 
 cdef void join_check_link(Member *m) noexcept nogil:
     """A copy that cannot begin, or go on, ends: Redis's replication would try again at once, for ever."""
-    cdef Link *up = &m.up
-    cdef const char *remedy = login_remedy(up.error) if up.phase != LINK_READY else NULL
+    cdef Link *upstream = &m.replication.upstream
+    cdef const char *remedy = login_remedy(upstream.error) if upstream.phase != LINK_READY else NULL
     cdef char why[JOIN_ERROR_BYTES]
     if remedy != NULL:
         snprintf(why, JOIN_ERROR_BYTES, "cannot log in at the old tail %.64s:%d (%.80s): %s",
-                 &up.target.host[0], up.target.port, &up.error[0], remedy)
+                 &upstream.target.host[0], upstream.target.port, &upstream.error[0], remedy)
         join_fail(m, why)
-    elif (m.join == JOIN_STARTING and up.error[0] and not is_passing(up.error)
-            and m.now_ms - up.down_since_ms >= REACH_MS):
+    elif (m.membership.join == JOIN_STARTING and upstream.error[0] and not is_passing(upstream.error)
+            and m.now_ms - upstream.down_since_ms >= REACH_MS):
         snprintf(why, JOIN_ERROR_BYTES, "cannot reach the old tail at %.64s:%d (%.100s)",
-                 &up.target.address[0], up.target.port, &up.error[0])
+                 &upstream.target.address[0], upstream.target.port, &upstream.error[0])
         join_fail(m, why)
 
 
 cdef void join_on_link_up(Member *m) noexcept nogil:
     """Redis's replication link stands: after a full synchronisation that brought a position, or for nothing."""
-    if m.join != JOIN_COPYING:
+    if m.membership.join != JOIN_COPYING:
         return
-    if m.snapshot_loaded:
-        m.join = JOIN_LOADED
+    if m.membership.snapshot_loaded:
+        m.membership.join = JOIN_LOADED
     else:
         join_fail(m, "the old tail's data came without a position: does it run another version?")
 
@@ -198,29 +202,29 @@ cdef void join_on_link_up(Member *m) noexcept nogil:
 cdef void join_save(Member *m) noexcept nogil:
     """What is to be a member's data counts when the append-only file, if there is one, holds it too."""
     cdef Rewrite progress
-    if m.join != JOIN_SAVING:
+    if m.membership.join != JOIN_SAVING:
         return
     progress = disk_rewritten(m)
     if progress == REWRITE_FAILED:
         join_fail(m, "the append-only file could not be rewritten with the old tail's data: see this server's log")
     elif progress == REWRITE_DONE:
-        m.join = JOIN_COPIED
-        m.learned_from = m.chain.applied
+        m.membership.join = JOIN_COPIED
+        m.membership.learned_from = m.chain.applied
 
 
 cdef void join_loaded(Member *m) noexcept nogil:
     """No replica any more. Of what the old tail had flushed the copy is still to come."""
-    m.join = JOIN_SAVING if replicate_no_more(m) else JOIN_FAILED
-    m.copied_joins += 1
+    m.membership.join = JOIN_SAVING if replicate_no_more(m) else JOIN_FAILED
+    m.membership.copied_joins += 1
     RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
     if not m.checkpoint.incomplete:
         track_end(m)        # it has everything in memory: a checkpoint of this member's own begins anew
         if m.checkpoint.store == STORE_FAILED:
             m.checkpoint.store = STORE_NONE
-    elif m.join == JOIN_SAVING:
-        m.fetch = fetch_begin(m, done_fetch)
-        if m.fetch != NULL:
-            m.join = JOIN_FETCHING
+    elif m.membership.join == JOIN_SAVING:
+        m.membership.fetch = fetch_begin(m, done_fetch)
+        if m.membership.fetch != NULL:
+            m.membership.join = JOIN_FETCHING
             m.checkpoint.store = STORE_OPENING
         else:
             join_fail(m, "the old tail's checkpoint cannot be copied: out of memory, descriptors or threads")
@@ -231,13 +235,13 @@ cdef void done_fetch(Job *job) noexcept nogil:
     cdef Fetch *fetch = <Fetch *>job
     cdef Member *m = the_member()
     cdef char why[ERROR_BYTES]
-    if m.fetch == job:
-        m.fetch = NULL
+    if m.membership.fetch == job:
+        m.membership.fetch = NULL
         m.checkpoint.store = STORE_OPEN if fetch.good else STORE_NONE
         if fetch.good:
             m.checkpoint.error[0] = 0
             take_both(&m.checkpoint, fetch.meta.watermark)
-            m.join = JOIN_SAVING
+            m.membership.join = JOIN_SAVING
             join_save(m)
         else:
             snprintf(why, ERROR_BYTES, "the old tail's checkpoint could not be copied: %.190s", &fetch.error[0])
@@ -246,14 +250,14 @@ cdef void done_fetch(Job *job) noexcept nogil:
 
 
 cdef uint64_t fetched_bytes(const Member *m) noexcept nogil:
-    return (<const Fetch *>m.fetch).bytes if m.fetch != NULL else 0
+    return (<const Fetch *>m.membership.fetch).bytes if m.membership.fetch != NULL else 0
 
 
 cdef void fetch_off(Member *m) noexcept nogil:
     """It ends, and is nobody's."""
-    if m.fetch != NULL:
-        fetch_cancel(<Fetch *>m.fetch)
-        m.fetch = NULL
+    if m.membership.fetch != NULL:
+        fetch_cancel(<Fetch *>m.membership.fetch)
+        m.membership.fetch = NULL
         m.checkpoint.store = STORE_NONE
 
 
@@ -261,35 +265,35 @@ cdef void join_step(Member *m) noexcept nogil:
     """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more;
     and until the old tail has let us in, before which nothing is discarded.
     """
-    if m.join == JOIN_LEAVING:
-        m.join = JOIN_STARTING
+    if m.membership.join == JOIN_LEAVING:
+        m.membership.join = JOIN_STARTING
         wake_again(m)
-    elif m.join == JOIN_STARTING:
-        if m.up.phase == LINK_READY and m.up.allowed:
+    elif m.membership.join == JOIN_STARTING:
+        if m.replication.upstream.phase == LINK_READY and m.replication.upstream.allowed:
             join_copy(m)
         else:
             join_check_link(m)
-    elif m.join == JOIN_COPYING:
+    elif m.membership.join == JOIN_COPYING:
         join_check_link(m)
-    elif m.join == JOIN_LOADED:
+    elif m.membership.join == JOIN_LOADED:
         join_loaded(m)
-    elif m.join == JOIN_FAILING:
+    elif m.membership.join == JOIN_FAILING:
         replicate_no_more(m)
-        m.join = JOIN_FAILED
+        m.membership.join = JOIN_FAILED
         aim_links(m)
 
 
 cdef void join_abort(Member *m) noexcept nogil:
     """A view took over, or another join begins: no replica any more in any case."""
-    if m.join == JOIN_COPYING or m.join == JOIN_LOADED or m.join == JOIN_FAILING:
+    if m.membership.join == JOIN_COPYING or m.membership.join == JOIN_LOADED or m.membership.join == JOIN_FAILING:
         replicate_no_more(m)
     fetch_off(m)
-    m.join = JOIN_NONE
+    m.membership.join = JOIN_NONE
 
 
 cdef const char *join_name(const Member *m) noexcept nogil:
-    if m.join == JOIN_NONE:
+    if m.membership.join == JOIN_NONE:
         return ""
-    if m.join == JOIN_COPIED:
+    if m.membership.join == JOIN_COPIED:
         return "copied"
-    return "failed" if m.join == JOIN_FAILED or m.join == JOIN_FAILING else "copying"
+    return "failed" if m.membership.join == JOIN_FAILED or m.membership.join == JOIN_FAILING else "copying"

@@ -24,9 +24,9 @@ from modules.bindings.socket cimport (
 )
 from modules.core.hex cimport from_hex
 from modules.member.replication cimport prove
-from modules.member.state.member cimport (
-    ERROR_BYTES, HELLO_BYTES, Lifeline, MAX_LIFELINES, MAX_LISTENERS, Member, the_member,
-)
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member, the_member
+from modules.member.state.membership cimport HELLO_BYTES, Lifeline, MAX_LIFELINES, MAX_LISTENERS
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, proofs_equal
 from modules.server.redis_calls cimport drop_reply
 
@@ -57,7 +57,7 @@ cdef bint lifeline_proves(const Member *m, const Lifeline *line) noexcept nogil:
     cdef unsigned char ignored[16]
     memcpy(nonce, line.hello, NONCE_BYTES - 1)
     nonce[NONCE_BYTES - 1] = 0
-    if not m.has_secret or not from_hex(nonce, NONCE_BYTES - 1, ignored, 16):
+    if not m.replication.has_secret or not from_hex(nonce, NONCE_BYTES - 1, ignored, 16):
         return False
     prove(m, "hold", nonce, "", m.self.run_id, expected)
     return proofs_equal(&line.hello[NONCE_BYTES - 1], PROOF_BYTES - 1, expected)
@@ -94,7 +94,7 @@ cdef void on_lifeline(int fd, void *data, int mask) noexcept nogil:
         return
     line.proven = lifeline_proves(m, line)
     if not line.proven:
-        m.refused_unproven += 1
+        m.replication.refused_unproven += 1
     if not line.proven or not lifeline_answer(m, line):
         lifeline_close(line)
 

@@ -22,7 +22,9 @@ from modules.member.replication cimport (
     proven_peer, reply_verdict,
 )
 from modules.member.replies cimport may_block
-from modules.member.state.member cimport ERROR_BYTES, JOIN_COPIED, Member
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_COPIED
 from modules.server.proofs cimport SECRET_BYTES
 from modules.server.redis_calls cimport is_configured
 
@@ -35,7 +37,7 @@ cdef bint entitled(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     if not may_block(ctx):
         RedisModule_ReplyWithError(ctx, "ERR not inside MULTI, a script or a module's call")
         return False
-    return not m.has_secret or proven_peer(m, ctx) != NULL
+    return not m.replication.has_secret or proven_peer(m, ctx) != NULL
 
 
 cdef bint read_view(
@@ -136,7 +138,7 @@ cdef int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv
         return 0
     if m.chain.me >= 0:
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
-    if m.chain.learner and m.join != JOIN_COPIED:
+    if m.chain.learner and m.membership.join != JOIN_COPIED:
         return RedisModule_ReplyWithError(ctx, "ERR this server has part of a chain's data only")
     if m.disk.missing:
         return RedisModule_ReplyWithError(ctx, "ERR this server has lost what it had of that chain: it is to be copied")
@@ -163,7 +165,7 @@ cdef int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, i
             return reply_verdict(m, ctx, verdict)
     elif not learner_pin(&m.chain):
         return RedisModule_ReplyWithError(ctx, "ERR only a tail that is in step can keep its log for a learner")
-    m.pin_client = RedisModule_GetClientId(ctx)
+    m.membership.pin_client = RedisModule_GetClientId(ctx)
     return RedisModule_ReplyWithLongLong(ctx, m.chain.pinned)
 
 
@@ -208,7 +210,7 @@ cdef int unjoin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 cdef void join_off(Member *m) noexcept nogil:
     """Asked for, or the master's connection is gone: nobody is fed any more."""
-    m.pin_client = 0
+    m.membership.pin_client = 0
     if m.chain.feeding or chain_is_tail(&m.chain):
         learner_unpin(&m.chain)
         aim_links(m)

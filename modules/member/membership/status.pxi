@@ -27,7 +27,9 @@ from modules.member.replies cimport (
     OUTCOME_NO_MEMORY, answer_free, answer_value, first_waiting, may_block, on_answered, reply_outcome, tell, wait_with,
     waiter_new,
 )
-from modules.member.state.member cimport ERROR_BYTES, Link, Member
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member
+from modules.member.state.replication cimport Link
 from modules.member.state.waiter cimport WAIT_SUSPICION, Waiter
 from modules.server.clock cimport boot_ms
 
@@ -63,7 +65,7 @@ cdef void why_text(const Member *m, char *out) noexcept nogil:
     """What the first neighbour is without a connection for."""
     cdef const Link *links[3]
     cdef int i
-    links[0], links[1], links[2] = &m.down, &m.up, &m.head
+    links[0], links[1], links[2] = &m.replication.downstream, &m.replication.upstream, &m.replication.head_shortcut
     out[0] = 0
     for i in range(3):
         if links[i].aimed and links[i].error[0] and (links[i].down_since_ms or link_struggles(m, links[i])):
@@ -75,9 +77,9 @@ cdef void troubles_text(const Member *m, char *out) noexcept nogil:
     """Every neighbour that this member has no connection to; `out` has room for three, and a zero byte before it."""
     cdef int length
     out[0] = 0
-    length = trouble_text(m, &m.down, out)
-    length += trouble_text(m, &m.up, &out[length])
-    trouble_text(m, &m.head, &out[length])
+    length = trouble_text(m, &m.replication.downstream, out)
+    length += trouble_text(m, &m.replication.upstream, &out[length])
+    trouble_text(m, &m.replication.head_shortcut, &out[length])
 
 
 cdef void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
@@ -105,7 +107,7 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_SelectDb(ctx, 0)
     state_number(ctx, "keys", <int64_t>RedisModule_DbSize(ctx))
     state_text(ctx, "join", join_name(m))
-    state_text(ctx, "join_error", m.join_error)
+    state_text(ctx, "join_error", m.membership.join_error)
     state_number(ctx, "pinned", m.chain.pinned)
     state_text(ctx, "unfit", unfit)
     state_text(ctx, "unreached", &troubles[1])
@@ -168,7 +170,7 @@ cdef int watch_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     watch = waiter_new(WAIT_SUSPICION)
     if watch == NULL:
         return reply_outcome(ctx, OUTCOME_NO_MEMORY)
-    if m.suspicious:
+    if m.replication.suspicious:
         wake(m)
     wait_with(m, ctx, watch, on_suspicion, answer_free)
     return 0
@@ -179,7 +181,7 @@ cdef void settle_watches(Member *m) noexcept nogil:
     cdef char troubles[3 * TROUBLE_BYTES + 2]
     if first_waiting(m, WAIT_SUSPICION) == NULL:
         return
-    m.suspicious = False
+    m.replication.suspicious = False
     troubles[0] = 0
     troubles_text(m, &troubles[1])
     while first_waiting(m, WAIT_SUSPICION) != NULL:

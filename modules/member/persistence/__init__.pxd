@@ -4,7 +4,8 @@
 from libc.stdint cimport int64_t, uint8_t
 
 from modules.bindings.redismodule cimport RedisModuleConfigChange
-from modules.member.state.member cimport Marker, Member
+from modules.member.state.member cimport Member
+from modules.member.state.persistence cimport Marker
 
 cdef enum Rewrite:
     REWRITE_AWAITED

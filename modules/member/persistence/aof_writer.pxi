@@ -23,7 +23,7 @@ from modules.member.state.member cimport Member
 cdef RedisModuleString *record_payload(Member *m, const Batch *batch) noexcept nogil:
     """A reference for the caller."""
     cdef RedisModuleString *value = long_value(m, batch)
-    cdef RedisModuleString *payload = RedisModule_CreateString(NULL, m.scratch, pack_batch(m, batch))
+    cdef RedisModuleString *payload = RedisModule_CreateString(NULL, m.disk.scratch, pack_batch(m, batch))
     cdef size_t length
     cdef const char *bytes
     if value != NULL:

@@ -30,22 +30,22 @@ cdef inline bint packing_room(Member *m, const Batch *batch) noexcept nogil:
     """Have room to pack it: PACKED_HEADER is less than the overhead that `bytes` counts for each update."""
     cdef const RedisModuleString *value = long_value(m, batch)
     cdef size_t bytes = batch.bytes - (string_length(value) if value != NULL else 0)
-    if bytes <= m.scratch_bytes:
+    if bytes <= m.disk.scratch_bytes:
         return True
-    memory_give(m.scratch)
-    m.scratch_bytes = max(bytes, <size_t>SCRATCH_BYTES)
-    m.scratch = <char *>memory_take(m.scratch_bytes)
-    if m.scratch == NULL:
-        m.scratch_bytes = 0
-    return m.scratch != NULL
+    memory_give(m.disk.scratch)
+    m.disk.scratch_bytes = max(bytes, <size_t>SCRATCH_BYTES)
+    m.disk.scratch = <char *>memory_take(m.disk.scratch_bytes)
+    if m.disk.scratch == NULL:
+        m.disk.scratch_bytes = 0
+    return m.disk.scratch != NULL
 
 
 cdef inline void packing_over(Member *m) noexcept nogil:
     """What was packed is on its way. The room that an update with a long key took goes back."""
-    if m.scratch_bytes > SCRATCH_BYTES:
-        memory_give(m.scratch)
-        m.scratch = NULL
-        m.scratch_bytes = 0
+    if m.disk.scratch_bytes > SCRATCH_BYTES:
+        memory_give(m.disk.scratch)
+        m.disk.scratch = NULL
+        m.disk.scratch_bytes = 0
 
 
 cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:
@@ -87,6 +87,6 @@ cdef inline size_t pack_batch(Member *m, const Batch *batch) noexcept nogil:
     cdef int64_t sn
     for sn in range(batch.first, batch.first + batch.count):
         entry = log_at(&m.chain.log, sn)
-        packed += pack_entry(&m.scratch[packed], entry, before, whole)
+        packed += pack_entry(&m.disk.scratch[packed], entry, before, whole)
         before = entry
     return packed

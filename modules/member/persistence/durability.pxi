@@ -17,7 +17,8 @@ from modules.bindings.redismodule cimport (
 from modules.core.chain cimport NO_LIMIT
 from modules.core.durability cimport durability_note_saved, durability_set_recording
 from modules.core.view cimport RUN_ID_BYTES
-from modules.member.state.member cimport JOIN_COPIED, JOIN_NONE, Member
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_COPIED, JOIN_NONE
 from modules.server.position cimport Record
 from modules.server.redis_calls cimport drop_reply
 
@@ -154,7 +155,7 @@ cdef void disk_tick(Member *m) noexcept nogil:
     if m.disk.void_due:
         disk_weigh(m)
     disk_watch(m)
-    if m.join == JOIN_NONE or m.join == JOIN_COPIED:
+    if m.membership.join == JOIN_NONE or m.membership.join == JOIN_COPIED:
         disk_rewritten(m)
     count_changes(m)
 

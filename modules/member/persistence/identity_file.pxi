@@ -18,7 +18,8 @@ from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.view cimport HISTORY_BYTES, same_history
 from modules.member.state.heartbeat_plugin cimport ORDER_TEXT_BYTES
-from modules.member.state.member cimport Branch, MAX_BRANCHES, Marker, Member
+from modules.member.state.member cimport Member
+from modules.member.state.persistence cimport Branch, MAX_BRANCHES, Marker
 from modules.server.files cimport sync_folder
 from modules.server.redis_calls cimport info_field
 

@@ -13,12 +13,12 @@ from modules.member.state.member cimport Member
 
 
 cdef inline void on_woken(void *member) noexcept nogil:
-    (<Member *>member).woken = False
+    (<Member *>member).event_loop.woken = False
 
 
 cdef inline void wake(Member *m) noexcept nogil:
     """At the end of a command."""
-    if m.asleep_soon:
+    if m.event_loop.asleep_soon:
         if is_record_due(m):
             record(m)
         wake_again(m)
@@ -26,6 +26,6 @@ cdef inline void wake(Member *m) noexcept nogil:
 
 cdef inline void wake_again(Member *m) noexcept nogil:
     """Another pass follows this one at once."""
-    if not m.woken:
-        m.woken = True
+    if not m.event_loop.woken:
+        m.event_loop.woken = True
         RedisModule_EventLoopAddOneShot(on_woken, m)

@@ -6,7 +6,8 @@ from libc.stdint cimport int64_t
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
 from modules.core.messages cimport Batch, Verdict
 from modules.core.view cimport Node, View
-from modules.member.state.member cimport Link, Member, Peer
+from modules.member.state.member cimport Member
+from modules.member.state.replication cimport Link, Peer
 
 cdef enum:
     VIEW_ARGUMENTS = 4          # before the members: history, secret, epoch, count
@@ -33,6 +34,7 @@ cdef extern int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
 cdef extern int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 
 # link.pxi
+cdef extern void links_init(Member *m) noexcept nogil
 cdef extern bint link_struggles(const Member *m, const Link *link) noexcept nogil
 cdef extern bint link_is_free(const Link *link) noexcept nogil
 

@@ -8,7 +8,7 @@ from libc.stdio cimport snprintf
 from libc.string cimport strncmp
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_Log
-from modules.member.state.member cimport Complaint, ERROR_BYTES
+from modules.member.state.complaint cimport Complaint, ERROR_BYTES
 
 cdef enum:
     SILENCE_MS = 10000          # before the same reason is logged again

@@ -13,23 +13,25 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
 )
 from modules.core.hex cimport from_hex
-from modules.member.state.member cimport ERROR_BYTES, MAX_PEERS, Member, Peer
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member
+from modules.member.state.replication cimport MAX_PEERS, Peer
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
 
 
 cdef void prove(
     const Member *m, const char *what, const char *first, const char *second, const char *run_id, char *out,
 ) noexcept nogil:
-    prove_with(m.secret, what, first, second, run_id, out)
+    prove_with(m.replication.secret, what, first, second, run_id, out)
 
 
 cdef void take_secret(Member *m, const unsigned char *secret) noexcept nogil:
     """The chain's secret. Who proved another one before has proved nothing."""
-    if m.has_secret and CRYPTO_memcmp(m.secret, secret, SECRET_BYTES) == 0:
+    if m.replication.has_secret and CRYPTO_memcmp(m.replication.secret, secret, SECRET_BYTES) == 0:
         return
-    memcpy(m.secret, secret, SECRET_BYTES)
-    m.has_secret = True
-    memset(m.peers, 0, sizeof(m.peers))
+    memcpy(m.replication.secret, secret, SECRET_BYTES)
+    m.replication.has_secret = True
+    memset(m.replication.peers, 0, sizeof(m.replication.peers))
 
 
 # ------------------------------------------------------------------------------------- inbound connections
@@ -37,8 +39,8 @@ cdef void take_secret(Member *m, const unsigned char *secret) noexcept nogil:
 cdef Peer *find_peer(Member *m, unsigned long long client) noexcept nogil:
     cdef int i
     for i in range(MAX_PEERS):
-        if m.peers[i].client == client:
-            return &m.peers[i]
+        if m.replication.peers[i].client == client:
+            return &m.replication.peers[i]
     return NULL
 
 
@@ -55,17 +57,17 @@ cdef Peer *free_place(Member *m) noexcept nogil:
     if place != NULL:
         return place
     for i in range(MAX_PEERS):
-        if not m.peers[i].proven:
-            return &m.peers[i]
+        if not m.replication.peers[i].proven:
+            return &m.replication.peers[i]
     return NULL
 
 
 cdef Peer *proven_peer(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """The peer on this connection; NULL, with an error replied, when it has not proved the secret (rule 2)."""
     cdef Peer *peer = find_peer(m, RedisModule_GetClientId(ctx))
-    if peer != NULL and peer.proven and m.has_secret:
+    if peer != NULL and peer.proven and m.replication.has_secret:
         return peer
-    m.refused_unproven += 1
+    m.replication.refused_unproven += 1
     RedisModule_ReplyWithError(ctx, "ERR this connection has not proved the chain's secret")
     return NULL
 
@@ -78,7 +80,7 @@ cdef int challenge_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **a
     cdef unsigned char ignored[16]
     cdef char proof[PROOF_BYTES]
     cdef Peer *peer
-    if not m.has_secret:
+    if not m.replication.has_secret:
         return RedisModule_ReplyWithError(ctx, "ERR this server has no chain's secret yet")
     if not from_hex(nonce, length, ignored, 16):
         return RedisModule_ReplyWithError(ctx, "ERR a nonce is 32 hexadecimal digits")
@@ -107,7 +109,7 @@ cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
     cdef unsigned char ignored[20]
     cdef char expected[PROOF_BYTES]
     cdef Peer *peer = find_peer(m, RedisModule_GetClientId(ctx))
-    if peer == NULL or not peer.nonce[0] or not m.has_secret:
+    if peer == NULL or not peer.nonce[0] or not m.replication.has_secret:
         return RedisModule_ReplyWithError(ctx, "ERR CHAIN.CHALLENGE comes first")
     if not from_hex(run_id, run_id_length, ignored, 20):
         return RedisModule_ReplyWithError(ctx, "ERR a run_id is 40 hexadecimal digits")
@@ -116,7 +118,7 @@ cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
     prove(m, "prove", peer.nonce, peer.challenge, peer.run_id, expected)
     peer.nonce[0] = 0       # one attempt a challenge
     if not proofs_equal(proof, proof_length, expected):
-        m.refused_unproven += 1
+        m.replication.refused_unproven += 1
         return RedisModule_ReplyWithError(ctx, "ERR that does not prove the chain's secret")
     peer.proven = True
     return RedisModule_ReplyWithSimpleString(ctx, "OK")

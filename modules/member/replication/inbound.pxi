@@ -20,7 +20,9 @@ from modules.member.checkpoint.memtable cimport may_be_flushed, track
 from modules.member.keyspace.values cimport keep, keyspace_apply, let_go, string_length
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport settle
-from modules.member.state.member cimport JOIN_COPIED, Member, Peer
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_COPIED
+from modules.member.state.replication cimport Peer
 
 
 cdef void argument_text(RedisModuleString *argument, Text *out) noexcept nogil:
@@ -47,7 +49,7 @@ cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
     if (not argument_number(argv[1], &greet.epoch) or not from_hex(history.bytes, history.length, greet.history, 16)
             or not argument_number(argv[3], &greet.applied) or not argument_number(argv[4], &greet.assigned)):
         return reply_verdict(m, ctx, NONSENSE)
-    if m.chain.learner and m.join != JOIN_COPIED:
+    if m.chain.learner and m.membership.join != JOIN_COPIED:
         return RedisModule_ReplyWithError(ctx, "ERR the snapshot is not here yet")
     verdict = replication_on_greet(&m.chain, &greet, peer.run_id, <int64_t>peer.client, &welcome)
     if verdict != ACCEPTED:
@@ -145,7 +147,7 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     verdict = replication_on_batch(&m.chain, &batch, <int64_t>peer.client, &skip)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
-    m.batches_received += 1
+    m.replication.batches_received += 1
     if not apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length):
         reply_verdict(m, ctx, NO_MEMORY)
     replication_batch_applied(&m.chain, &batch)

@@ -20,9 +20,12 @@ from modules.bindings.redismodule cimport (
 from modules.core.replication cimport replication_head_lost, replication_predecessor_lost, replication_successor_lost
 from modules.core.view cimport HOST_BYTES, Node, same_place
 from modules.member.keyspace.values cimport let_go
-from modules.member.state.member cimport (
-    ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_PROVEN, ERROR_BYTES, JOIN_LEAVING, JOIN_STARTING, LINK_CONNECTING,
-    LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member,
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_LEAVING, JOIN_STARTING
+from modules.member.state.replication cimport (
+    ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_PROVEN, LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY,
+    Link, Replication,
 )
 from modules.server.proofs cimport PROOF_BYTES, draw_nonce, proofs_equal
 from modules.server.sockets cimport connect_result, set_no_delay, set_user_timeout
@@ -40,6 +43,12 @@ cdef enum:
 
 # ----------------------------------------------------------------------------------------- up and down
 
+cdef void links_init(Member *m) noexcept nogil:
+    cdef Replication *r = &m.replication
+    r.downstream.name, r.upstream.name, r.head_shortcut.name = "down", "up", "head"
+    r.downstream.greeted_epoch = r.upstream.greeted_epoch = r.head_shortcut.greeted_epoch = -1
+
+
 cdef void link_watch(Link *link, int mask, RedisModuleEventLoopFunc on_ready) noexcept nogil:
     """Have the event loop watch for exactly `mask`."""
     cdef int missing = mask & ~link.watched
@@ -52,9 +61,9 @@ cdef void link_watch(Link *link, int mask, RedisModuleEventLoopFunc on_ready) no
 
 
 cdef void link_close(Member *m, Link *link) noexcept nogil:
-    if link == &m.down:
+    if link == &m.replication.downstream:
         replication_successor_lost(&m.chain)
-    elif link == &m.up:
+    elif link == &m.replication.upstream:
         replication_predecessor_lost(&m.chain)
     else:
         replication_head_lost(&m.chain)
@@ -100,7 +109,7 @@ cdef bint comes_through(const Member *m, const Link *link) noexcept nogil:
         return True
     if link.phase != LINK_READY or link.down_since_ms or m.now_ms - link.ready_ms < STEADY_MS:
         return False
-    return link != &m.down or m.chain.committed == m.chain.applied
+    return link != &m.replication.downstream or m.chain.committed == m.chain.applied
 
 
 cdef void link_tick(Member *m, Link *link) noexcept nogil:
@@ -117,7 +126,7 @@ cdef void link_lost(Member *m, Link *link) noexcept nogil:
     cdef bint closed = link.context.err == REDIS_ERR_EOF or errno == ECONNRESET or errno == EPIPE
     if link.phase == LINK_READY:
         link.dropped = closed
-        m.suspicious = True
+        m.replication.suspicious = True
     link_fail(m, link, link.context.errstr)
 
 
@@ -246,14 +255,14 @@ cdef void link_prove(Member *m, Link *link, const redisReply *reply) noexcept no
 
 cdef void link_proven(Member *m, Link *link) noexcept nogil:
     link.phase = LINK_READY
-    if link != &m.down:     # that one is up when its handshake is complete
+    if link != &m.replication.downstream:     # that one is up when its handshake is complete
         link.down_since_ms = 0
     link.dropped = False
     link.connects += 1
     link.ready_ms = m.now_ms
     if link.setbacks < STRUGGLES:
         link.error[0] = 0
-    if m.join == JOIN_LEAVING or m.join == JOIN_STARTING:
+    if m.membership.join == JOIN_LEAVING or m.membership.join == JOIN_STARTING:
         redisAppendCommand(link.context, "CHAIN.ALLOWED PING REPLCONF PSYNC CHAIN.PAGE CHAIN.GREET CHAIN.FORWARD "
                            "CHAIN.ACK CHAIN.ADOPT CHAIN.CHECKPOINT CHAIN.FLUSH")
 

@@ -31,7 +31,8 @@ from modules.core.replication cimport (
 from modules.core.view cimport HISTORY_BYTES, View
 from modules.member.keyspace.values cimport keep, string_length
 from modules.member.persistence.batch_codec cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
-from modules.member.state.member cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link, Member, the_member
+from modules.member.state.member cimport Member, the_member
+from modules.member.state.replication cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link
 from modules.server.proofs cimport SECRET_BYTES
 
 cdef enum:
@@ -141,14 +142,14 @@ cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
     length += put_number(&header[length], batch.answer)
     length += snprintf(&header[length], NUMBER_BYTES, "$%zu\r\n", packed + rest)
     redisAppendFormattedCommand(link.context, header, length)
-    redisAppendFormattedCommand(link.context, m.scratch, packed)
+    redisAppendFormattedCommand(link.context, m.disk.scratch, packed)
     packing_over(m)
     if value != NULL:
         link.streamed = keep(value)
         link.streamed_to = 0
     else:
         redisAppendFormattedCommand(link.context, "\r\n", 2)
-    m.batches_sent += 1
+    m.replication.batches_sent += 1
 
 
 # ------------------------------------------------------------------------------------------------- sending
@@ -166,7 +167,7 @@ cdef bint link_takes_more(Member *m, Link *link) noexcept nogil:
 
 cdef void forward(Member *m) noexcept nogil:
     """Whatever the successor, or the learner, lacks: as much as it takes without our buffer growing (rule 9)."""
-    cdef Link *link = &m.down
+    cdef Link *link = &m.replication.downstream
     cdef Batch batch
     if not link_takes_more(m, link):
         return
@@ -188,18 +189,18 @@ cdef void forward(Member *m) noexcept nogil:
 cdef void acknowledge(Member *m) noexcept nogil:
     """The head first, so that the predecessor is only told that the head knows when that is under way."""
     cdef Ack ack
-    if link_takes_more(m, &m.head) and replication_head_ack_due(&m.chain):
+    if link_takes_more(m, &m.replication.head_shortcut) and replication_head_ack_due(&m.chain):
         replication_take_head_ack(&m.chain, &ack)
-        send_ack(&m.head, &ack)
-        link_flush(m, &m.head, on_link_ready)
-    if link_takes_more(m, &m.up) and replication_ack_due(&m.chain):
+        send_ack(&m.replication.head_shortcut, &ack)
+        link_flush(m, &m.replication.head_shortcut, on_link_ready)
+    if link_takes_more(m, &m.replication.upstream) and replication_ack_due(&m.chain):
         replication_take_ack(&m.chain, &ack)
-        send_ack(&m.up, &ack)
-        link_flush(m, &m.up, on_link_ready)
-    if m.checkpoint.order_up and link_takes_more(m, &m.up):
+        send_ack(&m.replication.upstream, &ack)
+        link_flush(m, &m.replication.upstream, on_link_ready)
+    if m.checkpoint.order_up and link_takes_more(m, &m.replication.upstream):
         m.checkpoint.order_up = False
-        redisAppendCommand(m.up.context, "CHAIN.CHECKPOINT %lld", <long long>m.chain.view.epoch)
-        link_flush(m, &m.up, on_link_ready)
+        redisAppendCommand(m.replication.upstream.context, "CHAIN.CHECKPOINT %lld", <long long>m.chain.view.epoch)
+        link_flush(m, &m.replication.upstream, on_link_ready)
 
 
 cdef void say_idle(Member *m, Link *link) noexcept nogil:
@@ -213,9 +214,9 @@ cdef void say_idle(Member *m, Link *link) noexcept nogil:
 
 cdef void pump_idle(Member *m) noexcept nogil:
     """Once per tick."""
-    say_idle(m, &m.down)
-    say_idle(m, &m.up)
-    say_idle(m, &m.head)
+    say_idle(m, &m.replication.downstream)
+    say_idle(m, &m.replication.upstream)
+    say_idle(m, &m.replication.head_shortcut)
 
 
 cdef void pump_connecting(Member *m, Link *link) noexcept nogil:
@@ -228,9 +229,9 @@ cdef void pump_connecting(Member *m, Link *link) noexcept nogil:
 
 
 cdef void connect_links(Member *m) noexcept nogil:
-    pump_connecting(m, &m.down)
-    pump_connecting(m, &m.up)
-    pump_connecting(m, &m.head)
+    pump_connecting(m, &m.replication.downstream)
+    pump_connecting(m, &m.replication.upstream)
+    pump_connecting(m, &m.replication.head_shortcut)
 
 
 # -------------------------------------------------------------------------------------------------- answers
@@ -269,7 +270,7 @@ cdef void on_welcome(Member *m, Link *link, const redisReply *reply) noexcept no
             or not reply_number(reply.element[4], &welcome.assigned)):
         link_fail(m, link, "a welcome that is none")
         return
-    if link != &m.down:
+    if link != &m.replication.downstream:
         return
     verdict = replication_on_welcome(&m.chain, &welcome, link.target.run_id)
     if verdict == BEHIND or verdict == STALE:
@@ -318,9 +319,9 @@ cdef void on_answer(Member *m, Link *link, const redisReply *reply) noexcept nog
     elif tagged(reply, "BEHIND", 2):
         link.view_due = True
         link.greeted_epoch = -1
-        if link == &m.up:           # what it was told has been refused: tell it again
+        if link == &m.replication.upstream:           # what it was told has been refused: tell it again
             replication_predecessor_lost(&m.chain)
-        elif link == &m.head:
+        elif link == &m.replication.head_shortcut:
             replication_head_lost(&m.chain)
     elif tagged(reply, "TOOFAR", 1):
         link_fail(m, link, "the peer refuses this view: it cannot feed its new successor")

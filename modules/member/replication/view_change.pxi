@@ -17,7 +17,8 @@ from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
 from modules.core.view cimport ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View
 from modules.member.persistence cimport disk_take_place
 from modules.member.replies cimport settle
-from modules.member.state.member cimport JOIN_FAILED, Member
+from modules.member.state.member cimport Member
+from modules.member.state.membership cimport JOIN_FAILED
 from modules.server.proofs cimport SECRET_BYTES
 
 
@@ -99,7 +100,7 @@ cdef void format_view(const Member *m, ViewTexts *out) noexcept nogil:
     cdef const Node *node
     cdef int i
     to_hex(view.history, HISTORY_BYTES, out.history)
-    to_hex(m.secret, SECRET_BYTES, out.secret)
+    to_hex(m.replication.secret, SECRET_BYTES, out.secret)
     snprintf(out.epoch, NUMBER_BYTES, "%lld", <long long>view.epoch)
     snprintf(out.count, NUMBER_BYTES, "%d", view.count)
     out.texts[0], out.texts[1], out.texts[2], out.texts[3] = out.history, out.secret, out.epoch, out.count
@@ -118,9 +119,9 @@ cdef void format_view(const Member *m, ViewTexts *out) noexcept nogil:
 
 cdef void aim_links(Member *m) noexcept nogil:
     """Every link to whom the view says. Links that stay keep their connection: only the handshake is made anew."""
-    link_aim(m, &m.down, chain_successor(&m.chain))
-    link_aim(m, &m.up, chain_predecessor(&m.chain) if m.join != JOIN_FAILED else NULL)
-    link_aim(m, &m.head, chain_head_shortcut(&m.chain))
+    link_aim(m, &m.replication.downstream, chain_successor(&m.chain))
+    link_aim(m, &m.replication.upstream, chain_predecessor(&m.chain) if m.membership.join != JOIN_FAILED else NULL)
+    link_aim(m, &m.replication.head_shortcut, chain_head_shortcut(&m.chain))
 
 
 cdef Verdict adopt(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
@@ -128,14 +129,14 @@ cdef Verdict adopt(Member *m, const View *view, const unsigned char *secret) noe
     cdef int64_t before = m.chain.view.epoch
     cdef bint was_tail = not m.chain.has_history or chain_is_tail(&m.chain)
     cdef Verdict verdict
-    if m.has_secret and memcmp(m.secret, secret, SECRET_BYTES) != 0:
+    if m.replication.has_secret and memcmp(m.replication.secret, secret, SECRET_BYTES) != 0:
         return CONFLICT
     verdict = membership_adopt(&m.chain, view, m.self.run_id)
     if verdict != ACCEPTED or m.chain.view.epoch == before:
         return verdict
     take_secret(m, secret)
-    m.was_tail = m.chain.me >= 0 and (m.was_tail or was_tail)
-    m.subscribers_misled = m.chain.me < 0
+    m.clients.was_tail = m.chain.me >= 0 and (m.clients.was_tail or was_tail)
+    m.keyspace.subscribers_misled = m.chain.me < 0
     disk_take_place(m)
     aim_links(m)
     settle(m)

@@ -15,7 +15,7 @@ from modules.member.state.waiter cimport WAIT_FLUSH, WAIT_WORKER, WaitKind, Wait
 
 
 cdef void waiting_init(Member *m) noexcept nogil:
-    m.waiting.by_client = RedisModule_CreateDict(NULL)
+    m.clients.waiting.by_client = RedisModule_CreateDict(NULL)
 
 
 cdef bint may_block(RedisModuleCtx *ctx) noexcept nogil:
@@ -25,7 +25,7 @@ cdef bint may_block(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef Waiter *first_waiting(const Member *m, WaitKind kind) noexcept nogil:
-    return m.waiting.lists[<int>kind].first
+    return m.clients.waiting.lists[<int>kind].first
 
 
 # ---------------------------------------------------------------------------------------------------- blocking
@@ -52,8 +52,8 @@ cdef void wait_with(
     """Block the client until `tell`; `on_told` replies to it then, and `on_over` frees what it was told."""
     waiter.client = RedisModule_BlockClient(ctx, on_told, NULL, on_over, 0)
     RedisModule_SetDisconnectCallback(waiter.client, on_gone)
-    RedisModule_DictSetC(m.waiting.by_client, &waiter.client, sizeof(waiter.client), waiter)
-    list_append(&m.waiting.lists[<int>waiter.kind], waiter)
+    RedisModule_DictSetC(m.clients.waiting.by_client, &waiter.client, sizeof(waiter.client), waiter)
+    list_append(&m.clients.waiting.lists[<int>waiter.kind], waiter)
 
 
 cdef int wait_for_answer(Member *m, RedisModuleCtx *ctx, Waiter *waiter) noexcept nogil:
@@ -64,16 +64,16 @@ cdef int wait_for_answer(Member *m, RedisModuleCtx *ctx, Waiter *waiter) noexcep
 
 cdef void wait_on(Member *m, Waiter *waiter, WaitKind kind) noexcept nogil:
     """For something else than before."""
-    list_remove(&m.waiting.lists[<int>waiter.kind], waiter)
+    list_remove(&m.clients.waiting.lists[<int>waiter.kind], waiter)
     waiter.kind = kind
-    list_append(&m.waiting.lists[<int>kind], waiter)
+    list_append(&m.clients.waiting.lists[<int>kind], waiter)
 
 
 # ------------------------------------------------------------------------------------------------------- over
 
 cdef void unlist(Member *m, Waiter *waiter) noexcept nogil:
-    RedisModule_DictDelC(m.waiting.by_client, &waiter.client, sizeof(waiter.client), NULL)
-    list_remove(&m.waiting.lists[<int>waiter.kind], waiter)
+    RedisModule_DictDelC(m.clients.waiting.by_client, &waiter.client, sizeof(waiter.client), NULL)
+    list_remove(&m.clients.waiting.lists[<int>waiter.kind], waiter)
 
 
 cdef bint tell(Member *m, Waiter *waiter, void *answer) noexcept nogil:
@@ -95,7 +95,7 @@ cdef void on_gone(RedisModuleCtx *ctx, RedisModuleBlockedClient *client) noexcep
     Writers that wait for their commit are not among these: they are told, or not, when that is known.
     """
     cdef Member *m = the_member()
-    cdef Waiter *waiter = <Waiter *>RedisModule_DictGetC(m.waiting.by_client, &client, sizeof(client), NULL)
+    cdef Waiter *waiter = <Waiter *>RedisModule_DictGetC(m.clients.waiting.by_client, &client, sizeof(client), NULL)
     if waiter == NULL:
         return
     unlist(m, waiter)

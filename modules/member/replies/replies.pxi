@@ -19,7 +19,8 @@ from modules.member.state.waiter cimport WAIT_COMMIT, Waiter
 
 cdef bint publishes(const Member *m) noexcept nogil:
     """The tail does; who was tail goes on, since subscribers may still be there (design.md, "Publications")."""
-    return m.subscribers and (not m.chain.has_history or chain_is_tail(&m.chain) or (m.was_tail and m.chain.me >= 0))
+    return m.clients.subscribers and (
+        not m.chain.has_history or chain_is_tail(&m.chain) or (m.clients.was_tail and m.chain.me >= 0))
 
 
 cdef void publish(Member *m, RedisModuleString *channel, int64_t sn) noexcept nogil:
@@ -59,7 +60,7 @@ cdef void settle(Member *m) noexcept nogil:
 
 
 cdef void answer_unknown(Member *m, void *writer) noexcept nogil:
-    m.unknown_outcomes += 1
+    m.clients.unknown_outcomes += 1
     RedisModule_UnblockClient(<RedisModuleBlockedClient *>writer, answer_outcome(OUTCOME_UNKNOWN))
 
 

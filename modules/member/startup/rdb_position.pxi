@@ -19,7 +19,9 @@ from modules.member.keyspace.values cimport let_go
 from modules.member.membership cimport empty_log
 from modules.member.persistence cimport is_unknown_chains, marker_renames
 from modules.member.state.checkpoint cimport Checkpoint
-from modules.member.state.member cimport JOIN_COPYING, Member, SOURCE_AOF, SOURCE_OTHERS, the_member
+from modules.member.state.member cimport Member, the_member
+from modules.member.state.membership cimport JOIN_COPYING
+from modules.member.state.persistence cimport SOURCE_AOF, SOURCE_OTHERS
 from modules.server.position cimport Newer, Position, PositionHandlers, Record, position_register
 
 
@@ -101,7 +103,8 @@ cdef bint snapshot_load(const Position *position) noexcept nogil:
                         "copy of that member's memory, and no place in the chain")
         m.checkpoint.loading = False
         return True
-    if chain_role(&m.chain) != ROLE_ALONE and not (chain_role(&m.chain) == ROLE_LEARNER and m.join == JOIN_COPYING):
+    if chain_role(&m.chain) != ROLE_ALONE and not (
+            chain_role(&m.chain) == ROLE_LEARNER and m.membership.join == JOIN_COPYING):
         RedisModule_Log(m.ctx, "warning", "a snapshot was loaded into a member of a chain: its position is ignored")
         m.checkpoint.loading = False
         return True
@@ -116,8 +119,8 @@ cdef bint snapshot_load(const Position *position) noexcept nogil:
     take_record(m, &position.record)
     take_checkpoint(m, position)
     m.disk.missing = False
-    m.copied_keys = position.keys
-    m.snapshot_loaded = True
+    m.membership.copied_keys = position.keys
+    m.membership.snapshot_loaded = True
     m.checkpoint.loading = True
     return True
 

@@ -9,7 +9,8 @@ from modules.bindings.redismodule cimport (
 )
 from modules.member.keyspace.values cimport keep, let_go
 from modules.member.state.checkpoint cimport MODE_NORMAL
-from modules.member.state.member cimport MASTER_IN_ETCD, MASTER_PLAIN, Member, the_member
+from modules.member.state.heartbeat cimport MASTER_IN_ETCD, MASTER_PLAIN
+from modules.member.state.member cimport Member, the_member
 from modules.server.passwords cimport passwords_init, register_password
 
 cdef enum:
