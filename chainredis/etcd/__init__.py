@@ -1,7 +1,7 @@
-"""Views, leadership and heartbeats in etcd. What the rest of the project knows nothing of is all in here."""
+"""Configurations, leadership and heartbeats in etcd. Nothing else in this project knows etcd."""
 
 import os
 
-# Before grpc is loaded: the server forks for its snapshots, and a child needs none of this; errors are ours to report.
+# Set before grpc is loaded. The server forks for its snapshots, and the child uses no grpc. Errors are reported here.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

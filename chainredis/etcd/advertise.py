@@ -1,4 +1,4 @@
-"""Where others reach this server, as far as it can tell."""
+"""The address that this server advertises: where others reach it."""
 
 import ipaddress
 import socket
@@ -11,20 +11,23 @@ from chainredis.protocol.view import Endpoint
 
 
 def machine() -> str:
-    """Which network 127.0.0.1 is in: of this boot of this machine, or of one of its network namespaces."""
+    """Names the network of 127.0.0.1: a boot of a machine, and one of its network namespaces."""
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot_id}/{Path('/proc/self/ns/net').stat().st_ino}"
 
 
 def is_local(host: str) -> bool:
-    """It leads everybody to himself."""
+    """Returns True if this host leads every machine to itself."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
 
 
 class AdvertisedAddress:
-    """Called: `host:port`, where others reach this server."""
+    """When it is called: `host:port`, where others reach this server.
+
+    endpoints: of etcd. host: empty for the address that this machine uses to reach etcd.
+    """
 
     def __init__(self, endpoints: Sequence[Endpoint], host: str, port: int) -> None:
         self._endpoints = endpoints
@@ -36,7 +39,7 @@ class AdvertisedAddress:
         return host_port(Endpoint(self._host or "127.0.0.1", self._port))
 
     def _found(self) -> str:
-        """The address that this machine takes to reach etcd; no packet is sent."""
+        """The address that this machine uses to reach etcd. No packet is sent."""
         for endpoint in self._endpoints:
             with suppress(OSError):
                 family, kind, *_, address = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_DGRAM)[0]

@@ -1,7 +1,7 @@
-"""A connection to etcd, supervised: the one place that chooses an endpoint, connects again, and knows what errors mean.
+"""A supervised connection to etcd: the one place that selects an endpoint, connects again, and explains errors.
 
-python-etcd3 makes the connection and the messages. Its own watches fall silent when etcd goes away, and its leases run
-out without a word: nothing here uses these.
+python-etcd3 makes the connection and the messages. Its own watches become silent when etcd goes away, and its leases
+end without an error: this module does not use them.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from chainredis.protocol.view import Endpoint
 
 T = TypeVar("T")
 
-# A request may take a part of the timeout that it serves: several attempts have to fit into what is left of a lease.
+# A request may take this part of a lease: several attempts have to fit into the rest of it.
 REQUEST_PART, LEAST_REQUEST_S, MOST_REQUEST_S = 0.2, 0.5, 3.0
 _OPTIONS = [
-    # A server that is gone without a word is noticed. More often than every 5 s etcd takes for abuse.
+    # A server that disappears is noticed. etcd closes connections that ping more often than every 5 s.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 3_000),
-    # A new channel is a new attempt, whatever an earlier one to the same address has met.
+    # A new channel is a new attempt, also after an earlier one to the same address failed.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
 ]
@@ -40,7 +40,7 @@ _STALE_TOKEN = ("invalid auth token", "revision of auth store is old")
 
 @dataclass(frozen=True)
 class Access:
-    """Where an etcd is, and with what one is let in. ca, cert, key: names of PEM files; no TLS without a ca."""
+    """Where an etcd is, and the credentials for it. ca, cert, key: names of PEM files; there is no TLS without a ca."""
 
     endpoints: tuple[Endpoint, ...]
     user: str = ""
@@ -51,7 +51,7 @@ class Access:
 
 
 class Entry(NamedTuple):
-    """What a key has. modified: the revision in which it was put. lease: 0 for none."""
+    """The value of a key. modified: the revision in which it was put. lease: the key's lease, 0 for none."""
 
     value: bytes
     modified: int
@@ -59,28 +59,28 @@ class Entry(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """All keys with some prefix, at a revision."""
+    """All keys with a prefix, at a revision."""
 
     revision: int
     entries: dict[str, Entry]
 
 
 class Update(NamedTuple):
-    """What has come after a picture. None: the key is gone."""
+    """What has changed since a picture. None: the key was deleted."""
 
     revision: int
     entries: dict[str, Entry | None]
 
 
 class Connection:
-    """To one of the endpoints at a time. Any thread may use it; every call ends in bounded time.
+    """A connection to one of the endpoints at a time. Any thread may use it; every call ends in bounded time.
 
-    Errors are EtcdAway, when another attempt may succeed, and EtcdRefusal, when it will not before somebody has changed
-    something. A call is tried again at the other endpoints: what it does may happen twice.
+    Errors are EtcdAway, if another attempt may succeed, and EtcdRefusal, if it will not until somebody has changed
+    something. A call is tried again at the other endpoints: its request may be carried out twice.
     """
 
     def __init__(self, access: Access, lease_s: float) -> None:
-        """lease_s: of the leases that it is for."""
+        """lease_s: the length of the leases that depend on this connection, in seconds."""
         self._access = access
         self._timeout_s = min(max(lease_s * REQUEST_PART, LEAST_REQUEST_S), MOST_REQUEST_S)
         self._lock = threading.Lock()
@@ -89,19 +89,19 @@ class Connection:
         self._is_closed = False
 
     def close(self) -> None:
-        """Calls under way end, with EtcdAway."""
+        """Calls under way end with EtcdAway."""
         self._is_closed = True
         self._turn_away_from(self._client)
 
     # -------------------------------------------------------------------------------------------- requests
 
     def read(self, prefix: str) -> Picture:
-        """The newest picture that there is."""
+        """The newest picture of the keys with this prefix."""
         answer = self._call(lambda client: client.get_prefix_response(prefix))
         return Picture(answer.header.revision, dict(map(_named, answer.kvs)))
 
     def put_if(self, conditions: list[Any], key: str, value: str, lease: int = 0) -> int | None:
-        """The revision in which it was put; None when a condition does not hold. LeaseLost when the lease is gone."""
+        """The revision in which the key was put; None if a condition does not hold. LeaseLost if there is no lease."""
         put = transactions.Put(key, value, lease or None)
         is_put, answers = self._call(lambda client: client.transaction(conditions, [put], []))
         return answers[0].response_put.header.revision if is_put else None
@@ -110,21 +110,21 @@ class Connection:
         self.put_if([], key, value, lease)
 
     def grant(self, ttl_s: int) -> tuple[int, int]:
-        """A new lease, and for how many seconds it lasts, which may be more than what was asked for."""
+        """A new lease, and for how many seconds it lasts: `ttl_s` or more."""
         lease = self._call(lambda client: client.lease(ttl_s))
         return lease.id, lease.ttl
 
     def keep_alive(self, lease: int) -> int:
-        """For how many seconds it lasts from now on; 0 when it has run out."""
+        """For how many seconds the lease lasts from now on; 0 if it has ended."""
         return int(self._call(lambda client: next(client.refresh_lease(lease))).TTL)
 
     def revoke(self, lease: int) -> None:
-        """Its keys go with it. No error when it is gone already."""
+        """End the lease and delete its keys. No error if it has ended already."""
         with contextlib.suppress(LeaseLost):
             self._call(lambda client: client.revoke_lease(lease))
 
     def watch(self, prefix: str, revision: int, life_s: float) -> Iterator[Update]:
-        """Updates from that revision on, for a bounded time. Ends early when that revision is there no more."""
+        """Updates from that revision on, for `life_s` seconds. Ends early if etcd has that revision no more."""
         client = self._connected()
         over = threading.Event()
         stream = _open_watch(client, prefix, revision, life_s, over)
@@ -185,7 +185,7 @@ class Connection:
         return client
 
     def _turn_away_from(self, client: Any) -> None:
-        """The next call goes to the next endpoint, unless another thread has seen to that already."""
+        """The next call goes to the next endpoint, unless another thread has changed the connection already."""
         with self._lock:
             if client is None or client is not self._client:
                 return
@@ -194,7 +194,7 @@ class Connection:
         client.close()
 
     def _explain(self, error: BaseException) -> StoreError:
-        """The one place where errors of grpc and python-etcd3 become ours."""
+        """The one place where errors of grpc and python-etcd3 become StoreErrors."""
         where = ", ".join(map(host_port, self._access.endpoints))
         if isinstance(error, StoreError):
             return error
@@ -212,12 +212,12 @@ class Connection:
 
 
 def is_modified_at(key: str, revision: int) -> Any:
-    """A condition: nobody has touched it since; 0: it is absent."""
+    """A condition: the key was last put in this revision; 0: there is no such key."""
     return transactions.Mod(key) == revision
 
 
 def has_value(key: str, value: str) -> Any:
-    """A condition: that is what it says."""
+    """A condition: the key has this value."""
     return transactions.Value(key) == value
 
 
@@ -227,9 +227,9 @@ def _open_watch(client: Any, prefix: str, revision: int, life_s: float, over: th
 
     def requests() -> Iterator[Any]:
         yield etcdrpc.WatchRequest(create_request=wanted)
-        over.wait()  # an end of the requests would be an end of the watch
+        over.wait()  # the watch ends with its requests
 
-    # A server of etcd that has lost the others ends the watch, instead of being silent.
+    # A server that has lost the other servers of its etcd ends the watch, instead of being silent.
     metadata = (*(client.metadata or ()), ("hasleader", "true"))
     return etcdrpc.WatchStub(client.channel).Watch(requests(), life_s, metadata=metadata)
 
@@ -247,7 +247,7 @@ def _text(key: bytes) -> str:
 
 
 def _rpc_error(error: BaseException | None) -> Any:
-    """python-etcd3 puts exceptions of its own, without a text, in the place of grpc's."""
+    """The error of grpc behind one of python-etcd3's, which have no text; None if there is none."""
     while error is not None:
         if isinstance(error, grpc.RpcError):
             return error

@@ -1,8 +1,8 @@
 """A member's heartbeat: a key in etcd that lasts only as long as the member's event loop turns.
 
-The lease is renewed only when the loop has turned since it was renewed before, so the key lasts for the timeout from
-the last sign of the loop's life that was passed on, however lively the thread that passes it on. A pause that is
-shorter than the timeout, for a fork or a script, is made good as soon as it is over.
+The key's lease is renewed only if the event loop has turned since the last renewal. So the key lasts for the timeout
+from the last turn that was passed on, even if this thread lives longer than the loop. After a pause that is shorter
+than the timeout (a fork, a script) the lease is renewed at once.
 """
 
 import logging
@@ -20,16 +20,19 @@ from chainredis.protocol.errors import LeaseLost, StoreError
 
 log = logging.getLogger(__name__)
 
-# How often the event loop is looked at.
+# How often the event loop's pulse is read.
 LOOK_S = 0.05
-# Between attempts to reach an etcd that does not answer.
+# The pause between attempts to reach an etcd that does not answer.
 RETRY_S = 0.25
 CLOCK_DRIFT = 0.01
 
 
 class HeartbeatSender(threading.Thread):
-    """pulse: gives a number that is another one whenever the event loop has turned. show: is told, for people, how the
-    heartbeat is, and who leads.
+    """Sends the heartbeat, on a thread of its own.
+
+    address: gives `host:port` of this server. interval_s, timeout_s: between two renewals, and of the lease. pulse:
+    gives another number whenever the event loop has turned. show: is told the state of the heartbeat, for people, and
+    the address of the master that leads.
     """
 
     def __init__(
@@ -38,7 +41,7 @@ class HeartbeatSender(threading.Thread):
         keys: Keys,
         run_id: str,
         *,
-        announce: Callable[[], str],
+        address: Callable[[], str],
         interval_s: float,
         timeout_s: int,
         pulse: Callable[[], int],
@@ -49,21 +52,21 @@ class HeartbeatSender(threading.Thread):
         self._connection = connection
         self._keys = keys
         self._key = keys.heartbeat(run_id)
-        self._announce = announce
-        self._interval_s = min(interval_s, timeout_s / 2)  # a lease must not run out between two
+        self._address = address
+        self._interval_s = min(interval_s, timeout_s / 2)  # the lease must not end between two renewals
         self._timeout_s = timeout_s
         self._pulse = pulse
         self._show = show
         self._clock = clock
         self._lease = Lease(connection, clock)
-        self._seen: int | None = None  # the pulse that was passed on last
+        self._seen: int | None = None  # the last pulse that was passed on
         self._due = 0.0
         self._trouble: str | None = None
         self._complaint = Complaint()
         self._over = threading.Event()
 
     def close(self) -> None:
-        """The key, if nobody puts it anew, lasts as long as it lasts."""
+        """Send no more heartbeats. The key stays until its lease ends."""
         self._over.set()
 
     def run(self) -> None:
@@ -73,7 +76,7 @@ class HeartbeatSender(threading.Thread):
         self._connection.close()
 
     def look(self) -> None:
-        """Has the loop turned, and is that to be passed on?"""
+        """Renew the lease, if the loop has turned and a renewal is due."""
         pulse = self._pulse()
         if pulse == self._seen or self._clock() < self._due:
             return
@@ -96,7 +99,7 @@ class HeartbeatSender(threading.Thread):
         mine, leader = found.get(self._key), found.get(self._keys.leader)
         if mine is None or mine.lease != self._lease.number:
             try:
-                self._connection.put(self._key, self._announce(), self._lease.number)
+                self._connection.put(self._key, self._address(), self._lease.number)
             except LeaseLost:
                 self._lease.give_up()
                 raise
@@ -125,14 +128,14 @@ def begin(
     show: Callable[[str, str], None],
     **credentials: str,
 ) -> HeartbeatSender:
-    """Send heartbeats to the etcd at `url`, from now on. ValueError when it is none. credentials: fields of Access."""
+    """Send heartbeats to the etcd at `url` from now on. ValueError if it is no URL. credentials: fields of Access."""
     where = parse_url(url)
     access = Access(where.endpoints, **credentials)
     beat = HeartbeatSender(
         Connection(access, timeout_s),
         where.keys,
         run_id,
-        announce=AdvertisedAddress(access.endpoints, announce_host, port),
+        address=AdvertisedAddress(access.endpoints, announce_host, port),
         interval_s=interval_s,
         timeout_s=timeout_s,
         pulse=pulse,

@@ -1,4 +1,4 @@
-"""What the leader's key says: where the master that leads is reached, and which process it is."""
+"""The value of the leader's key: where the master that leads is reached, and which process it is."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,9 +9,10 @@ from chainredis.protocol.view import json_fields
 
 @dataclass(frozen=True)
 class Leader:
-    """address: `host:port`. run_id: empty when the key makes no sense. machine: as `announce.machine` has it.
+    """A master that leads.
 
-    term, lease: those of the key itself.
+    address: `host:port`. run_id: empty if the key's value is not a leader. machine: as from `advertise.machine`. term:
+    the revision in which the key was put. lease: the key's lease, 0 for none.
     """
 
     address: str
@@ -29,7 +30,7 @@ _SHAPE: dict[str, type] = {"address": str, "run_id": str, "machine": str}
 
 
 def leader_in(entry: Entry) -> Leader:
-    """Whatever somebody has put there."""
+    """The leader in the leader's key, which may have any value."""
     try:
         return Leader(**json_fields(json.loads(entry.value), _SHAPE), term=entry.modified, lease=entry.lease)
     except (ValueError, RecursionError):

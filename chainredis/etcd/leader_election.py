@@ -1,4 +1,4 @@
-"""Which of several masters leads: the one that has put the leader's key, for as long as its lease lasts."""
+"""Leader election among several masters: the one that has put the leader's key leads, as long as its lease lasts."""
 
 import logging
 import math
@@ -14,20 +14,21 @@ from chainredis.transport.settings import PollSettings
 
 log = logging.getLogger(__name__)
 
-# How often a lease is renewed while it lasts.
+# A lease is renewed so many times while it lasts.
 RENEWALS = 5
-# By how much its lease, in whole seconds and not shorter than etcd's shortest, may outlast the timeout.
+# A lease has whole seconds, and at least etcd's shortest length: it may outlast the timeout by so much.
 SLACK_MS = LEAST_TTL_S * 1000
 RETRY_S = 0.25
-# After a term that this master could not begin: others come first.
+# The pause after a term that this master could not begin: other masters come first.
 RESIGNED_S = 2.0
 
 
 class LeaderElection(threading.Thread):
-    """Stands for election, whenever nobody leads, and keeps what it has won.
+    """A candidate whenever nobody leads; then it keeps its leadership as long as it can.
 
-    who: this master, as others are to know it. changed: told when `term` has another value. term: the revision in which
-    this master has put the leader's key; 0: it does not lead. said: what it put there then.
+    who: this master as it advertises itself. changed: is called when `term` has another value. term: the revision in
+    which this master has put the leader's key; 0 if it does not lead. said: the value of that key. trouble: why etcd
+    cannot be reached, for people.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class LeaderElection(threading.Thread):
         self._lease = Lease(connection, clock)
         self._renew_at = 0.0
         self._leader: Leader | None = None
-        self._revision = 0  # of what is known of it; 0: nothing
+        self._revision = 0  # of etcd, of which the leader is known; 0: nothing is known
         self._moved = threading.Event()
         self._is_over = False
-        self._resigned = (0, "")  # a term, and why
+        self._resigned = (0, "")  # from which term, and why
         self._stand_at = 0.0
         self.term = 0
         self.said = ""
@@ -64,16 +65,16 @@ class LeaderElection(threading.Thread):
         self._moved.set()
 
     def saw(self, leader: Leader | None, revision: int) -> None:
-        """Who leads, as of a revision of etcd; None: nobody."""
+        """The leader as of a revision of etcd, None for nobody."""
         self._leader, self._revision = leader, revision
         self._moved.set()
 
     def leads_until(self, term: int) -> float:
-        """By this master's clock: nobody else can lead before. 0: that term is over."""
+        """No other master can lead before, by this master's clock. 0 if that term is over."""
         return self._lease.until if self.term == term else 0.0
 
     def resign(self, term: int, why: str) -> None:
-        """That term cannot be carried on: it is another master's turn, or this one's again after a while."""
+        """End this term: it is another master's turn, or this one's again after a while."""
         self._resigned = (term, why)
         self._moved.set()
 
@@ -85,7 +86,7 @@ class LeaderElection(threading.Thread):
             self._moved.clear()
 
     def step(self) -> float:
-        """How long to wait until the next one, if nothing happens."""
+        """Returns for how many seconds to wait before the next step, if nothing happens."""
         pause_s = RETRY_S
         if self.term and self._clock() >= self._lease.until:
             self._step_down("its lease in etcd was not renewed in time")
@@ -102,7 +103,7 @@ class LeaderElection(threading.Thread):
         return pause_s
 
     def _make_way(self) -> None:
-        """Without its lease the leader's key goes, and who stands next need not wait."""
+        """Revoke the lease, and so the leader's key: the next leader need not wait."""
         term, why = self._resigned
         if not term or term != self.term:
             return
@@ -132,19 +133,22 @@ class LeaderElection(threading.Thread):
         return True
 
     def _is_vacant(self) -> bool:
-        """No leader, or one without a lease, whom no master has put there; or this one, if an answer was lost."""
+        """Returns True if there is no leader; or one without a lease, which no master has put there; or this master.
+
+        This master may be the leader without knowing it, if an answer of etcd was lost.
+        """
         if self._clock() < self._stand_at:
             return False
         self._stand_at = 0.0
         return self._revision > 0 and (self._leader is None or self._leader.lease in (0, self._lease.number))
 
     def _check(self) -> None:
-        """Somebody may have deleted the key, or put something else there."""
+        """Step down if somebody has deleted the key, or put another value there."""
         if self._revision >= self.term and (self._leader is None or self._leader.term != self.term):
             self._step_down("the leader's key in etcd is another's, or was deleted")
 
     def _stand(self) -> None:
-        """Always with a put of its own, and so in a new term: between an older one and now others may have led."""
+        """Put the leader's key, which begins a new term: others may have led since an older one."""
         leader, said = self._leader, self._who().to_text()
         conditions = [is_modified_at(self._keys.leader, leader.term if leader else 0)]
         try:
@@ -153,7 +157,7 @@ class LeaderElection(threading.Thread):
             self._lease.give_up()
             self._renew_at = 0.0
         else:
-            if term:  # else somebody was quicker
+            if term:  # else another master was faster
                 self._step_up(term, said)
 
     def _step_up(self, term: int, said: str) -> None:

@@ -1,8 +1,8 @@
-"""Looks whether the process that leads lives, so that its death need not wait for its lease to run out.
+"""Watches the master that leads, so that the others need not wait for its lease to end when it dies.
 
-What is believed is what is believed of members: it has ended when a connection to it was closed by its side and nobody
-listens there any more, or when another process answers there. Nothing hangs on this being right: whose lease is revoked
-learns it, can store nothing, and grants nothing beyond what it had left; and who leads next reckons with that.
+The leader has ended if its side has closed a connection and nobody listens there any more, or if another process
+answers there. No safety depends on this. A leader whose lease is revoked learns that; it can store nothing, and grants
+nothing beyond its former lease; and the next leader waits for that.
 """
 
 import logging
@@ -18,12 +18,12 @@ from chainredis.protocol.view import Endpoint, parse_endpoint
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-# A process that is just ending may still take a connection.
+# A process that is just ending may still accept a connection.
 ENDING_RETRY_S = 0.005
 
 
 class Line(Protocol):
-    """A connection to a server, as RedisLink is one."""
+    """A connection to a server, such as a RedisLink."""
 
     def run_id(self) -> str: ...
     def await_end(self) -> None: ...
@@ -32,7 +32,9 @@ class Line(Protocol):
 
 
 class LeaderMonitor(threading.Thread):
-    """own: this master, whose own leadership is no matter. bury: is told of a leader that has ended."""
+    """own: gives this master, which is not watched. trusts_refused: may a refused connection prove an end? on_end: is
+    called with a leader that has ended.
+    """
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class LeaderMonitor(threading.Thread):
         self._own = own
         self._dial = dial
         self._trusts_refused = trusts_refused
-        self._bury = on_end
+        self._on_end = on_end
         self._leader: Leader | None = None
         self._link: Line | None = None
         self._closed = ""  # run_id of a process that has closed a connection
@@ -58,7 +60,7 @@ class LeaderMonitor(threading.Thread):
         self.saw(None)
 
     def saw(self, leader: Leader | None) -> None:
-        """None: nobody leads."""
+        """The leader now, None for nobody."""
         if leader == self._leader:
             return
         self._leader = leader
@@ -71,16 +73,16 @@ class LeaderMonitor(threading.Thread):
             leader = self._leader
             pause_s: float | None = None
             try:
-                if leader and self._can_look_after(leader):
-                    pause_s = self._look_after(leader)
+                if leader and self._can_watch(leader):
+                    pause_s = self._watch(leader)
             except Exception:
                 log.exception("looking after the leader failed in a way that nobody has thought of")
                 pause_s = RETRY_S
             self._moved.wait(pause_s)
             self._moved.clear()
 
-    def _can_look_after(self, leader: Leader) -> bool:
-        """Another master, at an address that leads there from here, too."""
+    def _can_watch(self, leader: Leader) -> bool:
+        """Returns False for this master, and for an address that leads to another machine's own network."""
         own = self._own()
         if not leader.run_id or leader.run_id == own.run_id:
             return False
@@ -92,8 +94,8 @@ class LeaderMonitor(threading.Thread):
             return False
         return True
 
-    def _look_after(self, leader: Leader) -> float:
-        """Until something happens. How long to wait before the next look."""
+    def _watch(self, leader: Leader) -> float:
+        """Until something happens. Returns for how many seconds to wait before the next attempt."""
         try:
             self._conclude(leader, has_ended=self._has_ended(leader))
         except Closed:
@@ -104,7 +106,7 @@ class LeaderMonitor(threading.Thread):
         return RETRY_S
 
     def _has_ended(self, leader: Leader) -> bool:
-        """As long as its process lives: no answer, until the connection to it fails."""
+        """Waits until the connection to the leader ends. Returns True if the leader has ended."""
         host, _, port = leader.address.rpartition(":")
         try:
             link = self._link = self._dial(parse_endpoint(host.strip("[]").encode(), port.encode()))
@@ -121,5 +123,5 @@ class LeaderMonitor(threading.Thread):
 
     def _conclude(self, leader: Leader, *, has_ended: bool) -> None:
         if has_ended and self._trusts_refused() and self._leader == leader:
-            self._bury(leader)
+            self._on_end(leader)
             log.warning("the master that led, %s, has ended: its lease in etcd is revoked", leader.address)

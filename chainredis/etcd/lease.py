@@ -1,18 +1,17 @@
-"""A lease in etcd, and until when it certainly stands, by our own clock."""
+"""A lease in etcd, and until when it certainly lasts, by this server's clock."""
 
 from collections.abc import Callable
 
 from chainredis.etcd.client import Connection
 
-# etcd's shortest. A shorter one is granted as this.
+# The shortest lease that etcd grants.
 LEAST_TTL_S = 2
 
 
 class Lease:
-    """Granted when first renewed. Not thread-safe, but for `until`.
+    """A lease that is granted by its first renewal. Not thread-safe, except for `until`.
 
-    until: reckoned from before the request was sent, so etcd's own reckoning ends later. drift: how much quicker etcd's
-    clock may run, as a fraction.
+    number: etcd's, 0 for none. until: counted from before the request was sent, so the lease lasts longer in etcd.
     """
 
     def __init__(self, connection: Connection, clock: Callable[[], float]) -> None:
@@ -22,7 +21,11 @@ class Lease:
         self.until = 0.0
 
     def renew(self, ttl_s: int, drift: float) -> bool:
-        """False: it had run out. The next call gets a new one. Raises StoreError; then it stands until `until`."""
+        """Returns False if the lease had ended: then the next call gets a new one.
+
+        ttl_s: the length of a new lease, in seconds. drift: by how much etcd's clock may run faster, as a fraction.
+        After a StoreError the lease lasts until `until`.
+        """
         sent = self._clock()
         if self.number:
             ttl_s = self._connection.keep_alive(self.number)

@@ -1,6 +1,6 @@
-"""A master whose view is in etcd, one of several perhaps: it leads, and then it is a Coordinator; or it only tells.
+"""A master whose configuration is in etcd, perhaps one of several: it leads, with a Coordinator, or says who leads.
 
-A new Coordinator with every term: what one of an earlier term knew, or had granted, is nothing to go by.
+Each term has a new Coordinator: what an earlier one knew, or had granted, may not be true any more.
 """
 
 import logging
@@ -26,7 +26,7 @@ from chainredis.transport.waiting import WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
 
-# How long a command waits for somebody to lead, or for news from etcd.
+# How long a command waits until a master leads, or etcd answers.
 PATIENCE_S = 2.0
 
 
@@ -41,7 +41,7 @@ def embed(
     etcd_cert: str,
     etcd_key: str,
 ) -> "EtcdMaster":
-    """The coordinator of libetcd_master.so. Raises Unusable when the URL is none."""
+    """The coordinator of libetcd_master.so. Unusable if `url` is not a URL."""
     try:
         where = parse_url(url)
     except ValueError as error:
@@ -51,7 +51,7 @@ def embed(
 
 
 class EtcdMaster:
-    """Carries out the MASTER commands, or says who does. Its methods may be called from any thread, and block.
+    """Carries out the MASTER commands, or says which master does. Its methods may be called from any thread, and block.
 
     announce_host: where other servers reach this one; empty: the address from which it reaches etcd.
     """
@@ -83,11 +83,11 @@ class EtcdMaster:
         self._term = 0
         self._coordinator: Coordinator | None = None
         self._store: EtcdStore | None = None
-        self._newest: View | None = None  # that this process has known: etcd may go back
-        self._strange: Entry | None = None  # what etcd had instead of what this master stored last, a moment ago
+        self._newest: View | None = None  # the newest view that this process has known: etcd may go back
+        self._strange: Entry | None = None  # what etcd had, a moment ago, instead of what this master stored last
         self._is_closed = threading.Event()
-        self._is_elected = threading.Event()  # or not any more
-        self._unable = ""  # why it could not begin the last term that it was elected for
+        self._is_elected = threading.Event()  # set when the term has changed
+        self._unable = ""  # why this master could not begin its last term
         self._observer: Callable[[Status], None] = lambda _: None
         log.info("looking for the chain %s in etcd", url)
         threading.Thread(target=self._follow_terms, name="etcd-term", daemon=True).start()
@@ -112,7 +112,7 @@ class EtcdMaster:
     # -------------------------------------------------------------------------------------------- commands
 
     def execute(self, name: str, arguments: Sequence[bytes], asker: str = "") -> Reply:
-        """As Coordinator's. Elsewhere, when another master leads."""
+        """As Coordinator.execute. Elsewhere if another master leads."""
         is_question = name == "MASTER.GET_CHAIN"
         with suppress(WaitTimeout):
             wait_until(lambda: self._knows_enough(is_question), PATIENCE_S)
@@ -123,12 +123,12 @@ class EtcdMaster:
         raise self._not_here()
 
     def _knows_enough(self, is_question: bool) -> bool:
-        """A master that has just been started does not."""
+        """Returns False for a moment after this master was started."""
         known = self._cache.picture if is_question else self._leader_elsewhere()
         return bool(known or self._leading() or self._trouble())
 
     def _leading(self) -> Coordinator | None:
-        """Until the very end of its term, and not a moment longer."""
+        """The coordinator, until the very end of its term."""
         coordinator, until = self._coordinator, self._election.leads_until(self._term)
         return coordinator if coordinator and boot_seconds() < until else None
 
@@ -147,7 +147,7 @@ class EtcdMaster:
         return self._cache.trouble or self._election.trouble
 
     def _known_chain(self) -> list[str]:
-        """As of the newest news from etcd: who is not in the chain any more says so itself."""
+        """The chain as of the newest picture from etcd. A server that is not in it any more says so itself."""
         picture = self._cache.picture
         if picture is None:
             raise CommandError(self._trouble() or "etcd has not answered yet: try again")
@@ -186,7 +186,10 @@ class EtcdMaster:
             self._newest = view
 
     def _check_store(self) -> None:
-        """Is there in etcd what this master has stored? For a moment after each change its picture of etcd is older."""
+        """Have the store read again if etcd does not have what this master has stored.
+
+        For a moment after each change the picture of etcd is older: only the same value twice counts.
+        """
         picture, coordinator, store = self._cache.picture, self._leading(), self._store
         found = picture.entries.get(self._keys.view) if picture else None
         if coordinator is None or store is None or store.is_newest(found):
@@ -198,7 +201,7 @@ class EtcdMaster:
             self._strange = found
 
     def _tell_heartbeats(self, coordinator: Coordinator) -> None:
-        """The newest ones, whoever calls: an older picture must not come last."""
+        """Tell the newest heartbeats, whichever thread calls: an older picture must not come last."""
         with self._telling:
             coordinator.saw_heartbeats(self._heartbeats())
 
@@ -208,7 +211,7 @@ class EtcdMaster:
         return frozenset(key.removeprefix(prefix) for key in found if key.startswith(prefix))
 
     def _elected(self) -> None:
-        """On the election's thread, which has leases to renew: the work is another thread's."""
+        """Called on the election's thread, which has to renew leases: the work is for another thread."""
         self._is_elected.set()
 
     def _follow_terms(self) -> None:
@@ -223,7 +226,7 @@ class EtcdMaster:
                 self._give_up(term, error)
 
     def _change_over(self, term: int) -> None:
-        """To the term of the moment; 0: none of this master's."""
+        """Begin this term, and end the former one. 0: this master does not lead."""
         if term != self._term and not self._is_closed.is_set():
             former, self._coordinator, self._term = self._coordinator, None, term
             if former:
@@ -235,7 +238,7 @@ class EtcdMaster:
         self._observer(self.status())
 
     def _give_up(self, term: int, error: Exception) -> None:
-        """A leader that does not do its work is worse than none: it is for another master, or for this one later."""
+        """End this term: a leader that cannot do its work is worse than none."""
         former, self._coordinator = self._coordinator, None
         self._unable = f"this master could not begin to lead: {type(error).__name__}: {error}"
         self._election.resign(term, self._unable)

@@ -1,4 +1,4 @@
-"""`host:port[,host:port…]/chain`: an etcd, and the chain in it; and the keys that a chain has there."""
+"""URLs `host:port[,host:port…]/chain` of an etcd and a chain in it; and the keys that a chain has there."""
 
 import re
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from chainredis.protocol.view import Endpoint, parse_endpoint
 
 FORM = "host:port[,host:port…]/chain_name"
-# No slash, or the keys of one chain could be another's.
+# A slash in a name could make the keys of one chain those of another.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Of one chain. Other chains in the same etcd have other ones."""
+    """The keys of one chain. Other chains in the same etcd have other keys."""
 
     chain: str
 
@@ -46,13 +46,13 @@ class EtcdUrl:
 
 
 def host_port(endpoint: Endpoint) -> str:
-    """As it is written in an address: a number of IPv6 has colons of its own."""
+    """`host:port`, with brackets around an IPv6 address, which has colons of its own."""
     return f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else str(endpoint)
 
 
 def parse_url(text: str) -> EtcdUrl:
-    """ValueError, with a text for whoever typed it, when it is none."""
-    if "@" in text:  # somebody's password: it goes into no text
+    """ValueError, with a text for people, if this is not such a URL."""
+    if "@" in text:  # perhaps a password, which must not be in the error's text
         raise ValueError(f"no user and password in the URL: the settings etcd-user and etcd-password; {FORM} is wanted")
     servers, slash, chain = text.partition("/")
     if not slash or not chain:

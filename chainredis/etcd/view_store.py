@@ -1,4 +1,4 @@
-"""The view in etcd, written by compare-and-swap: by the leader alone, and only over what it has read or written."""
+"""The configuration in etcd, written by compare-and-swap: by the leader only, and only over what it has read."""
 
 from chainredis.etcd.client import Connection, Entry, has_value, is_modified_at
 from chainredis.etcd.url import Keys
@@ -8,11 +8,10 @@ from chainredis.storage.view_store import configuration_from_text, configuration
 
 
 class EtcdStore:
-    """Of one term of a leader.
+    """The store of one term of a leader.
 
-    term: the revision in which the leader's key was put, with `leader` in it. No other master has had both, also when
-    etcd was restored and counts its revisions anew; and a master that has lost the key finds another there, or none:
-    that is the fencing token.
+    term, leader: the revision in which the leader's key was put, and its value. Both together are the fencing token: no
+    other master has the same, also when etcd was restored and counts its revisions anew.
     """
 
     def __init__(self, connection: Connection, keys: Keys, term: int, leader: str) -> None:
@@ -20,10 +19,10 @@ class EtcdStore:
         self._keys = keys
         self._term = term
         self._leader = leader
-        self._revision = 0  # in which the view was put
+        self._revision = 0  # in which the configuration was put
 
     def is_newest(self, entry: Entry | None) -> bool:
-        """Is it what this master has read or written last?"""
+        """Returns True if the entry is what this master has read or written last."""
         return (entry.modified if entry else 0) == self._revision
 
     def load(self) -> Configuration | None:
@@ -33,7 +32,7 @@ class EtcdStore:
         return configuration
 
     def save(self, configuration: Configuration) -> None:
-        text = configuration_to_text(configuration, self._revision)  # a number that grows
+        text = configuration_to_text(configuration, self._revision)  # a growing number makes each text unique
         conditions = [
             is_modified_at(self._keys.leader, self._term),
             has_value(self._keys.leader, self._leader),
@@ -43,7 +42,7 @@ class EtcdStore:
         self._revision = self._settle(text) if revision is None else revision
 
     def _settle(self, text: str) -> int:
-        """The conditions did not hold: perhaps because the very same request had succeeded before."""
+        """The conditions did not hold: perhaps because the very same request was carried out before."""
         found = self._connection.read(self._keys.prefix).entries
         view, leader = found.get(self._keys.view), found.get(self._keys.leader)
         if view and view.value == text.encode():
@@ -54,7 +53,7 @@ class EtcdStore:
 
 
 def configuration_in(keys: Keys, value: bytes) -> Configuration:
-    """The view that the key's value is. Raises StoreError."""
+    """The configuration in the value of the view's key. Raises StoreError."""
     try:
         return configuration_from_text(value.decode())
     except ValueError as error:

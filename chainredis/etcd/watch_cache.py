@@ -1,7 +1,7 @@
-"""What etcd has under a prefix, kept up to date: read at a revision, then watched from the next one on.
+"""A cache of all keys with a prefix in etcd: read at a revision, then watched from the next revision on.
 
-Whatever ends the watch, the picture is read anew, so that what was deleted meanwhile is missed in the new one: neither
-an etcd that was away nor a compacted history hides a deletion.
+When the watch ends, for whatever reason, all keys are read anew. So a deletion is noticed even if etcd was away, or has
+compacted its history.
 """
 
 import logging
@@ -14,13 +14,17 @@ from chainredis.protocol.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-# A watch may fall silent without a word. So every one ends after such a time, and the picture is read anew.
+# A watch may become silent without an error. So each ends after this time, and all keys are read anew.
 WATCH_LIFE_S = 5.0
 RETRY_S = 0.25
 
 
 class WatchCache(threading.Thread):
-    """observer: is told of each new picture, and may take its time."""
+    """observer: is called with each new picture, on this thread.
+
+    picture: None before etcd has answered. trouble: why etcd cannot be reached, for people; empty while the picture is
+    up to date, and before the first attempt.
+    """
 
     def __init__(self, connection: Connection, prefix: str, observer: Callable[[Picture], None]) -> None:
         super().__init__(name="etcd-watch-cache", daemon=True)
@@ -30,8 +34,8 @@ class WatchCache(threading.Thread):
         self._over = threading.Event()
         self._has_answered = False
         self._complaint = Complaint()
-        self.picture: Picture | None = None  # None: etcd has not answered yet
-        self.trouble = ""  # empty when the picture is up to date, and before the first attempt
+        self.picture: Picture | None = None
+        self.trouble = ""
 
     def close(self) -> None:
         self._over.set()
@@ -48,7 +52,7 @@ class WatchCache(threading.Thread):
                 self._over.wait(RETRY_S)
 
     def follow(self) -> None:
-        """For the life of one watch."""
+        """Read all keys, and follow them for the life of one watch. Raises StoreError."""
         self._show(self._connection.read(self._prefix))
         self._tell_trouble("")
         assert self.picture is not None

@@ -21,8 +21,10 @@ MEMBER = "libmember.so"
 class Cluster:
     """A master and members, all on this machine. As a context manager it builds the chain, and stops it at the end.
 
-    size: members to begin with. folder: None makes a temporary one, removed at the end. first_port: of the master, the
-    members' follow; None picks free ones. progress: told of each step, for people. Errors are LauncherError.
+    size: the number of members at the beginning. folder: None makes a temporary one, which is removed at the end.
+    first_port: of the master, the members' ports follow; None picks free ones. progress: is told each step, for people.
+    servers: all of them, in the order in which they were started. members: in chain order, as far as `add` and `remove`
+    made the chain. Errors are LauncherError.
     """
 
     def __init__(
@@ -44,10 +46,10 @@ class Cluster:
         self._member_config = dict(member_config or {})
         self._member_module = member_module
         self._progress = progress or (lambda _: None)
-        self.servers: list[Server] = []  # in the order in which they were started
+        self.servers: list[Server] = []
         self.master = self._new_server("master", master_module, master_config or {})
         self.masters = [self.master]
-        self.members: list[Server] = []  # in chain order, as far as `add` and `remove` made it
+        self.members: list[Server] = []
 
     @property
     def head(self) -> Server:
@@ -69,7 +71,7 @@ class Cluster:
         self.stop()
 
     def start(self) -> None:
-        """Start the master and the members, all at once, and make a chain of them."""
+        """Start the master and the members all at once, and make a chain of the members."""
         newcomers = [self._new_member({}) for _ in range(self._size)]
         self._progress(f"starting a master and {len(newcomers)} members")
         for server in self.servers:
@@ -80,13 +82,13 @@ class Cluster:
             self.add(server)
 
     def spare(self, **config: str) -> Server:
-        """One more server with the members' module, started, and not in the chain. `_` in names stands for `-`."""
+        """Start one more server with the members' module, and do not add it. `_` in a setting's name stands for `-`."""
         server = self._new_member({name.replace("_", "-"): value for name, value in config.items()})
         server.start()
         return server
 
     def grow(self) -> Server:
-        """One more member, started and added."""
+        """Start one more member and add it."""
         server = self.spare()
         self.add(server)
         return server
@@ -103,18 +105,18 @@ class Cluster:
         self.members.remove(server)
 
     def endpoint_of(self, server: Server) -> Endpoint:
-        """Where the others and clients reach it."""
+        """Where the other servers and clients reach this one."""
         return server.endpoint
 
     def command(self, *words: str | int) -> Any:
-        """Have the master carry out a command. Its reply; LauncherError when it is an error."""
+        """The master's reply to a command. LauncherError if it is an error."""
         try:
             return self.master.call(*words)
         except redis.RedisError as error:
             raise LauncherError(f"{' '.join(map(str, words))}: {error}") from error
 
     def stored(self) -> Configuration | None:
-        """What has been decided last, whether the master lives or not. StoreError when that cannot be read."""
+        """The stored configuration, whether the master lives or not. StoreError if it cannot be read."""
         return stored_in(self.master.folder)
 
     def stop(self) -> None:

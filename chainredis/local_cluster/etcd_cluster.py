@@ -1,4 +1,4 @@
-"""Starts etcd servers, and chains with master and heartbeats in one: for `make run ETCD=1` and tests alike."""
+"""etcd servers, and clusters whose masters and heartbeats are in etcd: for `make run ETCD=1` and tests."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ LEADER_TIMEOUT_S = 60
 
 
 def etcd_program(name: str) -> Path:
-    """`etcd` or `etcdctl`, in $CHAINREDIS_ETCD or as vendor/fetch-etcd puts it. LauncherError when there is none."""
+    """`etcd` or `etcdctl`, in $CHAINREDIS_ETCD or where vendor/fetch-etcd puts it. LauncherError if it is missing."""
     path = Path(os.environ.get("CHAINREDIS_ETCD", ROOT / "vendor/etcd/bin")) / name
     if not path.is_file():
         raise LauncherError(f"{path} does not exist: vendor/fetch-etcd fetches it")
@@ -35,9 +35,10 @@ def etcd_program(name: str) -> Path:
 
 
 class EtcdServer(Process):
-    """One server of an etcd. port: for its clients; None picks a free one. tls: the files of both sides.
+    """One server of an etcd.
 
-    peers: all servers of the etcd by name, with the ports on which they talk; this one's name is that of its folder.
+    port: for clients; None picks a free one. peers: the names of all servers of this etcd, with the ports on which they
+    talk to each other; this server's name is that of its folder. tls: the files for both sides of TLS.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class EtcdServer(Process):
         self.await_answer()
 
     def spawn(self) -> None:
-        """`await_answer` must follow."""
+        """Start without waiting; `await_answer` must follow."""
         if not is_free(self.port):
             raise LauncherError(f"port {self.port} is in use: end what uses it, or choose another one")
         clients = f"{'https' if self.access.ca else 'http'}://{HOST}:{self.port}"
@@ -82,13 +83,13 @@ class EtcdServer(Process):
         self.launch([str(etcd_program("etcd")), *(f"--{name}={value}" for name, value in options.items())])
 
     def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """With a majority of the others, if there are any."""
+        """Wait until this server and a majority of its etcd answer."""
         with closing(Connection(self.access, 1)) as connection:
             self.await_ready(lambda: _answers(connection), timeout_s)
 
 
 def _answers(connection: Connection) -> bool:
-    """A refusal, for want of a password, is an answer."""
+    """Returns True also for a refusal, such as of a missing password."""
     try:
         connection.read("is-anybody-there")
     except EtcdAway:
@@ -99,7 +100,7 @@ def _answers(connection: Connection) -> bool:
 
 
 def start_etcd(folder: Path, size: int) -> list[EtcdServer]:
-    """An etcd of several servers. They are to be stopped."""
+    """An etcd of several servers. The caller stops them."""
     peers = {f"etcd-{number}": free_port() for number in range(size)}
     servers = [EtcdServer(folder / name, peers=peers) for name in peers]
     for server in servers:
@@ -110,10 +111,10 @@ def start_etcd(folder: Path, size: int) -> list[EtcdServer]:
 
 
 class EtcdChain(Cluster):
-    """A Cluster with its view in etcd: some masters, of which one leads, and members that send heartbeats.
+    """A Cluster with its configuration in etcd: several masters, of which one leads, and members that send heartbeats.
 
-    url: of the chain in an etcd that is there. etcd: its servers, for those who want to have them at hand. masters: how
-    many. heartbeat: `interval timeout` of the members.
+    url: of the chain in an etcd that runs already. etcd: its servers, for tests. masters: how many. heartbeat:
+    `interval timeout` of the members, in seconds.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class EtcdChain(Cluster):
         server.call("MEMBER.CONNECT_TO_MASTER", self.url)
 
     def command(self, *words: str | int) -> Any:
-        """Have the master that leads carry it out."""
+        """The reply of the master that leads. LauncherError if it is an error."""
         try:
             return self.leader().call(*words)
         except redis.RedisError as error:
@@ -157,7 +158,7 @@ class EtcdChain(Cluster):
         return configuration_in(url.keys, entry.value) if entry else None
 
     def leader(self) -> Server:
-        """Once there is one."""
+        """The master that leads. LauncherError if none does in time."""
         found: list[Server] = []
 
         def is_found() -> bool:
@@ -172,7 +173,7 @@ class EtcdChain(Cluster):
 
 
 def _leads(server: Server) -> bool:
-    """As it says itself. A master that hangs does not."""
+    """Returns True if the master says that it leads."""
     try:
         with server.client(timeout_s=1) as client:
             return bool(client.info("master").get("master_leads") == 1)

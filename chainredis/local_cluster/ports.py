@@ -27,6 +27,7 @@ def free_port() -> int:
 
 
 def is_free(port: int) -> bool:
+    """Returns True if a server can listen on this port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -15,7 +15,7 @@ from chainredis.transport.waiting import WaitTimeout, wait_until
 
 STOP_TIMEOUT_S = 20
 
-# What a log has only when something went wrong in the server's own code.
+# Words in a log that show a fault in the server's own code.
 COMPLAINTS = (
     "BUG REPORT START", "broken invariant", "Exception ignored", "Traceback (most recent call last)", "Sanitizer:",
     "runtime error:",
@@ -23,11 +23,14 @@ COMPLAINTS = (
 
 
 class LauncherError(Exception):
-    """A server could not be started, or the chain not be built. The text says why."""
+    """A server could not be started, or a chain could not be built. The text says why."""
 
 
 class Process:
-    """A program with a folder of its own, which holds its log. All of its errors are LauncherError."""
+    """A program with a folder of its own, which has its log. All errors are LauncherError.
+
+    prefix: words before the command, to run it in another way.
+    """
 
     def __init__(self, folder: Path, *, prefix: Sequence[str] = ()) -> None:
         self.folder = folder
@@ -59,7 +62,7 @@ class Process:
         return "\n".join(self.log().splitlines()[-lines:])
 
     def complaints(self) -> list[str]:
-        """What a healthy server never shows: a crash, a lost exception, a sanitizer's finding, an end by itself."""
+        """Signs of a fault: a crash, a lost exception, a sanitizer's report, an end that nobody asked for."""
         found = [line for line in self.log().splitlines() if any(complaint in line for complaint in COMPLAINTS)]
         status = self._process.poll() if self._process else None
         if status and not self._told_to_end:
@@ -67,7 +70,7 @@ class Process:
         return found
 
     def launch(self, command: Sequence[str]) -> None:
-        """Not in our process group: Ctrl-C is for us, and we stop everything in order."""
+        """Start the command. It is not in this process group: Ctrl-C is for this program, which stops all in order."""
         if self.running:
             raise LauncherError(f"{self} is running")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +80,7 @@ class Process:
             self._process = subprocess.Popen(words, cwd=self.folder, stdout=log, stderr=log, process_group=0)
 
     def await_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
+        """Wait until `is_ready`. LauncherError, with the end of the log, if the process ends or takes too long."""
         def ready() -> bool:
             if not self.running:
                 raise LauncherError(f"{self} ended while starting:\n{self.log_tail()}")
@@ -88,33 +92,33 @@ class Process:
             raise LauncherError(f"{self} does not answer:\n{self.log_tail()}") from None
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """SIGTERM, as an operator would; SIGKILL when that does not end it in time. No error when it has ended."""
+        """SIGTERM; SIGKILL if the process does not end in time. No error if it has ended already."""
         self.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._wait(timeout_s)
         self.kill()
 
     def terminate(self) -> None:
-        """SIGTERM, to a paused one too; does not wait."""
+        """SIGTERM, also to a paused process. Does not wait."""
         self._told_to_end = self._told_to_end or self.running
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """SIGKILL, and wait for its end. No error when it has ended."""
+        """SIGKILL, and wait for the end. No error if the process has ended already."""
         self._told_to_end = self._told_to_end or self.running
         self.signal(signal.SIGKILL)
         self._wait(STOP_TIMEOUT_S)
 
     def pause(self) -> None:
-        """SIGSTOP: connected but silent, like a server that hangs."""
+        """SIGSTOP: the process stays connected but is silent, like a server that hangs."""
         self.signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self.signal(signal.SIGCONT)
 
     def signal(self, number: signal.Signals) -> None:
-        """No error when it has ended."""
+        """No error if the process has ended already."""
         if self._process is not None:
             self._process.send_signal(number)
 
@@ -124,6 +128,6 @@ class Process:
 
 
 def _die_with_parent() -> list[str]:
-    """The words before a command that make the kernel kill it with us; none where the tool is missing."""
+    """Words before a command that make the kernel kill it with this program; none if setpriv is missing."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []

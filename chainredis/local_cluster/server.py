@@ -20,12 +20,12 @@ CALL_TIMEOUT_S = 600  # MASTER.ADD copies all data
 
 
 def server_path() -> Path:
-    """$CHAINREDIS_SERVER, or the server that vendor/ built. LauncherError when there is none."""
+    """$CHAINREDIS_SERVER, or the server that was built in vendor/. LauncherError if there is none."""
     return _existing(os.environ.get("CHAINREDIS_SERVER"), ROOT / "vendor/redis/src/redis-server")
 
 
 def module_path(name: str) -> Path:
-    """A module in $CHAINREDIS_MODULES, or in build/src. LauncherError when there is none."""
+    """A module in $CHAINREDIS_MODULES, or in build/src. LauncherError if there is none."""
     folder = os.environ.get("CHAINREDIS_MODULES")
     return _existing(folder and str(Path(folder, name)), ROOT / "build/src" / name)
 
@@ -40,9 +40,8 @@ def _existing(chosen: str | None, usual: Path) -> Path:
 class Server(Process):
     """One redis-server, with a folder of its own that holds its redis.conf, its data and its log.
 
-    port: None picks a free one. modules: such as `MEMBER` or "libmember.so 0 3 15", from `module_path`. config: more
-    lines of redis.conf, by name. host: where it listens. prefix: words before its command, to run it elsewhere. All of
-    its errors are LauncherError.
+    port: None picks a free one. modules: names and arguments, such as "libmember.so 0 3 15". config: more lines of
+    redis.conf, by name. host: where it listens. prefix: as in Process. All errors are LauncherError.
     """
 
     def __init__(
@@ -76,12 +75,12 @@ class Server(Process):
     # ------------------------------------------------------------------------------------------ life and death
 
     def start(self) -> None:
-        """Start it, on the same port as before if it ran before, and wait until it answers."""
+        """Start the server, on the same port as before if it ran before, and wait until it answers."""
         self.spawn()
         self.await_answer()
 
     def spawn(self) -> None:
-        """Start it without waiting; `await_answer` must follow."""
+        """Start the server without waiting; `await_answer` must follow."""
         if self.running:
             raise LauncherError(f"{self} is running")
         if self._fixed_port and not is_free(self._fixed_port):
@@ -93,12 +92,12 @@ class Server(Process):
         self.launch([str(server_path()), str(conf)])
 
     def await_answer(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Until it answers PING, its data loaded."""
+        """Wait until the server has loaded its data and answers PING."""
         with self.client() as client:
             self.await_ready(lambda: self._answers(client), timeout_s)
 
     def client(self, *, timeout_s: float = 30, decode_responses: bool = False) -> redis.Redis:
-        """A client that never tries again, and waits up to `timeout_s` for an answer."""
+        """A client that never repeats a command, and waits up to `timeout_s` seconds for an answer."""
         return redis.Redis(
             self._host,
             self._port,
@@ -111,7 +110,7 @@ class Server(Process):
         )
 
     def call(self, *words: str | bytes | int) -> Any:
-        """One command on a connection of its own: its reply, or the redis.RedisError that it is."""
+        """The reply to one command, on a connection of its own. Error replies are redis.RedisError."""
         with self.client(timeout_s=CALL_TIMEOUT_S) as client:
             return client.execute_command(*words)
 
@@ -138,5 +137,5 @@ class Server(Process):
 
 
 def _quoted(value: str) -> str:
-    """As redis.conf wants it."""
+    """The value with the quotes of redis.conf."""
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,1 +1,1 @@
-"""Where the newest view is kept."""
+"""Where the newest configuration is kept."""

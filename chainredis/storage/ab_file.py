@@ -1,7 +1,8 @@
-"""Texts that are durable quickly: written in place, into a file that has its size and its blocks on the disk already.
+"""A file with two slots for texts, A and B, that are written in turn: a text becomes durable quickly.
 
-A new file waits for the file system's journal, and with it for whatever else is being written, on a busy disk for
-hundreds of milliseconds. Two slots take turns, so that a write that is cut off leaves the one before as it was.
+A new file waits for the file system's journal, and so for everything else that is being written: on a busy disk, for
+hundreds of milliseconds. Here a text is written into blocks that are on the disk already. A write that is cut off
+leaves the other slot, with the text before it, as it was.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ SLOT_BYTES = 128 * 1024
 _HEADER = re.compile(rb"([0-9]{1,19}) ([0-9]{1,7}) ([0-9a-f]{64})\n")
 
 
-class Slots:
-    """Of one file, made when it is first written to. All errors are OSError."""
+class ABFile:
+    """One such file, made when it is first written to. All errors are OSError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -22,7 +23,7 @@ class Slots:
 
     @property
     def is_in_place(self) -> bool:
-        """False: the file that is being written to has no name any more, or another one has it."""
+        """Returns False if the file that is being written to was removed, or another file has its name now."""
         if self._descriptor is None:
             return True
         try:
@@ -31,13 +32,13 @@ class Slots:
             return False
 
     def close(self) -> None:
-        """What is written next goes to the file that has the name then."""
+        """The next text is written to the file that has the name then."""
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
 
     def entries(self) -> dict[int, str]:
-        """The whole ones of the two last texts, by their numbers."""
+        """The last two texts by their numbers, as far as they were written completely."""
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -46,7 +47,7 @@ class Slots:
         return dict(entry for entry in found if entry)
 
     def write(self, number: int, text: str) -> None:
-        """Durable when this returns. number: one more than that of the last text, which stays."""
+        """The text is durable when this returns. number: one more than that of the last text, which stays."""
         body = text.encode()
         header = b"%d %d %s\n" % (number, len(body), _digest(body))
         if len(header) + len(body) > SLOT_BYTES:
@@ -73,7 +74,7 @@ def _open_in_full_size(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     missing = 2 * SLOT_BYTES - os.fstat(descriptor).st_size
     if missing > 0:
-        # Written, not only reserved: a block's first use would be the journal's business again.
+        # Blocks that were only reserved would go through the journal when they are first written.
         os.pwrite(descriptor, bytes(missing), 2 * SLOT_BYTES - missing)
         os.fsync(descriptor)
         sync_folder(path.parent)
@@ -81,7 +82,7 @@ def _open_in_full_size(path: Path) -> int:
 
 
 def sync_folder(path: Path) -> None:
-    """A new name in it, or another one, survives a loss of power."""
+    """New and changed names in this folder survive a loss of power."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -1,4 +1,4 @@
-"""Where the master keeps its view (rule 5: persist, then tell)."""
+"""Where the master keeps its configuration (rule 5: persist, then tell)."""
 
 import fcntl
 import json
@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from chainredis.protocol.errors import StoreError
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import View, json_fields, members_from_json, members_to_json
-from chainredis.storage.ab_file import Slots, sync_folder
+from chainredis.storage.ab_file import ABFile, sync_folder
 
-FORMAT = 4  # 1 ended with `pending`, 2 with `fallen`, 3 with `formed_from`
+FORMAT = 4  # the fields of format 1 ended with `pending`, of 2 with `fallen`, of 3 with `formed_from`
 FILE_NAME = "chain.view.json"
 CATCH_UP_AFTER_S = 1.0
 MAX_LEASE_MS = 24 * 3600 * 1000
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 
 
 class ViewStore(Protocol):
-    """Holds the newest change. Both methods raise StoreError."""
+    """Holds the newest configuration. Both methods raise StoreError."""
 
     def load(self) -> Configuration | None:
-        """What was saved last; None when nothing ever was. Never None because it cannot be read."""
+        """What was saved last; None if nothing ever was. StoreError if that cannot be read."""
 
     def save(self, configuration: Configuration) -> None:
-        """Durable when this returns. After an error it is open which of the two changes will be loaded."""
+        """Durable when this returns. After an error it is open whether this one or the one before is loaded."""
 
 
 class MemoryStore:
@@ -55,23 +55,23 @@ class MemoryStore:
 
 
 class FileStore:
-    """A file in `folder`, for people to read; and slots beside it, ahead of it for a moment after each change.
+    """A file in `folder` that people can read, and an ABFile beside it, which is ahead of it for a moment.
 
-    Both hold the chain's secret: only their owner may read them. Without the file the slots mean nothing, so that to
-    move it away is to begin anew.
+    Both hold the chain's secret: only their owner may read them. Without the readable file the ABFile means nothing: an
+    operator moves that file away to begin a new chain.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self._slots = Slots(_slots_path(folder))
+        self._ab_file = ABFile(_ab_path(folder))
         self._lock: int | None = None
-        self._number = 0  # of the newest change
-        self._history = ""  # of it, and of the file
+        self._number = 0  # of the newest configuration
+        self._history = ""  # of the newest configuration, and of the readable file
         self._replacing = threading.Lock()
-        self._in_file = 0  # the number of the change that the file has
-        self._file: os.stat_result | None = None  # as it was left
+        self._in_file = 0  # the number of the configuration in the readable file
+        self._file: os.stat_result | None = None  # the readable file, as this store left it
         self._behind_guard = threading.Lock()
-        self._behind: tuple[int, str] | None = None  # what the file is about to get
+        self._behind: tuple[int, str] | None = None  # what the readable file is about to get
 
     def load(self) -> Configuration | None:
         self._take_lock()
@@ -88,20 +88,20 @@ class FileStore:
         number, text = self._number + 1, configuration_to_text(configuration, self._number + 1)
         try:
             if configuration.view.history == self._history and self._is_untouched():
-                self._slots.write(number, text)
+                self._ab_file.write(number, text)
                 self._catch_up_later(number, text)
             else:
-                self._slots.close()
+                self._ab_file.close()
                 self._replace(number, text)
         except OSError as error:
             raise StoreError(f"cannot write {self.path}: {error}") from error
         self._number, self._history = number, configuration.view.history
 
     def _is_untouched(self) -> bool:
-        """Nobody has removed the files or put others there, in which what is written next would be lost."""
+        """Returns False if somebody has removed or replaced one of the files: what is written next would be lost."""
         found, known = _stat(self.path), self._file
         is_same = found and known and (found.st_ino, found.st_mtime_ns) == (known.st_ino, known.st_mtime_ns)
-        return bool(is_same) and self._slots.is_in_place
+        return bool(is_same) and self._ab_file.is_in_place
 
     def _catch_up_later(self, number: int, text: str) -> None:
         with self._behind_guard:
@@ -111,7 +111,7 @@ class FileStore:
             threading.Thread(target=self._catch_up, name="chain-store", daemon=True).start()
 
     def _catch_up(self) -> None:
-        """The file gets what the slots had before it; not at once, for more changes may be on their way to the disk."""
+        """The readable file gets what the ABFile has; not at once, since more changes may follow."""
         time.sleep(CATCH_UP_AFTER_S)
         while behind := self._behind:
             try:
@@ -123,7 +123,7 @@ class FileStore:
                     self._behind = None
 
     def _replace(self, number: int, text: str) -> None:
-        """The file as a whole, unless it is newer."""
+        """Replace the readable file, unless it is newer."""
         fresh = self.path.with_suffix(".new")
         with self._replacing:
             if number <= self._in_file:
@@ -141,7 +141,7 @@ class FileStore:
     def _take_lock(self) -> None:
         """Two masters in one folder would overwrite each other's chain.
 
-        A record lock, since a forked child (BGSAVE) does not hold it on after its parent's death.
+        This is a record lock: a forked child (BGSAVE) does not keep it after its parent's death.
         """
         if self._lock is not None:
             return
@@ -159,7 +159,7 @@ class FileStore:
 
 
 def stored_in(folder: Path) -> Configuration | None:
-    """What a master in that folder has stored, or what one had. Raises StoreError."""
+    """What a master with this folder has stored, be it alive or not. Raises StoreError."""
     found = _newest(folder)
     return found[1] if found else None
 
@@ -168,7 +168,7 @@ def _newest(folder: Path) -> tuple[int, Configuration] | None:
     path = folder / FILE_NAME
     try:
         newest = _numbered(path.read_text())
-        for number, text in Slots(_slots_path(folder)).entries().items():
+        for number, text in ABFile(_ab_path(folder)).entries().items():
             ahead = _numbered(text)[1]
             if number > newest[0] and ahead.view.history == newest[1].view.history:
                 newest = number, ahead
@@ -191,12 +191,12 @@ def _stat(path: Path) -> os.stat_result | None:
         return None
 
 
-def _slots_path(folder: Path) -> Path:
+def _ab_path(folder: Path) -> Path:
     return (folder / FILE_NAME).with_suffix(".slots")
 
 
 def configuration_to_text(configuration: Configuration, number: int = 0) -> str:
-    """number: how many changes were stored before it."""
+    """The stored form. number: how many configurations were stored before this one."""
     data = {
         "format": FORMAT,
         "number": number,
@@ -214,7 +214,7 @@ def configuration_to_text(configuration: Configuration, number: int = 0) -> str:
 
 
 def configuration_from_text(text: str) -> Configuration:
-    """ValueError when `text` is not what `change_to_text` writes."""
+    """The inverse of `configuration_to_text`. ValueError if `text` is not of that form."""
     return _numbered(text)[1]
 
 
@@ -238,7 +238,7 @@ def _numbered(text: str) -> tuple[int, Configuration]:
 
 
 def _upgraded(data: object) -> object:
-    """What an earlier version wrote, as this one would have."""
+    """What an earlier version wrote, in the form of this version."""
     if not isinstance(data, dict):
         return data
     for version, added in _ADDED.items():

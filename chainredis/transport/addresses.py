@@ -1,6 +1,6 @@
-"""Where hosts are now: their names are looked up again at each attempt, by threads that nobody has to wait for.
+"""The addresses of hosts: names are looked up again at each attempt, on threads that nobody has to wait for.
 
-A resolver may take seconds, or hang: what depends on an answer in time goes on with the address that it knows.
+A resolver may take seconds, or hang. Meanwhile the known address is used.
 """
 
 import logging
@@ -15,7 +15,7 @@ Resolve = Callable[[str], str]
 
 
 class Addresses:
-    """resolve: turns a host into a number; OSError or ValueError when it cannot."""
+    """resolve: gives the numeric address of a host; OSError or ValueError if it has none."""
 
     def __init__(self, resolve: Resolve) -> None:
         self._resolve = resolve
@@ -24,7 +24,10 @@ class Addresses:
         self._under_way: set[str] = set()
 
     def of(self, member: Member, patience_s: float = 0) -> str:
-        """What its host's name led to when last looked up, else the view's. Looks it up again, and waits so long."""
+        """The address that the member's host had when it was last looked up; before that, the view's.
+
+        Looks the host up again, and waits up to `patience_s` seconds for that.
+        """
         if member.host == member.address:
             return member.address
         with self._changed:

@@ -1,4 +1,4 @@
-"""A lifeline of a member, in the master's hand: docs/protocol.md, "Lifelines"."""
+"""The master's side of a member's lifeline (docs/protocol.md, "Lifelines")."""
 
 import contextlib
 import hmac
@@ -17,10 +17,10 @@ class Line(Protocol):
     """A lifeline that is held."""
 
     def await_end(self) -> None:
-        """Raises Closed when the process's end is announced, Silent when the line is lost in another way."""
+        """Waits, then raises Closed if the process has ended, or Silent if the lifeline was lost in another way."""
 
     def interrupt(self) -> None:
-        """From any thread: `await_end` raises Silent."""
+        """May be called from any thread: `await_end` raises Silent."""
 
     def close(self) -> None: ...
 
@@ -29,7 +29,10 @@ Hold = Callable[[Endpoint, str, str], Line]
 
 
 class SocketLine:
-    """Held by whoever proves the secret to the process `run_id`, which then proves it, too. Raises MemberError."""
+    """A lifeline on a socket. Both sides prove the chain's secret; then it is held. Raises MemberError.
+
+    endpoint: of the lifelines, not of the server. run_id: of the process that has to answer.
+    """
 
     def __init__(self, endpoint: Endpoint, secret: str, run_id: str, settings: Settings) -> None:
         self._endpoint = endpoint
@@ -59,14 +62,14 @@ class SocketLine:
             raise Rejected(f"{self._endpoint}: what listens there is not the member's lifeline")
 
     def _keep(self) -> None:
-        """A host that is gone breaks it, in a way that says nothing of the process."""
+        """TCP notices that a host is gone; that proves nothing of the process."""
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in KEEPALIVE.items():
             self._socket.setsockopt(socket.IPPROTO_TCP, name, value)
 
     def await_end(self) -> None:
-        """The kernel that closes it for a process says so by an end of the stream. A reset is a firewall's, perhaps."""
+        """The kernel ends the stream when the process ends. A reset may come from a firewall, and proves nothing."""
         try:
             while self._socket.recv(64):
                 pass

@@ -1,4 +1,4 @@
-"""One connection to one member: the master's half of docs/protocol.md, and what its failures mean."""
+"""One connection to one member: the master's side of docs/protocol.md, and what its failures mean."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ from chainredis.transport.settings import Settings
 
 @dataclass(frozen=True)
 class MemberState:
-    """What `CHAIN.STATE` says; its fields are described in docs/protocol.md."""
+    """The answer to `CHAIN.STATE` (docs/protocol.md, "Views")."""
 
     run_id: str
     role: str
@@ -63,38 +63,41 @@ class MemberState:
 
 
 class MemberLink(Protocol):
-    """A conversation with one process. Every method raises MemberError; after Silent the link is of no more use."""
+    """A connection to one server. Every method may raise MemberError; after Silent the link is of no more use.
+
+    The methods are the commands of docs/protocol.md.
+    """
 
     def state(self) -> MemberState: ...
     def prove(self, secret: str, run_id: str) -> None:
-        """Both sides prove the chain's secret, the member first: OtherProcess when it cannot, or is not `run_id`."""
+        """Both sides prove the chain's secret, the member first. OtherProcess if the member is not `run_id`."""
 
     def poll(self, lease: Lease) -> MemberState: ...
     def watch(self) -> str:
-        """Returns as soon as the member suspects a neighbour, after a moment or after years: whom it cannot reach."""
+        """The member's broken links, as soon as it suspects a neighbour: that may take years."""
 
     def adopt(self, view: View) -> None: ...
     def pin(self, applied: int | None = None, assigned: int = -1) -> None:
-        """With a position: TooFar when the log does not go on from there."""
+        """Have the tail keep its log from this position on, or from now on. TooFar if it has less of its log."""
 
     def join(self, view: View) -> None: ...
     def rejoin(self, view: View) -> None: ...
     def branch(self, history: str, *, incomplete: bool) -> None:
-        """A restored server's data is of this history from now on, which no chain has yet."""
+        """The data of a restored server belongs to this new history from now on."""
 
     def feed(self, learner: Member) -> None: ...
     def unpin(self) -> None: ...
     def unjoin(self) -> None:
-        """The server is to be added no more: a copy that is not whole ends."""
+        """The server is not added: a copy that is not complete ends."""
 
     def feeds_replica(self) -> bool:
-        """Has Redis's replication from here to any server begun?"""
+        """Returns True if Redis's replication from here to any server has begun."""
 
     def progress(self) -> "Progress":
-        """Of a full synchronisation, at either end of it."""
+        """The progress of a full synchronisation, at either end of it."""
 
     def interrupt(self) -> None:
-        """From any thread: the call under way, and every later one, fails."""
+        """May be called from any thread: the call under way, and every later one, fails."""
 
     def close(self) -> None: ...
 
@@ -103,7 +106,7 @@ Dial = Callable[[Endpoint], MemberLink]
 
 
 class Progress(NamedTuple):
-    """Fields of INFO that move while a snapshot is on its way, or a checkpoint; -1 where there is none."""
+    """Fields of INFO that change while a snapshot or a checkpoint is copied; -1 for a field that is missing."""
 
     master_sync_read_bytes: int
     loading_loaded_bytes: int
@@ -112,15 +115,15 @@ class Progress(NamedTuple):
     member_join_checkpoint_bytes: int
 
 
-# The last two are what redis-py's parser makes of bytes that are none of Redis's protocol.
+# redis-py's parser raises the last two for bytes that are not of Redis's protocol.
 FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
-# A connection on which the member may be silent for years notices a host that is gone.
+# On some connections the member may be silent for years: TCP notices a host that is gone.
 KEEPALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 _ENDS = (ConnectionResetError, BrokenPipeError)
 
 
 class RedisLink:
-    """A MemberLink over redis-py. Proof and pin belong to one connection, so it is never re-made behind our back."""
+    """A MemberLink over redis-py. A proof and a pin belong to one connection: it is never made anew by itself."""
 
     def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
         self._endpoint = endpoint
@@ -132,7 +135,7 @@ class RedisLink:
         except FAILURES as error:
             self.close()
             raise self._explain(error) from error
-        # `maxmemory-clients` is for clients. Who may not say so is told by what it asks for next.
+        # `maxmemory-clients` is for clients. A user without this permission learns of that by the next command.
         with contextlib.suppress(Rejected, Loading):
             self._call("CLIENT", "NO-EVICT", "ON")
 
@@ -174,7 +177,7 @@ class RedisLink:
             raise self._nonsense("CHAIN.CHALLENGE")
         nonce2, answerer, proof = (item.decode("ascii", "replace") for item in reply)
         expected = mac(key, "answer", nonce, nonce2, answerer)
-        # What cannot prove the secret learns nothing from us, not even a proof to carry elsewhere.
+        # A process that cannot prove the secret gets nothing, not even a proof that it could use elsewhere.
         if answerer != run_id:
             raise OtherProcess(f"{self._endpoint}: another process answers there now, not the member {run_id}")
         if not hmac.compare_digest(expected.encode(), proof.encode()):
@@ -235,7 +238,7 @@ class RedisLink:
         try:
             replicas = self._call("CLIENT", "LIST", "TYPE", "replica")  # INFO and ROLE tell of the chain instead
         except Rejected:
-            return True  # who may not look is not to conclude anything
+            return True  # without the permission to look, nothing is concluded
         return bool(replicas)
 
     def progress(self) -> Progress:
@@ -244,11 +247,11 @@ class RedisLink:
         return Progress(*(int(value) if value.isdigit() else -1 for value in values))
 
     def run_id(self) -> str:
-        """Of any Redis server."""
+        """The run_id of any Redis server; empty if it does not tell."""
         return self._info("server").get(b"run_id", b"").decode("ascii", "replace")
 
     def await_end(self) -> None:
-        """Until the connection ends, which is an error; nothing more can be asked on it."""
+        """Waits until the connection ends, which is a MemberError. No other call may follow."""
         try:
             self._connection.read_response(timeout=None)
         except FAILURES as error:
@@ -279,7 +282,7 @@ class RedisLink:
         return reply
 
     def _explain(self, error: Exception) -> MemberError:
-        """The one place where redis-py's errors become ours."""
+        """The one place where errors of redis-py become MemberErrors."""
         match error:
             case redis.BusyLoadingError():
                 return Loading(f"{self._endpoint}: is still loading its data: try again when it has")
@@ -351,7 +354,7 @@ def mac(key: bytes, *parts: str) -> str:
 
 
 def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
-    """redis-py wraps the socket's error; it stays reachable as the context."""
+    """Returns True if the socket's error, which redis-py wraps, is of one of these kinds."""
     while error is not None:
         if isinstance(error, kinds):
             return True

@@ -1,4 +1,4 @@
-"""What a master is told when it starts, and may be told anew while it runs."""
+"""The settings of a master: when it starts, and as they change while it runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,20 +6,20 @@ from pathlib import Path
 
 from chainredis.protocol.settings import ProtocolSettings
 
-# However busy a machine is, one of so many answers comes in time.
+# Members are polled so many times during a lease: on a busy machine, too, one of the answers comes in time.
 POLLS_A_LEASE = 8
 
 
 @dataclass(frozen=True)
 class PollSettings:
-    """How members are watched: the module configurations `master.*` (docs/configuration.md, "Masters")."""
+    """How members are polled: the module configurations `master.*` (docs/configuration.md)."""
 
     interval_ms: int = 3000
     timeout_ms: int = 15000
     lease_ms: int = 2000
     trust_refused: bool = True
     clock_drift_percent: int = 1
-    auto_return: bool = True  # members that a fault took out come back by themselves
+    auto_return: bool = True  # members that a fault took out are added again by themselves
 
     @property
     def protocol(self) -> ProtocolSettings:
@@ -28,13 +28,13 @@ class PollSettings:
 
     @property
     def longest_lease_s(self) -> float:
-        """After so long nobody has a lease that was granted before, be it by another master that has led since."""
+        """After so many seconds no earlier lease lasts any more, also if another master granted it."""
         return self.timeout_ms / 1000 * (1 + self.clock_drift_percent / 100)
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """With what the master logs in at members: an empty password does not."""
+    """User and password of the master at members. With an empty password the master does not log in."""
 
     user: str = ""
     password: str = field(default="", repr=False)
@@ -44,8 +44,8 @@ class Credentials:
 class Settings:
     """Settings of a coordinator. Times are in seconds.
 
-    state_dir: folder of the stored view. own_run_id, own_port: of the server that the coordinator lives in, the former
-    40 hexadecimal digits. credentials, polling: give those of the moment.
+    state_dir: the folder of the stored configuration. own_run_id (40 hexadecimal digits), own_port: of the server in
+    which the coordinator runs. credentials, polling: give the present values, which may change.
     """
 
     state_dir: Path
@@ -55,12 +55,12 @@ class Settings:
     polling: Callable[[], PollSettings] = PollSettings
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0
-    # A joiner discards its data, and a server forks, inside one command.
+    # Some commands discard all data, or fork.
     long_answer_timeout_s: float = 60.0
-    # A copy may take as long as it needs, but not stand still for longer than this.
+    # A copy may take any time, but may not stand still for longer than this.
     stall_timeout_s: float = 60.0
-    # How long a command waits for the members to serve, beyond the leases that may have to run out before.
+    # How long a command waits for the members to serve, after all earlier leases have run out.
     settle_timeout_s: float = 10.0
-    # Between attempts at what failed: to read or write the store, to find the members of a chain that died.
+    # The pause before another attempt to read or write the store, or to find the members of a dead chain.
     retry_interval_s: float = 0.5
     poll_interval_s: float = 0.01

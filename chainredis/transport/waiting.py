@@ -1,4 +1,4 @@
-"""The one place that waits: poll until something holds, for a bounded time."""
+"""Waiting in one place: poll until a condition holds, for a bounded time."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -7,11 +7,11 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, st
 
 
 class WaitTimeout(Exception):
-    """It did not come true in time."""
+    """A condition did not hold in time."""
 
 
 def wait_until(ready: Callable[[], bool], timeout_s: float | None, interval_s: float = 0.01) -> None:
-    """Poll `ready` until it is true; WaitTimeout after `timeout_s` seconds (None: `ready` itself gives up in time)."""
+    """Poll `ready` until it returns True. WaitTimeout after `timeout_s` seconds; None for no such limit."""
     retrying = Retrying(
         retry=retry_if_result(lambda done: not done),
         stop=stop_never if timeout_s is None else stop_after_delay(timeout_s),
@@ -24,7 +24,7 @@ def wait_until(ready: Callable[[], bool], timeout_s: float | None, interval_s: f
 
 
 class StallWatch:
-    """Notices that numbers which should move have stopped."""
+    """Notices that a progress stands still."""
 
     LOOK_EVERY_S = 0.5
 
@@ -35,7 +35,7 @@ class StallWatch:
         self._look_at = 0.0
 
     def check(self, progress: Callable[[], object]) -> None:
-        """WaitTimeout when `progress()` has given the same for too long. It is asked seldom: it may cost something."""
+        """WaitTimeout if `progress()` has given the same value for too long. It is called seldom."""
         now = monotonic()
         if now < self._look_at:
             return

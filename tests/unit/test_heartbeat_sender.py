@@ -14,11 +14,11 @@ class Heart:
         self.etcd = etcd
         self.pulse = 0
         self.shown: list[tuple[str, str]] = []
-        self.beat = HeartbeatSender(
+        self.sender = HeartbeatSender(
             FakeConnection(etcd),
             KEYS,
             "me",
-            announce=lambda: "10.0.0.1:6370",
+            address=lambda: "10.0.0.1:6370",
             interval_s=interval_s,
             timeout_s=timeout_s,
             pulse=lambda: self.pulse,
@@ -30,7 +30,7 @@ class Heart:
         for _ in range(round(seconds * 10)):
             self.etcd.pass_time(0.1)
             self.pulse += turning
-            self.beat.look()
+            self.sender.look()
 
     @property
     def is_there(self) -> bool:

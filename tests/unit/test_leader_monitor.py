@@ -36,7 +36,7 @@ LEADER = Leader("10.0.0.1:6369", "a" * 40, "boot/1", term=5, lease=7)
 OWN = Leader("10.0.0.2:6369", "f" * 40, "boot/2")
 
 
-def buried(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused: bool = True) -> list[Leader]:
+def ended(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused: bool = True) -> list[Leader]:
     """Of whom a leader monitor says that it has ended, after such attempts to talk with it. Then all goes well."""
     found: list[Leader] = []
     attempts = list(ends)
@@ -63,25 +63,25 @@ def buried(*ends: FakeLine | Exception, leader: Leader = LEADER, trusts_refused:
 
 
 def test_a_leader_that_closed_its_connection_and_refuses_has_ended() -> None:
-    assert buried(FakeLine(LEADER.run_id, Closed("closed")), Refused("nobody listens")) == [LEADER]
+    assert ended(FakeLine(LEADER.run_id, Closed("closed")), Refused("nobody listens")) == [LEADER]
 
 
 def test_a_leader_that_refuses_from_the_first_may_never_have_been_reached() -> None:
-    assert buried(Refused("nobody listens"), Refused("nobody listens")) == []
+    assert ended(Refused("nobody listens"), Refused("nobody listens")) == []
 
 
 def test_a_leader_in_whose_place_another_process_answers_has_ended() -> None:
-    assert buried(FakeLine("b" * 40)) == [LEADER]
+    assert ended(FakeLine("b" * 40)) == [LEADER]
 
 
 @pytest.mark.parametrize("end", [Silent("no answer"), Rejected("NOAUTH"), Closed("closed")])
 def test_other_ends_prove_nothing(end: Exception) -> None:
-    assert buried(FakeLine(LEADER.run_id, end)) == []
-    assert buried(end) == []
+    assert ended(FakeLine(LEADER.run_id, end)) == []
+    assert ended(end) == []
 
 
 def test_a_server_that_does_not_tell_who_it_is_proves_nothing() -> None:
-    assert buried(FakeLine("")) == []
+    assert ended(FakeLine("")) == []
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "[::1]"])
@@ -89,10 +89,10 @@ def test_an_address_that_leads_to_ourselves_proves_nothing(host: str) -> None:
     """Two machines whose masters both reach etcd as 127.0.0.1 would depose each other for ever."""
     leader = replace(LEADER, address=f"{host}:6369")
     monitor = LeaderMonitor(lambda: OWN, pytest.fail, trusts_refused=lambda: True, on_end=pytest.fail)  # type: ignore[arg-type]
-    assert not monitor._can_look_after(leader)
-    assert monitor._can_look_after(replace(leader, machine=OWN.machine))
+    assert not monitor._can_watch(leader)
+    assert monitor._can_watch(replace(leader, machine=OWN.machine))
 
 
 def test_where_a_refusing_port_proves_nothing_the_lease_is_waited_for() -> None:
     ends = FakeLine(LEADER.run_id, Closed("closed")), Refused("nobody listens"), FakeLine("b" * 40)
-    assert buried(*ends, trusts_refused=False) == []
+    assert ended(*ends, trusts_refused=False) == []
