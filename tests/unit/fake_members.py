@@ -59,6 +59,9 @@ class FakeProcess:
     def die_unnoticed(self) -> None:
         self._condition = "dead"
 
+    def hang_unnoticed(self) -> None:
+        self._condition = "hung"
+
     def suspect(self) -> None:
         """Its watchers hear of it."""
         with self._moved:

@@ -22,7 +22,14 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 def die(world: World) -> None:
-    world.fleet.kill(7000, 7001, 7002)
+    """All at once: no answer of one of them is still on its way to the master, which would take that one for alive."""
+    fleet, ports = world.fleet, world.ports()
+    wait_until(lambda: len(fleet.open_links) == 2 * len(ports), 10)
+    for port in ports:
+        fleet.processes[port].hang_unnoticed()
+    world.master._runtime._sessions.wake(fleet.processes[port].state.run_id for port in ports)
+    wait_until(lambda: len(fleet.open_links) == len(ports), 10)  # those on which reports are awaited
+    fleet.kill(*ports)
     wait_until(lambda: "no process of the chain lives" in str(world.master.status()["state"]), 5)
 
 
