@@ -91,6 +91,12 @@ class MemberSession(threading.Thread):
         if connection := self._connection:
             connection.interrupt()
 
+    def _use(self, connection: MemberLink | Line) -> None:
+        """The connection of now. `end` may have been called while it was made."""
+        self._connection = connection
+        if self._over.is_set():
+            connection.interrupt()
+
     def run(self) -> None:
         while not self._over.is_set():
             try:
@@ -176,7 +182,7 @@ class PollSession(MemberSession):
 
     def _talk(self) -> None:
         link, state = reach(self._dial, self._place)
-        self._connection = link
+        self._use(link)
         self._stood = True
         self._runtime.answered(self._run_id, report(state))
         is_proven = False
@@ -235,7 +241,8 @@ class ReportSession(MemberSession):
         view = self._runtime.known_view
         if view is None or not self._runtime.wait_for(lambda controller: controller.knows_view(self._run_id), RETRY_S):
             return
-        link = self._connection = self._dial(Endpoint(self._place.address, self._place.port))
+        link = self._dial(Endpoint(self._place.address, self._place.port))
+        self._use(link)
         link.prove(view.secret, self._run_id)
         self._stood = True
         while not self._over.is_set():
@@ -256,7 +263,8 @@ class LifelineSession(MemberSession):
         port = self._runtime.lifeline_port(self._run_id)
         if not port:
             raise Silent(f"{self.member}: offers no lifeline")
-        line = self._connection = self._hold(Endpoint(self._place.address, port), view.secret, self._run_id)
+        line = self._hold(Endpoint(self._place.address, port), view.secret, self._run_id)
+        self._use(line)
         self._stood = True
         self._complaint.over()
         self._runtime.lifeline(self._run_id, Lifeline.HELD)

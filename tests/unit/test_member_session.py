@@ -1,0 +1,29 @@
+"""Sessions with members: they end when they are told to, whatever they are doing."""
+
+from threading import Event
+
+from chainredis.coordinator.member_session import LifelineSession
+from chainredis.protocol.view import Endpoint
+from chainredis.transport.addresses import Addresses
+from chainredis.transport.waiting import wait_until
+from unit.fake_members import FakeLine
+from unit.world import World
+
+
+def test_a_session_that_is_ended_while_it_connects_holds_no_lifeline(world: World) -> None:
+    world.build(7000)
+    view, runtime = world.stored().view, world.master._runtime
+    connecting, ended = Event(), Event()
+
+    def hold(endpoint: Endpoint, secret: str, run_id: str) -> FakeLine:
+        connecting.set()
+        assert ended.wait(10)
+        return world.fleet.hold(endpoint, secret, run_id)
+
+    session = LifelineSession(view.head, runtime, Addresses(lambda host: host), hold)
+    session.start()
+    assert connecting.wait(10)
+    session.end()
+    ended.set()
+    wait_until(lambda: not session.is_alive(), 10)
+    assert len(world.fleet.open_lines) == 1, "that of the master itself"
