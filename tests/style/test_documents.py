@@ -109,6 +109,14 @@ def test_every_decision_is_listed() -> None:
     assert {name for name in pages if f"({name})" not in text} == set()
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "docs/decisions").glob("[0-9]*.md")), ids=relative)
+def test_a_decision_has_its_parts(path: Path) -> None:
+    text = path.read_text()
+    parts = ("**Decided.**", "**Why", "**Also considered.**", "**What would change it.**")
+    assert [part for part in parts if part not in text] == []
+    assert re.match(rf"# {int(path.name[:4])}\. ", text)
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= README_LINES
 
