@@ -16,6 +16,9 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
         not c.has_history or not same_history(c.history, view.history) or view.epoch >= c.view.epoch,
         "rule 2: no member goes back to an older view of its history")
     INVARIANT(
+        not c.has_history or view.epoch != c.view.epoch or view_equal(view, &c.view),
+        "rule 5: an epoch names one view")
+    INVARIANT(
         c.me < view.count and (c.me < 0 or not c.learner),
         "rule 2: a member has one place in its view, and a learner has none")
     c.view = view[0]
@@ -82,6 +85,8 @@ cdef inline Verdict membership_relearn(Chain *c, const View *view) noexcept nogi
         return OTHER_HISTORY
     if view.epoch < c.view.epoch:
         return STALE
+    if view.epoch == c.view.epoch and not view_equal(view, &c.view):
+        return CONFLICT
     c.me = -1
     c.learner = True
     c.feeding = False

@@ -9,6 +9,7 @@ Every member that passes either on does so in this epoch, so no newer view was i
 from libc.stdint cimport int64_t
 
 from modules.core.chain cimport Chain, chain_judge_epoch, chain_serves_reads
+from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 
 cdef enum:
@@ -55,4 +56,5 @@ cdef inline int64_t read_lease_ask(Chain *c) noexcept nogil:
 
 cdef inline bint read_lease_is_answered(const Chain *c, int64_t epoch, int64_t question) noexcept nogil:
     """A question of an older epoch is never answered: the READ is to be asked for again, or redirected."""
+    INVARIANT(question > 0, "rule 4: a READ waits for the answer to a question that was asked")
     return c.view.epoch == epoch and chain_serves_reads(c) and c.answered >= question

@@ -481,53 +481,6 @@ cdef class Core:
         return broken
 
 
-# -------------------------------------------------------------------------------------------------- wire
-
-def encode(updates):
-    """The payload of a batch of `Update`s, as bytes."""
-    cdef char header[wire.PACKED_HEADER]
-    parts = []
-    previous = None
-    for key, value, client in updates:
-        same = client is not None and client == previous
-        wire.wire_header(
-            header, len(key), wire.ABSENT if value is None else len(value),
-            wire.SAME if same else wire.ABSENT if client is None else len(client))
-        parts += [PyBytes_FromStringAndSize(header, wire.PACKED_HEADER), key]
-        parts += [b"" if same or client is None else client, b"" if value is None else value]
-        previous = client
-    return b"".join(parts)
-
-
-def valid(bytes payload, uint64_t count):
-    """Whether `payload` is exactly `count` updates."""
-    cdef const char *cursor = PyBytes_AS_STRING(payload)
-    return bool(wire.wire_valid(cursor, cursor + len(payload), count))
-
-
-def decode(bytes payload, uint64_t count):
-    """The `count` updates of a payload, as a list of `Update`; ValueError when it is not exactly that."""
-    cdef const char *cursor = PyBytes_AS_STRING(payload)
-    cdef const char *end = cursor + len(payload)
-    cdef wire.Packed packed
-    if not wire.wire_valid(cursor, end, count):
-        raise ValueError("not a payload of this many updates")
-    updates = []
-    client = None
-    while cursor < end and wire.wire_next(&cursor, end, &packed):
-        if not packed.same_client:
-            client = None if packed.client == NULL else packed.client[:packed.client_bytes]
-        value = None if packed.value == NULL else packed.value[:packed.value_bytes]
-        updates.append(Update(packed.key[:packed.key_bytes], value, client))
-    return updates
-
-
-def keyspace_info(bytes text):
-    """What the section `keyspace` of INFO says, as a `KeyspaceInfo`."""
-    cdef keyspace.KeyspaceInfo info
-    memset(&info, 0, sizeof(info))
-    keyspace.keyspace_parse(PyBytes_AS_STRING(text), len(text), &info)
-    return KeyspaceInfo(info.keys, bool(info.others), info.expiring, info.expiring_fields)
-
-
+include "core_wire.pxi"
 include "core_checkpoint.pxi"
+include "core_corrupt.pxi"

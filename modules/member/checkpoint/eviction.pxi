@@ -13,6 +13,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModule_UnlinkKey, RedisModule_ValueLength,
 )
 from modules.core.checkpoint.record_format cimport NOTHING
+from modules.core.invariant cimport INVARIANT
 from modules.member.checkpoint.memtable cimport newest_update
 from modules.member.keyspace.values cimport keep, let_go, string_length
 from modules.member.state.checkpoint cimport Checkpoint, Flush, MODE_CHECKPOINT_FLUSH, MODE_FLUSH_UNSAFE, STORE_OPEN
@@ -95,6 +96,9 @@ cdef bint flush_slice(Member *m, int64_t until_us) noexcept nogil:
     """True: there is more to do. Afterwards `flush.cursor` is NULL."""
     cdef Flush *flush = &m.checkpoint.flush
     cdef bint more = may_flush(m)
+    INVARIANT(
+        not m.checkpoint.tracking or m.checkpoint.watermark <= m.chain.committed,
+        "rule 3: keys leave memory only when the checkpoint has what is committed of them")
     RedisModule_SelectDb(m.ctx, 0)
     while more:
         more = flush_some(m)

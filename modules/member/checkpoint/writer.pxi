@@ -20,6 +20,7 @@ from modules.core.checkpoint.memtable cimport (
     MEMTABLE_DELETED, MEMTABLE_LACKING, MEMTABLE_VALUE, Memtable, MemtableEntry, memtable_at, memtable_new,
 )
 from modules.core.checkpoint.record_format cimport NOTHING
+from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.checkpoint.memtable cimport entry_assign, newest_update, track_failed, track_loaded, track_spend
@@ -172,6 +173,7 @@ cdef void save_failed(Member *m, const char *why) noexcept nogil:
 
 cdef void saved(Member *m, const WriteJob *write) noexcept nogil:
     cdef Checkpoint *c = &m.checkpoint
+    INVARIANT(write.meta.watermark <= m.chain.committed, "rule 3: a checkpoint holds committed updates only")
     if c.error[0]:
         RedisModule_Log(m.ctx, "notice", "checkpoints succeed again")
         c.error[0] = 0

@@ -12,6 +12,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithStringBuffer, RedisModule_StringDMA,
 )
 from modules.core.chain cimport chain_is_tail, chain_serves_reads
+from modules.core.invariant cimport INVARIANT
 from modules.core.read_lease cimport read_lease_ask, read_lease_is_answered, read_lease_may_read
 from modules.member.checkpoint.memtable cimport may_be_flushed
 from modules.member.checkpoint cimport Lookup, lookup_free, lookup_new, lookup_start
@@ -90,6 +91,7 @@ cdef void answer_read(Member *m, Waiter *read) noexcept nogil:
     cdef void *answer = answer_from_memory(m, read.key)
     cdef Outcome absent = absence(&m.checkpoint, read.key) if answer == NULL else OUTCOME_NIL
     cdef Lookup *lookup = lookup_new(&m.checkpoint, read.key) if absent == OUTCOME_NONE else NULL
+    INVARIANT(chain_serves_reads(&m.chain), "rule 4: only a tail that is in step answers READs")
     if lookup != NULL:
         wait_on(m, read, WAIT_WORKER)
         lookup_start(&m.checkpoint, lookup, read)
@@ -167,6 +169,7 @@ cdef int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) no
         if chain_is_tail(&m.chain) and may_block(ctx):
             return read_later(m, ctx, key)
         return reply_not_tail(m, ctx)
+    INVARIANT(chain_serves_reads(&m.chain), "rule 4: only a tail that is in step answers READs")
     if not reply_from_memory(ctx, key):
         return reply_absent(m, ctx, key)
     m.clients.reads_served += 1

@@ -12,6 +12,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.durability cimport durability_next_record, durability_note_recorded
 from modules.core.hex cimport to_hex
+from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary, Entry, log_at
 from modules.core.messages cimport Batch
 from modules.core.view cimport HISTORY_BYTES
@@ -62,6 +63,9 @@ cdef void record_place(Member *m) noexcept nogil:
     """CHAIN.RECORD.PLACE history applied count boundaries epoch run_id durable, boundaries as they lie in memory"""
     cdef char history[2 * HISTORY_BYTES + 1]
     cdef int count = m.chain.log.boundary_count
+    INVARIANT(
+        m.disk.waits or not m.disk.record.durable,
+        "rule 3: a member claims to be durable only if its updates wait for its disk")
     to_hex(m.chain.history, HISTORY_BYTES, history)
     RedisModule_Replicate(
         m.ctx, "CHAIN.RECORD.PLACE", "Rcllblcl", &history[0], <long long>m.chain.applied, <long long>count,

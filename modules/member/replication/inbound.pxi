@@ -9,6 +9,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
 )
 from modules.core.hex cimport from_hex, to_hex
+from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Entry
 from modules.core.messages cimport ACCEPTED, Ack, Batch, Greeting, NONSENSE, NO_MEMORY, Verdict
 from modules.core.replication cimport (
@@ -112,6 +113,7 @@ cdef bint apply_batch(
     cdef int64_t i
     for i in range(batch.count):
         if not wire_next(&cursor, end, &packed):
+            INVARIANT(False, "rule 7: a payload that has been checked is whole")
             break
         client = unpack_client(&packed, &last_client)
         if i < skip:
@@ -147,6 +149,7 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     verdict = replication_on_batch(&m.chain, &batch, <int64_t>peer.client, &skip)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
+    INVARIANT(peer.proven, "rule 2: updates come from a peer that has proved the secret")
     m.replication.batches_received += 1
     if not apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length):
         reply_verdict(m, ctx, NO_MEMORY)

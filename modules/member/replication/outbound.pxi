@@ -19,6 +19,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.chain cimport chain_position
 from modules.core.hex cimport from_hex, to_hex
+from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport (
     ACCEPTED, Ack, BEHIND, Batch, CONFLICT, DIVERGED, GAP, Greeting, NOT_GREETED, NO_MEMORY, OTHER_HISTORY, STALE,
     STRANGER, TOO_FAR_BEHIND, Verdict,
@@ -132,6 +133,7 @@ cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
     cdef RedisModuleString *value = long_value(m, batch)
     cdef size_t rest = string_length(value) if value != NULL else 0
     cdef int length
+    INVARIANT(link.streamed == NULL, "rule 1: a message begins when all of the one before has been written")
     length = snprintf(header, HEADER_BYTES, "*9\r\n$13\r\nCHAIN.FORWARD\r\n")
     length += put_number(&header[length], batch.epoch)
     length += put_number(&header[length], batch.assigned)

@@ -4,6 +4,7 @@
 from libc.stdint cimport int64_t
 
 from modules.bindings.redismodule cimport RedisModuleBlockedClient, RedisModuleDict, RedisModuleString
+from modules.core.invariant cimport INVARIANT
 
 
 cdef enum WaitKind:
@@ -55,6 +56,7 @@ cdef inline void list_append(WaiterList *list, Waiter *waiter) noexcept nogil:
 
 
 cdef inline void list_remove(WaiterList *list, Waiter *waiter) noexcept nogil:
+    INVARIANT(list.first != NULL and list.last != NULL, "rule 6: a client that waits is in the list of its kind")
     if waiter.previous != NULL:
         waiter.previous.next = waiter.next
     else:
