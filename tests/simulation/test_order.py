@@ -103,8 +103,8 @@ def any_order(random: Random) -> tuple[str, ...]:
 
 
 def test_the_simulated_member_has_the_steps_of_the_member() -> None:
-    assert steps_of("one_pass.pxd", "after_sleep") == list(AFTER_SLEEP)
-    assert steps_of("one_pass.pxd", "before_sleep") == list(BEFORE_SLEEP)
+    assert steps_of("one_pass.pxi", "after_sleep") == list(AFTER_SLEEP)
+    assert steps_of("one_pass.pxi", "before_sleep") == list(BEFORE_SLEEP)
 
 
 def test_the_contract_is_about_steps_that_there_are_and_follows_their_order() -> None:

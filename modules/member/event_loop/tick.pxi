@@ -1,7 +1,7 @@
 # cython: language_level=3
 # What a member does by the clock, ten times a second. The steps of a tick commute: no step uses what another leaves.
 #
-# What a tick makes due (an acknowledgement, an answer, a record) goes out before the loop sleeps (`one_pass.pxd`).
+# What a tick makes due (an acknowledgement, an answer, a record) goes out before the loop sleeps (`one_pass.pxi`).
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_CreateTimer
 from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held

@@ -1,7 +1,7 @@
 # cython: language_level=3
 # The messages between members, both ends: what goes out on our links, and what their answers mean.
 #
-# Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxd`). Answers arrive in socket
+# Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxi`). Answers arrive in socket
 # callbacks, which Redis also runs inside a slow script or a load: they move the chain's state, but never apply an
 # update.
 
