@@ -116,8 +116,8 @@ cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
     if is_denied(ctx, argv, argc):
         return 0
     return RedisModule_ReplyWithError(
-        ctx, "MASTERDOWN this member is in no chain at present, and what it has may be old: MASTER.ADD takes it in "
-        "again. With member.serve-removed-data yes it shows what it has")
+        ctx, "MASTERDOWN this member is in no chain at present, and what it has may be old. Its master takes it in "
+        "again after a fault, and with MASTER.ADD. With member.serve-removed-data yes it shows what it has")
 
 
 cdef int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

@@ -75,8 +75,8 @@ cdef bint marker_print(const Marker *marker, const char *name) noexcept nogil:
         return False
     to_hex(marker.history, HISTORY_BYTES, history)
     fprintf(file, "# The server of this port is a member of a chain. Started without its data it serves nothing,\n"
-                  "# until MASTER.ADD takes it in again. To use it for something else, end it, and delete this file\n"
-                  "# and its data.\n"
+                  "# until its master takes it in again: by itself after a fault, or with MASTER.ADD. To use it for\n"
+                  "# something else, end it, and delete this file and its data.\n"
                   "history %s\nvoid %lld\n", &history[0], <long long>marker.void_epoch)
     for i in range(marker.branch_count):
         to_hex(marker.branches[i].history, HISTORY_BYTES, history)

@@ -32,8 +32,8 @@ cdef const char *not_head(const Member *m, char *out) noexcept nogil:
     if m.chain.me > 0 or m.chain.learner:
         return moved_to(&m.chain.view.members[0], out)
     return (
-        "ERR this member is in no chain at present: nothing was written. MASTER.ADD takes it in again; its file "
-        "chain.member.<port> says more")
+        "ERR this member is in no chain at present: nothing was written. Its master takes it in again after a fault, "
+        "and with MASTER.ADD; its file chain.member.<port> says more")
 
 
 cdef const char *not_head_to_wait(const Member *m, char *out) noexcept nogil:
@@ -50,8 +50,8 @@ cdef const char *not_tail(const Member *m, char *out) noexcept nogil:
     if m.chain.me >= 0:
         return "ERR this tail may not answer now: it holds no lease, or is not in step, and not all members answer"
     return (
-        "ERR this member is in no chain at present: it answers no READ. MASTER.ADD takes it in again; its file "
-        "chain.member.<port> says more")
+        "ERR this member is in no chain at present: it answers no READ. Its master takes it in again after a fault, "
+        "and with MASTER.ADD; its file chain.member.<port> says more")
 
 
 # ----------------------------------------------------------------------- to who has just come, and to who waits

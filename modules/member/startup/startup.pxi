@@ -43,7 +43,7 @@ cdef void miss_data(Member *m) noexcept nogil:
     durability_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
     RedisModule_Log(
         m.ctx, "warning", "%s says that this server is a member of a chain, and it has no data of that: it serves "
-        "nothing until MASTER.ADD takes it in again", &m.disk.marker.name[0])
+        "nothing until its master takes it in again", &m.disk.marker.name[0])
 
 
 cdef void start_up(Member *m) noexcept nogil:
