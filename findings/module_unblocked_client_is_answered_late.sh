@@ -13,10 +13,8 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-valkey_9_1_2
-packages redis==8.1.0
-cc -shared -fPIC -o "$tmp/probe.so" -x c - <<'EOF'
+redis_and_valkey
+module <<'EOF'
 #include <stdint.h>
 #include <unistd.h>
 
@@ -66,7 +64,7 @@ int RedisModule_OnLoad(void *context, void **arguments, int count) {
 }
 EOF
 
-echo "version: $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3), $("$tmp/valkey-9.1.2" --version | cut -d' ' -f1-3)"
+echo "version: $(version redis-8.2.3), $(version valkey-9.1.2)"
 echo "behaviour: a client unblocked in the event is answered with what a command of the next pass has written"
 seen=$(for server in redis-8.2.3 valkey-9.1.2; do
     port=$(free_port)

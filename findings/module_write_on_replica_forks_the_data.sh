@@ -11,10 +11,8 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-valkey_9_1_2
-packages redis==8.1.0
-cc -shared -fPIC -o "$tmp/probe.so" -x c - <<'EOF'
+redis_and_valkey
+module <<'EOF'
 typedef int (*command)(void *context, void **arguments, int count);
 static int (*RM_SetModuleAttribs)(void *, const char *, int, int);
 static int (*RM_CreateCommand)(void *, const char *, command, const char *, int, int, int);
@@ -38,7 +36,7 @@ int RedisModule_OnLoad(void *context, void **arguments, int count) {
 }
 EOF
 
-echo "version: $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3), $("$tmp/valkey-9.1.2" --version | cut -d' ' -f1-3)"
+echo "version: $(version redis-8.2.3), $(version valkey-9.1.2)"
 echo "behaviour: SET by a module on the middle of three servers: there and in its file, but on neither side"
 seen=$(for server in redis-8.2.3 valkey-9.1.2; do
     primary=$(free_port)

@@ -11,12 +11,9 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-packages redis==8.1.0
-port=$(free_port)
-start redis-8.2.3 "$port"
+redis_and_client
 
-echo "version: redis-py 8.1.0; $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3)"
+echo "version: redis-py 8.1.0; $(version redis-8.2.3)"
 echo "behaviour: a reader empties the list and the hash that it got; the next reader gets them empty"
 seen=$(python - "$port" <<'EOF'
 import sys

@@ -12,12 +12,9 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-packages redis==8.1.0 valkey==6.2.0
-port=$(free_port)
-start redis-8.2.3 "$port"
+redis_and_client valkey==6.2.0
 
-echo "version: redis-py 8.1.0, valkey-py 6.2.0; $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3)"
+echo "version: redis-py 8.1.0, valkey-py 6.2.0; $(version redis-8.2.3)"
 echo "behaviour: one incr() through a proxy that loses one reply; the fork raises, redis-py counts twice and says nothing"
 seen=$(python - "$port" <<'EOF'
 import socket, sys, threading

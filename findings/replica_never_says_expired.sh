@@ -11,11 +11,9 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-valkey_9_1_2
-packages redis==8.1.0
+redis_and_valkey
 
-echo "version: $("$tmp/redis-8.2.3" --version | cut -d' ' -f1-3), $("$tmp/valkey-9.1.2" --version | cut -d' ' -f1-3)"
+echo "version: $(version redis-8.2.3), $(version valkey-9.1.2)"
 echo "behaviour: a key and a field of a hash expire; the primary's events and the replica's"
 seen=$(for server in redis-8.2.3 valkey-9.1.2; do
     primary=$(free_port)

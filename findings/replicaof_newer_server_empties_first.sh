@@ -22,7 +22,7 @@ start valkey-8.1.8 "$older"
 careful=$(free_port)
 start valkey-9.1.2 "$careful"
 
-echo "version: $("$tmp/valkey-8.1.8" --version | cut -d' ' -f1-3), $("$tmp/valkey-9.1.2" --version | cut -d' ' -f1-3)"
+echo "version: $(version valkey-8.1.8), $(version valkey-9.1.2)"
 echo "behaviour: after the first refused copy of Redis 8.2.3 the one has lost its keys, the other has them"
 seen=$(python - "$newer" "$older" "$careful" <<'EOF'
 import sys, time
