@@ -1,6 +1,5 @@
 """What the fail-over benchmark found: for people who read the repository, and for programs."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from chainredis.benchmarks.gaps import spread
 from chainredis.benchmarks.joins import NORMAL_S, Copy, Joins
 from chainredis.benchmarks.kills import CLIENTS, POSITIONS, WINDOW_S, Failover
 from chainredis.benchmarks.plots import draw
-from chainredis.benchmarks.report import COLORS, Machine, markdown
+from chainredis.benchmarks.report import COLORS, Machine, markdown, write_result
 
 MEDIAN_GAP, WORST_GAP = Goal(floor=30, aim=5), Goal(floor=30, aim=10)
 JOIN_GAP = Goal(floor=30, aim=10)
@@ -83,9 +82,7 @@ class FailoverReport:
 
     def write(self, folder: Path) -> None:
         """failover.md, failover.json and failover.png there."""
-        folder.mkdir(exist_ok=True)
-        (folder / "failover.json").write_text(json.dumps(self._for_programs(), indent=2, ensure_ascii=False) + "\n")
-        (folder / "failover.md").write_text(self._for_people())
+        write_result(folder, "failover", self._for_programs(), self._for_people())
         draw(self.failover, folder / "failover.png")
 
     def _gap_rows(self) -> Iterator[list[str]]:

@@ -1,7 +1,7 @@
 """The arithmetic of the benchmark: two sides of a round, the median over rounds, and what that is worth."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from operator import truediv
 from statistics import median
@@ -74,3 +74,11 @@ class Outcome:
     @property
     def verdict(self) -> Verdict:
         return self.row.goal.verdict(self.figure)
+
+    def for_programs(self, ours: str, theirs: str) -> dict[str, object]:
+        """The fields of a JSON object. ours, theirs: what the two sides are called there."""
+        return {
+            "measured": self.row.title, "unit": self.row.unit, **asdict(self.row.goal),
+            ours: self.ours, theirs: self.theirs, "rounds": self.rounds,
+            "figure": self.figure, "verdict": self.verdict,
+        }  # fmt: skip

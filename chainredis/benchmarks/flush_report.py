@@ -1,6 +1,5 @@
 """What the benchmark of checkpoints and flushing found: for people who read the repository, and for programs."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from chainredis.benchmarks.fills import (
 )
 from chainredis.benchmarks.flushes import NORMAL_S, READS, VALUE_BYTES, WRITERS
 from chainredis.benchmarks.load import CLIENTS
-from chainredis.benchmarks.report import Machine, cells, markdown, outcome_table
+from chainredis.benchmarks.report import Machine, cells, markdown, outcome_table, write_result
 
 COLUMNS = ("measured", "with", "without", "figure", "rounds", "floor", "aim", "verdict")
 MEMORY_COLUMNS = ("member", "mode", "highest", "at the end", "resident at the end", "µs of a processor for each write")
@@ -82,9 +81,7 @@ class FlushReport:
 
     def write(self, folder: Path) -> None:
         """flush.md, flush.json and flush.png there."""
-        folder.mkdir(exist_ok=True)
-        (folder / "flush.json").write_text(json.dumps(self._for_programs(), indent=2, ensure_ascii=False) + "\n")
-        (folder / "flush.md").write_text(self._for_people())
+        write_result(folder, "flush", self._for_programs(), self._for_people())
         _draw([self.fills.typical(mode) for mode in PLOTTED], folder / "flush.png")
 
     def _memory_rows(self) -> Iterator[list[str]]:
@@ -96,14 +93,7 @@ class FlushReport:
                 yield [name, mode, *(f"{figure:,.0f}" for figure in figures), f"{fill.cpu_us[name]:.1f}"]
 
     def _for_programs(self) -> dict[str, object]:
-        rows = [
-            {
-                "measured": outcome.row.title, "unit": outcome.row.unit, **asdict(outcome.row.goal),
-                "with": outcome.ours, "without": outcome.theirs, "rounds": outcome.rounds,
-                "figure": outcome.figure, "verdict": outcome.verdict,
-            }
-            for outcome in self.outcomes
-        ]  # fmt: skip
+        rows = [outcome.for_programs("with", "without") for outcome in self.outcomes]
         memory = {mode: asdict(self.fills.typical(mode)) for mode in MODES}
         return {
             "machine": asdict(self.machine), "rounds": self.rounds, "keys": self.keys, "writes": self.fills.writes,

@@ -86,19 +86,10 @@ class Report:
 
     def write(self, folder: Path) -> None:
         """latest.json and latest.md there."""
-        folder.mkdir(exist_ok=True)
-        (folder / "latest.json").write_text(json.dumps(self._for_programs(), indent=2, ensure_ascii=False) + "\n")
-        (folder / "latest.md").write_text(self._for_people())
+        write_result(folder, "latest", self._for_programs(), self._for_people())
 
     def _for_programs(self) -> dict[str, object]:
-        rows = [
-            {
-                "measured": outcome.row.title, "unit": outcome.row.unit, **asdict(outcome.row.goal),
-                "ours": outcome.ours, "redis": outcome.theirs, "rounds": outcome.rounds,
-                "figure": outcome.figure, "verdict": outcome.verdict,
-            }
-            for outcome in self.outcomes
-        ]  # fmt: skip
+        rows = [outcome.for_programs("ours", "redis") for outcome in self.outcomes]
         return {
             "machine": asdict(self.machine), "rounds": self.rounds, "requests": self.requests, "rows": rows,
             "rates": [asdict(rate) for rate in self.rates], "closed_loop": asdict(self.loop),
@@ -190,3 +181,10 @@ def _rate_cells(rate: Rate) -> list[str]:
 
 def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
+
+
+def write_result(folder: Path, name: str, for_programs: dict[str, object], for_people: str) -> None:
+    """Write `name`.json and `name`.md there."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(for_programs, indent=2, ensure_ascii=False) + "\n")
+    (folder / f"{name}.md").write_text(for_people)

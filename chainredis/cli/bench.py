@@ -13,19 +13,14 @@ from chainredis.benchmarks.systems import running_systems
 from chainredis.local_cluster.server import ROOT
 
 RESULTS = ROOT / "benchmarks"
+AddParser = Callable[..., argparse.ArgumentParser]
 FILE_WIDTH = 160  # of the table in a file, where there is no terminal that tells its own
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    parser = add_parser(
-        "bench",
-        help="measure against plain Redis, and write the result to benchmarks/",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--rounds", type=positive, default=9, metavar="N", help="of which the medians are taken")
-    parser.add_argument(
-        "--requests", type=positive, default=500_000, metavar="N", help="in a pipelined run; other runs have fewer"
-    )
+def register(add_parser: AddParser) -> None:
+    parser = bench_parser(add_parser, "bench", "measure against plain Redis, and write the result to benchmarks/")
+    add_number(parser, "--rounds", 9, "of which the medians are taken")
+    add_number(parser, "--requests", 500_000, "in a pipelined run; other runs have fewer")
     parser.set_defaults(call=bench)
 
 
@@ -82,7 +77,16 @@ def terminal() -> tuple[Console, Callable[[str], None]]:
     return console, say
 
 
+def bench_parser(add_parser: AddParser, name: str, text: str) -> argparse.ArgumentParser:
+    return add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+
+
+def add_number(parser: argparse.ArgumentParser, option: str, default: int, text: str, metavar: str = "N") -> None:
+    parser.add_argument(option, type=positive, default=default, metavar=metavar, help=text)
+
+
 def positive(text: str) -> int:
+    """A number from 1 on that somebody typed."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
     return int(text)

@@ -1,7 +1,7 @@
 """`chainredis bench-etcd`: kill and stop members, masters and etcd, and measure how long repairs take."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from statistics import median
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from rich.table import Table
 
 from chainredis.benchmarks.clients import Load
 from chainredis.benchmarks.report import markdown
-from chainredis.cli.bench import RESULTS, positive, terminal
+from chainredis.cli.bench import RESULTS, AddParser, add_number, bench_parser, terminal
 
 if TYPE_CHECKING:
     from chainredis.benchmarks.etcd import Measurements
@@ -35,14 +35,14 @@ than its own members holds up a chain.
 """
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    parser = add_parser(
+def register(add_parser: AddParser) -> None:
+    parser = bench_parser(
+        add_parser,
         "bench-etcd",
-        help="kill and stop members, masters and etcd, and write how long repairs take to benchmarks/",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        "kill and stop members, masters and etcd, and write how long repairs take to benchmarks/",
     )
-    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="of each")
-    parser.add_argument("--timeout", type=positive, default=5, metavar="S", help="of heartbeats, in seconds")
+    add_number(parser, "--rounds", 5, "of each")
+    add_number(parser, "--timeout", 5, "of heartbeats, in seconds", metavar="S")
     parser.set_defaults(call=bench_etcd)
 
 

@@ -1,26 +1,23 @@
 """`chainredis bench-failover`: kill and add members under load, and measure what clients notice."""
 
 import argparse
-from collections.abc import Callable
 
 from chainredis.benchmarks.clients import Load
 from chainredis.benchmarks.failover_report import FailoverReport
 from chainredis.benchmarks.joins import measure_joins
 from chainredis.benchmarks.kills import POSITIONS, measure_failover
 from chainredis.benchmarks.report import describe
-from chainredis.cli.bench import RESULTS, positive, terminal
+from chainredis.cli.bench import RESULTS, AddParser, add_number, bench_parser, terminal
 from chainredis.local_cluster.cluster import Cluster
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    parser = add_parser(
-        "bench-failover",
-        help="kill and add members under load, and write what clients notice to benchmarks/",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def register(add_parser: AddParser) -> None:
+    parser = bench_parser(
+        add_parser, "bench-failover", "kill and add members under load, and write what clients notice to benchmarks/"
     )
-    parser.add_argument("--kills", type=positive, default=20, metavar="N", help="of each position")
-    parser.add_argument("--joins", type=positive, default=3, metavar="N", help="with each load")
-    parser.add_argument("--keys", type=positive, default=1_000_000, metavar="N", help="to copy when a member joins")
+    add_number(parser, "--kills", 20, "of each position")
+    add_number(parser, "--joins", 3, "with each load")
+    add_number(parser, "--keys", 1_000_000, "to copy when a member joins")
     parser.set_defaults(call=bench_failover)
 
 
