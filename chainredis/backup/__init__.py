@@ -1,1 +1,1 @@
-"""Backups: a member's RDB, made readable for a server without modules."""
+"""Backups: makes a member's RDB readable for servers without the modules."""

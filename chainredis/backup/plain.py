@@ -1,7 +1,7 @@
-"""A member's RDB made into one that any server of its version loads: without the module's part, with flushed keys.
+"""Makes an RDB that any server of the same version loads: without the module's part, and with flushed keys.
 
-Which keys are in the RDB a server tells that has loaded it, so that nothing here depends on how a version of Redis
-writes what type.
+A server that has loaded the RDB tells which keys are in it: so this module does not depend on how a version of Redis
+writes each type.
 """
 
 import contextlib
@@ -36,21 +36,22 @@ NO_CHECKSUM = bytes(CHECKSUM_BYTES)
 
 @dataclass
 class Source:
-    """An RDB file. fields: its AUX fields. others: modules that have put data of their own beside the keys."""
+    """An RDB file. fields: its AUX fields. others: modules that have data of their own beside the keys."""
 
     version: bytes
     position: Position | None = None
     fields: list[tuple[bytes, bytes]] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
     keys_at: int = 0
-    body_bytes: int = 0  # of keys and what else stands between them and the end
+    body_bytes: int = 0  # of everything from the keys to the end
 
 
 @dataclass
 class Result:
-    """What has been written. history: empty for a server that was in no chain. applied: the newest update in it.
-    flushed: keys that were not in the RDB. from_checkpoint: nothing of the RDB was needed. left_out: modules whose own
-    data is not in it.
+    """What was written. history: empty for a server that was in no chain. applied: the newest update in the result.
+
+    flushed: the number of keys that were not in the RDB. from_checkpoint: nothing of the RDB was needed. left_out:
+    modules whose own data is missing.
     """
 
     history: str = ""
@@ -64,7 +65,7 @@ class Result:
 
 
 def read_source(file: BinaryIO) -> Source:
-    """Raises BackupError, also when the file's checksum is not right."""
+    """BackupError if the file is not an RDB, or its checksum is wrong."""
     reader = Reader(file)
     magic = reader.take(MAGIC_BYTES)
     if not magic.startswith(b"REDIS") or not magic[5:].isdigit():
@@ -122,7 +123,7 @@ def body_of(source: Source, file: BinaryIO) -> Iterator[bytes]:
 
 @dataclass
 class Output:
-    """What is to be written: the keys of the RDB, unless all are from the checkpoint, then those of `records`."""
+    """The file to write: the keys of the RDB, unless the checkpoint has all; then those of `records`."""
 
     source: Source
     file: BinaryIO
@@ -160,8 +161,9 @@ class Output:
 
 
 def make_plain(rdb: Path, target: Path, *, checkpoint: Path | None = None, incomplete: bool = False) -> Result:
-    """Write `target`, whole or not at all. checkpoint: the folder with what the member had flushed, and its server not
-    running. incomplete: do without that. Raises BackupError, CheckpointError or LauncherError.
+    """Write `target` completely, or not at all. BackupError, CheckpointError or LauncherError.
+
+    checkpoint: the folder with the member's flushed keys; its server must not run. incomplete: leave flushed keys out.
     """
     try:
         with rdb.open("rb") as file, contextlib.ExitStack() as stack:
@@ -206,7 +208,7 @@ def _add_flushed(
 
 
 def _is_ahead(checkpoint: Checkpoint, position: Position) -> bool:
-    """Is the checkpoint alone newer than the RDB, and has all that this has? BackupError when they do not fit."""
+    """Returns True if the checkpoint is newer than the RDB and has all its keys. BackupError if they do not fit."""
     meta = checkpoint.meta
     if meta is None or meta.history != position.history:
         raise BackupError(f"the checkpoint is none of this RDB's history, {position.history}")
@@ -229,7 +231,7 @@ def _records(checkpoint: Checkpoint) -> Iterator[Record]:
 
 
 def _missing(server: Server, checkpoint: Checkpoint, position: Position) -> Iterator[Record]:
-    """Of the checkpoint's keys those that the RDB neither has nor says to be deleted."""
+    """The checkpoint's keys that the RDB does not have, and does not name as deleted."""
     deleted = {newer.key: newer.sn for newer in position.newer if newer.deleted}
     with server.client() as client:
         records = _records(checkpoint)

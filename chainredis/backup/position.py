@@ -1,4 +1,4 @@
-"""What a member's RDB says of itself, as modules/server/position.pxd has written it."""
+"""The position in a member's RDB, as modules/server/position.pxd writes it."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ VERSION = 3
 
 
 class Newer(NamedTuple):
-    """A key whose newest update the member's checkpoint lacked."""
+    """A key whose newest update was not in the member's checkpoint."""
 
     key: bytes
     sn: int
@@ -19,9 +19,11 @@ class Newer(NamedTuple):
 
 
 class Position(NamedTuple):
-    """history: 32 hexadecimal digits. applied: the newest update that the file has. watermark: of a checkpoint that has
-    what the file lacks. incomplete: keys may be in that checkpoint alone. others: some keys are no strings, which no
-    checkpoint has. newer: what of the file is newer than it.
+    """The position.
+
+    history: 32 hexadecimal digits. applied: the newest update in the file. incomplete: some keys may be only in the
+    checkpoint. watermark: of that checkpoint. others: some keys are not strings: no checkpoint has these. newer: the
+    keys of the file that are newer than the checkpoint.
     """
 
     history: str
@@ -33,7 +35,7 @@ class Position(NamedTuple):
 
 
 def parse_position(version: int, values: Sequence[Value]) -> Position | None:
-    """None: of a server that was in no chain. BackupError when it is not what it has to be."""
+    """None for a server that was in no chain. BackupError if the values are not a position."""
     if not 1 <= version <= VERSION:
         raise BackupError(f"the RDB file is of a newer version of libmember.so than this program, {version}")
     items: Iterator[Any] = iter([value.content for value in values])

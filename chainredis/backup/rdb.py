@@ -1,6 +1,6 @@
-"""The first part of an RDB file, up to its keys, from bytes; and the few parts that are written here.
+"""Parses the first part of an RDB file, up to its keys; and writes the few parts that a backup needs.
 
-Only these are looked into. What follows, keys and values of whatever type and version, is copied as it is.
+The rest of the file, keys and values of all types and versions, is copied as it is.
 """
 
 import struct
@@ -11,7 +11,7 @@ import anycrc  # type: ignore[import-untyped]
 
 from chainredis.protocol.errors import BackupError
 
-MAGIC_BYTES = 9  # REDIS and four digits of a version
+MAGIC_BYTES = 9  # `REDIS` and four digits of a version
 CHECKSUM_BYTES = 8
 COPY_BYTES = 1 << 20
 
@@ -21,10 +21,10 @@ SELECT_DATABASE = 0xFE
 END = 0xFF
 STRING = 0
 
-# What a module's value is made of.
+# The kinds of parts in a module's value.
 MODULE_END, MODULE_SIGNED, MODULE_UNSIGNED, MODULE_FLOAT, MODULE_DOUBLE, MODULE_STRING = range(6)
 
-# Lengths, and strings that are something else, by their first byte.
+# Lengths, and strings in other forms, by their first byte.
 LENGTH_32, LENGTH_64 = 0x80, 0x81
 INTEGERS = {0xC0: "<b", 0xC1: "<h", 0xC2: "<i"}
 COMPRESSED = 0xC3
@@ -33,14 +33,14 @@ _NAME_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 
 
 class Value(NamedTuple):
-    """One item of what a module has saved: a number, or bytes."""
+    """One item that a module has saved: a number, or bytes."""
 
     kind: int
     content: int | float | bytes
 
 
 class Checksum:
-    """CRC-64 as Redis has it."""
+    """The CRC-64 of Redis."""
 
     _crc = anycrc.CRC(width=64, poly=0xAD93D23594C935A9, init=0, refin=True, refout=True, xorout=0)
 
@@ -56,7 +56,7 @@ class Checksum:
 
 
 class Reader:
-    """Reads parts one by one. BackupError at the end of the file, or when something is not what it has to be."""
+    """Reads parts one by one. BackupError at the end of the file, and for damaged parts."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -99,7 +99,7 @@ class Reader:
         raise BackupError("the RDB file is damaged: a string is none")
 
     def module_values(self) -> Iterator[Value]:
-        """Of one module, up to its end."""
+        """The values of one module, up to their end."""
         while (kind := self.length()) != MODULE_END:
             if kind in (MODULE_SIGNED, MODULE_UNSIGNED):
                 number = self.length()
@@ -114,7 +114,7 @@ class Reader:
 
 
 class Writer:
-    """Writes parts one by one, and the checksum of all of them in the end."""
+    """Writes parts one by one, and at the end the checksum of all."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -128,7 +128,7 @@ class Writer:
         self.put(_length(len(content)) + content)
 
     def aux(self, name: bytes, content: bytes) -> None:
-        """A field that Redis passes over when it does not know it, and that redis-check-rdb shows."""
+        """A field that Redis ignores if it does not know it, and that redis-check-rdb shows."""
         self.put(bytes([AUX]))
         self.string(name)
         self.string(content)
@@ -137,7 +137,7 @@ class Writer:
         self.put(bytes([SELECT_DATABASE]) + _length(number))
 
     def key(self, name: bytes, content: bytes) -> None:
-        """A string."""
+        """A key of type string."""
         self.put(bytes([STRING]))
         self.string(name)
         self.string(content)
@@ -158,7 +158,7 @@ def _length(number: int) -> bytes:
 
 
 def decompress(content: bytes, length: int) -> bytes:
-    """LZF: runs of bytes as they are, and references to what has come before. BackupError when it is none."""
+    """LZF: runs of plain bytes, and references to earlier bytes. BackupError if `content` is not of that form."""
     out = bytearray()
     at = 0
     try:
@@ -185,5 +185,5 @@ def decompress(content: bytes, length: int) -> bytes:
 
 
 def type_name(identity: int) -> str:
-    """Of a module's type, whose id has nine characters of six bits each, above ten bits of its version."""
+    """The name of a module's type: nine characters of six bits each in its id, above ten bits of version."""
     return "".join(_NAME_CHARACTERS[identity >> shift & 0x3F] for shift in range(58, 4, -6))

@@ -1,8 +1,8 @@
-"""Clients that write at the head and read at the tail without a pause, and follow the chain as a good client would.
+"""Clients that write at the head and read at the tail without a pause, and follow the chain as a good client does.
 
-They run in a process of their own, so that nothing that the benchmark does, such as starting a server, delays them; as
-threads, each with one request under way. With redis-py's connections, without its client on top, and commands packed
-beforehand, eight of them exchange some 40,000 a second.
+They run in a process of their own: nothing else that the benchmark does, such as starting a server, delays them. Each
+is a thread with one request under way. They use redis-py's connections without its client, and commands that are packed
+beforehand: eight of them make some 40,000 exchanges a second.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ from chainredis.benchmarks.route import HEAD, TAIL, TROUBLE, Chart, Request, Rou
 from chainredis.local_cluster.process import LauncherError
 from chainredis.protocol.view import Endpoint
 
-# Commands that a client repeats: so many that their keys are as good as random.
+# A client repeats so many commands: their keys are practically random.
 COMMANDS = 20_000
-# Nothing that a snapshot's compression could make smaller.
+# Bytes that a snapshot's compression cannot make smaller.
 VALUE = random.Random(0).randbytes(50).hex()
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 30.0
@@ -34,9 +34,9 @@ STOP_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Load:
-    """How many clients of each kind, on how many keys. batch: writes that a writer sends at once.
+    """The number of clients of each kind, and of keys. batch: writes that a writer sends at once.
 
-    The last of a batch is of the form that waits until it, and so all that were before it, are committed.
+    The last write of a batch waits for its commit, and so for the commits of all before it.
     """
 
     writers: int = 4
@@ -46,16 +46,16 @@ class Load:
 
 
 class Recording(NamedTuple):
-    """What all clients got, from the begin of the load to its end."""
+    """The requests of all clients, from the beginning of the load to its end."""
 
     writers: Service
     readers: Service
 
 
 class RunningLoad:
-    """Clients at work on the chain of those endpoints, head first. A context manager; `stop` says what they got.
+    """Clients at work on the chain of these endpoints, head first. A context manager; `stop` returns the recording.
 
-    LauncherError when their process fails.
+    LauncherError if the clients' process fails.
     """
 
     def __init__(self, endpoints: Sequence[Endpoint], load: Load) -> None:
@@ -90,7 +90,7 @@ class RunningLoad:
 
 
 class Client:
-    """Makes its requests one after the other; to be run in a thread of its own."""
+    """A client that makes one request after the other, on a thread of its own."""
 
     def __init__(self, route: Route, requests: Iterable[Request]) -> None:
         self._route = route
@@ -123,13 +123,13 @@ class Client:
 
 
 def _work(pipe: Pipe, endpoints: Sequence[Endpoint], load: Load) -> None:
-    """Until told to stop, or the other side is gone."""
+    """Work until the other side says stop, or has ended."""
     chart = Chart(endpoints)
     writers = [Client(Route(chart, HEAD), _writes(load, seed)) for seed in range(load.writers)]
     readers = [Client(Route(chart, TAIL), _reads(load, seed)) for seed in range(load.readers)]
     stop = threading.Event()
     threads = [threading.Thread(target=client, args=[stop], daemon=True) for client in writers + readers]
-    # A collection would hold up all clients at once, the more the longer they have been at work.
+    # A garbage collection would delay all clients at once.
     gc.disable()
     for thread in threads:
         thread.start()

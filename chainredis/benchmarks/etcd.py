@@ -1,4 +1,4 @@
-"""How long it takes until a master in etcd has repaired, or takes changes again; and what clients notice meanwhile."""
+"""How long a master in etcd takes to repair the chain, or to carry out commands again; and what clients notice."""
 
 import random
 import tempfile
@@ -29,7 +29,7 @@ TIMEOUT_S = 120
 
 @dataclass(frozen=True)
 class Measured:
-    """One time. ms: from what happened to what was waited for. window: as long, and not too short, for the gaps."""
+    """One measurement. ms: from the fault to the awaited event. window: of the gaps; at least that time."""
 
     what: str
     ms: float
@@ -37,7 +37,7 @@ class Measured:
 
 
 class Case(NamedTuple):
-    """strike: makes it happen. awaited: what is waited for then. heal: makes the chain whole again."""
+    """One kind of fault. strike: causes it. awaited: what is waited for. heal: makes the chain whole again."""
 
     strike: Callable[[], None]
     awaited: Callable[[], bool]
@@ -45,13 +45,13 @@ class Case(NamedTuple):
 
 
 class Cases:
-    """What may happen to a chain whose masters are in etcd."""
+    """The faults of a chain whose masters are in etcd."""
 
     def __init__(self, chain: EtcdChain) -> None:
         self._chain = chain
 
     def all(self) -> Iterator[tuple[str, Case]]:
-        """Each is to be carried out before the next one is asked for."""
+        """Each case has to be carried out before the next one is made."""
         yield "a member is killed, until it is out", self._lose_member(Server.kill)
         yield "a member hangs, until it is out", self._lose_member(Server.pause)
         yield "the leading master is killed, until a change is made", self._lose_leader(Server.kill)
@@ -79,7 +79,7 @@ class Cases:
         return self._with_change(self._chain.leader(), victim.kill, victim.start)
 
     def _with_change(self, master: Server, strike: Callable[[], None], heal: Callable[[], None]) -> Case:
-        """The tail leaves, by that master's order; then it is added again."""
+        """The master removes the tail, and adds it again."""
         chain, tail = self._chain, self._chain.tail
 
         def heal_all() -> None:
@@ -104,7 +104,7 @@ def _accepts(master: Server, *words: str | int) -> bool:
 
 
 def _carry_out(what: str, case: Case) -> Measured:
-    """LauncherError when what is waited for does not come."""
+    """LauncherError if the awaited event does not come."""
     time.sleep(SETTLE_S)
     began = monotonic_ns()
     case.strike()
@@ -127,7 +127,7 @@ def running_chain(timeout_s: int) -> Iterator[EtcdChain]:
         for server in etcd:
             stack.callback(server.kill)
         master = {"master.heartbeat-timeout": f"{timeout_s * 1000}", "master.heartbeat-interval": f"{timeout_s * 200}"}
-        master["master.auto-return"] = "no"  # what is measured adds them itself
+        master["master.auto-return"] = "no"  # the cases add members themselves
         member = f"{max(1, timeout_s // 5)} {timeout_s}"
         url = url_of("bench", *etcd)
         options: dict[str, Any] = {"masters": MASTERS, "heartbeat": member, "master_config": master, "folder": folder}
@@ -138,7 +138,7 @@ def running_chain(timeout_s: int) -> Iterator[EtcdChain]:
 class Measurements:
     machine: Machine
     times: list[Measured]
-    recording: Recording  # of what clients got all the while
+    recording: Recording  # of all clients, all the time
 
 
 def measure(timeout_s: int, rounds: int, load: Load, progress: Callable[[str], None]) -> Measurements:

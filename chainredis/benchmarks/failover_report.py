@@ -1,4 +1,4 @@
-"""What the fail-over benchmark found: for people who read the repository, and for programs."""
+"""The results of the fail-over benchmark, for people and for programs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -63,7 +63,7 @@ Without load, a member is added at {ratio:.2f} times the speed of Redis's own fu
 
 @dataclass(frozen=True)
 class FailoverReport:
-    """load: of the chain whose members were killed."""
+    """The results. load: of the chain whose members were killed."""
 
     machine: Machine
     load: Load
@@ -81,7 +81,7 @@ class FailoverReport:
         console.print(table)
 
     def write(self, folder: Path) -> None:
-        """failover.md, failover.json and failover.png there."""
+        """Write failover.md, failover.json and failover.png."""
         write_result(folder, "failover", self._for_programs(), self._for_people())
         draw(self.failover, folder / "failover.png")
 

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmark: two sides of a round, the median over rounds, and what that is worth."""
+"""The arithmetic of the benchmark: the two sides of a round, medians over rounds, and verdicts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,7 +8,7 @@ from statistics import median
 
 
 class Verdict(StrEnum):
-    """What has been reached."""
+    """Which of a goal's values was reached."""
 
     AIM = "aim"
     FLOOR = "floor"
@@ -17,7 +17,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Goal:
-    """floor: what must be reached. aim: what should be; below the floor when less is better."""
+    """floor: the value that must be reached. aim: the value that should be; below the floor if less is better."""
 
     floor: float
     aim: float
@@ -31,7 +31,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison. ours, theirs: measure a side once, in `unit`. compare: makes the row's figure of the two."""
+    """One comparison. ours, theirs: measure one side once, in `unit`. compare: gives the row's figure from the two."""
 
     title: str
     unit: str
@@ -45,8 +45,8 @@ class Row:
 class Outcome:
     """A row's rounds so far. Figures are medians over the rounds; the row's own is the median of each round's figure.
 
-    The sides of a round were measured one right after the other, so what slows the machine down for a while slows
-    both and leaves the round's figure alone; a quotient of two medians would not have that.
+    The two sides of a round are measured one right after the other. What slows the machine down for a while slows both,
+    and changes the round's figure little. A quotient of two medians would change.
     """
 
     row: Row
@@ -76,7 +76,7 @@ class Outcome:
         return self.row.goal.verdict(self.figure)
 
     def for_programs(self, ours: str, theirs: str) -> dict[str, object]:
-        """The fields of a JSON object. ours, theirs: what the two sides are called there."""
+        """The fields of a JSON object. ours, theirs: the names of the two sides there."""
         return {
             "measured": self.row.title, "unit": self.row.unit, **asdict(self.row.goal),
             ours: self.ours, theirs: self.theirs, "rounds": self.rounds,

@@ -1,4 +1,4 @@
-"""Chains that are filled with ever new keys, with checkpoints and without: how fast, and what that takes of memory."""
+"""Chains that are filled with new keys, with checkpoints and without: how fast, and with how much memory."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -18,13 +18,13 @@ from chainredis.local_cluster.server import Server
 
 MEMBERS = 3
 PIPELINE = 16
-# redis-benchmark puts 12 digits in the place of each: hardly anything that LevelDB's compression finds.
+# redis-benchmark replaces each by 12 digits, which LevelDB's compression hardly makes smaller.
 VALUE = "__rand_int__" * 42 + "x" * 8
-# As many as redis-benchmark has random numbers: a million of keys are a few hundred less than that.
+# The range of redis-benchmark's random numbers: of a million keys only a few hundred are equal.
 UNIQUE = 2**31 - 1
 INTERVAL_MS = 1000
 FLUSH_ABOVE_MIB = 100
-# On a busy machine LevelDB may be behind for longer than writers usually wait: the rates are to tell of that.
+# On a busy machine LevelDB may be behind for longer than writers usually wait: the rates have to show that.
 PATIENT = {"member.write-timeout": "60000"}
 AUTOMATIC = {**PATIENT, "member.gcs-mode": "checkpoint", "member.checkpoint-interval": str(INTERVAL_MS)}
 MODES: dict[str, dict[str, str]] = {
@@ -37,15 +37,14 @@ MODES: dict[str, dict[str, str]] = {
 WATCHED = ("head", "tail")
 WATCH_INTERVAL_S = 0.25
 AFTERWARDS_S = 2.0
-# That a writer waits for a commit, and with it for the slowest of three disks, makes this the slower load.
+# This load is slower, since each writer waits for a commit, and so for the slowest of three disks.
 BLOCKING_SHARE = 0.25
 
 
 class Memory(NamedTuple):
-    """Of one server at one moment; seconds since the filling began.
+    """The memory of one server, `seconds` after the filling began.
 
-    used: as Redis counts. resident: what the process has of the machine, but for files' pages, which the kernel takes
-    back when it wants them.
+    used: as Redis counts it. resident: of the process, without pages of files, which the kernel takes back at any time.
     """
 
     seconds: float
@@ -55,7 +54,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Fill:
-    """One chain's. By those in WATCHED: memory, a sample now and then, and processor time for each write."""
+    """The filling of one chain. By members in WATCHED: samples of memory, and processor time for each write."""
 
     mode: str
     pipeline: int
@@ -66,13 +65,13 @@ class Fill:
 
 @dataclass
 class Fills:
-    """All that there have been. writes: of each, at full speed; blocking writers make a share of them."""
+    """All fills so far. writes: of each one, at full speed; blocking writers make a part of them."""
 
     writes: int
     done: list[Fill] = field(default_factory=list)
 
     def rows(self) -> Sequence[Row]:
-        """Each side is measured on a chain of its own."""
+        """The rows. Each side is measured on a chain of its own."""
         goal = Goal(floor=0.7, aim=0.85)
         rate = self._rate
         return [
@@ -88,7 +87,7 @@ class Fills:
         ]  # fmt: skip
 
     def typical(self, mode: str) -> Fill:
-        """At full speed, the one in the middle."""
+        """The median fill at full speed."""
         fills = sorted((fill for fill in self.done if (fill.mode, fill.pipeline) == (mode, PIPELINE)), key=_speed)
         return fills[len(fills) // 2]
 
@@ -106,7 +105,7 @@ def _speed(fill: Fill) -> float:
 
 
 def _fill(mode: str, writes: int, pipeline: int) -> Fill:
-    """Raises LauncherError when a server fails, and when it did not do what its mode is for."""
+    """LauncherError if a server fails, or did not make the checkpoints and flushes of its mode."""
     command = ("MEMBER.PUT", RANDOM_KEY, VALUE, *(["bench"] if pipeline > 1 else []))
     with Cluster(MEMBERS, member_config=MODES[mode]) as cluster:
         with MemoryWatch(cluster) as watch:
@@ -138,7 +137,7 @@ def member_info(member: Server) -> dict[str, Any]:
 
 
 class MemoryWatch:
-    """Samples the memory of the members in WATCHED, in a thread, for as long as its body runs."""
+    """Samples the memory of the members in WATCHED, on a thread, as long as the body of the `with` runs."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.samples: dict[str, list[Memory]] = {name: [] for name in WATCHED}

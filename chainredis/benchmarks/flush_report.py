@@ -1,4 +1,4 @@
-"""What the benchmark of checkpoints and flushing found: for people who read the repository, and for programs."""
+"""The results of the benchmark of checkpoints and flushing, for people and for programs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -64,7 +64,7 @@ the figure is what it is longer. READs are {reads:,} of {keys:,} keys in random 
 
 @dataclass(frozen=True)
 class FlushReport:
-    """keys: of each checkpoint and flush whose gaps were measured, and to READ."""
+    """The results. keys: of each checkpoint and flush whose gaps were measured, and of the READs."""
 
     machine: Machine
     rounds: int
@@ -80,7 +80,7 @@ class FlushReport:
         console.print(table)
 
     def write(self, folder: Path) -> None:
-        """flush.md, flush.json and flush.png there."""
+        """Write flush.md, flush.json and flush.png."""
         write_result(folder, "flush", self._for_programs(), self._for_people())
         _draw([self.fills.typical(mode) for mode in PLOTTED], folder / "flush.png")
 

@@ -1,4 +1,4 @@
-"""A checkpoint, a flush, and READ of what has been flushed: what clients notice of them."""
+"""What clients notice of a checkpoint, of a flush, and of READs of flushed keys."""
 
 import random
 import time
@@ -29,7 +29,7 @@ VALUE_BYTES = len(VALUE)
 
 @dataclass(frozen=True)
 class Pauses:
-    """One round's windows: with nothing amiss, while all members wrote a checkpoint, and while all flushed it."""
+    """The windows of one round: without a fault, while all members wrote a checkpoint, and while all flushed it."""
 
     normal: Window
     checkpoint: Window
@@ -40,7 +40,7 @@ class Pauses:
 
 
 def measure_pauses(cluster: Cluster, rounds: int, keys: int, progress: Callable[[str], None]) -> list[Outcome]:
-    """So many new keys are checkpointed each time, and flushed. Raises LauncherError when a server fails."""
+    """Checkpoint and flush so many new keys in each round. LauncherError if a server fails."""
     done = []
     with RunningLoad([member.endpoint for member in cluster.members], WRITERS) as running:
         for number in range(rounds):
@@ -105,7 +105,7 @@ def _await_all(cluster: Cluster, done: Callable[[dict[str, int]], bool]) -> None
 
 
 def reads_row(cluster: Cluster, keys: int) -> Row:
-    """Puts so many keys, which are then in the checkpoint alone, and as many that are in memory."""
+    """READs of so many keys that are only in the checkpoint, against as many that are in memory."""
     _put_all(cluster, "flushed", keys)
     _checkpoint(cluster)()
     _flush(cluster)()

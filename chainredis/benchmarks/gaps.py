@@ -1,4 +1,4 @@
-"""The arithmetic of interruptions: how long nobody of a kind was served, and how that is spread over many times."""
+"""The arithmetic of interruptions: for how long no client of a kind was served, and the spread over many times."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -13,7 +13,7 @@ NS_PER_S = 1_000_000_000
 
 
 class Window(NamedTuple):
-    """From begin to end, in nanoseconds of the monotonic clock."""
+    """A time from begin to end, in nanoseconds of the monotonic clock."""
 
     begin: int
     end: int
@@ -25,28 +25,28 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Trace:
-    """One client's requests, one after the other: when each was first made, and when it had succeeded."""
+    """The requests of one client, in order: when each was first made, and when it succeeded."""
 
     begins: Sequence[int]
     ends: Sequence[int]
 
     def within(self, window: Window) -> Iterator[tuple[int, int]]:
-        """Begin and end of each request that was under way at any time in the window."""
+        """The begin and end of each request that was under way at any time in the window."""
         first, last = bisect_left(self.ends, window.begin), bisect_right(self.begins, window.end)
         return zip(self.begins[first:last], self.ends[first:last], strict=True)
 
 
 class Service:
-    """What all clients of a kind got together."""
+    """The requests of all clients of a kind."""
 
     def __init__(self, traces: Sequence[Trace]) -> None:
         self.traces = traces
         self._successes = sorted(end for trace in traces for end in trace.ends)
 
     def longest_gap_ms(self, window: Window) -> float:
-        """Between two successes, one right after the other. ValueError when there is none after the window.
+        """The longest time between successes, one right after the other. ValueError if none follows the window.
 
-        A gap of which only a part is in the window counts whole: it may have ended much later.
+        A gap that is only partly in the window counts as a whole: it may have ended much later.
         """
         first = max(bisect_left(self._successes, window.begin) - 1, 0)
         last = bisect_right(self._successes, window.end) + 1
@@ -64,7 +64,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Spread:
-    """How something measured many times was distributed."""
+    """The distribution of many measurements."""
 
     median: float
     p90: float
@@ -72,6 +72,6 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """p90: the smallest that nine of ten do not exceed."""
+    """p90: the smallest value that nine of ten do not exceed."""
     ordered = sorted(values)
     return Spread(median(ordered), ordered[math.ceil(0.9 * len(ordered)) - 1], ordered[-1])

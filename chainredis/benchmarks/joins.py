@@ -1,4 +1,4 @@
-"""Adds a new tail to a large chain that is being written to: how long writers then get nothing, and how fast it is."""
+"""Adds a new tail to a large chain under load: how long writers are interrupted, and how fast the copy is."""
 
 import tempfile
 import time
@@ -22,15 +22,15 @@ LOADS = {
     f"writers of {BATCH} at once": Load(readers=0, batch=BATCH),
 }
 WARM_UP_S = 0.5
-# About as long as a join takes: the longer a window, the longer its longest gap.
+# About as long as a join: a longer window would have a longer longest gap.
 NORMAL_S = 3.0
-# A member's settings while it copies: without a detour over the disk, and at once.
+# The settings of a member while it copies: without the disk, and without a delay.
 NATIVE_CONFIG = {"repl-diskless-sync-delay": "0", "repl-diskless-load": "on-empty-db"}
 
 
 @dataclass(frozen=True)
 class Copy:
-    """seconds: from the order until the new one serves. mib: sent by the one that it copies. fork_ms: that one's."""
+    """seconds: from the command until the new tail serves. mib: sent by the old tail. fork_ms: of its fork."""
 
     seconds: float
     mib: float
@@ -43,7 +43,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Join:
-    """One MASTER.ADD under load, with writers' longest gaps in milliseconds. normal_gap: shortly before."""
+    """One MASTER.ADD under load, with the writers' longest gaps in milliseconds. normal_gap: shortly before."""
 
     copy: Copy
     normal_gap: float
@@ -57,7 +57,7 @@ class Join:
 
 @dataclass
 class Joins:
-    """By round. native: Redis's own full synchronisation. idle: ours, with no load either. loaded: by name in LOADS."""
+    """By round. native: Redis's full synchronisation. idle: ours without load. loaded: by name in LOADS."""
 
     keys: int
     native: list[Copy] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Joins:
 
 
 def measure_joins(rounds: int, keys: int, progress: Callable[[str], None]) -> Joins:
-    """Raises LauncherError when a server fails."""
+    """LauncherError if a server fails."""
     joins = Joins(keys)
     with _native_pair() as (primary, replica), Cluster(MEMBERS, progress=progress) as cluster:
         newcomer = cluster.spare()
@@ -115,7 +115,7 @@ def _join(cluster: Cluster, newcomer: Server, load: Load) -> Join:
 
 
 def _empty(target: Server) -> None:
-    """Restart it without what says whose it was: there is nothing then that a copy could go on with."""
+    """Restart the server without its identity: then a copy begins from nothing."""
     target.kill()
     for marker in target.folder.glob("chain.member.*"):
         marker.unlink()

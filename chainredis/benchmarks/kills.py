@@ -1,4 +1,4 @@
-"""Kills each member of a chain in turn, under load, and says for how long clients got nothing."""
+"""Kills each member of a chain in turn, under load: for how long clients are interrupted."""
 
 import os
 import time
@@ -18,17 +18,17 @@ POSITIONS = ("head", "middle", "tail")
 CLIENTS = ("writers", "readers")
 WINDOW_S = 0.5
 BLOCK_BYTES = 4096
-# Between the windows, so that what belongs to one does not reach into the other: a new tail is found, a gap is over.
+# The time between two windows: a new tail is found, and a gap is over.
 SETTLE_S = 0.1
-# Far beyond what is to be measured: whoever waits that long waits for ever.
+# Far longer than any measured time: a client that waits so long waits for ever.
 REPAIR_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
 class Kill:
-    """after: from the kill on. before: as long, shortly before it, with nothing amiss. adding: of MASTER.ADD.
+    """One kill. after: the window from the kill on. before: one as long, shortly before. adding: of MASTER.ADD.
 
-    flush_ms: what it took to make a block durable, just before. A repair does that once, before anybody hears of it.
+    flush_ms: the time to make a block durable, just before the kill. A repair does that once before it tells a member.
     """
 
     position: str
@@ -40,7 +40,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Gaps:
-    """In milliseconds, the longest. gap: between successes of any two clients. latency: of what one client wanted."""
+    """The longest, in milliseconds. gap: between successes of any clients. latency: of one client's request."""
 
     gap: float
     latency: float
@@ -49,13 +49,13 @@ class Gaps:
 
 @dataclass(frozen=True)
 class Failover:
-    """All kills, in the order in which they were done, with what the clients got all the while."""
+    """All kills in their order, and the requests of all clients."""
 
     kills: list[Kill]
     recording: Recording
 
     def gaps(self, position: str, clients: str) -> list[Gaps]:
-        """By kill of that one of POSITIONS, as that one of CLIENTS saw it."""
+        """The gaps of each kill at this one of POSITIONS, for this one of CLIENTS."""
         service: Service = getattr(self.recording, clients)
         return [
             Gaps(
@@ -69,7 +69,7 @@ class Failover:
 
 
 def measure_failover(cluster: Cluster, kills: int, load: Load, progress: Callable[[str], None]) -> Failover:
-    """So many of each position, of a chain that has as many members. LauncherError when it is not mended."""
+    """Kill each position of the chain so many times. LauncherError if the chain is not repaired."""
     done = []
     endpoints = [member.endpoint for member in cluster.members]
     with Disk(cluster.folder) as disk, RunningLoad(endpoints, load) as running:
@@ -81,13 +81,13 @@ def measure_failover(cluster: Cluster, kills: int, load: Load, progress: Callabl
 
 
 class Disk:
-    """Where the master keeps its view, too."""
+    """The disk on which the master keeps its configuration."""
 
     def __init__(self, folder: Path) -> None:
         self._file = (folder / "block").open("wb", buffering=0)
 
     def __enter__(self) -> Self:
-        self.flush_ms()  # the first time, the block has to be found a place for
+        self.flush_ms()  # the first time, the file system has to allocate the block
         return self
 
     def __exit__(self, *exc_info: object) -> None:
@@ -101,7 +101,7 @@ class Disk:
 
 
 def _kill(cluster: Cluster, position: str, disk: Disk) -> Kill:
-    """And have the chain whole again."""
+    """Kill one member, and make the chain whole again."""
     time.sleep(SETTLE_S)
     before = _window_from(monotonic_ns())
     flush_ms = disk.flush_ms()
@@ -119,7 +119,7 @@ def _kill(cluster: Cluster, position: str, disk: Disk) -> Kill:
 
 
 def _window_from(begin: int) -> Window:
-    """It lasts until now. Nobody asks the servers anything meanwhile: they would be slower for it."""
+    """A window that lasts until now. No other client asks the servers anything meanwhile: that would slow them down."""
     time.sleep(max(begin + WINDOW_S * NS_PER_S - monotonic_ns(), 0) / NS_PER_S)
     return Window(begin, monotonic_ns())
 

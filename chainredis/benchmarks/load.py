@@ -1,8 +1,8 @@
 """Load on a server: redis-benchmark, and a closed loop for what that cannot send.
 
-redis-benchmark repeats one command. `SET` and `WAIT` sent together are two, so that side, and the one that it is
-compared with, are driven by `closed_loop` here, which sends bytes that were encoded beforehand and hardly looks at the
-replies. `check_closed_loop` shows that it is not the one that is waited for.
+redis-benchmark repeats one command. `SET` and `WAIT` sent together are two: that side, and the side that it is compared
+with, are driven by `closed_loop`, which sends bytes that were encoded beforehand and hardly looks at the replies.
+`check_closed_loop` shows that the loop itself is not the bottleneck.
 """
 
 import csv
@@ -30,12 +30,12 @@ TIMEOUT_S = 300
 
 
 def key(number: int) -> str:
-    """As redis-benchmark makes of RANDOM_KEY."""
+    """The key that redis-benchmark makes of RANDOM_KEY."""
     return f"key:{number:012}"
 
 
 def redis_benchmark(server: Server, *command: str, requests: int, pipeline: int = 1, keys: int = KEYS) -> float:
-    """Requests a second that redis-benchmark reports. LauncherError when it fails, at the first error reply too."""
+    """Requests a second, as redis-benchmark reports them. LauncherError if it fails, or gets an error reply."""
     options = {"-h": server.endpoint.host, "-p": server.port, "-c": CLIENTS, "-n": requests, "-r": keys, "-P": pipeline}
     words = [str(word) for option in options.items() for word in option]
     done = subprocess.run(
@@ -48,7 +48,7 @@ def redis_benchmark(server: Server, *command: str, requests: int, pipeline: int 
 
 
 def requests_per_s(output: str) -> float:
-    """What `redis-benchmark --csv` printed. LauncherError when that is not one result."""
+    """The rate that `redis-benchmark --csv` printed. LauncherError if that is not one result."""
     results = [row for row in csv.reader(output.splitlines()) if row]
     try:
         header, result = results
@@ -59,7 +59,7 @@ def requests_per_s(output: str) -> float:
 
 @dataclass(frozen=True)
 class Exchange:
-    """What a client sends at once, in variants that it takes in turn, and all that comes back when all is well.
+    """What a client sends at once, in variants that it uses in turn, and the replies that it expects.
 
     Each reply is one line, whose end the pattern spells out.
     """
@@ -68,7 +68,7 @@ class Exchange:
     reply: re.Pattern[bytes]
 
     def check(self, reply: bytes) -> bool:
-        """Whether it is complete. LauncherError when it is not what it should be."""
+        """Returns True if the reply is complete. LauncherError if it is not the expected one."""
         if self.reply.fullmatch(reply):
             return True
         if reply.startswith(b"-") or reply.count(b"\n") >= self.reply.pattern.count(rb"\n"):
@@ -77,13 +77,13 @@ class Exchange:
 
 
 def exchange(commands: Iterable[Sequence[Sequence[str | int]]], reply: bytes) -> Exchange:
-    """commands: for each variant, what is sent together. reply: a regular expression."""
+    """commands: those that are sent together, for each variant. reply: a regular expression."""
     encoder: Any = Connection()  # type: ignore[no-untyped-call]
     return Exchange([b"".join(encoder.pack_commands(together)) for together in commands], re.compile(reply))
 
 
 def closed_loop(server: Server, what: Exchange, exchanges: int) -> float:
-    """Exchanges a second of CLIENTS clients, each of which sends its next one when it has the reply to its last."""
+    """Exchanges a second of CLIENTS clients, each of which sends the next one after the reply to the last."""
     connections = [_connect(server) for _ in range(CLIENTS)]
     waiting = select.epoll()
     for connection in connections:
@@ -115,7 +115,7 @@ def closed_loop(server: Server, what: Exchange, exchanges: int) -> float:
 
 @dataclass(frozen=True)
 class LoopCheck:
-    """PINGs a second of `closed_loop` and of redis-benchmark, and how much of one core the former takes for that."""
+    """PINGs a second of `closed_loop` and of redis-benchmark, and the part of one core that `closed_loop` uses."""
 
     loop_per_s: float
     redis_benchmark_per_s: float
@@ -123,7 +123,7 @@ class LoopCheck:
 
 
 def check_closed_loop(server: Server, exchanges: int, rounds: int = 5) -> LoopCheck:
-    """With the cheapest command that there is. Medians of interleaved rounds."""
+    """Measured with the cheapest command. Medians of interleaved rounds."""
     ping = exchange([[("PING",)]], rb"\+PONG\r\n")
     loop, redis_bench, shares = [], [], []
     for _ in range(rounds):
@@ -135,7 +135,7 @@ def check_closed_loop(server: Server, exchanges: int, rounds: int = 5) -> LoopCh
 
 
 def one_client(server: Server, what: Exchange, exchanges: int) -> float:
-    """Median time of an exchange, in microseconds, of one client that is alone."""
+    """The median time of an exchange, in microseconds, of a single client."""
     times_ns = []
     with _connect(server) as connection:
         for request in itertools.islice(itertools.cycle(what.requests), exchanges):

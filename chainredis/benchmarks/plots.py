@@ -1,4 +1,4 @@
-"""A picture of what clients notice when a member is killed, and when it is added again."""
+"""A picture of what clients notice when a member is killed and added again."""
 
 from pathlib import Path
 from statistics import median_low
@@ -11,12 +11,12 @@ from chainredis.benchmarks.kills import CLIENTS, POSITIONS, Failover, Kill
 
 BEFORE_S, AFTER_S = 0.1, 0.1
 COLORS = dict(zip(CLIENTS, ("tab:red", "tab:blue"), strict=True))
-# Whom the death of a member interrupts, by its position.
+# The clients that the death of a member interrupts, by its position.
 INTERRUPTED = dict(zip(POSITIONS, ("writers", "writers", "readers"), strict=True))
 
 
 def draw(failover: Failover, path: Path) -> None:
-    """How long each request took, over time; for each position, of the kill whose gap is the median."""
+    """Draw how long each request took, over time; for each position, of the kill with the median gap."""
     figure = Figure(figsize=(10, 9), layout="constrained")
     axes = figure.subplots(len(POSITIONS), sharex=True, sharey=True)
     for position, place in zip(POSITIONS, axes, strict=True):

@@ -1,4 +1,4 @@
-"""What a benchmark found: on the terminal, for people who read the repository, and for programs."""
+"""The results of a benchmark: on the terminal, and in files for people and for programs."""
 
 import datetime as dt
 import json
@@ -45,7 +45,7 @@ Rates, and those of the same load when this project began:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and on what it was measured. load: of the last minute before it began; it should be near 0."""
+    """The machine and the software. load: of the last minute before the benchmark began; it should be near 0."""
 
     cpu: str
     cores: int
@@ -60,7 +60,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Rate:
-    """An absolute rate. earlier: what was measured when this project began, with the same load; empty: nothing."""
+    """An absolute rate. earlier: the rate when this project began, with the same load; empty if there is none."""
 
     name: str
     per_s: float
@@ -85,7 +85,7 @@ class Report:
         console.print(self._loop())
 
     def write(self, folder: Path) -> None:
-        """latest.json and latest.md there."""
+        """Write latest.json and latest.md."""
         write_result(folder, "latest", self._for_programs(), self._for_people())
 
     def _for_programs(self) -> dict[str, object]:
@@ -117,7 +117,7 @@ class Report:
 
 
 def describe(server: Server) -> Machine:
-    """Where we are, and the Redis that runs as `server`."""
+    """The machine here, and the Redis that runs as `server`."""
     with server.client() as client:
         version = str(client.info("server")["redis_version"])
     return Machine(
@@ -139,7 +139,7 @@ def _cpu() -> str:
 
 
 def _commit() -> str:
-    """Short, with `-dirty` when the tree differs from it; "unknown" outside a repository."""
+    """The short hash, with `-dirty` if the tree differs from the commit; "unknown" outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -149,7 +149,7 @@ def _commit() -> str:
 
 
 def outcome_table(title: str, columns: Sequence[str], outcomes: Sequence[Outcome]) -> Table:
-    """For the terminal; columns: names for what `cells` has."""
+    """A table for the terminal. columns: the names for what `cells` returns."""
     table = Table(title=title)
     for name in columns:
         table.add_column(name, no_wrap=name != columns[0], justify="left" if name in LEFT else "right")

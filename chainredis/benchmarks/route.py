@@ -1,4 +1,4 @@
-"""A client's way to the head, or to the tail: found again, after every change, by asking the members alone."""
+"""A client's way to the head or the tail: found again after each change, by asking members only."""
 
 import contextlib
 import threading
@@ -15,11 +15,11 @@ from redis.retry import Retry
 from chainredis.protocol.view import Endpoint, parse_endpoint
 
 HEAD, TAIL = 0, -1
-# What may come of asking a member that dies, restarts, or has another place by now. Another request may fare better.
+# Errors of a member that dies, restarts, or has another place now. Another request may succeed.
 TROUBLE = (redis.RedisError, OSError)
-# Who has asked all members, and heard of no newer view, asks again after this.
+# The pause after all members were asked and none knew a newer view.
 LOOK_AGAIN_S = 0.0005
-# Longer than a member lets a writer wait: such a silence is no gap but a fault.
+# Longer than a member lets a writer wait: such a silence is a fault, and not a gap.
 ANSWER_TIMEOUT_S = 10.0
 
 
@@ -32,14 +32,14 @@ class Request:
 
 
 class Sight(NamedTuple):
-    """The chain as a member sees it."""
+    """The chain as one member sees it."""
 
     epoch: int
     members: Sequence[Endpoint]
 
 
 class Chart:
-    """What all clients of a process know of the chain. One of them at a time asks, on behalf of all."""
+    """What all clients of a process know of the chain. One client at a time asks, for all of them."""
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.newest = Sight(0, endpoints)
@@ -47,7 +47,7 @@ class Chart:
         self._asking = threading.Lock()
 
     def renewed(self, outdated: Sight) -> Sight:
-        """What to try after `outdated` has led nowhere: the same again, if nobody knows of anything newer."""
+        """The sight to use after `outdated` has failed; the same one if no member knows a newer one."""
         with self._asking:
             if self.newest is outdated:
                 self._look()
@@ -72,7 +72,7 @@ class Chart:
 
 
 class Route:
-    """One client's connections to the members, and its goal among them. place: in the chain, HEAD or TAIL."""
+    """One client's connections to the members. place: its goal in the chain, HEAD or TAIL."""
 
     def __init__(self, chart: Chart, place: int) -> None:
         self._chart = chart
@@ -81,7 +81,7 @@ class Route:
         self._sight = chart.newest
 
     def ask(self, request: Request) -> None:
-        """Returns when all of it has succeeded. Raises what is in TROUBLE: then `look`, and ask again."""
+        """Returns when the whole request has succeeded. Raises the errors in TROUBLE: then `look`, and ask again."""
         goal = self._sight.members[self._place]
         connection = self._connections.get(goal) or self._connections.setdefault(goal, _connection(goal))
         try:
@@ -89,7 +89,7 @@ class Route:
             for _ in range(request.replies):
                 connection.read_response(disable_decoding=True)
         except TROUBLE:
-            if request.replies > 1:  # those that follow the error would be taken for the next request's
+            if request.replies > 1:  # the replies after the error would be taken for those of the next request
                 connection.disconnect()
             raise
 

@@ -1,4 +1,4 @@
-"""The comparisons that this project is judged by, with what must be reached and what should be."""
+"""The comparisons by which this project is judged, each with its goal."""
 
 from collections.abc import Callable
 from operator import sub
@@ -37,7 +37,7 @@ SET_AND_WAIT = exchange(([("SET", name, VALUE), ("WAIT", 2, 0)] for name in SOME
 
 
 class Rows:
-    """The rows of the table, measured on `systems`. requests: of a pipelined run; slower runs have a share of it."""
+    """The rows of the table, measured on `systems`. requests: of a pipelined run; slower runs have a part of it."""
 
     def __init__(self, systems: Systems, requests: int) -> None:
         self._systems = systems
@@ -84,7 +84,7 @@ class Rows:
 
     @property
     def repeated(self) -> list[Row]:
-        """Measured once a round. What remains, `memory`, is measured once, after all of the load."""
+        """The rows that are measured in each round. The other row, `memory`, is measured once, after all load."""
         return [
             self.singleton, self.chain, self.blocking, self.waited, self.reads, self.single_reads, self.latency,
         ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""What is measured: a chain of three, a chain of one, and Redis alone, in a chain of replicas, and with two replicas.
+"""The measured systems: chains of three and of one; Redis alone, in a chain of replicas, and with two replicas.
 
-All run at the same time, without persistence, and equally filled; only the two that are being compared have work.
+All run at the same time, without persistence, and with the same data. Only the two that are compared have work.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class Systems:
 
 @contextlib.contextmanager
 def running_systems(progress: Callable[[str], None]) -> Iterator[Systems]:
-    """All of them, filled; LauncherError when that fails."""
+    """All systems, filled with data. LauncherError if that fails."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chainredis-bench-")))
 
@@ -73,7 +73,7 @@ def running_systems(progress: Callable[[str], None]) -> Iterator[Systems]:
 
 
 def follow(replica: Server, primary: Server) -> None:
-    """Make it a replica; returns when it has a full copy."""
+    """Make a server a replica. Returns when it has a full copy."""
     replica.call("REPLICAOF", HOST, primary.port)
     wait_until(lambda: _replication(replica).get("master_link_status") == "up", CATCH_UP_TIMEOUT_S)
 
@@ -102,7 +102,7 @@ def _fill_all(systems: Systems) -> None:
 
 
 def fill(server: Server, *command: str, keys: int = KEYS, times: int = FILLS) -> None:
-    """command: its name, then the value, and what follows that."""
+    """command: the command's name, then the value, then further arguments."""
     name, *rest = command
     with server.client() as client:
         for start in range(0, times * keys, AT_ONCE):
@@ -115,14 +115,14 @@ def fill(server: Server, *command: str, keys: int = KEYS, times: int = FILLS) ->
 # ------------------------------------------------------------------------------------------- until all have it
 
 def await_tail(cluster: Cluster) -> None:
-    """Until the tail has applied all that the head has by now."""
+    """Wait until the tail has applied all that the head has now."""
     target = cluster.head.call("MEMBER.SN")
     with cluster.tail.client() as client:
         wait_until(lambda: client.execute_command("MEMBER.SN") >= target, CATCH_UP_TIMEOUT_S, CATCH_UP_POLL_S)
 
 
 def await_replica(primary: Server, replica: Server) -> None:
-    """Until the replica has applied all that the primary has by now."""
+    """Wait until the replica has applied all that the primary has now."""
     target = _replication(primary)["master_repl_offset"]
     with replica.client() as client:
         wait_until(
@@ -137,7 +137,7 @@ def backlog_limit_mib(member: Server) -> float:
 
 
 def idle_memory_mib(servers: Sequence[Server]) -> float:
-    """The resident set, of the server with the largest, once it has stopped changing."""
+    """The largest resident set of the servers, once it does not change any more."""
     last = [0.0]
 
     def calm() -> bool:

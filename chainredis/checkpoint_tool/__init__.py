@@ -1,1 +1,1 @@
-"""Checkpoints on disk, read while their server is down."""
+"""Reads checkpoints on disk while their server is down."""

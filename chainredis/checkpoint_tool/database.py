@@ -1,11 +1,11 @@
-"""A checkpoint's database, read without being changed.
+"""Reads a checkpoint's database without changing it.
 
-LevelDB writes wherever it opens: it turns its log into a table, and begins new files. So it is given a folder of its
-own. The tables, which LevelDB never changes once they are written, are linked there, the rest is copied. So a torn
-checkpoint stays as it is, and one that cannot be written to is readable.
+LevelDB writes into each database that it opens: it turns its log into a table, and begins new files. So it opens a
+copy, in a folder of its own. The tables are linked there, since LevelDB never changes them; other files are copied. So
+a damaged checkpoint stays as it is, and a read-only one can be read.
 
-While this is done the database's own lock is held, shared. Not for longer: a server may start again meanwhile, and must
-not be without its checkpoint.
+The database's own lock is held, shared, while its files are copied. It is not held for longer: a server that starts
+meanwhile needs its checkpoint.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ FILES = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.log")
 
 
 class Checkpoint:
-    """What is in an open database. CheckpointError when it has a meta record that is none."""
+    """The contents of an open database. CheckpointError if its meta record is damaged."""
 
     def __init__(self, database: plyvel.DB) -> None:
         self._database = database
@@ -43,14 +43,14 @@ class Checkpoint:
         return value
 
     def items(self, prefix: bytes = b"") -> Iterator[Item]:
-        """All whose name begins so, in order."""
+        """All items whose name begins with `prefix`, in order."""
         with _errors_translated():
             yield from self._database.iterator(prefix=prefix, verify_checksums=True, fill_cache=False)
 
 
 @contextlib.contextmanager
 def _errors_translated() -> Iterator[None]:
-    """The one place where LevelDB's errors become ours."""
+    """The one place where errors of LevelDB become CheckpointErrors."""
     try:
         yield
     except plyvel.Error as error:
@@ -59,7 +59,7 @@ def _errors_translated() -> Iterator[None]:
 
 @contextlib.contextmanager
 def opened(folder: Path) -> Iterator[Checkpoint]:
-    """CheckpointError when it is in use, or is none, and from its methods as soon as it turns out to be damaged."""
+    """CheckpointError if the folder is in use, or has no checkpoint. Damage is a CheckpointError of the methods."""
     with contextlib.ExitStack() as stack:
         try:
             folder = folder.resolve()
@@ -75,7 +75,7 @@ def opened(folder: Path) -> Iterator[Checkpoint]:
 
 @contextlib.contextmanager
 def _own_folder(folder: Path) -> Iterator[Path]:
-    """Where files can be linked to: beside the database, if possible."""
+    """A temporary folder; beside the database if possible, where files can be linked."""
     try:
         own = tempfile.mkdtemp(prefix=f"{folder.name}-read-", dir=folder.parent)
     except OSError:
@@ -88,7 +88,7 @@ def _own_folder(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """For as long as the body runs. A copy of a database may be without its file LOCK, and then nobody has it open."""
+    """Hold the lock while the body runs. A copy of a database may have no file LOCK: then nobody has opened it."""
     if not (folder / "CURRENT").is_file():
         raise CheckpointError(f"{folder} holds no LevelDB database")
     with contextlib.ExitStack() as stack:

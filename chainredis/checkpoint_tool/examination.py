@@ -1,4 +1,4 @@
-"""Is a checkpoint as docs/file-formats.md describes it? LevelDB's own checksums are checked by reading everything."""
+"""Examines a checkpoint (docs/file-formats.md, "The checkpoint"). Reading everything checks LevelDB's checksums."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ FAULTS_KEPT = 20
 
 @dataclass
 class Examination:
-    """What was found. keys, size: what has a value as of the watermark, and the bytes of keys and values.
+    """What was found. keys: those with a value as of the watermark. size: the bytes of these keys and values.
 
-    superseded: records of older values. above: records above the watermark. named: how many of them unfinished
-    checkpoints account for.
+    superseded: records of older values. above: records above the watermark. named: those of them that unfinished
+    checkpoints name. faults: texts for people, at the most FAULTS_KEPT.
     """
 
     checkpoint: Checkpoint
@@ -41,7 +41,7 @@ class Examination:
     _last_key: bytes | None = None
 
     def examine(self, items: Iterable[Item]) -> None:
-        """All items of the database, in its order."""
+        """Examine all items of the database, in their order."""
         for name, value in items:
             if name <= self._last_name:
                 self._fault(f"{name!r} comes after {self._last_name!r}")
@@ -50,7 +50,7 @@ class Examination:
                 self._examine(name, value)
             except CheckpointError as error:
                 self._fault(str(error))
-        if self.above != self.named and self.checkpoint.meta:  # without, it may be half of a copy: that names nothing
+        if self.above != self.named and self.checkpoint.meta:  # else it may be half a copy, which names nothing
             self._fault(f"{self.above} records are above the watermark; unfinished checkpoints name {self.named}")
 
     def _examine(self, name: bytes, value: bytes) -> None:
@@ -78,7 +78,7 @@ class Examination:
             self.size += len(record.key) + len(record.value)
 
     def _examine_chunk(self, name: bytes, chunk: Chunk) -> None:
-        """With as many records above the watermark as chunks name, each of which is there, none is unaccounted for."""
+        """Each record that the chunk names must exist: so equal numbers, named and above, prove that all fit."""
         for record_key in chunk.record_keys:
             _, sn = parse_record_key(record_key)
             self.named += 1

@@ -1,4 +1,4 @@
-"""The records of a checkpoint's database, from bytes (docs/file-formats.md, "The checkpoint").
+"""Parses the records of a checkpoint's database (docs/file-formats.md, "The checkpoint").
 
 FormatError is raised for bytes that cannot be a record.
 """
@@ -13,7 +13,7 @@ META_KEY = b"\x00meta"
 CHUNK_PREFIX = b"\x00chunk"
 RECORD_PREFIX = b"\x01"
 
-NOTHING = -2  # a watermark below all: before even the data from before the first update
+NOTHING = -2  # a watermark below that of the data from before the first update
 KEY_END = b"\x00\x01"
 VERSION_BYTES = 8
 CHUNK_KEY_BYTES = len(CHUNK_PREFIX) + 4
@@ -27,15 +27,15 @@ META = re.compile(
 )
 
 
-Item = tuple[bytes, bytes]  # name and value, as LevelDB has them
+Item = tuple[bytes, bytes]  # the name and value of an entry in LevelDB
 
 
 class FormatError(CheckpointError):
-    """These bytes are not what they should be."""
+    """These bytes are not a valid record."""
 
 
 class Meta(NamedTuple):
-    """What a checkpoint is of. records: roughly, superseded ones included."""
+    """The meta record. records: their approximate number, superseded ones included."""
 
     history: str
     after: int
@@ -47,7 +47,7 @@ class Meta(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One version of a key. sn: -1 is data from before the first update. value: None when that update deleted it."""
+    """One version of a key. sn: -1 for data from before the first update. value: None if the update deleted the key."""
 
     key: bytes
     sn: int
@@ -55,7 +55,7 @@ class Record(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """What one batch of an unfinished checkpoint has written: records of (after, watermark], by their whole keys."""
+    """The keys of the records that one batch of an unfinished checkpoint has written, of updates (after, watermark]."""
 
     after: int
     watermark: int
@@ -84,14 +84,14 @@ def _boundary(line: str) -> tuple[int, int]:
 
 
 def _boundaries_fit(meta: Meta) -> bool:
-    """Both of their numbers grow, to the watermark at most; where there are updates, there is one."""
+    """Returns True if first sns and epochs grow, up to the watermark, and there is a boundary if there are updates."""
     first_sns, epochs = ([boundary[i] for boundary in meta.boundaries] for i in (0, 1))
     grow = all(sorted(set(numbers)) == numbers for numbers in (first_sns, epochs))
     return grow and max(first_sns, default=-1) <= meta.watermark and (meta.watermark < 0 or bool(epochs))
 
 
 def parse_record_key(record_key: bytes) -> tuple[bytes, int]:
-    """The key, and the sequence number of the update that gave it this version."""
+    """The key, and the sequence number of the update that wrote this version."""
     escaped = record_key[len(RECORD_PREFIX) : -VERSION_BYTES]
     if not record_key.startswith(RECORD_PREFIX) or not escaped.endswith(KEY_END):
         raise FormatError(f"{record_key!r} is no record's key")
@@ -129,7 +129,7 @@ def parse_chunk(name: bytes, value: bytes) -> Chunk:
 
 
 def newest(records: Iterable[Record], watermark: int) -> Iterator[Record]:
-    """What the keys are worth as of the watermark, of all records in the database's order."""
+    """The newest version of each key as of the watermark. records: all, in the database's order."""
     last = None
     for record in records:
         if record.sn <= watermark and record.key != last:

@@ -20,7 +20,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def backup(options: argparse.Namespace) -> None:
-    """Raises BackupError, CheckpointError or LauncherError; then FILE is as it was."""
+    """BackupError, CheckpointError or LauncherError; then FILE is unchanged."""
     result = make_plain(options.rdb, options.output, checkpoint=options.checkpoint, incomplete=options.incomplete)
     if result.history:
         print(f"history {result.history}, up to sn {result.applied}")

@@ -14,7 +14,7 @@ from chainredis.local_cluster.server import ROOT
 
 RESULTS = ROOT / "benchmarks"
 AddParser = Callable[..., argparse.ArgumentParser]
-FILE_WIDTH = 160  # of the table in a file, where there is no terminal that tells its own
+FILE_WIDTH = 160  # of the table in a file, which has no width of its own
 
 
 def register(add_parser: AddParser) -> None:
@@ -25,7 +25,7 @@ def register(add_parser: AddParser) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
+    """LauncherError if a server fails or refuses a command. A missed goal is not an error."""
     console, say = terminal()
     with running_systems(say) as systems:
         machine = describe(systems.plain)
@@ -46,7 +46,7 @@ def bench(options: argparse.Namespace) -> None:
 
 
 def _measure(rows: Rows, rounds: int, console: Console) -> list[Outcome]:
-    """All rows once a round, so that a bad minute of the machine harms a round of each rather than all of one."""
+    """All rows once in each round: a bad minute of the machine disturbs one round of each row."""
     outcomes = [Outcome(row) for row in rows.repeated]
     with Progress(console=console, transient=True, refresh_per_second=1) as progress:
         task = progress.add_task("", total=(1 + rounds) * len(outcomes))
@@ -66,7 +66,7 @@ def _measure(rows: Rows, rounds: int, console: Console) -> list[Outcome]:
 
 
 def terminal() -> tuple[Console, Callable[[str], None]]:
-    """Where tables go, and what tells people that something begins."""
+    """The console for tables, and a function that tells people what begins."""
     console = Console()
     if not console.is_terminal:
         console.width = FILE_WIDTH

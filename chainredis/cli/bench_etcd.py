@@ -47,8 +47,8 @@ def register(add_parser: AddParser) -> None:
 
 
 def bench_etcd(options: argparse.Namespace) -> None:
-    """Raises LauncherError when a server fails or refuses."""
-    # Loading etcd's client takes its time: who wants none does not wait for it.
+    """LauncherError if a server fails or refuses a command."""
+    # Loading etcd's client takes time: the other commands do not wait for it.
     from chainredis.benchmarks.etcd import measure  # noqa: PLC0415
 
     console, say = terminal()

@@ -22,7 +22,7 @@ def register(add_parser: AddParser) -> None:
 
 
 def bench_failover(options: argparse.Namespace) -> None:
-    """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
+    """LauncherError if a server fails or refuses a command. A missed goal is not an error."""
     console, say = terminal()
     load = Load()
     with Cluster(len(POSITIONS), master_config={"master.auto-return": "no"}) as cluster:

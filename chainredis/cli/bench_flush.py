@@ -23,7 +23,7 @@ def register(add_parser: AddParser) -> None:
 
 
 def bench_flush(options: argparse.Namespace) -> None:
-    """Raises LauncherError when a server fails or refuses; falling short of a goal is no error."""
+    """LauncherError if a server fails or refuses a command. A missed goal is not an error."""
     console, say = terminal()
     fills = Fills(options.writes)
     with Cluster(MEMBERS, member_config=CONFIG) as cluster:

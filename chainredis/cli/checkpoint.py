@@ -34,17 +34,17 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Raises CheckpointError; what has been written until then is true, and not all."""
+    """After a CheckpointError, the lines that were written are right but not complete."""
     with opened(options.path) as checkpoint, _written(options.output) as file:
         items = checkpoint.items(RECORD_PREFIX)
-        if not file.isatty():  # there the lines themselves show how far it is
+        if not file.isatty():  # on a terminal the lines themselves show the progress
             items = _shown(checkpoint, items, "exporting")
         for record in newest(itertools.starmap(parse_record, items), checkpoint.watermark):
             file.write(as_json(record) + "\n")
 
 
 def as_json(record: Record) -> str:
-    """Names and values are text; those that are no UTF-8 stand, as base64, under another name."""
+    """Names and values as text; those that are not UTF-8 are base64, under another name."""
     assert record.value is not None
     return json.dumps({**_text("key", record.key), **_text("value", record.value), "sn": record.sn})
 
@@ -58,19 +58,19 @@ def _text(name: str, content: bytes) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _written(path: Path | None) -> Iterator[TextIO]:
-    """The body ends early when whoever reads standard output has read enough."""
+    """The body ends early if the reader of standard output has ended."""
     try:
         with path.open("w") if path else contextlib.nullcontext(sys.stdout) as file:
             yield file
             file.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes standard output at its end
     except OSError as error:
         raise CheckpointError(f"{path or 'standard output'}: not all is there: {error.strerror}") from error
 
 
 def verify(options: argparse.Namespace) -> None:
-    """Raises CheckpointError when anything is not as it should be."""
+    """CheckpointError if the checkpoint has any fault."""
     with opened(options.path) as checkpoint:
         examination = Examination(checkpoint)
         examination.examine(_shown(checkpoint, checkpoint.items(), "checking"))
@@ -100,7 +100,7 @@ def _table(found: Examination) -> Table:
 
 
 def _shown(checkpoint: Checkpoint, items: Iterator[Item], doing: str) -> Iterator[Item]:
-    """A bar on standard error, if that is a terminal, moves with them. How many there are is known roughly."""
+    """The items; a bar on standard error, if that is a terminal, shows the progress. Their number is known roughly."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=not console.is_terminal)

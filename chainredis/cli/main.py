@@ -17,7 +17,7 @@ from chainredis.protocol.errors import BackupError, CheckpointError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Carry out a command line; the exit status."""
+    """Carry out a command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m chainredis", description="Chain Replicated Redis")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     run.register(subcommands.add_parser)

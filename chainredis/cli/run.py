@@ -44,7 +44,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Raises LauncherError, and KeyboardInterrupt at the end: everything is stopped then."""
+    """Runs until KeyboardInterrupt; then all servers are stopped. LauncherError if one cannot be started."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     console = Console()
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.ExitStack) -> Cluster:
-    """Not started yet; the etcd that it needs is, and stops with the stack."""
+    """The cluster, not started yet. The etcd that it needs is started, and stops with the stack."""
 
     def progress(text: str) -> None:
         console.print(f"{text} …", highlight=False, markup=False)
@@ -65,7 +65,7 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
     where: dict[str, Any] = {"folder": options.dir, "first_port": options.port, "progress": progress}
     if not options.etcd:
         return Cluster(options.members, **where)
-    # Loading etcd's client takes its time: who wants none does not wait for it.
+    # Loading etcd's client takes time: a chain without etcd does not wait for it.
     from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of  # noqa: PLC0415
 
     folder = options.dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chainredis-etcd-")))
@@ -92,7 +92,7 @@ def _show(cluster: Cluster, console: Console) -> None:
 
 @dataclass
 class Monitor:
-    """One member, looked at again and again."""
+    """One member, polled for the table."""
 
     server: Server
     state: MemberState | None = None
