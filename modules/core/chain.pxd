@@ -36,46 +36,46 @@ cdef extern from *:
 
 
 cdef struct Chain:
-    # ---- which chain, and our place in it. Only `membership_adopt`, `membership_learn`, `durability_restore` and
+    # ---- which chain, and the place in it. Only `membership_adopt`, `membership_learn`, `durability_restore` and
     # `durability_branch` assign these.
     bint has_history
     uint8_t history[HISTORY_BYTES]
     View view                   # epoch 0: none yet
-    int me                      # our index in the view; -1: not in it
+    int me                      # index of this member in the view; -1: it is not in the view
     bint learner
-    int64_t newest_epoch        # the newest we have heard of; above view.epoch we serve nothing (rule 2)
+    int64_t newest_epoch        # the newest heard of; if above view.epoch this member serves nothing (rule 2)
     # ---- how far. settled <= committed <= applied = log.end - 1
     int64_t applied
     int64_t committed
-    int64_t settled             # publications made and waiters answered up to here
+    int64_t settled             # up to here publications are made and waiters answered
     Log log
     uint64_t unsettled_bytes    # cost of (settled, applied]
-    int64_t expiry              # waiters below this sn have been told already
+    int64_t expiry              # waiters below this sn have been answered
     # The next three are NO_LIMIT where nothing has to be waited for.
     int64_t on_disk             # nothing about an update above it leaves this process
     int64_t recorded            # the append-only file lacks the updates above it, so the log keeps them
     int64_t published           # a tail acknowledges up to here: publications of higher sns have not left yet
     Limits limits
     # ---- towards the predecessor
-    int64_t greeted             # the connection on which it greeted us in this epoch; -1: none
+    int64_t greeted             # the connection on which it greeted this member in this epoch; -1: none
     bint in_step                # the handshake with it is complete in this epoch
-    int64_t serve_from          # all that it had applied then: we serve when we have it too
-    int64_t sent_up             # the highest ack really sent to it in this epoch
-    int64_t relied_up           # the highest ack spared till the next tick: the predecessor knows it, or will soon
+    int64_t serve_from          # its newest update then: this member serves when it has applied that too
+    int64_t sent_up             # the highest ack sent to it in this epoch
+    int64_t relied_up           # the highest ack not sent till the next tick: the predecessor hears it otherwise
     int64_t sent_head           # the tail's highest ack sent to the head
     # ---- the right to answer reads (read_lease.pxd), all of this epoch
     int64_t lease_until         # on this member's clock
-    bint in_doubt               # the predecessor is to be told again, so that it can say that we are out
-    int64_t asked               # the newest question: of our own as tail, else of those after us; from 1
+    bint in_doubt               # the predecessor is told again, so that it can say that this member is removed
+    int64_t asked               # the newest question, of this tail or of the members after this one; from 1
     int64_t asked_ever          # the newest that ever went to the predecessor, and ...
     int64_t asked_up            # ... that went on its present connection
-    int64_t answered            # the newest that all members before us have seen
+    int64_t answered            # the newest that all members before this one have seen
     int64_t answered_down       # the newest that the successor knows to be answered
-    # ---- towards the successor, or the learner that we feed as tail
+    # ---- towards the successor, or the learner that a tail feeds
     bint feeding
     Node learner_node
     bint streaming              # the handshake is complete: batches may go
-    bint confirm                # it has not been told yet that the handshake is complete
+    bint confirm                # the successor has not heard yet that the handshake is complete
     int64_t next_sn             # the next update to go to it
     int64_t sent_sn             # one past the highest that ever went: below it, sending again is a resend
     int64_t pinned              # the lowest sn that the learner may lack; -1: nothing is kept for one
@@ -115,19 +115,19 @@ cdef inline bint chain_is_tail(const Chain *c) noexcept nogil:
 
 
 cdef inline bint chain_fenced(const Chain *c) noexcept nogil:
-    """A newer view than ours exists (rule 2)."""
+    """Has this member heard of a view that is newer than its own (rule 2)?"""
     return c.newest_epoch > c.view.epoch
 
 
 cdef inline const Node *chain_successor(const Chain *c) noexcept nogil:
-    """Whom we forward to; NULL: nobody."""
+    """The process that updates are forwarded to. Returns NULL if there is none."""
     if 0 <= c.me < c.view.count - 1:
         return &c.view.members[c.me + 1]
     return &c.learner_node if c.feeding else NULL
 
 
 cdef inline const Node *chain_predecessor(const Chain *c) noexcept nogil:
-    """Who forwards to us; NULL: nobody."""
+    """The process that forwards updates to this member. Returns NULL if there is none."""
     if c.learner:
         return &c.view.members[c.view.count - 1]
     if c.me > 0:
@@ -136,7 +136,7 @@ cdef inline const Node *chain_predecessor(const Chain *c) noexcept nogil:
 
 
 cdef inline const Node *chain_head_shortcut(const Chain *c) noexcept nogil:
-    """The head, when we are a tail that tells it directly what is committed; NULL: no such short cut."""
+    """The head, if this member is a tail that acknowledges to the head directly. Otherwise NULL."""
     if chain_is_tail(c) and c.me > 1:
         return &c.view.members[0]
     return NULL
@@ -147,7 +147,7 @@ cdef inline bint chain_takes_writes(const Chain *c) noexcept nogil:
 
 
 cdef inline bint chain_serves_reads(const Chain *c) noexcept nogil:
-    """As tail: in step with its predecessor in this epoch, and with all that this had applied (rule 4)."""
+    """Is this a tail that is in step with its predecessor and has all that the predecessor had applied (rule 4)?"""
     if not c.has_history:
         return True
     return chain_is_tail(c) and c.in_step and c.applied >= c.serve_from and not chain_fenced(c)
@@ -161,7 +161,7 @@ cdef inline void chain_position(const Chain *c, Greeting *out) noexcept nogil:
 
 
 cdef inline Verdict chain_judge_epoch(Chain *c, int64_t epoch) noexcept nogil:
-    """Rule 2, for every message between members."""
+    """Rule 2, for every message between members. STALE: an older epoch. BEHIND: a newer one."""
     if not c.has_history:
         return OTHER_HISTORY
     if epoch < c.view.epoch:
@@ -185,5 +185,5 @@ cdef inline void chain_jump(Chain *c, int64_t applied) noexcept nogil:
 
 
 cdef inline int64_t chain_durable(const Chain *c) noexcept nogil:
-    """What this member has applied and will not lose: all that others may hear of."""
+    """The newest update that this member has applied and will not lose. Other members hear of no newer one."""
     return min(c.applied, c.on_disk)

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""A member and its own disk: what its append-only file still lacks, and what a restart finds there.
+"""A member and its own disk: what the append-only file still lacks, and what a restart finds in it.
 
     durability_next_record      updates to be recorded, in order and each once; then `durability_note_recorded`
     durability_note_saved       how far the file is on the disk
@@ -20,18 +20,18 @@ from modules.core.view cimport HISTORY_BYTES, same_history
 
 
 cdef inline void durability_note_saved(Chain *c, int64_t on_disk) noexcept nogil:
-    """Everything up to `on_disk` is there (design.md, "Restart"); NO_LIMIT: no write waits for its disk."""
+    """Updates up to `on_disk` are on the disk (design.md, "Restart"). NO_LIMIT: no update waits for the disk."""
     c.on_disk = on_disk
     replication_commit_own(c)
 
 
 cdef inline void durability_set_recording(Chain *c, bint wanted) noexcept nogil:
-    """From now on there is an append-only file that holds all that is applied already; or there is none any more."""
+    """From now on there is an append-only file, if `wanted`, which holds every update applied so far."""
     c.recorded = c.applied if wanted else NO_LIMIT
 
 
 cdef inline bint durability_next_record(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
-    """The next updates to be recorded, in as much of a batch as a record is; False: nothing is lacking."""
+    """The next updates to be recorded; `out` gets the fields that a record has. Returns False if there are none."""
     if c.recorded >= c.applied:
         return False
     INVARIANT(c.recorded + 1 >= c.log.first, "rule 3: the log keeps what the append-only file lacks")
@@ -49,7 +49,7 @@ cdef inline void durability_note_recorded(Chain *c, const Batch *batch) noexcept
 cdef inline Verdict durability_restore(
     Chain *c, const uint8_t *history, int64_t applied, const Boundary *boundaries, int count,
 ) noexcept nogil:
-    """Data from disk, or from another member, has been loaded: this is its position."""
+    """The position of data that has been loaded from disk or from another member. NONSENSE if it is no position."""
     cdef int i
     if applied < -1 or applied > INT64_MAX // 2 or count < 0 or count > MAX_BOUNDARIES:
         return NONSENSE
@@ -73,7 +73,7 @@ cdef inline Verdict durability_restore(
 
 
 cdef inline Verdict durability_branch(Chain *c, const uint8_t *history) noexcept nogil:
-    """What was restored is the beginning of another history, of which no view exists yet.
+    """Restored data becomes the beginning of another history, of which no view exists yet.
 
     Sequence numbers and epochs go on: the new history's first epoch has to be higher than that of the last update.
     """
@@ -85,12 +85,12 @@ cdef inline Verdict durability_branch(Chain *c, const uint8_t *history) noexcept
 
 
 cdef inline Verdict durability_on_record(const Chain *c, const Batch *batch, int64_t *skip) noexcept nogil:
-    """May this record be applied again? If so without its first `skip` updates, which the loaded data has."""
+    """Judges a record that is read again. ACCEPTED: apply it without the first `skip` updates, which are loaded."""
     return replication_continues(c, batch, skip) if c.has_history else OTHER_HISTORY
 
 
 cdef inline void durability_note_replayed(Chain *c) noexcept nogil:
-    """The caller has appended what `durability_on_record` left of a record. Nobody waits for it."""
+    """The caller has appended the updates that `durability_on_record` did not skip. No client waits for them."""
     c.committed = c.applied
     if c.recorded != NO_LIMIT:
         c.recorded = c.applied

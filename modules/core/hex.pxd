@@ -3,7 +3,7 @@
 
 
 cdef inline void to_hex(const unsigned char *bytes, int count, char *out) noexcept nogil:
-    """2 * count digits and NUL."""
+    """Writes 2 * count digits and NUL."""
     cdef const char *digits = "0123456789abcdef"
     cdef int i
     for i in range(count):
@@ -21,7 +21,7 @@ cdef inline int hex_digit(char c) noexcept nogil:
 
 
 cdef inline bint from_hex(const char *text, size_t length, unsigned char *out, size_t count) noexcept nogil:
-    """Exactly `count` bytes; False for anything else."""
+    """Reads exactly `count` bytes. Returns False if the text is anything else."""
     cdef size_t i
     if length != 2 * count:
         return False

@@ -21,7 +21,7 @@ cdef struct KeyspaceInfo:
 
 
 cdef inline uint64_t keyspace_number(const char *line, size_t length, const char *name) noexcept nogil:
-    """The value of `name` in "db0:keys=3,expires=1"; 0: it is not there."""
+    """The value of `name` in "db0:keys=3,expires=1". Returns 0 if the name is not there."""
     cdef size_t name_length = strlen(name)
     cdef uint64_t number = 0
     cdef size_t i
@@ -51,7 +51,7 @@ cdef inline void keyspace_line(const char *line, size_t length, KeyspaceInfo *ou
 
 
 cdef inline void keyspace_parse(const char *text, size_t length, KeyspaceInfo *out) noexcept nogil:
-    """The whole section; `out` is to be zeroed before."""
+    """Parses the whole section. The caller has zeroed `out`."""
     cdef const char *end = text + length
     cdef const char *stop
     while text < end:

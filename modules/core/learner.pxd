@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What a tail does for a learner: it keeps its log from some update on, and forwards to the learner.
+"""A tail and a learner: the tail keeps its log from some update on, and forwards to the learner.
 
 See docs/design.md, "Joining". The master has the tail pin and then feed. At last the view is adopted in which the
 learner is the new tail. `learner_unpin` takes all of it back.
@@ -15,7 +15,7 @@ from modules.core.view cimport Node
 
 
 cdef inline bint learner_pin(Chain *c) noexcept nogil:
-    """Keep the log from here on for a learner that is about to take a snapshot. Only the tail can."""
+    """Keeps the log from here on for a learner that is about to take a snapshot. Returns False if this is no tail."""
     if not chain_is_tail(c) or not c.in_step:
         return False
     c.pinned = c.applied + 1
@@ -24,11 +24,11 @@ cdef inline bint learner_pin(Chain *c) noexcept nogil:
 
 
 cdef inline Verdict learner_pin_from(Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
-    """The same for a server that was away, and whose history ends with `applied`: it needs no snapshot."""
+    """Keeps the log for a server that was away. Its history ends with `applied`, and it needs no snapshot."""
     if not chain_is_tail(c) or not c.in_step:
         return STRANGER
     if applied < 0:
-        return TOO_FAR_BEHIND   # what the first member had before it was one is in no log
+        return TOO_FAR_BEHIND   # data from before the chain began is in no log
     if not replication_agrees(c, applied, assigned):
         return DIVERGED
     if applied + 1 < c.log.first:
@@ -39,7 +39,7 @@ cdef inline Verdict learner_pin_from(Chain *c, int64_t applied, int64_t assigned
 
 
 cdef inline bint learner_feed(Chain *c, const Node *learner) noexcept nogil:
-    """Forward to `learner` too, which has its snapshot. False without a pin to start from."""
+    """Forwards to `learner`, which has its snapshot. Returns False if nothing is pinned."""
     if not chain_is_tail(c) or c.pinned < 0:
         return False
     INVARIANT(c.pinned >= c.log.first, "rule 3: the log has what it is pinned for")
@@ -50,7 +50,7 @@ cdef inline bint learner_feed(Chain *c, const Node *learner) noexcept nogil:
 
 
 cdef inline void learner_unpin(Chain *c) noexcept nogil:
-    """The join is off."""
+    """The join is over: nothing is kept for the learner, and nothing forwarded."""
     if c.feeding:
         c.streaming = False
     c.feeding = False

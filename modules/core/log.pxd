@@ -17,8 +17,8 @@ from modules.core.memory cimport memory_give, memory_take
 cdef enum:
     FIRST_CAPACITY = 1024
     MAX_BOUNDARIES = 1024
-    # What an entry costs beside its payload, in bytes, for the limits: its place in the ring, which may be half
-    # empty, and what strings and the allocator add.
+    # Bytes that count for an entry beside its payload: its place in the ring, which may be half empty, and what
+    # strings and the allocator add.
     ENTRY_OVERHEAD = 144
 
 
@@ -26,8 +26,8 @@ cdef struct Entry:
     void *key
     void *value             # NULL: the update deletes the key
     void *client            # channel of the client that wants a publication; NULL: none does
-    void *waiter            # head only: the blocked client that waits for the commit; NULL: none (any more)
-    int64_t since_ms        # when the waiter came: never later than that of a higher sn
+    void *waiter            # head only: the blocked client that waits for the commit; NULL: no client waits
+    int64_t since_ms        # when the waiter came; waiters of higher sns came later
     uint64_t bytes          # of key, value and client together
 
 
@@ -51,13 +51,13 @@ cdef inline uint64_t entry_cost(const Entry *entry) noexcept nogil:
 
 
 cdef inline Entry *log_at(Log *log, int64_t sn) noexcept nogil:
-    """The entry of `sn`, which the log still keeps."""
+    """The entry of `sn`. The log has it."""
     INVARIANT(log.first <= sn < log.end, "rule 1: the log has the update that is looked up")
     return &log.ring[<uint64_t>sn & (log.capacity - 1)]
 
 
 cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
-    """An empty log whose next entry is `first`; the caller has taken all entries out."""
+    """The log, from which the caller has taken all entries out, goes on with `first`."""
     INVARIANT(log.first == log.end, "rule 9: a log that begins anew has given its entries back")
     log.first = first
     log.end = first
@@ -65,7 +65,7 @@ cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
 
 
 cdef inline bint log_resize(Log *log, uint64_t capacity) noexcept nogil:
-    """The same entries in a ring of that size, a power of two with room for them; False when memory is exhausted."""
+    """Moves the entries to a ring of `capacity`, a power of two with room for them. False when memory is exhausted."""
     cdef Entry *ring = <Entry *>memory_take(capacity * sizeof(Entry))
     cdef int64_t sn
     if ring == NULL:
@@ -79,21 +79,21 @@ cdef inline bint log_resize(Log *log, uint64_t capacity) noexcept nogil:
 
 
 cdef inline bint log_reserve(Log *log) noexcept nogil:
-    """Room for one more entry; False when memory is exhausted."""
+    """Makes room for one more entry. Returns False when memory is exhausted."""
     if <uint64_t>(log.end - log.first) < log.capacity:
         return True
     return log_resize(log, 2 * log.capacity if log.capacity else FIRST_CAPACITY)
 
 
 cdef inline void log_shrink(Log *log) noexcept nogil:
-    """Halve a ring that is mostly empty; not at once to its need, which may come back."""
+    """Halves a ring that is mostly empty. It is halved once a call, because the need for room may come back."""
     cdef uint64_t half = log.capacity // 2
     if half >= FIRST_CAPACITY and <uint64_t>(log.end - log.first) <= half // 2:
         log_resize(log, half)
 
 
 cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:
-    """Append after a successful `log_reserve`."""
+    """The caller has reserved room by `log_reserve`."""
     INVARIANT(<uint64_t>(log.end - log.first) < log.capacity, "rule 9: the caller has reserved room for the entry")
     log.ring[<uint64_t>log.end & (log.capacity - 1)] = entry[0]
     log.end += 1
@@ -115,7 +115,7 @@ cdef inline void log_free(Log *log) noexcept nogil:
 
 
 cdef inline int64_t boundary_epoch_of(const Boundary *boundaries, int count, int64_t sn) noexcept nogil:
-    """The epoch in which `sn` was assigned; -1 for no update, or one older than the table reaches."""
+    """The epoch in which `sn` was assigned. -1 for a negative sn, and for one that is older than the table reaches."""
     cdef int i
     if sn < 0:
         return -1
@@ -130,7 +130,7 @@ cdef inline int64_t log_epoch_of(const Log *log, int64_t sn) noexcept nogil:
 
 
 cdef inline void log_note_epoch(Log *log, int64_t sn, int64_t epoch) noexcept nogil:
-    """`sn`, the next one, was assigned in `epoch`."""
+    """Notes that `sn`, the next one, was assigned in `epoch`."""
     cdef int count = log.boundary_count
     if count and log.boundaries[count - 1].epoch == epoch:
         return

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""A member and its views: which view is taken over, and what begins anew with it (rules 2 and 4)."""
+"""A member and its views: which view it adopts, and what begins anew with a view (rules 2, 4 and 5)."""
 
 from libc.string cimport memcpy
 
@@ -11,7 +11,7 @@ from modules.core.view cimport HISTORY_BYTES, Node, View, same_history, same_pro
 
 
 cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
-    """A new view: every handshake is to be made anew."""
+    """The member is in `view` now. Every handshake, lease and question begins anew."""
     INVARIANT(
         not c.has_history or not same_history(c.history, view.history) or view.epoch >= c.view.epoch,
         "rule 2: no member goes back to an older view of its history")
@@ -27,7 +27,7 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
     if c.newest_epoch < view.epoch:
         c.newest_epoch = view.epoch
     c.greeted = -1
-    c.in_step = c.me == 0           # a head has nobody to be in step with
+    c.in_step = c.me == 0           # a head has no predecessor
     c.serve_from = -1
     c.sent_up = c.relied_up = c.sent_head = -1
     c.lease_until = 0
@@ -38,8 +38,10 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
 
 
 cdef inline bint membership_can_feed(const Chain *c, const View *view, int place) noexcept nogil:
-    """Do we, a tail, have all that our successor in `view` lacks? If not, that pending view can never be in force, and
-    its master has to withdraw it (design.md, "Joining"); until then we serve nothing (rule 2).
+    """Does this tail have all that its successor in `view` lacks?
+
+    If not, that pending view can never be in force, and the master has to withdraw it (design.md, "Joining"). Until
+    then this member serves nothing (rule 2).
     """
     if place < 0 or place == view.count - 1 or view_index(&c.view, view.members[place + 1].run_id) >= 0:
         return True
@@ -47,7 +49,10 @@ cdef inline bint membership_can_feed(const Chain *c, const View *view, int place
 
 
 cdef inline Verdict membership_adopt(Chain *c, const View *view, const char *run_id) noexcept nogil:
-    """Take over `view`, which names us or not by `run_id`."""
+    """Adopts `view`, in which this member, of `run_id`, has a place or none.
+
+    STALE: the view is older. CONFLICT: another view of the present epoch. TOO_FAR_BEHIND: see `membership_can_feed`.
+    """
     cdef bint fed
     cdef const Node *successor
     if c.has_history and not same_history(c.history, view.history):
@@ -62,7 +67,7 @@ cdef inline Verdict membership_adopt(Chain *c, const View *view, const char *run
     c.me = view_index(view, run_id)
     c.learner = False
     membership_enter(c, view)
-    # The learner has become our successor: what is pinned for it stays until it acknowledges. Else the join is over.
+    # If the learner is the successor now, the log stays pinned for it until it acknowledges. Otherwise the join ends.
     successor = chain_successor(c) if c.me < view.count - 1 else NULL
     fed = c.feeding and successor != NULL and same_process(successor, &c.learner_node)
     c.feeding = False
@@ -73,14 +78,14 @@ cdef inline Verdict membership_adopt(Chain *c, const View *view, const char *run
 
 
 cdef inline void membership_learn(Chain *c, const View *view) noexcept nogil:
-    """Become a learner of this chain, with nothing of our own (the caller has drained log and waiters)."""
+    """This member becomes a learner of a chain, without data of its own. The caller has emptied the log."""
     membership_forget(c)
     c.learner = True
     membership_enter(c, view)
 
 
 cdef inline Verdict membership_relearn(Chain *c, const View *view) noexcept nogil:
-    """Become a learner again with what we have, which the tail has found to be a prefix of its own."""
+    """This member becomes a learner again and keeps its data, which the tail has found to be a prefix of its own."""
     if not c.has_history or not same_history(c.history, view.history):
         return OTHER_HISTORY
     if view.epoch < c.view.epoch:
@@ -96,7 +101,7 @@ cdef inline Verdict membership_relearn(Chain *c, const View *view) noexcept nogi
 
 
 cdef inline void membership_forget(Chain *c) noexcept nogil:
-    """Back to a member without a history. The caller has drained log and waiters."""
+    """This member has no history any more. The caller has emptied the log."""
     c.has_history = False
     c.view.epoch = 0
     c.view.count = 0

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Memory for the core's tables. A server has them lie in its own allocator, which counts what it gives."""
+"""Memory for the core's tables. In a server the tables use the server's allocator, which counts their bytes."""
 
 from libc.string cimport memcpy, memset
 
@@ -17,14 +17,14 @@ cdef extern from *:
 cdef inline void memory_from(
     void *(*try_alloc)(size_t) noexcept nogil, void (*give_back)(void *) noexcept nogil,
 ) noexcept nogil:
-    """Before anything is taken. `try_alloc` returns NULL when memory is exhausted."""
+    """Called before any memory is taken. `try_alloc` returns NULL when memory is exhausted."""
     global chain_try_alloc, chain_free
     chain_try_alloc = try_alloc
     chain_free = give_back
 
 
 cdef inline void *memory_take(size_t bytes) noexcept nogil:
-    """NULL when memory is exhausted."""
+    """Returns NULL when memory is exhausted."""
     return chain_try_alloc(bytes)
 
 
@@ -36,13 +36,13 @@ cdef inline void *memory_take_zeroed(size_t bytes) noexcept nogil:
 
 
 cdef inline void memory_give(void *taken) noexcept nogil:
-    """NULL is none."""
+    """Gives memory back. NULL is allowed."""
     if taken != NULL:
         chain_free(taken)
 
 
 cdef inline void *memory_grow(void *taken, size_t bytes, size_t more) noexcept nogil:
-    """What was `bytes` long, or NULL, in a place of `more` bytes. NULL when memory is exhausted: it is where it was."""
+    """Moves `bytes` bytes to a place of `more` bytes. Returns NULL when memory is exhausted: nothing has moved then."""
     cdef void *grown = chain_try_alloc(more)
     if grown == NULL:
         return NULL

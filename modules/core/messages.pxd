@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What members say to each other, what becomes of it, and the roles that they say it in."""
+"""The messages between members, the verdicts on them, and the roles of members."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
@@ -17,13 +17,13 @@ cdef enum Role:
 
 
 cdef enum Verdict:
-    # What became of a message. Everything but ACCEPTED left the state as it was, apart from `newest_epoch`.
+    # The verdict on a message. All but ACCEPTED leave the state as it was, apart from `newest_epoch`.
     ACCEPTED
-    STALE               # of an older epoch: its sender is to be sent our view
-    BEHIND              # of a newer epoch: its sender is to send us its view
+    STALE               # the message is of an older epoch: the sender is sent the view
+    BEHIND              # the message is of a newer epoch: the sender sends its view
     OTHER_HISTORY       # of another chain
-    CONFLICT            # another view with our epoch
-    STRANGER            # not from the member that our view expects it from
+    CONFLICT            # another view of the same epoch
+    STRANGER            # the view expects this message from another member
     NOT_GREETED         # a batch on a connection without a handshake in this epoch
     GAP                 # updates are missing before this batch
     DIVERGED            # the two members' histories disagree: the successor's data must go

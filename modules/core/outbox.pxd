@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What an event has made due to the caller. The caller takes it out after every event, until nothing is left.
+"""Work that an event has made due to the caller. The caller takes the work out after every event, until none is left.
 
     outbox_pop_settled          updates newly committed: to be published, their waiters answered
     outbox_pop_expired          waiters whose time is over: the outcome is unknown
@@ -18,7 +18,7 @@ from modules.core.log cimport Entry, entry_cost, log_at, log_take_first
 
 
 cdef inline Entry *outbox_pop_settled(Chain *c, int64_t *sn) noexcept nogil:
-    """The next committed update to be published and answered for; NULL: no more."""
+    """The next committed update, whose publication and answers are due. Returns NULL if there is none."""
     cdef Entry *entry
     if c.settled >= c.committed:
         return NULL
@@ -47,16 +47,16 @@ cdef inline void *outbox_pop_waiter(Chain *c, int64_t came_by_ms) noexcept nogil
 
 
 cdef inline void *outbox_pop_expired(Chain *c, int64_t came_by_ms) noexcept nogil:
-    """A waiter who came by then, and whose update is not known to be committed: unknown (rule 6). NULL: no more.
+    """A waiter who came at `came_by_ms` or before: its update's outcome is unknown (rule 6). NULL if there is none.
 
-    For how long waiters may wait is the caller's to say anew each time. They came in the order of their updates, so
-    none waits behind one that may wait longer.
+    The caller says each time how long waiters may wait. Waiters came in the order of their updates, so no waiter is
+    behind one that may wait longer.
     """
     return outbox_pop_waiter(c, came_by_ms)
 
 
 cdef inline void *outbox_pop_orphan(Chain *c) noexcept nogil:
-    """A waiter of a head that is head no more: unknown (rule 6). NULL: no more."""
+    """A waiter of a former head: the outcome of its update is unknown (rule 6). Returns NULL if there is none."""
     if not c.has_history or c.me == 0:
         return NULL
     return outbox_pop_waiter(c, INT64_MAX)
@@ -83,23 +83,23 @@ cdef inline bint outbox_pop_trimmed(Chain *c, Entry *out) noexcept nogil:
         c.pin_broken = True
     out[0] = log_take_first(&c.log)
     INVARIANT(out.waiter == NULL, "rule 6: a waiter is answered before its update leaves the log")
-    c.next_sn = max(c.next_sn, c.log.first)     # never send what is gone: a successor that lacks it will say so
+    c.next_sn = max(c.next_sn, c.log.first)     # what is gone is not sent: a successor that lacks it says so
     return True
 
 
 cdef inline bint outbox_pop_any(Chain *c, Entry *out) noexcept nogil:
-    """The oldest entry; False: the log is empty. Before the chain learns, forgets or restores, all of them go out."""
+    """Takes out the oldest entry. Returns False if the log is empty, as it must be to learn, forget or restore."""
     if c.log.first >= c.log.end:
         return False
     out[0] = log_take_first(&c.log)
-    c.recorded = max(c.recorded, c.log.first - 1)       # what is gone cannot be recorded any more
+    c.recorded = max(c.recorded, c.log.first - 1)       # entries that are gone cannot be recorded
     return True
 
 
 cdef inline void outbox_check_sleep(const Chain *c, bint saves, int64_t flushed, bint wakes) noexcept nogil:
-    """Called last before the event loop sleeps: whatever is due has gone out, or another pass follows at once.
+    """The last call before the event loop sleeps. Everything due has gone out, or another pass follows at once.
 
-    saves: updates wait for this member's disk, which has them up to `flushed`. wakes: another pass follows at once.
+    saves: updates wait for this member's disk. flushed: the newest sn on it. wakes: another pass follows at once.
     """
     INVARIANT(c.settled == c.committed, "rule 3: committed updates are settled before the loop sleeps")
     INVARIANT(not outbox_is_trim_due(c), "rule 9: the log is within its limits before the loop sleeps")

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The right to answer linearizable reads: rule 4.
+"""The right to answer linearizable reads (rule 4).
 
 A tail answers while it holds a lease of the present epoch. Without one it asks the others: a question, a number that
 grows, goes up the chain with the acknowledgements; when the head has seen it, the answer comes down with the batches.
@@ -19,7 +19,7 @@ cdef enum:
 cdef inline Verdict read_lease_grant(
     Chain *c, int64_t epoch, int64_t stamp_ms, int64_t length_ms, int64_t now_ms,
 ) noexcept nogil:
-    """The master's lease. It counts from `stamp_ms`, a time on our own clock that we told before it was asked for."""
+    """A lease from the master. The lease counts from `stamp_ms`, a time of this member's clock before the grant."""
     cdef Verdict verdict = chain_judge_epoch(c, epoch)
     if verdict != ACCEPTED:
         return verdict
@@ -30,17 +30,17 @@ cdef inline Verdict read_lease_grant(
 
 
 cdef inline bint read_lease_is_held(const Chain *c, int64_t now_ms) noexcept nogil:
-    """A sole member needs none: it is never removed because a lease ran out."""
+    """A sole member needs no lease: it is never removed because a lease ran out."""
     return not c.has_history or c.view.count == 1 or now_ms < c.lease_until
 
 
 cdef inline bint read_lease_may_read(const Chain *c, int64_t now_ms) noexcept nogil:
-    """May a READ that has arrived be answered at `now_ms`, without asking anybody?"""
+    """May a READ that has arrived be answered at `now_ms` without asking the other members?"""
     return chain_serves_reads(c) and read_lease_is_held(c, now_ms)
 
 
 cdef inline void read_lease_doubt(Chain *c) noexcept nogil:
-    """A member that has had no lease for a while may be out of the chain without knowing: a neighbour would tell it."""
+    """A member without a lease may have been removed unheard. Its next message makes a neighbour say so."""
     if c.me == 0:
         c.confirm = True
     else:
@@ -48,13 +48,13 @@ cdef inline void read_lease_doubt(Chain *c) noexcept nogil:
 
 
 cdef inline int64_t read_lease_ask(Chain *c) noexcept nogil:
-    """A READ has arrived at a tail without a lease: the question that has to be answered first, not sent yet."""
+    """For a READ at a tail without a lease: the number of a question not sent yet, which has to be answered first."""
     if c.asked <= c.asked_ever:
         c.asked = c.asked_ever + 1
     return c.asked
 
 
 cdef inline bint read_lease_is_answered(const Chain *c, int64_t epoch, int64_t question) noexcept nogil:
-    """A question of an older epoch is never answered: the READ is to be asked for again, or redirected."""
+    """Is the question of `epoch` answered? One of an older epoch never is: the caller asks again, or redirects."""
     INVARIANT(question > 0, "rule 4: a READ waits for the answer to a question that was asked")
     return c.view.epoch == epoch and chain_serves_reads(c) and c.answered >= question

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Updates and the neighbours: assigned, forwarded, acknowledged, committed (rules 1 and 3)."""
+"""Updates and neighbours: assign, forward, acknowledge, commit (rules 1 and 3)."""
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport strcmp
@@ -22,12 +22,12 @@ from modules.core.view cimport Node, same_history, view_index
 # ----------------------------------------------------------------------------------- updates at the head
 
 cdef inline bint replication_fits(const Chain *c, uint64_t bytes) noexcept nogil:
-    """False: an update of this size is refused for ever."""
+    """Returns False if an update of this size can never be taken."""
     return bytes <= c.limits.log_bytes
 
 
 cdef inline bint replication_has_room(const Chain *c, uint64_t bytes) noexcept nogil:
-    """False: the writer is to be held back until updates commit (rule 9). An empty log takes any that fits."""
+    """Returns False if the writer has to wait until updates commit (rule 9). An empty log takes any that fits."""
     return c.unsettled_bytes == 0 or c.unsettled_bytes + bytes <= c.limits.log_bytes
 
 
@@ -42,7 +42,7 @@ cdef inline bint replication_append(Chain *c, const Entry *entry, int64_t assign
 
 
 cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept nogil:
-    """The head's next sn for this update; -1 when memory is exhausted. The caller asked `chain_takes_writes`."""
+    """Gives the update the next sn. Returns -1 when memory is exhausted. The caller has asked `chain_takes_writes`."""
     INVARIANT(chain_takes_writes(c), "rule 2: a head that is fenced assigns nothing")
     if not replication_append(c, entry, c.view.epoch):
         return -1
@@ -51,7 +51,7 @@ cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept no
 
 
 cdef inline void replication_commit_own(Chain *c) noexcept nogil:
-    """What the tail has applied is committed: all before it have it (rule 1). Outside a chain that is us alone."""
+    """Updates that a tail has applied are committed: every member before it has them (rule 1)."""
     if not c.has_history or (chain_is_tail(c) and c.in_step):
         c.committed = max(c.committed, chain_durable(c))
     INVARIANT(
@@ -62,14 +62,14 @@ cdef inline void replication_commit_own(Chain *c) noexcept nogil:
 # ------------------------------------------------------------------------------ towards the successor
 
 cdef inline bint replication_agrees(const Chain *c, int64_t applied, int64_t assigned) noexcept nogil:
-    """Is a history that ends with `applied`, assigned in epoch `assigned`, a prefix of ours?"""
+    """Is a history that ends with `applied`, assigned in epoch `assigned`, a prefix of this member's?"""
     if applied < 0:
         return applied == -1
     return applied <= c.applied and assigned >= 0 and log_epoch_of(&c.log, applied) == assigned
 
 
 cdef inline Verdict replication_on_welcome(Chain *c, const Greeting *welcome, const char *sender) noexcept nogil:
-    """The successor's half of the handshake: from here on it is sent what it lacks, oldest first."""
+    """The successor's half of the handshake. The successor is sent what it lacks from here on, oldest first."""
     cdef const Node *successor = chain_successor(c)
     cdef Verdict verdict = chain_judge_epoch(c, welcome.epoch)
     if verdict != ACCEPTED:
@@ -78,11 +78,11 @@ cdef inline Verdict replication_on_welcome(Chain *c, const Greeting *welcome, co
         return STRANGER
     if not same_history(welcome.history, c.history):
         return OTHER_HISTORY
-    # Rule 1: it may only have what we have, assigned in the same epochs.
+    # Rule 1: the successor may only have updates that this member has, assigned in the same epochs.
     if not replication_agrees(c, welcome.applied, welcome.assigned):
         return DIVERGED
     if c.streaming:
-        return ACCEPTED         # of several greetings in a row the first welcome counts: batches have gone since
+        return ACCEPTED         # of several welcomes the first counts: batches have gone out since
     if welcome.applied + 1 < c.log.first:
         return TOO_FAR_BEHIND
     c.next_sn = welcome.applied + 1
@@ -93,7 +93,7 @@ cdef inline Verdict replication_on_welcome(Chain *c, const Greeting *welcome, co
 
 
 cdef inline void replication_successor_lost(Chain *c) noexcept nogil:
-    """The link is gone: nothing more goes out before the next handshake."""
+    """The link to the successor is lost. Nothing more is sent before the next handshake."""
     c.streaming = False
 
 
@@ -111,7 +111,7 @@ cdef inline int64_t replication_epoch_end(const Log *log, int64_t sn) noexcept n
 cdef inline void replication_bundle(
     Chain *c, int64_t first, int64_t last, uint64_t max_bytes, Batch *out,
 ) noexcept nogil:
-    """The updates from `first` to `last` that go together: of one assigning epoch, at least one, else `max_bytes`."""
+    """The updates from `first` on that go together: of one assigning epoch, up to `max_bytes`, but at least one."""
     cdef int64_t end = min(last + 1, replication_epoch_end(&c.log, first))
     cdef int64_t sn = first
     out.bytes = 0
@@ -153,7 +153,7 @@ cdef inline bint replication_next_batch(Chain *c, uint64_t max_bytes, Batch *out
 
 
 cdef inline Verdict replication_on_ack(Chain *c, const Ack *ack, const char *sender) noexcept nogil:
-    """Everything up to `ack.committed` is committed, says a member after us; or applied, says the learner."""
+    """An acknowledgement: a member after this one says what is committed, or a learner what it has applied."""
     cdef int place
     cdef Verdict verdict = chain_judge_epoch(c, ack.epoch)
     if verdict != ACCEPTED:
@@ -177,7 +177,7 @@ cdef inline Verdict replication_on_ack(Chain *c, const Ack *ack, const char *sen
     if c.pinned >= 0:
         c.pinned = max(c.pinned, ack.committed + 1)
         if c.pinned > c.committed:
-            c.pinned = -1       # the former learner has all that was committed without it
+            c.pinned = -1       # the former learner has every update that was committed without it
     return ACCEPTED
 
 
@@ -186,7 +186,7 @@ cdef inline Verdict replication_on_ack(Chain *c, const Ack *ack, const char *sen
 cdef inline Verdict replication_on_greet(
     Chain *c, const Greeting *greet, const char *sender, int64_t connection, Greeting *welcome,
 ) noexcept nogil:
-    """The predecessor's half of the handshake, on `connection`: batches count only on the newest that greeted."""
+    """The predecessor's half of the handshake. Batches count only on the newest connection that greeted."""
     cdef const Node *predecessor = chain_predecessor(c)
     cdef Verdict verdict = chain_judge_epoch(c, greet.epoch)
     if verdict != ACCEPTED:
@@ -195,20 +195,20 @@ cdef inline Verdict replication_on_greet(
         return STRANGER
     if not same_history(greet.history, c.history):
         return OTHER_HISTORY
-    # A greeting may come late, from before a newer connection, and then we have more than it says. Whether the
-    # histories disagree is for the predecessor to say, who compares our welcome with what it has now.
+    # A greeting of an older connection may come late, and this member then has more than the greeting says. So the
+    # predecessor decides whether the histories disagree: it compares the welcome with what it has by then.
     c.greeted = connection
     chain_position(c, welcome)
     return ACCEPTED
 
 
 cdef inline Verdict replication_continues(const Chain *c, const Batch *batch, int64_t *skip) noexcept nogil:
-    """Do these updates follow on what is here? The first `skip` of them are here already (each once: rule 1)."""
+    """Do these updates follow on those of this member (rule 1)? Their first `skip` are applied already."""
     if batch.first < 0 or batch.count < 0 or batch.first > INT64_MAX - batch.count or batch.assigned < 0:
         return NONSENSE
     if batch.first > c.applied + 1:
         return GAP
-    # Epochs do not go back; but a batch that is here already may be of any.
+    # Epochs do not go back. A batch that is applied already may be of any epoch.
     if batch.first + batch.count > c.applied + 1 and batch.assigned < log_epoch_of(&c.log, c.applied):
         return NONSENSE
     skip[0] = min(c.applied + 1 - batch.first, batch.count)
@@ -218,7 +218,7 @@ cdef inline Verdict replication_continues(const Chain *c, const Batch *batch, in
 cdef inline Verdict replication_on_batch(
     Chain *c, const Batch *batch, int64_t connection, int64_t *skip,
 ) noexcept nogil:
-    """May this batch be applied? If so without its first `skip` updates."""
+    """Judges a batch. ACCEPTED: the caller applies it without its first `skip` updates."""
     cdef Verdict verdict = chain_judge_epoch(c, batch.epoch)
     if verdict != ACCEPTED:
         return verdict
@@ -236,11 +236,11 @@ cdef inline Verdict replication_on_batch(
 
 
 cdef inline void replication_batch_applied(Chain *c, const Batch *batch) noexcept nogil:
-    """The caller has appended what `replication_on_batch` left of the batch."""
+    """The caller has appended the updates of the batch, but for those that `replication_on_batch` skipped."""
     c.committed = max(c.committed, min(batch.committed, c.applied))
     c.answered = max(c.answered, min(batch.answer, c.asked))
     if not c.learner:
-        c.relied_up = max(c.relied_up, batch.committed)     # no news to where it came from
+        c.relied_up = max(c.relied_up, batch.committed)     # the predecessor has told this member
     replication_commit_own(c)
     INVARIANT(c.log.end == c.applied + 1, "rule 1: the log ends with the newest update that is applied")
     INVARIANT(c.answered <= c.asked, "rule 4: only what was asked in this epoch is answered")
@@ -253,14 +253,14 @@ cdef inline int64_t replication_told(const Chain *c) noexcept nogil:
 
 
 cdef inline bint replication_ack_due(const Chain *c) noexcept nogil:
-    """The predecessor has not heard yet how far we are, or what is asked."""
+    """Has the predecessor not heard yet what is committed, or what is asked?"""
     if not c.in_step or (c.me <= 0 and not c.learner):
         return False
     return c.in_doubt or replication_told(c) > max(c.sent_up, c.relied_up) or c.asked > max(c.asked_up, c.answered)
 
 
 cdef inline void replication_take_ack(Chain *c, Ack *out) noexcept nogil:
-    """The acknowledgement for the predecessor. A tail with a link to the head has sent it that one first."""
+    """The acknowledgement for the predecessor. A tail with a link to the head has taken the head's first."""
     INVARIANT(c.learner or c.me > 0, "rule 1: a member with a predecessor acknowledges, and no other")
     out.epoch = c.view.epoch
     out.committed = replication_told(c)
@@ -287,23 +287,23 @@ cdef inline void replication_take_head_ack(Chain *c, Ack *out) noexcept nogil:
     out.committed = replication_told(c)
     INVARIANT(out.committed <= c.settled, "rule 3: a tail acknowledges only what it has settled")
     out.head_told = True
-    out.question = 0                # it must pass everybody
+    out.question = 0                # a question has to pass every member
     c.sent_head = out.committed
-    c.relied_up = out.committed     # the members between learn it from the head's next batch
+    c.relied_up = out.committed     # the members between hear it with the head's next batch
 
 
 cdef inline void replication_predecessor_lost(Chain *c) noexcept nogil:
-    """The link up is gone: whatever was sent on it may not have arrived."""
+    """The link to the predecessor is lost. What was sent on it may not have arrived."""
     c.sent_up = c.relied_up = -1
     c.asked_up = 0
 
 
 cdef inline void replication_head_lost(Chain *c) noexcept nogil:
-    """The tail's link to the head is gone: the predecessor is told again, without the promise that the head knows."""
+    """The tail's link to the head is lost. The predecessor is told again, without the promise that the head knows."""
     c.sent_up = c.relied_up = c.sent_head = -1
 
 
 cdef inline void replication_tick(Chain *c) noexcept nogil:
-    """Now and then: acknowledgements that were spared go out after all, and memory that a full log took goes back."""
+    """Called by the clock: acknowledgements that were left out go out, and memory of a log once full is given back."""
     c.relied_up = -1
     log_shrink(&c.log)

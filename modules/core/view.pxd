@@ -1,7 +1,7 @@
 # cython: language_level=3
 """A view: one configuration of the chain (design.md, "Words").
 
-Plain structs without behaviour of their own; `chain.pxd` says what a member does with them.
+These are plain structs. `membership.pxd` says what a member does with them.
 """
 
 from libc.stdint cimport int64_t, uint8_t
@@ -35,7 +35,7 @@ cdef inline bint same_process(const Node *a, const Node *b) noexcept nogil:
 
 
 cdef inline bint same_place(const Node *a, const Node *b) noexcept nogil:
-    """The same process, reached in the same way."""
+    """Is it the same process, at the same address?"""
     return same_process(a, b) and a.port == b.port and strcmp(a.address, b.address) == 0
 
 
@@ -44,7 +44,7 @@ cdef inline bint same_history(const uint8_t *a, const uint8_t *b) noexcept nogil
 
 
 cdef inline int view_index(const View *view, const char *run_id) noexcept nogil:
-    """The place of the process with this run_id in the chain, -1 when it is not a member."""
+    """The index of the process with this run_id. Returns -1 if it is no member."""
     cdef int i
     for i in range(view.count):
         if strcmp(view.members[i].run_id, run_id) == 0:

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""How the updates of a batch lie in the one argument that carries them: bytes to structs and back, bounds checked.
+"""The bytes of a batch's updates, to structs and back, with checked bounds.
 
     update = key length, value length, client length (32 bits each, little-endian), key, client, value
 
@@ -52,7 +52,7 @@ cdef inline bint wire_take(const char **cursor, const char *end, uint32_t bytes,
 
 
 cdef inline bint wire_next(const char **cursor, const char *end, Packed *out) noexcept nogil:
-    """Unpack one update at `cursor` and move past it; False when the bytes are not one."""
+    """Reads one update at `cursor` and moves past it. Returns False if the bytes are no update."""
     if end - cursor[0] < PACKED_HEADER:
         return False
     memcpy(&out.key_bytes, cursor[0], 4)
@@ -69,7 +69,7 @@ cdef inline bint wire_next(const char **cursor, const char *end, Packed *out) no
 
 
 cdef inline bint wire_valid(const char *cursor, const char *end, uint64_t count) noexcept nogil:
-    """Exactly `count` updates and nothing else. Asked before the first is applied, so that a batch counts whole."""
+    """Are these bytes exactly `count` updates? Asked before the first is applied, so that a batch is applied whole."""
     cdef Packed packed
     cdef bint has_client = False
     cdef uint64_t _i

@@ -79,7 +79,7 @@ class LeavesNoEpochsOut(Controller):
 
 
 FOUND_BY: dict[type[Controller], int] = {
-    BelievesTheStore: 0, BringsForwardOnOneWord: 0, ForgetsWhatItWasTold: 4, LeavesNoEpochsOut: 0,
+    BelievesTheStore: 0, BringsForwardOnOneWord: 0, ForgetsWhatItWasTold: 7, LeavesNoEpochsOut: 0,
 }  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 # cython: language_level=3
-"""Keys that have updates newer than the checkpoint, each with its newest update: a hash table.
+"""A hash table of the keys that have updates newer than the checkpoint, each with its newest update.
 
-It grows by linear hashing, a bucket an insertion, so that no single write pays for the whole table. Entries lie in
-blocks, in the order in which they came, and do not move; none is taken out before the whole table goes. Keys and values
-are opaque handles that the caller puts in and takes out again.
+The table grows by linear hashing, one bucket with each insertion, so that no single write pays for the whole table.
+Entries are in blocks, in the order in which they came. They do not move, and none is removed before the table is freed.
+Keys and values are opaque handles that the caller puts in and takes out again.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -91,7 +91,7 @@ cdef inline MemtableEntry **memtable_bucket_of(const Memtable *table, uint32_t h
 
 
 cdef inline bint memtable_extend(Memtable *table) noexcept nogil:
-    """One more segment of empty buckets; False when memory is exhausted."""
+    """Adds a segment of empty buckets. Returns False when memory is exhausted."""
     cdef uint64_t room = 2 * table.segment_room if table.segment_room else 16
     cdef MemtableEntry ***segments
     if table.segment_count == table.segment_room:
@@ -110,7 +110,7 @@ cdef inline bint memtable_extend(Memtable *table) noexcept nogil:
 
 
 cdef inline void memtable_split(Memtable *table) noexcept nogil:
-    """One more bucket, which takes its share of the next one's entries. Without memory the buckets just get fuller."""
+    """Adds a bucket, which takes entries of another one. When memory is exhausted the buckets just get fuller."""
     cdef uint64_t new = memtable_buckets(table)
     cdef MemtableEntry **place
     cdef MemtableEntry *entry
@@ -134,7 +134,7 @@ cdef inline void memtable_split(Memtable *table) noexcept nogil:
 # ------------------------------------------------------------------------------------------------- the table
 
 cdef inline Memtable *memtable_new(uint64_t seed, uint64_t expected) noexcept nogil:
-    """With buckets for about so many entries; NULL when memory is exhausted."""
+    """A table with buckets for about `expected` entries. Returns NULL when memory is exhausted."""
     cdef Memtable *table = <Memtable *>memory_take_zeroed(sizeof(Memtable))
     if table == NULL:
         return NULL
@@ -168,7 +168,7 @@ cdef inline MemtableEntry *memtable_at(const Memtable *table, uint64_t index) no
 
 
 cdef inline bint memtable_add_block(Memtable *table) noexcept nogil:
-    """Room for more entries; False when memory is exhausted."""
+    """Makes room for more entries. Returns False when memory is exhausted."""
     cdef uint64_t room = 2 * table.block_room if table.block_room else 16
     cdef MemtableEntry **blocks
     if table.block_count == table.block_room:
@@ -197,14 +197,14 @@ cdef inline MemtableEntry *memtable_look(
 
 
 cdef inline MemtableEntry *memtable_find(const Memtable *table, const char *bytes, size_t length) noexcept nogil:
-    """NULL: no such key."""
+    """Returns NULL if there is no such key."""
     return memtable_look(table, bytes, length, memtable_hash(bytes, length, table.seed))
 
 
 cdef inline MemtableEntry *memtable_put(Memtable *table, const char *bytes, size_t length) noexcept nogil:
-    """The key's entry, be it new (its `key` is NULL then) or not; NULL when memory is exhausted.
+    """The key's entry. The `key` of a new entry is NULL. Returns NULL when memory is exhausted.
 
-    A new one refers to `bytes` until the caller has put a key in that keeps them.
+    A new entry refers to `bytes` until the caller has put in a key, which keeps the bytes.
     """
     cdef uint32_t hash = memtable_hash(bytes, length, table.seed)
     cdef MemtableEntry *entry = memtable_look(table, bytes, length, hash)
@@ -233,7 +233,7 @@ cdef inline MemtableEntry *memtable_put(Memtable *table, const char *bytes, size
 cdef inline void memtable_set(
     Memtable *table, MemtableEntry *entry, MemtableKind kind, uint64_t old_bytes, uint64_t new_bytes,
 ) noexcept nogil:
-    """Keep the table's sums as an entry's value changes, of so many bytes before and after."""
+    """Updates the table's sums. The entry's value had `old_bytes` bytes and has `new_bytes` now."""
     table.lacking += kind == MEMTABLE_LACKING
     table.lacking -= entry.kind == MEMTABLE_LACKING
     table.bytes += new_bytes

@@ -64,7 +64,7 @@ cdef enum RecordKind:
 
 
 cdef inline RecordKind record_kind(const char *bytes, size_t length) noexcept nogil:
-    """Of a record, by what the database has as its value: any bytes, or none."""
+    """The kind of a record, by its value in the database, which may be any bytes."""
     if length > 0 and bytes[0] == c"v":
         return RECORD_VALUE
     return RECORD_DELETED if length == 1 and bytes[0] == c"d" else RECORD_DAMAGED
@@ -77,7 +77,7 @@ cdef inline size_t record_key_room(size_t key_bytes) noexcept nogil:
 
 
 cdef inline size_t record_prefix(char *out, const char *key, size_t key_bytes) noexcept nogil:
-    """What all records of a key begin with, and no other key's; the bytes written."""
+    """Writes the bytes that all records of a key begin with, and no other key's. Returns how many."""
     cdef size_t at = 1
     cdef size_t i
     out[0] = 1
@@ -93,29 +93,29 @@ cdef inline size_t record_prefix(char *out, const char *key, size_t key_bytes) n
 
 
 cdef inline size_t record_key(char *out, const char *key, size_t key_bytes, int64_t sn) noexcept nogil:
-    """Into `record_key_room` bytes; the bytes written."""
+    """Writes a record's key into `record_key_room` bytes. Returns how many bytes it has."""
     cdef size_t at = record_prefix(out, key, key_bytes)
     put_big_endian(&out[at], ~<uint64_t>(sn + 1), VERSION_BYTES)
     return at + VERSION_BYTES
 
 
 cdef inline int64_t record_sn(const char *record, size_t bytes) noexcept nogil:
-    """Of a record's key that is at least VERSION_BYTES long."""
+    """The sn in a record's key, which is at least VERSION_BYTES long."""
     return <int64_t>(~get_big_endian(record + bytes - VERSION_BYTES, VERSION_BYTES)) - 1
 
 
 cdef inline bint is_record(const char *record, size_t bytes) noexcept nogil:
-    """By its beginning and length; `unescape` says whether it is one all through."""
+    """Do beginning and length look like a record's key? `unescape` checks the rest."""
     return bytes >= 3 + VERSION_BYTES and record[0] == 1
 
 
 cdef inline bint of_same_key(const char *one, size_t one_bytes, const char *other, size_t other_bytes) noexcept nogil:
-    """Of two records' keys: are they versions of one key?"""
+    """Are these two records' keys versions of one key?"""
     return one_bytes == other_bytes and memcmp(one, other, one_bytes - VERSION_BYTES) == 0
 
 
 cdef inline bint unescape(const char *record, size_t bytes, char *out, size_t *out_bytes) noexcept nogil:
-    """The key of a record, into as many bytes as the record's has; False: it is none."""
+    """Writes the key of a record into as many bytes as `record` has. Returns False if `record` is no record's key."""
     cdef size_t end = bytes - VERSION_BYTES - 2
     cdef size_t at = 0
     cdef size_t i = 1
@@ -136,7 +136,7 @@ cdef inline bint unescape(const char *record, size_t bytes, char *out, size_t *o
 # ------------------------------------------------------------------------------------------------------ meta
 
 cdef inline char *put_text(char *out, const char *text) noexcept nogil:
-    """Where the next text goes."""
+    """Returns where the next text goes."""
     cdef size_t length = strlen(text)
     memcpy(out, text, length)
     return out + length
@@ -158,7 +158,7 @@ cdef inline char *put_number(char *out, const char *name, int64_t number, const 
 
 
 cdef inline size_t write_meta(const Meta *meta, const char *history_hex, char *out) noexcept nogil:
-    """As text, into META_BYTES; the bytes written."""
+    """Writes the meta record as text into META_BYTES bytes. Returns how many it has."""
     cdef char *at = put_text(put_text(put_text(out, "format 1\nhistory "), history_hex), "\n")
     cdef int i
     at = put_number(at, "after ", meta.after, "\n")

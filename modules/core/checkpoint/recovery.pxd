@@ -1,8 +1,8 @@
 # cython: language_level=3
-"""A member's data from two places, its memory as it was loaded and its checkpoint: what they make together.
+"""A member's data comes from two places, its loaded memory and its checkpoint. This file says what they make together.
 
-Both are prefixes of a history, as far as the epochs agree that their last updates were assigned in. What cannot be
-shown to be one is not used; and if it was needed, the member has lost its data.
+Both are prefixes of one history if the epochs agree in which their last updates were assigned. A checkpoint that cannot
+be shown to be a prefix is not used. If it was needed, the member has lost its data.
 """
 
 from libc.stdint cimport int64_t
@@ -21,7 +21,7 @@ cdef enum Recovery:
 
 
 cdef struct Loaded:
-    # What memory is, as far as the data says that was loaded. Where it goes to, the chain says.
+    # What memory is, according to the data that was loaded. The chain has its position.
     bint tracked            # with it came the keys that have updates newer than a checkpoint ...
     int64_t watermark       # ... of this watermark, or a higher one
     bint incomplete         # keys may be in that checkpoint alone, or memory has nothing at all
