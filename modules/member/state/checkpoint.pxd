@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What a member keeps of its checkpoint: the database's own part, for the worker threads, and the main thread's."""
+"""The state of a member's checkpoint: the part that worker threads share, and the part of the main thread."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
@@ -13,12 +13,12 @@ from modules.member.state.waiter cimport Waiter
 
 cdef enum:
     FOLDER_BYTES = 4096
-    TEXT_BYTES = 256            # of an error
-    MAX_SESSIONS = 4            # learners that copy at the same time; a chain adds one at a time
+    TEXT_BYTES = 256            # length of an error text, with its zero byte
+    MAX_SESSIONS = 4            # learners that copy the checkpoint at the same time; a chain adds one at a time
 
 
 cdef enum Mode:
-    # member.gcs-mode, by its numbers.
+    # The values of the setting member.gcs-mode, in the order of its names.
     MODE_NORMAL
     MODE_CHECKPOINT
     MODE_CHECKPOINT_FLUSH
@@ -28,117 +28,124 @@ cdef enum Mode:
 # -------------------------------------------------------------------------------------------- on worker threads
 
 cdef struct Job:
-    # The first field of whatever a worker is to do. A job belongs to the thread that runs or queues it, nobody else.
+    # The first field of each struct that describes work for a worker thread. One thread owns a job at any time: the
+    # thread that runs it or has it in its queue.
     Job *next
-    void (*run)(Job *) noexcept nogil       # on a worker
-    void (*done)(Job *) noexcept nogil      # then on the main thread, before it sleeps; it frees the job
+    void (*run)(Job *) noexcept nogil       # runs on the worker thread
+    void (*done)(Job *) noexcept nogil      # runs next, on the main thread in the before-sleep event; frees the job
 
 
 cdef struct Jobs:
-    # A queue between two threads.
+    # A queue of jobs from one thread to another.
     pthread_mutex_t mutex
     pthread_cond_t filled
     Job *first
     Job *last
-    bint closed                 # nobody waits for a job any more, and none is taken
+    bint closed                 # the queue takes no more jobs, and nobody waits for one
 
 
 cdef struct Finished:
-    # Jobs on their way back to the main thread.
+    # The queue of jobs that are done, from the workers to the main thread.
     Jobs jobs
-    int wake_fd                 # which the main thread's event loop watches
+    int wake_fd                 # the eventfd that the main thread's event loop watches
     bint watched
 
 
 cdef struct Worker:
     pthread_t thread
     bint running
-    int nice                    # how much it stands back for others
+    int nice                    # added to the nice value of the thread
     Jobs jobs
     Finished *finished
 
 
 cdef struct Session:
-    # A learner's view of the database, which stays as it was while it copies.
-    unsigned long long client   # its connection; 0: a free place
+    # A LevelDB snapshot for one learner: the records stay the same while the learner copies them.
+    unsigned long long client   # id of the learner's connection; 0: the place is free
     const leveldb_snapshot_t *snapshot
 
 
 cdef struct Database:
-    # The writer changes it; the reader uses `db`, `sessions` and `watermark`, and holds the mutex meanwhile.
+    # The writer thread changes the database. The reader thread uses `db`, `sessions` and `watermark` with the mutex
+    # held.
     char folder[FOLDER_BYTES]
     leveldb_options_t *options
     leveldb_writeoptions_t *durably
     pthread_mutex_t mutex
-    leveldb_t *db               # NULL: it is not open
+    leveldb_t *db               # NULL: the database is not open
     int64_t watermark
     Session sessions[MAX_SESSIONS]
-    # the writer's own
-    bint spoilt                 # a write has failed, and LevelDB takes no more until it is opened again
+    # ---- used by the writer thread only
+    bint spoilt                 # a write has failed; LevelDB accepts no more writes until the database is opened again
     Meta meta
-    bint stopping               # the server is ending: set once, by the main thread
+    bint stopping               # the server is ending; set once, by the main thread
 
 
 # ------------------------------------------------------------------------------------------ on the main thread
 
 cdef enum Store:
-    STORE_NONE                  # no checkpoint: never wanted since the server was started
-    STORE_OPENING               # the writer opens or replaces it
+    STORE_NONE                  # no checkpoint was asked for since the server started
+    STORE_OPENING               # the writer opens or replaces the database
     STORE_OPEN
-    STORE_FAILED                # it cannot be opened: `error` says why
+    STORE_FAILED                # the database could not be opened; `error` has the reason
 
 
 cdef struct Flush:
-    # An eviction under way: a scan of the keyspace, a slice a pass.
-    RedisModuleScanCursor *cursor       # NULL: none
+    # A running eviction: a scan of the keyspace, one slice in each pass.
+    RedisModuleScanCursor *cursor       # NULL: no eviction is running
     uint64_t evicted
-    uint64_t most                       # keys
-    uint64_t bytes                      # roughly, that have left
-    uint64_t goal                       # bytes; 0: whatever may go
-    Waiter *waiter                      # HEAD.FLUSH; NULL: an order, our own doing, or the client has left
+    uint64_t most                       # limit, in keys
+    uint64_t bytes                      # estimate of the memory freed so far
+    uint64_t goal                       # bytes to free; 0: evict each key that may be evicted
+    # the client of HEAD.FLUSH; NULL: a neighbour's order or our own decision, or the client has left
+    Waiter *waiter
 
 
 cdef struct Checkpoint:
-    bint prepared               # `database` has been made ready
+    bint prepared               # `database` is initialised
     Worker writer
     Worker reader
     Finished finished
     Database database
     Store store
-    char error[TEXT_BYTES]      # what is wrong with it; empty: nothing
-    # ---- what is newer than it. Nothing leaves memory while `tracking` is False, but in flush-unsafe.
-    bint tracking               # every update goes into `memtable`
-    uint8_t history[HISTORY_BYTES]      # whose updates
-    bint loading                # the snapshot that is being loaded is this member's data
-    bint others                 # memory has keys that are no strings, or had
-    bint incomplete             # a key may be in the checkpoint alone
-    int64_t watermark           # NOTHING: there is no checkpoint of this data yet
-    int64_t since               # the tables have all that is newer than a checkpoint of this watermark, or a higher one
+    char error[TEXT_BYTES]      # why the checkpoint does not work; empty: it works
+    # ---- Keys that are newer than the checkpoint. Without `tracking` no key is evicted, except in mode flush-unsafe.
+    bint tracking               # every update is entered in `memtable`
+    uint8_t history[HISTORY_BYTES]      # history that the tracked updates belong to
+    bint loading                # Redis is loading a snapshot that is this member's data
+    bint others                 # memory has, or had, keys that are not strings
+    bint incomplete             # some keys may be in the checkpoint only
+    int64_t watermark           # watermark of the checkpoint; NOTHING: there is no checkpoint of this data yet
+    # the tables hold all that is newer than a checkpoint whose watermark is `since` or higher
+    int64_t since
     Memtable *memtable
-    Memtable *frozen               # being written, or to be written once committed; NULL: none
-    int64_t frozen_to           # it has the updates up to there, and no newer ones
+    # the table that is being written, or will be once its updates are committed; NULL: none
+    Memtable *frozen
+    int64_t frozen_to           # `frozen` holds exactly the updates up to this sequence number
     bint writing
-    Memtable *spent                # written; handles to be given back
-    uint64_t spent_to           # how far that is done
-    RedisModuleScanCursor *base         # the keys from before `tracking` are still being listed
-    uint64_t lacking_from       # where to look for values that are still to be shared
+    Memtable *spent                # a table that is written; its key and value handles are given back in slices
+    uint64_t spent_to           # index of the first slot of `spent` that still has its handles
+    RedisModuleScanCursor *base         # scan that adds the keys from before `tracking` to the memtable; NULL: done
+    # slot of the memtable at which the search for values not yet shared with the keyspace goes on
+    uint64_t lacking_from
     uint64_t seed
-    uint64_t incarnation        # of this member's data: another one whenever that goes
-    # ---- what is wanted
-    int64_t asked               # a watermark; NOTHING: none
-    bint order_up               # our predecessor is to be told to follow
-    bint order_down             # and our successor to flush ...
-    int64_t order_most          # ... at most so many keys
-    int64_t flush_asked         # our predecessor has told us to: keys; 0: it has not
+    uint64_t incarnation        # identifies this member's data in memory; changes whenever the data is dropped
+    # ---- Requests.
+    int64_t asked               # watermark that a client or a neighbour has asked for; NOTHING: none
+    bint order_up               # tell the predecessor to write its checkpoint too
+    bint order_down             # tell the successor to flush ...
+    int64_t order_most          # ... at most this many keys
+    int64_t flush_asked         # keys that the predecessor has told this member to flush; 0: none
     Flush flush
-    bint full                   # memory is above its limit, and less is under way: writers are held
-    int64_t flushed_at          # the watermark when everything that could leave memory had
-    int64_t tried_ms            # when a checkpoint was last begun by the clock
-    # ---- counters for INFO
+    # memory is above its limit and a checkpoint or an eviction is under way: writers are blocked
+    bint full
+    int64_t flushed_at          # watermark at the end of the last eviction that evicted every key it might
+    int64_t tried_ms            # start of the last checkpoint that the clock began
+    # ---- Counters for INFO.
     bint sweeping
     uint64_t checkpoints
     uint64_t sweeps
     uint64_t failures
     uint64_t flushed_keys
     uint64_t lookups
-    uint64_t records            # in the database, superseded ones included
+    uint64_t records            # in the database, superseded records included

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The room of clients: who waits, and what is counted of them."""
+"""The state of modules/member/clients: blocked clients, and counters for INFO."""
 
 from libc.stdint cimport uint64_t
 
@@ -7,10 +7,10 @@ from modules.member.state.waiter cimport Waiting
 
 
 cdef struct Clients:
-    # What clients have asked for.
-    Waiting waiting             # clients that wait, but for writers whose updates are in the log
-    bint was_tail               # in this view's chain: subscribers may still be here
-    bint subscribers            # somebody may be subscribed to something
+    # Requests of clients.
+    Waiting waiting             # blocked clients, except writers whose updates are in the log
+    bint was_tail               # this member was the tail of the current chain: it may still have subscribers
+    bint subscribers            # some client may be subscribed to a channel
     uint64_t writes
     uint64_t reads_served
     uint64_t unknown_outcomes

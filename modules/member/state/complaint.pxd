@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What is kept of something that fails again and again."""
+"""The state that limits log lines about a failure that repeats."""
 
 from libc.stdint cimport int64_t
 
@@ -8,9 +8,9 @@ cdef enum:
 
 
 cdef struct Complaint:
-    # What was logged last of something that may fail again and again (`complaints.pxi`).
+    # The last line that was logged about a failure that may repeat (`complaints.pxi`).
     char why[ERROR_BYTES]
     int64_t said_ms
-    int64_t since_ms            # `reasons` counts from then on
+    int64_t since_ms            # since when `reasons` counts
     int reasons
-    unsigned long long unsaid   # failures since the last line
+    unsigned long long unsaid   # failures since the last line, which were not logged

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The room of heartbeats in etcd."""
+"""The state of modules/member/etcd_heartbeat."""
 
 from libc.stdint cimport int64_t
 
@@ -13,12 +13,12 @@ cdef enum:
 
 
 cdef struct Heartbeat:
-    # What MEMBER.CONNECT_TO_MASTER has brought about.
-    int64_t pulse               # counts on as long as the event loop turns; other threads look at it
-    int connecting              # commands under way
-    char *library               # the path of libheartbeat.so, beside our own
-    char master[ORDER_TEXT_BYTES]   # as it was given
-    char etcd[ORDER_TEXT_BYTES]     # that, of a master in etcd
-    pthread_mutex_t mutex       # of what other threads write:
-    char state[WHY_BYTES]       # none, connecting, beating, or what is wrong
-    char leader[ERROR_BYTES]    # host:port of the master that leads
+    # The connection to a master in etcd, made by MEMBER.CONNECT_TO_MASTER.
+    int64_t pulse               # incremented in each tick of the event loop; the heartbeat thread reads it
+    int connecting              # running MEMBER.CONNECT_TO_MASTER commands
+    char *library               # path of libheartbeat.so, in the folder of libmember.so
+    char master[ORDER_TEXT_BYTES]   # address in the last command
+    char etcd[ORDER_TEXT_BYTES]     # the same address, if it is that of a master in etcd
+    pthread_mutex_t mutex       # protects the fields below, which other threads write:
+    char state[WHY_BYTES]       # "none", "connecting", "beating", or the error
+    char leader[ERROR_BYTES]    # host:port of the leader

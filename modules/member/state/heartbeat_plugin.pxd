@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What libmember.so, which has no interpreter, tells libheartbeat.so, a shared object beside it that has one."""
+"""The interface between libmember.so, which has no Python interpreter, and libheartbeat.so, which has one."""
 
 from libc.stdint cimport int64_t
 
@@ -9,7 +9,8 @@ cdef enum:
 
 
 cdef struct Order:
-    # Everything is copied before `connect` returns, but for what the pointers lead to: that is the member's for good.
+    # The plug-in copies the texts before `connect` returns. What the pointers lead to stays valid until the process
+    # ends.
     char url[ORDER_TEXT_BYTES]
     char user[ORDER_TEXT_BYTES]
     char password[ORDER_TEXT_BYTES]
@@ -21,11 +22,14 @@ cdef struct Order:
     int port
     int interval_s
     int timeout_s
-    const int64_t *pulse        # counts on as long as the event loop turns
-    void (*log)(const char *level, const char *line) noexcept nogil      # from any thread, as is ...
-    void (*show)(const char *state, const char *leader) noexcept nogil   # ... this: what INFO tells
-    char why[WHY_BYTES]         # the answer, when it is no
+    const int64_t *pulse        # incremented in each tick of the event loop
+    # writes a line to the server's log; may be called from any thread
+    void (*log)(const char *level, const char *line) noexcept nogil
+    # sets what INFO shows; may be called from any thread
+    void (*show)(const char *state, const char *leader) noexcept nogil
+    char why[WHY_BYTES]         # set by `connect`: the error
 
 
-# `connect` of libheartbeat.so: False, and why, when it cannot be. From then on heartbeats are sent, or tried to be.
+# The type of `connect` in libheartbeat.so. Returns False if it fails, with the error in `why`. After True, the plug-in
+# sends heartbeats until the process ends, and retries those that fail.
 ctypedef bint (*Connect)(Order *) noexcept nogil

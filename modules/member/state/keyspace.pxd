@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The room of the keyspace: Redis, as a chained member needs it."""
+"""The state of modules/member/keyspace: command filter, role and settings of Redis."""
 
 from libc.stdint cimport uint64_t
 
@@ -7,13 +7,14 @@ from modules.bindings.redismodule cimport RedisModuleDict, RedisModuleString
 
 
 cdef struct Keyspace:
-    # What others may do here, and what they have done.
-    RedisModuleDict *commands   # what each of them does to data (`command_table.pxd`)
-    bint own_call               # a command that we call ourselves passes the filter
-    bint role_touched           # Redis has made this server a replica, or a master, of another
-    bint settings_touched       # somebody changed a setting of Redis: ours are to be restored
-    bint subscribers_misled     # out of the chain: they would wait in vain, and what is queued show old data
-    RedisModuleString *masteruser   # what Redis's replication had for logging in, while a copy borrows that; else NULL
+    # What the command filter and the guard of Redis's settings need.
+    RedisModuleDict *commands   # the rule of each command (`command_table.pxd`)
+    bint own_call               # the module itself is calling a command: the filter passes it
+    bint role_touched           # Redis's own replication has changed this server's role
+    bint settings_touched       # somebody changed a setting of Redis: the values that a member needs are to be restored
+    # this member has left the chain: its subscribers would wait in vain, and queued commands would show old data
+    bint subscribers_misled
+    RedisModuleString *masteruser   # Redis's own values of these settings, while a copy uses ours; else NULL
     RedisModuleString *masterauth
-    uint64_t unreplicated_writes    # by a member in no chain yet
-    uint64_t roles_undone       # how often something made this member a replica all the same
+    uint64_t unreplicated_writes    # writes that this member took before it was in a chain
+    uint64_t roles_undone       # how often this member was made a replica and made a master again

@@ -1,8 +1,8 @@
 # cython: language_level=3
-"""What a server that is a chain member keeps: the pure chain, and everything that ties it to Redis.
+"""The state of a chain member: the pure chain, and one part for each room that ties the chain to Redis.
 
-One server is one member, so there is one of these; functions get it as `m`, callbacks of Redis that carry
-nothing of ours ask `the_member()`. Everything here belongs to the Redis main thread.
+A server is at most one member, so there is one Member. Functions get it as `m`. Callbacks of Redis that carry no data
+of ours call `the_member()`. Only the Redis main thread reads and writes a Member, except where a field says otherwise.
 """
 
 from libc.stdint cimport int64_t
@@ -22,11 +22,11 @@ from modules.member.state.settings cimport Settings
 
 
 cdef struct Member:
-    RedisModuleCtx *ctx         # detached: for logs, publications and what happens outside a command
-    Chain chain                 # the protocol's state
-    Node self                   # only run_id is known to us
+    RedisModuleCtx *ctx         # detached context: for logs, publications and whatever happens outside a command
+    Chain chain                 # state of the protocol (modules/core)
+    Node self                   # only `run_id` is set: a server does not know the address by which others reach it
     Settings settings
-    int64_t now_ms              # since boot, suspend included; read when the event loop wakes
+    int64_t now_ms              # since boot, time suspended included; read once when the event loop wakes
     EventLoop event_loop
     Keyspace keyspace
     Disk disk
@@ -39,7 +39,7 @@ cdef struct Member:
 
 
 cdef inline bint is_native_replica(const Member *m) noexcept nogil:
-    """Of the old tail, by our own doing."""
+    """Returns whether this member is a Redis replica of the old tail because it is joining by copy."""
     return m.membership.join == JOIN_COPYING or m.membership.join == JOIN_LOADED or m.membership.join == JOIN_FAILING
 
 

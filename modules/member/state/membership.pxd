@@ -1,57 +1,59 @@
 # cython: language_level=3
-"""The room of membership: masters that hold on to this member, and its way into a chain."""
+"""The state of modules/member/membership: joining, and the lifelines of masters."""
 
 from libc.stdint cimport int64_t, uint64_t
 
 from modules.member.state.complaint cimport ERROR_BYTES
 
 cdef enum:
-    MAX_LIFELINES = 16          # one for each master, and some that have proved nothing yet
-    MAX_LISTENERS = 16          # Redis binds no more addresses
-    HELLO_BYTES = 96            # the nonce and the proof that a lifeline begins with
-    JOIN_ERROR_BYTES = 512      # another's error, and what to do about it
+    MAX_LIFELINES = 16          # one for each master, and some for connections that have not proved the secret yet
+    MAX_LISTENERS = 16          # Redis binds at most so many addresses
+    HELLO_BYTES = 96            # length of the nonce and the proof with which a lifeline begins
+    JOIN_ERROR_BYTES = 512      # the other server's error, and advice
 
 
 cdef struct Lifeline:
-    # A master's connection that only the end of this process closes (`lifeline.pxi`).
-    int fd                      # -1: a free place
+    # A connection of a master that stays open until this process ends (`lifeline.pxi`).
+    int fd                      # -1: the place is free
     bint proven
-    int64_t deadline_ms         # to have proved the secret
-    int length                  # of what has come so far
+    int64_t deadline_ms         # the secret must be proved by then
+    int length                  # bytes received of `hello`
     char hello[HELLO_BYTES]
 
 
 cdef struct Lifelines:
-    int port                    # where masters take hold of one; 0: nowhere
+    int port                    # port on which lifelines are accepted; 0: none
     int listeners[MAX_LISTENERS]
     int listener_count
-    bint deaf                   # not watched: there was no descriptor for who came
-    bint rebind                 # Redis binds other addresses now
+    bint deaf                   # the listeners are not watched, because a connection came when no descriptor was free
+    bint rebind                 # Redis's bind addresses have changed: listen again
     Lifeline lines[MAX_LIFELINES]
     char error[ERROR_BYTES]
 
 
 cdef enum JoinPhase:
     JOIN_NONE
-    JOIN_LEAVING                # our own clients are being told: Redis cuts off whom it finds blocked when copying
-    JOIN_STARTING               # they have been told
-    JOIN_COPYING                # Redis's full synchronisation from the old tail runs
-    JOIN_LOADED                 # it has ended; still to be detached from the old tail
+    # this member's blocked clients get their replies; Redis would disconnect blocked clients of a new replica
+    JOIN_LEAVING
+    JOIN_STARTING               # the blocked clients have their replies
+    JOIN_COPYING                # Redis's full synchronisation from the old tail is running
+    JOIN_LOADED                 # the synchronisation is complete; this server must stop being a replica of the old tail
     JOIN_FETCHING               # the old tail's checkpoint is being copied
-    JOIN_SAVING                 # the append-only file, begun anew, does not hold it yet
+    JOIN_SAVING                 # the append-only file is being rewritten, and does not hold the copy yet
     JOIN_COPIED
-    JOIN_FAILING                # still to be detached
+    JOIN_FAILING                # the copy has failed; this server must stop being a replica of the old tail
     JOIN_FAILED
 
 
 cdef struct Membership:
-    # How this member gets into a chain.
+    # How this member joins a chain.
     JoinPhase join
-    bint snapshot_loaded        # the full load has delivered a position
+    bint snapshot_loaded        # the full synchronisation has delivered the snapshot's position
     char join_error[JOIN_ERROR_BYTES]
-    uint64_t copied_keys        # that the copy has in all, known once it has begun
-    int64_t learned_from        # applied when the learner's copy, or what it had, was there: its log begins after that
-    unsigned long long pin_client   # the connection on which the master had us pin the log; 0: none
-    void *fetch                 # the Fetch under way; NULL: none
+    uint64_t copied_keys        # keys in the whole copy; known once the copy has begun
+    # `applied` when the copy, or the learner's own data, was complete: the learner's log begins after it
+    int64_t learned_from
+    unsigned long long pin_client   # connection by which the master had this tail pin its log; 0: no pin
+    void *fetch                 # the running Fetch (`transfer.pxi`); NULL: none
     uint64_t copied_joins
     uint64_t resumed_joins

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The room of persistence: what this server has of itself on its disk."""
+"""The state of modules/member/persistence: what this server's disk holds, and what it says of the chain."""
 
 from libc.stdint cimport int64_t, uint8_t
 
@@ -8,55 +8,58 @@ from modules.member.state.heartbeat_plugin cimport ORDER_TEXT_BYTES
 from modules.server.position cimport Position, Record
 
 cdef enum:
-    MAX_BRANCHES = 4            # of attempts to begin a chain with this server's data; older ones are forgotten
+    MAX_BRANCHES = 4            # branches kept; the oldest is forgotten
 
 
 cdef struct Branch:
-    # A history that this server's data had before it became another's.
+    # A history that this server's data had before: an attempt to begin a chain gave the data a new one.
     uint8_t history[HISTORY_BYTES]
-    int64_t applied             # up to there its updates are this server's too
+    int64_t applied             # the updates up to this sequence number are the same in both histories
 
 
 cdef struct Marker:
-    # The file that says that this server is a chain's, whatever else is lost (`identity_file.pxi`).
-    char name[32]               # in the server's folder
-    bint found                  # it is there
+    # The identity file, which shows that this server's data is a chain's, even if all other files are lost
+    # (`identity_file.pxi`).
+    char name[32]               # file name, in the server's folder
+    bint found                  # the file exists
     uint8_t history[HISTORY_BYTES]
-    int64_t void_epoch          # records up to this epoch are not durable, whatever they say
+    int64_t void_epoch          # records up to this epoch do not count as durable, even if they say that they are
     int branch_count
-    Branch branches[MAX_BRANCHES]   # what the files of this server may call its history
-    char master[ORDER_TEXT_BYTES]   # where its heartbeats go, once MEMBER.CONNECT_TO_MASTER has said so
-    int error                   # why it could not be replaced when that was tried last; 0: it could
+    Branch branches[MAX_BRANCHES]   # other histories that this server's files may name
+    char master[ORDER_TEXT_BYTES]   # argument of the last MEMBER.CONNECT_TO_MASTER
+    int error                   # errno of the last attempt to replace the file; 0: it succeeded
 
 
 cdef enum Source:
-    # Where the data that is being loaded comes from.
+    # The source of the data that is being loaded.
     SOURCE_OTHERS
     SOURCE_RDB
     SOURCE_AOF
 
 
 cdef struct Disk:
-    # What this member keeps of itself (design.md, "Restart").
-    bint started                # what the server found on its disk has been weighed
-    bint recording              # there is an append-only file
-    bint always                 # which is on the disk before Redis goes on
-    bint whole                  # and holds everything: no first rewrite is under way
-    bint waits                  # so nothing about an update leaves before it is there
-    bint stuck                  # it cannot be written: what it lacks is held back, or it would pile up in memory
-    int64_t counted             # updates that Redis's save points know of, roughly
-    int64_t flushed             # what was recorded before the event loop last slept: the file has it
-    unsigned long long failures     # of rewrites in a row, when the file was begun anew
+    # The state of this server's files (design.md, "Restart").
+    bint started                # the data that the server found on its disk at the start is judged
+    bint recording              # the append-only file is on
+    bint always                 # appendfsync is always: the file is on the disk before Redis replies
+    bint whole                  # the append-only file is complete: its first rewrite has ended
+    bint waits                  # nothing about an update is sent before the update is in the file on the disk
+    # the file cannot be written: nothing more is recorded, or the unwritten records would fill memory
+    bint stuck
+    int64_t counted             # updates counted for Redis's save points, roughly
+    int64_t flushed             # `recorded` when the event loop last slept: the file holds the records up to it
+    unsigned long long failures     # failed rewrites in a row while the append-only file is begun anew
     Record record
-    bint record_due             # the file has another record
-    bint hindered               # the last attempt to record ended early: clients are paused, or memory is exhausted
-    int64_t claimed             # the epoch of the newest record on the disk that says that it is durable; 0: none does
-    bint void_due               # the marker does not say yet that it is void: nothing leaves
+    bint record_due             # a change of the record is to be written to the file
+    bint hindered               # the last attempt to record stopped early: clients are paused, or memory is exhausted
+    int64_t claimed             # epoch of the newest record on the disk that claims to be durable; 0: no record does
+    bint void_due               # that claim is void, and the identity file does not say so yet: nothing is sent
     Marker marker
-    bint missing                # what it speaks of is not here: neither updates, nor what was there before the first
-    Position *unproven          # where its data would be, were its checkpoint here too; NULL: it is proven
+    bint missing                # the data that the identity file names is not here
+    # position of the data, valid only with the checkpoint that belongs to it; NULL: no checkpoint is needed
+    Position *unproven
     Source source
-    bint stale                  # the append-only file is behind this member's checkpoint: it is to be rewritten
-    bint broken                 # what the file says after some record cannot be: it was ignored
-    char *scratch               # where batches are packed
+    bint stale                  # the append-only file is behind this member's checkpoint and must be rewritten
+    bint broken                 # a record of the file cannot be valid; that record and the rest were ignored
+    char *scratch               # buffer in which batches are encoded
     size_t scratch_bytes

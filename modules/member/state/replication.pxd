@@ -1,5 +1,6 @@
 # cython: language_level=3
-"""The room of replication: links to other members, and the connections that they have made."""
+"""The state of modules/member/replication: links to other members, and the connections that members made to this one.
+"""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
@@ -10,60 +11,60 @@ from modules.member.state.complaint cimport Complaint, ERROR_BYTES
 from modules.server.proofs cimport NONCE_BYTES, SECRET_BYTES
 
 cdef enum:
-    MAX_PEERS = 64              # inbound connections that prove, or have proved, the secret
+    MAX_PEERS = 64              # inbound connections that have proved the secret, or are about to
 
 
 cdef enum LinkPhase:
-    LINK_IDLE                   # not connected; tried again at `retry_ms`
-    LINK_CONNECTING             # given up at `retry_ms`, as is ...
-    LINK_PROVING                # our challenge, then our proof, is on its way
+    LINK_IDLE                   # not connected; the next attempt is at `retry_ms`
+    LINK_CONNECTING             # the attempt is given up at `retry_ms`
+    LINK_PROVING                # the handshake is under way; given up at `retry_ms`, too
     LINK_READY
 
 
 cdef enum Answer:
-    # What comes next on a link that is proving, where every answer was asked for.
+    # The reply that a link in LINK_PROVING expects next. Each is the answer to a command that the link has sent.
     ANSWER_LOGIN
     ANSWER_EXEMPT
-    ANSWER_PROOF                # the peer's
-    ANSWER_PROVEN               # its word on ours
+    ANSWER_PROOF                # the peer's proof
+    ANSWER_PROVEN               # whether the peer accepts our proof
 
 
 cdef struct Link:
-    # Our connection to another member, to tell it things.
-    const char *name            # "down", "up" or "head": in logs and INFO
-    bint aimed                  # there is a target
+    # A connection that this member makes to another, for messages of the chain.
+    const char *name            # "down", "up" or "head", for logs and INFO
+    bint aimed                  # `target` is set
     Node target
     redisContext *context
     LinkPhase phase
-    Answer awaited              # while proving
-    bint allowed                # the peer lets our user do what copying needs
-    int watched                 # the mask registered with the event loop
+    Answer awaited              # during LINK_PROVING
+    bint allowed                # the peer's ACL allows our user what a copy needs
+    int watched                 # event mask registered with the event loop
     int64_t retry_ms
-    int64_t down_since_ms       # not ready since then; 0: it is
-    int setbacks                # failures since something came through
-    int64_t setback_ms          # the first of these
-    int64_t setback_committed   # what was committed then
-    int64_t ready_ms            # when it was made last
-    int64_t idle_ms             # when CHAIN.IDLE went out last
-    bint dropped                # it was ready, and the peer's side closed it; not ready again since
-    bint view_due               # the peer is behind: our view goes to it next
-    int64_t greeted_epoch       # the epoch in which CHAIN.GREET went out on this connection; -1: none
-    char nonce[NONCE_BYTES]     # of our challenge
-    size_t unfinished_bytes     # read of an answer that is not whole yet
-    RedisModuleString *streamed     # a value too long to be copied, on its way in slices
+    int64_t down_since_ms       # since when the link is not ready; 0: it is ready
+    int setbacks                # failures since the peer last answered
+    int64_t setback_ms          # time of the first of these failures
+    int64_t setback_committed   # `committed` at the first of these failures
+    int64_t ready_ms            # when the link last became ready
+    int64_t idle_ms             # when CHAIN.IDLE was last sent
+    bint dropped                # the link was ready, the peer closed it, and the link has not been ready since
+    bint view_due               # the peer has an older view: our view is the next message
+    int64_t greeted_epoch       # epoch in which CHAIN.GREET was sent on this connection; -1: none was sent
+    char nonce[NONCE_BYTES]     # the nonce that we sent
+    size_t unfinished_bytes     # bytes received of an incomplete reply
+    RedisModuleString *streamed     # a long value that is sent in slices, without a copy
     size_t streamed_to
     uint64_t connects
     uint64_t failures
-    char error[ERROR_BYTES]     # why it is not up
+    char error[ERROR_BYTES]     # why the link is not ready
     Complaint complaint
 
 
 cdef struct Peer:
-    # An inbound connection; client 0: a free place.
+    # An inbound connection. A place with client 0 is free.
     unsigned long long client
     bint proven
-    char challenge[NONCE_BYTES]     # its nonce
-    char nonce[NONCE_BYTES]         # ours
+    char challenge[NONCE_BYTES]     # the nonce that the peer sent
+    char nonce[NONCE_BYTES]         # the nonce that we sent
     char run_id[41]
 
 
@@ -71,11 +72,11 @@ cdef struct Replication:
     # What this member shares with the other members of its chain.
     bint has_secret
     uint8_t secret[SECRET_BYTES]
-    Link downstream             # to the successor: updates
-    Link upstream               # to the predecessor: acknowledgements
-    Link head_shortcut          # of the tail to the head: acknowledgements that skip the middle
+    Link downstream             # to the successor; sends updates
+    Link upstream               # to the predecessor; sends acknowledgements
+    Link head_shortcut          # from the tail to the head; sends acknowledgements directly
     Peer peers[MAX_PEERS]
-    bint suspicious             # a neighbour's connection was dropped, and no watch has told the master yet
+    bint suspicious             # a neighbour closed its connection, and no CHAIN.WATCH has told a master yet
     uint64_t refused_unproven
     uint64_t batches_sent
     uint64_t batches_received

@@ -1,16 +1,17 @@
 # cython: language_level=3
-"""Settings, as Redis knows them: `member.*`."""
+"""The values of the settings `member.*`."""
 
 from modules.bindings.redismodule cimport RedisModuleString
 from modules.server.passwords cimport PasswordSetting
 
 
 cdef struct Settings:
-    # Module configurations, in the units of their names.
+    # Redis writes the fields. Their units are those of docs/configuration.md.
     long long master_type
     long long heartbeat_interval
     long long heartbeat_timeout
-    bint heartbeat_timeout_given    # by whoever started the server, or set it: the default shortens no master's
+    # somebody set the timeout; its default value must not shorten the timeout of a master
+    bint heartbeat_timeout_given
     long long write_timeout
     long long log_limit
     long long backlog_limit
@@ -19,7 +20,7 @@ cdef struct Settings:
     RedisModuleString *checkpoint_dir
     long long checkpoint_interval
     long long flush_above
-    long long lifeline_port     # 0: any; -1: none
+    long long lifeline_port     # 0: any free port; -1: no lifelines
     int serve_removed_data
     RedisModuleString *auth_user
     PasswordSetting auth_password
@@ -29,4 +30,4 @@ cdef struct Settings:
     RedisModuleString *etcd_ca
     RedisModuleString *etcd_cert
     RedisModuleString *etcd_key
-    bint loaded                     # what was in redis.conf is in force
+    bint loaded                     # the settings of redis.conf are in force

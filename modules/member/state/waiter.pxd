@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Clients that wait: one struct for all of them, in a list for each thing that they wait for."""
+"""Blocked clients: one struct for each client, in a list for each thing that clients wait for."""
 
 from libc.stdint cimport int64_t
 
@@ -8,29 +8,30 @@ from modules.core.invariant cimport INVARIANT
 
 
 cdef enum WaitKind:
-    WAIT_ROOM                   # a writer, until the log has room (rule 9): its update has no sn yet
-    WAIT_COMMIT                 # MEMBER.WAIT
-    WAIT_RIGHT                  # a READ at a tail that may answer in a moment
-    WAIT_WORKER                 # for what a worker's job finds out: the job has the waiter until it is done
-    WAIT_CHECKPOINT             # TAIL.CHECKPOINT
-    WAIT_FLUSH                  # HEAD.FLUSH
-    WAIT_SUSPICION              # a master's CHAIN.WATCH
+    WAIT_ROOM                   # a writer, until the log has room (rule 9); its update has no sequence number yet
+    WAIT_COMMIT                 # the client of a MEMBER.WAIT
+    WAIT_RIGHT                  # the client of a READ, until the tail's right to answer is confirmed
+    WAIT_WORKER                 # a client whose answer a worker's job finds; the job holds the waiter until it is done
+    WAIT_CHECKPOINT             # the client of a TAIL.CHECKPOINT
+    WAIT_FLUSH                  # the client of a HEAD.FLUSH
+    WAIT_SUSPICION              # the master of a CHAIN.WATCH
     WAIT_KINDS
 
 
 cdef struct Waiter:
-    # From when a client is blocked until it has been told, or has left.
-    Waiter *next                # in the list of its kind
+    # One blocked client, until it has its reply or has left.
+    Waiter *next                # in the list of this kind
     Waiter *previous
     WaitKind kind
-    RedisModuleBlockedClient *client    # NULL: it has left, and a job still has the waiter
-    RedisModuleString *key      # of a writer, and of a READ
+    RedisModuleBlockedClient *client    # NULL: the client has left, and a job still holds the waiter
+    RedisModuleString *key      # of a writer or a READ
     RedisModuleString *value
     RedisModuleString *channel
-    int64_t since_ms            # when it came, where member.write-timeout bounds the wait
-    int64_t deadline_ms         # MEMBER.WAIT: 0, none
-    int64_t sn                  # READ: the question that must be answered first; 0: none is asked yet
-    int64_t epoch               # WAIT: -1, the client gave none; READ: of the question; TAIL.CHECKPOINT: the watermark
+    int64_t since_ms            # when the client was blocked; member.write-timeout limits the wait from then on
+    int64_t deadline_ms         # of a MEMBER.WAIT; 0: no limit
+    int64_t sn                  # of a READ: the question that must be answered first; 0: no question was sent yet
+    # MEMBER.WAIT: the client's epoch, or -1; READ: the epoch of its question; TAIL.CHECKPOINT: the watermark
+    int64_t epoch
 
 
 cdef struct WaiterList:
@@ -39,8 +40,8 @@ cdef struct WaiterList:
 
 
 cdef struct Waiting:
-    WaiterList lists[<int>WAIT_KINDS]   # in the order in which they came
-    RedisModuleDict *by_client          # the same waiters, by the address of their blocked client
+    WaiterList lists[<int>WAIT_KINDS]   # one for each kind, in the order of arrival
+    RedisModuleDict *by_client          # the same waiters, by the address of `client`
 
 
 # ------------------------------------------------------------------------------------------------------- lists
