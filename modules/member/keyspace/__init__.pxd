@@ -1,5 +1,6 @@
 # cython: language_level=3
-"""What the other rooms use of modules/member/keyspace: the functions are defined in the files named here."""
+"""What other rooms call of modules/member/keyspace. The functions are defined, and documented, in the files named here.
+"""
 
 from modules.bindings.redismodule cimport (
     RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleString,

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The server's data and settings: what may touch them while it is in a chain: one compile unit."""
+"""Values, commands and settings of the server, as membership in a chain restricts them: one compile unit."""
 
 include "redis_role.pxi"
 include "command_filter.pxi"

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# Which of Redis's own commands a member takes (design.md, section 4).
+# The command filter: which of Redis's own commands a member executes (design.md, section 4).
 #
-# Copies must not differ by Redis's own doing: native writes, and what else would change a chained member's data behind
-# the chain's back, are refused. A member that is in no view shows no old data either.
+# Native commands change one copy only. So a chained member refuses native writes, and other commands that would change
+# its data without the chain. A member that is in no view also refuses native reads, since its data may be old.
 
 from libc.string cimport memchr, strchr, strcspn, strlen, strncmp, strspn, strstr
 
@@ -24,10 +24,13 @@ from modules.server.redis_calls cimport drop_reply
 
 
 cdef bint filter_build(Member *m) noexcept nogil:
-    """At loading, and again when another module brings commands. False: native writes would pass."""
+    """Fill the table of rules: when the module is loaded, and again when another module has added commands.
+
+    Returns False if the table is incomplete: native writes could pass the filter.
+    """
     cdef RedisModuleDict *table = RedisModule_CreateDict(NULL)
     cdef bint whole = table_fill(m.ctx, table)
-    # What joining and settling in call.
+    # The module calls these commands by their names, so nobody may have renamed them.
     whole = (whole and is_refusable(m.ctx, "config", 6) and is_refusable(m.ctx, "client", 6)
              and is_refusable(m.ctx, "info", 4) and is_refusable(m.ctx, "replicaof", 9))
     table_set(table, "config", 6, RULE_CONFIG)
@@ -36,7 +39,7 @@ cdef bint filter_build(Member *m) noexcept nogil:
     table_set(table, "exec", 4, RULE_EXECUTES)
     table_set(table, "role", 4, RULE_ROLE)
     table_set(table, "info", 4, RULE_INFO)
-    # Ours, and they decide for themselves.
+    # Commands of this module whose names lack its usual prefix. They check the member's state themselves.
     table_set(table, "list.checkpoint", 15, RULE_NONE)
     table_set(table, "tail.checkpoint", 15, RULE_NONE)
     table_set(table, "head.flush", 10, RULE_NONE)
@@ -53,12 +56,17 @@ cdef void replace_name(RedisModuleCommandFilterCtx *command, const char *name) n
 
 
 cdef void hand_over(RedisModuleCommandFilterCtx *command, const char *name) noexcept nogil:
-    """The command, which Redis has not looked at yet, becomes the arguments of one of ours that answers for it."""
+    """Make the whole command the arguments of our command `name`, which replies to it. Redis has not looked the command
+    up yet.
+    """
     RedisModule_CommandFilterArgInsert(command, 0, RedisModule_CreateString(NULL, name, strlen(name)))
 
 
 cdef void replace_asked(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
-    """ROLE and INFO: to what is answered by `redis_role`, as far as Redis lets the same clients ask for that."""
+    """Replace ROLE or INFO with our command of the same meaning (`redis_role.pxi`).
+
+    The variant .ANY needs no login, as far as Redis's own command needs none.
+    """
     cdef bint everybody = entrance(m) != ENTRANCE_PASSWORD
     if rule == RULE_ROLE:
         replace_name(command, "CHAIN.ROLE.ANY" if everybody else "CHAIN.ROLE")
@@ -67,12 +75,14 @@ cdef void replace_asked(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
 
 
 cdef bint shows_old_data(const Member *m) noexcept nogil:
-    """It was a chain's, and is in no view: removed, restarted, or being copied."""
+    """Returns whether this member's data may be old: it was in a chain, and is in no view. It was removed, or has
+    restarted, or is a learner.
+    """
     return m.chain.has_history and m.chain.me < 0 and not m.settings.serve_removed_data
 
 
 cdef void note_unreplicated(Member *m) noexcept nogil:
-    """A write that no other server has: of a member that is in no chain yet."""
+    """Count a write of a member that is in no chain yet, and log the first: no other server has it."""
     if m.keyspace.unreplicated_writes == 0:
         RedisModule_Log(m.ctx, "warning", "this member is in no chain yet, and takes writes: they are on this server "
                         "alone. MASTER.ADD makes them the data of a chain whose first member it is")
@@ -80,7 +90,8 @@ cdef void note_unreplicated(Member *m) noexcept nogil:
 
 
 cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
-    """Redis asks for every command, those from scripts and other modules too."""
+    """Filter one command. Redis calls the command filter for each command, those of scripts and other modules included.
+    """
     cdef size_t length
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), &length)
     cdef Rule rule
@@ -104,7 +115,7 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
 
 
 cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REFUSED command …: one that would make copies differ -> ERR | NOPERM"""
+    """CHAIN.REFUSED command …: replies for a command that would make copies differ -> ERR | NOPERM"""
     if is_denied(ctx, argv, argc):
         return 0
     return RedisModule_ReplyWithError(
@@ -112,7 +123,7 @@ cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
 
 
 cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REFUSED.READ command …: one that would show old data -> MASTERDOWN | NOPERM"""
+    """CHAIN.REFUSED.READ command …: replies for a command that would show old data -> MASTERDOWN | NOPERM"""
     if is_denied(ctx, argv, argc):
         return 0
     return RedisModule_ReplyWithError(
@@ -121,7 +132,7 @@ cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
 
 
 cdef int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REFUSED.REWRITE CONFIG REWRITE: while this server is a replica, to be copied -> ERR | NOPERM"""
+    """CHAIN.REFUSED.REWRITE CONFIG REWRITE: replies while this server is a replica, for a copy -> ERR | NOPERM"""
     if is_denied(ctx, argv, argc):
         return 0
     return RedisModule_ReplyWithError(
@@ -129,23 +140,25 @@ cdef int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int a
         "REWRITE again when MASTER.ADD has answered")
 
 
-# ----------------------------------------------------------------------- commands that passed, and wait to be executed
+# ------------------------------------------------------------------ commands that passed the filter before a change
 
 cdef const char *client_field(const char *line, const char *end, const char *name) noexcept nogil:
-    """The value after " name=" in a line of CLIENT LIST; NULL: it is not there."""
+    """Returns the value after `name`, which is " field=", in a line of CLIENT LIST. NULL: the line has no such field.
+    """
     cdef const char *found = strstr(line, name)
     return found + strlen(name) if found != NULL and found < end else NULL
 
 
 cdef bint in_transaction(const char *line, const char *end) noexcept nogil:
-    """multi=-1 means no MULTI."""
+    """Returns whether the client has called MULTI. The value -1 means that it has not."""
     cdef const char *multi = client_field(line, end, " multi=")
     return multi != NULL and multi[0] != c"-"
 
 
 cdef bint is_held_back(const Member *m, const char *line, const char *end) noexcept nogil:
-    """Blocked, or postponed by CLIENT PAUSE, in a native command that writes or reads. From Redis 7.2 on such a command
-    is executed later without asking the filter again.
+    """Returns whether the client waits in a native command that reads or writes: blocked, or postponed by CLIENT PAUSE.
+
+    Redis 7.2 and later execute such a command without calling the filter again.
     """
     cdef const char *flags = client_field(line, end, " flags=")
     cdef const char *command = client_field(line, end, " cmd=")
@@ -166,7 +179,9 @@ cdef void kill_client(Member *m, const char *line) noexcept nogil:
 
 
 cdef void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """What the filter let pass under another role must not be executed in this one: its clients are disconnected."""
+    """Disconnect the clients whose commands passed the filter before this member's role changed, and would be executed
+    after it.
+    """
     cdef RedisModuleCallReply *reply = RedisModule_Call(ctx, "CLIENT", "c", b"LIST")
     cdef RedisModuleString *list
     cdef const char *line

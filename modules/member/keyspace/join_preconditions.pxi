@@ -1,5 +1,5 @@
 # cython: language_level=3
-# What a server must be like so that its own data may become a chain's (design.md, section 4).
+# What a server must be like so that its own data may become a chain's data (design.md, section 4).
 
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strcmp
@@ -17,7 +17,7 @@ from modules.server.native_replication cimport follows_another
 from modules.server.redis_calls cimport drop_reply, info_field
 
 cdef enum:
-    SCAN_STEPS = 10000          # some milliseconds
+    SCAN_STEPS = 10000          # bound of the search: some milliseconds
 
 
 cdef struct Expiring:
@@ -44,7 +44,9 @@ cdef void note_expiring(
 
 
 cdef void find_expiring(RedisModuleCtx *ctx, Expiring *found) noexcept nogil:
-    """Some of their names: it is for people, and must not hold up the event loop (rule 8)."""
+    """Collect names of keys that expire. The list is for an error text and may be incomplete: a full scan would hold up
+    the event loop (rule 8).
+    """
     cdef RedisModuleScanCursor *cursor = RedisModule_ScanCursorCreate()
     cdef int steps = 0
     found.count = 0
@@ -71,7 +73,7 @@ cdef void read_keyspace(RedisModuleCtx *ctx, KeyspaceInfo *out) noexcept nogil:
 
 
 cdef bint holds_keys(RedisModuleCtx *ctx) noexcept nogil:
-    """In any database."""
+    """Returns whether any database has keys."""
     cdef KeyspaceInfo keyspace
     read_keyspace(ctx, &keyspace)
     return keyspace.keys != 0
@@ -84,7 +86,9 @@ cdef bint is_failing_over(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
-    """May this server's own data become a chain's? False with the reason in `why`, ERROR_BYTES long."""
+    """Returns whether this server's own data may become the data of a chain. If not, writes the reason into `why`,
+    which has room for ERROR_BYTES.
+    """
     cdef KeyspaceInfo keyspace
     cdef Expiring found
     if follows_another(ctx):

@@ -1,11 +1,13 @@
 # cython: language_level=3
-# ROLE and the replication section of INFO, as a chain's member has to answer them: who believes what a native server
-# says there, and writes to whoever is a master, finds the head and nobody else.
+# ROLE and INFO replication, as a chain's member must answer them.
 #
-# To Redis every member is a master without replicas. So the command filter has both commands end up here. The user
-# needs the rights to ROLE and INFO themselves, and where possible none to what they have become: but Redis lets
-# everybody run a command that needs no rights, before a login too. Where the default user has a password, nobody could
-# tell a client that has not logged in; there the user also needs the rights to CHAIN.ROLE and CHAIN.INFO.
+# To Redis, every member is a master without replicas. Software that believes this would write to any of them. So the
+# command filter replaces ROLE and INFO with the commands of this file, which name the head, and no other member, as the
+# master.
+#
+# A user needs the ACL rights to ROLE and INFO. The replacing commands should need no rights of their own, but Redis
+# lets everybody run a command without required rights, even before a login. Where the default user has a password, a
+# module cannot tell whether a client has logged in. There the user also needs the rights to CHAIN.ROLE and CHAIN.INFO.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -46,9 +48,9 @@ cdef bint has_flag(RedisModuleCallReply *flags, const char *wanted) noexcept nog
 
 
 cdef enum Entrance:
-    ENTRANCE_OPEN               # who has not logged in is the default user, which needs no password
-    ENTRANCE_NAMED              # nobody can log in as the default user: who bears its name has not logged in
-    ENTRANCE_PASSWORD           # a client of the default user has logged in or not: modules cannot tell
+    ENTRANCE_OPEN               # clients that have not logged in are the default user, which needs no password
+    ENTRANCE_NAMED              # the default user is off: a client of that name has not logged in
+    ENTRANCE_PASSWORD           # a client of the default user may have logged in or not; a module cannot tell
 
 
 cdef Entrance entrance(Member *m) noexcept nogil:
@@ -69,7 +71,9 @@ cdef Entrance entrance(Member *m) noexcept nogil:
 
 
 cdef bint is_logged_in(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """Of a command that Redis lets pass without. False: the error that Redis gives has been replied."""
+    """Returns whether the client has logged in; needed for commands that Redis runs without a login. If it has not,
+    replies the error that Redis gives.
+    """
     cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(name, &length)
@@ -82,7 +86,9 @@ cdef bint is_logged_in(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef bint may_ask(RedisModuleCtx *ctx, const char *command) noexcept nogil:
-    """False: the error that Redis gives has been replied, and is in its ACL log."""
+    """Returns whether the client's user may run `command`. If not, replies the error that Redis gives, and logs it in
+    Redis's ACL log.
+    """
     cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
     cdef RedisModuleString *words[1]
     cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(name)
@@ -104,7 +110,7 @@ cdef bint may_ask(RedisModuleCtx *ctx, const char *command) noexcept nogil:
 # ------------------------------------------------------------------------------------------------- what it is
 
 cdef bint is_head(const Member *m) noexcept nogil:
-    """Nobody else says that it is a master: a head that has heard of a newer view does not either."""
+    """Returns whether this member says that it is a master. A head that knows of a newer view does not (rule 2)."""
     return m.disk.started and chain_takes_writes(&m.chain)
 
 
@@ -113,7 +119,7 @@ cdef bint knows_head(const Member *m) noexcept nogil:
 
 
 cdef const char *head_host(const Member *m) noexcept nogil:
-    """Where to write; empty: this member does not know."""
+    """Returns the host to write to. Empty: this member does not know the head."""
     if knows_head(m):
         return &m.chain.view.members[0].host[0]
     return ""
@@ -130,7 +136,7 @@ cdef bint is_up(const Member *m) noexcept nogil:
 
 
 cdef int64_t updates(int64_t sn) noexcept nogil:
-    """The field's offsets count from 0: so many updates are there."""
+    """Returns the number of updates up to `sn`. Replication offsets in ROLE and INFO count from 0."""
     return sn + 1
 
 
@@ -158,7 +164,8 @@ cdef int reply_head_role(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef int role_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """ROLE -> [master, updates, [[host, port, updates], …]] | [slave, host, port, state, updates], as Redis's own"""
+    """ROLE -> [master, updates, [[host, port, updates], …]] | [slave, host, port, state, updates], as Redis's own ROLE
+    """
     cdef const char *state = "connect"
     if not may_ask(ctx, b"role"):
         return 0
@@ -189,7 +196,7 @@ cdef void add_number(RedisModuleString *out, const char *name, int64_t number) n
 
 
 cdef void add_replicas(const Member *m, RedisModuleString *out) noexcept nogil:
-    """What is committed all of them have."""
+    """Add the fields of a head. Every member has the committed updates, so `committed` is the offset of each."""
     cdef char line[LINE_BYTES]
     cdef const Node *node
     cdef int i
@@ -211,7 +218,7 @@ cdef void add_head(const Member *m, RedisModuleString *out) noexcept nogil:
     add_number(out, "master_sync_in_progress", m.chain.learner)
     add_number(out, "slave_read_repl_offset", updates(m.chain.applied))
     add_number(out, "slave_repl_offset", updates(m.chain.applied))
-    # Nobody but a chain's master makes a member the head: Sentinel never chooses a replica of this priority.
+    # Only the chain's master appoints a head. Sentinel never promotes a replica of priority 0.
     add(out, "slave_priority:0\r\nslave_read_only:1\r\nreplica_announced:1\r\nconnected_slaves:0\r\n")
 
 
@@ -231,8 +238,10 @@ cdef void add_section(const Member *m, RedisModuleString *out) noexcept nogil:
 
 
 cdef RedisModuleString *with_section(const Member *m, const char *text, size_t length) noexcept nogil:
-    """The native text, but for its replication section. It has no NUL byte in it before its end. A server that is a
-    replica to Redis, too, such as a learner that copies, keeps the native section, which tells how that goes.
+    """Returns the native text of INFO with its replication section replaced. The text must contain no NUL byte.
+
+    A server that is a Redis replica, such as a learner that copies, keeps the native section, which shows the progress
+    of the copy.
     """
     cdef const char *begin = strstr(text, "# Replication\r\n")
     cdef const char *end
@@ -250,7 +259,7 @@ cdef RedisModuleString *with_section(const Member *m, const char *text, size_t l
 cdef int info_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
 ) noexcept nogil:
-    """INFO [section …] -> as Redis's own, with the truth in the replication section"""
+    """INFO [section …] -> as Redis's own INFO, with the replication section of a chain's member"""
     cdef RedisModuleCallReply *reply
     cdef RedisModuleString *native
     cdef RedisModuleString *text
@@ -266,7 +275,7 @@ cdef int info_command(
         drop_reply(reply)
         return 0
     bytes = RedisModule_CallReplyStringPtr(reply, &length)
-    native = RedisModule_CreateString(NULL, bytes, length)      # which ends with a zero byte
+    native = RedisModule_CreateString(NULL, bytes, length)      # a module string ends with a zero byte
     drop_reply(reply)
     text = with_section(m, RedisModule_StringPtrLen(native, &length), length)
     bytes = RedisModule_StringPtrLen(text, &length)

@@ -1,6 +1,6 @@
 # cython: language_level=3
-# Settings of Redis that a chained member needs, and its role in Redis's replication: set back when somebody changes
-# them.
+# The settings of Redis that a chained member needs, and its role in Redis's replication. Both are restored when
+# somebody changes them.
 
 from libc.string cimport strcmp
 
@@ -20,8 +20,13 @@ cdef void set_redis(Member *m, const char *name, const char *value) noexcept nog
 
 
 cdef void settle_redis_settings(Member *m) noexcept nogil:
-    """What a chained member needs: nothing evicted, room for the longest update, a learner's copy begun at once, a
-    position in the append-only file, and writes that wait for the chain and not for Redis's replicas.
+    """Set what a chained member needs:
+
+    - maxmemory-policy: Redis evicts nothing, since a copy must be complete;
+    - proto-max-bulk-len, client-query-buffer-limit: the longest update fits;
+    - repl-diskless-sync-delay: a learner's copy begins at once;
+    - aof-use-rdb-preamble: a rewritten append-only file begins with an RDB, which holds the position;
+    - min-replicas-to-write: writes wait for the chain, not for Redis replicas.
     """
     set_redis(m, b"maxmemory-policy", b"noeviction")
     set_redis(m, b"proto-max-bulk-len", b"512mb")
@@ -29,11 +34,11 @@ cdef void settle_redis_settings(Member *m) noexcept nogil:
     set_redis(m, b"repl-diskless-sync-delay", b"0")
     set_redis(m, b"aof-use-rdb-preamble", b"yes")
     set_redis(m, b"min-replicas-to-write", b"0")
-    m.keyspace.settings_touched = False      # by ourselves just now
+    m.keyspace.settings_touched = False      # the calls above are our own changes
 
 
 cdef RedisModuleString *get_redis(Member *m, const char *name) noexcept nogil:
-    """The caller's; NULL: there is no such setting."""
+    """Returns the value of a setting of Redis, which the caller frees. NULL: there is no such setting."""
     cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "CONFIG", "cc", b"GET", name)
     cdef RedisModuleString *value = NULL
     if reply != NULL and RedisModule_CallReplyLength(reply) == 2:
@@ -43,7 +48,9 @@ cdef RedisModuleString *get_redis(Member *m, const char *name) noexcept nogil:
 
 
 cdef void lend_credentials(Member *m) noexcept nogil:
-    """While a copy is on its way, Redis's replication logs in as our links do. CONFIG GET shows that password."""
+    """Let Redis's replication log in with the credentials of our links while a copy runs. CONFIG GET shows the password
+    meanwhile.
+    """
     if string_length(m.settings.auth_password.value.text) == 0 or m.keyspace.masterauth != NULL:
         return
     m.keyspace.masteruser = get_redis(m, b"masteruser")
@@ -76,7 +83,9 @@ cdef bint settings_care(const RedisModuleConfigChange *change) noexcept nogil:
 
 
 cdef void settle_native_role(Member *m) noexcept nogil:
-    """In the pass in which it was made a replica: nothing of the other server's has been read yet."""
+    """Undo a REPLICAOF of somebody else. This runs in the same pass, before anything of the other server's data was
+    read.
+    """
     m.keyspace.role_touched = False
     if m.chain.has_history and not is_native_replica(m) and follows_another(m.ctx):
         m.keyspace.own_call = True
@@ -85,7 +94,9 @@ cdef void settle_native_role(Member *m) noexcept nogil:
 
 
 cdef void settings_step(Member *m) noexcept nogil:
-    """In the before-sleep event: what could not be done where it was noticed."""
+    """Restore settings and role, in the before-sleep event: the notification that noticed a change cannot call
+    commands.
+    """
     if m.keyspace.settings_touched and m.chain.has_history:
         RedisModule_Log(m.ctx, "warning", "a chained member evicts nothing, takes long updates, saves its position and "
                         "has no replicas of Redis's own: set back again: maxmemory-policy, proto-max-bulk-len, "

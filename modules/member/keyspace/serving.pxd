@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""A member's role, and whether it does what that role is for: as INFO, the master and health checks are told."""
+"""A member's role, and whether it does what its role is for. INFO, the master and health checks use both."""
 
 from modules.core.chain cimport chain_fenced, chain_role, chain_serves_reads, chain_takes_writes
 from modules.core.messages cimport (

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Updates meet Redis's keyspace. Keys and values are shared with it, not copied."""
+"""Updates are applied to Redis's keyspace. The log and the keyspace share keys and values, without copies."""
 
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy
@@ -14,13 +14,16 @@ from modules.bindings.redismodule cimport (
 from modules.core.log cimport Entry
 
 cdef enum:
-    COPIED_STRING = 1024        # bytes; longer values are shared with the log whatever they replace
-    LONG_STRING = 32 * 1024     # from here on Redis hands over its query buffer as the argument, slack included
+    COPIED_STRING = 1024        # bytes; a longer value is always shared between log and keyspace
+    # bytes; from this length on Redis makes its query buffer the argument, unused space included
+    LONG_STRING = 32 * 1024
 
 
 cdef inline bint overwrite_in_place(RedisModuleKey *handle, const RedisModuleString *value) noexcept nogil:
-    """A short value over one of the same length: a copy costs less than what sharing does (free, allocate, and look the
-    key up three more times). The first time, Redis takes the key's value out of the log's hands; then it stays so.
+    """Copy a short value over a value of the same length. Returns False if the key needs another way.
+
+    The copy costs less than sharing, which frees, allocates and looks the key up three more times. If the log shares
+    the old value, Redis first gives the key a value of its own. The key then keeps that value for later copies.
     """
     cdef size_t length
     cdef size_t room
@@ -40,10 +43,12 @@ cdef inline bint overwrite_in_place(RedisModuleKey *handle, const RedisModuleStr
 cdef inline void keyspace_apply(
     RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, bint shared, bint flushed,
 ) noexcept nogil:
-    """Set the key, or delete it when `value` is NULL, in the database that `ctx` has selected.
+    """Set the key, or delete it if `value` is NULL, in the database that `ctx` has selected.
 
-    shared: the value is kept elsewhere for long, and is to be in memory once. flushed: a key that is to be deleted, and
-    is not in memory, may be elsewhere. Whoever wants to know of changes to keys hears of it as of a native SET or DEL.
+    shared: something keeps the value for long, so the keyspace must share it, not copy it.
+    flushed: a key that is not in memory may be in the checkpoint, so its deletion is an event in any case.
+
+    Subscribers of keyspace events are notified as of a native SET or DEL.
     """
     cdef RedisModuleKey *handle = RedisModule_OpenKey(ctx, key, REDISMODULE_WRITE)
     cdef bint existed = flushed or RedisModule_KeyType(handle) != REDISMODULE_KEYTYPE_EMPTY
@@ -73,13 +78,13 @@ cdef inline bint strings_equal(const RedisModuleString *a, const RedisModuleStri
 
 
 cdef inline RedisModuleString *keep(RedisModuleString *argument) noexcept nogil:
-    """A reference of our own."""
+    """Take a reference to the string, for the caller."""
     RedisModule_RetainString(NULL, argument)
     return argument
 
 
 cdef inline RedisModuleString *keep_value(RedisModuleString *argument, uint64_t bytes) noexcept nogil:
-    """The same for a value of at most so many bytes: a long one is first rid of its slack."""
+    """Take a reference to a value of at most `bytes` bytes. A long value is first freed of unused space."""
     if bytes >= LONG_STRING:
         RedisModule_TrimStringAllocation(argument)
     return keep(argument)
@@ -91,7 +96,7 @@ cdef inline void let_go(RedisModuleString *string) noexcept nogil:
 
 
 cdef inline void release_entry(Entry *entry) noexcept nogil:
-    """Give back what an entry taken out of the log holds."""
+    """Give back the references of an entry that was taken out of the log."""
     let_go(<RedisModuleString *>entry.key)
     let_go(<RedisModuleString *>entry.value)
     let_go(<RedisModuleString *>entry.client)
