@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What the other rooms use of modules/member/persistence: the functions are defined in the files named here."""
+"""What other rooms call of modules/member/persistence. The functions are documented in the files named here."""
 
 from libc.stdint cimport int64_t, uint8_t
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What is on the disk: the append-only file, its durability, the identity file: one compile unit."""
+"""The files of a member: records in the append-only file, durability, the identity file: one compile unit."""
 
 include "aof_writer.pxi"
 include "identity_file.pxi"

@@ -1,8 +1,10 @@
 # cython: language_level=3
-# What goes into the append-only file: updates, a record a batch, and every place in the chain that this member takes.
+# Records in the append-only file: updates, one record for each batch, and each place that this member takes in the
+# chain.
 #
-# Redis propagates it into the file alone, not to native replicas. That works in commands and in events, and nowhere
-# else: what comes due in a socket callback waits for the before-sleep event, after which Redis writes the file.
+# The module propagates the records to the file only, not to native replicas. Redis allows that in commands and in
+# events, but not in socket callbacks. What becomes due in a socket callback is recorded in the before-sleep event.
+# Redis writes the file after that event.
 
 from libc.stdint cimport int64_t
 
@@ -22,7 +24,7 @@ from modules.member.state.member cimport Member
 
 
 cdef RedisModuleString *record_payload(Member *m, const Batch *batch) noexcept nogil:
-    """A reference for the caller."""
+    """Returns the encoded batch as a new string, which the caller frees."""
     cdef RedisModuleString *value = long_value(m, batch)
     cdef RedisModuleString *payload = RedisModule_CreateString(NULL, m.disk.scratch, pack_batch(m, batch))
     cdef size_t length
@@ -34,7 +36,7 @@ cdef RedisModuleString *record_payload(Member *m, const Batch *batch) noexcept n
 
 
 cdef bint record_batch(Member *m, const Batch *batch) noexcept nogil:
-    """CHAIN.RECORD assigned first count payload"""
+    """Write CHAIN.RECORD assigned first count payload. Returns False without memory for the payload."""
     cdef RedisModuleString *payload
     if not packing_room(m, batch):
         return False
@@ -47,7 +49,9 @@ cdef bint record_batch(Member *m, const Batch *batch) noexcept nogil:
 
 
 cdef bint record_alone(Member *m, const Batch *batch) noexcept nogil:
-    """Without a history, updates are what native writes are, among which they keep their order."""
+    """Write native SET and DEL commands. Without a history there are no positions, and native writes stand in the file,
+    too; the order of both is kept.
+    """
     cdef const Entry *entry
     cdef int64_t sn
     for sn in range(batch.first, batch.first + batch.count):
@@ -60,7 +64,10 @@ cdef bint record_alone(Member *m, const Batch *batch) noexcept nogil:
 
 
 cdef void record_place(Member *m) noexcept nogil:
-    """CHAIN.RECORD.PLACE history applied count boundaries epoch run_id durable, boundaries as they lie in memory"""
+    """Write CHAIN.RECORD.PLACE history applied count boundaries epoch run_id durable.
+
+    The boundaries are written as they are in memory.
+    """
     cdef char history[2 * HISTORY_BYTES + 1]
     cdef int count = m.chain.log.boundary_count
     INVARIANT(
@@ -75,11 +82,14 @@ cdef void record_place(Member *m) noexcept nogil:
 
 
 cdef bint is_record_due(const Member *m) noexcept nogil:
+    """Returns whether an update, or a change of the place, is not in the append-only file yet."""
     return m.chain.recorded < m.chain.applied or m.disk.record_due
 
 
 cdef void record(Member *m) noexcept nogil:
-    """Everything that the file lacks. Nothing while clients are paused, when Redis insists on propagating nothing."""
+    """Record everything that is due. Records nothing while clients are paused: Redis aborts if a module propagates
+    then.
+    """
     cdef Batch batch
     m.disk.hindered = not m.disk.recording or RedisModule_AvoidReplicaTraffic()
     if m.disk.hindered:

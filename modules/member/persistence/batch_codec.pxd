@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Updates out of the log into one argument, for a successor or for the append-only file (`core/wire.pxd`)."""
+"""Encodes updates of the log into one argument, for the successor or the append-only file (`core/wire.pxd`)."""
 
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
@@ -13,12 +13,14 @@ from modules.member.keyspace.values cimport string_length
 from modules.member.state.member cimport Member
 
 cdef enum:
-    BATCH_BYTES = 256 * 1024        # of updates in one argument; a longer update is one alone
-    SCRATCH_BYTES = 2 * BATCH_BYTES     # that are kept to pack them in
+    BATCH_BYTES = 256 * 1024        # of updates in one argument; a longer update has an argument of its own
+    SCRATCH_BYTES = 2 * BATCH_BYTES     # buffer size that is kept between batches
 
 
 cdef inline RedisModuleString *long_value(Member *m, const Batch *batch) noexcept nogil:
-    """The value of a long update, which `pack_batch` leaves where it lies: it comes last. NULL: all is packed."""
+    """Returns the value of a batch that is one long update. `pack_batch` does not copy it; the value is the last part
+    of the message. NULL: `pack_batch` encodes the whole batch.
+    """
     cdef RedisModuleString *value
     if batch.count != 1 or batch.bytes <= BATCH_BYTES:
         return NULL
@@ -27,7 +29,10 @@ cdef inline RedisModuleString *long_value(Member *m, const Batch *batch) noexcep
 
 
 cdef inline bint packing_room(Member *m, const Batch *batch) noexcept nogil:
-    """Have room to pack it: PACKED_HEADER is less than the overhead that `bytes` counts for each update."""
+    """Make the scratch buffer large enough for `pack_batch`. Returns False without memory.
+
+    `batch.bytes` is enough: it counts an overhead for each update that is larger than PACKED_HEADER.
+    """
     cdef const RedisModuleString *value = long_value(m, batch)
     cdef size_t bytes = batch.bytes - (string_length(value) if value != NULL else 0)
     if bytes <= m.disk.scratch_bytes:
@@ -41,7 +46,9 @@ cdef inline bint packing_room(Member *m, const Batch *batch) noexcept nogil:
 
 
 cdef inline void packing_over(Member *m) noexcept nogil:
-    """What was packed is on its way. The room that an update with a long key took goes back."""
+    """Free a scratch buffer that an update with a long key has made larger than SCRATCH_BYTES. To be called after the
+    batch was sent.
+    """
     if m.disk.scratch_bytes > SCRATCH_BYTES:
         memory_give(m.disk.scratch)
         m.disk.scratch = NULL
@@ -56,7 +63,7 @@ cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexc
 
 
 cdef inline size_t pack_entry(char *out, const Entry *entry, const Entry *before, bint whole) noexcept nogil:
-    """One update; `whole` with its value. Returns the bytes written."""
+    """Encode one update, with its value if `whole`. Returns the number of bytes written."""
     cdef const RedisModuleString *key = <const RedisModuleString *>entry.key
     cdef const RedisModuleString *value = <const RedisModuleString *>entry.value
     cdef const RedisModuleString *client = <const RedisModuleString *>entry.client
@@ -79,7 +86,9 @@ cdef inline size_t pack_entry(char *out, const Entry *entry, const Entry *before
 
 
 cdef inline size_t pack_batch(Member *m, const Batch *batch) noexcept nogil:
-    """Into the scratch buffer, where `packing_room` has made room; the bytes that it takes there."""
+    """Encode the batch into the scratch buffer, which `packing_room` has made large enough. Returns the number of
+    bytes.
+    """
     cdef bint whole = long_value(m, batch) == NULL
     cdef const Entry *before = NULL
     cdef const Entry *entry

@@ -1,9 +1,12 @@
 # cython: language_level=3
-# What waits for this member's disk, and what may be claimed of it afterwards (design.md, "Restart").
+# What waits for this member's disk, and what its records may claim afterwards (design.md, "Restart").
 #
-# With `appendonly yes` and `appendfsync always` nothing about an update leaves before it is on the disk. Redis writes
-# the file between the before-sleep event, in which updates are recorded, and its sleep: what has been recorded when it
-# wakes is there. The record of a view in which that holds throughout says so, and is made void before it holds no more.
+# With `appendonly yes` and `appendfsync always`, nothing about an update is sent before the update is on the disk.
+# Updates are recorded in the before-sleep event, and Redis writes the file between that event and its sleep. So when
+# Redis wakes, all that was recorded is on the disk.
+#
+# The record of a place in a view claims to be durable if this holds throughout the view. Before it stops to hold, the
+# claim is made void.
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
@@ -23,16 +26,20 @@ from modules.server.position cimport Record
 from modules.server.redis_calls cimport drop_reply
 
 cdef enum:
-    MAX_COUNTED = 128           # changes in one tick: more cost time, and no save point needs them
+    MAX_COUNTED = 128           # changes counted in one tick; more would cost time, and no save point needs them
 
 
 cdef bint is_claimed(const Member *m) noexcept nogil:
-    """Would the disk say, after an end of this process, that nothing has left before it was there?"""
+    """Returns whether, after an end of the process, the disk would claim that nothing was sent before it was durable.
+    """
     return m.chain.me >= 0 and m.disk.claimed > m.disk.marker.void_epoch
 
 
 cdef void disk_weigh(Member *m) noexcept nogil:
-    """After a change of what this depends on. A claim that cannot be made void yet holds everything back."""
+    """Decide what waits for the disk, after a change of a setting, the view or the file.
+
+    A claim that is no longer true and cannot be made void yet keeps everything from being sent.
+    """
     cdef bint waits = m.disk.always and m.disk.whole and m.chain.has_history
     m.disk.void_due = is_claimed(m) and not waits and not marker_void(m, m.disk.claimed)
     if m.disk.void_due:
@@ -55,7 +62,7 @@ cdef void disk_weigh(Member *m) noexcept nogil:
 # ------------------------------------------------------------------------------------------------ the place
 
 cdef void disk_take_place(Member *m) noexcept nogil:
-    """A view has been adopted."""
+    """Note that a view was adopted: the place of this member is to be recorded."""
     disk_weigh(m)
     memset(&m.disk.record, 0, sizeof(Record))
     if m.chain.me >= 0:
@@ -69,7 +76,7 @@ cdef void disk_take_place(Member *m) noexcept nogil:
 
 
 cdef void disk_leave_place(Member *m) noexcept nogil:
-    """This server is about to become another chain's, or to take another place."""
+    """Note that this server is about to join another chain, or to take another place: its old place is void."""
     memset(&m.disk.record, 0, sizeof(Record))
     m.disk.record_due = m.chain.has_history and not is_unknown_chains(m)
 
@@ -82,7 +89,7 @@ cdef unsigned long long info_number(RedisModuleServerInfoData *info, const char 
 
 
 cdef Rewrite first_rewrite(Member *m) noexcept nogil:
-    """How far the rewrite is without which a file that was begun anew holds nothing."""
+    """Returns the progress of the file's first rewrite. Before its end, a file that was begun anew holds nothing."""
     cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "persistence")
     cdef const char *status = RedisModule_ServerInfoGetFieldC(info, "aof_last_bgrewrite_status")
     cdef Rewrite progress = REWRITE_AWAITED
@@ -96,7 +103,7 @@ cdef Rewrite first_rewrite(Member *m) noexcept nogil:
 
 
 cdef void disk_begin_anew(Member *m) noexcept nogil:
-    """The file no longer holds what the memory does, and will when it has been rewritten."""
+    """Note that the append-only file no longer holds what memory holds, until its next rewrite ends."""
     cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "persistence")
     m.disk.failures = info_number(info, "aof_rewrites_consecutive_failures")
     RedisModule_FreeServerInfo(m.ctx, info)
@@ -105,7 +112,7 @@ cdef void disk_begin_anew(Member *m) noexcept nogil:
 
 
 cdef Rewrite disk_rewritten(Member *m) noexcept nogil:
-    """Look whether the file is whole by now, if there is one."""
+    """Check whether the append-only file is complete. Returns REWRITE_DONE also if there is no such file."""
     cdef Rewrite progress = REWRITE_DONE if m.disk.whole or not m.disk.recording else first_rewrite(m)
     if progress == REWRITE_DONE and m.disk.recording and not m.disk.whole:
         m.disk.whole = True
@@ -122,9 +129,10 @@ cdef bint file_takes_more(Member *m) noexcept nogil:
 
 
 cdef void disk_watch(Member *m) noexcept nogil:
-    """On a full disk Redis keeps in memory what the file does not take, however much: so hold it back (rule 9).
+    """Hold back what is unrecorded while the append-only file cannot be written (rule 9).
 
-    A head's Redis refuses writes by itself then, and one that waits for its disk ends.
+    On a full disk Redis keeps the unwritten part of the file in memory, without a limit. Redis on a head then refuses
+    writes by itself; a Redis with `appendfsync always` ends.
     """
     cdef bint stuck = m.disk.recording and not file_takes_more(m)
     if stuck == m.disk.stuck:
@@ -137,13 +145,15 @@ cdef void disk_watch(Member *m) noexcept nogil:
 
 
 cdef void disk_woken(Member *m) noexcept nogil:
-    """Redis has slept since."""
+    """Note that Redis has slept: the file on the disk has all that was recorded before."""
     if not m.disk.void_due:
         m.disk.flushed = m.chain.recorded
 
 
 cdef void count_changes(Member *m) noexcept nogil:
-    """Save points (`save 60 100`) count what is propagated, and of ours nothing need be: this is for nobody."""
+    """Let Redis's save points (`save 60 100`) count updates. Redis counts propagated commands, and updates need none,
+    so a record without arguments is propagated to nobody for each update.
+    """
     cdef int64_t changes = min(m.chain.applied - m.disk.counted, <int64_t>MAX_COUNTED)
     m.disk.counted = m.chain.applied
     while changes > 0:
@@ -152,6 +162,7 @@ cdef void count_changes(Member *m) noexcept nogil:
 
 
 cdef void disk_tick(Member *m) noexcept nogil:
+    """Do in each tick what no event reports: retry to make a claim void, and look at the state of the file."""
     if m.disk.void_due:
         disk_weigh(m)
     disk_watch(m)
@@ -175,6 +186,7 @@ cdef bint setting_is(Member *m, const char *name, const char *value) noexcept no
 
 
 cdef bint disk_cares(const RedisModuleConfigChange *change) noexcept nogil:
+    """Returns whether a setting that `disk_configure` reads has changed."""
     cdef unsigned int i
     for i in range(change.num_changes):
         if (strcmp(change.config_names[i], "appendonly") == 0 or strcmp(change.config_names[i], "appendfsync") == 0
@@ -184,10 +196,10 @@ cdef bint disk_cares(const RedisModuleConfigChange *change) noexcept nogil:
 
 
 cdef void disk_configure(Member *m) noexcept nogil:
-    """At loading, and at once when somebody has changed a setting."""
+    """Read Redis's settings, when the module is loaded and in the event of each change."""
     cdef bint recorded = m.disk.recording
     m.disk.recording = setting_is(m, "appendonly", "yes")
-    # While children write, no-appendfsync-on-rewrite makes `always` mean `no`.
+    # With no-appendfsync-on-rewrite, Redis does not fsync while a child process writes: `always` does not hold then.
     m.disk.always = (m.disk.recording and setting_is(m, "appendfsync", "always")
                      and setting_is(m, "no-appendfsync-on-rewrite", "no"))
     if m.disk.recording and not recorded:

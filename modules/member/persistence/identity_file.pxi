@@ -1,11 +1,13 @@
 # cython: language_level=3
-# The marker: a file that says that this server is a chain's. One that is restarted without its data is not taken for a
-# new one then; and what its other files claim of themselves up to a certain epoch does not count.
+# The identity file, which says that this server's data belongs to a chain.
 #
-# A server whose data has become the beginning of another chain keeps its files as they are: they tell of the history
-# that the data had before, and the marker of what that is called now.
+# A server that restarts without its data is recognised by the file, and not taken for a new server. The file also says
+# up to which epoch the claims in this server's other files are void.
 #
-# It has no secret. It is replaced whole, and on the disk before anybody hears of what it says.
+# If a server's data becomes the beginning of another chain, its other files stay as they are and name the old history.
+# The identity file maps the old history to the new one.
+#
+# The file has no secret. It is always replaced as a whole, and it is on the disk before anybody is told what it says.
 
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport FILE, fclose, fflush, fgets, fopen, fprintf, rename, snprintf
@@ -43,7 +45,8 @@ cdef void marker_line(Marker *marker, const char *line) noexcept nogil:
 
 
 cdef void marker_branch_line(Branch *branch, const char *line) noexcept nogil:
-    """A history, and the last sequence number of it that is ours. Of what cannot be read nothing is."""
+    """Parse a history and the last sequence number that this server shares with it. An unreadable line shares nothing.
+    """
     cdef size_t digits = strcspn(line, " \r\n")
     branch.applied = NOTHING
     if from_hex(line, digits, branch.history, HISTORY_BYTES):
@@ -51,7 +54,9 @@ cdef void marker_branch_line(Branch *branch, const char *line) noexcept nogil:
 
 
 cdef void marker_read(Marker *marker) noexcept nogil:
-    """One without a history, or that cannot be read, marks the server all the same: with the history of zeros."""
+    """Read the file into `marker`. A file without a history, or one that cannot be read, counts as found, with a
+    history of zeros.
+    """
     cdef char line[LINE_BYTES]
     cdef FILE *file = fopen(marker.name, "r")
     memset(marker.history, 0, HISTORY_BYTES)
@@ -88,7 +93,9 @@ cdef bint marker_print(const Marker *marker, const char *name) noexcept nogil:
 
 
 cdef bint marker_write(Member *m, const Marker *marker) noexcept nogil:
-    """False: it could not be replaced, which is logged once, and what it said before still holds."""
+    """Replace the file by `marker`. Returns False if that fails: the old content remains in force. The error is logged
+    once.
+    """
     cdef char new[NAME_BYTES]
     snprintf(new, NAME_BYTES, "%s.new", &marker.name[0])
     if not marker_print(marker, new) or rename(new, marker.name) != 0 or not sync_folder():
@@ -110,7 +117,9 @@ cdef void marker_name(Member *m) noexcept nogil:
 # ---------------------------------------------------------------------------------------------- what it says
 
 cdef bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
-    """Be this chain's from now on. False: it could not be written, and nothing of the chain may be taken."""
+    """Make this server a member of the chain with this history. Returns False if the file cannot be written: the caller
+    must then accept nothing of the chain.
+    """
     cdef Marker marker = m.disk.marker
     if marker.found and same_history(marker.history, history):
         return True
@@ -118,15 +127,15 @@ cdef bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
     marker.void_epoch = 0
     marker.branch_count = 0
     if not (m.chain.has_history and same_history(m.chain.history, history)):
-        m.disk.claimed = 0      # in an epoch of another history
+        m.disk.claimed = 0      # the old claim was in an epoch of another history
     memcpy(marker.history, history, HISTORY_BYTES)
     snprintf(marker.master, ORDER_TEXT_BYTES, "%s", &m.heartbeat.etcd[0])
     return marker_write(m, &marker)
 
 
 cdef bint marker_branch(Member *m, const uint8_t *history, int64_t applied) noexcept nogil:
-    """What this server has, up to `applied`, is of this history from now on, whatever its files say. False: that could
-    not be written.
+    """Rename this server's data: its updates up to `applied` belong to `history` from now on, whatever its other files
+    say. Returns False if the file cannot be written.
     """
     cdef Marker marker = m.disk.marker
     if marker.branch_count == MAX_BRANCHES:
@@ -142,7 +151,7 @@ cdef bint marker_branch(Member *m, const uint8_t *history, int64_t applied) noex
 
 
 cdef bint marker_renames(const Member *m, uint8_t *history, int64_t applied) noexcept nogil:
-    """Data up to `applied`, of this history: is it of the marker's by now? If so `history` says so afterwards."""
+    """Returns whether data of `history` up to `applied` was renamed. If so, sets `history` to the new history."""
     cdef const Marker *marker = &m.disk.marker
     cdef int i
     for i in range(marker.branch_count):
@@ -153,7 +162,7 @@ cdef bint marker_renames(const Member *m, uint8_t *history, int64_t applied) noe
 
 
 cdef void marker_note_master(Member *m) noexcept nogil:
-    """Where heartbeats go: after a restart, too."""
+    """Save the master to which heartbeats go, for the time after a restart."""
     cdef Marker marker = m.disk.marker
     if marker.found and strcmp(marker.master, m.heartbeat.etcd) != 0:
         snprintf(marker.master, ORDER_TEXT_BYTES, "%s", &m.heartbeat.etcd[0])
@@ -161,7 +170,7 @@ cdef void marker_note_master(Member *m) noexcept nogil:
 
 
 cdef bint marker_void(Member *m, int64_t epoch) noexcept nogil:
-    """No record up to this epoch is durable, whatever it says."""
+    """Make the claims of all records up to `epoch` void. Returns False if the file cannot be written."""
     cdef Marker marker = m.disk.marker
     if marker.void_epoch >= epoch:
         return True
@@ -170,7 +179,7 @@ cdef bint marker_void(Member *m, int64_t epoch) noexcept nogil:
 
 
 cdef bint is_unknown_chains(const Member *m) noexcept nogil:
-    """Is what this server holds of a history that no master has given? (`miss_data`)"""
+    """Returns whether this server's data is of a history that no master has given it (`miss_data`)."""
     cdef int i
     for i in range(HISTORY_BYTES):
         if m.chain.history[i]:
@@ -179,6 +188,6 @@ cdef bint is_unknown_chains(const Member *m) noexcept nogil:
 
 
 cdef bint marker_vouches(const Member *m) noexcept nogil:
-    """May the record that was loaded count as durable?"""
+    """Returns whether the record that was loaded may count as durable."""
     cdef const Marker *marker = &m.disk.marker
     return marker.found and same_history(marker.history, m.chain.history) and m.disk.record.epoch > marker.void_epoch

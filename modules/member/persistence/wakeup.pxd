@@ -1,10 +1,10 @@
 # cython: language_level=3
-"""Sending once per pass of the event loop, and never later.
+"""Sending in the pass of the event loop in which something became due.
 
-Messages are built in the before-sleep event. Redis 7.0 runs the commands of clients that it has just unblocked after
-that event: what these leave to be sent would wait until the next wake-up, so a one-shot brings one about. What they
-leave to be recorded is recorded at once, since Redis writes the append-only file before it sleeps. (Later servers run
-them in the next pass, before its event.)
+Messages are sent in the before-sleep event. After that event, Redis 7.0 executes the commands of clients that it has
+just unblocked. Without help, the messages of these commands would wait for the next event, so `wake` causes another
+pass. Their records are written at once, since Redis writes the append-only file before it sleeps. Later servers execute
+such commands in the next pass, before its before-sleep event.
 """
 
 from modules.bindings.redismodule cimport RedisModule_EventLoopAddOneShot
@@ -17,7 +17,7 @@ cdef inline void on_woken(void *member) noexcept nogil:
 
 
 cdef inline void wake(Member *m) noexcept nogil:
-    """At the end of a command."""
+    """To be called at the end of a command: if the before-sleep event is over, record, and cause another pass."""
     if m.event_loop.asleep_soon:
         if is_record_due(m):
             record(m)
@@ -25,7 +25,7 @@ cdef inline void wake(Member *m) noexcept nogil:
 
 
 cdef inline void wake_again(Member *m) noexcept nogil:
-    """Another pass follows this one at once."""
+    """Cause another pass immediately after this one."""
     if not m.event_loop.woken:
         m.event_loop.woken = True
         RedisModule_EventLoopAddOneShot(on_woken, m)
