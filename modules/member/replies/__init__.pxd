@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What the other rooms use of modules/member/replies: the functions are defined in the files named here."""
+"""What other rooms call of modules/member/replies. The functions are documented in the files named here."""
 
 from libc.stdint cimport int64_t
 
@@ -8,7 +8,7 @@ from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WaitKind, Waiter
 
 cdef enum Outcome:
-    OUTCOME_NONE            # nothing has been decided: Redis unblocked the client for reasons of its own
+    OUTCOME_NONE            # no outcome: Redis unblocked the client for a reason of its own
     OUTCOME_UNKNOWN
     OUTCOME_REASSIGNED
     OUTCOME_NOT_APPLIED
@@ -17,7 +17,7 @@ cdef enum Outcome:
     OUTCOME_NIL
     OUTCOME_WRONG_TYPE
     OUTCOME_LOST_CHECKPOINT
-    OUTCOME_NUMBER          # from here on a number, moved up
+    OUTCOME_NUMBER          # this value and higher ones encode a number: `answer_number`
 
 
 # answer.pxi

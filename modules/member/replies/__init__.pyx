@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What clients are told, when it is decided: one compile unit."""
+"""Replies to clients: blocked clients, errors, and what a commit causes: one compile unit."""
 
 include "answer.pxi"
 include "blocked_clients.pxi"

@@ -1,12 +1,12 @@
 # cython: language_level=3
-# What a blocked client is told: put together when it is decided, and sent when Redis comes to it.
+# The answer of a blocked client. It is built when the outcome is decided, and sent when Redis handles the client.
 #
-# Redis 7.0 answers clients that were unblocked in the before-sleep event in the same pass, later versions and Valkey in
-# the next one, after that pass's commands: by then the role, the view and the data of this member may be others. So
-# nothing is looked up or decided any more when an answer is sent (rules 4 and 6).
+# Redis 7.0 replies to clients that were unblocked in the before-sleep event in the same pass. Later versions and Valkey
+# reply in the next pass, after the commands of that pass. By then the role, the view and the data of this member may
+# have changed. So nothing is looked up or decided when an answer is sent (rules 4 and 6).
 #
-# An answer travels as the pointer that Redis keeps for a blocked client. A number, or an outcome whose words are always
-# the same, is in the pointer itself, which is odd then, and costs no memory; what has bytes of its own is an Answer.
+# An answer is the pointer that Redis keeps for a blocked client. A number, or an outcome with a fixed text, is encoded
+# in an odd pointer and needs no memory. Any other answer points to an Answer.
 
 from libc.stdint cimport int64_t, intptr_t
 from libc.stdlib cimport free, malloc
@@ -20,7 +20,7 @@ from modules.bindings.redismodule cimport (
 
 
 cdef struct Answer:
-    # The bytes lie behind the struct, with a NUL after them.
+    # The bytes follow the struct, and end with a zero byte that `length` does not count.
     bint is_error
     size_t length
 
@@ -32,7 +32,7 @@ cdef void *answer_outcome(Outcome outcome) noexcept nogil:
 
 
 cdef void *answer_number(int64_t number) noexcept nogil:
-    """From 0 on: an sn, or a count."""
+    """Returns an answer that is a number >= 0: a sequence number, or a count."""
     return <void *><intptr_t>((number + OUTCOME_NUMBER) * 2 + 1)
 
 
@@ -41,7 +41,7 @@ cdef const char *answer_bytes(const Answer *answer) noexcept nogil:
 
 
 cdef void *answer_new(bint is_error, const char *bytes, size_t length) noexcept nogil:
-    """On any thread. Without memory, what says so."""
+    """Returns a new answer, or, without memory, the answer that says so. May be called on any thread."""
     cdef Answer *answer = <Answer *>malloc(sizeof(Answer) + length + 1)
     cdef char *copy = <char *>(answer + 1)
     if answer == NULL:
@@ -73,7 +73,7 @@ cdef void answer_free(RedisModuleCtx *ctx, void *answer) noexcept nogil:
 
 
 cdef int reply_outcome(RedisModuleCtx *ctx, Outcome outcome) noexcept nogil:
-    """The one place where it becomes words."""
+    """Reply an outcome. All texts of outcomes are here."""
     if outcome == OUTCOME_NIL:
         return RedisModule_ReplyWithNull(ctx)
     if outcome == OUTCOME_WRONG_TYPE:
@@ -96,6 +96,7 @@ cdef int reply_outcome(RedisModuleCtx *ctx, Outcome outcome) noexcept nogil:
 
 
 cdef int reply_answer(RedisModuleCtx *ctx, const void *answer) noexcept nogil:
+    """Reply an answer, which the caller still owns."""
     cdef const Answer *long_one = <const Answer *>answer
     cdef intptr_t short_one = <intptr_t>answer >> 1
     if has_bytes(answer):
@@ -108,5 +109,5 @@ cdef int reply_answer(RedisModuleCtx *ctx, const void *answer) noexcept nogil:
 
 
 cdef int on_answered(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """Redis calls it for a client that was unblocked."""
+    """Redis calls this for each client that was unblocked."""
     return reply_answer(ctx, RedisModule_GetBlockedClientPrivateData(ctx))

@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Clients are blocked, told, and forgotten when they leave: each in constant time, however many wait.
+# Blocked clients: blocking one, unblocking it, and forgetting one that disconnects take constant time each.
 
 from libc.stdlib cimport calloc, free
 
@@ -19,7 +19,7 @@ cdef void waiting_init(Member *m) noexcept nogil:
 
 
 cdef bint may_block(RedisModuleCtx *ctx) noexcept nogil:
-    """False inside MULTI, a script or another module's call: these want their answer at once."""
+    """Returns False inside MULTI, a script or another module's call, where a client cannot be blocked."""
     return not RedisModule_GetContextFlags(ctx) & (
         REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA | REDISMODULE_CTX_FLAGS_DENY_BLOCKING)
 
@@ -31,7 +31,8 @@ cdef Waiter *first_waiting(const Member *m, WaitKind kind) noexcept nogil:
 # ---------------------------------------------------------------------------------------------------- blocking
 
 cdef Waiter *waiter_new(WaitKind kind) noexcept nogil:
-    """To be filled in, and then for `wait_for_answer`, or `waiter_free`. NULL: no memory."""
+    """Returns a new waiter for the caller to fill in and pass to `wait_for_answer` or `waiter_free`. NULL: no memory.
+    """
     cdef Waiter *waiter = <Waiter *>calloc(1, sizeof(Waiter))
     if waiter != NULL:
         waiter.kind = kind
@@ -49,7 +50,8 @@ cdef void wait_with(
     Member *m, RedisModuleCtx *ctx, Waiter *waiter, RedisModuleCmdFunc on_told,
     void (*on_over)(RedisModuleCtx *, void *) noexcept nogil,
 ) noexcept nogil:
-    """Block the client until `tell`; `on_told` replies to it then, and `on_over` frees what it was told."""
+    """Block the client until `tell`. Then Redis calls `on_told`, which replies, and `on_over`, which frees the answer.
+    """
     waiter.client = RedisModule_BlockClient(ctx, on_told, NULL, on_over, 0)
     RedisModule_SetDisconnectCallback(waiter.client, on_gone)
     RedisModule_DictSetC(m.clients.waiting.by_client, &waiter.client, sizeof(waiter.client), waiter)
@@ -57,13 +59,13 @@ cdef void wait_with(
 
 
 cdef int wait_for_answer(Member *m, RedisModuleCtx *ctx, Waiter *waiter) noexcept nogil:
-    """Block the client until `tell`, with an answer of answer.pxd."""
+    """Block the client until `tell`, which gets an answer of `answer.pxi`."""
     wait_with(m, ctx, waiter, on_answered, answer_free)
     return 0
 
 
 cdef void wait_on(Member *m, Waiter *waiter, WaitKind kind) noexcept nogil:
-    """For something else than before."""
+    """Move the waiter to the list of another kind."""
     list_remove(&m.clients.waiting.lists[<int>waiter.kind], waiter)
     waiter.kind = kind
     list_append(&m.clients.waiting.lists[<int>kind], waiter)
@@ -77,8 +79,8 @@ cdef void unlist(Member *m, Waiter *waiter) noexcept nogil:
 
 
 cdef bint tell(Member *m, Waiter *waiter, void *answer) noexcept nogil:
-    """Unblock the client, which has the answer then; the waiter is no more. False: the client has left, and whoever
-    did the job still has the answer.
+    """Unblock the client, which takes over `answer`, and free the waiter. Returns False if the client has left: the
+    caller still owns the answer.
     """
     cdef bint is_there = waiter.client != NULL
     if is_there:
@@ -89,10 +91,10 @@ cdef bint tell(Member *m, Waiter *waiter, void *answer) noexcept nogil:
 
 
 cdef void on_gone(RedisModuleCtx *ctx, RedisModuleBlockedClient *client) noexcept nogil:
-    """A client that waits has disconnected. One that is found nowhere has been told just before, which must not happen
-    twice.
+    """Forget a blocked client that has disconnected.
 
-    Writers that wait for their commit are not among these: they are told, or not, when that is known.
+    A client without a waiter was unblocked just before, which must not happen twice. Writers whose update is in the log
+    have no waiter: they are unblocked when their outcome is known.
     """
     cdef Member *m = the_member()
     cdef Waiter *waiter = <Waiter *>RedisModule_DictGetC(m.clients.waiting.by_client, &client, sizeof(client), NULL)

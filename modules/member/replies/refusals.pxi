@@ -1,7 +1,7 @@
 # cython: language_level=3
-# What a client is told that came to the wrong member: where to go, or that there is nowhere to go at present.
+# Errors for clients that ask the wrong member: where to go, or that no member can serve them at present.
 #
-# Each text is of the moment: whoever waits gets the one of when that was decided.
+# The text depends on the view. A blocked client gets the text of the moment when its outcome is decided.
 
 from libc.stdio cimport snprintf
 
@@ -20,7 +20,8 @@ cdef const char *moved_to(const Node *node, char *out) noexcept nogil:
 
 
 cdef bint awaits_view(const Member *m) noexcept nogil:
-    """A head that has heard of a newer view (rule 2): writers are held back until it has that view."""
+    """Returns whether this head has heard of a newer view (rule 2). Writers are blocked until the head has that view.
+    """
     return m.chain.me == 0 and chain_fenced(&m.chain)
 
 
@@ -28,7 +29,7 @@ cdef bint awaits_view(const Member *m) noexcept nogil:
 # `out` has room for REFUSAL_BYTES.
 
 cdef const char *not_head(const Member *m, char *out) noexcept nogil:
-    """Where to write instead."""
+    """Returns the error for a write at a member that is not the head."""
     if m.chain.me > 0 or m.chain.learner:
         return moved_to(&m.chain.view.members[0], out)
     return (
@@ -37,14 +38,16 @@ cdef const char *not_head(const Member *m, char *out) noexcept nogil:
 
 
 cdef const char *not_head_to_wait(const Member *m, char *out) noexcept nogil:
-    """To MEMBER.WAIT: what has an sn is never said to have failed (rule 6)."""
+    """Returns the error for a MEMBER.WAIT at a member that is not the head. An update with a sequence number is never
+    said to have failed (rule 6).
+    """
     if m.chain.me > 0 or m.chain.learner:
         return moved_to(&m.chain.view.members[0], out)
     return "UNKNOWN this member is the head no more: whether that update survives is not known here"
 
 
 cdef const char *not_tail(const Member *m, char *out) noexcept nogil:
-    """Where to read instead."""
+    """Returns the error for a READ at a member that is not the tail, or a tail that may not answer."""
     if m.chain.learner or 0 <= m.chain.me < m.chain.view.count - 1:
         return moved_to(&m.chain.view.members[m.chain.view.count - 1], out)
     if m.chain.me >= 0:
@@ -54,7 +57,7 @@ cdef const char *not_tail(const Member *m, char *out) noexcept nogil:
         "and with MASTER.ADD; its file chain.member.<port> says more")
 
 
-# ----------------------------------------------------------------------- to who has just come, and to who waits
+# ------------------------------------------------------------- replies to new clients, and answers of blocked ones
 
 cdef int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
     cdef char text[REFUSAL_BYTES]

@@ -1,5 +1,5 @@
 # cython: language_level=3
-# What follows when updates commit: publications, answers to writers and to MEMBER.WAIT, a shorter log.
+# What a commit causes: publications, answers to writers and to MEMBER.WAIT, and the trimming of the log.
 
 from libc.stdint cimport int64_t
 
@@ -18,7 +18,9 @@ from modules.member.state.waiter cimport WAIT_COMMIT, Waiter
 # ----------------------------------------------------------------------------------------- publications
 
 cdef bint publishes(const Member *m) noexcept nogil:
-    """The tail does; who was tail goes on, since subscribers may still be there (design.md, "Publications")."""
+    """Returns whether this member publishes. A former tail goes on to publish, since it may still have subscribers
+    (design.md, "Publications").
+    """
     return m.clients.subscribers and (
         not m.chain.has_history or chain_is_tail(&m.chain) or (m.clients.was_tail and m.chain.me >= 0))
 
@@ -32,7 +34,9 @@ cdef void publish(Member *m, RedisModuleString *channel, int64_t sn) noexcept no
 # ------------------------------------------------------------------------------------- after every event
 
 cdef void settle(Member *m) noexcept nogil:
-    """Carry out what the chain has made due: to be called after whatever may have moved `committed` or the view."""
+    """Carry out what the chain has made due. To be called after everything that may have changed `committed` or the
+    view.
+    """
     cdef bint publishing = publishes(m)
     cdef Entry *entry
     cdef Entry gone
@@ -46,8 +50,8 @@ cdef void settle(Member *m) noexcept nogil:
             RedisModule_UnblockClient(<RedisModuleBlockedClient *>entry.waiter, answer_number(sn))
             entry.waiter = NULL
         if publishing and entry.client != NULL:
-            # It leaves this process at the end of the pass; before, nobody hears from a tail that it is committed:
-            # or a new tail would not know that it has to publish it again.
+            # The publication leaves this process at the end of the pass. Until then the tail must not acknowledge the
+            # update: if this tail died, a new tail would not know that it must publish the update again.
             m.chain.published = min(m.chain.published, sn - 1)
             publish(m, <RedisModuleString *>entry.client, sn)
     while True:
@@ -65,12 +69,13 @@ cdef void answer_unknown(Member *m, void *writer) noexcept nogil:
 
 
 cdef int64_t came_too_early_ms(const Member *m) noexcept nogil:
-    """Who came then, or before, has waited for as long as member.write-timeout says now."""
+    """Returns the time limit of blocked writers: one that came then, or earlier, has waited for member.write-timeout.
+    """
     return m.now_ms - m.settings.write_timeout
 
 
 cdef void settle_expired(Member *m) noexcept nogil:
-    """Writers whose time is over before the commit is known."""
+    """Answer the writers whose commit is not known in time."""
     cdef void *writer = outbox_pop_expired(&m.chain, came_too_early_ms(m))
     while writer != NULL:
         answer_unknown(m, writer)
@@ -80,7 +85,7 @@ cdef void settle_expired(Member *m) noexcept nogil:
 # -------------------------------------------------------------------------------------------- MEMBER.WAIT
 
 cdef void *wait_answer(const Member *m, const Waiter *wait) noexcept nogil:
-    """NULL: still to wait."""
+    """Returns the answer to a MEMBER.WAIT. NULL: the client must wait on."""
     if not chain_takes_writes(&m.chain) and not awaits_view(m):
         return answer_not_head_to_wait(m)
     if wait.sn <= m.chain.committed:
