@@ -56,6 +56,40 @@ redis_and_client() { redis_8_2_3; packages redis==8.1.0 "$@"; port=$(free_port);
 redis_and_valkey() { redis_8_2_3; valkey_9_1_2; packages redis==8.1.0; }
 etcd_and_client() { etcd_3_5_1; packages etcd3==0.12.0 protobuf==3.20.3 grpcio==1.85.3 tenacity==9.2.1; port=$(free_port); }
 
+# lossy_proxy: the Python function `proxy` of a module of that name.
+lossy_proxy() {
+    cat >"$tmp/lossy_proxy.py" <<'EOF'
+import socket, threading
+
+def proxy(server: int, command: bytes, end: bytes = b"") -> int:
+    """The port of a proxy to a server's port, which loses the first reply to a request with this command, once.
+
+    It passes commands and replies on by turns, and closes the connection instead of the lost reply. end: in the reply.
+    """
+    listener, losses = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve(client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", server)) as upstream:
+            while request := client.recv(65536):
+                upstream.sendall(request)
+                reply = upstream.recv(65536)
+                while command in request and end not in reply:
+                    reply += upstream.recv(65536)
+                if command in request and not losses:
+                    losses.append("reply")
+                    return
+                client.sendall(reply)
+
+    def accept() -> None:
+        while True:
+            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    return listener.getsockname()[1]
+EOF
+    export PYTHONPATH="$tmp"
+}
+
 # version NAME: of the server $tmp/NAME, as it says itself.
 version() { "$tmp/$1" --version | head -1 | cut -d' ' -f1-3; }
 

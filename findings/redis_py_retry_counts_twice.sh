@@ -13,38 +13,22 @@
 . "$(dirname "$0")/lib.sh"
 
 redis_and_client valkey==6.2.0
+lossy_proxy
 
 echo "version: redis-py 8.1.0, valkey-py 6.2.0; $(version redis-8.2.3)"
 echo "behaviour: one incr() through a proxy that loses one reply; the fork raises, redis-py counts twice and says nothing"
 seen=$(python - "$port" <<'EOF'
-import socket, sys, threading
+import sys
 import redis, valkey
+from lossy_proxy import proxy
 
 server = int(sys.argv[1])
 direct = redis.Redis(port=server, decode_responses=True)
 
-def serve(client: socket.socket, losses: list[str]) -> None:
-    """Passes commands and replies on by turns; the reply to an INCR is lost, with the connection, once."""
-    with client, socket.create_connection(("127.0.0.1", server)) as upstream:
-        while request := client.recv(65536):
-            upstream.sendall(request)
-            reply = upstream.recv(65536)
-            if b"INCR" in request and not losses:
-                losses.append("reply")
-                return
-            client.sendall(reply)
-
-def proxy() -> int:
-    listener, losses = socket.create_server(("127.0.0.1", 0)), []
-    def accept() -> None:
-        while True:
-            threading.Thread(target=serve, args=(listener.accept()[0], losses), daemon=True).start()
-    threading.Thread(target=accept, daemon=True).start()
-    return listener.getsockname()[1]
-
 for name, client in ("valkey-py", valkey.Valkey), ("redis-py", redis.Redis):
+    port = proxy(server, b"INCR")
     try:
-        outcome = f"returns {client(port=proxy()).incr(name)}"
+        outcome = f"returns {client(port=port).incr(name)}"
     except valkey.ConnectionError:
         outcome = "raises ConnectionError"
     print(f"{name}: incr() {outcome}, the counter is {direct.get(name)}")

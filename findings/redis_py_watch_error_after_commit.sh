@@ -14,36 +14,21 @@
 . "$(dirname "$0")/lib.sh"
 
 redis_and_client
+lossy_proxy
 
 echo "version: redis-py 8.1.0; $(version redis-8.2.3)"
 echo "behaviour: nobody else writes, one reply to EXEC is lost: WatchError, and transaction() pays twice"
 seen=$(python - "$port" <<'EOF'
-import socket, sys, threading
+import sys
 import redis
+from lossy_proxy import proxy
 
 server = int(sys.argv[1])
 direct = redis.Redis(port=server, decode_responses=True)
 
-def serve(client: socket.socket, losses: list[str]) -> None:
-    """Passes commands and replies on by turns; the reply to an EXEC is lost, with the connection, once."""
-    with client, socket.create_connection(("127.0.0.1", server)) as upstream:
-        while request := client.recv(65536):
-            upstream.sendall(request)
-            reply = upstream.recv(65536)
-            while b"EXEC" in request and b"*1\r\n" not in reply:    # of MULTI, and of what is queued
-                reply += upstream.recv(65536)
-            if b"EXEC" in request and not losses:
-                losses.append("reply")
-                return
-            client.sendall(reply)
-
 def client() -> redis.Redis:
-    listener, losses = socket.create_server(("127.0.0.1", 0)), []
-    def accept() -> None:
-        while True:
-            threading.Thread(target=serve, args=(listener.accept()[0], losses), daemon=True).start()
-    threading.Thread(target=accept, daemon=True).start()
-    return redis.Redis(port=listener.getsockname()[1], decode_responses=True)
+    """The reply to EXEC follows those to MULTI and to what is queued."""
+    return redis.Redis(port=proxy(server, b"EXEC", b"*1\r\n"), decode_responses=True)
 
 def pay(pipeline: redis.client.Pipeline) -> None:
     balance = int(pipeline.get("balance"))
