@@ -221,7 +221,7 @@ class FailureDetector:
     # ------------------------------------------------------------------------------------- what else a decision asks
 
     def epoch_of(self, run_id: str) -> int:
-        """Of the view that the member has adopted, 0 if that is not known."""
+        """The epoch of the view that the member has adopted, 0 if that is not known."""
         record = self.records.get(run_id)
         return record.epoch if record else 0
 

@@ -103,7 +103,7 @@ class MemberRecord:
 
     @property
     def epoch(self) -> int:
-        """Of the view that it has adopted, 0 if that is not known."""
+        """The epoch of the view that it has adopted, 0 if that is not known."""
         return self.report.epoch if self.report else 0
 
     # ------------------------------------------------------------------------------------------- what is seen
