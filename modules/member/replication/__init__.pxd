@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What the other rooms use of modules/member/replication: the functions are defined in the files named here."""
+"""The functions of modules/member/replication that other rooms call. Each is defined in the file named above it."""
 
 from libc.stdint cimport int64_t
 
@@ -10,13 +10,13 @@ from modules.member.state.member cimport Member
 from modules.member.state.replication cimport Link, Peer
 
 cdef enum:
-    VIEW_ARGUMENTS = 4          # before the members: history, secret, epoch, count
-    NODE_ARGUMENTS = 4          # host, address, port, run_id
+    VIEW_ARGUMENTS = 4          # the arguments before the members: history, secret, epoch, count
+    NODE_ARGUMENTS = 4          # the arguments of each member: host, address, port, run_id
     NUMBER_BYTES = 24
 
 
 cdef struct Text:
-    # An argument, be it of a command or of an answer.
+    # One argument of a command, or one element of a peer's answer. `bytes` is not NUL-terminated.
     const char *bytes
     size_t length
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Links between members: outbound, inbound, the handshake, and views: one compile unit."""
+"""One compile unit: the links between members, the messages on them, the handshake and view changes."""
 
 include "complaints.pxi"
 include "handshake.pxi"

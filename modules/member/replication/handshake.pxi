@@ -1,5 +1,6 @@
 # cython: language_level=3
-# Proof of the chain's secret, both ways, on every connection between members (docs/protocol.md).
+# Proof of the chain's secret, in both directions, on every connection between members (docs/protocol.md, "Proof of
+# the secret").
 
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
@@ -22,11 +23,12 @@ from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_
 cdef void prove(
     const Member *m, const char *what, const char *first, const char *second, const char *run_id, char *out,
 ) noexcept nogil:
+    """Write the proof of this member's secret to `out`, which has room for PROOF_BYTES."""
     prove_with(m.replication.secret, what, first, second, run_id, out)
 
 
 cdef void take_secret(Member *m, const unsigned char *secret) noexcept nogil:
-    """The chain's secret. Who proved another one before has proved nothing."""
+    """Take over the chain's secret. Peers that proved another secret before lose their proof."""
     if m.replication.has_secret and CRYPTO_memcmp(m.replication.secret, secret, SECRET_BYTES) == 0:
         return
     memcpy(m.replication.secret, secret, SECRET_BYTES)
@@ -37,6 +39,7 @@ cdef void take_secret(Member *m, const unsigned char *secret) noexcept nogil:
 # ------------------------------------------------------------------------------------- inbound connections
 
 cdef Peer *find_peer(Member *m, unsigned long long client) noexcept nogil:
+    """Returns the inbound connection with that client id; NULL: no such peer. Client 0 finds a free place."""
     cdef int i
     for i in range(MAX_PEERS):
         if m.replication.peers[i].client == client:
@@ -45,13 +48,14 @@ cdef Peer *find_peer(Member *m, unsigned long long client) noexcept nogil:
 
 
 cdef void forget_peer(Member *m, unsigned long long client) noexcept nogil:
+    """The client has disconnected: its place becomes free."""
     cdef Peer *peer = find_peer(m, client)
     if peer != NULL:
         memset(peer, 0, sizeof(Peer))
 
 
 cdef Peer *free_place(Member *m) noexcept nogil:
-    """For one more connection; one that never proved anything gives way."""
+    """Returns a place for one more connection: a free one, else that of an unproven connection; NULL: none."""
     cdef Peer *place = find_peer(m, 0)
     cdef int i
     if place != NULL:
@@ -63,7 +67,7 @@ cdef Peer *free_place(Member *m) noexcept nogil:
 
 
 cdef Peer *proven_peer(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """The peer on this connection; NULL, with an error replied, when it has not proved the secret (rule 2)."""
+    """Returns the peer on this connection; NULL, with an error replied, if it has not proved the secret (rule 2)."""
     cdef Peer *peer = find_peer(m, RedisModule_GetClientId(ctx))
     if peer != NULL and peer.proven and m.replication.has_secret:
         return peer
@@ -116,7 +120,7 @@ cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
     memcpy(peer.run_id, run_id, 40)
     peer.run_id[40] = 0
     prove(m, "prove", peer.nonce, peer.challenge, peer.run_id, expected)
-    peer.nonce[0] = 0       # one attempt a challenge
+    peer.nonce[0] = 0       # a challenge allows one attempt
     if not proofs_equal(proof, proof_length, expected):
         m.replication.refused_unproven += 1
         return RedisModule_ReplyWithError(ctx, "ERR that does not prove the chain's secret")
@@ -127,8 +131,8 @@ cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
 cdef int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.ALLOWED command… -> [ALLOWED] | NOPERM
 
-    May the user of this connection run all of these? A learner learns it before it gives up what it has: Redis's
-    replication would only log what it may not do, and try again.
+    Answers whether the user of this connection may run all of these commands. A learner asks before it discards its own
+    data, because Redis's replication would only log a missing permission and try again for ever.
     """
     cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
     cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(name) if name != NULL else NULL
@@ -150,5 +154,5 @@ cdef int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
 
 
 cdef bint may_run(RedisModuleUser *user, RedisModuleString **command) noexcept nogil:
-    """A command that this server does not have is nothing to be refused."""
+    """Returns whether the user may run the command. A command that this server does not have counts as permitted."""
     return RedisModule_ACLCheckCommandPermissions(user, command, 1) == REDISMODULE_OK or errno == ENOENT

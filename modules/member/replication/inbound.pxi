@@ -27,10 +27,12 @@ from modules.member.state.replication cimport Peer
 
 
 cdef void argument_text(RedisModuleString *argument, Text *out) noexcept nogil:
+    """Let `out` point at the argument's bytes, which live as long as the argument."""
     out.bytes = RedisModule_StringPtrLen(argument, &out.length)
 
 
 cdef bint argument_number(RedisModuleString *argument, int64_t *out) noexcept nogil:
+    """Returns False if the argument is not a decimal integer; else the integer is in `out`."""
     cdef Text text
     argument_text(argument, &text)
     return text_number(&text, out)
@@ -67,7 +69,10 @@ cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
 # ------------------------------------------------------------------------------------------------- batches
 
 cdef RedisModuleString *unpack_client(const Packed *packed, RedisModuleString **last) noexcept nogil:
-    """A reference for the entry. `last`, of the update before, is the caller's reference."""
+    """Returns a new reference to the update's client id; NULL: it has none.
+
+    `last` is the client id of the update before, which updates of one client in a row share. The caller owns it.
+    """
     if not packed.same_client:
         let_go(last[0])
         last[0] = NULL
@@ -79,6 +84,7 @@ cdef RedisModuleString *unpack_client(const Packed *packed, RedisModuleString **
 cdef bint apply_packed(
     Member *m, RedisModuleCtx *ctx, const Packed *packed, RedisModuleString *client, int64_t assigned,
 ) noexcept nogil:
+    """Append one update to the log and apply it; takes over the reference `client`. Returns False if memory ran out."""
     cdef Entry entry
     memset(&entry, 0, sizeof(Entry))
     entry.key = RedisModule_CreateString(NULL, packed.key, packed.key_bytes)
@@ -105,7 +111,11 @@ cdef bint apply_packed(
 cdef bint apply_batch(
     Member *m, RedisModuleCtx *ctx, const Batch *batch, int64_t skip, const char *cursor, const char *end,
 ) noexcept nogil:
-    """All but the first `skip` updates, in order (rule 1). False: memory ran out on the way."""
+    """Apply the batch's updates in order, without the first `skip`, which have been applied before (rule 1).
+
+    `cursor` to `end` is the payload, which `wire_valid` has accepted. Returns False if memory ran out: then a prefix of
+    the batch has been applied.
+    """
     cdef Packed packed
     cdef RedisModuleString *last_client = NULL
     cdef RedisModuleString *client
@@ -126,6 +136,7 @@ cdef bint apply_batch(
 
 
 cdef bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:
+    """Returns False if an argument is not an integer."""
     return (argument_number(argv[1], &out.epoch) and argument_number(argv[2], &out.assigned)
             and argument_number(argv[3], &out.first) and argument_number(argv[4], &out.count)
             and argument_number(argv[5], &out.committed) and argument_number(argv[6], &out.upto)

@@ -1,8 +1,9 @@
 # cython: language_level=3
-# A link: our connection to another member. Connecting, proving the secret, sending, taking answers in; never waiting.
+# A link is this member's connection to another member. This file connects, proves the secret, sends, and reads
+# answers, and never blocks.
 #
-# hiredis does the protocol on a context without callbacks: answers say by themselves what they are, so a peer that
-# sends what nobody asked for harms nothing (rule 7). What the answers mean is `peers.pxd`'s.
+# hiredis handles the protocol on a context without callbacks. Each answer names its own kind, so an answer that this
+# member did not ask for does no harm (rule 7). `outbound.pxi` interprets the answers.
 
 from libc.stdio cimport snprintf
 from libc.string cimport strcmp, strcspn, strerror
@@ -32,13 +33,13 @@ from modules.server.sockets cimport connect_result, set_no_delay, set_user_timeo
 
 cdef enum:
     RETRY_MS = 100                  # between attempts to connect
-    LINK_TIMEOUT_MS = 5000          # for connecting and proving
-    SLICE_BYTES = 256 * 1024        # a long value goes out in pieces of this size
+    LINK_TIMEOUT_MS = 5000          # for connecting and for the proof of the secret, together
+    SLICE_BYTES = 256 * 1024        # a long value is sent in slices of this size
     MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: a view of MAX_MEMBERS at the most
     MAX_ANSWER_ELEMENTS = 256
-    STRUGGLES = 3                   # failures without anything between them
-    STRUGGLE_MS = 2000              # and for so long
-    STEADY_MS = 1000
+    STRUGGLES = 3                   # a link with so many failures in a row struggles ...
+    STRUGGLE_MS = 2000              # ... if the first of them is at least so long ago
+    STEADY_MS = 1000                # a link that has been ready for so long has recovered
 
 
 # ----------------------------------------------------------------------------------------- up and down
@@ -50,17 +51,18 @@ cdef void links_init(Member *m) noexcept nogil:
 
 
 cdef void link_watch(Link *link, int mask, RedisModuleEventLoopFunc on_ready) noexcept nogil:
-    """Have the event loop watch for exactly `mask`."""
+    """Let the event loop watch the link's socket for exactly the events of `mask`."""
     cdef int missing = mask & ~link.watched
     cdef int surplus = link.watched & ~mask
     if surplus:
         RedisModule_EventLoopDel(link.context.fd, surplus)
     if missing and RedisModule_EventLoopAdd(link.context.fd, missing, on_ready, link) != REDISMODULE_OK:
-        mask &= ~missing        # more descriptors than Redis has room for: the link times out, and is tried again
+        mask &= ~missing        # Redis has no room for this descriptor: the link times out and is tried again
     link.watched = mask
 
 
 cdef void link_close(Member *m, Link *link) noexcept nogil:
+    """Close the connection and free what belongs to it. The link keeps its target."""
     if link == &m.replication.downstream:
         replication_successor_lost(&m.chain)
     elif link == &m.replication.upstream:
@@ -83,7 +85,7 @@ cdef void link_close(Member *m, Link *link) noexcept nogil:
 
 
 cdef void link_fail(Member *m, Link *link, const char *why) noexcept nogil:
-    """The link is down; it is tried again after a while."""
+    """Log `why`, close the link, and let it be tried again after RETRY_MS."""
     cdef char what[HOST_BYTES + 32]
     snprintf(what, sizeof(what), "link %s to %s:%d", link.name, &link.target.host[0], link.target.port)
     snprintf(link.error, ERROR_BYTES, "%.*s", <int>strcspn(why, "\r\n"), why)
@@ -99,12 +101,17 @@ cdef void link_fail(Member *m, Link *link, const char *why) noexcept nogil:
 
 
 cdef bint link_struggles(const Member *m, const Link *link) noexcept nogil:
-    """It is made again and again, and nothing comes through: a limit of the peer's server closes it, perhaps."""
+    """Returns whether the link fails repeatedly without any progress between the failures.
+
+    A limit of the peer's server, such as `client-output-buffer-limit`, can be the reason.
+    """
     return link.setbacks >= STRUGGLES and m.now_ms - link.setback_ms >= STRUGGLE_MS
 
 
 cdef bint comes_through(const Member *m, const Link *link) noexcept nogil:
-    """Updates have been committed since it failed first; or there is nothing to say, and it stands for a while."""
+    """Returns whether the link makes progress again: updates have been committed since its first failure, or it has
+    been ready for STEADY_MS with no update to commit.
+    """
     if m.chain.committed > link.setback_committed:
         return True
     if link.phase != LINK_READY or link.down_since_ms or m.now_ms - link.ready_ms < STEADY_MS:
@@ -113,6 +120,7 @@ cdef bint comes_through(const Member *m, const Link *link) noexcept nogil:
 
 
 cdef void link_tick(Member *m, Link *link) noexcept nogil:
+    """Forget the failures of a link that makes progress again. Called regularly."""
     if link.setbacks == 0 or not comes_through(m, link):
         return
     link.setbacks = 0
@@ -122,7 +130,9 @@ cdef void link_tick(Member *m, Link *link) noexcept nogil:
 
 
 cdef void link_lost(Member *m, Link *link) noexcept nogil:
-    """The connection has failed by itself. If the peer's side closed it, its process may have ended: look, master!"""
+    """The connection has failed. If the peer's side closed it, the peer's process may have ended, so the master is
+    asked to look (`settle_watches`).
+    """
     cdef bint closed = link.context.err == REDIS_ERR_EOF or errno == ECONNRESET or errno == EPIPE
     if link.phase == LINK_READY:
         link.dropped = closed
@@ -131,6 +141,7 @@ cdef void link_lost(Member *m, Link *link) noexcept nogil:
 
 
 cdef void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
+    """Begin to connect to the link's target; `on_ready` is called when the attempt has ended."""
     link.context = redisConnectNonBlock(link.target.address, link.target.port)
     if link.context == NULL:
         link_fail(m, link, "out of memory")
@@ -148,7 +159,7 @@ cdef void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on_ready)
 
 
 cdef void link_aim(Member *m, Link *link, const Node *target) noexcept nogil:
-    """Point the link at this process, or at nobody (NULL). It keeps its connection when it pointed there before."""
+    """Set the link's target; NULL: no target. The connection is kept if the target stays the same process."""
     if target == NULL and not link.aimed:
         return
     if target != NULL and link.aimed and same_place(target, &link.target):
@@ -168,17 +179,17 @@ cdef void link_aim(Member *m, Link *link, const Node *target) noexcept nogil:
 # --------------------------------------------------------------------------------------------- sending
 
 cdef size_t link_backlog(const Link *link) noexcept nogil:
-    """Bytes that wait in our buffer for the peer to take them."""
+    """Returns the number of bytes in the send buffer, which the peer has not taken yet."""
     return sdslen(link.context.obuf)
 
 
 cdef bint link_is_free(const Link *link) noexcept nogil:
-    """Would the peer take more now?"""
+    """Returns whether the link is ready and everything before has been written to the socket."""
     return link.phase == LINK_READY and link.streamed == NULL and link_backlog(link) == 0
 
 
 cdef bint link_refill(Link *link) noexcept nogil:
-    """The next slice of a long value into the emptied buffer; False: there is none."""
+    """Append the next slice of a long value to the send buffer, which is empty. Returns False if no slice is left."""
     cdef size_t length
     cdef const char *bytes
     cdef size_t slice
@@ -196,7 +207,7 @@ cdef bint link_refill(Link *link) noexcept nogil:
 
 
 cdef bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
-    """Write what is there. True: all of it is gone, more may be appended."""
+    """Write as much as the socket takes. Returns True if everything has been written, so that more may be appended."""
     cdef int done
     while link_backlog(link) or link_refill(link):
         done = 0
@@ -214,7 +225,7 @@ cdef bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) n
 # ------------------------------------------------------------------------------------ proving the secret
 
 cdef void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
-    """Connected: authenticate to the server if we have what it takes, and ask for its proof."""
+    """The connection is made: log in if `member.auth-password` is set, and challenge the peer to prove the secret."""
     cdef const char *user = RedisModule_StringPtrLen(m.settings.auth_user, NULL)
     cdef const char *password = RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL)
     cdef int error = connect_result(link.context.fd)
@@ -226,7 +237,7 @@ cdef void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc on_read
         redisAppendCommand(link.context, "AUTH %s %s", user, password)
     elif password[0]:
         redisAppendCommand(link.context, "AUTH %s", password)
-    redisAppendCommand(link.context, "CLIENT NO-EVICT ON")      # `maxmemory-clients` is for clients
+    redisAppendCommand(link.context, "CLIENT NO-EVICT ON")      # `maxmemory-clients` must not close links
     draw_nonce(link.nonce)
     redisAppendCommand(link.context, "CHAIN.CHALLENGE %s", &link.nonce[0])
     link.phase = LINK_PROVING
@@ -238,8 +249,8 @@ cdef bint is_text(const redisReply *reply, size_t length) noexcept nogil:
 
 
 cdef void link_prove(Member *m, Link *link, const redisReply *reply) noexcept nogil:
-    """An answer while proving."""
-    if link.awaited == ANSWER_EXEMPT:       # or not, where our user may not say that: so it was told
+    """Handle an answer that arrives before both sides have proved the secret."""
+    if link.awaited == ANSWER_EXEMPT:       # an error is ignored: the user may lack the right to CLIENT NO-EVICT
         link.awaited = ANSWER_PROOF
     elif reply.type == REDIS_REPLY_ERROR:
         link_fail(m, link, reply.str)
@@ -254,8 +265,9 @@ cdef void link_prove(Member *m, Link *link, const redisReply *reply) noexcept no
 
 
 cdef void link_proven(Member *m, Link *link) noexcept nogil:
+    """Both sides have proved the secret: the link is ready."""
     link.phase = LINK_READY
-    if link != &m.replication.downstream:     # that one is up when its handshake is complete
+    if link != &m.replication.downstream:     # which counts as up only after its handshake
         link.down_since_ms = 0
     link.dropped = False
     link.connects += 1
@@ -268,7 +280,7 @@ cdef void link_proven(Member *m, Link *link) noexcept nogil:
 
 
 cdef void link_check_proof(Member *m, Link *link, const redisReply *reply) noexcept nogil:
-    """The peer's proof, which ours answers."""
+    """Check the peer's proof and send this member's own."""
     cdef char proof[PROOF_BYTES]
     cdef redisReply **parts = reply.element
     if (reply.type != REDIS_REPLY_ARRAY or reply.elements != 3 or not is_text(parts[0], 32)
@@ -290,7 +302,10 @@ cdef void link_check_proof(Member *m, Link *link, const redisReply *reply) noexc
 # ------------------------------------------------------------------------------------------- receiving
 
 cdef redisReply *link_next_answer(Member *m, Link *link) noexcept nogil:
-    """The next whole answer, to be freed with freeReplyObject; NULL: none yet, or the link has just failed."""
+    """Returns the next complete answer, which the caller frees with freeReplyObject.
+
+    NULL: no answer is complete yet, or the link has just failed.
+    """
     cdef void *reply = NULL
     if redisGetReplyFromReader(link.context, &reply) != REDIS_OK:
         link_fail(m, link, link.context.errstr)
@@ -303,6 +318,7 @@ cdef redisReply *link_next_answer(Member *m, Link *link) noexcept nogil:
 
 
 cdef bint link_read(Member *m, Link *link) noexcept nogil:
+    """Read what the socket has into the reader. Returns False if the link has failed."""
     cdef size_t before = link.context.reader.len
     if redisBufferRead(link.context) != REDIS_OK:
         link_lost(m, link)

@@ -1,9 +1,9 @@
 # cython: language_level=3
-# The messages between members, both ends: what goes out on our links, and what their answers mean.
+# The messages that this member sends on its links, and the meaning of the peers' answers.
 #
 # Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxi`). Answers arrive in socket
-# callbacks, which Redis also runs inside a slow script or a load: they move the chain's state, but never apply an
-# update.
+# callbacks. Redis runs such callbacks inside a slow script or a load, too, so an answer may change the chain's state
+# but must never apply an update.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -60,7 +60,10 @@ cdef const char *verdict_text(Verdict verdict) noexcept nogil:
 
 
 cdef int reply_verdict(Member *m, RedisModuleCtx *ctx, Verdict verdict) noexcept nogil:
-    """The one place where a refused message of a peer or the master becomes an answer (rule 2)."""
+    """Reply with the verdict on a refused message of a peer or the master (rule 2). Returns 0.
+
+    STALE carries this member's whole view, BEHIND its epoch; both let the two sides agree on the newest view.
+    """
     cdef ViewTexts view
     cdef int i
     if verdict == STALE:
@@ -120,14 +123,17 @@ cdef void send_view(Member *m, Link *link) noexcept nogil:
 # -------------------------------------------------------------------------------------------------- batches
 
 cdef int put_number(char *out, int64_t number) noexcept nogil:
-    """An integer as one argument of a command; the bytes written."""
+    """Write the integer as one argument of a command to `out`. Returns the number of bytes written."""
     cdef char digits[NUMBER_BYTES]
     cdef int length = snprintf(digits, NUMBER_BYTES, "%lld", <long long>number)
     return snprintf(out, 2 * NUMBER_BYTES, "$%d\r\n%s\r\n", length, &digits[0])
 
 
 cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
-    """Written by hand, since a long value goes out from where it lies: hiredis would copy it into one piece first."""
+    """Send CHAIN.FORWARD. The command is formatted here, because hiredis would copy a long value as a whole.
+
+    A long value is instead sent in slices from the string that the log keeps.
+    """
     cdef char header[HEADER_BYTES]
     cdef size_t packed = pack_batch(m, batch)
     cdef RedisModuleString *value = long_value(m, batch)
@@ -157,7 +163,10 @@ cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
 # ------------------------------------------------------------------------------------------------- sending
 
 cdef bint link_takes_more(Member *m, Link *link) noexcept nogil:
-    """May a command be appended? Only when all before it is gone: amid a long value it would become part of that."""
+    """Returns whether a command may be appended to the send buffer.
+
+    Everything before must have been written: a command amid the slices of a long value would become part of the value.
+    """
     if link.phase != LINK_READY or not link_flush(m, link, on_link_ready):
         return False
     if link.view_due:
@@ -168,7 +177,7 @@ cdef bint link_takes_more(Member *m, Link *link) noexcept nogil:
 
 
 cdef void forward(Member *m) noexcept nogil:
-    """Whatever the successor, or the learner, lacks: as much as it takes without our buffer growing (rule 9)."""
+    """Send the updates that the successor or the learner lacks, as long as the socket takes them (rule 9)."""
     cdef Link *link = &m.replication.downstream
     cdef Batch batch
     if not link_takes_more(m, link):
@@ -189,7 +198,11 @@ cdef void forward(Member *m) noexcept nogil:
 
 
 cdef void acknowledge(Member *m) noexcept nogil:
-    """The head first, so that the predecessor is only told that the head knows when that is under way."""
+    """Send the acknowledgements that are due.
+
+    The head's comes first: the predecessor may be told that the head knows only when the head's message has been
+    written.
+    """
     cdef Ack ack
     if link_takes_more(m, &m.replication.head_shortcut) and replication_head_ack_due(&m.chain):
         replication_take_head_ack(&m.chain, &ack)
@@ -206,7 +219,7 @@ cdef void acknowledge(Member *m) noexcept nogil:
 
 
 cdef void say_idle(Member *m, Link *link) noexcept nogil:
-    """Redis closes connections on which nothing has come for its `timeout`, of a second at the least."""
+    """Send CHAIN.IDLE every IDLE_MS. Redis's `timeout` closes idle connections, after one second at the earliest."""
     link_tick(m, link)
     if link.phase == LINK_READY and m.now_ms - link.idle_ms >= IDLE_MS and link_takes_more(m, link):
         link.idle_ms = m.now_ms
@@ -215,7 +228,7 @@ cdef void say_idle(Member *m, Link *link) noexcept nogil:
 
 
 cdef void pump_idle(Member *m) noexcept nogil:
-    """Once per tick."""
+    """Keep the links from being closed as idle. Called once per tick."""
     say_idle(m, &m.replication.downstream)
     say_idle(m, &m.replication.upstream)
     say_idle(m, &m.replication.head_shortcut)
@@ -231,6 +244,7 @@ cdef void pump_connecting(Member *m, Link *link) noexcept nogil:
 
 
 cdef void connect_links(Member *m) noexcept nogil:
+    """Begin or give up connecting, for each link whose time has come."""
     pump_connecting(m, &m.replication.downstream)
     pump_connecting(m, &m.replication.upstream)
     pump_connecting(m, &m.replication.head_shortcut)
@@ -255,7 +269,7 @@ cdef bint reply_number(const redisReply *reply, int64_t *out) noexcept nogil:
 
 
 cdef bint tagged(const redisReply *reply, const char *tag, size_t elements) noexcept nogil:
-    """An array of at least so many elements that begins with `tag`."""
+    """Returns whether the answer is an array that begins with `tag` and has at least `elements` elements."""
     cdef Text text
     if reply.type != REDIS_REPLY_ARRAY or reply.elements < elements or not reply_text(reply.element[0], &text):
         return False
@@ -263,6 +277,7 @@ cdef bint tagged(const redisReply *reply, const char *tag, size_t elements) noex
 
 
 cdef void on_welcome(Member *m, Link *link, const redisReply *reply) noexcept nogil:
+    """The peer has accepted this member's greeting: the handshake with the successor is complete."""
     cdef Greeting welcome
     cdef Text history
     cdef Verdict verdict
@@ -276,7 +291,7 @@ cdef void on_welcome(Member *m, Link *link, const redisReply *reply) noexcept no
         return
     verdict = replication_on_welcome(&m.chain, &welcome, link.target.run_id)
     if verdict == BEHIND or verdict == STALE:
-        return      # from before a change of view: the handshake of this epoch is under way
+        return      # the answer to a greeting of an older epoch: the handshake of this epoch is under way
     if verdict != ACCEPTED:
         link_fail(m, link, verdict_text(verdict))
         return
@@ -284,7 +299,7 @@ cdef void on_welcome(Member *m, Link *link, const redisReply *reply) noexcept no
 
 
 cdef void on_stale(Member *m, Link *link, const redisReply *reply) noexcept nogil:
-    """The peer has a newer view, and this is it."""
+    """The peer has refused a message and has answered with its newer view: adopt that view (rule 2)."""
     cdef Text texts[VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
     cdef View view
     cdef unsigned char secret[SECRET_BYTES]
@@ -300,7 +315,7 @@ cdef void on_stale(Member *m, Link *link, const redisReply *reply) noexcept nogi
 
 
 cdef bint is_about(const redisReply *reply, const char *command) noexcept nogil:
-    """A peer of an earlier version does not know that command."""
+    """Returns whether the answer says that the peer, of an earlier version, does not know the command."""
     return (reply.type == REDIS_REPLY_ERROR and strncmp(reply.str, "ERR unknown command", 19) == 0
             and strstr(reply.str, command) != NULL)
 
@@ -321,7 +336,7 @@ cdef void on_answer(Member *m, Link *link, const redisReply *reply) noexcept nog
     elif tagged(reply, "BEHIND", 2):
         link.view_due = True
         link.greeted_epoch = -1
-        if link == &m.replication.upstream:           # what it was told has been refused: tell it again
+        if link == &m.replication.upstream:           # it has refused an acknowledgement, which is sent again
             replication_predecessor_lost(&m.chain)
         elif link == &m.replication.head_shortcut:
             replication_head_lost(&m.chain)
@@ -336,7 +351,7 @@ cdef void read_answers(Member *m, Link *link) noexcept nogil:
     cdef redisReply *reply
     if not link_read(m, link):
         return
-    while link.context != NULL:     # an answer may have closed the link
+    while link.context != NULL:     # NULL when an answer has closed the link
         reply = link_next_answer(m, link)
         if reply == NULL:
             return
@@ -345,7 +360,7 @@ cdef void read_answers(Member *m, Link *link) noexcept nogil:
 
 
 cdef void on_link_ready(int fd, void *data, int mask) noexcept nogil:
-    """The event loop: something may be read from the link, or written to it."""
+    """Called by the event loop when the link's socket can be read or written."""
     cdef Link *link = <Link *>data
     cdef Member *m = the_member()
     if link.phase == LINK_CONNECTING:

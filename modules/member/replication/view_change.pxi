@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Views as they travel, and what a member does when it takes one over (docs/protocol.md, "Views").
+# Views as arguments of commands, and the adoption of a view (docs/protocol.md, "Views").
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -23,7 +23,7 @@ from modules.server.proofs cimport SECRET_BYTES
 
 
 cdef bint text_number(const Text *text, int64_t *out) noexcept nogil:
-    """A decimal integer and nothing else."""
+    """Returns False if the text is not a decimal integer; else the integer is in `out`."""
     cdef char copy[NUMBER_BYTES]
     cdef char *end
     if text.length == 0 or text.length >= NUMBER_BYTES:
@@ -37,7 +37,10 @@ cdef bint text_number(const Text *text, int64_t *out) noexcept nogil:
 
 
 cdef bint text_copy(const Text *text, char *out, size_t room) noexcept nogil:
-    """Without NUL, blanks or control characters inside, NUL-terminated; False: it is not such a text, or too long."""
+    """Copy the text to `out`, NUL-terminated.
+
+    Returns False if the text is empty, has `room` bytes or more, or contains NUL, blanks or control characters.
+    """
     cdef size_t i
     if text.length == 0 or text.length >= room:
         return False
@@ -50,6 +53,7 @@ cdef bint text_copy(const Text *text, char *out, size_t room) noexcept nogil:
 
 
 cdef bint parse_node(const Text *texts, Node *out) noexcept nogil:
+    """Returns False if the NODE_ARGUMENTS `texts` do not describe a member; then `out` may be written in part."""
     cdef int64_t port
     cdef unsigned char ignored[20]
     if not text_copy(&texts[0], out.host, HOST_BYTES) or not text_copy(&texts[1], out.address, ADDRESS_BYTES):
@@ -62,7 +66,7 @@ cdef bint parse_node(const Text *texts, Node *out) noexcept nogil:
 
 
 cdef bint parse_view(const Text *texts, size_t count, View *out, unsigned char *secret) noexcept nogil:
-    """Zeroed beforehand or not, `out` is whole only when this is True."""
+    """Returns False if the `count` texts are not a view; then `out` and `secret` may be written in part."""
     cdef int64_t members
     cdef int i
     if count < VIEW_ARGUMENTS:
@@ -85,7 +89,7 @@ cdef bint parse_view(const Text *texts, size_t count, View *out, unsigned char *
 
 
 cdef struct ViewTexts:
-    # Our view as arguments; `texts` point into the other fields and into the view itself.
+    # This member's view as arguments. `texts` point into the other fields and into the view itself.
     char history[2 * HISTORY_BYTES + 1]
     char secret[2 * SECRET_BYTES + 1]
     char epoch[NUMBER_BYTES]
@@ -118,14 +122,17 @@ cdef void format_view(const Member *m, ViewTexts *out) noexcept nogil:
 # -------------------------------------------------------------------------------------- a view takes effect
 
 cdef void aim_links(Member *m) noexcept nogil:
-    """Every link to whom the view says. Links that stay keep their connection: only the handshake is made anew."""
+    """Set each link's target by the view. A link whose target stays keeps its connection; its handshake is repeated."""
     link_aim(m, &m.replication.downstream, chain_successor(&m.chain))
     link_aim(m, &m.replication.upstream, chain_predecessor(&m.chain) if m.membership.join != JOIN_FAILED else NULL)
     link_aim(m, &m.replication.head_shortcut, chain_head_shortcut(&m.chain))
 
 
 cdef Verdict adopt(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
-    """Take over a view that came from somebody entitled to give it. A chain's secret never changes."""
+    """Take over a view whose sender the caller has authenticated. A chain's secret never changes.
+
+    Returns ACCEPTED if the view is in place, now or since before; else the reason of the refusal.
+    """
     cdef int64_t before = m.chain.view.epoch
     cdef bint was_tail = not m.chain.has_history or chain_is_tail(&m.chain)
     cdef Verdict verdict
@@ -155,7 +162,7 @@ cdef void log_view(Member *m) noexcept nogil:
 
 
 cdef int reply_view(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """What a client needs to find its way: the epoch, then host:port of every member, head first."""
+    """Reply with the epoch and then with host:port of each member, head first. Returns 0."""
     cdef char text[HOST_BYTES + 16]
     cdef int i
     RedisModule_ReplyWithArray(ctx, 1 + m.chain.view.count)
