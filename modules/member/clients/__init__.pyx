@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What clients ask for: writes, reads, checkpoints: one compile unit."""
+"""One compile unit: the commands of clients, which are writes, reads, checkpoints and flushes."""
 
 include "checkpoint_commands.pxi"
 include "reads.pxi"

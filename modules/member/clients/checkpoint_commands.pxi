@@ -1,5 +1,6 @@
 # cython: language_level=3
-# TAIL.CHECKPOINT, HEAD.FLUSH and LIST.CHECKPOINT, and the orders between members that follow from them.
+# TAIL.CHECKPOINT, HEAD.FLUSH and LIST.CHECKPOINT, and the orders that members then pass on along the chain
+# (docs/protocol.md, "Checkpoint and flush").
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdio cimport snprintf
@@ -37,10 +38,11 @@ from modules.server.redis_calls cimport redis_setting
 
 cdef enum:
     LISTED_AT_ONCE = 100        # keys on a page of LIST.CHECKPOINT
-    REPLY_OVERHEAD = 64 * 1024  # of Redis's, beside a page's records
+    REPLY_OVERHEAD = 64 * 1024  # what Redis's reply takes in addition to a page's records
 
 
 cdef const char *mode_name(long long mode) noexcept nogil:
+    """Returns the name of a value of member.gcs-mode."""
     if mode == MODE_NORMAL:
         return "normal"
     if mode == MODE_CHECKPOINT:
@@ -49,7 +51,7 @@ cdef const char *mode_name(long long mode) noexcept nogil:
 
 
 cdef bint mode_allows(Member *m, RedisModuleCtx *ctx, bint allowed, const char *modes) noexcept nogil:
-    """False: the error that says which modes do has been replied."""
+    """Returns `allowed`. If it is False, an error that names the required modes has been replied."""
     cdef char text[TEXT_BYTES]
     if not allowed:
         snprintf(text, TEXT_BYTES, "ERR that needs member.gcs-mode %s, and it is %s here", modes,
@@ -59,6 +61,7 @@ cdef bint mode_allows(Member *m, RedisModuleCtx *ctx, bint allowed, const char *
 
 
 cdef bint can_wait(RedisModuleCtx *ctx) noexcept nogil:
+    """Returns whether the client can be blocked. If not, an error has been replied."""
     if may_block(ctx):
         return True
     RedisModule_ReplyWithError(ctx, "ERR that would block: not inside MULTI, a script or a module's call")
@@ -68,7 +71,7 @@ cdef bint can_wait(RedisModuleCtx *ctx) noexcept nogil:
 # --------------------------------------------------------------------------------------------- TAIL.CHECKPOINT
 
 cdef void order_checkpoint(Member *m) noexcept nogil:
-    """This member, and by its word its predecessor and all before it."""
+    """Request a checkpoint of this member, and let the order go to the predecessor, which passes it on."""
     if keeps_checkpoint(m):
         m.checkpoint.asked = max(m.checkpoint.asked, m.chain.applied)
         if m.checkpoint.store == STORE_FAILED:
@@ -78,7 +81,10 @@ cdef void order_checkpoint(Member *m) noexcept nogil:
 
 
 cdef int tail_checkpoint_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """TAIL.CHECKPOINT -> integer: sequence numbers newly checkpointed, once they are on the disk | MOVED | ERR"""
+    """TAIL.CHECKPOINT -> integer: the number of sequence numbers that are newly checkpointed | MOVED | ERR
+
+    The reply comes when the checkpoint is on the disk.
+    """
     cdef Waiter *waiter
     if not mode_allows(m, ctx, keeps_checkpoint(m), "checkpoint or checkpoint-flush"):
         return 0
@@ -100,13 +106,14 @@ cdef int tail_checkpoint_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 # -------------------------------------------------------------------------------------------------- HEAD.FLUSH
 
 cdef void order_flush(Member *m, int64_t most) noexcept nogil:
+    """Let the order to flush up to `most` keys go to the successor, which passes it on."""
     m.checkpoint.order_down = chain_successor(&m.chain) != NULL
     m.checkpoint.order_most = most
     wake(m)
 
 
 cdef int head_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """HEAD.FLUSH [max] -> integer: keys that have left this member's memory | MOVED | ERR"""
+    """HEAD.FLUSH [max] -> integer: the number of keys that have left this member's memory | MOVED | ERR"""
     cdef long long most = INT64_MAX
     cdef Waiter *waiter
     cdef void *failed
@@ -134,7 +141,10 @@ cdef int head_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **
 # --------------------------------------------------------------------------------------------- LIST.CHECKPOINT
 
 cdef void reply_listed(RedisModuleCtx *ctx, Page *page) noexcept nogil:
-    """[cursor, [key, value, …]]. The records are known to be whole; the keys are unescaped in place."""
+    """Reply with the second element of a page: [key, value, …].
+
+    The reader has checked that the records are complete. The keys are unescaped in place.
+    """
     cdef char *at = page.records.bytes
     cdef size_t key_bytes
     cdef size_t value_bytes
@@ -152,7 +162,7 @@ cdef void reply_listed(RedisModuleCtx *ctx, Page *page) noexcept nogil:
 
 
 cdef void reply_cursor(RedisModuleCtx *ctx, Page *page) noexcept nogil:
-    """0: that was all; else `>` and the key to go on with."""
+    """Reply with the first element of a page: 0 after the last page, else `>` and the key that comes next."""
     cdef size_t length = 0
     if not page.cursor.length or not unescape(page.cursor.bytes, page.cursor.length, &page.cursor.bytes[1], &length):
         RedisModule_ReplyWithCString(ctx, "0")
@@ -184,7 +194,7 @@ cdef int on_listed_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
 
 
 cdef bint take_cursor(Page *page, RedisModuleString *argument) noexcept nogil:
-    """0, or `>` and a key. False: it is neither."""
+    """Read a cursor: 0, or `>` and a key. Returns False if it is neither, or memory ran out."""
     cdef size_t length
     cdef const char *text = RedisModule_StringPtrLen(argument, &length)
     if length == 1 and text[0] == c"0":
@@ -196,7 +206,10 @@ cdef bint take_cursor(Page *page, RedisModuleString *argument) noexcept nogil:
 
 
 cdef int list_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """LIST.CHECKPOINT [cursor] -> [cursor, [key, value, …]], 0 being the first cursor and the last | ERR"""
+    """LIST.CHECKPOINT [cursor] -> [cursor, [key, value, …]] | ERR
+
+    The first cursor is 0. The cursor 0 in a reply means that this page is the last.
+    """
     cdef Page *page
     if not may_read_all(ctx, "list.checkpoint"):
         return 0
@@ -217,6 +230,7 @@ cdef int ask_page(
     Member *m, RedisModuleCtx *ctx, Page *page,
     int (*on_page)(RedisModuleCtx *, RedisModuleString **, int) noexcept nogil,
 ) noexcept nogil:
+    """Block the client until a worker has read the page; `on_page` replies. Takes over the page. Returns 0."""
     cdef Waiter *waiter = waiter_new(WAIT_WORKER)
     if waiter == NULL:
         page_free(page)
@@ -229,7 +243,7 @@ cdef int ask_page(
 # ---------------------------------------------------------------------------------------- orders of other members
 
 cdef Verdict judge_order(Member *m, int64_t epoch, const Peer *peer, const Node *sender) noexcept nogil:
-    """Of this epoch, and from that neighbour."""
+    """Returns ACCEPTED if an order is of this epoch and comes from the neighbour `sender` (NULL: there is none)."""
     cdef Verdict verdict = chain_judge_epoch(&m.chain, epoch)
     if verdict != ACCEPTED:
         return verdict
@@ -252,7 +266,10 @@ cdef int on_page(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
 
 
 cdef bint may_be_sent(RedisModuleCtx *ctx, size_t length) noexcept nogil:
-    """Redis would close the connection instead, without a word."""
+    """Returns whether a reply of `length` bytes is within this server's client-output-buffer-limit.
+
+    Redis closes the connection of a client that exceeds the limit, without an error reply.
+    """
     cdef char limits[256]
     cdef const char *normal
     cdef unsigned long long most

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# READ: committed values, at the tail. What is not in memory is looked up in the checkpoint.
+# READ returns committed values, at the tail. A key that is not in memory is looked up in the checkpoint.
 #
-# One that had to wait is told what there was when its right to an answer was established (rule 4): later this member
-# may be the tail no more, and have applied what is not committed.
+# A READ that had to wait gets the value as of the moment in which rule 4 was established. Later this member may have
+# stopped being the tail, and may have applied updates that are not committed.
 
 from libc.stdint cimport int64_t
 
@@ -32,7 +32,7 @@ from modules.server.clock cimport boot_ms
 # -------------------------------------------------------------------------------------------------- in memory
 
 cdef bint reply_from_memory(RedisModuleCtx *ctx, RedisModuleString *name) noexcept nogil:
-    """False: it is not there."""
+    """Reply with the value of the key. Returns False, with no reply, if the key is not in memory."""
     cdef size_t length = 0
     cdef const char *value
     cdef RedisModuleKey *key = RedisModule_OpenKey(ctx, name, REDISMODULE_READ)
@@ -48,7 +48,7 @@ cdef bint reply_from_memory(RedisModuleCtx *ctx, RedisModuleString *name) noexce
 
 
 cdef void *answer_from_memory(Member *m, RedisModuleString *name) noexcept nogil:
-    """A copy of the value. NULL: it is not there."""
+    """Returns an answer with a copy of the value, or with the error of a wrong type; NULL: the key is not in memory."""
     cdef size_t length = 0
     cdef const char *value
     cdef void *answer = NULL
@@ -62,8 +62,10 @@ cdef void *answer_from_memory(Member *m, RedisModuleString *name) noexcept nogil
 
 
 cdef Outcome absence(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
-    """Of a key that is not in memory: it has been deleted, or there never was one, or, OUTCOME_NONE, the checkpoint
-    tells.
+    """Returns the outcome of a READ whose key is not in memory.
+
+    OUTCOME_NIL: the key does not exist. OUTCOME_LOST_CHECKPOINT: nobody knows. OUTCOME_NONE: the key may have been
+    flushed, so it must be looked up in the checkpoint.
     """
     if c.incomplete and not c.tracking:
         return OUTCOME_LOST_CHECKPOINT
@@ -75,7 +77,9 @@ cdef Outcome absence(const Checkpoint *c, RedisModuleString *key) noexcept nogil
 # ------------------------------------------------------------------------------------------- READs that wait
 
 cdef bint read_permitted(Member *m, Waiter *read, int64_t now_ms) noexcept nogil:
-    """Rule 4 for a READ that waits: by a lease that came, or an answered question, asked now if it was not before."""
+    """Returns whether a READ that waits may be answered (rule 4): a lease has come, or the members have answered the
+    question of this epoch. The question is asked here unless it has been asked in this epoch.
+    """
     if read_lease_may_read(&m.chain, now_ms):
         return True
     if not chain_serves_reads(&m.chain):
@@ -87,7 +91,7 @@ cdef bint read_permitted(Member *m, Waiter *read, int64_t now_ms) noexcept nogil
 
 
 cdef void answer_read(Member *m, Waiter *read) noexcept nogil:
-    """Now that it may be: from memory, or by a worker from the checkpoint."""
+    """Answer a READ that rule 4 permits: from memory, or through a worker from the checkpoint."""
     cdef void *answer = answer_from_memory(m, read.key)
     cdef Outcome absent = absence(&m.checkpoint, read.key) if answer == NULL else OUTCOME_NIL
     cdef Lookup *lookup = lookup_new(&m.checkpoint, read.key) if absent == OUTCOME_NONE else NULL
@@ -103,7 +107,10 @@ cdef void answer_read(Member *m, Waiter *read) noexcept nogil:
 
 
 cdef void settle_reads(Member *m) noexcept nogil:
-    """READs that came before this tail had the right to answer: it has now, or is tail no more, or it is too late."""
+    """Answer the READs that wait for the right to an answer, if it is established.
+
+    READs get an error if this member is no longer the tail, or if they have waited for too long.
+    """
     cdef Waiter *read = first_waiting(m, WAIT_RIGHT)
     cdef Waiter *next
     cdef int64_t now_ms
@@ -120,7 +127,7 @@ cdef void settle_reads(Member *m) noexcept nogil:
 
 
 cdef int read_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
-    """At a tail that may answer in a moment: a view has just changed, or the others are to be asked."""
+    """Block the READ at a tail that may soon have the right to answer: by a lease, or by asking the other members."""
     cdef Waiter *read = waiter_new(WAIT_RIGHT)
     if read == NULL:
         return reply_outcome(ctx, OUTCOME_NO_MEMORY)
@@ -134,6 +141,7 @@ cdef int read_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noex
 # ------------------------------------------------------------------------------------------------ the command
 
 cdef int look_up_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    """Block the READ until a worker has looked the key up in the checkpoint."""
     cdef Waiter *read
     cdef Lookup *lookup
     if not may_block(ctx):
@@ -153,7 +161,7 @@ cdef int look_up_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) n
 
 
 cdef int reply_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
-    """It is not in memory: it has been deleted, or flushed, or there never was one."""
+    """Reply to a READ whose key is not in memory, now or after a look into the checkpoint."""
     cdef Outcome absent = absence(&m.checkpoint, key)
     if absent == OUTCOME_NONE:
         return look_up_later(m, ctx, key)
@@ -162,7 +170,10 @@ cdef int reply_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) no
 
 
 cdef int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
-    """The clock is read now, after the READ has arrived: a lease that ran out while the process was stopped is none."""
+    """READ key -> value | nil | MOVED | ERR
+
+    The lease is compared with the clock as of now, not as of this pass: the process may have been stopped meanwhile.
+    """
     if RedisModule_GetSelectedDb(ctx) != 0:
         return RedisModule_ReplyWithError(ctx, "ERR a chain has database 0 only")
     if not read_lease_may_read(&m.chain, boot_ms()):

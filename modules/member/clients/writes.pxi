@@ -26,11 +26,11 @@ from modules.member.state.waiter cimport WAIT_COMMIT, WAIT_ROOM, Waiter
 
 cdef enum:
     MAX_TIMEOUT_MS = 1000000000
-    MAX_UPDATE_BYTES = 511 * 1024 * 1024    # it has to fit into one argument (`settle_redis_settings`)
+    MAX_UPDATE_BYTES = 511 * 1024 * 1024    # an update must fit into one argument (`settle_redis_settings`)
 
 
 cdef RedisModuleString *shared_client(Member *m, RedisModuleString *client) noexcept nogil:
-    """The channel as the log keeps it: updates of one client in a row share one string."""
+    """Returns a new reference to the client id. Successive updates of one client share one string in the log."""
     cdef RedisModuleString *last = NULL
     if client == NULL:
         return NULL
@@ -54,7 +54,10 @@ cdef int64_t assign_and_apply(
     Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
     void *writer, int64_t since_ms, uint64_t bytes,
 ) noexcept nogil:
-    """The update's sn, now applied here and on its way; -1 when memory is exhausted. Takes references of its own."""
+    """Assign the next sn to an update, apply it, and put it into the log, from which it is sent.
+
+    Takes its own references to the strings. Returns the sn; -1 if memory ran out: then nothing has been applied.
+    """
     cdef Entry entry
     cdef int64_t sn
     entry.key = key
@@ -81,7 +84,7 @@ cdef int64_t assign_and_apply(
 # ------------------------------------------------------------------------------- refusals before an sn
 
 cdef bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcept nogil:
-    """Everything that can be said before the update has an sn (rule 6). True: an error has been replied."""
+    """Check every reason to refuse an update that has no sn yet (rule 6). Returns True if an error has been replied."""
     if not chain_takes_writes(&m.chain) and not awaits_view(m):
         reply_not_head(m, ctx)
         return True
@@ -103,7 +106,9 @@ cdef bint refused(Member *m, RedisModuleCtx *ctx, uint64_t bytes) noexcept nogil
 cdef int hold(
     Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
 ) noexcept nogil:
-    """No room in the log or in memory (rule 9), or a newer view is on its way: the writer waits, without an sn."""
+    """Block a writer whose update has no sn yet: the log or the memory has no room (rule 9), or a newer view is
+    coming.
+    """
     cdef Waiter *writer = waiter_new(WAIT_ROOM)
     if writer == NULL:
         return reply_outcome(ctx, OUTCOME_NO_MEMORY)
@@ -117,7 +122,11 @@ cdef int hold(
 cdef int write_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
 ) noexcept nogil:
-    """One update by a client: replied at once with its sn, or when it is committed, or with why not."""
+    """MEMBER.PUT key value [client] and MEMBER.DEL key [client] (`value` NULL) -> sn | MOVED | UNKNOWN | ERR
+
+    With a client id the reply comes at once; the tail publishes the sn later. Without one the reply comes when the
+    update is committed.
+    """
     cdef uint64_t bytes = update_bytes(key, value, client)
     cdef int64_t sn
     if refused(m, ctx, bytes):
@@ -131,7 +140,7 @@ cdef int write_command(
     if not m.chain.has_history:
         note_unreplicated(m)
         if m.chain.recorded < sn:
-            record(m)       # at once, for the order among native writes
+            record(m)       # at once: the append-only file must keep the order among native writes
     if client != NULL or sn <= m.chain.committed:
         RedisModule_ReplyWithLongLong(ctx, sn)
     else:
@@ -143,6 +152,7 @@ cdef int write_command(
 
 
 cdef void await_commit(Member *m, RedisModuleCtx *ctx, int64_t sn) noexcept nogil:
+    """Block the client until the update is committed. The log's entry keeps the blocked client."""
     cdef Entry *entry = log_at(&m.chain.log, sn)
     entry.waiter = RedisModule_BlockClient(ctx, on_answered, NULL, answer_free, 0)
     entry.since_ms = m.now_ms
@@ -151,7 +161,10 @@ cdef void await_commit(Member *m, RedisModuleCtx *ctx, int64_t sn) noexcept nogi
 # -------------------------------------------------------------------------------------- held writers
 
 cdef void apply_held(Member *m, Waiter *writer) noexcept nogil:
-    """There is room now: the update gets its sn, and the writer waits for its commit, or is told."""
+    """Apply the update of a held writer, for which there is room now.
+
+    A writer with a client id is answered. Others wait on for the commit, in the log's entry.
+    """
     cdef bint stays = writer.channel == NULL
     cdef int64_t sn = assign_and_apply(
         m, m.ctx, writer.key, writer.value, writer.channel, writer.client if stays else NULL, writer.since_ms,
@@ -166,9 +179,10 @@ cdef void apply_held(Member *m, Waiter *writer) noexcept nogil:
 
 
 cdef void serve_held(Member *m) noexcept nogil:
-    """In their order: those with room are applied, those too late or at the wrong member now are refused.
+    """Serve the held writers in the order in which they came.
 
-    A refusal is a definite failure: without an sn nothing was written.
+    Updates are applied while there is room. Writers that waited for too long, or whose member no longer takes writes,
+    are refused: that is a definite failure, because their updates have no sn (rule 6).
     """
     cdef Waiter *writer = first_waiting(m, WAIT_ROOM)
     while writer != NULL:
@@ -189,6 +203,7 @@ cdef void serve_held(Member *m) noexcept nogil:
 # --------------------------------------------------------------------------------------------- WAIT
 
 cdef int wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.WAIT sn [timeout_ms [epoch]] -> integer: the highest committed sn, once it has reached `sn` | MOVED | …"""
     cdef long long sn
     cdef long long timeout = 0
     cdef long long epoch = -1
