@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The master's orders, joining, and what a member tells of itself: one compile unit."""
+"""One compile unit: the master's commands, joining, lifelines, and the member's status."""
 
 include "branch.pxi"
 include "lifeline.pxi"

@@ -1,8 +1,9 @@
 # cython: language_level=3
-# A backup becomes the beginning of another chain: its data gets a history of its own (docs/operations.md, "Restore").
+# CHAIN.BRANCH: the data of a backup becomes the beginning of another chain and gets a new history
+# (docs/operations.md, "Restore").
 #
-# The files of this server stay as they are; the marker says what their history is called now. So a server that ends in
-# the middle of this finds, at its next start, either the old history or the new one, and the same data.
+# The data files of this server stay unchanged. The identity file maps their history to the new one. A server that ends
+# in the middle therefore finds the same data at its next start, with either the old history or the new one.
 
 from libc.stdint cimport uint8_t
 from libc.stdio cimport snprintf
@@ -32,7 +33,10 @@ from modules.server.redis_calls cimport drop_reply
 
 
 cdef bint may_branch(Member *m, char *why) noexcept nogil:
-    """Has this server a chain's data, and been in no chain since it was started? False with the reason in `why`."""
+    """Returns whether this server has a chain's data and has been in no chain since its start.
+
+    If not, the reason is in `why`, which has room for ERROR_BYTES.
+    """
     if m.replication.has_secret or chain_role(&m.chain) != ROLE_REMOVED or m.chain.view.epoch != 0:
         snprintf(why, ERROR_BYTES, "this server has been of a chain since it was started: restart it first")
         return False
@@ -43,7 +47,7 @@ cdef bint may_branch(Member *m, char *why) noexcept nogil:
 
 
 cdef int reply_incomplete(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """How many keys are missing nobody knows: only the checkpoint that is not here could tell."""
+    """Reply that keys are missing. Only the checkpoint, which is not here, could tell their number."""
     cdef char text[2 * ERROR_BYTES]
     RedisModule_SelectDb(ctx, 0)
     snprintf(text, sizeof(text),
@@ -54,7 +58,7 @@ cdef int reply_incomplete(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef void accept_incomplete(Member *m) noexcept nogil:
-    """What was loaded is all there is."""
+    """Accept the loaded data as complete, although flushed keys are missing."""
     cdef Position *position = m.disk.unproven
     m.disk.unproven = NULL
     durability_restore(&m.chain, position.history, position.applied, position.boundaries, position.boundary_count)
@@ -64,7 +68,7 @@ cdef void accept_incomplete(Member *m) noexcept nogil:
 
 
 cdef void save_anew(Member *m) noexcept nogil:
-    """The files say that keys are missing, and that there is a checkpoint: they are to say so no more."""
+    """Write the data files again: they still say that flushed keys are in a checkpoint."""
     if m.disk.recording:
         disk_begin_anew(m)
         drop_reply(RedisModule_Call(m.ctx, "BGREWRITEAOF", ""))
@@ -73,7 +77,7 @@ cdef void save_anew(Member *m) noexcept nogil:
 
 
 cdef bint branch(Member *m, const uint8_t *history) noexcept nogil:
-    """False: the marker could not be written, and nothing has changed."""
+    """Give the data a new history. Returns False, with nothing changed, if the identity file cannot be written."""
     cdef const Position *unproven = m.disk.unproven
     if not marker_branch(m, history, m.chain.applied if unproven == NULL else unproven.applied):
         return False
@@ -95,7 +99,8 @@ cdef bint branch(Member *m, const uint8_t *history) noexcept nogil:
 cdef int branch_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.BRANCH history [INCOMPLETE] -> OK | ERR
 
-    Whoever may run the command gives a member without a secret its first view, and so its first history too.
+    No proof of a secret is asked for: a server in no chain has no secret. The user's right to run the command is
+    enough, as for CHAIN.ADOPT of a first view.
     """
     cdef uint8_t history[HISTORY_BYTES]
     cdef char why[ERROR_BYTES + 4]

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# A child forked to save data holds the server's connections open: when the server is killed, it must die too.
+# A child that Redis forks to save data inherits the server's connections. The child must die when the server is
+# killed: otherwise the connections of neighbours and clients stay open until the child ends.
 #
-# Else the neighbours and clients of a killed member see their connections end only when its child notices by itself.
-# The lifelines, whose end says that the server has ended, the child gives up at once.
+# The child closes the lifelines at once, because the end of a lifeline means the end of the server.
 
 from modules.bindings.libc cimport PR_SET_PDEATHSIG, SIGKILL, getpid, getppid, kill, pid_t, prctl, pthread_atfork
 
@@ -22,7 +22,9 @@ cdef void before_fork() noexcept nogil:
 
 
 cdef void in_child() noexcept nogil:
-    """Asked too late of a parent that has died since, the kernel sends nothing: so look."""
+    """Let the kernel kill this child when the server dies. The kernel does not report a server that died before the
+    request, so the parent's process id is compared as well.
+    """
     prctl(PR_SET_PDEATHSIG, SIGKILL)
     if getppid() != chain_forking_process:
         kill(getpid(), SIGKILL)
@@ -30,4 +32,5 @@ cdef void in_child() noexcept nogil:
 
 
 cdef bint fork_register() noexcept nogil:
+    """Returns False if the handlers of fork() could not be installed."""
     return pthread_atfork(before_fork, NULL, in_child) == 0

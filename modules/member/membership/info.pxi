@@ -1,5 +1,5 @@
 # cython: language_level=3
-# The section `member` of INFO; Redis puts `member_` before each field.
+# The section `member` of INFO. Redis puts `member_` before the name of each field.
 
 from libc.stdio cimport snprintf
 
@@ -40,8 +40,9 @@ cdef const char *link_state(const Link *link) noexcept nogil:
 
 
 cdef void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
+    """Add all fields of the section."""
     if RedisModule_InfoAddSection(info, "") != REDISMODULE_OK:
-        return      # another section was asked for
+        return      # INFO was called for other sections
     RedisModule_InfoAddFieldCString(info, "role", role_name(chain_role(&m.chain)))
     RedisModule_InfoAddFieldLongLong(info, "serving", serves_in_role(m))
     RedisModule_InfoAddFieldLongLong(info, "epoch", m.chain.view.epoch)
@@ -138,7 +139,7 @@ cdef void info_lifelines(const Member *m, RedisModuleInfoCtx *info) noexcept nog
 cdef void info_heartbeat(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     RedisModule_InfoAddFieldCString(info, "master", m.heartbeat.master)
     if pthread_mutex_trylock(&m.heartbeat.mutex) != 0:
-        return      # a crash report must not wait, and its holder holds it for a moment only
+        return      # a crash report must not block on the mutex
     RedisModule_InfoAddFieldCString(info, "heartbeat", m.heartbeat.state)
     RedisModule_InfoAddFieldCString(info, "leader", m.heartbeat.leader)
     pthread_mutex_unlock(&m.heartbeat.mutex)

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# What a server does with a broken invariant: it says so in its log, and counts it for INFO.
+# A server logs a broken invariant and counts it for INFO.
 #
-# A server that was started with CHAINREDIS_ON_BROKEN_INVARIANT=abort, as all tests do, ends there and then, and reports
-# where it was. Others go on: their users have more from a member that serves.
+# A server that was started with CHAINREDIS_ON_BROKEN_INVARIANT=abort, as in all tests, aborts at once, and Redis logs
+# the stack. Other servers continue, because users prefer a member that serves.
 
 from libc.stdlib cimport abort, getenv
 from libc.string cimport strcmp
@@ -12,7 +12,7 @@ from modules.core.invariant cimport broken_invariants, on_broken_invariant
 from modules.member.state.member cimport the_member
 
 cdef enum:
-    LOGGED_INVARIANTS = 100     # of a mistake on a hot path; a log must not fill the disk
+    LOGGED_INVARIANTS = 100     # a broken invariant on a hot path must not fill the disk with log lines
 
 
 cdef bint ends_server() noexcept nogil:
@@ -21,6 +21,7 @@ cdef bint ends_server() noexcept nogil:
 
 
 cdef void report_invariant(const char *text, const char *function) noexcept nogil:
+    """Log the broken invariant; abort if the environment says so."""
     if broken_invariants() <= LOGGED_INVARIANTS:
         RedisModule_Log(the_member().ctx, "warning", "broken invariant, a mistake in this module: %s, in %s",
                         text, function)
@@ -29,5 +30,5 @@ cdef void report_invariant(const char *text, const char *function) noexcept nogi
 
 
 cdef void watch_invariants() noexcept nogil:
-    """From now on."""
+    """Report broken invariants from now on."""
     on_broken_invariant(report_invariant)

@@ -1,8 +1,9 @@
 # cython: language_level=3
-# Becoming the new tail: Redis's own full synchronisation brings the snapshot, the old tail's log the rest.
+# Joining as the new tail. Redis's full synchronisation copies a snapshot; the old tail's log supplies the rest.
 #
-# The learner becomes a replica of the old tail until it is copied, then detaches itself and is fed by CHAIN.FORWARD
-# like any member. A position that came with the snapshot says where the log goes on (design.md, "Joining").
+# The learner is a replica of the old tail until the copy is complete. Then it stops replicating and receives
+# CHAIN.FORWARD like any member. The snapshot contains a position, from which the log continues (docs/protocol.md,
+# "Joining").
 
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
@@ -43,11 +44,11 @@ from modules.server.redis_calls cimport drop_reply
 
 
 cdef enum:
-    REACH_MS = 1000             # for reaching the old tail, when that does not refuse us
+    REACH_MS = 1000             # the time to connect to an old tail that does not answer with an error
 
 
 cdef bint replicate(Member *m, const char *host, const char *port) noexcept nogil:
-    """REPLICAOF as our own doing; False with the reason in join_error."""
+    """Run REPLICAOF, which the command filter refuses to clients. Returns False with the reason in `join_error`."""
     cdef RedisModuleCallReply *reply
     cdef bint good
     m.keyspace.own_call = True
@@ -61,13 +62,14 @@ cdef bint replicate(Member *m, const char *host, const char *port) noexcept nogi
 
 
 cdef bint replicate_no_more(Member *m) noexcept nogil:
-    """After a copy, or in place of it."""
+    """Stop being a replica of the old tail. Returns False with the reason in `join_error`."""
     cdef bint good = replicate(m, "NO", "ONE")
     take_back_credentials(m)
     return good
 
 
 cdef void empty_log(Member *m) noexcept nogil:
+    """Remove every update from the log. Writers that wait for one of them are told that its outcome is unknown."""
     cdef Entry entry
     while outbox_pop_any(&m.chain, &entry):
         if entry.waiter != NULL:
@@ -76,16 +78,20 @@ cdef void empty_log(Member *m) noexcept nogil:
 
 
 cdef void end_held(Member *m) noexcept nogil:
+    """Refuse all held writers: this server is no longer the head."""
     while first_waiting(m, WAIT_ROOM) != NULL:
         tell(m, first_waiting(m, WAIT_ROOM), answer_not_head(m))
 
 
 cdef void join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
-    """Our own data and clients' business end here. The copy begins when the clients have been told (`join_step`)."""
+    """Begin to join by copy: end what this server was, and answer its blocked clients.
+
+    The copy begins when Redis has sent these answers (`join_step`).
+    """
     settle(m)
     disk_leave_place(m)
     record(m)
-    m.disk.record_due = False       # it is of what this server was
+    m.disk.record_due = False       # the record describes what this server was before
     empty_log(m)
     end_waiting_commands(m, m.ctx)
     settle_redis_settings(m)
@@ -105,7 +111,10 @@ cdef void join_begin(Member *m, const View *view, const unsigned char *secret) n
 
 
 cdef Verdict rejoin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:
-    """What we have is a prefix of what the chain has: the tail feeds us the rest from its log, without a copy."""
+    """Begin to join by log: this server's data is a prefix of the chain's history, and the tail sends the rest.
+
+    Returns ACCEPTED, or the reason of the refusal.
+    """
     cdef Verdict verdict = membership_relearn(&m.chain, view)
     if verdict != ACCEPTED:
         return verdict
@@ -125,7 +134,7 @@ cdef Verdict rejoin(Member *m, const View *view, const unsigned char *secret) no
 
 
 cdef void join_copy(Member *m) noexcept nogil:
-    """Have Redis replicate the old tail, into an empty server, without a detour over the disk."""
+    """Drop this server's data and let Redis replicate the old tail, without a file in between."""
     cdef const Node *tail = chain_predecessor(&m.chain)
     cdef char port[8]
     snprintf(port, sizeof(port), "%d", tail.port)
@@ -133,9 +142,9 @@ cdef void join_copy(Member *m) noexcept nogil:
     set_redis(m, b"repl-diskless-load", b"on-empty-db")
     m.membership.join = JOIN_COPYING
     lend_credentials(m)
-    disk_begin_anew(m)      # Redis does so when the copy is here
-    # The detour gives this server a replication id that the tail has never seen: with an id that both know from
-    # earlier, it could be offered a partial synchronisation, which copies nothing, as module writes move no offset.
+    disk_begin_anew(m)      # Redis rewrites the append-only file after the copy
+    # REPLICAOF NO ONE gives this server a replication id that the tail has never seen. With an id that both know from
+    # earlier, Redis may choose a partial synchronisation, which copies nothing: a module's writes move no offset.
     if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
             or not replicate(m, tail.address, port)):
         take_back_credentials(m)
@@ -145,19 +154,20 @@ cdef void join_copy(Member *m) noexcept nogil:
 
 
 cdef void join_fail(Member *m, const char *why) noexcept nogil:
+    """The join has failed because of `why`. `join_step` then ends the replication."""
     snprintf(m.membership.join_error, JOIN_ERROR_BYTES, "%s", why)
     m.membership.join = JOIN_FAILING
     RedisModule_Log(m.ctx, "warning", "joining failed: %s", why)
 
 
 cdef bint is_under_way(const Member *m) noexcept nogil:
-    """A copy that is not whole yet."""
+    """Returns whether a copy has begun and is not complete yet."""
     cdef JoinPhase phase = m.membership.join
     return phase != JOIN_NONE and phase != JOIN_SAVING and phase != JOIN_COPIED and phase != JOIN_FAILED
 
 
 cdef const char *login_remedy(const char *why) noexcept nogil:
-    """What an operator can do about an error of the old tail; NULL: it may pass."""
+    """Returns what an operator can do about an error of the old tail; NULL: the error may be temporary."""
     if strncmp(why, "NOAUTH", 6) == 0 or strncmp(why, "WRONGPASS", 9) == 0:
         return "set member.auth-password (and member.auth-user) at the new member as that one asks for"
     if strncmp(why, "ERR AUTH ", 9) == 0:
@@ -168,13 +178,13 @@ cdef const char *login_remedy(const char *why) noexcept nogil:
 
 
 cdef bint is_passing(const char *why) noexcept nogil:
-    """It has said that it lives, and cannot answer for the moment."""
+    """Returns whether the old tail has answered that it is alive and cannot serve at the moment."""
     return (strncmp(why, "LOADING", 7) == 0 or strncmp(why, "BUSY", 4) == 0
             or strncmp(why, "ERR max number of clients", 25) == 0)
 
 
 cdef void join_check_link(Member *m) noexcept nogil:
-    """A copy that cannot begin, or go on, ends: Redis's replication would try again at once, for ever."""
+    """Fail a join whose link to the old tail cannot work. Redis's replication would retry for ever."""
     cdef Link *upstream = &m.replication.upstream
     cdef const char *remedy = login_remedy(upstream.error) if upstream.phase != LINK_READY else NULL
     cdef char why[JOIN_ERROR_BYTES]
@@ -190,7 +200,7 @@ cdef void join_check_link(Member *m) noexcept nogil:
 
 
 cdef void join_on_link_up(Member *m) noexcept nogil:
-    """Redis's replication link stands: after a full synchronisation that brought a position, or for nothing."""
+    """Redis's replication link is up. The copy counts only if a full synchronisation has brought a position."""
     if m.membership.join != JOIN_COPYING:
         return
     if m.membership.snapshot_loaded:
@@ -200,7 +210,7 @@ cdef void join_on_link_up(Member *m) noexcept nogil:
 
 
 cdef void join_save(Member *m) noexcept nogil:
-    """What is to be a member's data counts when the append-only file, if there is one, holds it too."""
+    """Complete the copy when the append-only file, if there is one, contains the copied data too."""
     cdef Rewrite progress
     if m.membership.join != JOIN_SAVING:
         return
@@ -213,12 +223,12 @@ cdef void join_save(Member *m) noexcept nogil:
 
 
 cdef void join_loaded(Member *m) noexcept nogil:
-    """No replica any more. Of what the old tail had flushed the copy is still to come."""
+    """Redis's part of the copy is complete. If the old tail has flushed keys, copy its checkpoint next."""
     m.membership.join = JOIN_SAVING if replicate_no_more(m) else JOIN_FAILED
     m.membership.copied_joins += 1
     RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
     if not m.checkpoint.incomplete:
-        track_end(m)        # it has everything in memory: a checkpoint of this member's own begins anew
+        track_end(m)        # all data is in memory: this member's checkpoint begins anew
         if m.checkpoint.store == STORE_FAILED:
             m.checkpoint.store = STORE_NONE
     elif m.membership.join == JOIN_SAVING:
@@ -232,6 +242,7 @@ cdef void join_loaded(Member *m) noexcept nogil:
 
 
 cdef void done_fetch(Job *job) noexcept nogil:
+    """Main thread: the copy of the old tail's checkpoint has ended. A cancelled one is only freed."""
     cdef Fetch *fetch = <Fetch *>job
     cdef Member *m = the_member()
     cdef char why[ERROR_BYTES]
@@ -250,11 +261,12 @@ cdef void done_fetch(Job *job) noexcept nogil:
 
 
 cdef uint64_t fetched_bytes(const Member *m) noexcept nogil:
+    """Returns the number of bytes of the old tail's checkpoint that have been copied."""
     return (<const Fetch *>m.membership.fetch).bytes if m.membership.fetch != NULL else 0
 
 
 cdef void fetch_off(Member *m) noexcept nogil:
-    """It ends, and is nobody's."""
+    """Cancel the copy of the old tail's checkpoint, if one is running. `done_fetch` frees it when its thread ends."""
     if m.membership.fetch != NULL:
         fetch_cancel(<Fetch *>m.membership.fetch)
         m.membership.fetch = NULL
@@ -262,8 +274,10 @@ cdef void fetch_off(Member *m) noexcept nogil:
 
 
 cdef void join_step(Member *m) noexcept nogil:
-    """In the before-sleep event, a step a pass. Redis answers unblocked clients after it, so copying waits one more;
-    and until the old tail has let us in, before which nothing is discarded.
+    """Advance the join by one step; called once per pass, before the event loop sleeps.
+
+    Redis sends the answers of unblocked clients after this call, so the copy begins one pass later. Nothing is
+    discarded before the old tail has accepted this server's link and its user's rights.
     """
     if m.membership.join == JOIN_LEAVING:
         m.membership.join = JOIN_STARTING
@@ -284,7 +298,7 @@ cdef void join_step(Member *m) noexcept nogil:
 
 
 cdef void join_abort(Member *m) noexcept nogil:
-    """A view took over, or another join begins: no replica any more in any case."""
+    """A view has been adopted, or another join begins: end the present join."""
     if m.membership.join == JOIN_COPYING or m.membership.join == JOIN_LOADED or m.membership.join == JOIN_FAILING:
         replicate_no_more(m)
     fetch_off(m)
@@ -292,6 +306,7 @@ cdef void join_abort(Member *m) noexcept nogil:
 
 
 cdef const char *join_name(const Member *m) noexcept nogil:
+    """Returns the join's state as CHAIN.STATE and INFO show it; empty: no join."""
     if m.membership.join == JOIN_NONE:
         return ""
     if m.membership.join == JOIN_COPIED:

@@ -1,10 +1,12 @@
 # cython: language_level=3
-# Lifelines: connections of masters to a socket of this module's own, which nothing in a living server closes.
+# Lifelines: connections of masters to a socket of this module, which nothing in a living server closes
+# (docs/protocol.md, "Lifelines").
 #
-# Redis closes the connections of its clients for many reasons, and leaves its port when it is told to: neither means
-# that the process has ended. A lifeline ends with the process alone, and then the kernel says so (docs/protocol.md).
+# Redis closes connections of its clients for many reasons, and closes its port when told to. Neither means that the
+# process has ended. A lifeline ends only with the process: the kernel closes it and tells the master.
 #
-# Nothing is said on it but two proofs of the chain's secret. It is no client of Redis: no limit of Redis's counts it.
+# A lifeline carries two proofs of the chain's secret and nothing else. It is not a client of Redis, so Redis's limits
+# on clients do not apply.
 
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strcmp, strerror
@@ -31,12 +33,12 @@ from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, proofs_equal
 from modules.server.redis_calls cimport drop_reply
 
 cdef enum:
-    PORT_ATTEMPTS = 8           # to find one that is free at all addresses
+    PORT_ATTEMPTS = 8           # to find a port that is free at all addresses
     BACKLOG = 16
-    MOST_AT_ONCE = 16           # connections taken in one event: clients are to be served, too
+    MOST_AT_ONCE = 16           # connections that are accepted in one event: clients must be served, too
     PROVE_WITHIN_MS = 5000
     ADDRESS_TEXT_BYTES = 256
-    KEEPALIVE_IDLE_S = 30       # a master whose machine is gone gives its place back
+    KEEPALIVE_IDLE_S = 30       # frees the place of a master whose machine is gone
     KEEPALIVE_INTERVAL_S = 10
     KEEPALIVE_PROBES = 3
 
@@ -51,7 +53,7 @@ cdef void lifeline_close(Lifeline *line) noexcept nogil:
 
 
 cdef bint lifeline_proves(const Member *m, const Lifeline *line) noexcept nogil:
-    """Its first words are a nonce, and the proof that goes with it."""
+    """Returns whether the lifeline's first message, a nonce and a proof, proves the secret."""
     cdef char nonce[NONCE_BYTES]
     cdef char expected[PROOF_BYTES]
     cdef unsigned char ignored[16]
@@ -64,6 +66,7 @@ cdef bint lifeline_proves(const Member *m, const Lifeline *line) noexcept nogil:
 
 
 cdef bint lifeline_answer(const Member *m, const Lifeline *line) noexcept nogil:
+    """Send this member's own proof. Returns False if the socket does not take it."""
     cdef char nonce[NONCE_BYTES]
     cdef char proof[PROOF_BYTES]
     memcpy(nonce, line.hello, NONCE_BYTES - 1)
@@ -73,7 +76,10 @@ cdef bint lifeline_answer(const Member *m, const Lifeline *line) noexcept nogil:
 
 
 cdef void on_lifeline(int fd, void *data, int mask) noexcept nogil:
-    """Its first words, or its end. What a master says later is read, lest the kernel call our end a reset."""
+    """Called by the event loop: read the first message, or notice the end of the lifeline.
+
+    Later bytes are read and dropped: with unread bytes the kernel would end this side's connection with a reset.
+    """
     cdef Member *m = the_member()
     cdef Lifeline *line = <Lifeline *>data
     cdef char junk[256]
@@ -102,7 +108,7 @@ cdef void on_lifeline(int fd, void *data, int mask) noexcept nogil:
 # --------------------------------------------------------------------------------------------- taking them
 
 cdef Lifeline *lifeline_place(Member *m) noexcept nogil:
-    """For one more: a free one, else the oldest that has proved nothing gives way. NULL: there is none."""
+    """Returns a free place, else that of the oldest lifeline without a proof, which is closed; NULL: none."""
     cdef Lifeline *place = NULL
     cdef Lifeline *line
     cdef int i
@@ -140,7 +146,10 @@ cdef void lifeline_take(Member *m, int fd) noexcept nogil:
 
 
 cdef void on_knock(int listener, void *data, int mask) noexcept nogil:
-    """Somebody has connected. Without a descriptor for him the loop would wake for ever: he is left for a while."""
+    """Called by the event loop: accept new connections.
+
+    If no file descriptor is left, listening pauses until the next tick: the event loop would wake without end.
+    """
     cdef Member *m = the_member()
     cdef int fd
     cdef int _i
@@ -155,6 +164,7 @@ cdef void on_knock(int listener, void *data, int mask) noexcept nogil:
 
 
 cdef void listeners_watch(Member *m, bint watch) noexcept nogil:
+    """Let the event loop watch the listening sockets, or stop that."""
     cdef int i
     m.lifelines.deaf = not watch
     for i in range(m.lifelines.listener_count):
@@ -162,13 +172,13 @@ cdef void listeners_watch(Member *m, bint watch) noexcept nogil:
             RedisModule_EventLoopDel(m.lifelines.listeners[i], REDISMODULE_EVENTLOOP_READABLE)
         elif RedisModule_EventLoopAdd(
                 m.lifelines.listeners[i], REDISMODULE_EVENTLOOP_READABLE, on_knock, NULL) != REDISMODULE_OK:
-            m.lifelines.deaf = True     # tried again at the next tick
+            m.lifelines.deaf = True     # retried at the next tick
 
 
 # ------------------------------------------------------------------------------------------------ listening
 
 cdef int bound_port(int fd) noexcept nogil:
-    """0: it cannot be told."""
+    """Returns the port that the socket is bound to; 0 on an error."""
     cdef sockaddr_storage address
     cdef socklen_t length = sizeof(address)
     if getsockname(fd, <sockaddr *>&address, &length) != 0:
@@ -179,7 +189,7 @@ cdef int bound_port(int fd) noexcept nogil:
 
 
 cdef int listen_at(const addrinfo *at) noexcept nogil:
-    """A listening socket, or an error number with a minus."""
+    """Returns a listening socket, or a negative error number."""
     cdef int yes = 1
     cdef int error
     cdef int fd = socket(at.ai_family, at.ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)
@@ -196,7 +206,10 @@ cdef int listen_at(const addrinfo *at) noexcept nogil:
 
 
 cdef int listen_on(Member *m, const char *host) noexcept nogil:
-    """At this address, on the port that the first one was given. 0, or an error number, and why in `error`."""
+    """Listen at one address. All addresses have the port that the first one got.
+
+    Returns 0, or an error number with the reason in `lifelines.error`.
+    """
     cdef addrinfo hints
     cdef addrinfo *found = NULL
     cdef char service[16]
@@ -227,7 +240,10 @@ cdef int listen_on(Member *m, const char *host) noexcept nogil:
 
 
 cdef bint listen_on_all(Member *m, const char *hosts, size_t length) noexcept nogil:
-    """At the addresses of Redis's setting `bind`. One with a minus may be missing. False: one of the others is."""
+    """Listen at the addresses of Redis's setting `bind`. An address with a minus may be missing on this machine.
+
+    Returns False if any other address failed, or the port is in use at one, or there is no address.
+    """
     cdef char host[ADDRESS_TEXT_BYTES]
     cdef size_t end
     cdef size_t start = 0
@@ -250,7 +266,7 @@ cdef bint listen_on_all(Member *m, const char *hosts, size_t length) noexcept no
 
 
 cdef void listeners_close(Member *m) noexcept nogil:
-    """The lifelines that there are stay."""
+    """Close the listening sockets. Lifelines that exist stay."""
     cdef int i
     listeners_watch(m, False)
     for i in range(m.lifelines.listener_count):
@@ -260,7 +276,10 @@ cdef void listeners_close(Member *m) noexcept nogil:
 
 
 cdef bint listen_somewhere(Member *m, const char *hosts, size_t length) noexcept nogil:
-    """On the same port at all addresses: the one that it had, else the one that is set, or any."""
+    """Listen on one port at all addresses: the port of before, else the one of member.lifeline-port, else any.
+
+    Returns False with the reason in `lifelines.error`.
+    """
     cdef int _attempt
     for _attempt in range(PORT_ATTEMPTS):
         if listen_on_all(m, hosts, length):
@@ -272,7 +291,7 @@ cdef bint listen_somewhere(Member *m, const char *hosts, size_t length) noexcept
 
 
 cdef void lifelines_listen(Member *m) noexcept nogil:
-    """When the server has started, and anew when it is told to bind other addresses."""
+    """Listen for lifelines: when the server has started, and again when its setting `bind` has changed."""
     cdef RedisModuleCallReply *reply
     cdef const char *hosts = NULL
     cdef size_t length = 0
@@ -300,12 +319,14 @@ cdef void lifelines_listen(Member *m) noexcept nogil:
 # ------------------------------------------------------------------------------------------------ from elsewhere
 
 cdef void lifelines_init(Member *m) noexcept nogil:
+    """Mark all places as free."""
     cdef int i
     for i in range(MAX_LIFELINES):
         m.lifelines.lines[i].fd = -1
 
 
 cdef bint lifelines_care(const RedisModuleConfigChange *change) noexcept nogil:
+    """Returns whether the change of settings includes `bind`, after which the module must listen again."""
     cdef unsigned int i
     for i in range(change.num_changes):
         if strcmp(change.config_names[i], "bind") == 0:
@@ -314,6 +335,7 @@ cdef bint lifelines_care(const RedisModuleConfigChange *change) noexcept nogil:
 
 
 cdef int lifelines_held(const Member *m) noexcept nogil:
+    """Returns the number of lifelines that have proved the secret."""
     cdef int held = 0
     cdef int i
     for i in range(MAX_LIFELINES):
@@ -322,6 +344,7 @@ cdef int lifelines_held(const Member *m) noexcept nogil:
 
 
 cdef void lifelines_tick(Member *m) noexcept nogil:
+    """Close lifelines that did not prove the secret in time, and repeat what failed before. Called once per tick."""
     cdef Lifeline *line
     cdef int i
     for i in range(MAX_LIFELINES):
@@ -335,7 +358,7 @@ cdef void lifelines_tick(Member *m) noexcept nogil:
 
 
 cdef void lifelines_leave(Member *m) noexcept nogil:
-    """In a forked child, which may outlive this process: it holds none."""
+    """In a forked child, which may outlive the server: close the child's copies of all lifelines and listeners."""
     cdef int i
     for i in range(MAX_LIFELINES):
         if m.lifelines.lines[i].fd >= 0:

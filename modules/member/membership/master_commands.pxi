@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Commands from the master: views and the steps of a join (docs/protocol.md, "Views" and "Joining").
+# Commands of the master: views and the steps of a join (docs/protocol.md, "Views" and "Joining").
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
@@ -30,9 +30,11 @@ from modules.server.redis_calls cimport is_configured
 
 
 cdef bint entitled(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """Whoever may run the command gives a member without a secret its first view; afterwards only who proves it.
+    """Returns whether the client may give orders. If not, an error has been replied.
 
-    Entering a chain ends transactions, so it cannot be part of one. False: an error has been replied.
+    A server without a secret takes orders from any user who may run the command. A server with a secret takes orders
+    only from connections that have proved it (rule 2). Entering a chain ends all transactions, so no order can be part
+    of a transaction.
     """
     if not may_block(ctx):
         RedisModule_ReplyWithError(ctx, "ERR not inside MULTI, a script or a module's call")
@@ -43,7 +45,7 @@ cdef bint entitled(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 cdef bint read_view(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc, View *view, unsigned char *secret,
 ) noexcept nogil:
-    """The view in the arguments; False: an error has been replied."""
+    """Read the view in the arguments. Returns False if an error has been replied."""
     cdef Text texts[VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
     cdef int i
     if argc - 1 <= VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS:
@@ -58,14 +60,17 @@ cdef bint read_view(
 
 
 cdef bint may_start_over(const Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
-    """A server that was another chain's, and has nothing of it left, in memory or anywhere else."""
+    """Returns whether this server was in another chain and has no data of it left, in memory or in a checkpoint."""
     return (m.chain.has_history and m.chain.me < 0 and not m.chain.learner and m.chain.applied < 0
             and not same_history(m.chain.history, view.history) and not holds_keys(ctx)
             and not m.checkpoint.incomplete)
 
 
 cdef bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
-    """On disk first, or a restart would not know of it. False: an error has been replied."""
+    """Write the view's history to the identity file, before this server holds data of it.
+
+    Otherwise a restarted server could pass for a new one. Returns False if an error has been replied.
+    """
     if marker_take(m, view.history):
         return True
     RedisModule_ReplyWithError(
@@ -98,7 +103,7 @@ cdef int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv,
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     join_abort(m)
-    record(m)           # before any update of the view
+    record(m)           # the append-only file must name the view before any update of it
     wake(m)
     RedisModule_ReplyWithArray(ctx, 3)
     RedisModule_ReplyWithCString(ctx, "ADOPTED")
@@ -109,7 +114,10 @@ cdef int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv,
 # --------------------------------------------------------------------------------------------------- joining
 
 cdef int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.JOIN view -> OK | ERR"""
+    """CHAIN.JOIN view -> OK | ERR
+
+    Begins a join by copy; this server's own data is dropped when the copy begins.
+    """
     cdef View view
     cdef unsigned char secret[SECRET_BYTES]
     if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
@@ -130,7 +138,10 @@ cdef int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, 
 
 
 cdef int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REJOIN view -> OK | ERR"""
+    """CHAIN.REJOIN view -> OK | ERR
+
+    Begins a join by log, without a copy.
+    """
     cdef View view
     cdef unsigned char secret[SECRET_BYTES]
     cdef Verdict verdict
@@ -151,7 +162,11 @@ cdef int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv
 
 
 cdef int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.PIN [applied assigned] -> integer | ERR"""
+    """CHAIN.PIN [applied assigned] -> integer: the lowest sn that is kept for a learner | ERR
+
+    The tail keeps its log from that sn on, until CHAIN.UNPIN or the end of this connection. The arguments are the
+    learner's position, for a join by log. Without them the log is kept from the present on, for a join by copy.
+    """
     cdef int64_t applied
     cdef int64_t assigned
     cdef Verdict verdict
@@ -170,7 +185,10 @@ cdef int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, i
 
 
 cdef int feed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.FEED host address port run_id -> OK | ERR"""
+    """CHAIN.FEED host address port run_id -> OK | ERR
+
+    The tail sends its updates to the learner from now on.
+    """
     cdef Text texts[NODE_ARGUMENTS]
     cdef Node learner
     cdef int i
@@ -191,7 +209,7 @@ cdef int feed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) 
 
 
 cdef int unpin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """CHAIN.UNPIN -> OK | ERR"""
+    """CHAIN.UNPIN -> OK | ERR: the tail stops keeping its log for a learner and sending to it."""
     if proven_peer(m, ctx) == NULL:
         return 0
     join_off(m)
@@ -199,7 +217,10 @@ cdef int unpin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef int unjoin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """CHAIN.UNJOIN -> OK | ERR: the master has given up adding this server. What it has whole, it keeps."""
+    """CHAIN.UNJOIN -> OK | ERR: the master has given up adding this server.
+
+    A copy that is complete stays, so that this server can join by log later.
+    """
     if not entitled(m, ctx):
         return 0
     if m.chain.learner and is_under_way(m):
@@ -209,7 +230,7 @@ cdef int unjoin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef void join_off(Member *m) noexcept nogil:
-    """Asked for, or the master's connection is gone: nobody is fed any more."""
+    """Stop feeding the learner: the master has asked for it, or the connection that sent CHAIN.PIN has ended."""
     m.membership.pin_client = 0
     if m.chain.feeding or chain_is_tail(&m.chain):
         learner_unpin(&m.chain)

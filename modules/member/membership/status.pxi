@@ -1,8 +1,9 @@
 # cython: language_level=3
-# What the master learns of a member: its state, at every poll, and at once when a neighbour's connection is dropped.
+# What a member tells the master: its state at every poll, and a suspicion as soon as a neighbour's connection is
+# dropped.
 #
-# A master holds two connections to each member. On one it polls, and each poll carries a lease; on the other its
-# CHAIN.WATCH waits until this member has a suspicion. So no member needs to know where a master is.
+# A master holds two connections to each member. On the first it polls, and each poll carries a lease. On the second
+# its CHAIN.WATCH blocks until this member has a suspicion. A member therefore needs no address of a master.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -53,7 +54,11 @@ cdef void state_number(RedisModuleCtx *ctx, const char *name, int64_t value) noe
 
 
 cdef int trouble_text(const Member *m, const Link *link, char *out) noexcept nogil:
-    """run_id:ms:dropped of a link that is not ready: for how long, and whether its peer's side closed it."""
+    """Write `run_id:ms:dropped` of a link that is not ready to `out`, after a blank unless it is the first.
+
+    `ms` is the time since which the link has been down; `dropped` is 1 if the peer's side closed it. Returns the number
+    of bytes written: 0 if the link is ready or has no target.
+    """
     cdef int64_t since_ms = link.setback_ms if link_struggles(m, link) else link.down_since_ms
     if not link.aimed or since_ms == 0:
         return 0
@@ -62,7 +67,7 @@ cdef int trouble_text(const Member *m, const Link *link, char *out) noexcept nog
 
 
 cdef void why_text(const Member *m, char *out) noexcept nogil:
-    """What the first neighbour is without a connection for."""
+    """Write the reason why the first link that is down is down; empty: none."""
     cdef const Link *links[3]
     cdef int i
     links[0], links[1], links[2] = &m.replication.downstream, &m.replication.upstream, &m.replication.head_shortcut
@@ -74,7 +79,10 @@ cdef void why_text(const Member *m, char *out) noexcept nogil:
 
 
 cdef void troubles_text(const Member *m, char *out) noexcept nogil:
-    """Every neighbour that this member has no connection to; `out` has room for three, and a zero byte before it."""
+    """Write one `trouble_text` for each neighbour that this member cannot reach.
+
+    `out` has room for three, and the byte before it is zero.
+    """
     cdef int length
     out[0] = 0
     length = trouble_text(m, &m.replication.downstream, out)
@@ -122,7 +130,7 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """CHAIN.STATE -> flat list of names and values | LOADING, before a server that has started knows what it has"""
+    """CHAIN.STATE -> flat list of names and values | LOADING, while the server is loading its data"""
     if not m.disk.started:
         return RedisModule_ReplyWithError(ctx, "LOADING this server is loading its data")
     reply_state(m, ctx)
@@ -134,7 +142,8 @@ cdef int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
     """CHAIN.POLL epoch stamp length_ms -> as CHAIN.STATE | ERR
 
-    A lease of that length from our own earlier `stamp` on, which an older or newer epoch's poll does not give.
+    Grants a lease of `length_ms` from `stamp` on. `stamp` is a time of this member's own clock, from an earlier state.
+    A poll of another epoch grants no lease, and is answered all the same.
     """
     cdef int64_t epoch
     cdef int64_t stamp
@@ -154,14 +163,17 @@ cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) 
 
 
 cdef int on_suspicion(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """The array: who it is that this member lost."""
+    """Reply [SUSPECT, unreached]: the neighbours that this member has lost."""
     RedisModule_ReplyWithArray(ctx, 2)
     RedisModule_ReplyWithCString(ctx, "SUSPECT")
     return on_answered(ctx, argv, argc)
 
 
 cdef int watch_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """CHAIN.WATCH -> [SUSPECT, unreached], as soon as a neighbour's connection is dropped | ERR"""
+    """CHAIN.WATCH -> [SUSPECT, unreached] | ERR
+
+    The reply comes as soon as a neighbour's connection is dropped.
+    """
     cdef Waiter *watch
     if proven_peer(m, ctx) == NULL:
         return 0
@@ -177,7 +189,10 @@ cdef int watch_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef void settle_watches(Member *m) noexcept nogil:
-    """Before the loop sleeps: tell a suspicion to whoever watches. It is kept for a master that is about to."""
+    """Answer every CHAIN.WATCH with this member's suspicion; called before the event loop sleeps.
+
+    Without a watching master the suspicion is kept for the next CHAIN.WATCH.
+    """
     cdef char troubles[3 * TROUBLE_BYTES + 2]
     if first_waiting(m, WAIT_SUSPICION) == NULL:
         return
