@@ -1,4 +1,4 @@
 # cython: language_level=3
-"""The room of MEMBER.CONNECT_TO_MASTER: one compile unit."""
+"""One compile unit: MEMBER.CONNECT_TO_MASTER and the loading of libheartbeat.so."""
 
 include "command.pxi"

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# MEMBER.CONNECT_TO_MASTER: which master this member belongs to, and heartbeats for one in etcd.
+# MEMBER.CONNECT_TO_MASTER names the master of this member, and starts heartbeats for a master in etcd.
 #
-# The member has no interpreter. Who sends heartbeats has one, and is a shared object of its own (libheartbeat.so),
-# opened only here. To open it, to start it and to hear what it says of the URL takes its time, and a thread.
+# The member has no Python interpreter. libheartbeat.so, which sends heartbeats, has one, and only this file opens it.
+# Opening it and connecting to etcd take time, so a thread does both (rule 8).
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -30,11 +30,11 @@ from modules.server.threads cimport thread_start
 
 
 cdef enum:
-    MOST_CONNECTING = 64        # commands at once: each has a thread
+    MOST_CONNECTING = 64        # commands at the same time: each has a thread
 
 
 cdef struct Connecting:
-    # One command on its way through a thread.
+    # One MEMBER.CONNECT_TO_MASTER while a thread carries it out; `client` NULL: a restarted member's own order.
     Order order
     bint good
     RedisModuleBlockedClient *client
@@ -42,7 +42,10 @@ cdef struct Connecting:
 
 
 cdef bint heartbeat_init(Member *m) noexcept nogil:
-    """At loading: later the server may have another working directory."""
+    """Find libheartbeat.so beside libmember.so. Returns False if that fails.
+
+    Called when the module is loaded, because the path may be relative and the working directory may change later.
+    """
     cdef const char *name = "libheartbeat.so"
     cdef Dl_info here
     cdef char path[PATH_MAX]
@@ -77,6 +80,7 @@ cdef void heartbeat_show(const char *state, const char *leader) noexcept nogil:
 # ------------------------------------------------------------------------------------------------ on a thread
 
 cdef bint order_heartbeats(Order *order, const char *library) noexcept nogil:
+    """Open libheartbeat.so and give it the order. Returns False with the reason in `order.why`."""
     cdef void *handle = dlopen(library, RTLD_NOW | RTLD_LOCAL)
     cdef Connect connect = NULL
     if handle != NULL:
@@ -93,7 +97,7 @@ cdef void *carry_out(void *argument) noexcept nogil:
     if connecting.client != NULL:
         RedisModule_UnblockClient(connecting.client, connecting)
         return NULL
-    if not connecting.good:     # after a restart, by itself: nobody waits for an answer
+    if not connecting.good:     # `heartbeat_resume`: no client waits for an answer
         heartbeat_show(connecting.order.why, "")
         heartbeat_log("warning", connecting.order.why)
     free(connecting)
@@ -121,7 +125,7 @@ cdef void free_connecting(RedisModuleCtx *ctx, void *connecting) noexcept nogil:
 
 
 cdef bint copy_text(char *out, const RedisModuleString *string) noexcept nogil:
-    """False when it is too long, or no text."""
+    """Copy the string, NUL-terminated. Returns False if it is too long for `out` or contains a NUL."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
     cdef size_t i
@@ -136,6 +140,7 @@ cdef bint copy_text(char *out, const RedisModuleString *string) noexcept nogil:
 
 
 cdef bint write_order(Member *m, RedisModuleCtx *ctx, RedisModuleString *url, Order *order) noexcept nogil:
+    """Fill in the order from this member's settings. Returns False if a text is too long."""
     cdef RedisModuleServerInfoData *server = RedisModule_GetServerInfo(ctx, "server")
     order.port = <int>RedisModule_ServerInfoGetFieldUnsigned(server, "tcp_port", NULL)
     RedisModule_FreeServerInfo(ctx, server)
@@ -177,7 +182,10 @@ cdef int connect_to_etcd(Member *m, RedisModuleCtx *ctx, RedisModuleString *url)
 
 
 cdef void heartbeat_resume(Member *m) noexcept nogil:
-    """A member that was restarted goes on, with the settings of now; `libmember.so 0` turns that off."""
+    """After a restart, send heartbeats to the master that the identity file names, with the present settings.
+
+    `libmember.so 0` prevents it.
+    """
     cdef Connecting *connecting
     cdef RedisModuleString *url
     cdef pthread_t thread
@@ -198,7 +206,7 @@ cdef void heartbeat_resume(Member *m) noexcept nogil:
 
 
 cdef bint parse_address(RedisModuleString **argv, int argc, char *host, int64_t *port) noexcept nogil:
-    """`host:port`, or the two as two arguments."""
+    """Read `host:port`, or host and port as two arguments. Returns False if they are not valid."""
     cdef Text name
     cdef Text number
     cdef const char *colon
@@ -216,7 +224,7 @@ cdef bint parse_address(RedisModuleString **argv, int argc, char *host, int64_t 
 
 
 cdef int connect_to_plain(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """Nothing is sent: a plain master looks after its members by itself, and they need not know where it is."""
+    """Note the address of a plain master for INFO. Nothing is sent: a plain master connects to its members."""
     cdef char host[HOST_BYTES]
     cdef int64_t port
     if not parse_address(argv, argc, host, &port):
@@ -227,7 +235,7 @@ cdef int connect_to_plain(Member *m, RedisModuleCtx *ctx, RedisModuleString **ar
 
 
 cdef bint hide_credentials(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """They belong into settings. Somebody's who wrote them into the URL all the same are not in SLOWLOG for that."""
+    """Keep credentials in the URL out of SLOWLOG. Returns whether there are any, which is an error."""
     cdef Text text
     cdef bint found = False
     cdef int i

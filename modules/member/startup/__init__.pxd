@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What the other rooms use of modules/member/startup: the functions are defined in the files named here."""
+"""The functions of modules/member/startup that other rooms call. Each is defined in the file named above it."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
 from modules.member.state.member cimport Member

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What happens when the server starts: settings, and what its files hold: one compile unit."""
+"""One compile unit: settings, and what a starting server reads from its files."""
 
 include "aof_replay.pxi"
 include "rdb_position.pxi"

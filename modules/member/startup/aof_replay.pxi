@@ -1,8 +1,8 @@
 # cython: language_level=3
-# The append-only file read again: CHAIN.RECORD and CHAIN.RECORD.PLACE, as `record.pxd` wrote them.
+# Replay of the append-only file: the commands CHAIN.RECORD and CHAIN.RECORD.PLACE, which `aof_writer.pxi` writes.
 #
-# What is loaded is a prefix of what was applied. After a record that cannot be, everything is ignored: later ones would
-# build upon something that is missing.
+# The replayed updates are a prefix of those that were applied. After a record that cannot be applied, all later
+# records are ignored: they would leave a gap (rule 1).
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
@@ -34,7 +34,10 @@ cdef extern from *:
 
 
 cdef bint reads_file(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """False: there is nothing to do. It gets no error, to which Redis takes exception in its file."""
+    """Returns whether the record must be applied: it comes from the file, and no record before it was broken.
+
+    Other clients get an error. The reader of the file never gets one: Redis ends on an error reply in its file.
+    """
     if RedisModule_GetClientId(ctx) != FILE_READER:
         RedisModule_ReplyWithError(ctx, "ERR that is written in append-only files, and sent by nobody")
         return False
@@ -42,6 +45,7 @@ cdef bint reads_file(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef int replay_broken(Member *m, const char *why) noexcept nogil:
+    """Log that a record cannot be applied, and ignore all later ones. Returns 0."""
     m.disk.broken = True
     m.disk.record.durable = False
     RedisModule_Log(
@@ -51,11 +55,12 @@ cdef int replay_broken(Member *m, const char *why) noexcept nogil:
 
 
 cdef int replay_misread(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Handle a record with a wrong number of arguments. Returns 0."""
     return replay_broken(m, "is none") if reads_file(m, ctx) else 0
 
 
 cdef int record_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.RECORD assigned first count payload -> nothing; to any client but the reader of the file: ERR"""
+    """CHAIN.RECORD assigned first count payload -> nothing | ERR, to any client but the reader of the file"""
     cdef Batch batch
     cdef Text payload
     cdef int64_t skip
@@ -78,6 +83,7 @@ cdef int record_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv
 # ----------------------------------------------------------------------------------------------------- places
 
 cdef bint parse_boundaries(RedisModuleString **argv, Position *out) noexcept nogil:
+    """Read a count and its packed boundaries. Returns False if they are not valid."""
     cdef int64_t count
     cdef Text text
     argument_text(argv[1], &text)
@@ -91,7 +97,7 @@ cdef bint parse_boundaries(RedisModuleString **argv, Position *out) noexcept nog
 
 
 cdef bint parse_run_id(RedisModuleString *argument, char *out) noexcept nogil:
-    """Empty, or one."""
+    """Read a run_id, which may be empty. Returns False if it is neither."""
     cdef Text text
     cdef unsigned char ignored[20]
     argument_text(argument, &text)
@@ -115,7 +121,10 @@ cdef bint parse_place(RedisModuleString **argv, Position *out) noexcept nogil:
 
 
 cdef bint replay_history(Member *m, RedisModuleCtx *ctx, const Position *place) noexcept nogil:
-    """The first place in a chain: what has been loaded is its data up to there. False: it cannot be."""
+    """The server entered a chain here: the data that has been loaded is the chain's data up to the place.
+
+    Returns False if the place contradicts what was loaded before.
+    """
     if m.chain.has_history:
         if m.chain.applied >= 0 or RedisModule_DbSize(ctx) != 0:
             return False
@@ -129,7 +138,10 @@ cdef bint replay_history(Member *m, RedisModuleCtx *ctx, const Position *place) 
 
 
 cdef int place_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.RECORD.PLACE history applied count boundaries epoch run_id durable -> as CHAIN.RECORD"""
+    """CHAIN.RECORD.PLACE history applied count boundaries epoch run_id durable -> as CHAIN.RECORD
+
+    Names the history and the view to which the following records belong.
+    """
     cdef Position place
     if not reads_file(m, ctx):
         return 0

@@ -1,7 +1,7 @@
 # cython: language_level=3
-# A server that has started weighs its checkpoint with what it has loaded, before it hears any client.
+# A server that has started compares its checkpoint with the data that it has loaded, before it serves any client.
 #
-# It waits for the writer meanwhile, as it has waited for its data to be loaded.
+# The main thread blocks until the checkpoint is open, as it does while Redis loads data (rule 8 is about serving).
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc
@@ -33,7 +33,7 @@ from modules.server.position cimport Position, Record
 # -------------------------------------------------------------------------------------- what is found out
 
 cdef void take_ahead(Member *m, const Meta *meta) noexcept nogil:
-    """Whatever key there is, the checkpoint has it: all of them count as flushed."""
+    """The checkpoint is newer than the loaded data: drop that data. All keys count as flushed."""
     RedisModule_Log(
         m.ctx, "warning", "the checkpoint goes up to sn %lld, and what was loaded only to %lld: the keys are in the "
         "checkpoint", <long long>meta.watermark, <long long>m.chain.applied)
@@ -54,9 +54,10 @@ cdef void drop_memory(Member *m) noexcept nogil:
 
 
 cdef void lose(Member *m) noexcept nogil:
-    """For others this server is as one that has its history up to sn -1.
+    """Flushed keys are lost. To other members this server has its history only up to sn -1.
 
-    What it loaded it keeps, and saves as it was: the checkpoint may only be out of reach, and there at the next start.
+    The loaded data stays in memory and is saved with its old position: the checkpoint may only be out of reach, and may
+    be back at the next start.
     """
     cdef uint8_t history[HISTORY_BYTES]
     cdef const char *why = m.checkpoint.error
@@ -86,7 +87,7 @@ cdef void on_any(
 
 
 cdef bint holds_others(Member *m) noexcept nogil:
-    """Keys that are no strings, which a checkpoint has not."""
+    """Returns whether there are keys that are not strings. A checkpoint contains strings only."""
     cdef RedisModuleScanCursor *cursor = RedisModule_ScanCursorCreate()
     cdef bint found = False
     RedisModule_SelectDb(m.ctx, 0)
@@ -97,6 +98,7 @@ cdef bint holds_others(Member *m) noexcept nogil:
 
 
 cdef void await_store(Checkpoint *c) noexcept nogil:
+    """Block until the checkpoint has been opened, or has failed to open."""
     cdef Job *job
     while c.store == STORE_OPENING:
         job = finished_take(&c.finished, True)
@@ -118,7 +120,7 @@ cdef Recovery judge(Member *m) noexcept nogil:
 
 
 cdef void recover(Member *m) noexcept nogil:
-    """Only where there is a checkpoint, or should be."""
+    """Bring the loaded data and the checkpoint together, if this server keeps a checkpoint or has one."""
     cdef Checkpoint *c = &m.checkpoint
     cdef Recovery recovery
     if not keeps_checkpoint(m) and not c.tracking and not store_exists(m):

@@ -1,5 +1,6 @@
 # cython: language_level=3
-# A member's position inside its RDB: to a learner over Redis's full synchronisation, and to itself on disk.
+# A member's position inside its RDB. A learner reads it from Redis's full synchronisation, and a restarted member from
+# its own file.
 
 from libc.stdint cimport uint64_t, uint8_t
 from libc.string cimport memcpy
@@ -26,11 +27,12 @@ from modules.server.position cimport Newer, Position, PositionHandlers, Record, 
 
 
 cdef void snapshot_save(Position *out) noexcept nogil:
+    """Fill in the position of the data that is saved now."""
     cdef Member *m = the_member()
     if m.disk.unproven != NULL:
         out[0] = m.disk.unproven[0]
         return
-    # Data that needs a checkpoint whose state is not known any more is nobody's.
+    # Data of which flushed keys are in a checkpoint of unknown state must not count as a chain's data.
     out.has_history = (m.chain.has_history and not is_unknown_chains(m)
                        and (m.checkpoint.tracking or not m.checkpoint.incomplete))
     memcpy(out.history, m.chain.history, HISTORY_BYTES)
@@ -47,7 +49,10 @@ cdef void snapshot_save(Position *out) noexcept nogil:
 
 
 cdef bint snapshot_next(Newer *newer) noexcept nogil:
-    """The frozen table before the other, whose updates are newer: of a key that is in both they count."""
+    """Fill in the next dirty key; returns False after the last.
+
+    The frozen memtable comes first: the other's updates are newer, and the reader lets the last of a key count.
+    """
     cdef const Checkpoint *c = &the_member().checkpoint
     cdef uint64_t frozen = c.frozen.count if c.frozen != NULL else 0
     cdef const MemtableEntry *entry
@@ -66,7 +71,11 @@ cdef bint snapshot_next(Newer *newer) noexcept nogil:
 
 
 cdef void take_record(Member *m, const Record *loaded) noexcept nogil:
-    """From another server's data, whose record it is, comes none; an RDB says nothing of what came after it."""
+    """Take over the record of the view that was loaded.
+
+    Data of another server carries that server's record, which is ignored. An RDB does not say what was applied after it
+    was written, so its record is never durable.
+    """
     if m.disk.source == SOURCE_OTHERS:
         return
     m.disk.record = loaded[0]
@@ -75,7 +84,10 @@ cdef void take_record(Member *m, const Record *loaded) noexcept nogil:
 
 
 cdef void take_checkpoint(Member *m, const Position *position) noexcept nogil:
-    """What is newer than a checkpoint: this member's own (`recover`), or one still to be copied (`fetch_begin`)."""
+    """Prepare the memtable for the keys that are newer than the checkpoint that the data belongs to.
+
+    That checkpoint is this member's own (`recover`), or one that is still to be copied (`fetch_begin`).
+    """
     track_end(m)
     if position.checkpoint.tracked:
         track_resume(m)
@@ -87,6 +99,7 @@ cdef void take_checkpoint(Member *m, const Position *position) noexcept nogil:
 
 
 cdef void snapshot_take(const Newer *newer) noexcept nogil:
+    """Put one loaded dirty key into the memtable."""
     cdef Checkpoint *c = &the_member().checkpoint
     cdef RedisModuleString *key
     if c.tracking and c.loading:
@@ -96,6 +109,10 @@ cdef void snapshot_take(const Newer *newer) noexcept nogil:
 
 
 cdef bint snapshot_load(const Position *position) noexcept nogil:
+    """Take over the position of data that is being loaded. Returns False if it is invalid: Redis then rejects the RDB.
+
+    A position is ignored in a server that is a member, and in a plain replica of Redis.
+    """
     cdef Member *m = the_member()
     cdef uint8_t history[HISTORY_BYTES]
     if chain_role(&m.chain) == ROLE_ALONE and m.disk.source == SOURCE_OTHERS and m.disk.started:
@@ -126,6 +143,7 @@ cdef bint snapshot_load(const Position *position) noexcept nogil:
 
 
 cdef bint snapshot_register(RedisModuleCtx *ctx) noexcept nogil:
+    """Register the handlers of the position in the RDB. Returns False if Redis refuses."""
     cdef PositionHandlers handlers
     handlers.save = snapshot_save
     handlers.load = snapshot_load

@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Settings: module configurations `member.*` and the positional arguments of `libmember.so`.
+# Settings: the module configurations `member.*` and the positional arguments of `libmember.so`.
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_MEMORY, REDISMODULE_ERR,
@@ -28,7 +28,11 @@ cdef int set_number(const char *name, long long value, void *setting, RedisModul
 
 
 cdef int set_timeout(const char *name, long long value, void *setting, RedisModuleString **error) noexcept nogil:
-    """Redis sets the default in the same way as what is in redis.conf: given is what differs, or comes later."""
+    """Note whether the operator has given the timeout.
+
+    Redis sets the default in the same way as a value of redis.conf. A value counts as given if it differs from the
+    default, or is set after the module was loaded.
+    """
     cdef Member *m = the_member()
     if value != HEARTBEAT_TIMEOUT_S or m.settings.loaded:
         m.settings.heartbeat_timeout_given = True
@@ -37,7 +41,7 @@ cdef int set_timeout(const char *name, long long value, void *setting, RedisModu
 
 
 cdef int set_limit(const char *name, long long value, void *setting, RedisModuleString **error) noexcept nogil:
-    """A limit of the chain core, too."""
+    """Set a limit here and in the chain core."""
     cdef Member *m = the_member()
     (<long long *>setting)[0] = value
     m.chain.limits.log_bytes = m.settings.log_limit
@@ -84,7 +88,7 @@ cdef bint register_timeout(RedisModuleCtx *ctx, long long *setting) noexcept nog
 
 
 cdef bint register_port(RedisModuleCtx *ctx, long long *setting) noexcept nogil:
-    """Of a socket that stays open as long as the server lives."""
+    """Register the port of lifelines. It cannot change, because its socket stays open as long as the server lives."""
     setting[0] = 0
     return RedisModule_RegisterNumericConfig(
         ctx, "lifeline-port", 0, REDISMODULE_CONFIG_IMMUTABLE, -1, 65535, get_number, set_number, NULL, setting,
@@ -92,7 +96,7 @@ cdef bint register_port(RedisModuleCtx *ctx, long long *setting) noexcept nogil:
 
 
 cdef bint register_memory(RedisModuleCtx *ctx, const char *name, long long *setting) noexcept nogil:
-    """0: no limit."""
+    """Register a number of bytes; 0 means no limit."""
     setting[0] = 0
     return RedisModule_RegisterNumericConfig(
         ctx, name, 0, REDISMODULE_CONFIG_MEMORY, 0, 1LL << 50, get_number, set_number, NULL, setting) == REDISMODULE_OK
@@ -108,14 +112,14 @@ cdef int set_choice(const char *name, int value, void *setting, RedisModuleStrin
 
 
 cdef bint register_switch(RedisModuleCtx *ctx, const char *name, int *setting) noexcept nogil:
-    """yes or no; no by default."""
+    """Register a setting that is yes or no; the default is no."""
     setting[0] = 0
     return RedisModule_RegisterBoolConfig(
         ctx, name, 0, REDISMODULE_CONFIG_DEFAULT, get_choice, set_choice, NULL, setting) == REDISMODULE_OK
 
 
 cdef bint register_mode(RedisModuleCtx *ctx, int *setting) noexcept nogil:
-    """By name, or by its number."""
+    """Register member.gcs-mode, which takes a mode's name or its number."""
     cdef const char *names[8]
     cdef int values[8]
     cdef int i
@@ -137,7 +141,7 @@ cdef bint register_text(
 
 
 cdef bint register_etcd(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """For MEMBER.CONNECT_TO_MASTER, the next one."""
+    """Register the settings of heartbeats to etcd. The next MEMBER.CONNECT_TO_MASTER reads them."""
     return (
         register_text(ctx, "announce-host", REDISMODULE_CONFIG_DEFAULT, &m.settings.announce_host)
         and register_text(ctx, "etcd-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.etcd_user)
@@ -149,7 +153,10 @@ cdef bint register_etcd(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """Names, units, ranges and defaults are those of docs/configuration.md."""
+    """Register all settings and read redis.conf. Returns False if Redis refuses one.
+
+    Names, units, ranges and defaults must be those of docs/configuration.md.
+    """
     return (
         passwords_init()
         and register_number(ctx, "heartbeat-interval", 3, 1, 3600, &m.settings.heartbeat_interval)
@@ -177,6 +184,7 @@ cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 cdef bint read_argument(
     RedisModuleCtx *ctx, RedisModuleString *argument, const char *what, long long least, long long most, long long *out,
 ) noexcept nogil:
+    """Read an integer between `least` and `most`. Returns False if an error has been logged."""
     cdef long long value
     if RedisModule_StringToLongLong(argument, &value) == REDISMODULE_ERR or value < least or value > most:
         RedisModule_Log(ctx, "warning", "libmember.so: %s must be a number from %lld to %lld", what, least, most)
@@ -186,7 +194,10 @@ cdef bint read_argument(
 
 
 cdef bint config_arguments(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """libmember.so [master type] [heartbeat interval] [heartbeat timeout], in seconds. They win over redis.conf."""
+    """Read the arguments of loadmodule: [master type] [heartbeat interval] [heartbeat timeout], the last two in s.
+
+    Arguments take precedence over redis.conf. Returns False if an error has been logged.
+    """
     m.settings.loaded = True
     m.settings.heartbeat_timeout_given = m.settings.heartbeat_timeout_given or argc >= 3
     if argc > 3:

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# A server that has started weighs what it found on its disk, before it hears any client (design.md, "Restart").
+# A server that has started judges the data that it found on its disk, before it serves any client.
 #
-# Whatever it was before, it is in no view now. What it must not do is pass for a server without a past: one that lost
-# its data would answer for a chain that has it.
+# A started server is in no view, whatever it was before. A server that lost a chain's data must not pass for a new
+# one: it could become the tail of that chain and answer that keys do not exist (rules 3 and 4).
 
 from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
@@ -19,7 +19,9 @@ from modules.server.redis_calls cimport drop_reply
 
 
 cdef void weigh_data(Member *m) noexcept nogil:
-    """It has data of a chain. Beside another marker, or none, nobody knows what has become of it since."""
+    """The server has loaded data of a chain. The data may be older than the history if the identity file is missing or
+    names another history: then the record does not count as durable.
+    """
     if m.disk.record.durable:
         m.disk.claimed = m.disk.record.epoch
     if marker_vouches(m):
@@ -30,9 +32,10 @@ cdef void weigh_data(Member *m) noexcept nogil:
 
 
 cdef void miss_data(Member *m) noexcept nogil:
-    """It was a chain's, says the marker, and has no data of it: it is as one that has this history up to sn -1.
+    """The identity file names a history of which no data was loaded: the server has this history up to sn -1.
 
-    Keys that came from elsewhere must not get among the chain's, nor be lost unasked: they are an unknown chain's.
+    Keys of another origin must not get into the chain and must not be dropped without an order, so a server with such
+    keys gets the history of an unknown chain, of zeros.
     """
     cdef uint8_t history[HISTORY_BYTES]
     m.disk.missing = True
@@ -47,6 +50,7 @@ cdef void miss_data(Member *m) noexcept nogil:
 
 
 cdef void start_up(Member *m) noexcept nogil:
+    """Judge the loaded data and start what needs it. Called once, when Redis has loaded its files."""
     m.disk.started = True
     if m.chain.has_history:
         weigh_data(m)
@@ -61,4 +65,4 @@ cdef void start_up(Member *m) noexcept nogil:
         disk_begin_anew(m)
         drop_reply(RedisModule_Call(m.ctx, "BGREWRITEAOF", ""))
     disk_rewritten(m)
-    lifelines_listen(m)     # after the server: no port of its own is taken
+    lifelines_listen(m)     # after Redis has bound its own ports, so that lifelines take none of them
