@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""libetcd_master.so: one of several masters perhaps, which keep the view, and members their heartbeats, in etcd.
+"""libetcd_master.so: a master that keeps the view in etcd, where members send their heartbeats. There may be several.
 
     loadmodule libetcd_master.so ETCD_HOST:ETCD_PORT[,HOST:PORT…]/CHAIN_NAME
 """

@@ -1,8 +1,9 @@
 # cython: language_level=3
-"""libheartbeat.so: sends a member's heartbeats to etcd. libmember.so opens it when it is told of a master in etcd.
+"""libheartbeat.so sends a member's heartbeats to etcd. libmember.so opens it when MEMBER.CONNECT_TO_MASTER names a
+master in etcd.
 
-Nothing here runs on the Redis main thread, and nothing of Redis's module API is called: the member hands over what is
-needed of it.
+Nothing here runs on the Redis main thread or calls Redis's module API: the member passes functions for its log and
+for INFO.
 """
 
 from libc.stdio cimport snprintf
@@ -22,8 +23,8 @@ cdef extern from *:
     PyObject *PyInit_heartbeat() nogil
     pthread_mutex_t chain_one_at_a_time
 
-cdef bint prepared      # C's zero; no Python may assign it when the module's body runs
-cdef Order order        # the last one; the texts in it are not used again
+cdef bint prepared      # zero at the start, by C; the module's Python body must not assign it, because it runs later
+cdef Order order        # the newest order; its texts are read only while it is carried out
 
 beat = None             # a chainredis.etcd.heartbeat_sender.HeartbeatSender
 
@@ -50,7 +51,7 @@ include "python_host/lines.pxi"
 
 
 def connect():
-    """Raises ValueError, with a text for whoever gave the order."""
+    """Start to send heartbeats by the order, instead of those before. Raises ValueError with a text for the client."""
     global beat
     from chainredis.etcd.heartbeat_sender import begin
     texts = {
@@ -86,7 +87,7 @@ cdef bint connect_python(char *why, size_t why_bytes) noexcept with gil:
 
 
 cdef public int heartbeat_connect(void *given) noexcept nogil:
-    """As `Connect` in heartbeat.pxd."""
+    """Carry out an order (`Connect` in heartbeat.pxd). Returns 0 if it failed, with the reason in `why`."""
     global order, prepared
     cdef Order *fresh = <Order *>given
     cdef bint good

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""libmaster.so: a redis-server that decides who is in the chain, and keeps its view in a file."""
+"""libmaster.so: a master, which decides who is in the chain and keeps the view in a file."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_Log
 from modules.master.embedded cimport master_load, master_unload

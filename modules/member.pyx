@@ -1,8 +1,8 @@
 # cython: language_level=3
 """libmember.so: a chain member inside redis-server.
 
-This file registers commands, events and timers with Redis; each command is a shim of a line or two. The protocol is in
-core/, what the server does for the protocol is in member/. Nothing in these three touches the Python interpreter.
+This file registers commands, events and timers with Redis. Each command's handler checks the number of arguments and
+calls a room of member/. The protocol is in core/. None of these runs the Python interpreter.
 """
 
 from libc.stdint cimport uint64_t
@@ -60,7 +60,7 @@ from modules.server.redis_calls cimport info_field
 
 
 cdef extern from *:
-    # No user is given this one by name: who may run it has +@all.
+    # No user gets a right to this command by its name, so whoever may run it has +@all.
     const char *GIVEN_TO_NOBODY "\"chain.record.place\""
 
 
@@ -140,7 +140,7 @@ cdef int on_list_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int a
 
 
 cdef int on_role(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """In the place of ROLE -> as Redis's own"""
+    """CHAIN.ROLE, in place of ROLE -> the reply of Redis's ROLE"""
     return role_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
@@ -149,7 +149,7 @@ cdef int on_role_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) no
 
 
 cdef int on_info_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """In the place of INFO -> as Redis's own"""
+    """CHAIN.INFO, in place of INFO -> the reply of Redis's INFO"""
     return info_command(the_member(), ctx, argv, argc)
 
 
@@ -170,7 +170,7 @@ cdef int on_prove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 
 
 cdef int on_idle(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """A peer's or a master's connection is not idle. No answer."""
+    """CHAIN.IDLE -> nothing; keeps the connection of a peer or a master from being closed as idle"""
     return REDISMODULE_OK if argc == 1 else RedisModule_WrongArity(ctx)
 
 
@@ -324,10 +324,13 @@ cdef bint create_internal(
 
 
 cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
-    """Flagged neither write nor deny-oom: a successor never refuses what its predecessor has applied."""
+    """Create the commands of members and masters.
+
+    None has the flag write or deny-oom: a successor must never refuse an update that its predecessor has applied.
+    """
     cdef const char *flags = "admin deny-script no-monitor no-slowlog allow-stale"
     cdef const char *early = "admin deny-script no-monitor no-slowlog allow-stale allow-loading"
-    # While clients are paused nothing can be recorded, and so nothing be applied.
+    # While clients are paused nothing can go into the append-only file, so no update may be applied.
     cdef const char *postponed = "admin deny-script no-monitor no-slowlog allow-stale may-replicate"
     cdef const char *idle = "admin deny-script no-monitor no-slowlog allow-stale allow-loading allow-busy fast"
     return (
@@ -376,18 +379,18 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     cdef Limits limits
     if m == NULL:
         return NULL
-    limits.log_bytes = limits.backlog_bytes = limits.join_bytes = 0     # the configuration sets them
+    limits.log_bytes = limits.backlog_bytes = limits.join_bytes = 0     # `config_register` sets them
     chain_init(&m.chain, &limits)
     m.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
     m.now_ms = boot_ms()
     waiting_init(m)
     m.checkpoint.watermark = m.checkpoint.asked = NOTHING
-    m.clients.subscribers = True        # until the first tick has looked
+    m.clients.subscribers = True        # until the first tick has counted them
     links_init(m)
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
     marker_name(m)
     lifelines_init(m)
-    marker_read(&m.disk.marker)     # before data is loaded, whose history it may give another name
+    marker_read(&m.disk.marker)     # before Redis loads data, whose history the identity file may map to another
     disk_configure(m)
     return m if heartbeat_init(m) else NULL
 
@@ -396,7 +399,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     cdef Member *m
     if not allocators_init() or RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
         return REDISMODULE_ERR
-    memory_from(RedisModule_TryAlloc, RedisModule_Free)     # tables count in the server's used_memory
+    memory_from(RedisModule_TryAlloc, RedisModule_Free)     # so that tables count in the server's used_memory
     if not may_load(ctx):
         return REDISMODULE_ERR
     m = new_member(ctx)
@@ -409,7 +412,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
             or not snapshot_register(ctx)):
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR
-    # The table before the filter, which needs it.
+    # The filter needs the table.
     if not filter_build(m) or not subscribe_events(ctx) or not fork_register():
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)

@@ -1,7 +1,7 @@
 # cython: language_level=3
-"""A master holds no data: what would write some is refused, so that nobody takes it for a member of the chain.
+"""A master holds no data. It refuses all commands that write, so that no client mistakes it for a member.
 
-With libmember.so in the same server, that module decides instead.
+If libmember.so is in the same server, that module's filter decides instead.
 """
 
 from modules.bindings.redismodule cimport (
@@ -14,13 +14,16 @@ from modules.server.command_table cimport RULE_FOLLOW, RULE_WRITE, Rule, is_know
 
 
 cdef inline bint filter_build(RedisModuleCtx *ctx, RedisModuleDict **commands) noexcept nogil:
-    """At loading, and again when another module brings commands. False: native writes would pass."""
+    """Build the table of refused commands: when the module is loaded, and when another module adds commands.
+
+    Returns False if the table is incomplete, so that native writes would pass.
+    """
     cdef RedisModuleDict *table = NULL
     cdef bint whole = True
     if not is_known(ctx, "member.put", 10):
         table = RedisModule_CreateDict(NULL)
         whole = table_fill(ctx, table)
-        # A master has no such commands, and says the same of them.
+        # The commands of members, which a master does not have, get the same error.
         table_set(table, "read", 4, RULE_WRITE)
         table_set(table, "member.put", 10, RULE_WRITE)
         table_set(table, "member.del", 10, RULE_WRITE)
@@ -32,7 +35,7 @@ cdef inline bint filter_build(RedisModuleCtx *ctx, RedisModuleDict **commands) n
 
 
 cdef inline void filter_command(RedisModuleDict *commands, RedisModuleCommandFilterCtx *command) noexcept nogil:
-    """Redis asks for every command, those from scripts and other modules too."""
+    """Redirect a refused command to MASTER.REFUSED. Redis calls this for each command, also of scripts and modules."""
     cdef Rule rule
     if commands == NULL:
         return
@@ -42,7 +45,7 @@ cdef inline void filter_command(RedisModuleDict *commands, RedisModuleCommandFil
 
 
 cdef inline int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """MASTER.REFUSED command …: one that is for members -> ERR | NOPERM"""
+    """MASTER.REFUSED command … -> ERR | NOPERM"""
     if is_denied(ctx, argv, argc):
         return 0
     return RedisModule_ReplyWithError(
@@ -51,7 +54,7 @@ cdef inline int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int ar
 
 
 cdef inline void warn_of_keys(RedisModuleCtx *ctx) noexcept nogil:
-    """Data that the server has loaded from its folder, or had before it became a master."""
+    """Log a warning if the server has keys, from a file in its folder or from before the module was loaded."""
     RedisModule_SelectDb(ctx, 0)
     if RedisModule_DbSize(ctx):
         RedisModule_Log(ctx, "warning", "this server is a master and has %llu keys of its own, from a file in its "

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What modules/master offers to the modules that it is linked into."""
+"""The functions of modules/master that libmaster.so and libetcd_master.so call. Each is linked with this unit."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
 from modules.master.state cimport Kind

@@ -1,5 +1,6 @@
 # cython: language_level=3
-# The MASTER commands on the Redis main thread, without the interpreter: each blocks its client and queues a job.
+# The handlers of the MASTER commands, on the Redis main thread. Each blocks its client and queues a job, and never
+# enters the interpreter.
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_OK, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleString,
@@ -16,7 +17,7 @@ cdef extern from *:
 
 
 cdef int submit(RedisModuleCtx *ctx, RedisModuleString **argv, int argc, Command command) noexcept nogil:
-    """Queue the command, and block its client until the outcome is there."""
+    """Queue the command and block its client until the job has an outcome. Returns REDISMODULE_OK."""
     cdef Queue *queue = &master.queues[master.lane[<int>command]]
     cdef Job *job
     if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_DENY_BLOCKING:
@@ -42,8 +43,8 @@ cdef int handle_add(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     """MASTER.ADD host port [DISCARD | ADOPT [INCOMPLETE]]
 
     OK        the member serves as the new tail
-    ERR       it is not in the chain, and why
-    UNKNOWN   it may or may not be in the chain: MASTER.GET_CHAIN tells
+    ERR       the member is not in the chain; the text says why
+    UNKNOWN   it may or may not be in the chain: MASTER.GET_CHAIN shows it
     """
     if argc < 3 or argc > 5:
         return RedisModule_WrongArity(ctx)

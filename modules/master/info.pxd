@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What INFO shows of a Python part: text pushed here by Python whenever it changes, so that INFO never waits for it."""
+"""The fields of INFO that Python supplies. Python pushes them here when they change, so INFO never waits for Python."""
 
 from libc.string cimport memcpy, strlen
 
@@ -24,7 +24,7 @@ cdef inline void info_init(Info *info) noexcept nogil:
 
 
 cdef inline bint info_set(Info *info, const char *fields, size_t bytes) noexcept nogil:
-    """False when that is more than there is room for: the old text stays."""
+    """Replace the fields. Returns False, with the old fields kept, if there is no room for `bytes`."""
     if bytes > INFO_BYTES:
         return False
     pthread_mutex_lock(&info.mutex)
@@ -35,7 +35,10 @@ cdef inline bint info_set(Info *info, const char *fields, size_t bytes) noexcept
 
 
 cdef inline void info_show(Info *info, RedisModuleInfoCtx *out, bint crashed) noexcept nogil:
-    """Add the fields to the open section. In a crash report the mutex may be held for ever: no wait then."""
+    """Add the fields to the open section of INFO.
+
+    A crash report shows none if the mutex is locked: the thread that crashed may hold it.
+    """
     cdef const char *name = info.fields
     cdef const char *value
     if crashed:

@@ -1,8 +1,8 @@
 # cython: language_level=3
-"""Jobs: commands on their way from the Redis main thread to a Python thread, and outcomes on their way back.
+"""Jobs carry commands from the Redis main thread to a Python thread; outcomes come back.
 
-The queue's mutex is held for a few instructions and never while waiting for the interpreter's lock, so neither side
-ever waits for what the other one is doing.
+A queue's mutex is held for a few instructions, and never while a thread waits for the interpreter's lock. So the main
+thread never waits for Python (rule 8).
 """
 
 from libc.stdio cimport snprintf
@@ -22,9 +22,9 @@ from modules.bindings.redismodule cimport (
 )
 
 cdef enum:
-    MAX_ARGUMENTS = 4           # of a command, its name not counted
-    MAX_ARGUMENT_BYTES = 1024   # longer than any host name or number
-    ASKER_BYTES = 128           # of an address and a user's name; a longer one is cut off
+    MAX_ARGUMENTS = 4           # of a command, without its name
+    MAX_ARGUMENT_BYTES = 1024   # more than any host name or number needs
+    ASKER_BYTES = 128           # of a client's address and user name; longer text is cut off
     MAX_WAITING = 1024          # jobs in a queue
 
 
@@ -54,7 +54,7 @@ cdef enum OutcomeKind:
 
 
 cdef struct Outcome:
-    # What a client is to be told. The strings lie behind the struct, one after another, each with its NUL.
+    # The reply to a client. The strings follow the struct in memory, each NUL-terminated.
     OutcomeKind kind
     long long number
 
@@ -62,7 +62,7 @@ cdef struct Outcome:
 # -------------------------------------------------------------------------------------------------- jobs
 
 cdef inline Job *job_new(int command, RedisModuleString **argv, int argc) noexcept nogil:
-    """The command's arguments as bytes of our own; NULL when one is longer than any that makes sense."""
+    """Returns a job with copies of the command's arguments; NULL: an argument has more than MAX_ARGUMENT_BYTES."""
     cdef Job *job = <Job *>RedisModule_Alloc(sizeof(Job))
     cdef const char *bytes
     cdef int i
@@ -80,7 +80,7 @@ cdef inline Job *job_new(int command, RedisModuleString **argv, int argc) noexce
 
 
 cdef inline void job_note_asker(Job *job, RedisModuleCtx *ctx) noexcept nogil:
-    """The command's client is a connection, since it can be blocked."""
+    """Note the client's address and user name for the log. The client is a connection, because it can be blocked."""
     cdef RedisModuleClientInfo client
     cdef RedisModuleString *user
     memset(&client, 0, sizeof(client))
@@ -102,7 +102,7 @@ cdef inline void queue_init(Queue *queue) noexcept nogil:
 
 
 cdef inline bint queue_full(Queue *queue) noexcept nogil:
-    """Asked on the main thread, the only one that puts jobs in: what is not full stays so until the next put."""
+    """Returns whether the queue is full. Only the main thread asks and puts, so the answer holds until its next put."""
     cdef bint full
     pthread_mutex_lock(&queue.mutex)
     full = queue.waiting >= MAX_WAITING
@@ -111,6 +111,7 @@ cdef inline bint queue_full(Queue *queue) noexcept nogil:
 
 
 cdef inline void queue_put(Queue *queue, Job *job) noexcept nogil:
+    """Append the job, which the queue owns from now on."""
     pthread_mutex_lock(&queue.mutex)
     if queue.last != NULL:
         queue.last.next = job
@@ -123,7 +124,9 @@ cdef inline void queue_put(Queue *queue, Job *job) noexcept nogil:
 
 
 cdef inline Job *queue_take(Queue *queue) noexcept nogil:
-    """The oldest job, which is then the caller's; waits for one, so the caller must not hold the interpreter's lock."""
+    """Returns the oldest job, which the caller then owns. Blocks until there is one, so the caller must not hold the
+    interpreter's lock.
+    """
     cdef Job *job
     pthread_mutex_lock(&queue.mutex)
     while queue.first == NULL:
@@ -140,6 +143,7 @@ cdef inline Job *queue_take(Queue *queue) noexcept nogil:
 # ---------------------------------------------------------------------------------------------- outcomes
 
 cdef inline Outcome *outcome_new(OutcomeKind kind, long long number, const char *strings, size_t bytes) noexcept nogil:
+    """Returns an outcome with a copy of the strings, which have `bytes` in all."""
     cdef Outcome *outcome = <Outcome *>RedisModule_Alloc(sizeof(Outcome) + bytes)
     outcome.kind = kind
     outcome.number = number
@@ -152,7 +156,10 @@ cdef inline void outcome_free(RedisModuleCtx *ctx, void *outcome) noexcept nogil
 
 
 cdef inline int outcome_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """Redis calls this on the main thread once the client is unblocked. A job without an outcome gets an error."""
+    """Reply with the outcome: Redis calls this on the main thread after the client was unblocked.
+
+    A job has no outcome only if memory ran out: then the reply is UNKNOWN.
+    """
     cdef const Outcome *outcome = <const Outcome *>RedisModule_GetBlockedClientPrivateData(ctx)
     cdef const char *string
     cdef long long _

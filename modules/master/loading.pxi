@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Loads a master: registers what Redis is to call, and starts the coordinator.
+# Loading of a master: registers commands, settings and events with Redis, and starts the coordinator.
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc, RedisModuleCtx,
@@ -51,7 +51,7 @@ cdef bint create_commands(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef bint watch_commands(RedisModuleCtx *ctx) noexcept nogil:
-    """From now on, what would write data is refused."""
+    """Refuse commands that write from now on. Returns False if Redis refuses the filter."""
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
     return (filter_build(ctx, &master.commands)
@@ -59,7 +59,10 @@ cdef bint watch_commands(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
-    """A master holds no data, and may share its folder with members: it neither dies of their RDB nor replaces it."""
+    """Let the server load an RDB of a member without failing, and never save one.
+
+    A master holds no data and may share its folder with members, whose RDB it must not replace.
+    """
     cdef RedisModuleCallReply *reply
     if not position_register(ctx, NULL):
         RedisModule_Log(ctx, b"warning", b"an RDB that a member left in this folder would be fatal: see "
@@ -72,7 +75,7 @@ cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
 cdef int master_load(
     RedisModuleCtx *ctx, RedisModuleString **argv, int argc, const Kind *kind,
 ) noexcept nogil:
-    """RedisModule_OnLoad of a module that is a master of this kind."""
+    """The RedisModule_OnLoad of a master of this kind. Returns REDISMODULE_OK or REDISMODULE_ERR, with a log line."""
     cdef int lane
     if RedisModule_Init(ctx, b"master", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR:
         return REDISMODULE_ERR
@@ -95,7 +98,7 @@ cdef int master_load(
     warn_of_keys(ctx)
     if not watch_commands(ctx):
         return REDISMODULE_ERR
-    master.running = start_master(ctx)      # last: a module that fails to load must have no threads
+    master.running = start_master(ctx)      # last, because a module that fails to load must have no threads
     return REDISMODULE_OK if master.running else REDISMODULE_ERR
 
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-# Module configurations of a master: names, units, ranges and defaults are those of docs/configuration.md.
+# The module configurations of a master. Names, units, ranges and defaults must be those of docs/configuration.md.
 
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.bindings.redismodule cimport (
@@ -59,7 +59,7 @@ cdef bint register_number(
 
 
 cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
-    """Names, units, ranges and defaults are the README's table."""
+    """Register all settings and read redis.conf. Returns False if Redis refuses one."""
     return (
         passwords_init()
         and register_number(ctx, b"heartbeat-interval", 3000, 10, 3600000, &master.heartbeat_interval_ms)
@@ -80,7 +80,7 @@ cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef bint register_own_settings(RedisModuleCtx *ctx) noexcept nogil:
-    """Those of this kind of master: fixed when the server starts."""
+    """Register the settings of this kind of master, which cannot change after the server's start."""
     cdef int flags = REDISMODULE_CONFIG_IMMUTABLE
     cdef OwnSetting *own
     cdef bint registered = True

@@ -1,5 +1,5 @@
 # cython: language_level=3
-# The interpreter, and the coordinator in it: all of Python's that can fail, then the threads.
+# The start of the interpreter, of the coordinator in it, and of the worker threads.
 
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.bindings.python cimport PyModuleDef, PyObject
@@ -20,7 +20,10 @@ cdef extern from *:
 
 
 def start(own_run_id, own_port):
-    """Everything of Python's that can fail, then the threads."""
+    """Make the coordinator and start the worker threads. The threads come last, after all that can fail.
+
+    Raises chainredis.protocol.errors.Unusable, with a text for the operator, if the master cannot work as configured.
+    """
     global CommandError, Unusable, coordinator
     import signal
     import sys
@@ -44,9 +47,9 @@ def start(own_run_id, own_port):
         return Credentials(setting_text(&master.auth_user), setting_text(&master.auth_password.value.text))
 
     redirect_logs(log)
-    # A thread that computes gives way to one that a member's answer woke: a repair takes milliseconds.
+    # A thread that computes must soon give way to one that a member's answer woke: a repair takes milliseconds.
     sys.setswitchinterval(0.0005)
-    # Threads inherit it: signals are for the main thread, which the event loop wakes up for them.
+    # Threads inherit the signal mask. Signals must go to the main thread, where Redis handles them.
     faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
     try:
@@ -68,6 +71,7 @@ def start(own_run_id, own_port):
 
 
 def make_coordinator(settings):
+    """Returns the coordinator that `embed` of the kind's Python module makes from the settings."""
     import importlib
     cdef OwnSetting *own
     cdef int i
@@ -80,11 +84,11 @@ def make_coordinator(settings):
 
 
 cdef str setting_text(RedisModuleString **setting):
-    """Of this moment, on any thread."""
+    """Returns the setting's present value. May be called on any thread."""
     cdef size_t length
     cdef const char *text
     cdef bytes copy
-    pthread_mutex_lock(&the_passwords().mutex)      # never held by who waits for the interpreter's lock
+    pthread_mutex_lock(&the_passwords().mutex)      # no thread waits for the interpreter's lock while it holds this mutex
     try:
         text = RedisModule_StringPtrLen(setting[0], &length)
         copy = text[:length]
@@ -94,6 +98,7 @@ cdef str setting_text(RedisModuleString **setting):
 
 
 cdef bint start_python(const char *run_id, int port) noexcept with gil:
+    """Returns False if the coordinator cannot start; the reason has been logged."""
     try:
         start(run_id.decode(), port)
         return True
@@ -115,7 +120,10 @@ cdef bint start_master(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef bint prepare_python(RedisModuleCtx *ctx) noexcept nogil:
-    """The interpreter, and this unit's Python side in it: once in a process, even if the module is loaded again."""
+    """Start the interpreter and run this unit's Python body: once in a process, even if the module is loaded again.
+
+    Returns False if the reason has been logged.
+    """
     cdef char why[512]
     if not master.prepared:
         master.prepared = (

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What a master in a server keeps: structs, nothing else."""
+"""The structs of a master in a server."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleDict, RedisModuleString
 from modules.master.info cimport Info
@@ -18,16 +18,16 @@ cdef enum Command:
 
 
 cdef struct OwnSetting:
-    # A text that one kind of master has and others have not.
-    const char *name            # of the module configuration, and of the keyword of `embed`
-    bint given                  # with `loadmodule`: no module configuration
+    # A text setting of one kind of master.
+    const char *name            # of the module configuration; with `_` for `-`, of the keyword of `embed`
+    bint given                  # given as an argument of `loadmodule`, not as a module configuration
     RedisModuleString *text
-    PasswordSetting *password   # NULL: it is none
+    PasswordSetting *password   # NULL: the setting is not a password
 
 
 cdef struct Kind:
-    # Where the view is kept: what libmaster.so and libetcd_master.so differ in.
-    const char *library         # its file, for logs
+    # The differences of libmaster.so and libetcd_master.so, which keep the view in different places.
+    const char *library         # the name of the library, for logs
     const char *python          # the Python module whose `embed` makes the coordinator
     bint (*take_arguments)(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil   # of loadmodule
     OwnSetting *settings
@@ -35,16 +35,16 @@ cdef struct Kind:
 
 
 cdef struct Master:
-    # Beside the queues and the INFO text, which have their own locks, everything is set before the threads start.
+    # Everything is set before the threads start, except for the settings and what has its own lock: queues and INFO.
     const Kind *kind
-    bint prepared                       # Python has run the unit's body: once in a process, even if it is loaded again
+    bint prepared                       # Python has run the unit's body, which happens once in a process
     bint running                        # a process has one master; its threads never end
-    RedisModuleCtx *ctx                 # for the log, of any thread's
-    RedisModuleDict *commands           # what Redis's own do to data; NULL: libmember.so decides about them
+    RedisModuleCtx *ctx                 # for log lines of any thread
+    RedisModuleDict *commands           # the rules for Redis's commands; NULL: libmember.so decides
     Queue queues[<int>COMMAND_COUNT]
     int lane[<int>COMMAND_COUNT]        # the index of the queue that takes the command's jobs
     Info info
-    RedisModuleString *auth_user        # other threads look at it, with the mutex of the passwords
+    RedisModuleString *auth_user        # other threads read it, under the mutex of the passwords
     PasswordSetting auth_password
     long long heartbeat_interval_ms
     long long heartbeat_timeout_ms

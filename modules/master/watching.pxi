@@ -1,5 +1,5 @@
 # cython: language_level=3
-# What Redis calls the master for beside its commands: the command filter, events, INFO.
+# Callbacks that Redis calls besides the commands: the command filter, events, INFO.
 
 from libc.stdint cimport uint64_t
 from libc.string cimport strncmp
@@ -15,11 +15,12 @@ from modules.server.passwords cimport passwords_filter, strcasecmp
 
 
 cdef int do_nothing(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """The handler of GIVEN_TO_NOBODY, which exists only for checks of rights (`may_administer`)."""
     return RedisModule_ReplyWithError(ctx, b"ERR there is nothing that this command does")
 
 
 cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
-    """Redis asks for every command."""
+    """Redis calls this for each command, before it runs."""
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), NULL)
     if strcasecmp(name, "config") == 0 or strcasecmp(name, "exec") == 0:
         passwords_filter(command)

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# Python threads, never the main thread: each takes jobs, has the coordinator carry them out, and unblocks the clients.
+# The worker threads, which are Python threads. Each takes jobs from a queue, lets the coordinator carry them out, and
+# unblocks the clients.
 #
-# The decisions are ordinary Python and take as long as they take. Commands that only read have a thread of their own,
-# and are answered while a member is being added.
+# Commands that only read have a thread of their own, so that they are answered while a member is being added.
 
 from modules.bindings.redismodule cimport RedisModule_Free, RedisModule_Log, RedisModule_UnblockClient
 from modules.master.info cimport info_set
@@ -14,7 +14,7 @@ from modules.master.state cimport ADD, FORM, GET_CHAIN, REFRESH_HEAD, REFRESH_TA
 
 
 cdef enum:
-    MAX_ADDITIONS = 64      # that wait for each other at a time; more wait to be looked at
+    MAX_ADDITIONS = 64      # with a thread at the same time; more additions stay in the queue
 
 
 COMMAND_NAMES = {
@@ -30,9 +30,9 @@ CommandError = Unusable = None      # the classes of chainredis.protocol.errors
 
 
 def work(int lane):
-    """The life of a worker: take a job, carry it out, unblock its client.
+    """Run a worker: take a job, carry it out, unblock its client, for ever.
 
-    Additions wait for each other in Python, where they can be called off: each has a thread of its own.
+    Each addition has a thread of its own. Additions wait for each other in Python, where they can be cancelled.
     """
     cdef Queue *queue = &master.queues[lane]
     cdef Job *job
@@ -49,11 +49,13 @@ def work(int lane):
 
 
 def add(size_t job, places):
+    """Carry out one addition, on its own thread."""
     finish(<Job *>job)
     places.release()
 
 
 cdef void finish(Job *job) noexcept:
+    """Carry out the job, unblock its client, and free the job."""
     cdef Outcome *outcome = carry_out(job)
     with nogil:
         RedisModule_UnblockClient(job.client, outcome)
@@ -61,7 +63,7 @@ cdef void finish(Job *job) noexcept:
 
 
 cdef Outcome *carry_out(const Job *job) noexcept:
-    """Whatever Python does there is an outcome; NULL, which has an answer too, only when memory is exhausted."""
+    """Returns the job's outcome, whatever exception Python raises. NULL: memory ran out (`outcome_reply`)."""
     cdef int i
     try:
         arguments = [job.arguments[i][:job.argument_bytes[i]] for i in range(job.argument_count)]
@@ -89,14 +91,14 @@ cdef Outcome *make_text(OutcomeKind kind, text) except NULL:
 
 
 def show_status(status):
-    """Push the coordinator's account of itself to where INFO finds it."""
+    """Push the coordinator's status to the fields of INFO."""
     fields = b"".join(one_line(part) + b"\0" for field in status.items() for part in field)
     if not info_set(&master.info, fields, len(fields)):
         log("warning", "INFO shows old figures of the master: there is no room for the new ones")
 
 
 def log(level, text):
-    """Write each line of the text to the server's log; the levels are Redis's."""
+    """Write each line of the text to the server's log, at one of Redis's log levels."""
     level_bytes = level.encode()
     for line in text.splitlines():
         line_bytes = one_line(line)
