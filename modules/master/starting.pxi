@@ -22,7 +22,7 @@ cdef extern from *:
 def start(own_run_id, own_port):
     """Make the coordinator and start the worker threads. The threads come last, after all that can fail.
 
-    Raises chainredis.protocol.errors.Unusable, with a text for the operator, if the master cannot work as configured.
+    Raises chainredis.protocol.errors.Unusable, with a text for the operator, if the master cannot work.
     """
     global CommandError, Unusable, coordinator
     import signal
@@ -88,7 +88,7 @@ cdef str setting_text(RedisModuleString **setting):
     cdef size_t length
     cdef const char *text
     cdef bytes copy
-    pthread_mutex_lock(&the_passwords().mutex)      # no thread waits for the interpreter's lock while it holds this mutex
+    pthread_mutex_lock(&the_passwords().mutex)      # no thread that holds it waits for the interpreter's lock
     try:
         text = RedisModule_StringPtrLen(setting[0], &length)
         copy = text[:length]
