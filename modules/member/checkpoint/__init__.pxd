@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What the other rooms use of modules/member/checkpoint: the functions are defined in the files named here."""
+"""What other rooms call of modules/member/checkpoint. The functions are documented in the files named here."""
 
 from libc.stdint cimport uint64_t, uint8_t
 
@@ -21,11 +21,12 @@ cdef struct Page:
     Job job
     Waiter *waiter
     Database *database
-    unsigned long long session  # the learner's connection; 0: the database as it is now
-    uint64_t most               # records
-    Buffer cursor               # the record key to begin with, then the next page's; empty: the beginning, the end
+    unsigned long long session  # the learner's connection; 0: the page is of the present database
+    uint64_t most               # limit, in records
+    # record key at which this page begins, then that of the next page; empty: the beginning, or the end
+    Buffer cursor
     Buffer records
-    Buffer newest               # the key of the record that was its key's newest
+    Buffer newest               # key of the last record that was the newest of its key
     uint64_t count
     bint good
     char error[TEXT_BYTES]
@@ -35,10 +36,10 @@ cdef struct Lookup:
     Job job
     Waiter *waiter
     Database *database
-    uint64_t incarnation        # of the data that the READ is of
-    size_t prefix_bytes         # of what all records of the key begin with
+    uint64_t incarnation        # of the data at the time of the READ
+    size_t prefix_bytes         # length of `prefix`, with which all records of the key begin
     char *prefix
-    void *answer                # what was found; NULL: `error` says why nothing was
+    void *answer                # the answer found; NULL: `error` says why none was found
     char error[TEXT_BYTES]
 
 
@@ -48,13 +49,13 @@ cdef struct Fetch:
     Node tail
     long long epoch
     unsigned char secret[SECRET_BYTES]
-    char run_id[41]             # our own
+    char run_id[41]             # this member's run_id
     char nonce[NONCE_BYTES]
     char *user
     char *password
-    int off_fd                  # to be read from when the join is off
-    uint64_t bytes              # that have come: read by the main thread, for people
-    Meta meta                   # the last page's
+    int off_fd                  # eventfd that becomes readable when the join is cancelled
+    uint64_t bytes              # bytes received; the main thread reads it, for INFO and logs
+    Meta meta                   # from the last page
     bint good
     char error[TEXT_BYTES]
 

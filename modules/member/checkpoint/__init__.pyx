@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Checkpoints: worker threads, the database, and the main thread's side: one compile unit."""
+"""Checkpoints: worker threads, the database, and what the main thread does for them: one compile unit."""
 
 include "database.pxi"
 include "batches.pxi"

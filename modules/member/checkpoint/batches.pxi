@@ -1,7 +1,8 @@
 # cython: language_level=3
-# A checkpoint is written: on the writer's thread, in batches of bounded size, from a table that nobody changes.
+# Writes a checkpoint: on the writer thread, in batches of bounded size, from a frozen memtable that no thread changes.
 #
-# The handles in the table are Redis strings. Their bytes are read here; their reference counts are the main thread's.
+# The handles in the table are Redis strings. The writer thread reads their bytes. Only the main thread may change their
+# reference counts.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
@@ -19,27 +20,27 @@ from modules.core.checkpoint.record_format cimport (
 from modules.member.state.checkpoint cimport Database, Job, TEXT_BYTES
 
 cdef enum:
-    CHUNK_BYTES = 4 * 1024 * 1024       # of a batch; a longer record has one of its own
+    CHUNK_BYTES = 4 * 1024 * 1024       # of a batch; a longer record has a batch of its own
 
 
 cdef struct WriteJob:
     Job job
     Database *database
     const Memtable *table
-    int64_t before              # the watermark that the database is known to have
-    Meta meta                   # as it is to be afterwards, but for the counts of records
+    int64_t before              # the watermark that the database must have
+    Meta meta                   # the meta record to be written; `run_write` sets the counts of records
     bint good
     char error[TEXT_BYTES]
 
 
 cdef struct Batches:
-    # The batch that is being filled.
+    # The batch that is being filled, and what it needs.
     WriteJob *write
     leveldb_writebatch_t *batch
     size_t bytes
-    Buffer names                # of the records in it, as a chunk record tells them
+    Buffer names                # content of the batch's chunk record: the names of its records
     Buffer record
-    uint32_t chunks             # written so far
+    uint32_t chunks             # chunks written so far
 
 
 cdef bint buffer_room(Buffer *buffer, size_t more) noexcept nogil:
@@ -55,7 +56,9 @@ cdef bint buffer_room(Buffer *buffer, size_t more) noexcept nogil:
 
 
 cdef bint buffer_set(Buffer *buffer, const char *bytes, size_t length) noexcept nogil:
-    """False: no memory. There is always something, if nothing of any length."""
+    """Copy the bytes into the buffer. Returns False without memory. `buffer.bytes` is not NULL afterwards, even for
+    length 0.
+    """
     buffer.length = 0
     if not buffer_room(buffer, length + 1):
         return False
@@ -76,7 +79,9 @@ cdef void begin_names(Batches *b) noexcept nogil:
 
 
 cdef bint write_chunk(Batches *b) noexcept nogil:
-    """The batch goes to the disk, and what it wrote is known there, should it be one too few."""
+    """Write the batch to the disk, with a chunk record that names its records: if the checkpoint is not completed,
+    `undo_torn` deletes them. Returns False on an error.
+    """
     cdef char key[CHUNK_KEY_BYTES]
     cdef bint good
     chunk_key(b.chunks, key)
@@ -96,7 +101,7 @@ cdef void name_record(Batches *b, size_t key_bytes) noexcept nogil:
 
 
 cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
-    """False: no memory."""
+    """Add one record to the batch. Returns False without memory."""
     cdef size_t length = 0
     cdef const char *bytes = NULL
     cdef size_t key_bytes
@@ -117,7 +122,7 @@ cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
 
 
 cdef bint write_entries(Batches *b) noexcept nogil:
-    """All of the table; what is left in the batch at the end goes with the meta record."""
+    """Write all entries of the table. The last records stay in the batch, to be written with the meta record."""
     cdef const Memtable *table = b.write.table
     cdef uint64_t i
     for i in range(table.count):
@@ -158,7 +163,11 @@ cdef bint write_batches(WriteJob *write) noexcept nogil:
 
 
 cdef void run_write(Job *job) noexcept nogil:
-    """After a failure LevelDB takes nothing more until it is opened again, which also undoes what was half written."""
+    """Write the checkpoint of a WriteJob.
+
+    After a failed write LevelDB accepts nothing until it is opened again, which also deletes the records of the
+    incomplete checkpoint.
+    """
     cdef WriteJob *write = <WriteJob *>job
     cdef Database *d = write.database
     if (d.spoilt or d.db == NULL) and not database_open(d, False, write.error):

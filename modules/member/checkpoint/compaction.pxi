@@ -1,8 +1,8 @@
 # cython: language_level=3
-# Superseded records are removed from the database, by the writer, a part at a time so that checkpoints get between.
+# Compaction: the writer removes superseded records from the database, in parts, so that checkpoints can run between.
 #
-# When as many have been written since the last sweep as that had left: so a checkpoint is at most about twice as large
-# as its data, and sweeping costs each record written about one that is looked at.
+# It is due when as many records were written since the last compaction as that compaction left. So a checkpoint is at
+# most about twice as large as its data, and compaction reads about one record for each record written.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -18,18 +18,18 @@ from modules.member.state.checkpoint cimport Checkpoint, Database, Job, TEXT_BYT
 from modules.member.state.member cimport the_member
 
 cdef enum:
-    SWEEP_LEAST = 100000        # records: fewer are not worth it
-    SWEEP_STEPS = 50000         # in one part
+    SWEEP_LEAST = 100000        # records; below this number, compaction is not worth its cost
+    SWEEP_STEPS = 50000         # records read in one part
 
 
 cdef struct Sweep:
     Job job
     Database *database
-    uint64_t before             # records there were when it began
-    uint64_t left
-    uint64_t records            # in the database, when it has ended
-    Buffer cursor               # where the next part begins
-    Buffer newest               # the key of the record that is its key's newest
+    uint64_t before             # records in the database when the compaction began
+    uint64_t left               # records kept so far
+    uint64_t records            # records in the database when the compaction has ended
+    Buffer cursor               # record key at which the next part begins
+    Buffer newest               # key of the last record that was the newest of its key
     bint ended
     char error[TEXT_BYTES]
 
@@ -41,7 +41,9 @@ cdef void sweep_free(Sweep *sweep) noexcept nogil:
 
 
 cdef bint is_superfluous(Sweep *sweep, const Row *row, RecordKind kind) noexcept nogil:
-    """Is it older than its key's newest, or a deletion, with all that is older? What is above the watermark stays."""
+    """Returns whether a record can be removed: it is a deletion, or not the newest record of its key. Records above the
+    watermark are kept.
+    """
     if record_sn(row.key, row.key_bytes) > sweep.database.meta.watermark:
         return False
     if of_same_key(row.key, row.key_bytes, sweep.newest.bytes, sweep.newest.length):
@@ -52,7 +54,10 @@ cdef bint is_superfluous(Sweep *sweep, const Row *row, RecordKind kind) noexcept
 
 
 cdef bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_writebatch_t *batch) noexcept nogil:
-    """Ends between two keys: a deletion never goes before what is older. False: no memory, or a damaged record."""
+    """Compact one part. Returns False without memory, or at a damaged record.
+
+    A part ends between two keys, so that a deletion is never removed before the older records of its key.
+    """
     cdef Row row
     cdef RecordKind kind
     cdef int64_t steps = 0
@@ -73,7 +78,7 @@ cdef bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_writeba
 
 
 cdef void count_left(Sweep *sweep, leveldb_writebatch_t *batch) noexcept nogil:
-    """Records that came since it began count as left."""
+    """Update the counts in the meta record. Records that were written during the compaction count as kept."""
     sweep.database.meta.swept = sweep.left
     sweep.database.meta.records = sweep.left + sweep.database.meta.records - sweep.before
     sweep.records = sweep.database.meta.records
@@ -107,7 +112,7 @@ cdef void run_sweep(Job *job) noexcept nogil:
 
 
 cdef void done_sweep(Job *job) noexcept nogil:
-    """The next part comes after whatever waits for the writer meanwhile."""
+    """Queue the next part after the jobs that wait for the writer, or finish the compaction."""
     cdef Sweep *sweep = <Sweep *>job
     cdef Checkpoint *c = &the_member().checkpoint
     if not sweep.ended:

@@ -1,8 +1,8 @@
 # cython: language_level=3
-# The database, as the worker threads see it: opened, put right after a torn checkpoint, emptied.
+# The LevelDB database, for the worker threads: opening, repair after an incomplete checkpoint, emptying.
 #
-# The writer alone changes it. It takes the mutex to replace the handle and to move the watermark, so that the reader,
-# who holds it while it looks, never has either changed under its hands.
+# Only the writer thread changes the database. It holds the mutex to replace the handle and to change the watermark. The
+# reader thread holds the mutex while it reads, so that neither changes meanwhile.
 
 from libc.stdint cimport uint32_t, uint8_t
 from libc.stdio cimport snprintf
@@ -34,14 +34,14 @@ from modules.server.allocators cimport free_duplicate
 
 cdef enum:
     WRITE_BUFFER = 16 * 1024 * 1024
-    FILE_BYTES = 16 * 1024 * 1024   # each is flushed to the disk on its own
+    FILE_BYTES = 16 * 1024 * 1024   # LevelDB syncs each file by itself
     BLOCK_CACHE = 32 * 1024 * 1024
     OPEN_FILES = 256
     CHUNK_PREFIX_BYTES = 6
 
 
 cdef bint succeeded(char *error, char *out) noexcept nogil:
-    """LevelDB's errors become ours here. False: `out`, TEXT_BYTES long, says what was wrong."""
+    """Free LevelDB's error. Returns False if there was one: `out`, which has room for TEXT_BYTES, gets its text."""
     if error == NULL:
         return True
     if strstr(error, "/LOCK: ") != NULL:
@@ -72,7 +72,7 @@ cdef void database_init(Database *d) noexcept nogil:
 
 
 cdef struct Row:
-    # What an iterator stands at, until it is moved or freed.
+    # The position of an iterator. The pointers are valid until the iterator is moved or freed.
     const char *key
     size_t key_bytes
     const char *value
@@ -80,7 +80,7 @@ cdef struct Row:
 
 
 cdef bint row_at(const leveldb_iterator_t *iterator, Row *out) noexcept nogil:
-    """False: it stands at none, for the database ends there, or cannot be read."""
+    """Read the iterator's position. Returns False at the end of the database, or if it cannot be read."""
     if not leveldb_iter_valid(iterator):
         return False
     out.key = leveldb_iter_key(iterator, &out.key_bytes)
@@ -91,7 +91,7 @@ cdef bint row_at(const leveldb_iterator_t *iterator, Row *out) noexcept nogil:
 cdef leveldb_iterator_t *database_scan(
     Database *d, const leveldb_snapshot_t *snapshot, bint cached,
 ) noexcept nogil:
-    """An iterator over the database as it is now, or as in the snapshot."""
+    """Returns an iterator over the database as it is now, or over the snapshot."""
     cdef leveldb_readoptions_t *options = leveldb_readoptions_create()
     cdef leveldb_iterator_t *iterator
     leveldb_readoptions_set_verify_checksums(options, 1)
@@ -103,7 +103,7 @@ cdef leveldb_iterator_t *database_scan(
 
 
 cdef bint scan_ended(leveldb_iterator_t *iterator, char *error) noexcept nogil:
-    """Frees the iterator. False: it came to its end through an error."""
+    """Free the iterator. Returns False if it stopped at an error."""
     cdef char *found = NULL
     leveldb_iter_get_error(iterator, &found)
     leveldb_iter_destroy(iterator)
@@ -144,7 +144,7 @@ cdef bint load_meta(Database *d, char *error) noexcept nogil:
 
 
 cdef bint put_meta(leveldb_writebatch_t *batch, const Meta *meta) noexcept nogil:
-    """False: no memory."""
+    """Add the meta record to the batch. Returns False without memory."""
     cdef char history[2 * HISTORY_BYTES + 1]
     cdef char *text = <char *>malloc(META_BYTES)
     if text == NULL:
@@ -156,7 +156,7 @@ cdef bint put_meta(leveldb_writebatch_t *batch, const Meta *meta) noexcept nogil
 
 
 cdef void meta_moved(Database *d, const Meta *meta) noexcept nogil:
-    """The meta record on the disk is this one now."""
+    """Note that `meta` is now the meta record on the disk."""
     d.meta = meta[0]
     pthread_mutex_lock(&d.mutex)
     d.watermark = meta.watermark if meta.found else NOTHING
@@ -164,7 +164,7 @@ cdef void meta_moved(Database *d, const Meta *meta) noexcept nogil:
 
 
 cdef bint database_write(Database *d, leveldb_writebatch_t *batch, char *error) noexcept nogil:
-    """All of it, and on the disk."""
+    """Write the batch atomically, and wait until it is on the disk. Returns False on an error."""
     cdef char *failure = NULL
     leveldb_write(d.db, d.durably, batch, &failure)
     d.spoilt = failure != NULL
@@ -172,7 +172,7 @@ cdef bint database_write(Database *d, leveldb_writebatch_t *batch, char *error) 
 
 
 cdef bint database_rename(Database *d, const uint8_t *history, char *error) noexcept nogil:
-    """What it has is of another history from now on."""
+    """Make the database one of another history. Returns False on an error."""
     cdef leveldb_writebatch_t *batch = leveldb_writebatch_create()
     cdef Meta meta = d.meta
     cdef bint good
@@ -184,10 +184,12 @@ cdef bint database_rename(Database *d, const uint8_t *history, char *error) noex
     return good
 
 
-# --------------------------------------------------------------------------------- what a torn checkpoint left
+# ----------------------------------------------------------------------------- what an incomplete checkpoint left
 
 cdef bint undo_chunk(leveldb_writebatch_t *batch, const char *bytes, size_t length) noexcept nogil:
-    """Have every record deleted that the chunk names. False: it is no chunk record."""
+    """Add the deletion of all records that the chunk record names to the batch. Returns False if it is not a chunk
+    record.
+    """
     cdef size_t at = CHUNK_HEADER
     cdef uint32_t key_bytes
     while at < length:
@@ -230,7 +232,7 @@ cdef bint undo_torn(Database *d, char *error) noexcept nogil:
 # ------------------------------------------------------------------------------------------------ open and close
 
 cdef void database_close(Database *d) noexcept nogil:
-    """Learners that copy from it find their sessions gone."""
+    """Close the database. Learners that are copying it lose their sessions."""
     cdef int i
     pthread_mutex_lock(&d.mutex)
     for i in range(MAX_SESSIONS):
@@ -245,10 +247,11 @@ cdef void database_close(Database *d) noexcept nogil:
 
 
 cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
-    """Open it, again if it is open. What a torn checkpoint has left is gone afterwards.
+    """Open the database, or open it again. The records of an incomplete checkpoint are deleted. Returns False on an
+    error.
 
-    Only where there is no folder, or it has been emptied, LevelDB may make a new one: else it would make one out of
-    what it finds there, should its first file be missing.
+    LevelDB may create a database only if the folder does not exist or was emptied. If only its file CURRENT was
+    missing, LevelDB would otherwise create a new database over the existing files.
     """
     cdef char *failure = NULL
     database_close(d)
@@ -267,7 +270,7 @@ cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
 
 
 cdef bint database_clear(Database *d, char *error) noexcept nogil:
-    """Open, and empty."""
+    """Delete the database and open an empty one. Returns False on an error."""
     cdef char *failure = NULL
     database_close(d)
     leveldb_destroy_db(d.options, d.folder, &failure)

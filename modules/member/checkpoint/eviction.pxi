@@ -1,8 +1,9 @@
 # cython: language_level=3
-# Keys leave memory: those whose newest update is in this member's checkpoint, found by a scan, a slice a pass.
+# Eviction: keys leave memory whose newest update is in this member's checkpoint. A scan finds them, one slice in each
+# pass.
 #
-# Only here, in the before-sleep event, does a key leave: whoever has found one in memory before may rely on it until
-# the loop sleeps.
+# Keys are evicted only here, in the before-sleep event. Code that has found a key in memory may rely on it until the
+# event loop sleeps.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
@@ -22,8 +23,9 @@ from modules.member.state.waiter cimport Waiter
 from modules.server.clock cimport monotonic_us
 
 cdef enum:
-    FOUND_AT_ONCE = 128         # keys in one step of the scan; more of one hash bucket wait for the next scan
-    KEY_OVERHEAD = 96           # bytes that a key costs in memory beside its name and value, roughly
+    # keys collected in one step of the scan; further keys of the same hash bucket wait for the next scan
+    FOUND_AT_ONCE = 128
+    KEY_OVERHEAD = 96           # estimated bytes that a key costs in memory, besides its name and value
 
 
 cdef struct Found:
@@ -32,7 +34,7 @@ cdef struct Found:
 
 
 cdef bint may_flush(const Member *m) noexcept nogil:
-    """May anything leave memory at all?"""
+    """Returns whether keys may be evicted now."""
     cdef const Checkpoint *c = &m.checkpoint
     if not c.tracking and not c.incomplete:
         return m.settings.gcs_mode == MODE_FLUSH_UNSAFE
@@ -43,7 +45,7 @@ cdef bint may_flush(const Member *m) noexcept nogil:
 cdef void on_scanned(
     RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key, void *data,
 ) noexcept nogil:
-    """Nothing is deleted while Redis has a handle of the key: it is noted."""
+    """Collect the name of a key that may be evicted. Redis has the key open here, so it cannot be deleted yet."""
     cdef Found *found = <Found *>data
     cdef const Checkpoint *c = &the_member().checkpoint
     if key == NULL or RedisModule_KeyType(key) != REDISMODULE_KEYTYPE_STRING or found.count == FOUND_AT_ONCE:
@@ -68,7 +70,7 @@ cdef bint is_enough(const Flush *flush) noexcept nogil:
 
 
 cdef bint flush_some(Member *m) noexcept nogil:
-    """One step of the scan; False: that is all that there is, or was wanted."""
+    """Evict the keys of one step of the scan. Returns False at the end of the scan, or if enough keys were evicted."""
     cdef Flush *flush = &m.checkpoint.flush
     cdef Found found
     cdef bint more

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Which keys are newer than the checkpoint: told of every update, and asked before a key may leave memory."""
+"""The keys that are newer than the checkpoint: every update is entered, and eviction asks before it drops a key."""
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
@@ -14,11 +14,13 @@ from modules.member.keyspace.values cimport keep, let_go, string_length
 from modules.member.state.checkpoint cimport Checkpoint, TEXT_BYTES
 
 cdef enum:
-    FREED_AT_ONCE = 64          # entries between two looks at the clock
+    FREED_AT_ONCE = 64          # entries released between two looks at the clock
 
 
 cdef inline void track_failed(Checkpoint *c) noexcept nogil:
-    """What is newer than the checkpoint is not known any more: so says INFO, and nothing is written or flushed."""
+    """Stop tracking, without memory to go on. It is then unknown which keys are newer than the checkpoint, so nothing
+    is written or evicted. INFO shows the error.
+    """
     c.tracking = False
     snprintf(c.error, TEXT_BYTES, "out of memory while following updates: this member needs a copy")
 
@@ -26,7 +28,7 @@ cdef inline void track_failed(Checkpoint *c) noexcept nogil:
 cdef inline void entry_assign(
     Memtable *table, MemtableEntry *entry, int64_t sn, MemtableKind kind, RedisModuleString *value,
 ) noexcept nogil:
-    """Takes over the caller's reference to the value."""
+    """Set the entry's update. Takes over the caller's reference to `value`."""
     cdef RedisModuleString *old = <RedisModuleString *>entry.value
     memtable_set(table, entry, kind, string_length(old) if old != NULL else 0,
                  string_length(value) if value != NULL else 0)
@@ -36,7 +38,7 @@ cdef inline void entry_assign(
 
 
 cdef inline MemtableEntry *entry_of(Memtable *table, RedisModuleString *key) noexcept nogil:
-    """The key's entry, with the key in it; NULL when memory is exhausted."""
+    """Returns the key's entry, with a reference to the key. NULL: no memory."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
     cdef MemtableEntry *entry = memtable_put(table, bytes, length)
@@ -46,7 +48,7 @@ cdef inline MemtableEntry *entry_of(Memtable *table, RedisModuleString *key) noe
 
 
 cdef inline void track(Checkpoint *c, int64_t sn, RedisModuleString *key, RedisModuleString *value) noexcept nogil:
-    """This update has just been applied; without a value it deletes. Value and key are shared, not copied."""
+    """Enter an update that was just applied; without a value it is a deletion. The table shares key and value."""
     cdef MemtableEntry *entry = entry_of(c.memtable, key)
     if entry == NULL:
         track_failed(c)
@@ -56,7 +58,8 @@ cdef inline void track(Checkpoint *c, int64_t sn, RedisModuleString *key, RedisM
 
 
 cdef inline void track_loaded(Checkpoint *c, RedisModuleString *key, int64_t sn, bint deleted) noexcept nogil:
-    """This key was newer than the checkpoint when the data was saved that is just being loaded, or is listed now."""
+    """Enter a key that is newer than the checkpoint: one of the data that is being loaded, or one that is being listed.
+    """
     cdef MemtableEntry *entry = entry_of(c.memtable, key)
     if entry == NULL:
         track_failed(c)
@@ -65,7 +68,7 @@ cdef inline void track_loaded(Checkpoint *c, RedisModuleString *key, int64_t sn,
 
 
 cdef inline const MemtableEntry *newest_update(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
-    """The key's newest update that the checkpoint lacks; NULL: it has everything of this key."""
+    """Returns the key's newest update that the checkpoint lacks. NULL: the checkpoint is up to date for this key."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
     cdef const MemtableEntry *entry = memtable_find(c.memtable, bytes, length)
@@ -75,14 +78,14 @@ cdef inline const MemtableEntry *newest_update(const Checkpoint *c, RedisModuleS
 
 
 cdef inline bint may_be_flushed(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
-    """Of a key that is not in memory: may the checkpoint have it?"""
+    """Returns whether a key that is not in memory may be in the checkpoint."""
     return c.tracking and c.watermark != NOTHING and newest_update(c, key) == NULL
 
 
-# --------------------------------------------------------------------------------------------------- letting go
+# ---------------------------------------------------------------------------------------------------- release
 
 cdef inline void track_spend(Checkpoint *c, Memtable *table) noexcept nogil:
-    """No longer of use: its handles are given back, a slice a pass."""
+    """Queue a table that is not needed any more. `track_release` gives its handles back, one slice in each pass."""
     cdef Memtable **place = &c.spent
     if table == NULL:
         return
@@ -93,7 +96,7 @@ cdef inline void track_spend(Checkpoint *c, Memtable *table) noexcept nogil:
 
 
 cdef inline bint track_release(Checkpoint *c) noexcept nogil:
-    """Give back a few handles of spent tables; False: none is left."""
+    """Give back some handles of the queued tables. Returns whether there are more."""
     cdef Memtable *table = c.spent
     cdef MemtableEntry *entry
     cdef uint64_t end = min(table.count, c.spent_to + FREED_AT_ONCE)
@@ -110,7 +113,9 @@ cdef inline bint track_release(Checkpoint *c) noexcept nogil:
 
 
 cdef inline void forget_written(Checkpoint *c) noexcept nogil:
-    """The checkpoint turns out to have more than was known: what is not newer than it is left out."""
+    """Remove the entries that are not newer than the checkpoint, whose watermark has turned out to be higher than
+    known.
+    """
     cdef Memtable *old = c.memtable
     cdef MemtableEntry *entry
     cdef MemtableEntry *kept
@@ -140,12 +145,12 @@ cdef inline void take_both(Checkpoint *c, int64_t watermark) noexcept nogil:
 
 
 cdef inline uint64_t memtable_keys(const Checkpoint *c) noexcept nogil:
-    """A key of both tables counts twice."""
+    """Returns the number of entries. A key in both tables counts twice."""
     return (c.memtable.count if c.memtable != NULL else 0) + (c.frozen.count if c.frozen != NULL else 0)
 
 
 cdef inline uint64_t table_bytes(const Memtable *table) noexcept nogil:
-    """Of names and values, and what it costs to follow them."""
+    """Returns the bytes of keys and values, and the overhead of their entries."""
     return table.bytes + table.count * MEMTABLE_OVERHEAD if table != NULL else 0
 
 
@@ -154,5 +159,5 @@ cdef inline uint64_t memtable_bytes(const Checkpoint *c) noexcept nogil:
 
 
 cdef inline int64_t shown_watermark(const Checkpoint *c) noexcept nogil:
-    """-1 is where a chain begins, and what a member without any checkpoint says."""
+    """Returns the watermark for INFO and replies: -1, the beginning of a chain, if there is no checkpoint."""
     return max(c.watermark, -1) if c.tracking else -1

@@ -1,10 +1,10 @@
 # cython: language_level=3
-# The checkpoint a page at a time: for people (LIST.CHECKPOINT), and for a learner that copies it (CHAIN.PAGE).
+# Pages of the checkpoint: for people (LIST.CHECKPOINT), and for a learner that copies it (CHAIN.PAGE).
 #
 #     page = record key length, value length (32 bits each, big-endian), record key, value; …
 #
-# as they lie in the database, of every key that has a value the newest record only. A learner's pages are all of one
-# moment: they come from a snapshot that lasts as long as its connection. Its last page has the meta record too.
+# The records are those of the database: the newest record of each key that has a value. All pages of a learner are from
+# one snapshot, which exists as long as the learner's connection. A learner's last page also has the meta record.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -25,8 +25,8 @@ from modules.member.state.member cimport the_member
 from modules.member.state.waiter cimport Waiter
 
 cdef enum:
-    PAGE_BYTES = 1024 * 1024    # a longer record is a page of its own
-    PAGE_STEPS = 20000          # records looked at for one page, superseded ones included
+    PAGE_BYTES = 1024 * 1024    # a longer record has a page of its own
+    PAGE_STEPS = 20000          # records read for one page, superseded records included
 
 
 cdef void page_free(Page *page) noexcept nogil:
@@ -54,7 +54,9 @@ cdef void end_session(Database *d, unsigned long long client) noexcept nogil:
 
 
 cdef bint page_snapshot(Page *page, const leveldb_snapshot_t **out) noexcept nogil:
-    """Whose snapshot the page is of; False: there is none any more, or no room for one."""
+    """Get the snapshot for the page; a learner's first page takes it. Returns False if the snapshot is gone, or if
+    there is no free session.
+    """
     cdef Database *d = page.database
     cdef Session *session
     out[0] = NULL
@@ -97,13 +99,15 @@ cdef bint is_full(const Page *page, int64_t steps, size_t more) noexcept nogil:
 
 
 cdef bint is_current(const Page *page, const Row *row, int64_t watermark) noexcept nogil:
-    """Is it the newest record of its key among those that count?"""
+    """Returns whether the record is the newest of its key up to the watermark."""
     return (record_sn(row.key, row.key_bytes) <= watermark
             and not of_same_key(row.key, row.key_bytes, page.newest.bytes, page.newest.length))
 
 
 cdef bint fill_page(Page *page, leveldb_iterator_t *iterator, int64_t watermark) noexcept nogil:
-    """From where the iterator stands. The cursor is left where the next page begins, empty at the end."""
+    """Add records from the iterator's position on. Sets the cursor to the first record of the next page, or to empty at
+    the end. Returns False on an error.
+    """
     cdef int64_t steps = 0
     cdef Row row
     cdef RecordKind kind
@@ -125,7 +129,7 @@ cdef bint fill_page(Page *page, leveldb_iterator_t *iterator, int64_t watermark)
 
 
 cdef bint seek_meta(Page *page, leveldb_iterator_t *iterator, Row *out) noexcept nogil:
-    """The meta record as of the iterator's moment."""
+    """Move the iterator to the meta record. Returns False if there is none."""
     leveldb_iter_seek(iterator, meta_key(), META_KEY_BYTES)
     if (not row_at(iterator, out) or out.key_bytes != META_KEY_BYTES
             or memcmp(out.key, meta_key(), META_KEY_BYTES) != 0):
@@ -134,7 +138,7 @@ cdef bint seek_meta(Page *page, leveldb_iterator_t *iterator, Row *out) noexcept
 
 
 cdef bint put_last(Page *page, leveldb_iterator_t *iterator) noexcept nogil:
-    """A learner's last page has the meta record."""
+    """Add the meta record to a learner's last page."""
     cdef Row row
     if not page.session or page.cursor.length:
         return True
@@ -189,7 +193,7 @@ cdef void done_page(Job *job) noexcept nogil:
 
 
 cdef Page *page_new(Checkpoint *c, unsigned long long session, uint64_t most) noexcept nogil:
-    """To be given a cursor, and then for `page_start`, or `page_free`. NULL: no memory."""
+    """Returns a new page for the caller to give a cursor and pass to `page_start` or `page_free`. NULL: no memory."""
     cdef Page *page = <Page *>calloc(1, sizeof(Page))
     if page != NULL:
         page.database = &c.database
@@ -201,12 +205,12 @@ cdef Page *page_new(Checkpoint *c, unsigned long long session, uint64_t most) no
 
 
 cdef void page_start(Checkpoint *c, Page *page, Waiter *waiter) noexcept nogil:
-    """For a client that waits for a worker: it is told the page."""
+    """Let the reader fill the page for a client that waits with WAIT_WORKER. The page becomes the client's answer."""
     page.waiter = waiter
     worker_put(&c.reader, &page.job)
 
 
-# ---------------------------------------------------------------------------------------- a learner that left
+# ------------------------------------------------------------------------------------- a learner that disconnects
 
 cdef struct Leaving:
     Job job
@@ -226,7 +230,7 @@ cdef void done_leaving(Job *job) noexcept nogil:
 
 
 cdef void session_left(Checkpoint *c, unsigned long long client) noexcept nogil:
-    """A connection that may have been a learner's is closed."""
+    """End the session of a connection that was closed. The connection may have had no session."""
     cdef Leaving *leaving
     if not c.reader.running:
         return

@@ -1,10 +1,11 @@
 # cython: language_level=3
-# READ of a key that is not in memory: the reader's thread looks it up in the checkpoint.
+# READ of a key that is not in memory: the reader thread looks the key up in the checkpoint.
 #
-# The answer is the newest value up to a watermark that the checkpoint had while the client waited, so it was the newest
-# committed one at some moment then: an update that the checkpoint lacked when the READ arrived would have been found in
-# memory, and one that it got since was committed since. That holds whatever becomes of this member before the answer is
-# sent, but for one thing: if its data goes meanwhile, the checkpoint may be another chain's.
+# The answer is the newest value up to a watermark that the checkpoint had while the client waited. So the value was the
+# newest committed one at some moment of the READ: an update that the checkpoint lacked when the READ arrived would have
+# been found in memory, and an update that the checkpoint got later was committed during the READ. This holds whatever
+# becomes of this member before the answer is sent, with one exception: if its data is dropped, the checkpoint may
+# become another chain's. `incarnation` detects that.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -32,7 +33,7 @@ cdef void lookup_free(Lookup *lookup) noexcept nogil:
 # ------------------------------------------------------------------------------------------ on the reader's thread
 
 cdef bint is_of(const Lookup *lookup, const Row *row) noexcept nogil:
-    """Is it a record of the key?"""
+    """Returns whether the record is one of the key."""
     return (row.key_bytes == lookup.prefix_bytes + VERSION_BYTES
             and memcmp(row.key, lookup.prefix, lookup.prefix_bytes) == 0)
 
@@ -45,7 +46,11 @@ cdef bint take_value(Lookup *lookup, const Row *row) noexcept nogil:
 
 
 cdef bint look_up(Lookup *lookup, Database *d) noexcept nogil:
-    """The watermark is read after the iterator was made: nothing that the writer may sweep is needed then."""
+    """Find the newest record of the key up to the watermark. Returns False on an error.
+
+    The watermark is read after the iterator was made: compaction keeps the newest record up to the watermark, so the
+    iterator has it.
+    """
     cdef leveldb_iterator_t *iterator = database_scan(d, NULL, True)
     cdef int64_t watermark = d.watermark
     cdef Row row
@@ -100,7 +105,7 @@ cdef void done_lookup(Job *job) noexcept nogil:
 
 
 cdef Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept nogil:
-    """For `lookup_start`, or `lookup_free`. NULL: no memory, or no reader."""
+    """Returns a lookup for `lookup_start` or `lookup_free`. NULL: no memory, or the reader thread does not run."""
     cdef Lookup *lookup = <Lookup *>calloc(1, sizeof(Lookup)) if c.reader.running else NULL
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
@@ -119,7 +124,7 @@ cdef Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept no
 
 
 cdef void lookup_start(Checkpoint *c, Lookup *lookup, Waiter *waiter) noexcept nogil:
-    """For a client that waits for a worker: it is told what is found."""
+    """Let the reader look the key up for a client that waits with WAIT_WORKER."""
     lookup.waiter = waiter
     c.lookups += 1
     worker_put(&c.reader, &lookup.job)

@@ -1,6 +1,6 @@
 # cython: language_level=3
-# What is to be done about the checkpoint in a pass of the event loop, before it sleeps: some of it, and the rest in
-# the next pass. And by the clock: checkpoints and flushes of the member's own accord.
+# What each pass of the event loop does for the checkpoint before it sleeps: one slice of the work, and the rest in
+# later passes. And what the clock begins: checkpoints and evictions that nobody asked for.
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.stdio cimport snprintf
@@ -28,11 +28,13 @@ cdef enum:
 
 
 cdef bint keeps_checkpoint(const Member *m) noexcept nogil:
+    """Returns whether member.gcs-mode asks for a checkpoint."""
     return m.settings.gcs_mode == MODE_CHECKPOINT or m.settings.gcs_mode == MODE_CHECKPOINT_FLUSH
 
 
 cdef bint is_active(const Member *m) noexcept nogil:
-    """False, as a rule, in a server that never had another mode than `normal`."""
+    """Returns whether `checkpoint_step` has anything to look at. False in most servers whose mode was always `normal`.
+    """
     return (m.settings.gcs_mode != MODE_NORMAL or m.checkpoint.writer.running or m.checkpoint.tracking
             or m.checkpoint.spent != NULL or first_waiting(m, WAIT_FLUSH) != NULL
             or first_waiting(m, WAIT_CHECKPOINT) != NULL)
@@ -41,7 +43,7 @@ cdef bint is_active(const Member *m) noexcept nogil:
 # ------------------------------------------------------------------------------------------ clients that wait
 
 cdef void *trouble(const Member *m, const char *what) noexcept nogil:
-    """The answer: `what`, and why."""
+    """Returns an error as an answer: `what` has failed, and the reason."""
     cdef char text[TEXT_BYTES + 64]
     cdef const char *why = m.checkpoint.error
     if not why[0]:
@@ -51,7 +53,7 @@ cdef void *trouble(const Member *m, const char *what) noexcept nogil:
 
 
 cdef void settle_checkpoints(Member *m) noexcept nogil:
-    """TAIL.CHECKPOINT: has the watermark come to where it was to be when the client asked?"""
+    """Answer each TAIL.CHECKPOINT whose watermark is reached."""
     cdef int64_t watermark = m.checkpoint.watermark
     cdef Waiter *waiter = first_waiting(m, WAIT_CHECKPOINT)
     cdef Waiter *next
@@ -68,7 +70,7 @@ cdef void fail_checkpoints(Member *m) noexcept nogil:
 
 
 cdef void flush_over(Member *m) noexcept nogil:
-    """HEAD.FLUSH: everything has left that could, or was to."""
+    """Answer the HEAD.FLUSH whose eviction has ended."""
     cdef Waiter *waiter = m.checkpoint.flush.waiter
     m.checkpoint.flush.waiter = NULL
     if waiter != NULL:
@@ -90,7 +92,7 @@ cdef void take_finished(Member *m) noexcept nogil:
 
 
 cdef void settle_tracking(Member *m) noexcept nogil:
-    """Does this member have data whose updates are to be followed, from now on or no more?"""
+    """Begin to track updates, or stop, as this member's data and mode require."""
     cdef Checkpoint *c = &m.checkpoint
     if c.tracking and (not same_history(c.history, m.chain.history) or (m.disk.unproven != NULL and m.chain.me >= 0)):
         track_end(m)
@@ -102,7 +104,9 @@ cdef void settle_tracking(Member *m) noexcept nogil:
 
 
 cdef bint flush_step(Member *m, int64_t until_us) noexcept nogil:
-    """Go on with a flush, or begin the one that the first client waits for. True: there is more to do."""
+    """Continue the running eviction, or begin the one that a client or the predecessor asked for. Returns whether there
+    is more to do.
+    """
     cdef Checkpoint *c = &m.checkpoint
     cdef Waiter *waiter = first_waiting(m, WAIT_FLUSH)
     if c.flush.cursor == NULL and waiter != NULL:
@@ -119,6 +123,7 @@ cdef bint flush_step(Member *m, int64_t until_us) noexcept nogil:
 
 
 cdef void checkpoint_step(Member *m) noexcept nogil:
+    """Do one slice of the work, in the before-sleep event, where keys may be changed and records written."""
     cdef Checkpoint *c = &m.checkpoint
     cdef int64_t until_us = monotonic_us() + SLICE_US
     cdef bint more = False
@@ -154,9 +159,10 @@ cdef uint64_t used_memory(Member *m) noexcept nogil:
 
 
 cdef uint64_t portion(const Member *m) noexcept nogil:
-    """How much newer than the last checkpoint the next one's data may be, where memory has a limit.
+    """Returns the bytes of new data after which a checkpoint is due, where memory has a limit.
 
-    Nothing of a checkpoint can leave memory before all of it is written, and so long its writers may have to wait.
+    No data of a checkpoint can be evicted before the checkpoint is complete. A small portion keeps the time short in
+    which writers may be blocked.
     """
     return <uint64_t>m.settings.flush_above // 8
 
@@ -166,7 +172,9 @@ cdef bint is_portion_full(const Member *m) noexcept nogil:
 
 
 cdef bint checkpoint_due(const Member *m, bint pressed) noexcept nogil:
-    """The interval is over, or memory is wanted and what is newer than the checkpoint takes it."""
+    """Returns whether the clock should begin a checkpoint: the interval is over, or memory is short and new data takes
+    it. pressed: memory is above its limit.
+    """
     cdef const Checkpoint *c = &m.checkpoint
     if not m.settings.checkpoint_interval or not keeps_checkpoint(m) or m.chain.me < 0:
         return False
@@ -177,7 +185,8 @@ cdef bint checkpoint_due(const Member *m, bint pressed) noexcept nogil:
 
 
 cdef void flush_above(Member *m, uint64_t used) noexcept nogil:
-    """Down to an eighth below the limit. Not again before there is something new that may leave."""
+    """Evict until memory is an eighth below the limit. Not again until a new checkpoint allows more keys to be evicted.
+    """
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
     if c.flush.cursor == NULL and first_waiting(m, WAIT_FLUSH) == NULL and may_flush(m) and c.flushed_at != c.watermark:
@@ -186,8 +195,8 @@ cdef void flush_above(Member *m, uint64_t used) noexcept nogil:
 
 
 cdef void hold_writers(Member *m, uint64_t used) noexcept nogil:
-    """More than an eighth above the limit, or when the next checkpoint would be too large, writers wait for what is
-    under way; but not for a disk that fails.
+    """Block writers while memory is more than an eighth above the limit and help is under way, or while the next
+    checkpoint would become too large. Writers are not blocked if checkpoints fail: they might wait for ever.
     """
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
@@ -197,7 +206,8 @@ cdef void hold_writers(Member *m, uint64_t used) noexcept nogil:
 
 
 cdef void checkpoint_tick(Member *m) noexcept nogil:
-    """Memory above its limit is flushed."""
+    """In each tick: evict if memory is above its limit, begin a checkpoint if it is due, and block or release writers.
+    """
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
     cdef uint64_t used = used_memory(m) if limit else 0

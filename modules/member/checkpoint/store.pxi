@@ -1,5 +1,5 @@
 # cython: language_level=3
-# The database is opened, or emptied, by the writer; the main thread goes on meanwhile, and is told.
+# The main thread's part of opening and emptying the database. The writer thread does it; a job tells the result.
 
 from libc.stdint cimport uint8_t
 from libc.stdio cimport snprintf
@@ -18,7 +18,8 @@ from modules.server.redis_calls cimport info_field
 
 
 cdef enum:
-    WRITER_NICE = 5             # the writer, and LevelDB's own thread that it starts, stand back for the event loop
+    # of the writer and the thread that LevelDB starts from it, so that the event loop has priority
+    WRITER_NICE = 5
 
 
 cdef struct OpenJob:
@@ -38,7 +39,7 @@ cdef void run_open(Job *job) noexcept nogil:
 
 
 cdef void store_failed(Member *m, const char *why) noexcept nogil:
-    """Said once, not at every attempt."""
+    """Note that the database cannot be used. The same reason is logged once, not at each attempt."""
     cdef Checkpoint *c = &m.checkpoint
     c.store = STORE_FAILED
     c.failures += 1
@@ -85,7 +86,9 @@ cdef struct RenameJob:
 
 
 cdef void run_rename(Job *job) noexcept nogil:
-    """A failure is seen at the next write, too. Until it succeeds the marker tells what the old name means."""
+    """Rename the database. The next write shows a failure, too. Until the rename succeeds, the identity file maps the
+    old history.
+    """
     cdef RenameJob *rename = <RenameJob *>job
     cdef char error[TEXT_BYTES]
     if rename.database.db != NULL and rename.database.meta.found:
@@ -97,7 +100,7 @@ cdef void done_rename(Job *job) noexcept nogil:
 
 
 cdef void store_rename(Checkpoint *c, const uint8_t *history) noexcept nogil:
-    """The checkpoint is of another history from now on: also for members that will copy it."""
+    """Make the checkpoint one of another history, here and for members that will copy it."""
     cdef RenameJob *rename = <RenameJob *>calloc(1, sizeof(RenameJob))
     memcpy(c.history, history, HISTORY_BYTES)
     if rename == NULL:
@@ -112,7 +115,9 @@ cdef void store_rename(Checkpoint *c, const uint8_t *history) noexcept nogil:
 # ------------------------------------------------------------------------------------------------- the folder
 
 cdef bint name_folder(Member *m) noexcept nogil:
-    """By its full path: `CONFIG SET dir` moves the server elsewhere, and not its checkpoint."""
+    """Set the absolute path of the database's folder, so that `CONFIG SET dir` does not move it. Returns False if it is
+    too long.
+    """
     cdef Database *d = &m.checkpoint.database
     cdef const char *chosen = RedisModule_StringPtrLen(m.settings.checkpoint_dir, NULL)
     cdef char port[16]
@@ -134,7 +139,7 @@ cdef bint name_folder(Member *m) noexcept nogil:
 
 
 cdef bint store_exists(Member *m) noexcept nogil:
-    """Was a database left there, when the server was started?"""
+    """Returns whether the folder had a database when the server was started."""
     cdef char current[FOLDER_BYTES + 16]
     if not name_folder(m):
         return False
@@ -143,7 +148,7 @@ cdef bint store_exists(Member *m) noexcept nogil:
 
 
 cdef bint store_start(Member *m) noexcept nogil:
-    """Both threads, or the one that could not be had before. False: it cannot now, or the folder's name is too long."""
+    """Start both threads, unless they run. Returns False if that fails, or if the folder's path is too long."""
     cdef Checkpoint *c = &m.checkpoint
     if not c.prepared:
         if not name_folder(m):
@@ -155,7 +160,7 @@ cdef bint store_start(Member *m) noexcept nogil:
 
 
 cdef void store_stop(Checkpoint *c) noexcept nogil:
-    """The server is ending: a checkpoint under way is given up, and the database closed as it should be."""
+    """Stop the threads when the server ends: a running checkpoint is abandoned, and the database is closed."""
     c.database.stopping = True
     worker_stop(&c.reader)
     if c.writer.running:
@@ -164,6 +169,7 @@ cdef void store_stop(Checkpoint *c) noexcept nogil:
 
 
 cdef void store_open(Member *m, bint clear) noexcept nogil:
+    """Let the writer open the database, emptied if `clear`. The result is in `store` when the writer is done."""
     if store_start(m):
         store_job(&m.checkpoint, clear)
     else:
@@ -171,5 +177,5 @@ cdef void store_open(Member *m, bint clear) noexcept nogil:
 
 
 cdef void store_retry(Member *m) noexcept nogil:
-    """Open what this member's data needs; where it needs nothing, whatever is there is thrown away."""
+    """Open the database if this member's data needs it. If not, what is in the folder is deleted."""
     store_open(m, not m.checkpoint.tracking and not m.checkpoint.incomplete)

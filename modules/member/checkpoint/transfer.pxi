@@ -1,9 +1,10 @@
 # cython: language_level=3
-# A learner copies the old tail's checkpoint: its writer asks for page after page, and waits for each, until it is told
-# that the join is off.
+# A learner copies the old tail's checkpoint. Its writer thread asks for one page after another, and blocks until each
+# arrives or the join is cancelled.
 #
-# The tail took the snapshot of its memory before; a key that left its memory since was in that, and one that had left
-# it before is in the checkpoint. Both go into a fresh database, whose meta record comes last: half a copy is none.
+# The learner has copied a snapshot of the tail's memory before. A key that the tail evicted after that snapshot is in
+# the snapshot. A key that the tail evicted before is in the checkpoint. The pages go into an empty database. Its meta
+# record is written last, so an incomplete copy is not taken for a checkpoint.
 
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
@@ -30,7 +31,7 @@ from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_
 from modules.server.sockets cimport connect_result
 
 cdef enum:
-    PAGE_TIMEOUT_MS = 15000     # for connecting, and without a byte of a page
+    PAGE_TIMEOUT_MS = 15000     # for connecting, and for the next byte of a page
 
 
 cdef bint unfetched(Fetch *fetch, const char *why) noexcept nogil:
@@ -41,7 +42,7 @@ cdef bint unfetched(Fetch *fetch, const char *why) noexcept nogil:
 # --------------------------------------------------------------------------------------- a proven connection
 
 cdef bint await_socket(Fetch *fetch, const redisContext *context, short events) noexcept nogil:
-    """Until something may be written, or read. False: nothing happened, or the join is off."""
+    """Wait until the socket is ready. Returns False after the timeout, or if the join is cancelled."""
     cdef pollfd watched[2]
     cdef int ready = -1
     watched[0].fd, watched[0].events = context.fd, events
@@ -64,7 +65,7 @@ cdef bint is_connected(Fetch *fetch, const redisContext *context) noexcept nogil
 
 
 cdef redisReply *exchange(Fetch *fetch, redisContext *context) noexcept nogil:
-    """What answers the command that has been appended. NULL: `error` says why nothing does."""
+    """Send the appended command. Returns the reply, which the caller frees. NULL: `error` has the reason."""
     cdef void *reply = NULL
     cdef int sent = 0
     while not sent:
@@ -83,7 +84,7 @@ cdef redisReply *exchange(Fetch *fetch, redisContext *context) noexcept nogil:
 
 
 cdef redisReply *ask(Fetch *fetch, redisContext *context) noexcept nogil:
-    """The same, if it is none of an error."""
+    """Like `exchange`, but returns NULL for an error reply, too."""
     cdef redisReply *answer = exchange(fetch, context)
     if answer != NULL and answer.type == REDIS_REPLY_ERROR:
         unfetched(fetch, answer.str)
@@ -107,7 +108,9 @@ cdef bint log_in(Fetch *fetch, redisContext *context) noexcept nogil:
 
 
 cdef bint be_exempt(Fetch *fetch, redisContext *context) noexcept nogil:
-    """From `maxmemory-clients`, if our user may say that. False: the connection is lost."""
+    """Ask for exemption from `maxmemory-clients`. An error reply is ignored: our user may lack the right. Returns False
+    if the connection is lost.
+    """
     cdef redisReply *answer
     redisAppendCommand(context, "CLIENT NO-EVICT ON")
     answer = exchange(fetch, context)
@@ -117,7 +120,7 @@ cdef bint be_exempt(Fetch *fetch, redisContext *context) noexcept nogil:
 
 
 cdef bint is_proof(Fetch *fetch, const redisReply *answer) noexcept nogil:
-    """Of the tail, and that it knows the secret."""
+    """Returns whether the reply is from the tail and proves that it knows the secret."""
     cdef char proof[PROOF_BYTES]
     cdef redisReply **parts = answer.element
     cdef int i
@@ -196,7 +199,7 @@ cdef bint take_page(Fetch *fetch, const redisReply *records) noexcept nogil:
 
 
 cdef redisReply *ask_for_page(Fetch *fetch, redisContext *context, const redisReply *before) noexcept nogil:
-    """The page after the one `before`, which is freed; NULL: it did not come."""
+    """Returns the page after `before`, which is freed. NULL: `error` has the reason."""
     cdef const redisReply *cursor = before.element[0] if before != NULL else NULL
     cdef redisReply *page
     redisAppendCommand(
@@ -248,7 +251,7 @@ cdef void run_fetch(Job *job) noexcept nogil:
 # ------------------------------------------------------------------------------------------ on the main thread
 
 cdef char *copy_of(const RedisModuleString *setting) noexcept nogil:
-    """As long as it may be. NULL: no memory."""
+    """Returns a copy of the setting, which may have any length. NULL: no memory."""
     cdef size_t length
     cdef const char *text = RedisModule_StringPtrLen(setting, &length)
     cdef char *copy = <char *>calloc(1, length + 1)
@@ -266,13 +269,16 @@ cdef void fetch_free(Fetch *fetch) noexcept nogil:
 
 
 cdef void fetch_cancel(Fetch *fetch) noexcept nogil:
-    """The writer waits no longer for the tail; `done` is called all the same."""
+    """Stop the writer's wait for the tail. `done` is called as always."""
     cdef uint64_t one = 1
     write_fd(fetch.off_fd, &one, sizeof(one))
 
 
 cdef Fetch *fetch_begin(Member *m, void (*done)(Job *) noexcept nogil) noexcept nogil:
-    """From the tail whose learner this is; in the end `done` is called, for `fetch_free`. NULL: it cannot begin."""
+    """Begin to copy from the tail whose learner this member is. Returns NULL if that fails.
+
+    `done` is called on the main thread at the end, and must call `fetch_free`.
+    """
     cdef Fetch *fetch = <Fetch *>calloc(1, sizeof(Fetch))
     if fetch == NULL:
         return NULL

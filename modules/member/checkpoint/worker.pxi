@@ -1,7 +1,8 @@
 # cython: language_level=3
-# Threads that do what the event loop may not wait for: jobs go to them through a queue, and come back through another.
+# Worker threads, for work that would block the event loop. Jobs go to a worker through one queue, and come back through
+# another.
 #
-# A worker touches nothing of Redis: not the keyspace, no client, no reference count.
+# A worker uses neither the keyspace, nor clients, nor reference counts of Redis.
 
 from libc.stdint cimport uint64_t
 
@@ -37,7 +38,9 @@ cdef void jobs_put(Jobs *jobs, Job *job) noexcept nogil:
 
 
 cdef Job *jobs_take(Jobs *jobs, bint wait) noexcept nogil:
-    """The oldest, which is then the caller's; NULL: none, and none was to be waited for, or the queue is closed."""
+    """Returns the oldest job, which then belongs to the caller. NULL: the queue is closed, or it is empty and `wait` is
+    False.
+    """
     cdef Job *job = NULL
     pthread_mutex_lock(&jobs.mutex)
     while wait and jobs.first == NULL and not jobs.closed:
@@ -58,16 +61,17 @@ cdef void jobs_close(Jobs *jobs) noexcept nogil:
     pthread_mutex_unlock(&jobs.mutex)
 
 
-# ---------------------------------------------------------------------------------------------- on their way back
+# ------------------------------------------------------------------------------------------------- jobs that are done
 
 cdef void on_finished(int fd, void *data, int mask) noexcept nogil:
-    """Only wakes the loop: what has been done is taken before it sleeps, when the keyspace may be touched."""
+    """Wake the event loop, and nothing else: done jobs are taken in the before-sleep event, where keys may be changed.
+    """
     cdef uint64_t count
     read(fd, &count, sizeof(count))
 
 
 cdef bint finished_init(Finished *finished) noexcept nogil:
-    """If that has not been done. False: the server has no descriptor left."""
+    """Prepare the queue of done jobs, unless it is ready. Returns False without a free descriptor."""
     if finished.watched:
         return True
     jobs_init(&finished.jobs)
@@ -91,12 +95,12 @@ cdef Job *finished_take(Finished *finished, bint wait) noexcept nogil:
     return jobs_take(&finished.jobs, wait)
 
 
-# -------------------------------------------------------------------------------------------------- at work
+# ------------------------------------------------------------------------------------------------- the worker thread
 
 cdef void *worker_main(void *data) noexcept nogil:
     cdef Worker *worker = <Worker *>data
     cdef Job *job
-    setpriority(PRIO_PROCESS, 0, worker.nice)       # of this thread alone, and of those that it starts
+    setpriority(PRIO_PROCESS, 0, worker.nice)       # on Linux: of this thread, and of threads that it starts
     job = jobs_take(&worker.jobs, True)
     while job != NULL:
         job.run(job)
@@ -106,7 +110,7 @@ cdef void *worker_main(void *data) noexcept nogil:
 
 
 cdef bint worker_start(Worker *worker, Finished *finished, int nice) noexcept nogil:
-    """If it does not run yet. False: there is no thread for it."""
+    """Start the worker, unless it runs. Returns False if no thread can be started."""
     if worker.running:
         return True
     worker.finished = finished
@@ -117,12 +121,12 @@ cdef bint worker_start(Worker *worker, Finished *finished, int nice) noexcept no
 
 
 cdef void worker_put(Worker *worker, Job *job) noexcept nogil:
-    """To a worker that runs."""
+    """Queue a job. The worker must be running."""
     jobs_put(&worker.jobs, job)
 
 
 cdef void worker_stop(Worker *worker) noexcept nogil:
-    """Waits for what it is just doing; the jobs that wait are not done."""
+    """End the worker after its current job, and wait for that. Queued jobs are not run."""
     if not worker.running:
         return
     jobs_close(&worker.jobs)

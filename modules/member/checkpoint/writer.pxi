@@ -1,9 +1,9 @@
 # cython: language_level=3
-# A checkpoint from the main thread's side: what is newer than the last one is set apart at a certain sequence number,
-# and when that is committed the writer writes it. Updates go on meanwhile, into a new table.
+# The main thread's part of a checkpoint. At some sequence number the memtable is frozen, and a new one takes the later
+# updates. When the frozen table's updates are committed, the writer writes it.
 #
-# A member's own data from before (`track_begin`) is listed first, and each value put under its key again as a string
-# that the table shares: a slice a pass.
+# Data from before the tracking (`track_begin`) is listed first. Each of its values is replaced by a string that the
+# keyspace and the table share. Both are done one slice in each pass.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
@@ -29,10 +29,10 @@ from modules.member.state.member cimport Member, the_member
 from modules.server.clock cimport monotonic_us
 
 
-# --------------------------------------------------------------------------- all that is in memory is newer
+# ------------------------------------------------------------------------------------------------ tracking
 
 cdef bint track_resume(Member *m) noexcept nogil:
-    """Follow updates, none so far. False: no memory."""
+    """Begin to track updates, with an empty memtable. Returns False without memory."""
     cdef Checkpoint *c = &m.checkpoint
     if not c.seed:
         RedisModule_GetRandomBytes(<unsigned char *>&c.seed, sizeof(uint64_t))
@@ -46,13 +46,15 @@ cdef bint track_resume(Member *m) noexcept nogil:
 
 
 cdef void track_loaded_data(Member *m) noexcept nogil:
-    """What has been loaded is all there is. Beside a checkpoint that has as much, only what follows is newer."""
+    """Track the updates that follow the data that was just loaded. The table has no older keys, so a checkpoint counts
+    only if its watermark is `applied` or higher.
+    """
     if m.settings.gcs_mode != MODE_NORMAL and track_resume(m):
         m.checkpoint.since = m.chain.applied
 
 
 cdef void track_begin(Member *m) noexcept nogil:
-    """From now on; what the checkpoint may have had counts for nothing, and is thrown away."""
+    """Track updates from now on, and list the keys that exist. The database is emptied, whatever it had."""
     cdef Checkpoint *c = &m.checkpoint
     if not track_resume(m):
         return
@@ -65,7 +67,8 @@ cdef void track_begin(Member *m) noexcept nogil:
 
 
 cdef void track_end(Member *m) noexcept nogil:
-    """This member's data goes: a table that is just being written goes when that is done."""
+    """Stop tracking, because this member's data is dropped. A table that the writer is using is freed when it is done.
+    """
     cdef Checkpoint *c = &m.checkpoint
     free(m.disk.unproven)
     m.disk.unproven = NULL
@@ -94,7 +97,7 @@ cdef void on_listed(
 
 
 cdef bint list_slice(Member *m, int64_t until_us) noexcept nogil:
-    """The keys from before. True: there are more."""
+    """List one slice of the keys from before the tracking. Returns whether there are more."""
     cdef Checkpoint *c = &m.checkpoint
     RedisModule_SelectDb(m.ctx, 0)
     while RedisModule_Scan(m.ctx, c.base, on_listed, m):
@@ -106,7 +109,7 @@ cdef bint list_slice(Member *m, int64_t until_us) noexcept nogil:
 
 
 cdef void share_value(Member *m, MemtableEntry *entry) noexcept nogil:
-    """The value that is in memory, as a string that the keyspace and the table share. Without one it was deleted."""
+    """Put a value's copy under the key and into the table, so that both share it. A key without a value was deleted."""
     cdef RedisModuleKey *key = RedisModule_OpenKey(
         m.ctx, <RedisModuleString *>entry.key, REDISMODULE_READ | REDISMODULE_WRITE)
     cdef RedisModuleString *value = NULL
@@ -121,7 +124,7 @@ cdef void share_value(Member *m, MemtableEntry *entry) noexcept nogil:
 
 
 cdef bint share_slice(Member *m, int64_t until_us) noexcept nogil:
-    """Values that the table lacks. True: it lacks more."""
+    """Share one slice of the values that the table lacks. Returns whether it lacks more."""
     cdef Checkpoint *c = &m.checkpoint
     RedisModule_SelectDb(m.ctx, 0)
     while c.memtable.lacking:
@@ -152,7 +155,7 @@ cdef void freeze(Member *m) noexcept nogil:
 
 
 cdef void name_boundaries(const Member *m, WriteJob *write) noexcept nogil:
-    """The epochs of all that the checkpoint tells of."""
+    """Set the epoch boundaries of the updates in the checkpoint."""
     cdef const Boundary *boundaries = &m.chain.log.boundaries[0]
     cdef int count = 0
     while count < m.chain.log.boundary_count and boundaries[count].first_sn <= write.meta.watermark:
@@ -162,7 +165,7 @@ cdef void name_boundaries(const Member *m, WriteJob *write) noexcept nogil:
 
 
 cdef void save_failed(Member *m, const char *why) noexcept nogil:
-    """Said once, not at every attempt. What was set apart is written at the next one."""
+    """Note that a checkpoint failed. The same reason is logged once. The next attempt writes the frozen table again."""
     cdef Checkpoint *c = &m.checkpoint
     if strcmp(c.error, why) != 0:
         snprintf(c.error, TEXT_BYTES, "%s", why)
@@ -190,7 +193,7 @@ cdef void done_write(Job *job) noexcept nogil:
     cdef Member *m = the_member()
     m.checkpoint.writing = False
     if write.table != m.checkpoint.frozen:
-        track_spend(&m.checkpoint, <Memtable *>write.table)     # of data that this member has no more
+        track_spend(&m.checkpoint, <Memtable *>write.table)     # the table's data was dropped meanwhile
     elif write.good:
         saved(m, write)
     else:
@@ -220,7 +223,7 @@ cdef void write_frozen(Member *m) noexcept nogil:
 
 
 cdef bint save_step(Member *m, int64_t until_us) noexcept nogil:
-    """Go on with the checkpoint that is wanted. True: there is more to do in the next pass."""
+    """Do one slice of the checkpoint that is asked for. Returns whether the next pass has more to do."""
     cdef Checkpoint *c = &m.checkpoint
     if c.base != NULL:
         return list_slice(m, until_us)
