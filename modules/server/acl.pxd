@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What Redis's ACLs do not know of our commands, asked of the user who sent one. Shared by members and masters."""
+"""ACL checks of our commands that Redis does not make itself. Used by members and masters."""
 
 from libc.stdio cimport snprintf
 from libc.string cimport strlen, strncmp, strstr
@@ -20,9 +20,11 @@ cdef enum:
 
 
 cdef inline RedisModuleUser *current_user(RedisModuleCtx *ctx) noexcept nogil:
-    """To be freed with RedisModule_FreeModuleUser; NULL: nobody, who may do everything.
+    """Returns the client's user, to be freed with RedisModule_FreeModuleUser. NULL: there is none, and everything is
+    allowed.
 
-    Redis 7.0 ends itself when it is asked for the user of a client that has none: a module's call, or replication.
+    Redis 7.0 aborts when it is asked for the user of a call of a module, or of replication. Such contexts are detected
+    first.
     """
     cdef RedisModuleString *name
     cdef RedisModuleUser *user
@@ -38,7 +40,7 @@ cdef inline RedisModuleUser *current_user(RedisModuleCtx *ctx) noexcept nogil:
 cdef inline bint may_run(
     RedisModuleUser *user, const char *first, const char *second, const char *third,
 ) noexcept nogil:
-    """A command of as many words as are not NULL."""
+    """Returns whether the user may run a command of one to three words. The words after the command's last are NULL."""
     cdef const char *words[3]
     cdef RedisModuleString *argv[3]
     cdef bint may
@@ -64,16 +66,19 @@ cdef inline int log_denial(
 
 
 cdef inline bint has_categories() noexcept nogil:
-    """Redis 7.2 and later: commands of modules are in categories, and Redis sees to the rest."""
+    """Returns whether this Redis has ACL categories for commands of modules (7.2 and later). Redis then checks them
+    itself.
+    """
     cdef void *function = NULL
     return RedisModule_GetApi("RedisModule_SetCommandACLCategories", &function) == REDISMODULE_OK
 
 
 cdef inline bint may_administer(RedisModuleCtx *ctx, const char *marker, const char *command) noexcept nogil:
-    """False, with an error replied: `-@admin` or `-@dangerous` have taken this command away, too.
+    """Returns whether the client may run an administrative command of ours. If not, replies an error.
 
-    In Redis 7.0 commands of modules are in no category, and stay when these go. Who may run the marker, a command that
-    nobody is given by name, has what he has by +@all: and if he may not run REPLICAOF, he has lost these categories.
+    In Redis 7.0 the commands of modules are in no category, so `-@admin` and `-@dangerous` do not remove them. `marker`
+    is a command that nobody is given by name: a user who may run it has +@all. If such a user may not run REPLICAOF,
+    the categories @admin and @dangerous were removed.
     """
     cdef RedisModuleUser *user
     cdef bint may
@@ -93,7 +98,7 @@ cdef inline bint may_administer(RedisModuleCtx *ctx, const char *marker, const c
 
 
 cdef inline bint may_read_all(RedisModuleCtx *ctx, const char *command) noexcept nogil:
-    """False, with an error replied: some keys are not this user's to read."""
+    """Returns whether the client may read all keys. If not, replies an error."""
     cdef RedisModuleUser *user = current_user(ctx)
     cdef RedisModuleString *rules
     cdef const char *text
@@ -103,7 +108,7 @@ cdef inline bint may_read_all(RedisModuleCtx *ctx, const char *command) noexcept
         return True
     rules = RedisModule_GetModuleUserACLString(user)
     text = RedisModule_StringPtrLen(rules, NULL)
-    selectors = strstr(text, " (")      # what these add is left out of account
+    selectors = strstr(text, " (")      # keys that selectors add are ignored
     found = strstr(text, " ~* ")
     if found == NULL:
         found = strstr(text, " %R~* ")
@@ -118,7 +123,9 @@ cdef inline bint may_read_all(RedisModuleCtx *ctx, const char *command) noexcept
 
 
 cdef inline int reply_denial(RedisModuleCtx *ctx, RedisModuleCallReply *reply) noexcept nogil:
-    """What Redis says of a command that the user may not run, in the words that it has for that."""
+    """Reply Redis's refusal of a command, in the words that Redis uses when the command itself is refused. Frees
+    `reply`.
+    """
     cdef char text[DENIAL_BYTES]
     cdef size_t length
     cdef const char *said = RedisModule_CallReplyStringPtr(reply, &length)
@@ -128,7 +135,7 @@ cdef inline int reply_denial(RedisModuleCtx *ctx, RedisModuleCallReply *reply) n
     else:
         snprintf(text, sizeof(text), "NOPERM %.*s", <int>length, said)
     if strncmp(text, "NOPERM This user", 16) == 0:
-        text[7] = c"t"      # as Redis 7.0 has it
+        text[7] = c"t"      # the spelling of Redis 7.0
     RedisModule_FreeCallReply(reply)
     return RedisModule_ReplyWithError(ctx, text)
 
@@ -139,7 +146,9 @@ cdef inline bint says_unknown(const char *said, size_t length) noexcept nogil:
 
 
 cdef inline RedisModuleCallReply *try_run(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """What Redis would refuse the command with before it runs; NULL: nothing, or nobody knows whose command it is."""
+    """Returns the reply with which Redis would refuse the command before it runs. NULL: it would not, or the user is
+    unknown.
+    """
     cdef RedisModuleUser *user = current_user(ctx)
     cdef RedisModuleString *name
     cdef RedisModuleCallReply *reply
@@ -154,7 +163,7 @@ cdef inline RedisModuleCallReply *try_run(RedisModuleCtx *ctx, RedisModuleString
     if reply == NULL:
         return NULL
     said = RedisModule_CallReplyStringPtr(reply, &length)
-    # A command that this server does not have may be one of others, and known to who answers for it.
+    # A command that this server does not have may be one that our command knows.
     if said != NULL and not (length == 2 and strncmp(said, "OK", 2) == 0) and not says_unknown(said, length):
         return reply
     RedisModule_FreeCallReply(reply)
@@ -162,8 +171,9 @@ cdef inline RedisModuleCallReply *try_run(RedisModuleCtx *ctx, RedisModuleString
 
 
 cdef inline bint is_denied(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """For a command of ours that answers for the one in its arguments, and to which Redis lets everybody come. True:
-    the user may not run that one in any case, and Redis's own words have been replied.
+    """Check a command that one of ours replies to in its place, since everybody may run ours.
+
+    Returns whether the user may not run the command in the arguments. Then Redis's error has been replied.
     """
     cdef RedisModuleCallReply *denial
     if argc < 2:

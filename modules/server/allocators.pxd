@@ -1,11 +1,11 @@
 # cython: language_level=3
-"""Memory that one allocator gives must not go back to another.
+"""Memory must be freed by the allocator that gave it.
 
-A server that is linked with a shared jemalloc has two: Valkey from 8.1 on opens modules RTLD_DEEPBIND, so that a
-module's own malloc and free are libc's, while libc itself allocates with the server's. What a libc function allocates
-for its caller to free (strdup, asprintf, getline, realpath without a buffer) is therefore not for this module's free.
-None of them is called here. hiredis duplicates strings, and is given a function for that; LevelDB's error texts are
-strdup's.
+A server that is linked with a shared jemalloc has two allocators. Valkey 8.1 and later open modules with RTLD_DEEPBIND:
+the module's malloc and free are those of libc, while libc itself allocates with the server's. So this module must not
+free what a libc function allocates for its caller (strdup, asprintf, getline, realpath without a buffer). The module
+calls none of these functions. hiredis gets a strdup from here. LevelDB's error texts come from libc's strdup, and are
+freed by `free_duplicate`.
 """
 
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -24,7 +24,7 @@ cdef extern from *:
 
 
 cdef inline char *copy_text(const char *text) noexcept nogil:
-    """As strdup, but for this module's free. NULL: no memory."""
+    """Like strdup, for this module's free. NULL: no memory."""
     cdef size_t bytes = strlen(text) + 1
     cdef char *copy = <char *>malloc(bytes)
     if copy != NULL:
@@ -33,15 +33,17 @@ cdef inline char *copy_text(const char *text) noexcept nogil:
 
 
 cdef inline void free_duplicate(char *text) noexcept nogil:
-    """Free what strdup gave."""
+    """Free a string that libc's strdup has allocated."""
     chain_server_free(text)
 
 
 cdef inline bint allocators_init() noexcept nogil:
-    """At loading, before anything else is allocated. False: the server's `free` is not found."""
+    """Set the allocators, when the module is loaded and before it allocates anything. Returns False if the server's
+    `free` cannot be found.
+    """
     global chain_server_free
     cdef hiredisAllocFuncs functions
-    # RTLD_DEFAULT would be looked up as this module sees it.
+    # RTLD_DEFAULT would find the `free` that this module uses.
     chain_server_free = <void (*)(void *) noexcept nogil>dlsym(dlopen(NULL, RTLD_LAZY), "free")
     functions.mallocFn = malloc
     functions.callocFn = calloc

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""What COMMAND DOCS, redis-cli's HELP and ACLs know of a command. Shared by members and masters."""
+"""Descriptions of our commands for COMMAND DOCS, redis-cli's HELP and ACLs. Used by members and masters."""
 
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
@@ -17,12 +17,12 @@ cdef enum:
     MOST_ARGUMENTS = 4      # of one command
     SYNTAX_BYTES = 64
 
-# Of Redis 7.2 and later; the header is that of 7.0.
+# Redis 7.2 and later have this function; redismodule.h here is that of 7.0.
 ctypedef int (*SetCategories)(RedisModuleCommand *, const char *) noexcept nogil
 
 
 cdef inline void describe_argument(RedisModuleCommandArg *out, char *word) noexcept nogil:
-    """`[name]` may be left out, `name#` is an integer, `key` a key, `NAME` stands for itself."""
+    """Describe one word of a syntax: `[name]` is optional, `name#` an integer, `key` a key, `NAME` a literal word."""
     cdef size_t optional = strspn(word, "[")
     cdef char *name = word + optional
     cdef size_t length = strcspn(name, "#]")
@@ -40,7 +40,7 @@ cdef inline void describe_argument(RedisModuleCommandArg *out, char *word) noexc
 
 
 cdef inline int describe_arguments(RedisModuleCommandArg *out, char *syntax) noexcept nogil:
-    """The words of the syntax, which is cut into pieces. How many can be left out."""
+    """Describe each word of the syntax, which is changed. Returns the number of optional arguments."""
     cdef int count = 0
     cdef int optional = 0
     cdef char *space
@@ -68,8 +68,10 @@ cdef inline bint describe(
     RedisModuleCtx *ctx, const char *name, const char *syntax, uint64_t key_flags, const char *categories,
     const char *summary,
 ) noexcept nogil:
-    """syntax: of the arguments, as in "sn# [timeout_ms# [epoch#]]"; NULL: not told, and left to the command itself.
-    key_flags: of the first one; 0: it is no key.
+    """Describe a command to Redis. Returns False if Redis does not accept it.
+
+    syntax: the arguments, as in "sn# [timeout_ms# [epoch#]]". NULL: any arguments; the command checks them itself.
+    key_flags: flags of the first argument, if it is a key; 0: it is not.
     """
     cdef RedisModuleCommand *command = RedisModule_GetCommand(ctx, name)
     cdef RedisModuleCommandInfo info

@@ -1,8 +1,9 @@
 # cython: language_level=3
-"""What each of Redis's commands does to data: a table of names, asked for every command. Shared by members and masters.
+"""What each of Redis's commands does to data: a table of rules by name, read for every command. Used by members and
+masters.
 
-Names are in lower case, those of subcommands as in "xgroup|create". Redis itself tells of each command whether it
-writes or reads, those of other modules included; ACL categories do not, since a module's commands are in none.
+Names are in lower case; a subcommand's name is like "xgroup|create". COMMAND says of each command whether it writes or
+reads, commands of other modules included. ACL categories would not do, since commands of modules are in none.
 """
 
 from libc.stdint cimport intptr_t
@@ -17,9 +18,9 @@ from modules.bindings.redismodule cimport (
 from modules.server.redis_calls cimport drop_reply
 
 cdef enum:
-    NAME_BYTES = 64             # no command of Redis has a longer name, subcommand included
-    HAS_SUBCOMMANDS = 128       # beside the rule that holds without one
-    # The parts of an entry in what COMMAND replies.
+    NAME_BYTES = 64             # longer than any command name of Redis, with subcommand
+    HAS_SUBCOMMANDS = 128       # a flag, added to the rule of the command without a subcommand
+    # Indices in an entry of the reply to COMMAND.
     ENTRY_NAME = 0
     ENTRY_FLAGS = 2
     ENTRY_KEYS = 8
@@ -27,15 +28,15 @@ cdef enum:
 
 
 cdef enum Rule:
-    RULE_NONE                   # passes
+    RULE_NONE                   # may be executed
     RULE_WRITE                  # changes data
     RULE_READ                   # shows data
     RULE_FOLLOW                 # makes this server a replica of another, or another a replica of this one
-    RULE_SUBSCRIBES             # from now on there may be a subscriber
-    RULE_ROLE                   # a member has another answer to it than its Redis
-    RULE_INFO                   # likewise
-    RULE_EXECUTES               # what was queued, which may subscribe or be CONFIG
-    RULE_CONFIG                 # may have passwords in it, and writes the configuration file
+    RULE_SUBSCRIBES             # may subscribe to a channel
+    RULE_ROLE                   # ROLE: a member replies to it instead of Redis
+    RULE_INFO                   # INFO: likewise
+    RULE_EXECUTES               # EXEC: the queued commands may subscribe, or be CONFIG
+    RULE_CONFIG                 # CONFIG: may hold passwords, or write the configuration file
 
 
 cdef inline void table_set(RedisModuleDict *table, const char *name, size_t length, int found) noexcept nogil:
@@ -49,7 +50,7 @@ cdef inline int table_get(RedisModuleDict *table, const char *name, size_t lengt
 # ----------------------------------------------------------------------------------------------- names
 
 cdef inline bint lower_name(const char *bytes, size_t length, char *out, size_t *end) noexcept nogil:
-    """Append to out[:end] in lower case. False: it does not fit, and names no command."""
+    """Append the bytes in lower case to out[:end]. Returns False if they do not fit: no command has such a name."""
     cdef size_t i
     if length > NAME_BYTES - end[0]:
         return False
@@ -66,7 +67,9 @@ cdef inline bint lower_argument(RedisModuleCommandFilterCtx *command, int i, cha
 
 
 cdef inline bint begins_with(const char *name, const char *prefix, size_t length) noexcept nogil:
-    """The prefix is in lower case, and the name at least as long."""
+    """Returns whether the name begins with the prefix, in any case. The prefix is lower case. The name must not be
+    shorter.
+    """
     cdef size_t i
     for i in range(length):
         if name[i] | 32 != prefix[i]:
@@ -75,7 +78,9 @@ cdef inline bint begins_with(const char *name, const char *prefix, size_t length
 
 
 cdef inline bint is_ours(const char *name, size_t length) noexcept nogil:
-    """READ, MEMBER.…, CHAIN.… or MASTER.…: what these do is decided where they are executed. Hot."""
+    """Returns whether the command is READ, MEMBER.…, CHAIN.… or MASTER.…, which check the member's state themselves.
+    Hot.
+    """
     if length == 4:
         return begins_with(name, "read", 4)
     if length < 7:
@@ -85,10 +90,10 @@ cdef inline bint is_ours(const char *name, size_t length) noexcept nogil:
     return name[5] == c"." and begins_with(name, "chain", 5)
 
 
-# ------------------------------------------------------------------------------------------ from what Redis says
+# -------------------------------------------------------------------------------------------- replies of COMMAND
 
 cdef inline bint is_known(RedisModuleCtx *ctx, const char *name, size_t length) noexcept nogil:
-    """Is there a command that clients call by this name?"""
+    """Returns whether a command has this name for clients."""
     cdef RedisModuleCallReply *reply = RedisModule_Call(ctx, "COMMAND", "cb", b"INFO", name, length)
     cdef bint known = reply != NULL and RedisModule_CallReplyType(
         RedisModule_CallReplyArrayElement(reply, 0)) == REDISMODULE_REPLY_ARRAY
@@ -97,7 +102,7 @@ cdef inline bint is_known(RedisModuleCtx *ctx, const char *name, size_t length) 
 
 
 cdef inline bint is_refusable(RedisModuleCtx *ctx, const char *name, size_t length) noexcept nogil:
-    """Nobody can call it by another name. False: the log says so."""
+    """Returns whether the command has this name for clients, so that it was not renamed. If not, logs a warning."""
     if is_known(ctx, name, length):
         return True
     RedisModule_Log(ctx, "warning", "this module cannot do without the command %.*s, nor refuse it under another "
@@ -119,7 +124,7 @@ cdef inline bint has_word(RedisModuleCallReply *words, const char *word) noexcep
 
 
 cdef inline RedisModuleCallReply *field_of(RedisModuleCallReply *fields, const char *name) noexcept nogil:
-    """The value after that name in a flat list; NULL: it is not there."""
+    """Returns the value after `name` in a flat list of names and values. NULL: the name is not there."""
     cdef const char *bytes
     cdef size_t length
     cdef size_t i
@@ -131,7 +136,9 @@ cdef inline RedisModuleCallReply *field_of(RedisModuleCallReply *fields, const c
 
 
 cdef inline bint changes_keys(RedisModuleCallReply *entry) noexcept nogil:
-    """Redis says that PFCOUNT reads, and that it changes its key: its cached count is there."""
+    """Returns whether the command changes its keys. PFCOUNT is flagged `readonly`, but stores a cached count in its
+    key.
+    """
     cdef RedisModuleCallReply *specs = RedisModule_CallReplyArrayElement(entry, ENTRY_KEYS)
     cdef RedisModuleCallReply *flags
     cdef size_t i
@@ -146,17 +153,17 @@ cdef inline Rule rule_of(RedisModuleCallReply *entry) noexcept nogil:
     cdef RedisModuleCallReply *flags = RedisModule_CallReplyArrayElement(entry, ENTRY_FLAGS)
     if has_word(flags, "write"):
         return RULE_WRITE
-    # Redis's own rule for what a replica without its master may show: only what is flagged `stale`.
+    # A replica that has lost its master follows the same rule: it executes only reads that are flagged `stale`.
     if not has_word(flags, "readonly") or has_word(flags, "stale"):
         return RULE_NONE
-    # Of a module's keys Redis says so by default, whatever its command does.
+    # The key flags of a module's command say that it changes its keys, unless the module sets them. They are ignored.
     return RULE_WRITE if changes_keys(entry) and not has_word(flags, "module") else RULE_READ
 
 
 cdef inline bint table_note_entry(
     RedisModuleCtx *ctx, RedisModuleDict *table, RedisModuleCallReply *entry,
 ) noexcept nogil:
-    """A command, or a subcommand. False: it writes, and clients know it by another name."""
+    """Enter a command or a subcommand. Returns False if the command writes and was renamed."""
     cdef RedisModuleCallReply *subcommands = RedisModule_CallReplyArrayElement(entry, ENTRY_SUBCOMMANDS)
     cdef Rule rule = rule_of(entry)
     cdef char name[NAME_BYTES]
@@ -184,7 +191,7 @@ cdef inline bint table_note_entries(
 
 
 cdef inline bint table_fill(RedisModuleCtx *ctx, RedisModuleDict *table) noexcept nogil:
-    """Every command that changes or shows data. False: the table would let some write; the log says why."""
+    """Enter every command that changes or shows data. Returns False if some write could pass; the reason is logged."""
     cdef RedisModuleCallReply *entries = RedisModule_Call(ctx, "COMMAND", "")
     cdef bint whole = entries != NULL and RedisModule_CallReplyType(entries) == REDISMODULE_REPLY_ARRAY
     if whole:
@@ -192,7 +199,7 @@ cdef inline bint table_fill(RedisModuleCtx *ctx, RedisModuleDict *table) noexcep
     else:
         RedisModule_Log(ctx, "warning", "this module cannot do without the command COMMAND")
     drop_reply(entries)
-    # Not writes to Redis, but they replace or drop the data all the same.
+    # Redis does not flag these as writes, but they replace or delete the data.
     table_set(table, "debug", 5, RULE_NONE | HAS_SUBCOMMANDS)
     table_set(table, "debug|reload", 12, RULE_WRITE)
     table_set(table, "debug|loadaof", 13, RULE_WRITE)
@@ -212,7 +219,7 @@ cdef inline Rule table_find(RedisModuleDict *table, const char *name, size_t len
 
 
 cdef inline Rule table_rule(RedisModuleDict *table, RedisModuleCommandFilterCtx *command) noexcept nogil:
-    """Of a command that is about to be executed, or queued in a MULTI."""
+    """Returns the rule of a command that is about to be executed, or queued after MULTI."""
     cdef char name[NAME_BYTES]
     cdef size_t end = 0
     cdef int found

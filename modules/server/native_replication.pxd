@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Redis's own replication and cluster, which must not change what a member or a master is. Shared by both."""
+"""Redis's own replication and cluster, which a member or a master must not be part of. Used by both."""
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_CLUSTER, REDISMODULE_CTX_FLAGS_SLAVE, RedisModuleCtx, RedisModule_Call,
@@ -12,12 +12,15 @@ cdef enum:
 
 
 cdef inline bint follows_another(RedisModuleCtx *ctx) noexcept nogil:
-    """Is this server a replica of another, in Redis's own sense?"""
+    """Returns whether this server is a native Redis replica of another server."""
     return RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_SLAVE != 0
 
 
 cdef inline bint follow_nobody(RedisModuleCtx *ctx) noexcept nogil:
-    """REPLICAOF NO ONE, past our own filter: the caller sees to that. True: it has been a replica, and is none now."""
+    """Call REPLICAOF NO ONE. Returns whether this server was a replica and is none now.
+
+    The caller must make the command filter pass the call.
+    """
     cdef char host[SOURCE_BYTES]
     cdef char port[16]
     if not follows_another(ctx):
@@ -35,9 +38,9 @@ cdef inline bint follow_nobody(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef inline bint may_load(RedisModuleCtx *ctx) noexcept nogil:
-    """False, and a line in the log: this server cannot be what the module would make of it.
+    """Returns whether the module may be loaded into this server. If not, logs the reason.
 
-    A replica, whatever made it one, is none any more: the event loop, which would connect it, does not run yet.
+    A server that is a native replica is made a master. It has not connected yet, since the event loop does not run.
     """
     if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_CLUSTER:
         RedisModule_Log(ctx, "warning", "cluster-enabled yes: a server of a Redis Cluster is no chain's, neither a "

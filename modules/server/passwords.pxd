@@ -1,11 +1,11 @@
 # cython: language_level=3
-"""Settings that are passwords: used, and written by CONFIG REWRITE, but shown nowhere. Shared by members and masters.
+"""Settings that are passwords: they are used, and written by CONFIG REWRITE, but never shown. Used by members and
+masters.
 
-Redis asks for a setting by one and the same callback, be it for CONFIG GET or for CONFIG REWRITE; and Redis 7.0
-ignores the flag that says that a setting is sensitive, so SLOWLOG would have it in full. Therefore the command filter
-takes each password out of CONFIG SET before anything else sees the command, and leaves a stand-in, such as "(hidden
-7)". The stand-in is all that Redis has of it: for CONFIG GET, for SLOWLOG, for its log, and for setting back what a
-CONFIG SET changed that then failed.
+Redis calls the same function of a setting for CONFIG GET and for CONFIG REWRITE. Redis 7.0 also ignores the flag for
+sensitive settings, so that SLOWLOG would show a password. So the command filter replaces each password in CONFIG SET,
+before anything else sees the command, by a stand-in, such as "(hidden 7)". Redis has the stand-in only: for CONFIG GET,
+for SLOWLOG, for its log, and for undoing a CONFIG SET that failed.
 """
 
 from libc.stdio cimport snprintf, sscanf
@@ -25,29 +25,30 @@ cdef extern from "<strings.h>" nogil:
     int strncasecmp(const char *, const char *, size_t)
 
 cdef extern from "<string.h>" nogil:
-    char *strcasestr(const char *, const char *)        # of GNU
+    char *strcasestr(const char *, const char *)        # a GNU extension
 
 cdef enum:
-    PASSWORD_BYTES = 512        # its NUL included: what every login has room for
+    PASSWORD_BYTES = 512        # with the zero byte; every login has a buffer of this size
     STAND_IN_BYTES = 32
-    MAX_OFFERS = 16             # values on their way from the filter to the setting, some in a MULTI; a power of two
+    # passwords that the filter has taken and no setting has yet, some in a MULTI; a power of two
+    MAX_OFFERS = 16
 
 
 cdef struct Password:
-    long long number            # which the stand-in names; 0: this is none
+    long long number            # the number in the stand-in; 0: the struct is unused
     RedisModuleString *text
 
 
 cdef struct PasswordSetting:
-    Password value              # other threads look at its text, with the mutex
-    Password before             # comes back when the CONFIG SET that replaced it fails after all
+    Password value              # other threads read the text, with the mutex held
+    Password before             # the value before, for undoing a CONFIG SET that failed
     RedisModuleString *shown    # the stand-in of the value; empty, as the value is
 
 
 cdef struct Passwords:
     Password offers[MAX_OFFERS]
-    long long newest            # number
-    bint rewriting              # CONFIG REWRITE is the command that may ask next: it gets the value
+    long long newest            # the last number given
+    bint rewriting              # the running command is CONFIG REWRITE, which gets the passwords
     pthread_mutex_t mutex
 
 
@@ -70,7 +71,7 @@ cdef inline RedisModuleString *stand_in(long long number) noexcept nogil:
 
 
 cdef inline long long stands_for(const RedisModuleString *value) noexcept nogil:
-    """The number that a stand-in names; 0: the value is none."""
+    """Returns the number in a stand-in. 0: the value is not a stand-in."""
     cdef size_t length
     cdef const char *text = RedisModule_StringPtrLen(value, &length)
     cdef long long number = 0
@@ -81,7 +82,7 @@ cdef inline long long stands_for(const RedisModuleString *value) noexcept nogil:
 
 
 cdef inline void take(Password *place, long long number, RedisModuleString *text) noexcept nogil:
-    """A reference to the text is kept, in the place of the one that was there."""
+    """Store a number and a reference to the text, and release the text that was stored before."""
     cdef RedisModuleString *old = place.text
     RedisModule_RetainString(NULL, text)
     place.number = number
@@ -91,7 +92,7 @@ cdef inline void take(Password *place, long long number, RedisModuleString *text
 
 
 cdef inline Password *find_password(PasswordSetting *setting, long long number) noexcept nogil:
-    """NULL: it was never known, or too many came after it."""
+    """Returns the password with this number. NULL: there was none, or too many newer ones have replaced it."""
     cdef int i
     if setting.value.number == number:
         return &setting.value
@@ -130,7 +131,7 @@ cdef inline int refuse_password(RedisModuleString **error, const char *why) noex
 cdef inline int set_password(
     const char *name, RedisModuleString *value, void *setting, RedisModuleString **error,
 ) noexcept nogil:
-    """A stand-in, or, at the start, the password itself."""
+    """Set the password from a stand-in, or, when the server starts, from the password itself."""
     cdef PasswordSetting *s = <PasswordSetting *>setting
     cdef long long number = stands_for(value)
     cdef const Password *found
@@ -155,7 +156,9 @@ cdef inline int set_password(
 cdef inline bint register_password(
     RedisModuleCtx *ctx, const char *name, unsigned int flags, PasswordSetting *setting,
 ) noexcept nogil:
-    """name: without the module's; `password` must be in it, by which the filter knows it."""
+    """Register the setting. `name` is without the module's name, and must contain `password`, by which the filter
+    recognises it. Returns False if Redis refuses.
+    """
     cdef RedisModuleString *nothing = RedisModule_CreateString(NULL, "", 0)
     memset(setting, 0, sizeof(PasswordSetting))
     use_password(setting, 0, nothing)
@@ -166,7 +169,7 @@ cdef inline bint register_password(
 
 
 cdef inline bint passwords_init() noexcept nogil:
-    """Before the first is registered. False: no memory."""
+    """To be called before the first setting is registered. Returns False without memory."""
     global chain_passwords
     chain_passwords = calloc(1, sizeof(Passwords))
     if chain_passwords == NULL:
@@ -178,7 +181,7 @@ cdef inline bint passwords_init() noexcept nogil:
 # ------------------------------------------------------------------------------------------------- the filter
 
 cdef inline bint is_password(RedisModuleCommandFilterCtx *command, int i) noexcept nogil:
-    """Does that argument name one of the settings, or perhaps one that it was mistaken for?"""
+    """Returns whether the argument names a password setting. A misspelt name counts if it contains `password`."""
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, i), NULL)
     if strncasecmp(name, "member.", 7) != 0 and strncasecmp(name, "master.", 7) != 0:
         return False
@@ -186,7 +189,8 @@ cdef inline bint is_password(RedisModuleCommandFilterCtx *command, int i) noexce
 
 
 cdef inline void hide(RedisModuleCommandFilterCtx *command, int i) noexcept nogil:
-    """What is too long is cut off where the setting will still see that it is."""
+    """Replace a value by its stand-in. A value that is too long is cut, so that it is still too long for the setting.
+    """
     cdef Passwords *passwords = the_passwords()
     cdef RedisModuleString *value = RedisModule_CommandFilterArgGet(command, i)
     cdef RedisModuleString *copy
@@ -202,7 +206,9 @@ cdef inline void hide(RedisModuleCommandFilterCtx *command, int i) noexcept nogi
 
 
 cdef inline void hide_passwords(RedisModuleCommandFilterCtx *command, int count) noexcept nogil:
-    """In CONFIG SET name value …; where a word is missing or too many, whatever may be a part of a password."""
+    """Replace the passwords in CONFIG SET name value …. If the arguments are not in pairs, replace everything after a
+    password's name, since any of it may be a password.
+    """
     cdef bint paired = count % 2 == 0
     cdef bint seen = False
     cdef int i
@@ -215,7 +221,7 @@ cdef inline void hide_passwords(RedisModuleCommandFilterCtx *command, int count)
 
 
 cdef inline void passwords_filter(RedisModuleCommandFilterCtx *command) noexcept nogil:
-    """For CONFIG, and for EXEC, which may run one that was filtered before."""
+    """To be called for CONFIG, and for EXEC, which may run a CONFIG that was filtered when it was queued."""
     cdef int count = RedisModule_CommandFilterArgsCount(command)
     cdef const char *word = ""
     if count > 1:

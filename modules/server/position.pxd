@@ -1,13 +1,13 @@
 # cython: language_level=3
-"""What a member's RDB says of itself: whose history its data is, how far it goes, which view it was a member of, and
-what of it is newer than its checkpoint.
+"""The position in a member's RDB: the history of its data, how far it goes, the view that it was a member in, and which
+keys are newer than the checkpoint.
 
-Module auxiliary data, before the keys. A server without this data type dies of such an RDB, so the master's module
-knows it too: in the README's walk-through all servers run in one folder, and the master loads what a member left there.
-A server may run both modules, and Redis takes a data type once: who comes second finds the first one's handlers through
-a shared API, and the member puts its own in their place.
+The position is auxiliary data of a module's data type, before the keys. A server without this data type cannot load
+such an RDB. So the master's module registers the type, too: in the README's walk-through all servers run in one folder,
+and the master loads what a member saved there. If a server runs both modules, the second finds the type registered,
+gets the handlers through a shared API, and the member sets its own.
 
-The secret is not in it: whoever reads an RDB could pose as a member.
+The secret is not in the RDB, since everybody who reads the file could then pose as a member.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -26,30 +26,30 @@ from modules.core.log cimport Boundary, MAX_BOUNDARIES
 from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
 
 cdef enum:
-    POSITION_VERSION = 3        # 1 has no record, and neither 1 nor 2 knows of checkpoints
+    POSITION_VERSION = 3        # version 1 has no record; versions 1 and 2 have no checkpoint
 
 
 cdef struct Record:
-    # The place in the chain that this data comes from: what a master forms a chain again by (design.md, "Restart").
-    int64_t epoch               # of the view that was adopted last, with us in it; 0: none
+    # The place in the chain that the data is from. A master forms a chain again by it (design.md, "Restart").
+    int64_t epoch               # of the last view that this member adopted and was in; 0: none
     char run_id[RUN_ID_BYTES]   # of the process that was the member
-    bint durable                # throughout that view nothing left it that was not on its disk
+    bint durable                # throughout that view, nothing was sent that was not on the disk
 
 
 cdef struct Position:
-    bint has_history            # False: the rest means nothing
+    bint has_history            # False: the other fields are unused
     unsigned char history[HISTORY_BYTES]
     int64_t applied
     int boundary_count
     Boundary boundaries[MAX_BOUNDARIES]
     Record record
-    uint64_t keys               # that follow in the RDB: how far a copy has come
+    uint64_t keys               # number of keys that follow in the RDB, for the progress of a copy
     Loaded checkpoint
-    uint64_t newer              # keys with updates that the checkpoint lacks, which follow
+    uint64_t newer              # number of keys that follow with updates that the checkpoint lacks
 
 
 cdef struct Newer:
-    # A key whose newest update a checkpoint lacks; and where the walk through them is.
+    # A key whose newest update the checkpoint lacks, and the position of the iteration over these keys.
     const char *key
     size_t length
     int64_t sn
@@ -63,10 +63,12 @@ ctypedef bint (*PositionNext)(Newer *newer) noexcept nogil
 ctypedef void (*PositionTake)(const Newer *newer) noexcept nogil
 
 cdef struct PositionHandlers:
-    PositionSave save           # fills in what is to be saved; NULL: nothing is known here
-    PositionLoad load           # False: the position is impossible, and the load fails; NULL: it is ignored
-    PositionNext next           # of the keys that are newer than the checkpoint: from a zeroed Newer on, until False
-    PositionTake take           # each of these as it is loaded, after `load`
+    PositionSave save           # fills in the position to be saved; NULL: nothing is saved
+    # returns False if the position is impossible, and loading fails; NULL: positions are ignored
+    PositionLoad load
+    # the next key that is newer than the checkpoint, beginning with a zeroed Newer; returns False at the end
+    PositionNext next
+    PositionTake take           # gets each of these keys as it is loaded, after `load`
 
 
 cdef extern from *:
@@ -117,7 +119,7 @@ cdef inline void write_checkpoint(RedisModuleIO *io, const Position *position) n
 
 
 cdef inline bint read_bytes(RedisModuleIO *io, void *out, size_t wanted) noexcept nogil:
-    """A string of exactly that length; False: it is another."""
+    """Read a string of exactly `wanted` bytes. Returns False for anything else."""
     cdef size_t length = 0
     cdef char *bytes = RedisModule_LoadStringBuffer(io, &length)
     cdef bint good = bytes != NULL and length == wanted
@@ -139,7 +141,7 @@ cdef inline bint read_record(RedisModuleIO *io, Record *out) noexcept nogil:
 
 
 cdef inline bint position_read(RedisModuleIO *io, int version, Position *out) noexcept nogil:
-    """False for anything that is not a whole position (rule 7)."""
+    """Read a position. Returns False if it is not complete and valid (rule 7)."""
     cdef uint64_t count
     cdef int i
     out.has_history = RedisModule_LoadUnsigned(io) != 0
@@ -169,12 +171,12 @@ cdef inline bint read_checkpoint(RedisModuleIO *io, Position *out) noexcept nogi
     out.checkpoint.incomplete = RedisModule_LoadUnsigned(io) != 0
     out.checkpoint.others = RedisModule_LoadUnsigned(io) != 0
     out.newer = RedisModule_LoadUnsigned(io)
-    # A learner that has copied a newer checkpoint than memory may be behind it for a while.
+    # The watermark may exceed `applied`: a learner copies a checkpoint that is newer than its memory.
     return not RedisModule_IsIOError(io) and out.checkpoint.watermark >= NOTHING
 
 
 cdef inline bint read_newer(RedisModuleIO *io, int64_t applied) noexcept nogil:
-    """One of the keys that are newer than the checkpoint; False: it is none."""
+    """Read one key that is newer than the checkpoint. Returns False if it is not valid."""
     cdef Newer newer
     cdef char *key = RedisModule_LoadStringBuffer(io, &newer.length)
     cdef bint good
@@ -193,7 +195,7 @@ cdef inline bint read_newer(RedisModuleIO *io, int64_t applied) noexcept nogil:
 # ---------------------------------------------------------------------------------------------------- the data type
 
 cdef inline void position_aux_save(RedisModuleIO *io, int when) noexcept nogil:
-    """In the forked child mostly: everything is as it was at the fork, the keys too."""
+    """Write the position. Usually this runs in a forked child, whose memory is that of the moment of the fork."""
     cdef Position position
     memset(&position, 0, sizeof(Position))
     if position_handlers().save != NULL:
@@ -216,7 +218,10 @@ cdef inline int position_aux_load(RedisModuleIO *io, int version, int when) noex
 
 
 cdef inline bint position_register(RedisModuleCtx *ctx, const PositionHandlers *handlers) noexcept nogil:
-    """Know positions; handlers that are not NULL take effect. Also why MODULE UNLOAD is refused: of a data type."""
+    """Register the data type. If `handlers` is not NULL, they are used from now on. Returns False if Redis refuses.
+
+    Redis never unloads a module with a data type.
+    """
     global chain_position_handlers
     cdef RedisModuleTypeMethods methods
     chain_position_handlers = RedisModule_GetSharedAPI(ctx, "chain-position")

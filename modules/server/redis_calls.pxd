@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Small things that every caller of Redis's own commands needs. Shared by members and masters."""
+"""Helpers for calls of Redis's own commands. Used by members and masters."""
 
 from libc.stdio cimport snprintf
 from libc.string cimport strcmp
@@ -20,7 +20,7 @@ cdef inline void drop_reply(RedisModuleCallReply *reply) noexcept nogil:
 cdef inline bint info_field(
     RedisModuleCtx *ctx, const char *section, const char *field, char *out, size_t room,
 ) noexcept nogil:
-    """A field of INFO as text; False: there is none."""
+    """Get a field of INFO as text. Returns False if it does not exist."""
     cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(ctx, section)
     cdef const char *value
     if info == NULL:
@@ -33,7 +33,7 @@ cdef inline bint info_field(
 
 
 cdef inline bint redis_setting(RedisModuleCtx *ctx, const char *name, char *out, size_t room) noexcept nogil:
-    """What CONFIG GET gives, as text; False: this server has no such setting."""
+    """Get a setting of Redis as text. Returns False if it does not exist."""
     cdef RedisModuleCallReply *reply = RedisModule_Call(ctx, "CONFIG", "cc", b"GET", name)
     cdef size_t length = 0
     cdef const char *found = NULL

@@ -1,6 +1,8 @@
 # cython: language_level=3
-"""Threads of the member's own. They hear no signals, nor do the threads that they start: those are the main thread's,
-whose event loop they wake. Faults are each thread's own, so that the server's report of a crash is written.
+"""Threads of the members and masters.
+
+The threads, and the threads that they start, block all signals: a signal must reach the main thread, whose event loop
+it wakes. Only signals of faults are not blocked, since the server writes its crash report on the thread with the fault.
 """
 
 from modules.bindings.pthread cimport (
@@ -22,7 +24,7 @@ cdef inline void all_but_faults(sigset_t *out) noexcept nogil:
 cdef inline bint thread_start(
     pthread_t *thread, void *(*main)(void *) noexcept nogil, void *argument, bint detached,
 ) noexcept nogil:
-    """False: there cannot be one more."""
+    """Start a thread. Returns False if that fails."""
     cdef pthread_attr_t attributes
     cdef sigset_t blocked
     cdef sigset_t before
