@@ -1,6 +1,6 @@
 # cython: language_level=3
-"""hiredis, as far as it is used here: its context without waiting, driven by the Redis event loop, or by a thread that
-does nothing else.
+"""The part of hiredis that is used here: non-blocking contexts, driven by the Redis event loop or by a thread of their
+own. Extern only.
 """
 
 cdef extern from "hiredis.h" nogil:

@@ -1,8 +1,8 @@
 # cython: language_level=3
-"""LevelDB through its C header, as far as it is used here. Extern only.
+"""The part of LevelDB's C API that is used here. Extern only.
 
-`leveldb_free` is for what `leveldb_get` returns. An error is a text of strdup's, which the caller frees with
-`free_duplicate` (shell/allocators.pxd).
+What `leveldb_get` returns must be freed with `leveldb_free`. An error text is allocated by libc's strdup, and must be
+freed with `free_duplicate` (server/allocators.pxd).
 """
 
 from libc.stdint cimport uint8_t

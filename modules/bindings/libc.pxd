@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The few calls to the C library that Cython has no declarations for."""
+"""The functions of the C library that are used here and that Cython does not declare. Extern only."""
 
 from libc.stdio cimport FILE
 
@@ -72,7 +72,7 @@ cdef extern from "limits.h" nogil:
         PATH_MAX
 
 cdef extern from "stdlib.h" nogil:
-    char *realpath(const char *path, char *resolved)    # which has PATH_MAX bytes of room
+    char *realpath(const char *path, char *resolved)    # `resolved` must have room for PATH_MAX bytes
 
 cdef extern from "string.h" nogil:
     void *memrchr(const void *, int, size_t)

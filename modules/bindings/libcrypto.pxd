@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""OpenSSL's libcrypto: message authentication only."""
+"""The part of OpenSSL's libcrypto that is used here: message authentication. Extern only."""
 
 cdef extern from "openssl/hmac.h" nogil:
     ctypedef struct EVP_MD:

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""POSIX threads, as far as they are used here. Extern only."""
+"""The part of POSIX threads that is used here. Extern only."""
 
 cdef extern from "pthread.h" nogil:
     ctypedef struct pthread_t:

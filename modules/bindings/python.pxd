@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""CPython's C API, as far as an embedder uses it that Cython does not write for us. Extern only."""
+"""The part of CPython's C API that embeds an interpreter, where Cython does not generate the calls. Extern only."""
 
 from libc.stddef cimport wchar_t
 
@@ -33,13 +33,13 @@ cdef extern from "Python.h" nogil:
     int Py_IsInitialized()
     PyThreadState *PyEval_SaveThread()
 
-    # ---- taking its lock by hand, where Cython's own code cannot run yet
+    # ---- taking the GIL where Cython cannot do it yet
     ctypedef enum PyGILState_STATE:
         pass
     PyGILState_STATE PyGILState_Ensure()
     void PyGILState_Release(PyGILState_STATE)
 
-    # ---- making a module of a definition, whoever started the interpreter and whenever
+    # ---- making a module of a definition, in an interpreter that runs already
     PyObject *PyImport_ImportModule(const char *)
     PyObject *PyObject_CallMethod(PyObject *, const char *name, const char *format, ...)
     PyObject *PyModule_FromDefAndSpec(PyModuleDef *, PyObject *spec)

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Listening sockets and the connections that they take, as far as they are used here. Extern only."""
+"""The part of the socket API that is used here: listening sockets and their connections. Extern only."""
 
 cdef extern from "sys/types.h" nogil:
     ctypedef long ssize_t
