@@ -1,8 +1,9 @@
 # cython: language_level=3
-"""Starts the interpreter inside the server: exactly the environment that the module was built with.
+"""Starts the Python interpreter in the server, with the environment that the module was built with.
 
-A module does this when it is loaded, on the Redis main thread, which never holds the interpreter's lock again; or on a
-thread of its own. `why` gets a text when it fails.
+A module starts it when the module is loaded, on the Redis main thread, or later on a thread of its own. The main thread
+gives the interpreter's lock (the GIL) back after the start, and never holds it again. If a function fails, it writes
+the reason into `why`.
 """
 
 from libc.stdio cimport snprintf
@@ -33,16 +34,17 @@ cdef extern from *:
     _Static_assert(sizeof(pthread_mutex_t) <= 64, "the mutex has room");
     """
     pthread_mutex_t chainredis_interpreter
-    # Set by setup.py.
-    const char *PYTHON "CHAINREDIS_PYTHON"          # the executable of the virtual environment
-    const char *LIBPYTHON "CHAINREDIS_LIBPYTHON"    # the shared library
-    const char *ROOT "CHAINREDIS_ROOT"              # the folder of the package chainredis
+    # Defined by setup.py.
+    const char *PYTHON "CHAINREDIS_PYTHON"          # path of the virtual environment's executable
+    const char *LIBPYTHON "CHAINREDIS_LIBPYTHON"    # path of libpython
+    const char *ROOT "CHAINREDIS_ROOT"              # path of the folder that holds the package chainredis
 
 
 cdef inline bint interpreter_start(char *why, size_t why_bytes) noexcept nogil:
-    """An initialised interpreter whose lock this thread does not hold.
+    """Start the interpreter, unless another module of this project has started it. Returns with the GIL not held.
+    Returns False on an error.
 
-    Another module of this project in the server may be at it on another thread, or have started it.
+    Another module in this server may do the same on another thread, so a mutex of the process is held.
     """
     cdef bint started
     pthread_mutex_lock(&chainredis_interpreter)
@@ -55,16 +57,16 @@ cdef inline bint interpreter_initialise(char *why, size_t why_bytes) noexcept no
     cdef PyPreConfig before
     cdef PyConfig config
     cdef PyStatus status
-    # Redis opens modules RTLD_LOCAL; CPython's extension modules look for its symbols in the global scope.
+    # Redis opens modules with RTLD_LOCAL, but CPython's extension modules need libpython's symbols in the global scope.
     if dlopen(LIBPYTHON, RTLD_NOW | RTLD_GLOBAL) == NULL:
         snprintf(why, why_bytes, b"Python's library cannot be made global: %s", dlerror())
         return False
     PyPreConfig_InitIsolatedConfig(&before)
-    before.utf8_mode = 1    # names of files are UTF-8, whatever the locale says
+    before.utf8_mode = 1    # file names are UTF-8 in any locale
     status = Py_PreInitialize(&before)
     if not PyStatus_Exception(status):
         PyConfig_InitIsolatedConfig(&config)
-        config.install_signal_handlers = 0      # signals are Redis's
+        config.install_signal_handlers = 0      # Redis handles the signals
         status = PyConfig_SetBytesString(&config, &config.executable, PYTHON)
         if not PyStatus_Exception(status):
             status = Py_InitializeFromConfig(&config)
@@ -79,10 +81,11 @@ cdef inline bint interpreter_initialise(char *why, size_t why_bytes) noexcept no
 cdef inline bint interpreter_exec(
     const char *name, PyModuleDef *definition, char *why, size_t why_bytes,
 ) noexcept nogil:
-    """Run the body of the Cython module `definition`, which its PyInit function returned. To be done once.
+    """Run the body of the Cython module whose PyInit function returned `definition`. To be called once. Returns False
+    on an error.
 
-    Until it has run, no Cython code that handles Python objects may. The table of built-in modules would do only
-    before the interpreter starts, and another module may have started it.
+    Cython code that handles Python objects works only after that. PyImport_AppendInittab would need to be called before
+    the interpreter starts, and another module may have started it.
     """
     cdef PyGILState_STATE lock = PyGILState_Ensure()
     cdef PyObject *machinery = PyImport_ImportModule(b"importlib.machinery")
@@ -101,4 +104,4 @@ cdef inline bint interpreter_exec(
     Py_XDECREF(spec)
     Py_XDECREF(machinery)
     PyGILState_Release(lock)
-    return done     # the module is kept for the life of the process
+    return done     # `module` is not released: it must live as long as the process
