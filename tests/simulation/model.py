@@ -75,6 +75,7 @@ class Model:
         self.published: set[Prefix] = set()
         self.excused: set[Prefix] = set()  # whoever had to publish these has died with all that were subscribed there
         self._tails: dict[Node, int] = {}  # who is or was one, and up to where it was seen to have published
+        self.adopted = 0  # backups that have begun a chain
         self._moments = 0
 
     def moment(self) -> int:

@@ -166,6 +166,15 @@ class Node(EventLoop):
         self.flushed = self.core.applied
         self.is_whole = True
 
+    def branch(self, history: bytes) -> None:
+        """The data, a backup, becomes the beginning of another history. The disk calls it so at once."""
+        self.touch()
+        require(self.core.branch(history) == Verdict.ACCEPTED, f"{self} is no backup")
+        self.record = VOID
+        self.disk.marker = history
+        self.rewrite()
+        self.model.adopted += 1
+
     # ---- views and rights
 
     def may_read(self) -> bool:

@@ -269,17 +269,26 @@ def begin(master: Master, number: int) -> None:
         return
     if configuration and (not controller.is_lost or has_data_left(world, configuration.view) or not _is_dead(master)):
         return
-    blank = [node for node in world.nodes.values() if _is_blank(node) and _answers(master, node)]
-    if blank:
-        newcomer = blank[number % len(blank)]
+    fit = [node for node in world.nodes.values() if (_is_blank(node) or _is_backup(node)) and _answers(master, node)]
+    if fit:
+        newcomer = fit[number % len(fit)]
         random = number.to_bytes(8, "big") + world.model.moment().to_bytes(2 * HISTORY_BYTES - 8, "big")
-        event = Begin(member_of(newcomer.run_id), random, controller.detector.health(), empty_of(master))
+        assigned = 0
+        if _is_backup(newcomer):
+            newcomer.branch(random[:HISTORY_BYTES])
+            assigned = newcomer.core.position().assigned
+        event = Begin(member_of(newcomer.run_id), random, controller.detector.health(), empty_of(master), assigned)
         if master.propose(event):
             master.begins_era = Era.MAY_LOSE
 
 
 def _is_blank(node: Node) -> bool:
     return node.core.role() == Role.ALONE or (node.core.role() == Role.REMOVED and node.core.applied < 0)
+
+
+def _is_backup(node: Node) -> bool:
+    """A server that was started with data of a chain that is no more: MASTER.ADD … ADOPT begins a chain with it."""
+    return node.core.role() == Role.REMOVED and node.core.applied >= 0 and node.core.epoch == 0
 
 
 def empty_of(master: Master) -> frozenset[str]:

@@ -73,11 +73,12 @@ def test_walks_get_around() -> None:
         seen["waited for"] += sum(bool(write.confirmed) for write in model.writes)
         seen["eras"] += model.era > 1
         seen["kept by disks"] += model.era > 1 and not model.lost_at
+        seen["adopted"] += model.adopted
     assert roles >= {Role.HEAD, Role.MIDDLE, Role.TAIL, Role.SINGLETON, Role.REMOVED, Role.LEARNER}
     assert set(answers) == {"committed", "unknown", "failed", "assigned"}
     assert min(seen["resent"], seen["refused as stale"], seen["changes"], seen["waited for"]) > 50
     assert min(seen["committed"], seen["published"], seen["read"]) > 500
-    assert min(seen["eras"], seen["kept by disks"]) > 1
+    assert min(seen["eras"], seen["kept by disks"], seen["adopted"]) > 1
 
 
 def kind_of(write: Write) -> str:

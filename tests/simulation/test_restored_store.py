@@ -14,6 +14,7 @@ from chainredis.protocol.view import View
 from .master import Master
 from .model import BrokenInvariantError
 from .mutants import with_controller
+from .rivals import Rivals
 from .seeds import GIVEN, seeds
 from .simulation import Setting, Simulation, Step
 from .walks import setting_of, walk
@@ -22,20 +23,32 @@ WALKS = 8
 MAX_WALKS = 400
 
 
+def go_back(simulation: Simulation, seen: Counter[str], a: int, b: int) -> None:
+    """The store goes back, sometimes in peace. seen: what has happened so far."""
+    if b % 3:
+        simulation.run(Step("settle", a, b))
+    simulation.run(Step("restore", a, b))
+    seen["went back"] += simulation.store.has_gone_back
+    seen["noticed"] += simulation.master.controller.newer is not None
+    seen["beside former masters"] += isinstance(simulation, Rivals) and bool(simulation.formers)
+
+
 class Restored(Simulation):
-    """Where a walk has a member save its data, the store goes back instead, sometimes in peace."""
+    """Where a walk has a member save its data, the store goes back instead."""
 
     def __init__(self, setting: Setting, master_class: type[Master] = Master) -> None:
         super().__init__(setting, master_class=master_class)
         self.seen: Counter[str] = Counter()
-        self._handlers["save"] = self._restore
+        self._handlers["save"] = lambda a, b: go_back(self, self.seen, a, b)
 
-    def _restore(self, a: int, b: int) -> None:
-        if b % 3:
-            self.run(Step("settle", a, b))
-        self.run(Step("restore", a, b))
-        self.seen["went back"] += self.store.has_gone_back
-        self.seen["noticed"] += self.master.controller.newer is not None
+
+class RestoredRivals(Rivals):
+    """The same in etcd: masters that led before the store went back live on, and grant and tell as before."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.seen: Counter[str] = Counter()
+        self._handlers["save"] = lambda a, b: go_back(self, self.seen, a, b)
 
 
 def test_random_walks_with_a_store_that_goes_back() -> None:
@@ -45,6 +58,15 @@ def test_random_walks_with_a_store_that_goes_back() -> None:
         walk(seed, simulation)
         seen += simulation.seen
     assert GIVEN or min(seen["went back"], seen["noticed"]) > 0
+
+
+def test_random_walks_with_rivals_and_a_store_that_goes_back() -> None:
+    seen: Counter[str] = Counter()
+    for seed in seeds(WALKS):
+        simulation = RestoredRivals(setting_of(seed))
+        walk(seed, simulation)
+        seen += simulation.seen
+    assert GIVEN or min(seen["went back"], seen["noticed"], seen["beside former masters"]) > 0
 
 
 class BelievesTheStore(Controller):
