@@ -127,7 +127,10 @@ class Connection:
         """Updates from that revision on, for `life_s` seconds. Ends early if etcd has that revision no more."""
         client = self._connected()
         over = threading.Event()
-        stream = _open_watch(client, prefix, revision, life_s, over)
+        try:
+            stream = _open_watch(client, prefix, revision, life_s, over)
+        except _FAILURES as error:  # another thread has closed the channel just now
+            raise self._explain(error) from error
         try:
             for answer in stream:
                 if answer.canceled:
