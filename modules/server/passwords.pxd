@@ -112,7 +112,7 @@ cdef inline RedisModuleString *show_password(const char *name, void *setting) no
 
 
 cdef inline void use_password(PasswordSetting *s, long long number, RedisModuleString *text) noexcept nogil:
-    RedisModule_RetainString(NULL, text)        # it may be the one before, which gives way
+    RedisModule_RetainString(NULL, text)        # `text` may be that of `before`, which is replaced
     pthread_mutex_lock(&the_passwords().mutex)
     if s.value.text != NULL:
         take(&s.before, s.value.number, s.value.text)

@@ -14,6 +14,7 @@ cdef enum:
 
 
 cdef inline void draw_nonce(char *out) noexcept nogil:
+    """Write a random nonce of NONCE_BYTES to `out`."""
     cdef unsigned char random[16]
     RedisModule_GetRandomBytes(random, sizeof(random))
     to_hex(random, sizeof(random), out)

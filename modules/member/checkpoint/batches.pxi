@@ -44,6 +44,7 @@ cdef struct Batches:
 
 
 cdef bint buffer_room(Buffer *buffer, size_t more) noexcept nogil:
+    """Make room for `more` bytes behind the content. Returns False without memory."""
     cdef char *grown
     if buffer.length + more <= buffer.room:
         return True

@@ -85,7 +85,9 @@ cdef bint flush_some(Member *m) noexcept nogil:
 
 
 cdef void flush_begin(Member *m, uint64_t most, uint64_t goal, Waiter *waiter) noexcept nogil:
-    """goal: bytes, 0: whatever may go."""
+    """Begin an eviction of at most `most` keys, or `goal` bytes of memory (0: no limit). waiter: the client of a
+    HEAD.FLUSH, or NULL.
+    """
     cdef Flush *flush = &m.checkpoint.flush
     memset(flush, 0, sizeof(Flush))
     flush.most = most
@@ -95,7 +97,7 @@ cdef void flush_begin(Member *m, uint64_t most, uint64_t goal, Waiter *waiter) n
 
 
 cdef bint flush_slice(Member *m, int64_t until_us) noexcept nogil:
-    """True: there is more to do. Afterwards `flush.cursor` is NULL."""
+    """Evict until `until_us`. Returns whether there is more to do; if not, `flush.cursor` is NULL."""
     cdef Flush *flush = &m.checkpoint.flush
     cdef bint more = may_flush(m)
     INVARIANT(

@@ -90,6 +90,7 @@ cdef bint page_put(Page *page, const Row *row) noexcept nogil:
 
 
 cdef bint set_cursor(Page *page, const char *key, size_t key_bytes) noexcept nogil:
+    """Set the record key at which the page begins. Returns False without memory."""
     return buffer_set(&page.cursor, key, key_bytes) or damaged(page.error, "no memory for a page of it")
 
 

@@ -92,6 +92,7 @@ cdef void finished_put(Finished *finished, Job *job) noexcept nogil:
 
 
 cdef Job *finished_take(Finished *finished, bint wait) noexcept nogil:
+    """Returns a job that is done, whose `done` the caller must call. NULL: none is done, and `wait` is False."""
     return jobs_take(&finished.jobs, wait)
 
 

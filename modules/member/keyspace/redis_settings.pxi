@@ -16,6 +16,7 @@ from modules.server.redis_calls cimport drop_reply
 
 
 cdef void set_redis(Member *m, const char *name, const char *value) noexcept nogil:
+    """Set a setting of Redis. Errors are ignored."""
     drop_reply(RedisModule_Call(m.ctx, "CONFIG", "ccc", b"SET", name, value))
 
 
@@ -60,6 +61,7 @@ cdef void lend_credentials(Member *m) noexcept nogil:
 
 
 cdef void take_back_credentials(Member *m) noexcept nogil:
+    """Restore the credentials of Redis's replication that `lend_credentials` has replaced."""
     if m.keyspace.masterauth == NULL:
         return
     set_redis(m, b"masteruser", RedisModule_StringPtrLen(m.keyspace.masteruser, NULL))
@@ -70,6 +72,7 @@ cdef void take_back_credentials(Member *m) noexcept nogil:
 
 
 cdef bint settings_care(const RedisModuleConfigChange *change) noexcept nogil:
+    """Returns whether a setting that `settle_redis_settings` sets has changed."""
     cdef unsigned int i
     for i in range(change.num_changes):
         if (strcmp(change.config_names[i], "maxmemory-policy") == 0

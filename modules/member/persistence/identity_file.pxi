@@ -109,6 +109,7 @@ cdef bint marker_write(Member *m, const Marker *marker) noexcept nogil:
 
 
 cdef void marker_name(Member *m) noexcept nogil:
+    """Set the name of the identity file, which has the port that the server listens on."""
     cdef char port[16]
     if info_field(m.ctx, "server", "tcp_port", port, sizeof(port)):
         snprintf(m.disk.marker.name, sizeof(m.disk.marker.name), "chain.member.%s", &port[0])

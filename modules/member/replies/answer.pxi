@@ -28,6 +28,7 @@ cdef struct Answer:
 # ---------------------------------------------------------------------------------------------------- deciding
 
 cdef void *answer_outcome(Outcome outcome) noexcept nogil:
+    """Returns an answer that is an outcome with a fixed text. Needs no memory."""
     return <void *>(<intptr_t>outcome * 2 + 1)
 
 
@@ -54,10 +55,12 @@ cdef void *answer_new(bint is_error, const char *bytes, size_t length) noexcept 
 
 
 cdef void *answer_value(const char *bytes, size_t length) noexcept nogil:
+    """Returns an answer that is a bulk string. May be called on any thread; without memory, see `answer_new`."""
     return answer_new(False, bytes, length)
 
 
 cdef void *answer_error(const char *text) noexcept nogil:
+    """Returns an answer that is an error, whose text begins with its code. May be called on any thread."""
     return answer_new(True, text, strlen(text))
 
 
@@ -68,6 +71,7 @@ cdef bint has_bytes(const void *answer) noexcept nogil:
 
 
 cdef void answer_free(RedisModuleCtx *ctx, void *answer) noexcept nogil:
+    """Free an answer. Redis calls this, too, for each answer of a client that was unblocked."""
     if has_bytes(answer):
         free(answer)
 

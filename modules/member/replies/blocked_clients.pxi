@@ -15,6 +15,7 @@ from modules.member.state.waiter cimport WAIT_FLUSH, WAIT_WORKER, WaitKind, Wait
 
 
 cdef void waiting_init(Member *m) noexcept nogil:
+    """To be called once, when the module is loaded."""
     m.clients.waiting.by_client = RedisModule_CreateDict(NULL)
 
 
@@ -25,6 +26,7 @@ cdef bint may_block(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef Waiter *first_waiting(const Member *m, WaitKind kind) noexcept nogil:
+    """Returns the client that has waited longest in the list of this kind. NULL: none waits."""
     return m.clients.waiting.lists[<int>kind].first
 
 
@@ -40,6 +42,7 @@ cdef Waiter *waiter_new(WaitKind kind) noexcept nogil:
 
 
 cdef void waiter_free(Waiter *waiter) noexcept nogil:
+    """Free a waiter that is in no list, with its references to strings."""
     let_go(waiter.key)
     let_go(waiter.value)
     let_go(waiter.channel)
@@ -74,6 +77,7 @@ cdef void wait_on(Member *m, Waiter *waiter, WaitKind kind) noexcept nogil:
 # ------------------------------------------------------------------------------------------------------- over
 
 cdef void unlist(Member *m, Waiter *waiter) noexcept nogil:
+    """Remove the waiter from its list. The client stays blocked, and the caller owns the waiter."""
     RedisModule_DictDelC(m.clients.waiting.by_client, &waiter.client, sizeof(waiter.client), NULL)
     list_remove(&m.clients.waiting.lists[<int>waiter.kind], waiter)
 

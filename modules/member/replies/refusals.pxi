@@ -60,21 +60,25 @@ cdef const char *not_tail(const Member *m, char *out) noexcept nogil:
 # ------------------------------------------------------------- replies to new clients, and answers of blocked ones
 
 cdef int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Reply the error for a write at a member that is not the head."""
     cdef char text[REFUSAL_BYTES]
     return RedisModule_ReplyWithError(ctx, not_head(m, text))
 
 
 cdef int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Reply the error for a MEMBER.WAIT at a member that is not the head."""
     cdef char text[REFUSAL_BYTES]
     return RedisModule_ReplyWithError(ctx, not_head_to_wait(m, text))
 
 
 cdef int reply_not_tail(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Reply the error for a READ at a member that is not the tail, or may not answer."""
     cdef char text[REFUSAL_BYTES]
     return RedisModule_ReplyWithError(ctx, not_tail(m, text))
 
 
 cdef void *answer_not_head(const Member *m) noexcept nogil:
+    """Returns the error for a writer that was blocked at a head which is the head no longer."""
     cdef char text[REFUSAL_BYTES]
     return answer_error(not_head(m, text))
 
@@ -85,5 +89,6 @@ cdef void *answer_not_head_to_wait(const Member *m) noexcept nogil:
 
 
 cdef void *answer_not_tail(const Member *m) noexcept nogil:
+    """Returns the error for a READ that was blocked at a tail which may not answer any longer."""
     cdef char text[REFUSAL_BYTES]
     return answer_error(not_tail(m, text))

@@ -64,6 +64,7 @@ cdef void settle(Member *m) noexcept nogil:
 
 
 cdef void answer_unknown(Member *m, void *writer) noexcept nogil:
+    """Answer a writer whose update is in the log: the outcome is unknown. `writer` is its blocked client."""
     m.clients.unknown_outcomes += 1
     RedisModule_UnblockClient(<RedisModuleBlockedClient *>writer, answer_outcome(OUTCOME_UNKNOWN))
 
@@ -98,6 +99,7 @@ cdef void *wait_answer(const Member *m, const Waiter *wait) noexcept nogil:
 
 
 cdef void settle_waits(Member *m) noexcept nogil:
+    """Answer the MEMBER.WAITs whose answer is decided. Called in each pass, and before this member leaves its chain."""
     cdef Waiter *wait = first_waiting(m, WAIT_COMMIT)
     cdef Waiter *next
     cdef void *answer
