@@ -1,4 +1,7 @@
-"""Real etcd servers for tests, on free ports; chains in them, stopped at the end, their logs looked through."""
+"""Fixtures that start real etcd servers on free ports, and chains in them.
+
+A fixture stops its servers at the end and examines their logs.
+"""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -18,7 +21,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
-    """For tests that do it no harm: each has a chain of another name in it."""
+    """One etcd for all tests that do not disturb it. Each test uses a chain with a name of its own."""
     etcd = EtcdServer(tmp_path_factory.mktemp("etcd"))
     etcd.start()
     yield etcd
@@ -27,13 +30,13 @@ def shared_etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer
 
 @pytest.fixture
 def url(shared_etcd: EtcdServer) -> str:
-    """Of a chain that nobody has used before."""
+    """The URL of a chain whose name no test has used before."""
     return url_of(f"chain-{next(_numbers)}", shared_etcd)
 
 
 @pytest.fixture
 def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
-    """One that is to suffer."""
+    """An etcd for one test, which may stop or damage it."""
     etcd = EtcdServer(tmp_path / "etcd")
     etcd.start()
     yield etcd
@@ -42,7 +45,7 @@ def etcd(tmp_path: Path) -> Iterator[EtcdServer]:
 
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[list[EtcdServer]]:
-    """Servers of one etcd."""
+    """The three servers of one etcd."""
     servers = start_etcd(tmp_path, 3)
     yield servers
     for each in servers:
@@ -51,7 +54,7 @@ def three(tmp_path: Path) -> Iterator[list[EtcdServer]]:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[StartChain]:
-    """`chain(3, url=url)` starts a master and three members; options are those of EtcdChain."""
+    """`chain(3, url=url)` starts a master and three members. Options are those of EtcdChain."""
     chains: list[EtcdChain] = []
 
     def start(size: int = 3, *, timeout_ms: int = 2000, **options: Any) -> EtcdChain:

@@ -1,4 +1,4 @@
-"""Who is let in: users and passwords, TLS with certificates of both sides; and what is told of either."""
+"""Access to etcd: users and passwords, TLS with certificates of both sides, and the messages about errors."""
 
 import subprocess
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ ANOTHER_CHAIN = "chain-of-others"
 
 @pytest.fixture
 def guarded(etcd: EtcdServer) -> EtcdServer:
-    """It wants a password, and lets `chain` have its own keys only."""
+    """An etcd that asks for a password and gives the user `chain` rights to the keys of its own chain only."""
     for words in (
         ["user", "add", "root:root"], ["user", "grant-role", "root", "root"],
         ["user", "add", f"chain:{PASSWORD}"], ["role", "add", "chain"],
@@ -55,7 +55,7 @@ def test_a_chain_with_a_password(chain: StartChain, guarded: EtcdServer) -> None
     )  # fmt: skip
     wait_until(lambda: info(c.leader(), "master")["master_heartbeats"] == "2", 10)
     assert_serves(c)
-    # A restart of etcd makes its tokens void: new ones are asked for. It costs nobody the lead.
+    # A restart of etcd voids its tokens: the master gets a new one, and does not lose the lead.
     guarded.stop()
     guarded.start()
     c.add(c.spare())
@@ -112,7 +112,7 @@ def test_the_right_password_after_a_wrong_one(server: StartServer, guarded: Etcd
 
 
 def certificate(folder: Path, name: str, issuer: str) -> None:
-    """NAME.crt and NAME.key, issued by that one, or by itself."""
+    """Write NAME.crt and NAME.key, a certificate that `issuer` has signed, or that is self-signed."""
     subject = ["-subj", f"/CN={name}", "-days", "2"]
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key"]
     if name == issuer:
@@ -132,7 +132,7 @@ def openssl(folder: Path, *words: str) -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Access:
-    """A certificate that is good for both sides, and whose issuer is known; those of others beside it."""
+    """A certificate with a known issuer that is valid for both sides; certificates of others are in the same folder."""
     for name, issuer in (("ca", "ca"), ("good", "ca"), ("other-ca", "other-ca"), ("bad", "other-ca")):
         certificate(tmp_path, name, issuer)
     (tmp_path / "garbage").write_text("no certificate")

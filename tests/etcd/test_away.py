@@ -1,4 +1,4 @@
-"""An etcd that is stopped, restarted, slow, short of a server or of room, or compacted; and what goes on meanwhile."""
+"""Chains whose etcd is stopped, restarted, slow, full, compacted, or has lost servers."""
 
 import itertools
 import subprocess
@@ -23,7 +23,7 @@ def etcdctl(server: EtcdServer, *words: str) -> str:
 
 
 def writes(head: Server, key: str) -> Callable[[Event], None]:
-    """A job that writes until it is told to stop, and fails when a write does."""
+    """A job that writes until it is told to stop, and fails if a write fails."""
 
     def write(stop: Event) -> None:
         with head.client() as client:
@@ -82,7 +82,7 @@ def test_an_etcd_that_is_killed_and_comes_back_at_once_is_hardly_noticed(chain: 
 
 
 def test_an_etcd_that_hangs(chain: StartChain, etcd: EtcdServer) -> None:
-    """Connections stand, and nothing is answered: no request waits for ever."""
+    """Connections stay up and nothing is answered: no request may wait for ever."""
     c = chain(2, url=url_of("chain", etcd))
     etcd.pause()
     wait_until(lambda: not leads(c.master), 20)
@@ -94,7 +94,7 @@ def test_an_etcd_that_hangs(chain: StartChain, etcd: EtcdServer) -> None:
 
 
 def test_an_etcd_that_is_slow_costs_nobody_anything_but_time(chain: StartChain, etcd: EtcdServer) -> None:
-    """It stops for a while, again and again, as with a disk that does."""
+    """The etcd server stops for a moment again and again, as with a slow disk."""
     c = chain(3, url=url_of("chain", etcd), timeout_ms=20_000, heartbeat="1 20")
     term = info(c.master, "master")["master_term"]
 
@@ -114,7 +114,7 @@ def test_an_etcd_that_is_slow_costs_nobody_anything_but_time(chain: StartChain, 
 
 
 def test_one_of_three_etcd_servers_is_lost(chain: StartChain, three: list[EtcdServer]) -> None:
-    """Whichever it is: that which leads among them, and that to which the master talks, included."""
+    """Each of the servers is lost in turn, including etcd's leader and the server to which the master talks."""
     c = chain(3, url=url_of("chain", *three), timeout_ms=10_000, heartbeat="1 10")
     with running(writes(c.head, "written")):
         for lost in three:
@@ -140,7 +140,7 @@ def test_two_of_three_etcd_servers_are_lost(chain: StartChain, three: list[EtcdS
 
 
 def test_deletions_are_not_missed_in_a_history_that_was_compacted_away(chain: StartChain, etcd: EtcdServer) -> None:
-    """The master hangs while a heartbeat ends, and etcd forgets that it did."""
+    """The master hangs while a heartbeat ends, and etcd compacts the history that tells of it."""
     c = chain(3, url=url_of("chain", etcd), masters=2)
     wait_until(lambda: info(c.leader(), "master")["master_heartbeats"] == "3", 10)
     standby = next(master for master in c.masters if master is not c.leader())
@@ -159,7 +159,7 @@ def test_deletions_are_not_missed_in_a_history_that_was_compacted_away(chain: St
 def test_a_full_etcd_is_said(chain: StartChain, etcd: EtcdServer) -> None:
     c = chain(2, url=url_of("chain", etcd))
     etcdctl(etcd, "put", "filling", "x")
-    # An alarm is what a full disk, or database, raises in etcd.
+    # etcd raises this alarm when its disk or its database is full.
     with closing(Connection(etcd.access, 5)) as connection:
         raise_alarm(connection)
         reply = ask(c.leader(), "MASTER.REMOVE", "127.0.0.1", c.tail.port)

@@ -1,4 +1,4 @@
-"""A network that is cut between a master, or a member, and etcd, while all else goes on."""
+"""The network is cut between etcd and one master or member only."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def network() -> Iterator[Network]:
 def test_a_leader_that_is_cut_off_from_etcd_has_stopped_when_another_leads(
     chain: StartChain, server: StartServer, network: Network, shared_etcd: EtcdServer, url: str
 ) -> None:
-    """It reaches the members all the while."""
+    """The former leader still reaches the members."""
     door = network.front(shared_etcd.port)
     c = chain(2, url=f"{door.endpoint}/{parse_url(url).keys.chain}")
     await_heartbeats(c)

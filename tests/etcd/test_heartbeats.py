@@ -1,4 +1,4 @@
-"""Heartbeats: what ends them, what does not, and what their end brings about."""
+"""Heartbeats: what ends them, what does not, and what their end causes."""
 
 from pathlib import Path
 from shutil import copy
@@ -31,7 +31,7 @@ IN_ETCD = "libmember.so 1 1 2"
 
 
 def heartbeats(url: str) -> dict[str, int]:
-    """Who has one, and the lease that it hangs on."""
+    """The lease of each heartbeat, by the last part of its key in etcd."""
     where = parse_url(url)
     connection = Connection(access_to(url), 5)
     try:
@@ -65,7 +65,7 @@ def test_every_member_has_a_key_that_hangs_on_a_lease(chain: StartChain, url: st
 
 
 def test_a_killed_member_is_not_waited_for(chain: StartChain, url: str) -> None:
-    """Its key is still there when the chain is whole again."""
+    """The chain is repaired while the key of the killed member still exists."""
     c = chain(3, url=url, heartbeat="20 60", timeout_ms=60_000)
     await_heartbeats(c)
     dead = state(c.members[1]).run_id
@@ -87,7 +87,7 @@ def test_a_member_that_hangs_is_taken_out(chain: StartChain, url: str) -> None:
 
 
 def test_the_heartbeat_stops_with_the_event_loop(server: StartServer, url: str) -> None:
-    """A thread of its own sends it, and yet it says that the loop turns."""
+    """A separate thread sends the heartbeat, but only while the event loop turns."""
     member = server("libmember.so 1 1 2", busy_reply_threshold="100")
     assert ask(member, "MEMBER.CONNECT_TO_MASTER", url) == b"OK"
     wait_until(lambda: beats(url, member), 10)
@@ -111,7 +111,7 @@ def test_a_pause_shorter_than_the_timeout_is_no_reason(server: StartServer, url:
 
 
 def test_heartbeats_go_on_after_a_restart(chain: StartChain, url: str) -> None:
-    """Nobody tells the member again where they go; and it is back in the chain, too."""
+    """The restarted member gets no new MEMBER.CONNECT_TO_MASTER, and returns to the chain by itself."""
     c = chain(2, url=url)
     await_heartbeats(c)
     victim = c.tail
@@ -200,7 +200,7 @@ def test_a_member_of_a_plain_master_notes_where_that_is(server: StartServer) -> 
 
 
 def test_without_its_library_the_member_serves_on(tmp_path: Path, server: StartServer, url: str) -> None:
-    """Somebody has copied libmember.so, and nothing else."""
+    """An operator has copied libmember.so without libheartbeat.so."""
     copy(module_path(MEMBER), tmp_path)
     lonely = server(f"{tmp_path / MEMBER} 1")
     assert "libheartbeat.so belongs beside libmember.so" in ask(lonely, "MEMBER.CONNECT_TO_MASTER", url)

@@ -1,4 +1,4 @@
-"""Several masters: one leads, the others tell who, and whoever loses the lead can change nothing."""
+"""Several masters: one leads, the others name it, and one that has lost the lead cannot change anything."""
 
 import contextlib
 import threading
@@ -43,7 +43,10 @@ def await_seen(master: Server, *members: Server) -> None:
 
 
 def await_connected(master: Server) -> None:
-    """Until then it answers changes with what is wrong between it and etcd, although it knows who leads."""
+    """Wait until the master has a connection to etcd.
+
+    Before that it answers changes with the error of its connection to etcd, although it knows the leader.
+    """
     wait_until(lambda: info(master, "master")["master_etcd"] == "connected", 10)
 
 
@@ -76,7 +79,7 @@ def test_another_leads_when_the_leader_is_killed_and_repairs_what_happened_meanw
 
 
 def test_a_master_that_is_restarted_goes_on_at_once(chain: StartChain, url: str) -> None:
-    """Another process answers where the one that led was, so its lease is not waited for."""
+    """A new process answers at the address of the former leader, so nobody waits for the lease of that one."""
     c = chain(2, url=url, timeout_ms=60_000)
     c.master.kill()
     c.master.start()
@@ -103,9 +106,9 @@ def test_a_leader_that_was_paused_changes_nothing_when_it_wakes(chain: StartChai
 
 @pytest.mark.parametrize(("how", "masters"), [("kill", 2), ("pause", 3)])
 def test_the_leader_is_lost_amid_an_addition(chain: StartChain, url: str, how: str, masters: int) -> None:
-    """Whether the new member got in, the chain tells; whoever is in it serves."""
+    """The chain shows whether the new member was added. Each member of the chain serves."""
     c = chain(2, url=url, masters=masters, member_config={"rdb-key-save-delay": "20000"})
-    for number in range(20):  # so the copy takes half a second
+    for number in range(20):  # makes the copy take half a second
         assert ask(c.head, "MEMBER.PUT", f"key-{number}", number) == number
     leader, spare = c.leader(), c.spare()
     replies: list[object] = []
@@ -135,7 +138,7 @@ def test_the_leader_is_lost_amid_an_addition(chain: StartChain, url: str, how: s
 
 
 class EtcdView(EtcdChain):
-    """The same chain, as seen by one of the masters."""
+    """The chain as one of the masters sees it."""
 
     def __init__(self, chain: EtcdChain, master: Server) -> None:
         self.__dict__.update(chain.__dict__)
@@ -153,7 +156,7 @@ class EtcdView(EtcdChain):
     ],
 )
 def test_a_master_with_a_wrong_url_is_not_loaded_and_says_why(server: StartServer, arguments: str, says: str) -> None:
-    """And the server that was to be it stays up."""
+    """The server itself stays up."""
     plain = server(enable_module_command="yes")
     reply = ask(plain, "MODULE", "LOAD", module_path("etcd/libetcd_master.so").as_posix(), *arguments.split())
     assert isinstance(reply, Error)
@@ -165,7 +168,7 @@ Kind = TypeVar("Kind", bound=EtcdMaster)
 
 
 class Clumsy(EtcdMaster):
-    """It cannot begin to lead the first time."""
+    """A master whose first attempt to begin to lead fails."""
 
     failures = 1
 
@@ -183,7 +186,7 @@ def in_this_process(kind: type[Kind], url: str, folder: Path, number: int) -> Ki
 
 
 def test_a_master_that_cannot_begin_to_lead_does_not_keep_the_lead(url: str, tmp_path: Path) -> None:
-    """Another one leads; where there is none, it tries again, and meanwhile says what is wrong."""
+    """Another master leads. A single master tries again, and shows the error meanwhile."""
     with contextlib.closing(in_this_process(Clumsy, url, tmp_path, 1)) as clumsy:
         wait_until(lambda: "can't start new thread" in str(clumsy.status()["state"]), 10)
         assert clumsy.status()["leads"] == 0

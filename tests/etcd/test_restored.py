@@ -1,4 +1,4 @@
-"""An etcd that is restored from an older backup, or comes back empty, while masters and members live."""
+"""An etcd that is restored from an older backup, or comes back empty, while masters and members run."""
 
 import shutil
 
@@ -11,7 +11,7 @@ from integration.helpers import ask, assert_serves, await_chain, await_repair, s
 
 
 def assert_goes_on(c: EtcdChain) -> None:
-    """The chain as it was is known again, and the next death is repaired."""
+    """Assert that the masters know the chain again and repair it after the next death."""
     await_chain(c, *c.members)
     c.members[1].kill()
     await_repair(c, c.members[1])
@@ -36,7 +36,7 @@ def test_an_older_view_that_is_put_back_is_overwritten_by_the_leader(chain: Star
 
 
 def test_an_etcd_restored_from_a_backup_is_brought_forward(chain: StartChain, etcd: EtcdServer) -> None:
-    """With two masters, neither of which need have led when the backup was made."""
+    """There are two masters. Neither of them needs to have led when the backup was made."""
     c = chain(3, url=url_of("chain", etcd), masters=2)
     data = etcd.folder / "data"
     etcd.stop()

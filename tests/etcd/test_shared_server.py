@@ -1,4 +1,4 @@
-"""Heartbeats in a server that does other things, too: they must not get in each other's way."""
+"""Heartbeats in a server that also runs a master, saves, or runs scripts: none may disturb another."""
 
 from chainredis.local_cluster.cluster import MASTER
 from chainredis.local_cluster.server import Server
@@ -25,7 +25,7 @@ def test_a_master_and_a_member_in_one_server_share_an_interpreter(server: StartS
 
 
 def test_a_server_that_saves_and_rewrites_beats_on(chain: StartChain, url: str) -> None:
-    """Forks of a process with threads of an interpreter, and of grpc."""
+    """The process forks while threads of a Python interpreter and of grpc run in it."""
     c = chain(2, url=url, member_config={"appendonly": "yes"})
     await_heartbeats(c)
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""docs/operations.md, "Masters in etcd": the walk-through, word for word where a test can, with its paths."""
+"""The walk-through of docs/operations.md, "Masters in etcd", word for word where possible, with its paths."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """In a folder that has `src` as `build` has it, or the servers' data would be there, too."""
+    """Start servers in a temporary folder with a link `src` to build/src, so that their data stays out of `build`."""
     (tmp_path / "src").symlink_to(ROOT / "build/src")
     with documented(str(SERVER), tmp_path, tmp_path, lambda _: (), (0, -signal.SIGKILL)) as start:
         yield start
