@@ -1,7 +1,7 @@
-"""Clients that write and read while everything goes wrong, and record what they did and were told.
+"""Clients that write and read during faults, and record their operations and the answers.
 
-They find their way as a real client must: through MOVED, and MEMBER.VIEW of any member that answers, never through a
-master. Now and then they go to a wrong member on purpose: whatever it answers has to be true, too.
+They find members as a real client must: by MOVED and by MEMBER.VIEW of any member that answers, never by a master.
+Sometimes they use a wrong member on purpose, because its answers must be true, too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,24 +19,24 @@ from integration.helpers import Error, Talk, Word
 
 KEYS = [f"key-{number}" for number in range(12)]
 CHANNELS = "heard-*"
-LOST = (redis.RedisError, OSError)  # a connection that cannot be made, breaks, or keeps silent
+LOST = (redis.RedisError, OSError)  # the connection cannot be made, breaks, or gets no answer
 
-STRAY_PATIENCE_S = 4.0  # longer than any member hangs: what it says when it wakes is of interest
+STRAY_PATIENCE_S = 4.0  # longer than any member hangs, so that its answers after it wakes are seen
 LOOK_S = 0.2
 PAUSE_S = 0.01
-LEAVE_SHARE = 0.02  # how often a client looks around though all is well
+LEAVE_SHARE = 0.02  # the share of steps after which a client looks for the view without need
 STRAY_STEPS = 10
 
 
 class Sight(NamedTuple):
-    """The chain as a member sees it."""
+    """The chain as one member sees it."""
 
     epoch: int
     members: tuple[Endpoint, ...]
 
 
 class Guide:
-    """Where members are or were, as far as any client has heard."""
+    """The endpoints of all present and former members that any client has heard of."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._known = set(endpoints)
@@ -48,7 +48,7 @@ class Guide:
             return sorted(self._known)
 
     def look(self) -> Sight | None:
-        """The newest view that any member within reach is in."""
+        """The newest view among those of all members that answer; None: none answers."""
         sights = [sight for sight in map(_ask_for_view, self.known) if sight and sight.members]
         newest = max(sights, key=lambda sight: sight.epoch, default=None)
         if newest:
@@ -74,20 +74,22 @@ def view_of(talk: Talk) -> Sight | None:
 
 
 def outcome_of_write(reply: int | Error) -> Outcome:
-    """Rule 6: by the first word."""
+    """The outcome that the reply's first word tells (rule 6)."""
     if isinstance(reply, int):
         return Outcome.DONE
     return Outcome.OPEN if reply.startswith("UNKNOWN ") else Outcome.FAILED
 
 
 class Client:
-    """place: of the chain where its work is to be done, 0 the head, -1 the tail. stray_share: how often it goes to any
-    member instead, for a while. patience_s: how long it waits for an answer.
+    """A client that records its operations.
+
+    place: the member at which it works; 0 is the head, -1 the tail. stray_share: the share of conversations that it
+    holds with any member instead. patience_s: how long it waits for an answer, in seconds.
     """
 
     place = 0
     stray_share = 0.2
-    patience_s = 1.5  # longer than the members' write timeout is to be
+    patience_s = 1.5  # must be longer than the members' write timeout
 
     def __init__(self, name: str, guide: Guide, history: History, seed: int) -> None:
         self.name = name
@@ -98,7 +100,7 @@ class Client:
         self._count = 0
 
     def __call__(self, stop: Event) -> None:
-        """Until `stop`. Whatever ends a conversation, the next one begins."""
+        """Hold one conversation after another until `stop`, whatever ends each."""
         while not stop.is_set():
             endpoint, is_stray = self._destination()
             try:
@@ -119,7 +121,7 @@ class Client:
         return (sight.members[self.place] if sight else None), False
 
     def _converse(self, talk: Talk, stop: Event, steps: int | None) -> None:
-        """Until `stop`, an error, or so many steps; also, now and then, for a look somewhere else."""
+        """Do steps until `stop`, an error, or `steps` of them; sometimes end early, to look for the view."""
         while not stop.is_set() and steps != 0 and self.dice.random() > LEAVE_SHARE:
             reply = self._step(talk)
             if isinstance(reply, Error):
@@ -133,11 +135,11 @@ class Client:
             self._moved_to = parse_endpoint(*error.split()[2].encode().rsplit(b":", 1))
 
     def _step(self, talk: Talk) -> Any:
-        """Do something, record it; the reply, of which an Error ends the conversation."""
+        """Do one operation and record it. Returns the reply; an Error ends the conversation."""
         raise NotImplementedError
 
     def _new_update(self) -> tuple[Operation, list[Word]]:
-        """An update that nobody has ever made, and its command."""
+        """An update with a new value, and its command."""
         self._count += 1
         key = self.dice.choice(KEYS)
         if self.dice.random() < 0.1:
@@ -146,16 +148,16 @@ class Client:
         return self._operation(Kind.PUT, key, value), ["MEMBER.PUT", key, value]
 
     def _operation(self, kind: Kind, key: str, value: str | None) -> Operation:
-        """It begins now. OPEN, until more is known."""
+        """An operation that starts now. Its outcome is OPEN until an answer comes."""
         return Operation(kind, key, value, monotonic_ns(), 0, Outcome.OPEN, self.name)
 
     def _record(self, operation: Operation, outcome: Outcome, note: str = "") -> None:
-        """It ends now."""
+        """Record that the operation ends now with this outcome."""
         self.history.operations.append(replace(operation, end=monotonic_ns(), outcome=outcome, note=note))
 
 
 class Writer(Client):
-    """One update after the other, each blocking until its end is known."""
+    """Sends one update after another, each of which blocks until its outcome is known."""
 
     def _step(self, talk: Talk) -> Any:
         operation, command = self._new_update()
@@ -196,9 +198,9 @@ class Flusher(Client):
 
 
 class PipelinedWriter(Client):
-    """Many updates under way at once, of the form that is answered at once; then it waits for the last one.
+    """Sends many updates with a client id, which are answered at once, and then waits for the last of them.
 
-    Each conversation has a channel of its own: its sns are of one head, so that an sn there is one update.
+    Each conversation has a client id of its own. All its sns come from one head, so that an sn means one update.
     """
 
     BATCH = range(1, 9)
@@ -239,7 +241,7 @@ class PipelinedWriter(Client):
         return next((reply for reply in replies if isinstance(reply, Error)), None)
 
     def _settle(self, talk: Talk, given: dict[int, Operation]) -> Any:
-        """What WAIT says of the last one holds for all of them."""
+        """Wait for the last update's sn. The outcome holds for all updates before it, too."""
         reply = talk("MEMBER.WAIT", max(given), self.WAIT_MS, self._epoch)
         outcome = Outcome.DONE if isinstance(reply, int) else Outcome.OPEN
         while given:
@@ -248,7 +250,7 @@ class PipelinedWriter(Client):
         return reply
 
     def _settle_elsewhere(self, given: dict[int, Operation]) -> None:
-        """As docs/clients.md tells a client to do whose head has gone; in vain, they stay open."""
+        """Find out the outcomes at another head, as docs/clients.md says. Without an answer the updates stay OPEN."""
         sight = self._guide.look() if given else None
         try:
             if sight:
@@ -266,7 +268,7 @@ def publication(channel: str, sn: int) -> str:
 
 @dataclass
 class Subscriber:
-    """Listens at the tail, as long as that one is heard of. heard: publications, and when each came first."""
+    """Listens for publications at the tail. heard: the publications, and when each came first."""
 
     guide: Guide
     heard: dict[str, int] = field(default_factory=dict)
@@ -283,7 +285,7 @@ class Subscriber:
             stop.wait(PAUSE_S)
 
     def _listen(self, talk: Talk, stop: Event) -> None:
-        """A silence ends it: the tail may be another one."""
+        """Listen until `stop`, or until nothing comes for a while: another member may be the tail now."""
         talk("PSUBSCRIBE", CHANNELS)
         while not stop.is_set():
             message = talk.receive()
@@ -291,7 +293,7 @@ class Subscriber:
                 self.heard.setdefault(publication(message[2].decode(), int(message[3])), monotonic_ns())
 
     def applied_to(self, operations: Iterable[Operation]) -> Iterator[Operation]:
-        """A publication is as good as an acknowledgement: the update was committed before it was heard."""
+        """The operations, where each whose publication was heard is DONE: such an update was committed before."""
         for operation in operations:
             at = self.heard.get(operation.note)
             if at is None:

@@ -1,4 +1,4 @@
-"""Chains as in the tests of servers, and chains with a network between their servers."""
+"""Fixtures: chains as in tests/integration, and networks between the servers of a chain."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture
 def router() -> Iterator[Router]:
-    """Skips the test where namespaces are not permitted."""
+    """A router between network namespaces. Skips the test if namespaces are not permitted."""
     router = Router()
     try:
         router.open()
@@ -34,7 +34,7 @@ def router() -> Iterator[Router]:
 
 @contextmanager
 def examined(cluster: Cluster) -> Iterator[None]:
-    """It is started, stopped in the end, and then its logs are looked through."""
+    """Start the cluster; at the end stop it and examine its logs."""
     try:
         with cluster:
             yield

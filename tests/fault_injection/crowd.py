@@ -1,4 +1,4 @@
-"""All the clients of a chain at once, and the judgement on what they were told."""
+"""All clients of a chain together, and the check of their history."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ HISTORIES = ROOT / "build/histories"
 
 
 class Crowd:
-    """Writers of both kinds, readers, and a subscriber, who work for as long as `at_work` lasts."""
+    """Writers of both kinds, readers and a subscriber. They work during the block of `at_work`."""
 
     def __init__(self, endpoints: Iterable[Endpoint], seed: int) -> None:
         self.history = History()
@@ -30,7 +30,7 @@ class Crowd:
         self._seed = seed
 
     def employ(self) -> None:
-        """Somebody who has checkpoints written, and keys flushed, all the time."""
+        """Add clients that order checkpoints and flushes all the time."""
         self.janitors += [kind(kind.__name__, self.guide, self.history, self._seed) for kind in (Saver, Flusher)]
 
     @contextmanager
@@ -39,18 +39,18 @@ class Crowd:
             yield
 
     def done(self, kind: Kind) -> int:
-        """How many operations of this kind were done so far."""
+        """The number of operations of this kind that are done so far."""
         return sum(each.kind is kind and each.outcome is Outcome.DONE for each in list(self.history.operations))
 
     def successful_since(self, count: int) -> set[str]:
-        """Clients that have something done, among all operations but the first so many."""
+        """The clients of operations that are done, without the first `count` operations."""
         return {each.client for each in self.history.operations[count:] if each.outcome is Outcome.DONE}
 
     def operations(self) -> list[Operation]:
         return list(self.subscriber.applied_to(self.history.operations))
 
     def judge(self) -> None:
-        """AssertionError when no single register can have given these answers; the history is kept then."""
+        """Raise AssertionError if the history of any key is not linearizable; the history is then saved."""
         found = violations(self.operations())
         if found:
             path = self.save()

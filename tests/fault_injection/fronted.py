@@ -1,4 +1,4 @@
-"""A chain whose members are known to everybody by proxies: the network where namespaces are not permitted."""
+"""A chain with a proxy before each member, for machines where network namespaces are not permitted."""
 
 import re
 from contextlib import suppress
@@ -16,12 +16,12 @@ ANSWER_S = 0.5
 
 
 class FrontedCluster(Cluster):
-    """Members and master are told apart, on the proxies, by what they prove."""
+    """A cluster behind proxies. The proxies tell members and master apart by the run_id in their proofs."""
 
     def __init__(self, network: Network, *arguments: Any, **options: Any) -> None:
         self._network = network
         self._doors: dict[Server, Proxy] = {}
-        self._run_ids: dict[int, str] = {}  # by process
+        self._run_ids: dict[int, str] = {}  # by process id
         super().__init__(*arguments, **options)
 
     def door(self, server: Server) -> Proxy:
@@ -34,7 +34,7 @@ class FrontedCluster(Cluster):
         return self.door(server).endpoint
 
     def cut(self, sender: Server, receiver: Server) -> None:
-        """What the one says to the other is held. Nobody connects to the master: it has no door."""
+        """Hold what the sender sends to the receiver. The master has no proxy, because nobody connects to it."""
         if receiver is not self.master:
             self.door(receiver).cut(Way.IN, peer=self._run_id(sender))
         if sender is not self.master:
@@ -48,7 +48,7 @@ class FrontedCluster(Cluster):
             door.heal()
 
     def _run_id(self, server: Server) -> str:
-        """Asked as long as it answers; one that never did has no connections that could be cut."""
+        """The server's run_id, asked while it answers. A server that never answered has no connections to cut."""
         if server.pid not in self._run_ids:
             with suppress(redis.RedisError), Talk(server, ANSWER_S) as talk:
                 found = re.search(rb"^run_id:(\w+)", talk("INFO", "server"), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What clients did and what they were told: the evidence that the checker judges."""
+"""The operations of clients and their answers, which the checker judges."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ class Kind(StrEnum):
 
 
 class Outcome(StrEnum):
-    """OPEN: nobody knows. The update may take effect at any time after its start, or never."""
+    """OPEN: the outcome is unknown. The update may take effect at any time after its start, or never."""
 
     DONE = "done"
     FAILED = "failed"
@@ -24,9 +24,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation on one key. value: what was put, or was read (None: nil); a DEL has none.
+    """One operation on one key. value: the value that was put or read (None: nil); a DEL has none.
 
-    start, end: between these two moments of one clock a DONE operation took effect. The end of others means nothing.
+    start, end: times of one clock. A DONE operation took effect between them. The end of other operations has no
+    meaning.
     """
 
     kind: Kind
@@ -41,7 +42,7 @@ class Operation:
 
 @dataclass
 class History:
-    """Grows from many threads at once. events: what else happened, such as faults, for whoever has to read it."""
+    """Operations that many threads add. events: notes of faults and the like, for a person who reads the history."""
 
     operations: list[Operation] = field(default_factory=list)
     events: list[tuple[int, str]] = field(default_factory=list)
@@ -50,7 +51,7 @@ class History:
         self.events.append((monotonic_ns(), text))
 
     def save(self, path: Path) -> None:
-        """A line each, in the order of their starts."""
+        """Write one line for each operation and event, in the order of their starts."""
         lines = [(at, {"at": at, "event": text}) for at, text in self.events]
         lines += [(operation.start, asdict(operation)) for operation in self.operations]
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ class History:
 
 
 def load(path: Path) -> History:
-    """What `History.save` wrote, to judge it once more."""
+    """Read a history that `History.save` has written."""
     history = History()
     for line in map(json.loads, path.read_text().splitlines()):
         if "event" in line:

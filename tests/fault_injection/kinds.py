@@ -1,4 +1,4 @@
-"""The kinds of faults: how each begins, how long it lasts, and how it ends."""
+"""The kinds of faults: how each begins, how long it lasts, and how it is healed."""
 
 import shutil
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ DATA = ("dump.rdb", "appendonlydir")
 
 
 class Linked(Protocol):
-    """A cluster with a network that can be broken."""
+    """A cluster with a network that tests can cut and slow."""
 
     master: Server
 
@@ -30,10 +30,11 @@ class Linked(Protocol):
 
 
 class Fault:
-    """least, most: members that it befalls at once. lasts: at least and at most, in heartbeat timeouts.
+    """One fault that strikes some members and is healed later.
 
-    spares_one: of the sound members. suits_newcomers: it may befall members that are just coming back. alone_in: of the
-    faults that name the same, one at a time.
+    least, most: the number of members that it strikes. lasts: the shortest and the longest time, in heartbeat timeouts.
+    spares_one: one sound member is never struck. suits_newcomers: it may strike members that are coming back. alone_in:
+    of the faults with the same word here, only one is active at a time.
     """
 
     least: ClassVar[int] = 1
@@ -59,7 +60,7 @@ class Fault:
 
 
 class Kill(Fault):
-    """kill -9 of several at once. They come back with what is on their disk, or, where there is no AOF, without."""
+    """kill -9 of several members. They return with the data on their disks; without an AOF sometimes without data."""
 
     most = 3
     suits_newcomers = True
@@ -75,7 +76,7 @@ class Kill(Fault):
             victim.start()
 
     def wipe(self, victim: Server) -> None:
-        """The data; not the folder, which says that this was a member."""
+        """Remove the data files, but not the identity file, which says that the server was a member."""
         for name in DATA:
             shutil.rmtree(victim.folder / name, ignore_errors=True)
             with suppress(FileNotFoundError):
@@ -83,7 +84,7 @@ class Kill(Fault):
 
 
 class KillAll(Kill):
-    """Only where everything is on their disks."""
+    """kill -9 of all members; only for chains that are durable."""
 
     most = MAX_MEMBERS
     spares_one = False
@@ -91,7 +92,7 @@ class KillAll(Kill):
 
 
 class KillWhileSaving(Kill):
-    """The child that saves outlives its parent, unless it is told to end with it."""
+    """kill -9 while a child saves. The child must end with its parent."""
 
     most = 2
 
@@ -104,7 +105,7 @@ class KillWhileSaving(Kill):
 
 
 class SaveAndKill(Kill):
-    """What it comes back with is as old as the time until it was killed is long."""
+    """Save, and kill -9 later. The server returns with the older data."""
 
     most = 1
 
@@ -115,7 +116,7 @@ class SaveAndKill(Kill):
 
 
 class ShutDown(Kill):
-    """Redis refuses that while it writes its first AOF: then it is killed."""
+    """SHUTDOWN, or kill -9 if Redis refuses SHUTDOWN because it is writing its first AOF."""
 
     most = 1
 
@@ -126,13 +127,13 @@ class ShutDown(Kill):
 
 
 class Restart(Kill):
-    """So soon that nobody may have noticed."""
+    """kill -9 and start again so soon that nobody may have noticed."""
 
     lasts = (0.0, 0.0)
 
 
 class Tear(Kill):
-    """Killed, with a checkpoint whose last writes did not arrive, or that is damaged, emptied or gone."""
+    """kill -9, after which the checkpoint is cut off, damaged, emptied or removed."""
 
     most = 1
 
@@ -144,7 +145,7 @@ class Tear(Kill):
             harm(folder)
 
     def _cut(self, folder: Path) -> None:
-        """The end of the newest log of LevelDB's."""
+        """Cut off the end of LevelDB's newest log."""
         for log in sorted(folder.glob("*.log"))[-1:]:
             with log.open("r+b") as file:
                 file.truncate(self.dice.randint(0, log.stat().st_size))
@@ -162,7 +163,7 @@ class Tear(Kill):
 
 
 class Hiccup(Fault):
-    """SIGSTOP for less than the timeout."""
+    """SIGSTOP for less than the heartbeat timeout."""
 
     most = 2
     suits_newcomers = True
@@ -178,7 +179,7 @@ class Hiccup(Fault):
 
 
 class Hang(Hiccup):
-    """SIGSTOP for longer than it."""
+    """SIGSTOP for longer than the heartbeat timeout."""
 
     lasts = (1.2, 3.0)
 
@@ -192,11 +193,11 @@ class Remove(Fault):
             talk("MASTER.REMOVE", endpoint.host, endpoint.port)
 
     def heal(self) -> None:
-        """It is added again, as everybody is in the end."""
+        """Nothing to do: the nemesis adds every member again in the end."""
 
 
 class KillMaster(Fault):
-    """Any one, where there are several."""
+    """kill -9 of a master; any of them if there are several."""
 
     least = most = 0
     alone_in = "master"
@@ -224,7 +225,7 @@ class HangMaster(KillMaster):
 
 
 class KillEtcd(Fault):
-    """Up to all of its servers."""
+    """kill -9 of some or all of etcd's servers."""
 
     least = most = 0
     alone_in = "etcd"
@@ -268,7 +269,7 @@ class LinkFault(Fault):
 
 
 class Cut(LinkFault):
-    """Between two members, both ways."""
+    """Cut the network between two members, in both directions."""
 
     least = most = 2
 
@@ -284,7 +285,7 @@ class CutOneWay(Cut):
 
 
 class CutFromMaster(LinkFault):
-    """Members that clients and the others still reach."""
+    """Cut members off from the master. Clients and other members still reach them."""
 
     most = 2
 
@@ -296,7 +297,7 @@ class CutFromMaster(LinkFault):
 
 
 class CutFromAll(LinkFault):
-    """A member alone with its clients."""
+    """Cut a member off from all other servers. Its clients still reach it."""
 
     def strike(self) -> None:
         victim = self.victims[0]
@@ -319,7 +320,7 @@ def is_durable(server: Server) -> bool:
 
 
 CUTS = (Cut, CutOneWay, CutFromMaster, CutFromAll)
-# How often each is named is how often it comes.
+# A fault that is named more often comes more often.
 KILLS = (Kill, Kill, Kill, KillWhileSaving, SaveAndKill, ShutDown, Restart)
 PROCESSES = (*KILLS, Hang, Hang, Hang, Hiccup, Remove, KillMaster, HangMaster)
 CHECKPOINTS = (*KILLS, *KILLS, Tear, Tear, Tear, Hang, Hiccup, Remove, KillMaster)

@@ -1,18 +1,19 @@
-"""Is a history of registers linearizable? Each key is judged by itself: linearizability composes.
+"""A checker of linearizability for histories of registers. Linearizability composes, so each key is judged alone.
 
-Wing and Gong's search (1993) with Lowe's memoisation (2017), as in Porcupine: take one of the operations that may come
-first, and go on with the rest; never twice with the same rest and the same value. Since all values that are put differ
-from each other, much is known before the search, and open operations cost it nothing:
+The search is that of Wing and Gong (1993) with Lowe's memoisation (2017), as in Porcupine. It takes one of the
+operations that may come first and continues with the rest, never twice with the same rest and the same value. All
+values that are put differ, so much is known before the search, and open operations cost nothing:
 
-- An open put whose value nobody read is left out: no read stands between it and the next write in any order, so that
-  an order with it is one without it, and the other way round.
-- An open put whose value was read took effect, and before the first of those reads ended: it has an end.
-- Open deletes are told apart only by their starts. Each is used right before a read of nil or not at all, the
-  one that started first before the others.
-- A put's value that is still to be read must not be overwritten: it never comes back.
+- An open put whose value nobody read is left out. No read stands between it and the next write in any order, so each
+  order with it is also an order without it, and the other way round.
+- An open put whose value was read took effect before the first of those reads ended. That moment is its end.
+- Open deletes differ only in their starts. Each is used directly before a read of nil or not at all, and the one that
+  started first is used first.
+- A put's value that is still to be read must not be overwritten, because it never comes back.
 
-What may come next and can do no harm does so, without a second choice: a read of the present value, and a put that
-nobody read when the present value is no longer needed (in any order, the next operation would have been a write).
+An operation that may come next and cannot do harm is taken without a choice. These are a read of the present value,
+and a put that nobody read when the present value is no longer needed: in any order, the next operation would have
+been a write.
 """
 
 from collections import Counter
@@ -26,7 +27,7 @@ HEAD = 0  # the place before the first event
 
 @dataclass(frozen=True)
 class Violation:
-    """Why a key's history is not linearizable, and the operation that fits in nowhere."""
+    """The reason why a key's history is not linearizable, and the operation that fits nowhere."""
 
     key: str
     why: str
@@ -37,13 +38,13 @@ class Violation:
 
 
 def violations(history: Iterable[Operation]) -> list[Violation]:
-    """One for each key whose history is not linearizable; the registers are nil at first."""
+    """One violation for each key whose history is not linearizable. Each register is nil at first."""
     judged = (judge(operations) for operations in by_key(history).values())
     return [violation for violation in judged if violation]
 
 
 def judge(operations: list[Operation]) -> Violation | None:
-    """Of one key."""
+    """The violation in the history of one key; None: it is linearizable."""
     if violation := _unwritten_value(operations):
         return violation
     closed = _ended_by_reads([each for each in operations if each.outcome is Outcome.DONE], operations)
@@ -73,7 +74,7 @@ def _unwritten_value(operations: list[Operation]) -> Violation | None:
 
 
 def _ended_by_reads(done: list[Operation], operations: list[Operation]) -> list[Operation]:
-    """What is done, and the open puts that somebody read."""
+    """The operations that are done, and the open puts whose value was read, each with an end."""
     first_read: dict[str, int] = {}
     for each in done:
         if each.kind is Kind.READ and each.value is not None:
@@ -84,7 +85,7 @@ def _ended_by_reads(done: list[Operation], operations: list[Operation]) -> list[
 
 @dataclass(slots=True)
 class _Step:
-    """An operation that was put next, and what held before it. was_chosen: another one might have been, too."""
+    """An operation that was put in order, and the state before it. was_chosen: there was a choice."""
 
     number: int
     value: str | None
@@ -93,17 +94,18 @@ class _Step:
 
 
 class _Search:
-    """The events (starts and ends) stand in a linked list, in the order of time; what is put in order is taken out.
+    """The search for an order of one key's operations.
 
-    An operation may come next if its start is before all ends that are left. Places in the list are event numbers from
-    1 on; `done` has a bit for each operation that is in order.
+    The events, which are starts and ends, are in a linked list in the order of time. Events of an operation that has
+    been put in order are taken out. An operation may come next if its start is before all ends that are left. Places in
+    the list are event numbers from 1 on. `done` has a bit for each operation that is in order.
     """
 
     def __init__(self, operations: list[Operation], open_deletes: list[int]) -> None:
         self._operations = operations
         self._open_deletes = open_deletes
         self._unread = Counter(each.value for each in operations if each.kind is Kind.READ)
-        # Starts before ends at the same moment: those operations overlap.
+        # At the same moment starts come before ends, so that those operations overlap.
         events = sorted(
             [(each.start, 0, number) for number, each in enumerate(operations)]
             + [(each.end, 1, number) for number, each in enumerate(operations)]
@@ -120,7 +122,7 @@ class _Search:
         self._done = 0
         self._steps: list[_Step] = []
         self.deepest = 0
-        # Of the longest order that was found.
+        # The operation at which the longest order ended.
         self.stuck_at: Operation | None = None
         self.stuck_value: str | None = None
         self.stuck_reads = 0
@@ -131,7 +133,7 @@ class _Search:
         place = self._next[HEAD]
         while self._next[HEAD] != HEAD:
             if self._is_end[place]:
-                # Nothing that might come first leads on.
+                # No operation that may come first leads to an order.
                 self._note_depth(place)
                 if not self._has_choice():
                     return False
@@ -164,17 +166,17 @@ class _Search:
         return self._is_over() and operation.kind is Kind.PUT and not self._unread[operation.value]
 
     def _is_over(self) -> bool:
-        """The present value is a put's, and nobody reads it any more."""
+        """Whether the present value is that of a put, and no read of it is left."""
         return self._value is not None and not self._unread[self._value]
 
     def _has_choice(self) -> bool:
-        """Take back what was no choice; False: nothing else is left."""
+        """Undo the steps that were not chosen. Returns False if no chosen step is left."""
         while self._steps and not self._steps[-1].was_chosen:
             self._undo()
         return bool(self._steps)
 
     def _after(self, number: int, place: int) -> tuple[str | None, int] | None:
-        """The value and the count of open deletes used, after that operation; None if it cannot come next."""
+        """The value and the number of open deletes used after that operation; None: it cannot come next."""
         operation = self._operations[number]
         if operation.kind is not Kind.READ:
             overwrites_unread = self._value is not None and self._unread[self._value]
@@ -184,7 +186,7 @@ class _Search:
         return None
 
     def _can_delete(self, place: int) -> bool:
-        """One more open delete started before all ends that are left."""
+        """Whether one more open delete has a start before all ends that are left."""
         if self._deletes_used == len(self._open_deletes):
             return False
         while not self._is_end[place]:
@@ -201,7 +203,7 @@ class _Search:
             self._previous[self._next[place]] = self._previous[place]
 
     def _undo(self) -> int:
-        """Take the last step back; returns where it started."""
+        """Undo the last step; returns the place of its start."""
         step = self._steps.pop()
         self._value, self._deletes_used = step.value, step.deletes_used
         self._done &= ~(1 << step.number)

@@ -1,7 +1,7 @@
-"""Servers in network namespaces of their own, around a router that can drop what one sends to another.
+"""Servers in network namespaces of their own, around a router that can drop packets between two of them.
 
-Every host has a cable to the router; tests and clients are on the host with number 0. To drop is a routing rule of the
-router, so no firewall is needed. The addresses are those set aside for trials (RFC 2544).
+Every host has a link to the router. Tests and clients are on host 0. The router drops packets by a routing rule, so no
+firewall is needed. The addresses are those that RFC 2544 reserves for benchmarks.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ FOLDER = Path("/run/netns")
 
 
 class UnavailableError(Exception):
-    """There can be no namespaces here. The text says why."""
+    """Network namespaces cannot be made here. The text says why."""
 
 
 class Router:
-    """Exists from `open`, which raises UnavailableError where this cannot be, to `close`. Hosts count from 1 on."""
+    """The router, between `open` and `close`. `open` raises UnavailableError. Hosts are numbered from 1 on."""
 
     def __init__(self) -> None:
         self._name = f"{PREFIX}-{os.getpid()}"
@@ -38,7 +38,7 @@ class Router:
         remove_leftovers()
         try:
             self._build()
-            # What is needed later and may be missing is missed now.
+            # Fail now, not later, if this machine lacks what `drop` needs.
             self.drop(0, 0)
             self.throttle(0, 1_000_000)
             self.heal()
@@ -74,15 +74,15 @@ class Router:
         return number
 
     def inside(self, host: int) -> list[str]:
-        """The words before a command that run it on that host."""
+        """The words to put before a command to run it on that host."""
         return ["ip", "netns", "exec", self._hosts[host - 1]]
 
     def drop(self, sender: int, receiver: int) -> None:
-        """Whatever goes this way is lost, until `heal`."""
+        """Drop all packets from the sender to the receiver, until `heal`."""
         self._in_router("rule", "add", "from", address(sender), "to", address(receiver), "blackhole")
 
     def throttle(self, host: int, bits_per_s: int) -> None:
-        """What goes to that host is slow, until `heal`."""
+        """Limit the speed of what goes to that host, until `heal`."""
         rate = ["rate", str(bits_per_s), "burst", "16kb", "latency", "400ms"]
         _run("tc", "-n", self._name, "qdisc", "replace", "dev", f"host{host}", "root", "tbf", *rate)
         self._throttled.add(host)
@@ -106,7 +106,7 @@ class Router:
 
 
 class RoutedCluster(Cluster):
-    """A chain of servers that each have a host of their own, the master too."""
+    """A chain in which each server, including the master, has a host of its own."""
 
     def __init__(self, router: Router, *arguments: Any, **options: Any) -> None:
         self.router = router
@@ -128,7 +128,7 @@ class RoutedCluster(Cluster):
         return server
 
     def cut(self, sender: Server, receiver: Server) -> None:
-        """What the one says to the other is lost."""
+        """Drop all packets from the sender to the receiver."""
         self.router.drop(self.host_of[sender], self.host_of[receiver])
 
     def slow(self, server: Server) -> None:
@@ -147,7 +147,7 @@ def gateway(host: int) -> str:
 
 
 def remove_leftovers() -> None:
-    """Of test runs that were killed."""
+    """Remove the namespaces of test runs that were killed."""
     for name in list(_namespaces()):
         match = re.match(rf"{PREFIX}-(\d+)", name)
         if match and not psutil.pid_exists(int(match[1])):

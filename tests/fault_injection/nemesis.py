@@ -1,7 +1,7 @@
-"""Who makes everything go wrong, at random but from a seed, and in the end waits until it is whole again.
+"""The nemesis causes faults at random, from a seed, and in the end waits until the chain is whole again.
 
-The rule of the game: one member always stays that has everything, that nobody touches and that all others reach.
-Nothing that was committed may ever be lost then.
+One member always stays that has all data, that no fault strikes, and that all others reach. Under this condition no
+committed write may be lost.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,9 @@ WHOLE_WITHIN_S = 60
 
 
 class Nemesis:
-    """A context manager, around the time of its work. All servers of the cluster but the masters are to be members.
+    """A context manager for the time of the faults. All servers of the cluster except for masters must be members.
 
-    timeout_s: of heartbeats, the measure of how long faults last.
+    timeout_s: the heartbeat timeout in seconds, by which the time of faults is measured.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Nemesis:
         self._history = history
         self._menu = menu
         self._timeout_s = timeout_s
-        self._active: dict[Fault, float] = {}  # and when each is to end
-        # Members that a fault has befallen, and that do not serve again for certain.
+        self._active: dict[Fault, float] = {}  # with the time at which each must end
+        # Members that a fault has struck, and that are not known to serve again.
         self._returning: dict[Server, Future[None]] = {}
         self._refusals: dict[Server, str] = {}
         self._given_up = Event()
@@ -55,7 +55,7 @@ class Nemesis:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        """Whatever has happened: everybody is awake, so that everybody can be stopped."""
+        """Wake all servers, whatever has happened, so that they can be stopped."""
         self._given_up.set()
         with ExitStack() as stack:
             stack.callback(self._pool.shutdown)
@@ -74,7 +74,7 @@ class Nemesis:
             self._given_up.wait(self._dice.uniform(*PAUSES_S))
 
     def make_whole(self) -> None:
-        """No more faults; AssertionError unless all are members again, and serve, within the bound."""
+        """End all faults. Raises AssertionError unless all servers are members and serve within the time limit."""
         for fault in list(self._active):
             self._heal(fault)
         try:
@@ -98,9 +98,9 @@ class Nemesis:
         fault.strike()
 
     def _candidates(self, kind: type[Fault]) -> list[Server]:
-        """All sound members but one; or, now and then, those on whom nothing depends as yet."""
+        """The members that a fault may strike: all sound members but one, or sometimes members that are coming back."""
         if kind.suits_newcomers and self._dice.random() < NEWCOMERS_SHARE:
-            # One that is only thought to be returning, while the master hangs, may be the last that has everything.
+            # While the master hangs, a member that seems to be coming back may be the last with all data.
             return [each for each in self._returning if each not in self._befallen and not self._counts(each)]
         sound = self._sound()
         return self._dice.sample(sound, max(0, len(sound) - 1)) if kind.spares_one else sound
@@ -117,7 +117,7 @@ class Nemesis:
             self._take_back(victim)
 
     def _sound(self) -> list[Server]:
-        """Those that have everything for certain, and whom nothing has befallen."""
+        """The members that certainly have all data and that no fault has struck."""
         unsound = self._befallen | self._returning.keys()
         configuration = self._stored()
         if configuration is None:
@@ -127,7 +127,7 @@ class Nemesis:
     # ---------------------------------------------------------------------------------------------- coming back
 
     def _look_after(self) -> None:
-        """Who serves again, and who was put out of the chain without our doing."""
+        """Note members that serve again, and bring back members that the master has taken out of the chain."""
         for server in [server for server, future in self._returning.items() if future.done()]:
             self._returning.pop(server).result()
             self._history.note(f"whole: {server.folder.name}")
@@ -141,7 +141,7 @@ class Nemesis:
             self._returning[server] = self._pool.submit(self._bring_back, server)
 
     def _bring_back(self, server: Server) -> None:
-        """As an operator would, again and again."""
+        """Add the server to the chain as an operator does, again and again until it succeeds."""
         while not self._is_whole(server) and not self._given_up.is_set():
             try:
                 endpoint = self._cluster.endpoint_of(server)
@@ -155,7 +155,7 @@ class Nemesis:
         return configuration is not None and _is_complete(server, configuration)
 
     def _counts(self, server: Server) -> bool:
-        """It has everything, whether it has heard of the newest view or not: a master may have died before it told."""
+        """Whether the member has all data. It may not know the newest view, if the master died before it told it."""
         configuration = self._stored()
         with suppress(MemberError):
             complete = {each.run_id for each in configuration.complete} if configuration else set()
@@ -173,7 +173,7 @@ class Nemesis:
         return [server for server in self._cluster.servers if server not in self._cluster.masters]
 
     def _stored(self) -> Configuration | None:
-        """What the master has decided, whether it lives or not."""
+        """The configuration that the master has stored, whether the master lives or not."""
         with suppress(StoreError):
             return self._cluster.stored()
         return None
@@ -190,7 +190,7 @@ class Nemesis:
 
 
 def _is_complete(server: Server, configuration: Configuration) -> bool:
-    """It serves in the newest view, and is no new tail that may not have everything yet."""
+    """Whether the server serves in the newest view and is not a new tail that may lack data."""
     try:
         own = state(server)
     except MemberError:

@@ -1,7 +1,7 @@
-"""Proxies in front of servers: what goes through them can be held, slowed and broken off, by the peer and by the way.
+"""Proxies in front of servers. They can hold, slow and break off connections, by peer and by direction.
 
-A cut is that of a network: bytes, and the end of a connection, wait until it heals. A proxy is as dead as its server:
-when that one ends, so do the connections, and the port refuses.
+A cut is like that of a network: bytes and the ends of connections wait until it heals. When the server ends, its proxy
+closes all connections and refuses new ones.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from chainredis.protocol.view import Endpoint
 CHUNK = 64 * 1024
 CALL_TIMEOUT_S = 10
 LOOK_EVERY_S = 0.01
-# By this a connection tells whose it is (docs/protocol.md, "Proof of the secret").
+# The proof on a connection names the peer (docs/protocol.md, "Proof of the secret").
 PROOF = re.compile(rb"CHAIN\.PROVE\r\n\$64\r\n[0-9a-f]{64}\r\n\$40\r\n([0-9a-f]{40})\r\n")
 PROOF_WITHIN = 4096
 
 
 class Way(Enum):
-    """Of bytes, seen from the server behind the proxy."""
+    """The direction of bytes, as seen from the server behind the proxy."""
 
     IN = "in"
     OUT = "out"
@@ -33,7 +33,7 @@ class Way(Enum):
 
 @dataclass(eq=False)
 class Link:
-    """One connection through a proxy. peer: the run_id that was proven on it, empty before and for clients."""
+    """One connection through a proxy. peer: the proven run_id; empty before the proof, and for clients."""
 
     inner: asyncio.StreamWriter
     outer: asyncio.StreamWriter
@@ -41,7 +41,7 @@ class Link:
     _start: bytes = b""
 
     def overhear(self, data: bytes) -> None:
-        """Once it is known who speaks, or too much has been said, nothing is learned any more."""
+        """Look for the proof in the data, until it is found or too many bytes have passed."""
         if self.peer or len(self._start) > PROOF_WITHIN:
             return
         self._start += data
@@ -55,14 +55,14 @@ class Link:
 
 @dataclass
 class Proxy:
-    """In front of one server. Its methods may be called from any thread but the network's."""
+    """The proxy in front of one server. Its methods may be called from any thread but the network's."""
 
     port: int
     server_port: int
     _call: Callable[[Coroutine[Any, Any, None]], None]
     _listener: asyncio.Server | None = None
     _links: set[Link] = field(default_factory=set)
-    # Whose bytes are held, and in which way; "": everybody's.
+    # The peers and directions whose bytes are held; the peer "" means all.
     _cuts: set[tuple[str, Way]] = field(default_factory=set)
     _delay_s: float = 0
     _bytes_per_s: float = float("inf")
@@ -73,7 +73,7 @@ class Proxy:
         return Endpoint(HOST, self.port)
 
     def cut(self, *ways: Way, peer: str = "") -> None:
-        """Hold what goes these ways, both if none is named; of one peer, or of everybody."""
+        """Hold bytes in these directions (none named: both), of one peer or of all."""
         self._call(self._change(lambda: self._cuts.update((peer, way) for way in ways or tuple(Way))))
 
     def slow(self, delay_s: float = 0, bytes_per_s: float = float("inf")) -> None:
@@ -83,7 +83,7 @@ class Proxy:
         self._call(self._change(change))
 
     def heal(self) -> None:
-        """As if nothing had been; what was held goes on its way."""
+        """End all cuts and delays. Bytes that were held continue."""
 
         def change() -> None:
             self._cuts.clear()
@@ -92,7 +92,7 @@ class Proxy:
         self._call(self._change(change))
 
     def break_off(self, peer: str | None = None) -> None:
-        """Reset the connections of one peer, or of everybody. They may come again."""
+        """Reset the connections of one peer, or of all. New connections are possible."""
 
         def change() -> None:
             for link in self._links:
@@ -109,7 +109,7 @@ class Proxy:
     # ------------------------------------------------------------------------------------ in the network's thread
 
     async def stand_in(self) -> None:
-        """Listen for as long as the server does."""
+        """Listen while the server listens."""
         try:
             while True:
                 if not await self._watch_server():
@@ -120,7 +120,7 @@ class Proxy:
             self._hang_up()
 
     async def _watch_server(self) -> bool:
-        """Until a connection to it ends. False: it listens no more."""
+        """Hold a connection to the server until it ends. Returns False if the server does not listen."""
         try:
             reader, writer = await asyncio.open_connection(HOST, self.server_port)
         except OSError:
@@ -160,7 +160,7 @@ class Proxy:
                 link.overhear(data)
             await asyncio.sleep(self._delay_s + len(data) / self._bytes_per_s)
             await self._passable(link.peer, way)
-            # Whom it cannot reach any more says so on the other way, if that is open.
+            # Ignored: the end of a receiver that has gone arrives by the other direction, unless that is cut.
             with contextlib.suppress(OSError):
                 writer.write(data)
                 await writer.drain()
@@ -181,7 +181,7 @@ async def _read(reader: asyncio.StreamReader) -> bytes:
 
 
 class Network:
-    """A thread that runs proxies, for as long as the context lasts."""
+    """A thread that runs proxies during the context."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -199,7 +199,7 @@ class Network:
         self._loop.close()
 
     def front(self, server_port: int) -> Proxy:
-        """A new proxy, listening if the server does."""
+        """A new proxy, which listens if the server does."""
         proxy = Proxy(free_port(), server_port, self._call)
         self._call(self._begin(proxy))
         return proxy
@@ -215,4 +215,4 @@ class Network:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)  # in which transports are closed
+        await asyncio.sleep(0)  # lets transports close

@@ -1,4 +1,4 @@
-"""The recording clients, on chains that are well and on what is no chain."""
+"""The recording clients, on healthy chains and on two servers that are not a chain."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def test_they_find_their_way_while_members_come_and_go(chain: StartChain) -> Non
 
 
 def test_two_servers_that_know_nothing_of_each_other_are_found_out(server: StartServer) -> None:
-    """Whatever split brain looks like, this is it."""
+    """Two independent servers answer as in a split brain: the checker must find it."""
     crowd = Crowd([server(MEMBER).endpoint, server(MEMBER).endpoint], SEED)
     with crowd.at_work():
         await_work(crowd)
@@ -39,6 +39,6 @@ def test_two_servers_that_know_nothing_of_each_other_are_found_out(server: Start
 
 
 def await_work(crowd: Crowd) -> None:
-    """Some writes and some reads were done from now on."""
+    """Wait until some more writes and reads are done."""
     before = {kind: crowd.done(kind) for kind in (Kind.PUT, Kind.READ)}
     wait_until(lambda: all(crowd.done(kind) > count + 50 for kind, count in before.items()), 30)

@@ -1,4 +1,4 @@
-"""The judge is judged: on histories known to be good and known to be bad, and against brute force."""
+"""The checker of linearizability, on histories known to be good or bad, and against brute force."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -117,7 +117,7 @@ def test_a_history_is_judged_the_same_from_its_file(tmp_path: Path) -> None:
 
 
 def by_brute_force(operations: list[Operation]) -> bool:
-    """Every choice of the open updates, in every order that respects time."""
+    """Try every subset of the open updates, in every order that respects time."""
     failed = {each.value for each in operations if each.kind is Kind.PUT and each.outcome is Outcome.FAILED}
     done = [each for each in operations if each.outcome is Outcome.DONE]
     opened = [each for each in operations if each.outcome is Outcome.OPEN and each.kind is not Kind.READ]
@@ -148,7 +148,7 @@ def is_sequential(order: tuple[Operation, ...]) -> bool:
 
 
 def simulate(dice: Random, count: int, clients: int, open_share: float = 0.15) -> Iterator[Operation]:
-    """A register that does one operation after the other, as seen by clients that wait before and after theirs."""
+    """The history of a register that does one operation after another; clients see a delay before and after each."""
     busy_until = [0] * clients
     value: str | None = None
     now = 0
@@ -176,7 +176,7 @@ def simulate(dice: Random, count: int, clients: int, open_share: float = 0.15) -
 
 
 def mutated(dice: Random, operations: list[Operation]) -> list[Operation]:
-    """One operation reads, ends or starts otherwise."""
+    """The history with one operation that reads, ends or starts differently."""
     place = dice.randrange(len(operations))
     victim = operations[place]
     values = [None, *(each.value for each in operations if each.kind is Kind.PUT)]
@@ -207,7 +207,7 @@ def test_it_agrees_with_brute_force(seed: int, count: int, clients: int, mutatio
 
 @pytest.mark.timeout(30)
 def test_a_long_history_is_judged_in_seconds() -> None:
-    """Forty thousand operations, a sixth of the updates open; then one read of it is stale."""
+    """40,000 operations, of whose updates one in six is open; then the same with one stale read."""
     dice = Random(1)
     keys = [
         [replace(each, key=str(key)) for each in simulate(dice, 2_000, 6)]

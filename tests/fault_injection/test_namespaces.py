@@ -1,4 +1,4 @@
-"""True partitions between real servers, where network namespaces are permitted."""
+"""Real partitions between servers, on machines that permit network namespaces."""
 
 import subprocess
 from pathlib import Path
@@ -13,7 +13,7 @@ REDIS_CLI = ROOT / "vendor/redis/src/redis-cli"
 
 
 def test_a_partition_in_one_way(router: Router, tmp_path: Path) -> None:
-    """What the head sends is lost, what it is sent arrives; then it heals. Clients reach all of them."""
+    """Packets from the head are lost, packets to it arrive; then the network heals. Clients reach all members."""
     cluster = RoutedCluster(router, 2, folder=tmp_path, member_config={"member.write-timeout": "300"})
     with examined(cluster):
         head, tail = cluster.head, cluster.tail
@@ -26,7 +26,7 @@ def test_a_partition_in_one_way(router: Router, tmp_path: Path) -> None:
 
 
 def test_the_master_can_be_cut_off(router: Router, tmp_path: Path) -> None:
-    """From a member that clients reach."""
+    """The master is cut off from a member that clients still reach."""
     cluster = RoutedCluster(router, 2, folder=tmp_path)
     with examined(cluster):
         master, tail = cluster.host_of[cluster.master], cluster.host_of[cluster.tail]
@@ -39,7 +39,7 @@ def test_the_master_can_be_cut_off(router: Router, tmp_path: Path) -> None:
 
 
 def reaches(cluster: RoutedCluster, sender: Server, receiver: Server) -> bool:
-    """A client on the sender's host gets an answer."""
+    """Whether a client on the sender's host gets an answer of the receiver."""
     ping = [str(REDIS_CLI), "-h", receiver.endpoint.host, "-p", str(receiver.port), "PING"]
     try:
         subprocess.run([*cluster.router.inside(cluster.host_of[sender]), *ping], check=True, timeout=2)

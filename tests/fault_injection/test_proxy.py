@@ -1,4 +1,4 @@
-"""The proxy, in front of a plain server: what is held arrives later, and nothing is invented."""
+"""The proxy, in front of a plain server: held bytes arrive later, and no others."""
 
 from collections.abc import Iterator
 from time import monotonic
@@ -64,7 +64,7 @@ def test_what_is_held_on_the_way_out_was_done(plain: Server, proxy: Proxy) -> No
 
 
 def test_an_end_is_held_too(plain: Server, proxy: Proxy) -> None:
-    """A process that dies behind a cut is silent, and no more."""
+    """A process that dies behind a cut appears silent, not ended."""
     with Talk(proxy.endpoint) as talk:
         assert talk("PING") == b"PONG"
         proxy.cut()
@@ -114,7 +114,7 @@ def test_slow(proxy: Proxy) -> None:
 
 
 def test_only_the_peer_that_is_named_is_cut(proxy: Proxy) -> None:
-    """Known by the proof with which members and masters begin."""
+    """The proxy knows the peer by the proof with which members and masters begin."""
     named, other = "a" * 40, "b" * 40
     with Talk(proxy.endpoint) as theirs, Talk(proxy.endpoint) as ours:
         theirs("CHAIN.PROVE", "0" * 64, named)

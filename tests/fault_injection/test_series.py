@@ -1,7 +1,7 @@
-"""Random series of faults under load: nothing committed is lost, nobody is told a lie, and all becomes whole again.
+"""Random series of faults under load. No committed write is lost, every answer is true, and the chain becomes whole.
 
-Each series prints its seed; `FAULT_SEED=n` repeats it, as far as processes let themselves be repeated. `MINUTES=n`
-sets how long all of them take together.
+Each series prints its seed. `FAULT_SEED=n` repeats a series, as far as the timing of processes allows. `MINUTES=n`
+sets the time of all series together.
 """
 
 import os
@@ -27,11 +27,11 @@ from fault_injection.proxy import Network
 from integration.helpers import ask, assert_serves, member_number
 
 SERIES_S = 15
-SERIES = 7  # in this file
+SERIES = 7  # the number of series in this file
 TIMEOUT_S = 1.0
 SIZES = [3, 4, 5]
 MASTER = {"master.heartbeat-timeout": f"{TIMEOUT_S * 1000:.0f}", "master.heartbeat-interval": "100"}
-# A copy, and a save, take some time although there is little to copy: or nothing would ever happen amid one.
+# The delay makes a copy and a save of few keys take some time, so that faults can happen during one.
 MEMBER = {"member.write-timeout": "1000", "rdb-key-save-delay": "20000"}
 FLUSHING = {"member.gcs-mode": "checkpoint-flush", "member.checkpoint-interval": "30"}
 ROUNDS = max(1, round(float(os.environ.get("MINUTES", "0")) * 60 / (SERIES * (SERIES_S + 5))))
@@ -51,7 +51,7 @@ def seed() -> int:
 
 
 def options(seed: int, **config: str) -> dict[str, Any]:
-    """Of the cluster. A short backlog has members copied anew that were away briefly, a long one has them fed."""
+    """The options of the cluster. After a short absence, a short backlog leads to a copy, and a long one to a log."""
     dice = Random(seed)
     backlog = {"member.backlog-limit": dice.choice(["0", "20kb", "8mb"])}
     return {
@@ -62,7 +62,7 @@ def options(seed: int, **config: str) -> dict[str, Any]:
 
 
 def run(cluster: Cluster, seed: int, menu: Sequence[type[Fault]], *, flushing: bool = False) -> None:
-    """AssertionError when something is wrong; the history is kept then."""
+    """Run one series. Raises AssertionError if something is wrong; the history is then saved."""
     with examined(cluster):
         crowd = Crowd(map(cluster.endpoint_of, cluster.members), seed)
         if flushing:
@@ -86,45 +86,45 @@ def run(cluster: Cluster, seed: int, menu: Sequence[type[Fault]], *, flushing: b
 
 
 def await_work(crowd: Crowd) -> None:
-    """Every client has something done from now on, within a bound."""
+    """Wait, up to a time limit, until every client has done some more operations."""
     before = len(crowd.history.operations)
     names = {client.name for client in crowd.clients}
     wait_until(lambda: names == crowd.successful_since(before), 30)
 
 
 def await_flushed_reads(members: Sequence[Server]) -> None:
-    """What clients read comes from checkpoints, too."""
+    """Wait until clients have read flushed keys, which come from checkpoints."""
     wait_until(lambda: any(member_number(member, "checkpoint_reads") for member in members), 30)
 
 
 def test_processes(tmp_path: Path, seed: int, round_: int) -> None:
-    """Members and master die, hang, are removed, and return, with what their RDB has or empty."""
+    """Members and the master die, hang, are removed, and return, empty or with the data of their RDB."""
     run(Cluster(folder=tmp_path, **options(seed)), seed, PROCESSES)
 
 
 @pytest.mark.parametrize("disk", [{}, {"appendonly": "yes", "appendfsync": "always"}], ids=["memory", "disk"])
 def test_checkpoints(tmp_path: Path, seed: int, round_: int, disk: dict[str, str]) -> None:
-    """Keys are checkpointed and flushed all the time; members die, and come back with a checkpoint that may be torn."""
+    """Keys are checkpointed and flushed all the time. Members die and return with a checkpoint that may be damaged."""
     cluster = Cluster(folder=tmp_path, **options(seed, **FLUSHING, **disk))
     run(cluster, seed, CHECKPOINTS, flushing=True)
 
 
 def test_disks(tmp_path: Path, seed: int, round_: int) -> None:
-    """Everything is on disk before it is acknowledged: all of them may be killed at once."""
+    """Updates are on disk before they are acknowledged, so all members may be killed at once."""
     run(Cluster(folder=tmp_path, **options(seed, appendonly="yes", appendfsync="always")), seed, DISKS)
 
 
 def test_etcd(tmp_path: Path, three: list[EtcdServer], seed: int, round_: int) -> None:
-    """The view is in an etcd of three servers, which die and hang, too; and so do the masters, of which one leads."""
+    """The view is in an etcd of three servers. The etcd servers and the masters die and hang as well."""
     url = url_of("chain", *three)
     run(EtcdChain(url=url, etcd=three, masters=2, heartbeat="1 2", folder=tmp_path, **options(seed)), seed, ETCD)
 
 
 def test_links(tmp_path: Path, network: Network, seed: int, round_: int) -> None:
-    """Proxies between all of them, which hold and slow what goes through, in one way or both; and processes die."""
+    """Proxies between all servers hold and slow bytes, in one direction or both; processes die as well."""
     run(FrontedCluster(network, folder=tmp_path, **options(seed)), seed, LINKS)
 
 
 def test_partitions(tmp_path: Path, router: Router, seed: int, round_: int) -> None:
-    """True ones, on hosts of their own."""
+    """Real partitions, between servers on hosts of their own."""
     run(RoutedCluster(router, folder=tmp_path, **options(seed)), seed, LINKS)
