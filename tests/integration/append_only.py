@@ -1,4 +1,4 @@
-"""Append-only files of members, for the tests of these."""
+"""Reads and writes the append-only files of members."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,12 +10,12 @@ from integration.helpers import (
 
 
 def file_of(server: Server) -> Path:
-    """What is appended to at present."""
+    """The file to which the server appends at present."""
     return max((server.folder / "appendonlydir").glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[2]))
 
 
 def append(server: Server, *commands: Sequence[Word]) -> None:
-    """To the file of a server that has ended."""
+    """Append the commands to the file of a server that has ended."""
     with file_of(server).open("ab") as file:
         for words in commands:
             texts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
@@ -28,7 +28,7 @@ def an_update(key: bytes, value: bytes) -> bytes:
 
 
 def data(server: Server) -> dict[bytes, bytes]:
-    """Everything that is in memory."""
+    """All keys and values in the server's memory."""
     with server.client() as client:
         client.config_set("member.serve-removed-data", "yes")
         keys = sorted(client.scan_iter(count=1000))

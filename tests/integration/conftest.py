@@ -1,4 +1,7 @@
-"""Real servers for tests: each in its own folder, on a free port, stopped at the end, its log looked through."""
+"""Fixtures that start real servers, each in its own folder and on a free port.
+
+A fixture stops its servers at the end and examines their logs.
+"""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,9 +19,9 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[StartChain]:
-    """`chain(3)` starts a master and three members, and makes a chain of them; options are those of Cluster.
+    """`chain(3)` starts a master and three members and makes them a chain. Options are those of Cluster.
 
-    Tests say when a member comes back. Where it is to do so by itself: `master_config={"master.auto-return": "yes"}`.
+    Members do not return to the chain by themselves, unless `master_config={"master.auto-return": "yes"}`.
     """
     clusters: list[Cluster] = []
 
@@ -37,7 +40,7 @@ def chain(tmp_path: Path) -> Iterator[StartChain]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StartServer]:
-    """`server(MEMBER, requirepass="x")` starts one with these modules and this configuration (`_` stands for `-`)."""
+    """`server(MEMBER, requirepass="x")` starts a server with these modules and configuration (`_` stands for `-`)."""
     servers: list[Server] = []
 
     def start(*modules: str, **config: str) -> Server:
@@ -54,7 +57,7 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
 
 @pytest.fixture(scope="session")
 def foreign_module(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of a module of somebody else's, which foreign_module.c is."""
+    """The path of a module that is not of this project, compiled from foreign_module.c."""
     library = tmp_path_factory.mktemp("foreign") / "foreign.so"
     source, header = Path(__file__).with_name("foreign_module.c"), ROOT / "vendor/redis/src"
     subprocess.run(["cc", "-std=gnu11", "-shared", "-fPIC", "-I", header, source, "-o", library], check=True)

@@ -1,4 +1,4 @@
-"""What tests of members that come back from their disks have in common."""
+"""Helpers for tests of members that are restarted with their data on disk."""
 
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
@@ -13,6 +13,6 @@ def restart(server: Server) -> None:
 
 
 def without_master(cluster: Cluster) -> Cluster:
-    """From now on members are as their disks leave them."""
+    """Kill the master, so that restarted members keep the state that they read from disk. Returns the cluster."""
     cluster.master.kill()
     return cluster

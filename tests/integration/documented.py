@@ -1,4 +1,4 @@
-"""Servers started as README.md starts them, and redis-cli as typed: nothing of local_cluster."""
+"""Starts servers by the commands of README.md, and runs redis-cli, without chainredis.local_cluster."""
 
 import re
 import shutil
@@ -22,9 +22,10 @@ Start = Callable[[str, int], "subprocess.Popen[bytes]"]
 def documented(
     server: str, cwd: Path, logs: Path, options: Callable[[int], Sequence[str]], endings: Collection[int] = (0,)
 ) -> Iterator[Start]:
-    """`start("libmember.so", 6370)`: the document's command, in the folder `cwd`, and `options` for that port.
+    """`start("libmember.so", 6370)` runs the document's command in the folder `cwd`, with `options` for that port.
 
-    Unlike there nothing is saved at the end, and the server dies with the test. endings: statuses with which they end.
+    Unlike in the document, nothing is saved at the end, and the server dies with the test. endings: the exit statuses
+    that are permitted.
     """
     processes: list[subprocess.Popen[bytes]] = []
     setpriv = shutil.which("setpriv")
@@ -55,7 +56,7 @@ def answers(port: int) -> bool:
 
 
 def redis_cli(port: int, command: str, *options: str) -> str:
-    """As typed at a shell; what it prints."""
+    """Run one command as a user types it at a shell; returns the output."""
     done = subprocess.run(
         [REDIS_CLI, *options, "-p", str(port), *command.split()], capture_output=True, text=True, timeout=60, check=True
     )
@@ -63,7 +64,7 @@ def redis_cli(port: int, command: str, *options: str) -> str:
 
 
 def redis_cli_session(port: int, lines: str) -> list[str]:
-    """As typed at redis-cli's own prompt."""
+    """Run lines as a user types them at redis-cli's prompt; returns the lines of output."""
     done = subprocess.run(
         [REDIS_CLI, "-p", str(port)], input=lines, capture_output=True, text=True, timeout=60, check=True
     )

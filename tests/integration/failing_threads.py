@@ -1,7 +1,7 @@
-"""A server in which starting a thread fails: the kernel has no more, once.
+"""Makes the start of one thread in a server fail, once, as if the kernel had no more threads.
 
-A library, built on the spot, stands before the C library's pthread_create; it lets everybody have a thread but the
-module in question.
+A small library, compiled here and preloaded, replaces pthread_create. It refuses only threads of the module under
+test.
 """
 
 import subprocess
@@ -28,7 +28,7 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 
 
 def failing_thread(folder: Path, number: int) -> tuple[str, ...]:
-    """Words before a server's command: the member's thread of that number cannot be started."""
+    """Words to put before a server's command, so that the member's thread of that number cannot be started."""
     source, library = folder / "failing.c", folder / "failing.so"
     source.write_text(SOURCE)
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)

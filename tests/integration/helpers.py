@@ -1,4 +1,4 @@
-"""What tests with real servers say again and again: a connection whose replies are as they came, and bounded waits."""
+"""Helpers for tests with real servers: a connection that returns raw replies, and waits with a time limit."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,28 +19,29 @@ from chainredis.transport.settings import Credentials, Settings
 from chainredis.transport.waiting import wait_until
 
 Word = str | bytes | int
-# For a test that stops a member and wants it to stay: the master waits for it longer than any test lasts.
+# With these settings the master keeps a member that a test has stopped: it waits longer than any test lasts.
 PATIENT = {"master.lease": "60000", "master.heartbeat-timeout": "60000"}
 
 OWN_RUN_ID = "f" * 40
 
 
 class Error(str):
-    """An error reply, first word included: rule 6 has it tell the kind."""
+    """An error reply with its first word, which names the kind of error (rule 6)."""
 
     __slots__ = ()
 
 
 class _WholeErrors(_RESP2Parser):
-    """redis-py cuts off the first words that it knows."""
+    """A parser that keeps the first word of errors; redis-py removes the first words that it knows."""
 
     EXCEPTION_CLASSES: dict[str, Any] = {}  # noqa: RUF012 - as the base class declares it
 
 
 class Talk:
-    """One connection. A reply is bytes, an integer, None, a list of these, or an Error; nothing is retried.
+    """One connection. A reply is bytes, an integer, None, a list of these, or an Error. Nothing is retried.
 
-    timeout_s: how long an answer may take, then redis.TimeoutError; redis.ConnectionError when the server hangs up.
+    timeout_s: the time limit of an answer, after which redis.TimeoutError is raised. redis.ConnectionError is raised
+    when the server closes the connection.
     """
 
     def __init__(self, server: Server | Endpoint, timeout_s: float = 15) -> None:
@@ -54,14 +55,14 @@ class Talk:
             parser_class=_WholeErrors,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            driver_info=None,  # or it would begin with commands of its own, and wait for a server that hangs
+            driver_info=None,  # else redis-py sends commands of its own first, and would wait for a server that hangs
         )
         connection.connect()
         self._connection = connection
 
     @classmethod
     def over(cls, server: Server, link: RedisLink) -> Self:
-        """On a connection that is there already, of which redis-py cuts off the errors' first words."""
+        """A Talk on an existing connection. Its parser is that of redis-py, which removes the first words of errors."""
         talk = cls.__new__(cls)
         talk.server, talk._connection = server, link._connection
         return talk
@@ -99,7 +100,7 @@ class Talk:
         return [self.receive() for _ in commands]
 
     def is_silent(self, for_s: float = 0.2) -> bool:
-        """No answer for that long: what was asked is blocked."""
+        """Whether no answer comes for so many seconds: then the command is blocked."""
         return not self._connection.can_read(timeout=for_s)
 
 
@@ -110,13 +111,13 @@ def _plain(reply: Any) -> Any:
 
 
 def ask(server: Server, *words: Word) -> Any:
-    """One command on a connection of its own."""
+    """Send one command on a new connection; returns the reply."""
     with Talk(server) as talk:
         return talk(*words)
 
 
 def ask_removed(server: Server, *words: Word) -> Any:
-    """One command that reads, at a member that need not be in a view: what it has, however old."""
+    """Send one command that reads to a member in no view; returns its data, however old."""
     with Talk(server) as talk:
         assert talk("CONFIG", "SET", "member.serve-removed-data", "yes") == b"OK"
         reply = talk(*words)
@@ -141,19 +142,19 @@ def info(server: Server, section: str) -> dict[str, str]:
 
 
 def member_number(server: Server, name: str) -> int:
-    """A figure of INFO member."""
+    """An integer field of INFO member; `name` without the prefix `member_`."""
     return int(info(server, "member")[f"member_{name}"])
 
 
 def stored_view(cluster: Cluster) -> View:
-    """The newest view, with the secret."""
+    """The newest view that the master has stored, with the secret."""
     configuration = cluster.stored()
     assert configuration
     return configuration.view
 
 
 def proven(server: Server, view: View, own_run_id: str = OWN_RUN_ID) -> RedisLink:
-    """A connection that has proved the chain's secret, as a master's or as that of the member `own_run_id`."""
+    """A connection that has proved the chain's secret, as a master or as the member `own_run_id`."""
     link = RedisLink(server.endpoint, _settings(server, own_run_id))
     link.prove(view.secret, state(server).run_id)
     return link
@@ -173,7 +174,7 @@ def become_chain(only: Server) -> View:
 
 
 def be_removed(only: Server, view: View) -> None:
-    """The view after this one has another member instead, and the server learns of it."""
+    """Let the server adopt the next view, which has another member in its place."""
     other = Member(only.endpoint.host, only.endpoint.host, 1, OWN_RUN_ID)
     link = proven(only, view)
     try:
@@ -184,7 +185,7 @@ def be_removed(only: Server, view: View) -> None:
 
 
 def settled(cluster: Cluster, timeout_s: float = 30) -> int:
-    """Wait until all members have applied the same and know it to be committed; returns that sn."""
+    """Wait until all members have applied the same sn and know it to be committed; returns that sn."""
 
     def agree() -> bool:
         states = [state(member) for member in cluster.members]
@@ -195,13 +196,13 @@ def settled(cluster: Cluster, timeout_s: float = 30) -> int:
 
 
 def chain_of(cluster: Cluster) -> list[Server]:
-    """The members as the master has them now."""
+    """The servers that are in the chain by the master's present view, head first."""
     ports = [int(text.rpartition(b":")[2]) for text in ask(cluster.master, "MASTER.GET_CHAIN")]
     return [server for port in ports for server in cluster.servers if server.port == port]
 
 
 def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:
-    """Until exactly these are the chain, and serve."""
+    """Wait until exactly these members are the chain, in this order, and serve. They become `cluster.members`."""
 
     def serve() -> bool:
         states = [state(member) for member in members]
@@ -212,7 +213,10 @@ def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> No
 
 
 def await_answer(ask_once: Callable[[], bool], answers: int = 1000) -> None:
-    """Until what is asked is answered with yes, within so many answers: a busy machine gives fewer in the same time."""
+    """Wait until `ask_once` returns True, for at most so many calls.
+
+    The limit is a number of answers and not a time, because a busy machine gives fewer answers in the same time.
+    """
     asked = 0
 
     def is_answered() -> bool:
@@ -225,12 +229,12 @@ def await_answer(ask_once: Callable[[], bool], answers: int = 1000) -> None:
 
 
 def await_repair(cluster: Cluster, *gone: Server) -> None:
-    """Until the others are the chain, by the master's own doing."""
+    """Wait until the master has repaired the chain, which then consists of the other members."""
     await_chain(cluster, *(member for member in cluster.members if member not in gone))
 
 
 def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
-    """A write at the head is acknowledged, and then in every member."""
+    """Assert that the head acknowledges a write, and that every member then has it."""
     sn = ask(cluster.head, "MEMBER.PUT", key, "yes")
     assert isinstance(sn, int), sn
     assert ask(cluster.tail, "READ", key) == b"yes"
@@ -244,7 +248,7 @@ def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
 
 @contextmanager
 def paused(server: Server) -> Iterator[None]:
-    """SIGSTOP for as long: what needs this member is not committed."""
+    """Stop the server by SIGSTOP for the time of the block; updates that need this member are not committed."""
     server.pause()
     try:
         yield
@@ -254,7 +258,7 @@ def paused(server: Server) -> Iterator[None]:
 
 @contextmanager
 def running(*jobs: Callable[[Event], Any], timeout_s: float = 60) -> Iterator[list[Future[Any]]]:
-    """Each job on a thread; at the end of the block they are told to stop, and must have succeeded."""
+    """Run each job on a thread. At the end of the block all jobs are told to stop, and must succeed."""
     stop = Event()
     with ThreadPoolExecutor(len(jobs)) as pool:
         futures = [pool.submit(job, stop) for job in jobs]

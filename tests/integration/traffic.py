@@ -1,4 +1,4 @@
-"""Clients that write and read while the chain changes, and what must be true of them afterwards."""
+"""Clients that write and read while the chain changes, and checks of what they saw."""
 
 import random
 from concurrent.futures import Future
@@ -22,16 +22,16 @@ KEYS_EACH = 20
 
 
 def find(cluster: Cluster, place: int) -> Server:
-    """The head or the tail, as the master says."""
+    """The head (place 0) or the tail (place -1), as the master says."""
     text = ask(cluster.master, "MASTER.GET_CHAIN")[place].decode()
     return next(server for server in cluster.servers if str(server.endpoint) == text)
 
 
 @dataclass
 class Writer:
-    """Writes rising numbers to keys of its own, each after the answer to the one before.
+    """Writes rising numbers to its own keys, each after the answer to the one before.
 
-    acknowledged: the newest number known to be committed. unknown: later ones that may survive.
+    acknowledged: the newest number that is known to be committed. unknown: later numbers that may survive.
     """
 
     cluster: Cluster
@@ -70,7 +70,7 @@ class Writer:
 
 @dataclass
 class Reader:
-    """Reads a writer's keys at the tail: never older than what was acknowledged before the READ was sent (rule 4)."""
+    """Reads a writer's keys at the tail. No value may be older than one acknowledged before the READ (rule 4)."""
 
     cluster: Cluster
     writer: Writer
@@ -100,7 +100,7 @@ def traffic(cluster: Cluster) -> list[Any]:
 
 
 def await_progress(clients: list[Any], futures: list[Future[Any]]) -> None:
-    """Every client has made some more of it, or has failed."""
+    """Wait until every client has made progress, or has failed."""
     before = [sum(each.acknowledged.values()) if isinstance(each, Writer) else each.reads for each in clients]
 
     def moved() -> bool:
