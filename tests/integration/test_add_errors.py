@@ -1,6 +1,6 @@
-"""MASTER commands that must fail: a clear error, nothing changed, and the chain serves as before.
+"""MASTER commands that must fail. The error is clear, nothing changes, and the chain serves as before.
 
-None of these may end the server (rule 7).
+None of these commands may end the server (rule 7).
 """
 
 import socket
@@ -38,7 +38,7 @@ WRONG_ARITY: list[tuple[Word, ...]] = [
 
 
 def fails(cluster: Cluster, *words: Word, within_s: float = 10) -> Error:
-    """The command fails definitely and in time, and the master's view is as it was."""
+    """Assert that the command fails definitely and in time, and leaves the master's view; returns the error."""
     before, began = stored_view(cluster) if cluster.members else None, monotonic()
     reply = ask(cluster.master, *words)
     assert monotonic() - began < within_s
@@ -93,7 +93,7 @@ def test_an_empty_chain(chain: StartChain) -> None:
 
 @contextmanager
 def listening(serve: Callable[[socket.socket], None] | None) -> Iterator[int]:
-    """A port on which `serve` has each connection; None: nobody ever accepts."""
+    """A port on which `serve` handles each connection; None: no connection is accepted."""
     with socket.create_server((HOST, 0)) as server:
 
         def accept() -> None:
@@ -209,7 +209,7 @@ def test_a_master_with_both_modules_cannot_add_itself(server: StartServer) -> No
 @pytest.mark.parametrize("name", [HOST, "localhost"])
 @pytest.mark.parametrize("options", [(), ("DISCARD",)], ids=["", "discard"])
 def test_the_same_member_twice(chain: StartChain, place: int, name: str, options: tuple[str, ...]) -> None:
-    """The head again, above all, and with DISCARD: a member's data is not thrown away by a slip."""
+    """Adding a member again, even the head with DISCARD, must not drop its data."""
     cluster = chain(3)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     assert "already in the chain" in fails(cluster, "MASTER.ADD", name, cluster.members[place].port, *options)
@@ -256,7 +256,7 @@ def test_the_only_member_cannot_be_removed(chain: StartChain) -> None:
 
 
 def test_a_hung_member_is_removed_when_its_lease_has_run_out(chain: StartChain) -> None:
-    """It may be alive, and might answer reads later: rule 4."""
+    """The member may be alive and might answer a READ later (rule 4)."""
     cluster = chain(3, master_config={"master.heartbeat-timeout": "2000"})
     hung = cluster.tail
     hung.pause()
@@ -274,7 +274,7 @@ def test_forming_from_a_server_without_the_chain_s_data(chain: StartChain) -> No
 
 @pytest.mark.parametrize("victim", [0, 1, 2])
 def test_adding_right_after_a_death(chain: StartChain, victim: int) -> None:
-    """The chain is repaired first, and then there is a tail to copy from."""
+    """The master first repairs the chain, so that there is a tail to copy from."""
     cluster = chain(3)
     newcomer, dead = cluster.spare(), cluster.members[victim]
     dead.kill()
@@ -295,7 +295,7 @@ def test_refresh_of_a_dead_end(chain: StartChain, victim: int, command: str) -> 
 
 
 def test_a_member_that_refuses_its_view_is_asked_again_at_leisure(chain: StartChain) -> None:
-    """As on a full disk, which a line of log for each attempt would keep full."""
+    """The member refuses as on a full disk, which a log line for each attempt would keep full."""
     cluster = chain(0)
     server = cluster.spare()
     in_the_way = server.folder / f"chain.member.{server.port}.new"

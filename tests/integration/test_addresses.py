@@ -1,4 +1,4 @@
-"""All servers are restarted with other addresses under the same names, as containers are."""
+"""All servers are restarted under the same names with other addresses, as containers are."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ FORMER, PRESENT = ["127.0.0.21", "127.0.0.22"], ["127.0.0.31", "127.0.0.32"]
 
 
 class Hosts:
-    """A file in the place of /etc/hosts, for those that are started with its prefix."""
+    """A file that replaces /etc/hosts for servers that are started with its prefix."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,7 @@ def hosts(tmp_path: Path) -> Hosts:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[StartServer]:
-    """`start("name", MEMBER, host="127.0.0.2")`; of the same name again: the same folder and port."""
+    """`start("name", MEMBER, host="127.0.0.2")` starts a server. The same name again gets the same folder and port."""
     servers: dict[str, Server] = {}
     ended: list[Server] = []
 

@@ -1,7 +1,7 @@
-"""A client that waited is told what held when that was decided, whether the server sends it in that pass or the next.
+"""A blocked client gets the answer that was true when it was decided.
 
-Redis 7.0 does the former, later ones and Valkey the latter. Commands that come in one pass after another are made of
-one pipeline that does not fit into a read.
+Redis 7.0 sends the answer in the same pass of the event loop; later versions and Valkey send it in the next pass. The
+tests put commands into successive passes by a pipeline that is longer than one read.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from integration.helpers import Talk, Word, ask, info, paused, proven, state, st
 from integration.newer import use_newer
 
 LEASE_MS = 400
-NEXT_PASS = ("ECHO", "x" * 200_000)  # more than a server reads at a time
+NEXT_PASS = ("ECHO", "x" * 200_000)  # more than a server reads in one pass
 
 
 @pytest.fixture(params=["built", "newer"])
@@ -28,7 +28,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def by_hand(chain: StartChain) -> Cluster:
-    """Two members whose master is the test."""
+    """A chain of two members, whose master is dead: the test acts as the master."""
     cluster = chain(2, master_config={"master.heartbeat-timeout": str(LEASE_MS)})
     assert ask(cluster.head, "MEMBER.PUT", "k", "old") == 0
     cluster.master.kill()
@@ -36,12 +36,15 @@ def by_hand(chain: StartChain) -> Cluster:
 
 
 def turned(view: View, epochs: int = 1) -> View:
-    """The same members the other way round."""
+    """A later view with the same members in reverse order."""
     return replace(view, epoch=view.epoch + epochs, members=view.members[::-1])
 
 
 def in_two_passes(talk: Talk, first: Sequence[Word], *then: Sequence[Word]) -> list[object]:
-    """All of it lies there before the server reads."""
+    """Send `first` and `then` so that the server handles them in two passes; returns all replies.
+
+    All bytes have arrived before the server reads.
+    """
     assert isinstance(talk.server, Server)
     with paused(talk.server):
         talk.send_all([first, NEXT_PASS, *then])
@@ -50,7 +53,7 @@ def in_two_passes(talk: Talk, first: Sequence[Word], *then: Sequence[Word]) -> l
 
 @pytest.mark.usefixtures("either")
 def test_a_read_that_waited_for_its_right(chain: StartChain) -> None:
-    """Granted in one pass; in the next this member is the tail no more, and takes a write that nobody else has."""
+    """The lease comes in one pass. In the next the member is no longer the tail, and applies an uncommitted write."""
     cluster = by_hand(chain)
     view, tail = stored_view(cluster), cluster.tail
     wait_until(lambda: info(tail, "member")["member_lease_ms"] == "0", 20)
@@ -67,7 +70,7 @@ def test_a_read_that_waited_for_its_right(chain: StartChain) -> None:
 
 @pytest.mark.usefixtures("either")
 def test_a_wait_that_ended_with_the_role(chain: StartChain) -> None:
-    """In one pass this member is the head no more, in the next it is again: what it said first still makes sense."""
+    """In one pass the member stops being the head, and in the next it is the head again."""
     cluster = by_hand(chain)
     view, head = stored_view(cluster), cluster.head
     with paused(cluster.tail), Talk(head) as client, Talk.over(head, proven(head, view)) as master:
@@ -84,7 +87,7 @@ def test_a_wait_that_ended_with_the_role(chain: StartChain) -> None:
 
 @pytest.mark.usefixtures("either")
 def test_many_clients_that_wait_and_leave(chain: StartChain) -> None:
-    """Each is forgotten, whatever it waited for, and the others are answered."""
+    """A client that leaves is forgotten, whatever it waited for, and the others are answered."""
     cluster = chain(2, member_config={"member.gcs-mode": "checkpoint-flush"})
     head, tail = cluster.members
     with paused(tail):
@@ -97,7 +100,7 @@ def test_many_clients_that_wait_and_leave(chain: StartChain) -> None:
     assert [talk.receive() for talk in talks[1::2]] == [0] * 150
     for talk in talks:
         talk.close()
-    assert _blocked(head) == 1  # the master's CHAIN.WATCH
+    assert _blocked(head) == 1  # the one is the master's CHAIN.WATCH
 
 
 def _blocked(server: Server) -> int:

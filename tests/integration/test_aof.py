@@ -1,4 +1,4 @@
-"""The append-only file of a member: what goes in, when, and what a restart makes of it (design.md, "Restart")."""
+"""The append-only file of a member: its records, their time, and a restart with it (design.md, "Restart")."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -30,7 +30,7 @@ from integration.test_aof_load import Load, rewritten
 
 
 def test_any_update_is_read_again(chain: StartChain) -> None:
-    """Long ones, empty ones, any bytes, deletions, with and without a client's channel."""
+    """Updates with long and empty values, any bytes, deletions, with and without a client id."""
     cluster = without_master(chain(2, member_config=ALWAYS))
     long = b"x" * 300_000
     with Talk(cluster.head) as talk:
@@ -82,7 +82,7 @@ def test_what_a_lone_server_recorded_becomes_the_chains(chain: StartChain) -> No
 
 
 def test_a_first_view_amid_updates(server: StartServer) -> None:
-    """What was recorded as a native write before is the chain's data, and what comes in the same pass its update."""
+    """Native writes before the view become data of the chain; writes in the same pass become updates."""
     one = server(MEMBER, **ALWAYS)
     view = ("ab" * 16, "cd" * 16, 1, 1, HOST, HOST, one.port, state(one).run_id)
     with Talk(one) as talk:
@@ -98,7 +98,7 @@ def test_a_first_view_amid_updates(server: StartServer) -> None:
 
 
 def test_starting_again_and_again(chain: StartChain) -> None:
-    """The record stays as it was, through a rewrite too, until the server takes another place."""
+    """The record of the view stays the same, also after a rewrite, until the server is in another view."""
     cluster = without_master(chain(2, member_config=ALWAYS))
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     for member in cluster.members:
@@ -152,7 +152,7 @@ def test_a_file_begun_at_run_time_counts_when_it_is_whole(chain: StartChain) -> 
 
 
 def test_a_position_is_saved_in_any_file(chain: StartChain) -> None:
-    """With aof-use-rdb-preamble no, Redis would rewrite the file without it."""
+    """With aof-use-rdb-preamble no, Redis would rewrite the file without the position."""
     cluster = without_master(chain(1, member_config={**ALWAYS, "aof-use-rdb-preamble": "no"}))
     member = cluster.head
     assert ask(member, "CONFIG", "GET", "aof-use-rdb-preamble")[1] == b"yes"
@@ -167,7 +167,7 @@ def test_a_position_is_saved_in_any_file(chain: StartChain) -> None:
 
 
 def test_clients_paused_under_load(chain: StartChain) -> None:
-    """Redis insists that nothing is propagated then, be it of updates in the very pass of its event loop."""
+    """While clients are paused Redis asserts that nothing is propagated, not even updates of the same pass."""
     cluster = chain(2, member_config=ALWAYS)
     with Talk(cluster.head) as talk:
         assert talk.pipeline([("MEMBER.PUT", "k", "v", "me"), ("CLIENT", "PAUSE", 200, "WRITE")]) == [0, b"OK"]
@@ -187,7 +187,7 @@ def test_clients_paused_under_load(chain: StartChain) -> None:
 
 
 def test_a_member_whose_clients_are_paused_applies_nothing(chain: StartChain) -> None:
-    """It could not record it, and would have to keep it all in memory."""
+    """The member could not record the updates, and would have to keep all of them in memory."""
     cluster = chain(2, member_config=EVERY_SECOND)
     head, tail = cluster.members
     ask(tail, "CLIENT", "PAUSE", 60_000, "WRITE")
@@ -204,7 +204,7 @@ def test_a_member_whose_clients_are_paused_applies_nothing(chain: StartChain) ->
 
 
 def saving(newcomer: Server) -> bool:
-    """Its copy is complete, and the file is being rewritten with it."""
+    """Whether the copy is complete and the append-only file is being rewritten with it."""
     copied = state(newcomer)
     if copied.applied < 0 or info(newcomer, "persistence")["aof_rewrite_in_progress"] == "0":
         return False
@@ -243,7 +243,7 @@ def test_an_addition_fails_with_the_rewrite_of_its_file(chain: StartChain) -> No
             addition.result(60)
     assert ask(newcomer, "CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
     for child in psutil.Process(newcomer.pid).children():
-        child.kill()  # of the rewrite that Redis has begun by itself
+        child.kill()  # the child of the rewrite that Redis has begun by itself
     cluster.add(newcomer)
     assert state(newcomer).record_durable
     assert_serves(cluster)

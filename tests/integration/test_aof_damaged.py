@@ -1,4 +1,4 @@
-"""Append-only files that were cut off, or hold what cannot be."""
+"""Append-only files that are cut off, or contain invalid records."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from integration.test_aof_load import rewritten
 
 
 def killed_after(chain: StartChain, updates: int) -> Server:
-    """A member that was killed with so many updates in its file."""
+    """A member that was killed with this number of updates in its file."""
     cluster = without_master(chain(1, member_config=ALWAYS))
     for number in range(updates):
         assert ask(cluster.head, "MEMBER.PUT", f"k{number}", number) == number
@@ -30,7 +30,7 @@ def killed_after(chain: StartChain, updates: int) -> Server:
 
 @pytest.mark.parametrize("missing", [1, 5, 30])
 def test_a_file_that_was_cut_off(chain: StartChain, missing: int) -> None:
-    """What was being written when the machine lost its power: Redis cuts off the rest."""
+    """The last write was incomplete when the machine lost power: Redis removes the incomplete record."""
     member = killed_after(chain, 3)
     whole = file_of(member).read_bytes()
     file_of(member).write_bytes(whole[:-missing])
@@ -59,7 +59,7 @@ BAD_RECORDS: dict[str, tuple[Word, ...]] = {
 
 @pytest.mark.parametrize("record", BAD_RECORDS.values(), ids=BAD_RECORDS)
 def test_a_record_that_cannot_be_ends_what_is_loaded(chain: StartChain, record: tuple[Word, ...]) -> None:
-    """What comes after it is ignored too, and gone with the file's next rewrite, which is made at once."""
+    """Later records are ignored as well. The file is rewritten at once, without them."""
     member = killed_after(chain, 3)
     history = (member.folder / f"chain.member.{member.port}").read_text().split("history ")[1][:32]
     words = [history if word == "{history}" else word for word in record]

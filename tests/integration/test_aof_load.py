@@ -1,4 +1,4 @@
-"""The append-only file under load: what was acknowledged is there after a restart (design.md, "Restart")."""
+"""The append-only file under load: acknowledged updates survive a restart (design.md, "Restart")."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -28,9 +28,9 @@ KEYS = 200
 
 
 class Load:
-    """Pipelines of updates at the head: every key gets rising numbers, and now and then is deleted.
+    """Pipelines of updates at the head. Every key gets rising numbers and is sometimes deleted.
 
-    acknowledged: the newest sn known to be committed.
+    acknowledged: the newest sn that is known to be committed.
     """
 
     def __init__(self, head: Server, client: str, depth: int = 20) -> None:

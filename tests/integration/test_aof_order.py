@@ -1,4 +1,4 @@
-"""Nothing leaves a member before it is in its append-only file (design.md, "Restart")."""
+"""No update leaves a member before it is in the member's append-only file (design.md, "Restart")."""
 
 import redis
 
@@ -44,7 +44,7 @@ def test_an_update_is_on_the_tails_disk_before_anybody_hears_of_it(chain: StartC
 
 
 def test_an_update_in_a_pass_that_is_almost_over_is_on_disk_before_its_answer(chain: StartChain) -> None:
-    """Redis runs the commands of a client that it has just unblocked after the event in which updates are recorded."""
+    """Redis runs the commands of a client that it has just unblocked after the member has recorded updates."""
     cluster = without_master(chain(1, member_config={**ALWAYS, "enable-debug-command": "yes"}))
     member = cluster.head
     ask(member, "DEBUG", "AOF-FLUSH-SLEEP", 300_000)

@@ -1,4 +1,4 @@
-"""What somebody with fresh eyes broke: each was a crash, a loss or a leak once."""
+"""Faults that a reviewer found: each test was once a crash, a loss or a leak."""
 
 import socket
 import threading
@@ -42,7 +42,7 @@ def own_view(server: Server, *others: Member) -> View:
 
 @pytest.mark.parametrize("command", ["CHAIN.ADOPT", "CHAIN.JOIN"])
 def test_no_view_inside_a_transaction(server: StartServer, command: str) -> None:
-    """Entering a chain disconnects clients in MULTI: the one that asked was freed while it was served."""
+    """Entering a chain disconnects clients in MULTI: the client that sent the view was freed while it was served."""
     alone = server(MEMBER)
     view = own_view(alone)
     if command == "CHAIN.JOIN":
@@ -65,12 +65,12 @@ def test_who_leaves_while_waiting_leaves_nothing_behind(chain: StartChain, words
         waiting = [Talk(cluster.head) for _ in range(50)]
         for talk in waiting:
             talk.send(*words)
-        wait_until(lambda: info(cluster.head, "clients")["blocked_clients"] == "52", 10)  # and the master's watch
+        wait_until(lambda: info(cluster.head, "clients")["blocked_clients"] == "52", 10)  # one is CHAIN.WATCH
         for talk in waiting[1:-1]:
             talk.close()
         wait_until(lambda: info(cluster.head, "clients")["blocked_clients"] == "4", 10)
     assert blocked_is_over(cluster.head, 1 if words[0] == "MEMBER.WAIT" else 0)
-    # The first and the last of the held writers are still there, those between them wrote nothing.
+    # The first and the last of the held writers are still there. Those between them wrote nothing.
     assert state(cluster.head).applied == (0 if words[0] == "MEMBER.WAIT" else 2)
     for talk in (waiting[0], waiting[-1]):
         talk.close()
@@ -102,20 +102,20 @@ def test_waiting_at_a_head_that_is_removed_is_no_definite_failure(chain: StartCh
 
 
 def test_a_read_that_would_write_is_refused(chain: StartChain) -> None:
-    """PFCOUNT keeps its count inside the value: copies would differ."""
+    """PFCOUNT caches its count inside the value: the members' copies would differ."""
     cluster = chain(1)
     assert "refused" in str(ask(cluster.head, "PFCOUNT", "key"))
 
 
 def with_line(folder: Path, line: str) -> Server:
-    """A server with a line in its redis.conf that is no pair of name and value."""
+    """A server with a line in its redis.conf that is not a pair of name and value."""
     (folder / "line.conf").write_text(f"{line}\n")
     return Server(folder / "server", modules=[MEMBER], config={"include": str(folder / "line.conf")})
 
 
 @pytest.mark.parametrize("renamed", ["SET", "COMMAND", "CONFIG", "CLIENT", "REPLICAOF"])
 def test_renamed_commands_are_refused_at_loading(tmp_path: Path, renamed: str) -> None:
-    """Under another name they would pass, or be missed."""
+    """Under another name a write command would pass the filter, or a needed command would be missing."""
     with pytest.raises(LauncherError, match="cannot do without"):
         with_line(tmp_path, f"rename-command {renamed} another-name").start()
 
@@ -142,7 +142,7 @@ def test_a_subscriber_in_a_transaction_gets_publications(server: StartServer) ->
 
 
 def test_a_shorter_argument_limit_at_a_member_is_set_back(chain: StartChain) -> None:
-    """A successor that does not take the longest update would hold up the chain for ever."""
+    """A successor that refuses the longest update would block the chain for ever."""
     cluster = chain(2)
     assert ask(cluster.tail, "CONFIG", "SET", "proto-max-bulk-len", "1mb") == b"OK"
     assert ask(cluster.head, "MEMBER.PUT", "long", b"x" * 2 * MIB) == 0
@@ -150,20 +150,20 @@ def test_a_shorter_argument_limit_at_a_member_is_set_back(chain: StartChain) -> 
 
 
 def test_time_to_live_of_one_key_in_many_is_reported_quickly(server: StartServer) -> None:
-    """CHAIN.STATE is for anybody to ask: it must not walk through all keys."""
+    """CHAIN.STATE must not scan all keys."""
     alone = server(MEMBER, enable_debug_command="yes")
     assert ask(alone, "DEBUG", "POPULATE", 200_000) == b"OK"
     assert ask(alone, "SET", "odd", "one", "EX", 1000) == b"OK"
     assert "time to live" in state(alone).unfit
     ask(alone, "CONFIG", "SET", "slowlog-log-slower-than", "0")
     calls = int(info(alone, "commandstats")["cmdstat_chain.state"].split("usec=")[1].split(",")[0])
-    scan = 200_000  # microseconds: what a walk through all of them takes, many times over
+    scan = 200_000  # microseconds: many times the duration of one scan of all keys
     assert calls < scan
 
 
 @contextmanager
 def endless_answers() -> Iterator[int]:
-    """A port that answers whoever connects with an array without end; how much was taken is for the test to bound."""
+    """A port that answers each connection with an endless array. The test bounds how much the server takes."""
     listener = socket.create_server((HOST, 0))
 
     def answer() -> None:
@@ -211,6 +211,6 @@ def test_garbage_in_the_middle_of_a_proof(chain: StartChain) -> None:
     with Talk(cluster.head) as talk:
         assert len(talk("CHAIN.CHALLENGE", "00" * 16)) == 3
         assert isinstance(talk("CHAIN.PROVE", "00" * 32, "ff" * 20), Error)
-        assert isinstance(talk("CHAIN.PROVE", "00" * 32, "ff" * 20), Error)  # one attempt a challenge
+        assert isinstance(talk("CHAIN.PROVE", "00" * 32, "ff" * 20), Error)  # a challenge allows one attempt
         with pytest.raises(redis.ResponseError):
             cluster.head.call("CHAIN.PIN")

@@ -1,4 +1,4 @@
-"""A backup of a member, and a chain that begins anew with it elsewhere (docs/operations.md)."""
+"""A backup of a member, and another chain that begins with it (docs/operations.md, "Restore")."""
 
 import shutil
 import subprocess
@@ -21,13 +21,13 @@ ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
 
 
 def back_up(server: Server, file: Path) -> None:
-    """As the documentation does it."""
+    """Back up the server as docs/operations.md says."""
     cli = [str(ROOT / "vendor/redis/src/redis-cli"), "-p", str(server.port), "--rdb", str(file)]
     subprocess.run(cli, check=True, capture_output=True, timeout=60)
 
 
 def restored(cluster: Cluster, file: Path, *, checkpoint_of: Server | None = None, **config: str) -> Server:
-    """A member in no chain, with that file's data in its folder."""
+    """A member in no chain that has loaded this backup."""
     server = cluster.spare(**config)
     server.stop()
     shutil.copy(file, server.folder / "dump.rdb")
@@ -40,7 +40,7 @@ def restored(cluster: Cluster, file: Path, *, checkpoint_of: Server | None = Non
 
 
 def told(cluster: Cluster, server: Server, *words: str) -> str:
-    """What MASTER.ADD says of it; empty when it is done."""
+    """The error of MASTER.ADD for this server; empty if it succeeds."""
     try:
         cluster.add(server, *words)
     except LauncherError as error:
@@ -49,7 +49,7 @@ def told(cluster: Cluster, server: Server, *words: str) -> str:
 
 
 def after(updates: int) -> dict[str, bytes]:
-    """What the keys are worth when so many of `write` have been applied."""
+    """The keys and values after so many updates of `write`."""
     return {f"key:{n % KEYS}": str(n).encode() for n in range(updates)}
 
 
@@ -114,7 +114,7 @@ def test_a_former_member_of_the_backed_up_chain_is_never_taken_for_one_of_the_ne
 def test_a_first_member_is_of_the_new_chain_after_its_restart_too(
     chain: StartChain, tmp_path: Path, config: dict[str, str]
 ) -> None:
-    """Its files still name the old history, until something replaces them."""
+    """Its files name the old history until a rewrite replaces them."""
     old = chain(1, member_config=config)
     put(old, 5)
     back_up(old.head, tmp_path / "backup.rdb")
@@ -140,7 +140,7 @@ def test_a_first_member_is_of_the_new_chain_after_its_restart_too(
     assert state(first).history == history
     assert state(first).applied == (5 if config else 4)
     if config:
-        wait_until(lambda: state(first).serving, 20)  # by its own record, which says that nothing is missing
+        wait_until(lambda: state(first).serving, 20)  # by its own record, by which no data is missing
     else:
 
         def formed() -> bool:

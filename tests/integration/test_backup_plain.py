@@ -1,4 +1,4 @@
-"""A member's backup for servers without the modules: everything is there, or what is not is said to be missing."""
+"""A member's backup in servers without the modules: it has all data, or an error names what is missing."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ from integration.test_checkpoint_restart import aged, folder
 
 
 def loaded(plain: Server, file: Path) -> dict[bytes, bytes]:
-    """What a server without modules has that was started with this file; and the file is as it should be."""
+    """The data of a server without modules that was started with this file. Also checks the file by redis-check-rdb."""
     plain.stop()
     shutil.copy(file, plain.folder / "dump.rdb")
     plain.start()
@@ -45,7 +45,7 @@ def present(values: dict[str, bytes | None]) -> dict[bytes, bytes]:
 def test_of_a_member_that_flushed_nothing(
     chain: StartChain, server: StartServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its own data from before, of other types, functions and long keys too."""
+    """The backup contains data from before the chain as well: other types, functions and long keys."""
     cluster = chain(0)
     first = cluster.spare()
     ask(first, "RPUSH", "list", *map(str, range(300)))
@@ -83,7 +83,7 @@ def test_flushed_keys_are_added_from_the_checkpoint(
 def test_a_checkpoint_that_is_newer_than_the_rdb_is_all_that_counts(
     chain: StartChain, server: StartServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Records that it has replaced since may be gone."""
+    """Records that later checkpoints have replaced may be gone."""
     cluster = chain(1, member_config=FLUSH)
     wanted = aged(cluster)
     rdb, plain_rdb = tmp_path / "backup.rdb", tmp_path / "plain.rdb"
@@ -124,7 +124,7 @@ def _refuses(says: str, cluster: Cluster, other: Cluster, tmp_path: Path) -> Non
 
 
 def test_damaged_files_are_refused(chain: StartChain, tmp_path: Path) -> None:
-    """Cut off anywhere, or with any byte changed."""
+    """The files are cut off anywhere, or any byte of them is changed."""
     cluster = chain(1)
     put(cluster, 3)
     rdb, damaged = tmp_path / "backup.rdb", tmp_path / "damaged.rdb"

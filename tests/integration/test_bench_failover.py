@@ -1,4 +1,4 @@
-"""The fail-over benchmark on real servers: it kills, adds and records. How long anything took is no matter here."""
+"""The fail-over benchmark on real servers: it kills, adds and records. The measured times do not matter here."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def test_each_position_is_killed_and_added_while_clients_go_on(
     failover = kills.measure_failover(cluster, 1, SMALL, lambda _: None)
     assert [kill.position for kill in failover.kills] == ["head", "middle", "tail"]
     assert all(kill.flush_ms > 0 for kill in failover.kills)
-    # The second kill is of what was the third then, and the third of what had just come back.
+    # The second kill is of the former third member, and the third kill is of the one that has just come back.
     assert len({member.pid for member in cluster.members} & set(before)) == 1
     for service in failover.recording:
         assert all(service.per_s(kill.adding) > 0 for kill in failover.kills)

@@ -1,4 +1,4 @@
-"""The benchmark of checkpoints and flushing on real servers. How long anything took is no matter here."""
+"""The benchmark of checkpoints and flushing on real servers. The measured times do not matter here."""
 
 import pytest
 

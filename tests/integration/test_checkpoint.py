@@ -1,4 +1,4 @@
-"""Checkpoints and flushing on a sound chain, and READ of what has left memory."""
+"""Checkpoints and flushing on a healthy chain, and READ of flushed keys."""
 
 from collections.abc import Iterator
 from time import sleep
@@ -21,7 +21,7 @@ def put(cluster: Cluster, keys: int, value: str = "value", prefix: str = "key") 
 
 
 def checkpoint(cluster: Cluster) -> int:
-    """Everybody's; the number that the tail says."""
+    """Wait for a checkpoint of every member; returns the reply of TAIL.CHECKPOINT."""
     wanted = settled(cluster)
     count = ask(cluster.tail, "TAIL.CHECKPOINT")
     assert isinstance(count, int), count
@@ -77,7 +77,7 @@ def test_the_round(chain: StartChain, size: int) -> None:
     ],
 )
 def test_modes(chain: StartChain, mode: str, number: int, checkpoints: bool, flushes: bool) -> None:
-    """By name in redis.conf, by number at run time. What a mode does not allow says which one does."""
+    """A mode is set by name in redis.conf, by number at run time. A refused command names the modes that allow it."""
     cluster = chain(1, member_config={"member.gcs-mode": mode})
     member = cluster.head
     for _ in range(2):
@@ -112,13 +112,13 @@ def test_what_was_flushed_stays_readable_in_any_mode(chain: StartChain) -> None:
     ask(cluster.head, "MEMBER.DEL", "key:1")
     ask(cluster.head, "MEMBER.PUT", "key:2", "newer")
     ask(cluster.head, "CONFIG", "SET", "member.gcs-mode", "flush-unsafe")
-    assert flush(cluster) == 0  # what is in no checkpoint is the newest there is of a key that a checkpoint has
+    assert flush(cluster) == 0  # the newest value of a key in a checkpoint is in memory only, so it may not leave
     replies = [ask(cluster.head, "READ", f"key:{n}") for n in range(4)]
     assert replies == [b"value:0", None, b"newer", b"value:3"]
 
 
 def test_a_mode_that_comes_late_has_everything_in_the_checkpoint(chain: StartChain) -> None:
-    """What was written before, and what the first member brought in; what was deleted before stays deleted."""
+    """The checkpoint has earlier writes and the first member's own data. Keys deleted before stay deleted."""
     cluster = chain(0)
     member = cluster.spare()
     ask(member, "SET", "own", "1")
@@ -204,7 +204,7 @@ def test_at_most_so_many_keys_leave(chain: StartChain) -> None:
 
 
 def test_a_deletion_is_final(chain: StartChain) -> None:
-    """Before, between and after checkpoints, and when the superseded records have been swept."""
+    """Keys deleted before, between and after checkpoints stay deleted, also after compaction."""
     cluster = chain(2, member_config=FLUSH)
     put(cluster, 4)
     checkpoint(cluster)
@@ -241,7 +241,7 @@ def test_superseded_records_are_swept(chain: StartChain) -> None:
 
 
 def test_memory_stays_bounded_by_itself(chain: StartChain) -> None:
-    """Endless new keys, nobody who flushes: writers wait now and then, and none is told an error."""
+    """New keys come without end and no client flushes: writers wait sometimes, and no writer gets an error."""
     limit = 8_000_000
     automatic = {"member.checkpoint-interval": "200", "member.flush-above": str(limit), "member.backlog-limit": "100kb"}
     cluster = chain(2, member_config=FLUSH | automatic)
@@ -257,7 +257,7 @@ def test_memory_stays_bounded_by_itself(chain: StartChain) -> None:
 
 
 def test_writers_wait_for_memory(chain: StartChain) -> None:
-    """Above the limit by more than an eighth, while a checkpoint is under way that cannot end: it is uncommitted."""
+    """Writers wait above 9/8 of the limit, while a checkpoint cannot end because its updates are not committed."""
     config = {"member.checkpoint-interval": "20", "member.write-timeout": "30000", "member.backlog-limit": "0"}
     cluster = chain(2, member_config=FLUSH | config, master_config=PATIENT)
     used = int(info(cluster.head, "memory")["used_memory"])
@@ -280,7 +280,7 @@ def test_nothing_is_in_a_checkpoint_before_it_is_committed(chain: StartChain) ->
     wait_until(lambda: member_number(cluster.head, "checkpointed") == 0, 20)
     with paused(cluster.tail):
         assert ask(cluster.head, "MEMBER.PUT", "k", "2", "me") == 1
-        sleep(0.5)  # ten times what the head takes to begin a checkpoint
+        sleep(0.5)  # ten times as long as the head takes to begin a checkpoint
         assert member_number(cluster.head, "checkpointed") == 0
     wait_until(lambda: member_number(cluster.head, "checkpointed") == 1, 20)
 
@@ -295,5 +295,5 @@ def test_clients_that_leave_while_a_worker_looks(chain: StartChain) -> None:
             talk = Talk(cluster.head)
             talk.send_all([("MEMBER.PUT", "k", "v", "channel"), words])
             talk.close()
-    wait_until(lambda: info(cluster.head, "clients")["blocked_clients"] == "1", 10)  # the master's watch
+    wait_until(lambda: info(cluster.head, "clients")["blocked_clients"] == "1", 10)  # the master's CHAIN.WATCH
     assert ask(cluster.head, "READ", "key:7") == b"value:7"

@@ -1,4 +1,4 @@
-"""Full disks, damaged files, shared folders: a member says so, loses nothing, and flushes nothing meanwhile."""
+"""Full disks, damaged files, shared folders: a member reports the error, loses no data, and flushes no key."""
 
 import fcntl
 import resource
@@ -21,7 +21,7 @@ from integration.test_checkpoint import FLUSH, checkpoint, flush, put
 from integration.test_checkpoint_restart import ALWAYS, aged, folder, form, read_all
 
 VALUE = "v" * 2000
-# A file that may not grow is then an error to the server, and not its end.
+# With the signal ignored, a file that may not grow is an error to the server and does not end it.
 UNDETERRED = ("sh", "-c", 'trap "" XFSZ; exec "$@"', "sh")
 
 
@@ -56,7 +56,7 @@ def undeterred(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def limit_files(server: Server, size: int) -> None:
-    """No file of the server's grows beyond that any more: what writing to a full disk comes to."""
+    """Let no file of the server grow beyond `size` bytes, which has the effect of a full disk."""
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
@@ -83,7 +83,7 @@ def test_a_full_disk_loses_and_flushes_nothing(undeterred: Cluster) -> None:
 
 
 def test_writers_do_not_wait_for_a_disk_that_is_full(undeterred: Cluster) -> None:
-    """Nor does memory stay within its limit then: that is only flushed what is on the disk."""
+    """Memory then exceeds its limit, because only keys that are on disk may be flushed."""
     cluster, member = undeterred, undeterred.head
     ask(member, "CONFIG", "SET", "member.checkpoint-interval", "20", "member.flush-above", "3mb")
     limit_files(member, 300_000)
@@ -123,7 +123,7 @@ def remove(where: Path, dice: Random) -> None:
 
 
 def rewrite(server: Server) -> None:
-    """Its append-only file, which has flushed keys no more then."""
+    """Rewrite the append-only file, which then no longer contains flushed keys."""
     assert not isinstance(ask(server, "BGREWRITEAOF"), Error)
     wait_until(lambda: info(server, "persistence")["aof_rewrite_in_progress"] == "0", 20)
 
@@ -135,7 +135,7 @@ DAMAGES = [cut_log, overwrite_log, overwrite_manifest, remove_current, remove]
 def test_a_damaged_checkpoint_does_not_pass_for_whole(
     chain: StartChain, damage: Callable[[Path, Random], None]
 ) -> None:
-    """What was flushed is gone at that member, which takes no part until it has been copied to."""
+    """The member has lost its flushed keys, and serves nothing until it has got a copy."""
     cluster = chain(2, member_config=FLUSH | ALWAYS)
     wanted = aged(cluster)
     victim = cluster.tail
@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_does_not_pass_for_whole(
     wait_until(lambda: state(cluster.head).serving and state(cluster.head).role == "singleton", 20)
     cluster.members.remove(victim)
     victim.start()
-    if damage not in {cut_log, overwrite_log}:  # of these two LevelDB may have had the data elsewhere by then
+    if damage not in {cut_log, overwrite_log}:  # after these two, LevelDB may have the data in other files
         assert state(victim).applied == -1 and "until MASTER.ADD has given it a copy" in victim.log()
     cluster.add(victim)
     assert read_all(cluster, list(wanted)) == wanted
@@ -168,14 +168,14 @@ def test_a_checkpoint_that_was_lost_is_begun_anew_when_memory_has_everything(cha
 
 
 def test_a_read_of_damaged_data_is_an_error(chain: StartChain) -> None:
-    """Neither nil nor nonsense; what is in memory goes on."""
+    """A READ gets neither nil nor a wrong value. Keys in memory are still served."""
     cluster = chain(1, member_config=FLUSH)
     member = cluster.head
     keys = fill(cluster, "k", 200)
     checkpoint(cluster)
     flush(cluster)
     member.kill()
-    member.start()  # LevelDB makes a table of its log
+    member.start()  # at its start LevelDB turns its log into a table
     form(cluster, member)
     for table in folder(member).glob("*.ldb"):
         with table.open("r+b") as file:
@@ -191,7 +191,7 @@ def test_a_read_of_damaged_data_is_an_error(chain: StartChain) -> None:
 
 
 def test_a_checkpoint_that_is_removed_under_a_servers_hands(undeterred: Cluster) -> None:
-    """It does not go on with an empty one, as if that had what it flushed."""
+    """The member must not continue with an empty checkpoint as if that contained the flushed keys."""
     cluster, member = undeterred, undeterred.head
     flushed = fill(cluster, "flushed", 5)
     checkpoint(cluster)
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_is_removed_under_a_servers_hands(undeterred: Cluster)
 
 
 def test_what_a_torn_checkpoint_has_left_is_gone_when_it_is_opened(chain: StartChain) -> None:
-    """Its records would count once the watermark has come past them, and its chunks have newer ones deleted."""
+    """Such records would count once the watermark has passed them, and would delete newer ones by compaction."""
     cluster = chain(1, member_config=FLUSH)
     put(cluster, 1)
     assert checkpoint(cluster) == 1
@@ -260,7 +260,7 @@ def test_a_new_tail_without_a_place_for_what_was_flushed(chain: StartChain, tmp_
 
 @pytest.mark.parametrize("how", ["locked", "not there"])
 def test_a_checkpoint_out_of_reach_for_a_while(chain: StartChain, tmp_path: Path, how: str) -> None:
-    """The member claims nothing meanwhile, and has everything at the next start."""
+    """Meanwhile the member claims no data, and at the next start it has all of it."""
     cluster = chain(1, member_config=FLUSH | {"save": "3600 1"})
     member = cluster.head
     wanted = aged(cluster)

@@ -1,4 +1,4 @@
-"""A new tail gets what was flushed, too: while clients write, in bounded memory, and from an old tail that may die."""
+"""A new tail also gets flushed keys: while clients write, in bounded memory, and if the old tail dies."""
 
 from threading import Event
 
@@ -45,7 +45,7 @@ def test_a_new_tail_has_what_was_flushed(chain: StartChain) -> None:
 
 
 def test_a_new_tail_in_mode_normal_has_what_was_flushed(chain: StartChain) -> None:
-    """It has no checkpoints of its own made; what it must have to answer for everything, it has."""
+    """The new tail writes no checkpoints, but has a copy of the old tail's, so that it can answer for every key."""
     cluster = chain(1, member_config=FLUSH)
     wanted = aged(cluster)
     newcomer = cluster.spare(**{"member.gcs-mode": "normal"})
@@ -62,7 +62,7 @@ def test_a_new_tail_in_mode_normal_has_what_was_flushed(chain: StartChain) -> No
 
 
 def test_members_come_and_go_while_everything_is_flushed(chain: StartChain) -> None:
-    """A writer that is never told an error, and whose keys are all there at each new tail."""
+    """A writer gets no error, and all its keys are at each new tail."""
     cluster = chain(2, member_config=AUTOMATIC)
     written = [0]
 
@@ -161,7 +161,7 @@ def test_without_a_place_for_it_nothing_is_added(chain: StartChain) -> None:
 
 
 def test_a_learner_whose_checkpoint_is_newer_than_its_memory(chain: StartChain) -> None:
-    """Saved and killed before it has caught up, it has what its checkpoint has. Here nobody ever feeds it."""
+    """A learner that saved and was killed before it caught up has the data of its checkpoint. Nobody feeds it here."""
     cluster = chain(1, member_config=FLUSH)
     old, newcomer = cluster.tail, cluster.spare()
     put(cluster, 40)

@@ -1,5 +1,6 @@
-"""One process at a time has a checkpoint open: LevelDB's lock is fcntl's, which any second opening by the same process
-would end, a failed one too. So another process is refused whatever happened before.
+"""Only one process at a time may have a checkpoint open, whatever happened before.
+
+LevelDB locks by fcntl. Any second opening of the file by the same process, even one that fails, would end that lock.
 """
 
 import resource
@@ -38,7 +39,7 @@ def test_another_process_is_refused_after_an_error_too(cluster: Cluster) -> None
     assert_locked(member)
     limit_files(member, 60_000)
     fill(cluster, "kept")
-    for _ in range(2):  # a write that fails, then an opening that does
+    for _ in range(2):  # first a write fails, then an opening
         assert isinstance(ask(member, "TAIL.CHECKPOINT"), Error)
         assert error_of(member)
     limit_files(member, resource.RLIM_INFINITY)
@@ -48,7 +49,7 @@ def test_another_process_is_refused_after_an_error_too(cluster: Cluster) -> None
 
 
 def test_another_process_is_refused_after_a_copy_too(cluster: Cluster) -> None:
-    """The checkpoint of a new tail is emptied, and filled with the old one's; a server that shares it got nowhere."""
+    """A new tail's checkpoint is emptied and filled with the old tail's. A server with the same folder is refused."""
     put(cluster, 5)
     checkpoint(cluster)
     flush(cluster)

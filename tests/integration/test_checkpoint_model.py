@@ -1,6 +1,6 @@
-"""A chain with checkpoints and flushes against a dictionary, with members that die, come back and join at any moment.
+"""A chain with checkpoints and flushes is compared with a dictionary, while members die, return and join.
 
-MODEL_EXAMPLES=n runs longer; a failure is shown as the steps that led to it, and shrunk with MODEL_SHRINK=1.
+MODEL_EXAMPLES=n runs more examples. A failure is shown as the steps that led to it. MODEL_SHRINK=1 shortens them.
 """
 
 import itertools
@@ -30,22 +30,22 @@ from integration.helpers import Talk, ask, await_chain, await_repair, chain_of, 
 
 CONFIG = {"member.gcs-mode": "checkpoint-flush"}
 ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
-# Any memory at all is more than that: whatever is checkpointed leaves, and writers are held while it does.
+# A server always uses more memory than that: all keys are flushed once checkpointed, and writers are held meanwhile.
 AUTOMATIC = {"member.checkpoint-interval": "20", "member.flush-above": "1mb"}
 KEYS = [b"a", b"a\0", b"b", b"c", b"d", b"big", b"bigger"]
-BIG = 3_000_000  # of two such keys, a checkpoint is more than one batch
+BIG = 3_000_000  # bytes; a checkpoint of two such keys is more than one batch
 MOST = 3
-FORMED_AGAIN = 2  # at the most, of all that is done to a chain: it takes the longest
+FORMED_AGAIN = 2  # the most cold starts in an example, because a cold start takes the longest
 
 Updates = list[tuple[bytes, bool]]
 
-# Of every rule: what is written first. Which keys, and whether each is deleted.
+# The updates that every rule does first: the keys, and whether each is deleted.
 updates = st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from([False, False, True])), max_size=5)
 places = st.integers(0, MOST - 1)
 
 
 class ChainModel(RuleBasedStateMachine):
-    """All updates are blocking ones, one after the other: what was answered is committed, and there is nothing else."""
+    """Updates block and come one after another, so that exactly the answered ones are committed."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ class ChainModel(RuleBasedStateMachine):
         self.values: dict[bytes, bytes | None] = dict.fromkeys(KEYS)
         self.numbers = itertools.count()
         self.formed = 0
-        self.away: list[Server] = []  # that were in the chain, running or not
+        self.away: list[Server] = []  # servers that were in the chain, running or not
 
     @initialize(size=st.sampled_from([3, 3, 2, 1]), durable=st.booleans(), automatic=st.booleans())
     def start(self, size: int, durable: bool, automatic: bool) -> None:
-        """durable: nothing leaves a member before it is on its disk. automatic: on top of what is ordered here."""
+        """durable: appendfsync always. automatic: members also checkpoint and flush by themselves."""
         self.durable = durable
         config = CONFIG | (ALWAYS if durable else {}) | (AUTOMATIC if automatic else {})
         self.cluster = Cluster(size, folder=self.folder, member_config=config)
@@ -110,7 +110,7 @@ class ChainModel(RuleBasedStateMachine):
         self.update(updates)
         newcomer = self.newcomer(former)
         reply = ask(self.cluster.master, "MASTER.ADD", newcomer.endpoint.host, newcomer.port)
-        # What belongs to a chain that died as a whole is added by the master itself, as soon as it is back.
+        # After a cold start the master adds former members by itself as soon as they are back.
         assert reply == b"OK" or "is already in the chain" in reply, reply
         await_chain(self.cluster, *self.cluster.members, newcomer)
 
@@ -127,13 +127,13 @@ class ChainModel(RuleBasedStateMachine):
         gone = [victim]
         if newcomer not in chain_of(self.cluster):
             gone.append(newcomer)
-            newcomer.kill()  # lest the master adds it later
+            newcomer.kill()  # so that the master does not add it later
         wait_until(lambda: not self.is_pending() and not set(gone) & set(chain_of(self.cluster)), 20)
         await_chain(self.cluster, *chain_of(self.cluster))
         self.away += gone
 
     def newcomer(self, former: bool) -> Server:
-        """A new one, or one that was in the chain, as it is now, or started again."""
+        """A new server, or one that was in the chain, which is started if it does not run."""
         if not former or not self.away:
             return self.cluster.spare()
         server = self.away.pop()
@@ -184,7 +184,7 @@ class ChainModel(RuleBasedStateMachine):
 
     @contextmanager
     def amid(self, what: str) -> Iterator[None]:
-        """The body runs while this is under way."""
+        """Run the body while a checkpoint or a flush, or nothing, is under way."""
         servers = {"checkpoint": self.cluster.tail, "flush": self.cluster.head, "nothing": self.cluster.head}
         with Talk(servers[what]) as talk:
             if what == "flush":
@@ -195,7 +195,7 @@ class ChainModel(RuleBasedStateMachine):
             yield
 
     def form_again(self) -> None:
-        """The members come back, and the master makes the chain of them by itself."""
+        """Start the members, and wait until the master has formed the chain again."""
         self.formed += 1
         for member in self.cluster.members:
             member.spawn()
@@ -205,14 +205,14 @@ class ChainModel(RuleBasedStateMachine):
         await_chain(self.cluster, *chain_of(self.cluster))
 
     def is_pending(self) -> bool:
-        """The master has not seen the newest tail serve: should any other member go, that one is left out."""
+        """Whether the view is pending: the master has not seen the new tail serve, and leaves it out of a repair."""
         configuration = stored_in(self.cluster.master.folder)
         assert configuration
         return configuration.pending
 
 
 def shortened(value: bytes | None) -> tuple[bytes, int] | None:
-    """As much as a person wants to see of it."""
+    """The beginning and the length of a value, for error messages."""
     return None if value is None else (value[:10], len(value))
 
 

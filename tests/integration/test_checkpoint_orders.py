@@ -1,4 +1,4 @@
-"""CHAIN.CHECKPOINT and CHAIN.FLUSH: whose word counts, and in which epoch (rule 2)."""
+"""CHAIN.CHECKPOINT and CHAIN.FLUSH count only from the right neighbour and in the right epoch (rule 2)."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ UP = ("CHAIN.CHECKPOINT",)
 DOWN = ("CHAIN.FLUSH", 1)
 Ends = Callable[[Cluster], tuple[Server, Server]]
 
-# Who gives the order, and who gets it.
+# The sender of the order, and its receiver.
 ORDERS = pytest.mark.parametrize(
     ("order", "ends"),
     [(UP, lambda c: (c.tail, c.head)), (DOWN, lambda c: (c.head, c.tail))],
@@ -38,7 +38,7 @@ def what_it_has_done(server: Server) -> tuple[int, int]:
 
 @pytest.fixture
 def written(chain: StartChain) -> Cluster:
-    """Everything is in checkpoints, but for the last write."""
+    """A chain with all updates in checkpoints, except for the last."""
     cluster = chain(2, member_config=FLUSH)
     put(cluster, 3)
     checkpoint(cluster)
@@ -59,7 +59,7 @@ def test_of_another_epoch(written: Cluster, order: tuple[Word, ...], ends: Ends,
 
 @ORDERS
 def test_of_somebody_else(written: Cluster, order: tuple[Word, ...], ends: Ends) -> None:
-    """One that knows the secret, and is not the neighbour on that side."""
+    """The sender knows the secret, but is not the neighbour on that side."""
     receiver = ends(written)[1]
     before = what_it_has_done(receiver)
     talk = Talk.over(receiver, as_process(receiver, written, "e" * 40))

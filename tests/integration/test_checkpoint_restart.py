@@ -1,4 +1,4 @@
-"""A member with a checkpoint that is started again: keys have their newest values, or the member says it lacks them."""
+"""A member with a checkpoint is restarted: keys have their newest values, or the member reports that it lacks them."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +26,7 @@ def read_all(cluster: Cluster, keys: list[str]) -> dict[str, bytes | None]:
 
 
 def aged(cluster: Cluster) -> dict[str, bytes | None]:
-    """Keys of every kind: flushed, deleted before and after a checkpoint, flushed and written again, only in memory."""
+    """Make keys of every kind: flushed, deleted before and after a checkpoint, written again, only in memory."""
     put(cluster, 40)
     for n in range(10):
         ask(cluster.head, "MEMBER.DEL", f"key:{n}")
@@ -48,7 +48,7 @@ def expected() -> dict[str, bytes | None]:
 
 
 def form(cluster: Cluster, server: Server) -> None:
-    """Until that server, started again, is the chain: when the master has seen the process before end."""
+    """Wait until the restarted server is the chain, which needs the master to see the end of its former process."""
 
     def formed() -> bool:
         with suppress(LauncherError):
@@ -83,7 +83,7 @@ def test_with_its_append_only_file(chain: StartChain, again: bool) -> None:
 
 
 def test_killed_amid_a_checkpoint(chain: StartChain) -> None:
-    """What it wrote counts for nothing, and is gone; the checkpoint before it stands."""
+    """The incomplete checkpoint does not count and is removed; the checkpoint before it counts."""
     cluster = chain(1, member_config=FLUSH | {"appendonly": "yes"})
     member = cluster.head
     put(cluster, 20)
@@ -107,7 +107,7 @@ def test_killed_amid_a_checkpoint(chain: StartChain) -> None:
 
 @pytest.mark.parametrize("kept", ["an older snapshot", "no snapshot"])
 def test_the_checkpoint_is_ahead_of_the_snapshot(chain: StartChain, kept: str) -> None:
-    """It is the member's data then, up to its watermark; deletions that the snapshot has not heard of stay final."""
+    """The checkpoint is then the member's data, up to its watermark. Deletions after the RDB stay final."""
     cluster = chain(1, member_config=FLUSH)
     member = cluster.head
     put(cluster, 10)
@@ -131,7 +131,7 @@ def test_the_checkpoint_is_ahead_of_the_snapshot(chain: StartChain, kept: str) -
 
 
 def test_a_member_catches_up_from_its_checkpoint(chain: StartChain) -> None:
-    """Killed without a snapshot, it lacks only what came after its last checkpoint."""
+    """A member killed without an RDB lacks only the updates after its last checkpoint."""
     cluster = chain(2, member_config=FLUSH)
     put(cluster, 10)
     checkpoint(cluster)
@@ -152,7 +152,7 @@ def test_a_member_catches_up_from_its_checkpoint(chain: StartChain) -> None:
 
 
 def test_a_snapshot_with_keys_that_are_no_strings_is_not_replaced(chain: StartChain) -> None:
-    """No checkpoint has these. What can't be joined to it is the chain's to bring again."""
+    """A checkpoint has no such keys, so the RDB stays the member's data, and the chain supplies later updates."""
     cluster = chain(0, member_config=FLUSH)
     member = cluster.spare()
     ask(member, "RPUSH", "list", "a", "b")

@@ -1,4 +1,4 @@
-"""`chainredis checkpoint` on what real servers have written."""
+"""`chainredis checkpoint` on checkpoints of real servers."""
 
 import json
 from base64 import b64decode

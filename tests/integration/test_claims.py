@@ -1,4 +1,4 @@
-"""What a disk claims of itself: that nothing had left before it was there. It must be true, or void in time."""
+"""The claim of a disk that no update left the member before it was on disk. A claim that is untrue must be voided."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from integration.helpers import Talk, ask, assert_serves, info, member_number, s
     ("appendfsync", "everysec"), ("appendonly", "no"), ("no-appendfsync-on-rewrite", "yes"),
 ])  # fmt: skip
 def test_a_weaker_setting_voids_the_claim_before_it_is_answered(chain: StartChain, weaker: tuple[str, str]) -> None:
-    """In the marker: the file on disk may go on saying otherwise."""
+    """The identity file voids the claim, because the append-only file may still contain it."""
     cluster = without_master(chain(2, member_config=ALWAYS))
     member = cluster.tail
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
@@ -27,7 +27,7 @@ def test_a_weaker_setting_voids_the_claim_before_it_is_answered(chain: StartChai
 
 
 def test_a_claim_of_a_former_process_is_void_when_this_one_serves(chain: StartChain) -> None:
-    """Weakened before it is the chain again: restarted once more, it must not pass for one that lost nothing."""
+    """The setting is weakened before the cold start. After another restart the member must not count as durable."""
     cluster = without_master(chain(1, member_config=ALWAYS))
     member = cluster.head
     assert ask(member, "MEMBER.PUT", "k", "v") == 0
@@ -78,7 +78,7 @@ def test_what_a_former_process_claimed_and_cannot_be_made_void_holds_everything_
 
 
 def test_an_rdb_claims_nothing(chain: StartChain) -> None:
-    """It says nothing of what came after it."""
+    """An RDB does not tell which updates came after it."""
     member = without_master(chain(1, member_config=ALWAYS)).head
     assert ask(member, "MEMBER.PUT", "k", "v") == 0
     wait_until(lambda: ask(member, "SAVE") == b"OK", 30)

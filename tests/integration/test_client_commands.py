@@ -1,4 +1,4 @@
-"""What each client command answers in each role, and which kind of answer it is (design.md, section 4 and rule 6)."""
+"""The reply of each client command in each role, and the kind of each error (design.md, section 4 and rule 6)."""
 
 from collections.abc import Iterator
 from time import monotonic
@@ -149,7 +149,7 @@ def test_a_removed_member_refuses_writes_and_reads(chain: StartChain, place: int
     cluster.remove(removed)
     assert state(removed).role == "removed"
     for words in [*WRITES, ("READ", "key")]:
-        # A write is refused for certain; what became of one that was accepted before cannot be said here.
+        # A new write is refused definitely. The outcome of a write from before is unknown here.
         kind = "UNKNOWN " if words[0] == "MEMBER.WAIT" else "ERR "
         assert str(ask(removed, *words)).startswith(kind), words
     assert definite(ask(removed, "SET", "key", "other"))
@@ -161,7 +161,7 @@ def test_a_removed_member_refuses_writes_and_reads(chain: StartChain, place: int
 
 
 def test_a_learner_refuses_writes_and_reads(chain: StartChain, server: StartServer) -> None:
-    """Kept a learner by telling it alone: the tail has no pin for it, so nothing feeds it."""
+    """The server stays a learner, because the tail is not told to feed it."""
     cluster = chain(1)
     assert ask(cluster.head, "MEMBER.PUT", "key", "value") == 0
     learner = server(MEMBER)
@@ -179,7 +179,7 @@ def test_a_learner_refuses_writes_and_reads(chain: StartChain, server: StartServ
 
 
 def test_writers_at_a_server_that_becomes_a_learner_are_told(chain: StartChain) -> None:
-    """Clients of a server without a history, and what they are told when MASTER.ADD … DISCARD takes it."""
+    """Blocked writers of a server without a history get a reply when MASTER.ADD … DISCARD takes that server."""
     cluster = chain(1)
     newcomer = cluster.spare()
     assert ask(newcomer, "MEMBER.PUT", "mine", "gone soon") == 0
@@ -266,7 +266,7 @@ def test_clients_that_leave_while_they_are_blocked_harm_nobody(chain: StartChain
 
 
 def test_unblocking_a_writer_by_hand_leaves_its_outcome_unknown(chain: StartChain) -> None:
-    """CLIENT UNBLOCK is the operator's: whatever Redis lets it do, no definite failure may come of it."""
+    """Whatever CLIENT UNBLOCK does, the writer must not get a definite failure."""
     cluster = chain(2, master_config=PATIENT)
     with paused(cluster.tail), Talk(cluster.head) as writer:
         identity = writer("CLIENT", "ID")
@@ -281,7 +281,7 @@ def test_unblocking_a_writer_by_hand_leaves_its_outcome_unknown(chain: StartChai
 
 
 def test_a_wait_with_an_epoch_tells_a_reassigned_sn(chain: StartChain) -> None:
-    """The head is removed with an update that it never forwarded; its sn goes to another one in the next epoch."""
+    """The head is removed with an update that it never forwarded, whose sn is assigned again in the next epoch."""
     cluster = chain(2)
     first, second = cluster.members
     assert ask(first, "MEMBER.PUT", "key", "both") == 0
@@ -303,7 +303,7 @@ def test_a_wait_with_an_epoch_tells_a_reassigned_sn(chain: StartChain) -> None:
 def test_a_client_blocked_at_a_head_that_is_removed_is_told(
     chain: StartChain, words: tuple[Word, ...], kinds: tuple[str, ...]
 ) -> None:
-    """The head alone is told of the view without it, as by a master: nothing else could commit what it holds."""
+    """Only the head gets the view without it, so that nothing can commit the updates that it holds."""
     cluster = chain(3, master_config=PATIENT)
     view = stored_view(cluster)
     without = type(view)(view.history, view.epoch + 1, view.members[1:], view.secret)

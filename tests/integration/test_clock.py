@@ -1,4 +1,4 @@
-"""The wall clock is set back, as time servers and resumed virtual machines do: Redis's own timers stand still then."""
+"""The wall clock is set back, as by time servers and resumed virtual machines: then Redis's timers stop."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from integration.helpers import ask, assert_serves, await_repair, paused
 
-# Redis asks nothing else for the time of day.
+# Redis uses no other function for the time of day.
 WALL_CLOCK = """
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -32,7 +32,7 @@ int gettimeofday(struct timeval *now, void *zone)
 
 
 class ClockedCluster(Cluster):
-    """Once the file `set_back` is there, it is an hour earlier for all servers."""
+    """A cluster whose clocks are set back by an hour once the file `set_back` exists."""
 
     @property
     def set_back(self) -> Path:
@@ -45,7 +45,7 @@ class ClockedCluster(Cluster):
             subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
         prefix = ["env", f"LD_PRELOAD={library}", f"SET_BACK={self.set_back}"]
         if options := os.environ.get("ASAN_OPTIONS"):
-            prefix.append(f"ASAN_OPTIONS={options}:verify_asan_link_order=0")  # `make asan` wants to be loaded first
+            prefix.append(f"ASAN_OPTIONS={options}:verify_asan_link_order=0")  # ASan's library goes first
         return Server(folder, port=port, modules=[module], config=config, prefix=prefix)
 
 

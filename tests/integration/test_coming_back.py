@@ -1,4 +1,4 @@
-"""A member that died, or hung, while others live: it is back by itself, unless an operator removed it."""
+"""A member that died or hung while others live returns by itself, unless an operator removed it."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def test_one_that_kept_its_data_gets_what_it_missed(chain: StartChain, place: st
     await_chain(cluster, *cluster.members, victim)
     assert (member_number(victim, "joins_by_log"), member_number(victim, "joins_by_copy")) == (1, 0)
     assert ask(victim, "READ", "k") == b"after"
-    assert ask(cluster.master, "MASTER.ADD", victim.endpoint.host, victim.port) == b"OK"  # as in a script of before
+    assert ask(cluster.master, "MASTER.ADD", victim.endpoint.host, victim.port) == b"OK"  # as earlier scripts do
     assert_serves(cluster)
 
 

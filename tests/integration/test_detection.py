@@ -1,4 +1,4 @@
-"""What the master takes for the end of a process, and what a living one may do without being taken for dead."""
+"""The master's detection of the end of a process, and what a living process may do without counting as dead."""
 
 import itertools
 import resource
@@ -28,7 +28,7 @@ from integration.helpers import (
     state,
 )
 
-# Whoever is out before the end of a test, then, is out by what was seen of its end.
+# With these timeouts a member is taken out during a test only because the end of its process was seen.
 BY_LIFELINE = {"master.heartbeat-timeout": "60000", "master.lease": "60000"}
 BY_LEASE = {"master.heartbeat-timeout": "60000", "master.lease": "500"}
 
@@ -38,7 +38,7 @@ def master_info(cluster: Cluster, name: str) -> str:
 
 
 def await_held(cluster: Cluster) -> None:
-    """All lifelines."""
+    """Wait until the master holds a lifeline to each member."""
     fields = [f"member_{place}" for place in range(len(cluster.members))]
     wait_until(lambda: all(master_info(cluster, field).endswith("lifeline=held") for field in fields), 10)
 
@@ -61,7 +61,7 @@ def leave_address(tail: Server) -> None:
 def test_a_tail_that_leaves_its_port_answers_no_stale_read(
     chain: StartChain, tmp_path: Path, leave: Callable[[Server], None], is_taken: bool
 ) -> None:
-    """It lives, and has a lease, whatever becomes of its connections, and whoever has its port."""
+    """The tail lives and has a lease, whatever happens to its connections and whoever has its port."""
     cluster = chain(3, master_config={**BY_LEASE, "master.lease": "1500"})
     tail = cluster.tail
     await_held(cluster)
@@ -90,7 +90,7 @@ def stored_names(cluster: Cluster) -> list[bytes]:
 
 
 def test_a_sole_member_that_leaves_its_port_is_not_given_up(chain: StartChain) -> None:
-    """It takes writes, and needs no lease: another chain beside it would lose them."""
+    """A sole member takes writes without a lease: another chain beside it would lose them."""
     cluster = chain(1, master_config=BY_LEASE)
     await_held(cluster)
     home = cluster.head.port
@@ -134,12 +134,12 @@ def test_an_end_is_seen_by_the_lifeline(chain: StartChain, place: int) -> None:
 
 
 def test_an_end_is_seen_while_a_child_saves(chain: StartChain) -> None:
-    """The child was forked with all that its parent held."""
+    """The forked child has copies of its parent's connections."""
     cluster = chain(3, master_config=BY_LIFELINE, member_config={"rdb-key-save-delay": "100000000"})
     victim = cluster.members[1]
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     await_held(cluster)
-    wait_until(lambda: isinstance(ask(victim, "BGSAVE"), bytes), 20)  # the child that fed the tail may not be gone yet
+    wait_until(lambda: isinstance(ask(victim, "BGSAVE"), bytes), 20)  # the child of the tail's copy may run
     assert psutil.Process(victim.pid).children()
     victim.kill()
     await_repair(cluster, victim)
@@ -229,7 +229,7 @@ def test_who_proves_nothing_is_put_off_and_nobody_else(chain: StartChain) -> Non
 
 
 def test_without_a_free_descriptor_the_loop_does_not_spin(server: StartServer) -> None:
-    """Whoever comes is left outside until there is one."""
+    """New connections wait until a descriptor is free."""
     one = server(MEMBER)
     process = psutil.Process(one.pid)
     with Talk(one) as talk, closing(socket.socket()) as stranger:
@@ -264,7 +264,7 @@ def test_one_that_hangs_holds_writers_up_for_no_longer_than_a_lease(chain: Start
 
 
 def test_one_that_hangs_and_holds_up_nobody_is_waited_for(chain: StartChain) -> None:
-    """Until somebody writes."""
+    """The master waits for it until a client writes."""
     cluster = chain(3, master_config=BY_LEASE, member_config={"member.write-timeout": "30000"})
     assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", "v"), int)
     epoch, hung = state(cluster.head).epoch, cluster.members[1]
@@ -279,7 +279,7 @@ def test_one_that_hangs_and_holds_up_nobody_is_waited_for(chain: StartChain) -> 
 
 @pytest.mark.parametrize("given", [f"{MEMBER} 0 1 1", MEMBER])
 def test_the_shortest_timeout_that_was_given_counts(chain: StartChain, given: str) -> None:
-    """To that member, or at the master; nobody waits for this one."""
+    """The timeout is given to that member or to the master. The hanging member holds up no client."""
     own = {} if given != MEMBER else {"member.heartbeat-timeout": "1"}
     cluster = chain(3, member_module=given, member_config=own, master_config={"master.heartbeat-timeout": "60000"})
     hung = cluster.members[1]
@@ -301,7 +301,7 @@ BUSY = "local t = redis.call('TIME')[1] while redis.call('TIME')[1] - t < 3 do e
 
 
 def test_one_that_says_that_it_is_busy_is_waited_for(chain: StartChain) -> None:
-    """Though clients wait, and it has no lease meanwhile."""
+    """The master waits although clients wait and the member has no lease meanwhile."""
     cluster = chain(2, master_config=BY_LEASE, member_config={"busy-reply-threshold": "100"})
     epoch = state(cluster.head).epoch
     with Talk(cluster.tail) as talk:

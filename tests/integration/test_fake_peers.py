@@ -1,6 +1,6 @@
-"""A neighbour that is no member, or a member that lies: whatever it answers, or does not, harms the server that asked.
+"""A neighbour that is not a member, or a member that lies: no answer of it may harm the server that asked.
 
-The server under test is told a view in which the liar is its neighbour, so that it makes a link there by itself.
+The server under test gets a view in which the liar is its neighbour, so that it makes a link to the liar by itself.
 """
 
 import contextlib
@@ -42,14 +42,14 @@ def reply(*items: bytes | int) -> bytes:
 
 
 def prove(connection: socket.socket, secret: str = SECRET, run_id: str = LIAR_RUN_ID) -> None:
-    """Answer the challenge as a member that knows the secret; the proof that comes back is taken on trust."""
+    """Answer the challenge as a member that knows the secret, without a check of the server's own proof."""
     received = b""
     while not (found := re.search(rb"CHALLENGE\r\n\$32\r\n([0-9a-f]{32})\r\n", received)):
         received += _some(connection)
     nonce, own = found[1].decode(), "1" * 32
     text = f"answer{nonce}{own}{run_id}".encode()
     proof = hmac.new(bytes.fromhex(secret), text, hashlib.sha256).hexdigest()
-    connection.sendall(b"+OK\r\n" + reply(own.encode(), run_id.encode(), proof.encode()))  # CLIENT NO-EVICT first
+    connection.sendall(b"+OK\r\n" + reply(own.encode(), run_id.encode(), proof.encode()))  # +OK: CLIENT NO-EVICT
     while b"CHAIN.PROVE" not in received:
         received += _some(connection)
     connection.sendall(b"+OK\r\n")
@@ -63,7 +63,7 @@ def _some(connection: socket.socket) -> bytes:
 
 
 def says(junk: bytes) -> Serve:
-    """At once, before anything is asked."""
+    """Send `junk` at once, before any command."""
 
     def serve(connection: socket.socket) -> None:
         connection.sendall(junk)
@@ -102,9 +102,9 @@ def closes_when_proven(connection: socket.socket) -> None:
 
 @contextlib.contextmanager
 def liar(serve: Serve) -> Iterator[tuple[int, list[socket.socket]]]:
-    """Its port and its connections, which grow in number, and are closed at the end."""
+    """The liar's port and the list of its connections, which grows. All are closed at the end."""
     connections: list[socket.socket] = []
-    # Not a port that outgoing connections may have: tried again and again, it would at last connect to itself.
+    # Not a port of the range for outgoing connections: a link that retries could at last connect to itself.
     with socket.create_server((HOST, free_port())) as listening:
 
         def work(connection: socket.socket) -> None:
@@ -205,14 +205,14 @@ ANSWERS: dict[str, Serve] = {
 
 
 def view_with(server: Server, port: int, place: int, epoch: int) -> View:
-    """A chain of two, the liar at `place`."""
+    """A view of two members, with the liar at `place`."""
     members = [Member(HOST, HOST, server.port, state(server).run_id)]
     members.insert(place, Member(HOST, HOST, port, LIAR_RUN_ID))
     return View(HISTORY, epoch, tuple(members), SECRET)
 
 
 def assert_unharmed(victim: Server) -> None:
-    """It answers everybody at once, without having committed anything with such a neighbour's help."""
+    """Assert that the server answers at once, and has committed nothing through such a neighbour."""
     assert victim.running
     with Talk(victim, 5) as talk:
         assert talk("PING") == b"PONG"
@@ -226,13 +226,13 @@ def assert_unharmed(victim: Server) -> None:
 
 
 def await_hanging_up(victim: Server, link: str) -> None:
-    """The liar is gone: the link has ended, and all that it received has been let go of."""
+    """Wait until the link to the liar, which has gone, has ended and has freed what it received."""
     wait_until(lambda: info(victim, "member")[f"member_link_{link}"] in {"down", "none"}, 10)
 
 
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all liars: none of them may leave a trace that harms it with the next."""
+    """One server for all liars: no liar may leave a trace that has an effect on the next."""
     one = Server(tmp_path_factory.mktemp("victim"), modules=[MEMBER], config={"member.write-timeout": "1"})
     one.start()
     yield one
@@ -241,7 +241,10 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def take_over(victim: Server, port: int, place: int) -> None:
-    """The next view, in which the liar is its neighbour. A liar that claimed a newer epoch has it start anew."""
+    """Let the server adopt a next view in which the liar is its neighbour.
+
+    The server is restarted first if a liar before has told it of a newer epoch.
+    """
     seen = info(victim, "member")
     if seen["member_newest_epoch"] != seen["member_epoch"]:
         victim.kill()
@@ -251,11 +254,11 @@ def take_over(victim: Server, port: int, place: int) -> None:
     if now.role == "alone":
         assert ask(victim, "CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
         return
-    # In between it is alone in its chain: all liars claim to be the same process, to which a link would be kept.
+    # The view in between has the server alone. All liars claim to be the same process, so a link would be kept.
     itself = view.members[1 - place]
     link = proven(victim, view)
     link.adopt(replace(view, epoch=now.epoch + 1, members=(itself,)))
-    if place == 1:  # a tail takes a successor that it feeds, and no other
+    if place == 1:  # a tail accepts only a successor that it feeds
         link.pin()
         link.feed(view.tail)
     link.adopt(view)
@@ -274,7 +277,7 @@ def test_a_neighbour_that_lies(victim: Server, name: str, place: int, link: str)
 
 
 def test_a_learner_that_lies(server: StartServer) -> None:
-    """A tail is told to feed it; the chain's own writes are committed without it, unless it knows of a newer epoch."""
+    """A tail is told to feed the liar. Writes are committed without the liar, unless it tells of a newer epoch."""
     tail = server(MEMBER)
     view = View(HISTORY, 2, (Member(HOST, HOST, tail.port, state(tail).run_id),), SECRET)
     assert ask(tail, "CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"

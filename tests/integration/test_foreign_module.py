@@ -1,4 +1,4 @@
-"""Another module in a member's server: its commands are known by their flags, whatever their spelling."""
+"""Another module in a member's server: the filter knows its commands by their flags, in any spelling."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A member's file cannot grow any more, as on a full disk: it must not keep in memory whatever comes (rule 9)."""
+"""A member's file cannot grow, as on a full disk: the member must not keep all updates in memory (rule 9)."""
 
 import resource
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ VALUE = "x" * 10_000
 
 
 class LimitedCluster(Cluster):
-    """Its servers take a limit to their files' size for an error, not for a reason to end."""
+    """A cluster whose servers get an error at a limit of their files' size, and not a signal that ends them."""
 
     def _make_server(self, folder: Path, port: int | None, module: str, config: Mapping[str, str]) -> Server:
         prefix = ["sh", "-c", 'trap "" XFSZ; exec "$@"', "sh"]
@@ -36,7 +36,7 @@ def put(cluster: Cluster, count: int) -> list[object]:
 
 
 def test_a_tail_whose_disk_is_full_holds_everything_back(tmp_path: Path) -> None:
-    """Then nobody has to keep more than the head's log takes; and all goes on when there is room again."""
+    """No member keeps more than the head's log permits, and writes continue when there is room again."""
     config = {**EVERY_SECOND, "member.log-limit": str(LIMIT), "member.write-timeout": "300"}
     with LimitedCluster(2, folder=tmp_path, member_config=config) as cluster:
         limit_files(cluster.tail, 100_000)

@@ -1,11 +1,11 @@
-"""Keyspace notifications: what a chain writes is told like a native SET or DEL, by each member when it applies it."""
+"""Keyspace notifications: each member notifies of an update that it applies as of a native SET or DEL."""
 
 from integration.conftest import StartChain
 from integration.helpers import Talk, ask, settled
 
 
 def heard(listener: Talk, last: bytes) -> list[bytes]:
-    """Notifications as "key event" or "event key", up to one of the key `last`."""
+    """The notifications, as "key event" or "event key", up to one of the key `last`."""
     messages: list[bytes] = []
     while not messages or last not in messages[-1]:
         _, _, channel, text = listener.receive()

@@ -1,6 +1,6 @@
-"""Failures that lost data or hung in the project this one began with, and that Jepsen found in comparable systems.
+"""Failures of the project that this one began with, and failures that Jepsen found in comparable systems.
 
-One test each, by its name: what is injected, and that nothing of it is seen any more.
+Each test has the name of one failure. It injects the cause and asserts that no effect is seen.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ KEYS = 200
 
 @pytest.fixture
 def quick(chain: StartChain) -> Callable[[int], Cluster]:
-    """A chain whose master takes half a second of silence for an end, with some committed keys in it."""
+    """A chain with committed keys, whose master counts a member as dead after half a second of silence."""
 
     def start(size: int) -> Cluster:
         cluster = chain(size, master_config=QUICK)
@@ -36,7 +36,7 @@ def quick(chain: StartChain) -> Callable[[int], Cluster]:
 
 
 def assert_nothing_is_lost(members: list[Server]) -> None:
-    """Every key that was committed at the beginning, at every member; and new writes commit."""
+    """Assert that every key of the beginning is at the members, and that new writes are committed."""
     with Talk(members[-1]) as talk:
         assert talk.pipeline([("READ", f"k{n}") for n in range(KEYS)]) == [b"%d" % n for n in range(KEYS)]
     sn = ask(members[0], "MEMBER.PUT", "later", "x")
@@ -94,7 +94,7 @@ def test_the_tail_stopped_during_an_addition(quick: Callable[[int], Cluster]) ->
     cluster = quick(3)
     head, middle, tail = cluster.members
     newcomer = cluster.spare()
-    tail.client().config_set("rdb-key-save-delay", 10_000)  # the copy takes two seconds
+    tail.client().config_set("rdb-key-save-delay", 10_000)  # makes the copy take two seconds
     with Talk(cluster.master, 60) as master, paused(tail):
         tail.resume()
         master.send("MASTER.ADD", HOST, newcomer.port)
@@ -104,7 +104,7 @@ def test_the_tail_stopped_during_an_addition(quick: Callable[[int], Cluster]) ->
         assert_nothing_is_lost([head, middle])
         answer = master.receive()
         assert isinstance(answer, Error) and answer.startswith("ERR"), answer
-    # Awake again, it does what the chain has decided in the meantime.
+    # When it wakes, it accepts the view that the chain has now.
     wait_until(lambda: state(tail).role == "removed", 20)
     for server in (tail, newcomer):
         assert isinstance(ask(server, "READ", "later"), Error)
@@ -131,7 +131,7 @@ def test_the_master_restarted_after_a_death_it_did_not_see(quick: Callable[[int]
 
 @pytest.mark.parametrize("config", [{}, {"appendonly": "yes"}], ids=["empty", "aof"])
 def test_empty_or_stale_reads_after_a_restart(chain: StartChain, config: dict[str, str]) -> None:
-    """What a restarted process has, if it has anything, may be old: it answers no READ before it is in a view again."""
+    """The data of a restarted process may be old, so it answers no READ before it is in a view again."""
     cluster = chain(3, master_config=QUICK, member_config=config)
     assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", "old"), int)
     tail = cluster.tail
@@ -145,7 +145,7 @@ def test_empty_or_stale_reads_after_a_restart(chain: StartChain, config: dict[st
 
 
 def test_a_definite_error_for_a_write_that_then_commits(chain: StartChain) -> None:
-    """The write timeout ends the waiting, not the write: that is neither a success nor a failure."""
+    """The write timeout ends the wait, not the write, so the reply is UNKNOWN."""
     cluster = chain(3, member_config={"member.write-timeout": "300"})
     with paused(cluster.members[1]):
         answer = ask(cluster.head, "MEMBER.PUT", "k", "v")
@@ -154,7 +154,7 @@ def test_a_definite_error_for_a_write_that_then_commits(chain: StartChain) -> No
 
 
 def test_total_loss_on_a_fail_over(quick: Callable[[int], Cluster]) -> None:
-    """Everybody who has the data dies while an empty server is being added: that one must not be the chain."""
+    """All members with the data die while an empty server is being added. That server must not become the chain."""
     cluster = quick(2)
     newcomer = cluster.spare()
     cluster.tail.client().config_set("rdb-key-save-delay", 10_000)
@@ -171,7 +171,7 @@ def test_total_loss_on_a_fail_over(quick: Callable[[int], Cluster]) -> None:
 
 
 def test_split_brain_after_pause_and_resume(quick: Callable[[int], Cluster]) -> None:
-    """Either end of the chain is stopped, taken out, and woken while clients still talk to it."""
+    """The head or the tail is stopped, taken out, and woken, while clients still talk to it."""
     cluster = quick(4)
     head, second, third, tail = cluster.members
     with Talk(head) as at_head, Talk(tail) as at_tail, paused(head), paused(tail):
@@ -188,7 +188,7 @@ def test_split_brain_after_pause_and_resume(quick: Callable[[int], Cluster]) -> 
 
 
 def test_reads_of_nil_during_a_membership_change(quick: Callable[[int], Cluster]) -> None:
-    """Somebody reads all along, at whoever answers READ."""
+    """A client reads all the time, at any member that answers READ."""
     cluster = quick(3)
     answers: set[str] = set()
 
@@ -198,7 +198,7 @@ def test_reads_of_nil_during_a_membership_change(quick: Callable[[int], Cluster]
             for port, talk in talks.items():
                 with contextlib.suppress(redis.ConnectionError):
                     if talk("MEMBER.VIEW")[0] == 0:
-                        continue  # in no chain so far: a store of its own
+                        continue  # the server is in no chain so far and serves its own data
                     answer = talk("READ", "k7")
                     answers.add("error" if isinstance(answer, Error) else repr(answer))
                     continue
@@ -221,7 +221,7 @@ def removed(cluster: Cluster) -> Server:
 
 
 def test_a_retried_write_applied_twice(quick: Callable[[int], Cluster]) -> None:
-    """Links break under load, so that members send again what may have arrived: each update counts once."""
+    """Links break under load, so that members send updates again that have arrived. Each update counts once."""
     cluster = quick(3)
     last = KEYS - 1
 
@@ -246,7 +246,7 @@ def test_a_retried_write_applied_twice(quick: Callable[[int], Cluster]) -> None:
 
 
 def kill_peers(member: Server) -> None:
-    """Close the connections on which other members speak to this one."""
+    """Close the connections that other members have made to this one."""
     clients = ask(member, "CLIENT", "LIST").decode().splitlines()
     for line in clients:
         fields = dict(part.split("=", 1) for part in line.split(" ") if "=" in part)

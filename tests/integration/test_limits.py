@@ -1,5 +1,6 @@
-"""Limits that an operator may set at a member are for clients: members and masters get through, or the chain says what
-is wrong and goes on without that member.
+"""Limits that an operator sets at a member are for clients.
+
+Members and masters get through, or the chain names the reason and continues without that member.
 """
 
 import threading
@@ -31,7 +32,7 @@ def limit(server: Server, name: str, value: str) -> None:
 
 
 def link_connects(server: Server) -> int:
-    """Asked until there is an answer: a server that is over `maxmemory-clients` evicts this test's connection too."""
+    """The number of links made. Asked repeatedly, because a server over `maxmemory-clients` evicts this client too."""
     answers: list[int] = []
 
     def is_answered() -> bool:
@@ -54,7 +55,7 @@ def test_what_is_for_clients_does_not_hold_up_the_chain(chain: StartChain, name:
     assert ask(cluster.head, "MEMBER.PUT", "long", LONG) == 0
     assert [link_connects(member) for member in cluster.members] == before
     assert len(cluster.members) == len(ask(cluster.master, "MASTER.GET_CHAIN"))
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 1  # the other clients of a limited member may be evicted now
+    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 1  # the limited member may now evict its other clients
 
 
 def test_a_member_that_lets_no_connection_in_is_left_out(chain: StartChain) -> None:
@@ -68,7 +69,7 @@ def test_a_member_that_lets_no_connection_in_is_left_out(chain: StartChain) -> N
 
 
 def test_a_member_whose_limit_cannot_be_lifted_is_left_out_and_named(chain: StartChain) -> None:
-    """Its predecessor may not say CLIENT NO-EVICT there: the connection is closed at every try."""
+    """Its predecessor has no right to CLIENT NO-EVICT there, so the connection is closed at every attempt."""
     cluster = chain(2, master_config={"master.heartbeat-timeout": "4000"}, member_config=PATIENT_WRITERS)
     head, limited = cluster.members
     assert ask(limited, "ACL", "SETUSER", "peer", "on", ">pw", "~*", "&*", "+@all", "-client|no-evict") == b"OK"

@@ -37,7 +37,7 @@ MIB = 1 << 20
 
 
 def test_1_000_clients(chain: StartChain) -> None:
-    """All connected at once, all blocked at once, each answered with an sn of its own."""
+    """All are connected and blocked at the same time, and each gets an sn of its own."""
     cluster = chain(3, master_config=PATIENT)
     with ExitStack() as stack:
         clients = [stack.enter_context(Talk(cluster.head, 60)) for _ in range(1_000)]
@@ -69,7 +69,7 @@ def test_1_000_clients_that_leave_while_they_are_blocked(chain: StartChain) -> N
 
 @pytest.mark.parametrize("form", [("me",), ()], ids=["at-once", "blocking"])
 def test_pipelining(chain: StartChain, form: tuple[str, ...]) -> None:
-    """Thousands of commands in one write; a blocking PUT holds up those behind it on its connection, no others."""
+    """Thousands of commands in one write. A blocking PUT delays only later commands of the same connection."""
     cluster = chain(3)
     depth = 20_000 if form else 2_000
     with Talk(cluster.head, 60) as talk, Talk(cluster.head) as other:
@@ -82,7 +82,7 @@ def test_pipelining(chain: StartChain, form: tuple[str, ...]) -> None:
 
 
 def test_a_pipeline_of_everything(chain: StartChain) -> None:
-    """Blocking and not, with errors in between: the answers come in the order of the commands."""
+    """Blocking and other commands with errors in between: the replies come in the order of the commands."""
     cluster = chain(2)
     with Talk(cluster.head) as talk:
         replies = talk.pipeline([
@@ -98,7 +98,7 @@ def test_a_pipeline_of_everything(chain: StartChain) -> None:
 
 
 def flood(server: Server, count: int, value: bytes) -> list[int | Error]:
-    """Puts of the form that is answered at once, in one pipeline; all answers."""
+    """Send `count` puts with a client id in one pipeline; returns all replies."""
     with Talk(server, 60) as talk:
         for start in range(0, count, 100):
             talk.send_all([("MEMBER.PUT", f"key-{number % 50}", value, "me") for number in range(start, start + 100)])
@@ -106,7 +106,7 @@ def flood(server: Server, count: int, value: bytes) -> list[int | Error]:
 
 
 def memory_without_clients(server: Server) -> int:
-    """What clients send while they are blocked piles up in Redis's query buffers, which Redis has limits for."""
+    """The server's memory in bytes, without the query buffers of clients, for which Redis has limits."""
     with Talk(server) as talk:
         talk.pipeline([("MULTI",), ("INFO", "memory"), ("CLIENT", "LIST")])
         memory, clients = (reply.decode() for reply in talk("EXEC"))
@@ -117,7 +117,7 @@ def memory_without_clients(server: Server) -> int:
 
 @pytest.mark.parametrize("stopped", [1, 2])
 def test_a_member_that_hangs_holds_writers_back(chain: StartChain, stopped: int) -> None:
-    """256 MB towards a log of 16 MB: none lost, none refused, and no member's memory grows beyond its limits."""
+    """256 MB of updates meet a log of 16 MB. None is lost or refused, and memory stays within its limits."""
     limit = 16 * MIB
     settings = {"member.log-limit": "16mb", "member.backlog-limit": "4mb", "member.write-timeout": "60000"}
     cluster = chain(3, member_config=settings, master_config=PATIENT)
@@ -127,7 +127,7 @@ def test_a_member_that_hangs_holds_writers_back(chain: StartChain, stopped: int)
             floods = [pool.submit(flood, cluster.head, 1_000, b"x" * 64 * 1024) for _ in range(4)]
             wait_until(lambda: member_number(cluster.head, "uncommitted_bytes") > limit - 128 * 1024, 30)
             before = state(cluster.head).applied
-            sleep(0.5)  # not for readiness: nothing may move
+            sleep(0.5)  # during this time nothing may change
             assert state(cluster.head).applied == before
             assert member_number(cluster.head, "log_bytes") <= limit + 4 * MIB
             assert memory_without_clients(cluster.head) - idle < limit + 16 * MIB
@@ -142,7 +142,7 @@ def test_a_member_that_hangs_holds_writers_back(chain: StartChain, stopped: int)
 
 
 def test_held_writers_fail_definitely_and_blocked_ones_do_not(chain: StartChain) -> None:
-    """Told apart by the first word: only what has an sn may survive (rule 6)."""
+    """The first word of the error tells them apart: only an update with an sn may survive (rule 6)."""
     cluster = chain(2, member_config={"member.log-limit": "1mb", "member.write-timeout": "700"}, master_config=PATIENT)
     with paused(cluster.tail), ExitStack() as stack:
         blocked, held, held_at_once = (stack.enter_context(Talk(cluster.head)) for _ in range(3))
@@ -232,7 +232,7 @@ def test_a_chain_with_append_only_files(chain: StartChain) -> None:
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("how", [("SHUTDOWN",), ("SHUTDOWN", "NOSAVE", "NOW", "FORCE")], ids=["shutdown", "now"])
 def test_a_member_that_is_shut_down(chain: StartChain, place: int, how: tuple[str, ...]) -> None:
-    """Without it the chain goes on by itself."""
+    """The chain continues without the member, by itself."""
     cluster = chain(3)
     assert ask(cluster.head, "MEMBER.PUT", "k", "before") == 0
     stopped = cluster.members[place]
@@ -247,7 +247,7 @@ def test_a_member_that_is_shut_down(chain: StartChain, place: int, how: tuple[st
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_member_that_is_shut_down_under_load(chain: StartChain, place: int) -> None:
-    """Only who writes at the very member that stops notices."""
+    """Only clients that write at the stopped member notice."""
     cluster = chain(3)
     stopped = cluster.members[place]
     head = cluster.head
@@ -284,7 +284,7 @@ def test_blocked_clients_do_not_keep_a_member_from_stopping(chain: StartChain) -
 
 @pytest.mark.parametrize("modules", [(MASTER, MEMBER), (MEMBER, MASTER)])
 def test_both_modules_in_one_server(server: StartServer, modules: tuple[str, str]) -> None:
-    """A master that is a member of another master's chain."""
+    """The server is a master, and also a member of another master's chain."""
     both, other_master, member = server(*modules), server(MASTER), server(MEMBER)
     assert ask(both, "MASTER.ADD", HOST, member.port) == b"OK"
     assert ask(both, "MEMBER.PUT", "alone", "x") == 0
@@ -336,7 +336,7 @@ def test_modules_loaded_at_run_time(server: StartServer) -> None:
 
 
 def unreachable_neighbours(cluster: Cluster) -> None:
-    """The middle is gone: the head's and the tail's links are tried again and again, at a bounded pace."""
+    """Kill the middle, and wait until the head and the tail have lost their links to it."""
     head, middle, tail = cluster.members
     middle.kill()
     wait_until(lambda: info(head, "member")["member_link_down"] != "ready", 10)
@@ -357,7 +357,7 @@ def test_a_link_to_a_closed_port_is_tried_again_at_a_bounded_pace(chain: StartCh
 
 
 def test_a_link_that_breaks_is_made_anew_and_nothing_is_lost(chain: StartChain) -> None:
-    """Redis's CLIENT KILL cuts every connection that the members have, again and again, under load."""
+    """CLIENT KILL closes every connection of the members again and again, under load."""
     cluster = chain(3)
 
     def write(stop: Event) -> None:
@@ -368,7 +368,7 @@ def test_a_link_that_breaks_is_made_anew_and_nothing_is_lost(chain: StartChain) 
                 assert isinstance(talk("MEMBER.PUT", "k", number), int)
 
     def cut(member: Server) -> None:
-        """Not the clients, who are the head's."""
+        """Close all connections of other members, not those of clients."""
         ours = {talk_id for talk_id in ask(member, "CLIENT", "LIST").splitlines() if b"cmd=chain." in talk_id}
         for line in ours:
             ask(member, "CLIENT", "KILL", "ID", line.split()[0].removeprefix(b"id="))
@@ -384,7 +384,7 @@ def test_a_link_that_breaks_is_made_anew_and_nothing_is_lost(chain: StartChain) 
 
 
 def test_a_port_that_accepts_and_says_nothing_harms_nobody(chain: StartChain) -> None:
-    """In the place of a member that died: the chain's links wait for it, and everybody else is served."""
+    """A silent port replaces a member that died. The links wait for it, and all clients are served."""
     cluster = chain(3, member_config={"member.write-timeout": "300"})
     head, middle, _ = cluster.members
     cluster.master.pause()

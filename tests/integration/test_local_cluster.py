@@ -1,4 +1,4 @@
-"""The local cluster itself: nothing that it starts outlives it, and what goes wrong is said."""
+"""chainredis.local_cluster: no process outlives it, and its errors are clear."""
 
 import signal
 import socket
@@ -98,7 +98,7 @@ def chainredis(*arguments: str | int | Path) -> subprocess.Popen[str]:
 
 
 def free_ports() -> int:
-    """The first of three."""
+    """The first of three free ports in a row."""
     while True:
         port = free_port()
         if is_free(port + 1) and is_free(port + 2):

@@ -1,4 +1,4 @@
-"""The master dies: the chain serves on, and the next master knows it."""
+"""The master dies: the chain continues to serve, and the next master knows the chain."""
 
 import pytest
 import redis
@@ -20,7 +20,7 @@ from integration.traffic import await_progress, check, traffic
 
 
 def test_the_chain_outlives_its_master(chain: StartChain) -> None:
-    """Killed, and gone for good as far as the members can tell; then back, with chain and epoch as they were."""
+    """The master is killed and stays away for long. When it returns, it knows the chain and the epoch."""
     cluster = chain(3)
     clients = traffic(cluster)
     with running(*clients) as futures:
@@ -40,7 +40,7 @@ def test_the_chain_outlives_its_master(chain: StartChain) -> None:
 
 @pytest.mark.parametrize("round_number", range(4))
 def test_a_master_killed_while_it_adds_leaves_a_chain(chain: StartChain, round_number: int) -> None:
-    """At whichever moment; the restarted one finishes or withdraws the addition, and takes the next."""
+    """The master is killed at any moment. The restarted master completes or cancels the addition and accepts others."""
     cluster = chain(2)
     with Talk(cluster.head) as talk:
         talk.pipeline([("MEMBER.PUT", number, "x" * 500, "me") for number in range(20_000)])
@@ -64,7 +64,7 @@ def test_a_master_killed_while_it_adds_leaves_a_chain(chain: StartChain, round_n
 
 
 def test_a_dead_member_without_a_master_gives_clear_errors(chain: StartChain) -> None:
-    """Nobody hangs: writes are unknown at their timeout, reads at a dead tail are refused connections."""
+    """No client hangs: writes end as unknown at their timeout, and connections to a dead tail are refused."""
     cluster = chain(3, member_config={"member.write-timeout": "500"})
     head, middle, tail = cluster.members
     cluster.master.pause()

@@ -1,4 +1,4 @@
-"""What the master concludes from each way in which a server can fail to be a member."""
+"""The master's conclusion from each way in which a server can fail to be a member."""
 
 import socket
 import threading
@@ -28,7 +28,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @contextmanager
 def listener(answer: bytes | None) -> Iterator[Endpoint]:
-    """Accepts connections and answers anything with `answer`; None hangs up at once."""
+    """A port that accepts connections and replies `answer` to anything; None: it closes connections at once."""
     with socket.create_server((HOST, 0)) as listening:
 
         def serve() -> None:

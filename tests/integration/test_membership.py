@@ -1,4 +1,4 @@
-"""The chain changes while clients write and read: every acknowledged write survives, at every member."""
+"""The chain changes while clients write and read. Every acknowledged write survives at every member."""
 
 import random
 import re
@@ -58,7 +58,7 @@ def test_removing_under_load(chain: StartChain, place: int) -> None:
 
 
 def test_removing_and_adding_again_and_again_under_load(chain: StartChain) -> None:
-    """Every place in turn, drawn by lot; a member that was out comes back as the tail."""
+    """Members at random places are removed and added again as the tail."""
     cluster = chain(3)
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -76,7 +76,7 @@ def test_removing_and_adding_again_and_again_under_load(chain: StartChain) -> No
 
 
 def test_writes_go_on_while_a_member_is_added(chain: StartChain) -> None:
-    """No write waits for the copy, only for the hand-over (design.md, "Joining")."""
+    """Writes never wait for the copy; they wait only for the change of view (design.md, "Joining")."""
     cluster = chain(2)
     with Talk(cluster.head) as talk:
         for start in range(0, 200_000, 2_000):
@@ -92,7 +92,7 @@ def test_writes_go_on_while_a_member_is_added(chain: StartChain) -> None:
 
 
 def test_a_head_that_hears_of_a_new_view_before_it_has_it_holds_writers(chain: StartChain) -> None:
-    """It serves nothing until then (rule 2), but the chain takes writes all along: they wait for that moment."""
+    """The head serves nothing until it has the view (rule 2). Writers wait for it, because the chain takes writes."""
     cluster = chain(2)
     view = stored_view(cluster)
     later = replace(view, epoch=view.epoch + 1)
@@ -111,7 +111,7 @@ def test_a_head_that_hears_of_a_new_view_before_it_has_it_holds_writers(chain: S
 
 @pytest.mark.timeout(240)
 def test_adding_after_600_000_puts_of_1_kb(chain: StartChain) -> None:
-    """A copy of this that goes over a limit must not be answered as a success with an empty new tail."""
+    """If so large a copy exceeds a limit, the reply must not be a success with an empty new tail."""
     cluster = chain(1, member_config={"enable-debug-command": "yes"})
     put = ["MEMBER.PUT", "key:__rand_int__", "v" * 1024, "me"]
     load = ["-n", "600000", "-r", "1000", "-P", "64", "-c", "8", "-q", *put]
@@ -132,7 +132,7 @@ def test_adding_after_600_000_puts_of_1_kb(chain: StartChain) -> None:
 
 
 def test_the_master_answers_while_it_adds(chain: StartChain) -> None:
-    """Questions have a worker of their own; the addition is held up by a newcomer that hangs."""
+    """Commands that only read have a thread of their own. A new member that hangs delays the addition."""
     cluster = chain(2)
     newcomer = cluster.spare()
     newcomer.pause()
@@ -153,7 +153,7 @@ def test_the_master_answers_while_it_adds(chain: StartChain) -> None:
 
 
 def test_changes_queue_up_behind_each_other(chain: StartChain) -> None:
-    """Also from many clients, some of which leave before they are answered."""
+    """The changes come from many clients, of which some leave before they are answered."""
     cluster = chain(1)
     newcomers = [cluster.spare() for _ in range(3)]
     talks = [Talk(cluster.master, 60) for _ in newcomers]
@@ -172,7 +172,7 @@ def test_changes_queue_up_behind_each_other(chain: StartChain) -> None:
 
 
 def test_a_copy_shows_its_progress(chain: StartChain) -> None:
-    """Redis answers while it loads, but only now and then, and not to who has just connected."""
+    """Redis answers only sometimes while it loads, and does not accept new connections."""
     slow = {"rdb-key-save-delay": "200", "loading-process-events-interval-bytes": "65536"}
     cluster = chain(1, member_config=slow)
     with Talk(cluster.head) as talk:
@@ -192,7 +192,7 @@ def test_a_copy_shows_its_progress(chain: StartChain) -> None:
 
 @pytest.mark.parametrize("who", ["newcomer", "tail"])
 def test_a_join_whose_partner_dies_fails_and_leaves_the_chain(chain: StartChain, who: str) -> None:
-    """Held up in the copy, then killed: the command fails in time, and the chain is what it was."""
+    """The partner is stopped during the copy and then killed. The command fails in time and the chain is unchanged."""
     cluster = chain(2, member_config={"rdb-key-save-delay": "200"})
     with Talk(cluster.head) as talk:
         talk.pipeline([("MEMBER.PUT", number, "x", "me") for number in range(20_000)])
@@ -223,7 +223,7 @@ def test_removing_members_until_one_is_left_keeps_all_data(chain: StartChain) ->
 
 
 def test_a_dead_tail_s_repair_commits_what_it_had_not_confirmed(chain: StartChain) -> None:
-    """Its writers are answered with success: the write has an sn and is committed now (rule 6)."""
+    """The writers get a success: their updates have an sn and are committed now (rule 6)."""
     cluster = chain(2)
     dead = cluster.tail
     with paused(dead), Talk(cluster.head) as writer:

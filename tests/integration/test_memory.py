@@ -1,4 +1,4 @@
-"""What a member takes beside its data is in `used_memory`, which operators watch and `member.flush-above` is about."""
+"""The memory of a member's own tables is in `used_memory`, which operators watch and `member.flush-above` limits."""
 
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
@@ -14,7 +14,7 @@ def used(server: Server) -> int:
 
 
 def fill(server: Server) -> int:
-    """By how much memory grows with so many short updates."""
+    """The growth of memory, in bytes, by a number of short updates."""
     before = used(server)
     with Talk(server) as talk:
         talk.pipeline([("MEMBER.PUT", f"key:{n:08}", "v", "nobody") for n in range(KEYS)])
@@ -22,7 +22,7 @@ def fill(server: Server) -> int:
 
 
 def test_the_table_of_what_a_checkpoint_lacks_counts(chain: StartChain) -> None:
-    """Keys and values are shared with the keyspace; an entry costs 72 bytes beside them."""
+    """An entry shares its key and value with the keyspace and costs 72 bytes in addition."""
     plain = chain(1, member_config={"member.backlog-limit": "0"})
     keeping = chain(1, member_config={"member.backlog-limit": "0", "member.gcs-mode": "checkpoint"})
     assert fill(keeping.head) - fill(plain.head) > KEYS * 72

@@ -1,4 +1,4 @@
-"""The script that gets a chain's numbers into Prometheus, run as prometheus-redis-exporter runs it."""
+"""The script that exports a chain's numbers to Prometheus, run as prometheus-redis-exporter runs it."""
 
 from chainredis.local_cluster.server import ROOT, Server
 from integration.conftest import StartChain
@@ -8,7 +8,7 @@ SCRIPT = (ROOT / "scripts/metrics.lua").read_text()
 
 
 def metrics(server: Server) -> dict[str, float]:
-    """It reads names and values by turns, and every value as a number."""
+    """The script's output, read as the exporter does: names and values in turn, every value a number."""
     reply = [item.decode() for item in ask(server, "EVAL", SCRIPT, 0, 0)]
     assert len(reply) % 2 == 0
     return dict(zip(reply[::2], map(float, reply[1::2]), strict=True))

@@ -1,4 +1,4 @@
-"""Redis's own replication changes nothing of a member, whatever its configuration says (design.md, section 4)."""
+"""Redis's own replication cannot change a member, whatever its configuration says (design.md, section 4)."""
 
 from pathlib import Path
 
@@ -27,13 +27,13 @@ ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
 
 
 def follows_nobody(server: Server) -> bool:
-    """To its Redis: of what it says to others, `ROLE` tells the place in the chain."""
+    """Whether the server is no replica to Redis itself; the reply of ROLE shows the place in the chain instead."""
     return bool(ask(server, "CONFIG", "GET", "replicaof")[1] == b"")
 
 
 @pytest.mark.parametrize("word", ["replicaof", "slaveof"])
 def test_a_member_is_no_replica_whatever_its_configuration(chain: StartChain, server: StartServer, word: str) -> None:
-    """Restarted, it is taken in by log, and keeps what it has when the other server comes back empty."""
+    """The restarted member joins by log, and keeps its data when the other server comes back empty."""
     source = server()
     cluster = chain(2, member_config=ALWAYS)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
@@ -66,7 +66,7 @@ def test_a_replica_that_loads_the_module_is_none(server: StartServer) -> None:
 
 
 def test_a_filter_that_comes_later_does_not_make_a_replica(server: StartServer, foreign_module: str) -> None:
-    """It turns its own command into REPLICAOF after ours has looked."""
+    """The other filter turns its own command into REPLICAOF after this module's filter has seen it."""
     source, only = server(), server(MEMBER, enable_module_command="yes", **ALWAYS)
     assert ask(only, "MODULE", "LOAD", foreign_module) == b"OK"
     become_chain(only)
@@ -92,7 +92,7 @@ def test_a_member_whose_data_is_about_to_be_dropped_ends_before(server: StartSer
 
 
 def test_a_replica_of_a_member_gets_no_place_in_the_chain(server: StartServer) -> None:
-    """An alone server with the module: a copy of the memory, which no master takes for a member's by log."""
+    """The replica gets a copy of the memory, with which no master lets it join by log."""
     source, only = server(MEMBER), server(MEMBER)
     become_chain(source)
     assert ask(source, "MEMBER.PUT", "k", "v") == 0
@@ -103,7 +103,7 @@ def test_a_replica_of_a_member_gets_no_place_in_the_chain(server: StartServer) -
 
 
 def test_the_file_is_not_rewritten_while_redis_replicates(chain: StartChain, server: StartServer) -> None:
-    """CONFIG REWRITE in the middle of a copy would make this member a replica after its next start."""
+    """CONFIG REWRITE during a copy would make this member a replica after its next start."""
     source, learner = server(MEMBER, rdb_key_save_delay="300000"), server(MEMBER)
     for number in range(5):
         ask(source, "MEMBER.PUT", f"key-{number}", "its copy takes a while")

@@ -1,4 +1,4 @@
-"""Copies must not differ by Redis's own doing: native writes are refused on a chained member (design.md, section 4)."""
+"""A member in a chain refuses native writes, which would make the copies differ (design.md, section 4)."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ REFUSED: list[tuple[Word, ...]] = [
     ("EVAL", "return redis.call('SET', 'k', 'v')", 1, "k"), ("EVAL", "return redis.pcall('DEL', KEYS[1])", 1, "k"),
 ]  # fmt: skip
 
-# What a client may go on doing with Redis itself.
+# Redis's own commands that a client may use.
 ALLOWED: list[tuple[Word, ...]] = [
     ("PING",), ("GET", "k"), ("EXISTS", "k"), ("KEYS", "*"), ("SCAN", 0), ("TYPE", "k"), ("OBJECT", "ENCODING", "k"),
     ("DBSIZE",), ("XINFO", "HELP"), ("DEBUG", "SLEEP", 0), ("CONFIG", "GET", "save"), ("PUBLISH", "channel", "text"),
@@ -63,7 +63,7 @@ def test_native_writes_are_refused_at_every_member(debug_chain: Cluster) -> None
 
 
 def commands_of(talk: Talk) -> Iterator[tuple[str, int, list[str]]]:
-    """Of every command and subcommand that is not ours: name, arity, and flags."""
+    """The name, arity and flags of every command and subcommand that is not of this project."""
     entries = talk("COMMAND")
     while entries:
         name, arity, flags, *_, subcommands = entries.pop()
@@ -73,7 +73,7 @@ def commands_of(talk: Talk) -> Iterator[tuple[str, int, list[str]]]:
 
 
 def test_every_write_command_that_redis_knows_is_refused(chain: StartChain) -> None:
-    """Not only those that somebody thought of: named by Redis, given as many arguments as it wants."""
+    """The test takes the commands and their numbers of arguments from Redis, so that none is forgotten."""
     cluster = chain(2)
     assert ask(cluster.head, "MEMBER.PUT", "k", "mine") == 0
     with Talk(cluster.tail) as talk:
@@ -99,7 +99,7 @@ def test_writes_in_a_transaction_are_refused(debug_chain: Cluster) -> None:
 
 @pytest.mark.parametrize("size", [0, 2])
 def test_writes_queued_before_the_server_was_chained_are_never_executed(chain: StartChain, size: int) -> None:
-    """As first member and as new tail."""
+    """The server becomes the first member, or the new tail."""
     cluster = chain(size)
     newcomer = cluster.spare()
     with Talk(newcomer) as queued, Talk(newcomer) as bystander:
@@ -115,7 +115,7 @@ def test_writes_queued_before_the_server_was_chained_are_never_executed(chain: S
 
 
 def test_a_blocked_native_command_writes_nothing_later(server: StartServer) -> None:
-    """BLPOP was allowed when it began: it neither writes later nor waits for ever for what cannot come any more."""
+    """BLPOP was permitted when it began. It must not write later, and must not wait for ever."""
     only = server(MEMBER)
     with Talk(only) as blocked, Talk(only) as bystander:
         blocked.send("BLPOP", "list", 0)
@@ -127,7 +127,7 @@ def test_a_blocked_native_command_writes_nothing_later(server: StartServer) -> N
 
 
 def test_a_postponed_native_command_writes_nothing_later(server: StartServer) -> None:
-    """CLIENT PAUSE holds it back; newer servers execute it afterwards without asking the filter again."""
+    """CLIENT PAUSE delays the command. Newer servers execute it later without calling the filter again."""
     source, only = server(MEMBER), server(MEMBER)
     view = become_chain(source)
     with Talk(only) as paused:
@@ -201,7 +201,7 @@ def fill_with_every_type(server: Server) -> None:
 
 
 def test_data_from_before_the_chain_is_at_every_later_tail(chain: StartChain) -> None:
-    """Of every type, though the chain itself writes strings."""
+    """The data is of every type, although the chain itself writes only strings."""
     cluster = chain(0, member_config={"enable-debug-command": "yes"})
     first = cluster.spare()
     fill_with_every_type(first)
@@ -229,7 +229,7 @@ def test_a_chained_member_evicts_nothing(chain: StartChain) -> None:
 
 
 def test_eviction_stays_off(chain: StartChain) -> None:
-    """A policy set by hand later would let a copy lose keys."""
+    """A policy that an operator sets later would make one copy lose keys."""
     cluster = chain(2)
     for member in cluster.members:
         ask(member, "CONFIG", "SET", "maxmemory-policy", "allkeys-random")
@@ -237,7 +237,7 @@ def test_eviction_stays_off(chain: StartChain) -> None:
 
 
 def test_a_server_with_both_modules_refuses_native_writes_when_chained(server: StartServer) -> None:
-    """Its own master can never make it a member; another one can."""
+    """The server's own master cannot make it a member, but another master can."""
     both, master = server(MASTER, MEMBER), server(MASTER)
     assert ask(both, "SET", "k", "v") == b"OK"
     assert ask(master, "MASTER.ADD", "127.0.0.1", both.port) == b"OK"

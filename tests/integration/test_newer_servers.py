@@ -1,4 +1,4 @@
-"""What newer servers do otherwise than the one that the modules are built against."""
+"""Differences of newer servers to the one that the modules are built against."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from integration.test_checkpoint_failures import error_of
 def test_memory_goes_back_to_the_allocator_that_gave_it(
     chain: StartChain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Links that are made and dropped, checkpoints, and LevelDB's errors."""
+    """Memory of links that are made and dropped, of checkpoints, and of LevelDB's errors."""
     use_newer(monkeypatch)
     share_allocator(monkeypatch)
     cluster = chain(2, member_config=FLUSH | {"member.checkpoint-dir": str(tmp_path / "shared")})
@@ -25,7 +25,7 @@ def test_memory_goes_back_to_the_allocator_that_gave_it(
     def refused() -> Server | None:
         return next((each for each in cluster.members if "another server uses this folder" in error_of(each)), None)
 
-    wait_until(lambda: refused() is not None, 20)  # who comes second
+    wait_until(lambda: refused() is not None, 20)  # the server that opens the folder second
     assert ask(cluster.tail, "CLIENT", "KILL", "TYPE", "normal") > 0
     assert_serves(cluster)
     late = refused()

@@ -1,4 +1,4 @@
-"""Passwords of the modules: used, kept by CONFIG REWRITE, and shown nowhere."""
+"""Passwords of the modules are used, kept by CONFIG REWRITE, and shown nowhere."""
 
 from pathlib import Path
 
@@ -19,13 +19,13 @@ def config_set(talk: Talk, *words: str) -> object:
 
 
 def rewritten(talk: Talk, server: Server) -> str:
-    """What CONFIG REWRITE makes of redis.conf."""
+    """The text of redis.conf after CONFIG REWRITE."""
     assert talk("CONFIG", "REWRITE") == b"OK"
     return (server.folder / "redis.conf").read_text()
 
 
 def until(monitor: Talk, word: str, talk: Talk) -> str:
-    """All that MONITOR has told up to now."""
+    """The output of MONITOR up to now."""
     talk("ECHO", word)
     told = ""
     while word not in told:
@@ -34,7 +34,7 @@ def until(monitor: Talk, word: str, talk: Talk) -> str:
 
 
 def shown(server: Server) -> str:
-    """All that a user can see of a server but for the file redis.conf."""
+    """All that a user can see of a server, except for the file redis.conf."""
     with Talk(server) as talk:
         replies = [
             talk("CONFIG", "GET", "*"), talk("CONFIG", "GET", "m*.*-password"), talk("SLOWLOG", "GET", -1),
@@ -62,7 +62,7 @@ def test_a_password_is_shown_nowhere_and_kept_by_a_rewrite(server: StartServer, 
         assert talk("EXEC")[1][1].startswith(STAND_IN)
         assert f'{name} "secret of MULTI"' in rewritten(talk, one)
         assert talk("CONFIG", "GET", name)[1].startswith(STAND_IN)
-        # What CONFIG GET tells changes nothing when it is given back, and no password is one too.
+        # To set the value that CONFIG GET shows changes nothing. An empty password is possible, too.
         assert config_set(talk, name, talk("CONFIG", "GET", name)[1].decode()) == b"OK"
         assert f'{name} "secret of MULTI"' in rewritten(talk, one)
         assert "secret" not in shown(one) + until(monitor, "that-was-all", talk)
@@ -81,7 +81,7 @@ def test_a_config_set_that_fails_leaves_the_password(server: StartServer, module
 
 
 def test_a_stand_in_is_no_password(tmp_path: Path) -> None:
-    """CONFIG REWRITE inside MULTI cannot be told from CONFIG GET there. What it leaves is refused, not believed."""
+    """Inside MULTI the filter cannot tell CONFIG REWRITE from CONFIG GET. A stand-in in redis.conf is refused."""
     one = Server(tmp_path / "one", modules=[MEMBER], config={"member.auth-password": "(hidden 3)"})
     try:
         with pytest.raises(LauncherError):
@@ -128,7 +128,7 @@ def test_a_master_takes_new_credentials_while_it_runs(chain: StartChain) -> None
                 assert member("CONFIG", "SET", name, value) == b"OK"
         assert member("CONFIG", "SET", "masterauth", "of others") == b"OK"
         assert master(*add) == b"OK"
-        # What Redis's replication borrowed for the copy is given back.
+        # The credentials that Redis's replication used for the copy have been removed.
         assert member("CONFIG", "GET", "masterauth", "masteruser") in (
             [b"masterauth", b"of others", b"masteruser", b""], [b"masteruser", b"", b"masterauth", b"of others"],
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which sns a client hears of on its channel, and where (design.md, section 5, "Publications")."""
+"""The sns that are published on a client's channel, and by which member (design.md, "Publications")."""
 
 from threading import Event
 
@@ -12,7 +12,7 @@ from integration.helpers import PATIENT, Talk, ask, await_repair, paused, runnin
 
 
 class Listener:
-    """A subscription to a channel of a member."""
+    """A subscription to one channel at one member."""
 
     def __init__(self, server: Server, channel: str) -> None:
         self._talk = Talk(server)
@@ -85,7 +85,7 @@ def test_a_member_that_was_tail_still_publishes(chain: StartChain) -> None:
 
 
 def test_no_publication_is_missed_while_the_tail_changes(chain: StartChain) -> None:
-    """A subscriber of the old tail hears of every sn, perhaps of one twice, while a new tail is added under load."""
+    """While a new tail is added under load, a subscriber of the old tail gets every sn, some perhaps twice."""
     cluster = chain(2)
     listener = Listener(cluster.tail, "me")
     sns: list[int] = []
@@ -105,7 +105,7 @@ def test_no_publication_is_missed_while_the_tail_changes(chain: StartChain) -> N
 
 
 def test_a_new_tail_publishes_what_the_old_one_may_not_have(chain: StartChain) -> None:
-    """Committed by the removal of a tail that never answered: published by the next one, exactly once or more."""
+    """The removal of a silent tail commits updates. The next tail publishes each of them at least once."""
     cluster = chain(3)
     middle, tail = cluster.members[1:]
     listener = Listener(middle, "me")
@@ -120,7 +120,7 @@ def test_a_new_tail_publishes_what_the_old_one_may_not_have(chain: StartChain) -
 
 
 def test_a_removed_tail_disconnects_its_subscribers(chain: StartChain) -> None:
-    """Or they would wait for publications for ever (design.md, "Publications")."""
+    """Otherwise the subscribers would wait for ever (design.md, "Publications")."""
     cluster = chain(2)
     tail = cluster.tail
     subscribers = [Talk(tail), Talk(tail)]

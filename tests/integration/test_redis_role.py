@@ -1,4 +1,4 @@
-"""ROLE and INFO replication at members: who looks there for a master to write to finds the head, or nobody."""
+"""ROLE and INFO replication at members: a client that looks for a master to write to finds the head, or none."""
 
 import re
 import socket
@@ -22,7 +22,7 @@ def replication(server: Server) -> dict[str, str]:
 
 
 def masters(servers: list[Server]) -> list[Server]:
-    """Who says so, in both places."""
+    """The servers that call themselves master in both ROLE and INFO."""
     by_info = [server for server in servers if replication(server)["role"] == "master"]
     assert by_info == [server for server in servers if ask(server, "ROLE")[0] == b"master"]
     return by_info
@@ -57,7 +57,7 @@ def test_the_next_head_is_the_master_and_the_former_never_is(chain: StartChain) 
     assert replication(former)["master_link_status"] == "down"
     assert ask(former, "ROLE")[:4] == [b"slave", b"127.0.0.1", cluster.head.port, b"connect"]
     former.kill()
-    former.start()  # with nothing but the file that says that it is a chain's
+    former.start()  # without data, but with the identity file
     assert state(former).role == "removed" and masters([former]) == []
 
 
@@ -97,7 +97,10 @@ def test_in_transactions_scripts_and_resp3(chain: StartChain) -> None:
 
 @pytest.fixture
 def users(chain: StartChain) -> Callable[[str], tuple[Cluster, list[Any]]]:
-    """A chain of two, the default user as told, and what a restricted user gets for ROLE, INFO and PING."""
+    """`users(rules)` starts a chain of two and returns the replies of ROLE and INFO to several users.
+
+    The default user has these rules meanwhile.
+    """
 
     def start(default: str) -> tuple[Cluster, list[Any]]:
         cluster = chain(2)
@@ -111,7 +114,7 @@ def users(chain: StartChain) -> Callable[[str], tuple[Cluster, list[Any]]]:
                 with Talk(tail) as talk:
                     assert talk("AUTH", user, password) == b"OK"
                     found += [talk("ROLE"), talk("INFO", "replication")]
-            with Talk(tail) as talk:  # nobody yet
+            with Talk(tail) as talk:  # before AUTH
                 found += [talk("ROLE"), talk("INFO")]
             admin("ACL", "SETUSER", "default", "on", "nopass", "+@all")
         return cluster, found
@@ -123,7 +126,7 @@ def users(chain: StartChain) -> Callable[[str], tuple[Cluster, list[Any]]]:
 def test_rights_are_those_of_the_native_commands(users: Callable[[str], Any], default: str) -> None:
     _, (role, text, other_role, other_text, nobodys_role, nobodys_text) = users(default)
     if default.startswith("resetpass"):
-        assert role.startswith("NOPERM") and text.startswith("NOPERM")  # that needs +chain.role and +chain.info, too
+        assert role.startswith("NOPERM") and text.startswith("NOPERM")  # it lacks +chain.role and +chain.info, too
     else:
         assert role[0] == b"slave" and b"role:slave" in text
     assert other_role.startswith("NOPERM") and "'role'" in other_role
@@ -143,7 +146,7 @@ def test_a_password_for_everybody(chain: StartChain) -> None:
 
 
 def test_health_checks_by_the_lines_of_the_documentation(chain: StartChain) -> None:
-    """docs/operations.md, "Health checks": what HAProxy sends, and expects to begin with or to find."""
+    """The lines of HAProxy in docs/operations.md, "Health checks": what it sends, and the reply that it expects."""
     cluster = chain(3)
     settled(cluster)
     wait_until(lambda: all(state(member).serving for member in cluster.members), 10)

@@ -1,4 +1,4 @@
-"""Every process of a chain dies: it forms again from what its members kept on disk, or waits, and says for whom."""
+"""Cold start: after all processes have died, the chain forms again from disks, or names the members it waits for."""
 
 import shutil
 from collections.abc import Callable
@@ -19,7 +19,7 @@ KEYS = 300
 
 @pytest.fixture
 def written(chain: StartChain) -> Callable[..., Cluster]:
-    """A chain of three with this configuration, and committed keys in it."""
+    """`written(**config)` starts a chain of three with this configuration and committed keys."""
 
     def start(**config: str) -> Cluster:
         members = {name.replace("_", "-"): value for name, value in config.items()}
@@ -33,7 +33,7 @@ def written(chain: StartChain) -> Callable[..., Cluster]:
 
 
 def kill_all(cluster: Cluster, *more: Server) -> None:
-    """At once, as far as the master can tell: stopped before, none of them reports another's death."""
+    """Kill all members at once. They are stopped before, so that none reports the death of another."""
     with paused(cluster.master):
         for server in (*cluster.members, *more):
             server.pause()
@@ -42,7 +42,7 @@ def kill_all(cluster: Cluster, *more: Server) -> None:
 
 
 def stop_all(cluster: Cluster) -> None:
-    """In good order, with all that they have on their disks; the master sees nobody go before others."""
+    """Stop all members with their data saved. The master is down meanwhile, so it sees no member end before others."""
     cluster.master.kill()
     for server in cluster.members:
         server.stop()
@@ -61,7 +61,7 @@ def await_waiting(cluster: Cluster, says: str) -> None:
 
 
 def await_members(cluster: Cluster, count: int) -> None:
-    """By the master's own doing, in whichever order."""
+    """Wait until the master has brought so many members together, in any order."""
     wait_until(lambda: len(chain_of(cluster)) == count, 30)
     await_chain(cluster, *chain_of(cluster))
 
@@ -78,7 +78,7 @@ def test_all_are_killed_and_all_come_back(written: Callable[..., Cluster], with_
 
 
 def test_all_are_killed_one_after_the_other(written: Callable[..., Cluster]) -> None:
-    """The last one is the chain; the others are awaited all the same, as nobody has said that they are not wanted."""
+    """The last member is the chain. The master waits for the others, because no operator has removed them."""
     cluster = written(**ALWAYS)
     *others, last = cluster.members
     for server in others:
@@ -136,7 +136,7 @@ def test_the_operator_need_not_wait(written: Callable[..., Cluster]) -> None:
 
 
 def test_who_was_out_before_is_not_taken_for_the_chain(written: Callable[..., Cluster]) -> None:
-    """Its record is durable, and of an older view: the chain has gone on without it."""
+    """The member's record is durable, but of an older view: the chain has continued without it."""
     cluster = written(**ALWAYS)
     out = cluster.tail
     out.kill()
@@ -156,7 +156,7 @@ def test_who_was_out_before_is_not_taken_for_the_chain(written: Callable[..., Cl
 
 
 def test_nobody_kept_anything(written: Callable[..., Cluster]) -> None:
-    """The walk-through run twice in one folder: there is nothing left to save."""
+    """No data is left, as when the walk-through is run twice in one folder."""
     cluster = written()
     servers = list(cluster.members)
     kill_all(cluster)
@@ -171,7 +171,7 @@ def test_nobody_kept_anything(written: Callable[..., Cluster]) -> None:
 
 
 def test_the_chosen_one_dies_before_it_hears_of_it(written: Callable[..., Cluster]) -> None:
-    """It is chosen, and refuses the view until it is killed."""
+    """The chosen member refuses the view until it is killed."""
     cluster = written(**ALWAYS)
     head, middle, tail = cluster.members
     kill_all(cluster)

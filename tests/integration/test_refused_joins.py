@@ -1,4 +1,4 @@
-"""A new member that the old tail does not let in, or the other way round: MASTER.ADD says so at once, and why."""
+"""The old tail or the new member refuses the other's login: MASTER.ADD fails at once and names the reason."""
 
 from time import monotonic
 
@@ -11,7 +11,7 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Error, Talk, ask, assert_serves, state
 
-# What the tail is told, what the newcomer is configured with, what the answer names, and what mends it at the newcomer.
+# Settings of the tail, settings of the new member, a word of the error, and the settings that remedy it there.
 PASSWORD = {"requirepass": "pw"}
 CASES: dict[str, tuple[dict[str, str], dict[str, str], str, tuple[str, str]]] = {
     "no password": (PASSWORD, {}, "NOAUTH", ("member.auth-password", "pw")),
@@ -21,7 +21,7 @@ CASES: dict[str, tuple[dict[str, str], dict[str, str], str, tuple[str, str]]] = 
 
 
 def is_refused(cluster: Cluster, newcomer: Server, says: str, within_s: float = 5) -> None:
-    """And is left in peace: it is nobody's replica, and its log does not grow."""
+    """Assert that MASTER.ADD refuses the server, which is then no replica and does not fill its log."""
     began = monotonic()
     reply = ask(cluster.master, "MASTER.ADD", HOST, newcomer.port)
     assert isinstance(reply, Error) and reply.startswith("ERR ") and says in reply, reply
@@ -99,7 +99,7 @@ def test_the_longest_password_is_one_as_well_as_a_short_one(chain: StartChain) -
 
 
 def test_additions_are_called_off_with_remove(chain: StartChain) -> None:
-    """One under way, and one that waits for it."""
+    """One addition is under way, and another waits for it."""
     cluster = chain(1)
     with Talk(cluster.head) as talk:
         talk.pipeline([("MEMBER.PUT", f"key-{i}", "v", "nobody") for i in range(500)])

@@ -1,4 +1,4 @@
-"""What the master does by itself, on real servers: whoever dies or hangs is out, and does no harm when it wakes."""
+"""Repairs of the master, on real servers: a member that dies or hangs is taken out, and is harmless when it wakes."""
 
 import itertools
 from typing import Any
@@ -38,7 +38,7 @@ def master_info(cluster: Cluster, name: str) -> str:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_one_is_killed(chain: StartChain, place: int) -> None:
-    """Long before the heartbeat timeout, which is 15 s here; a write on its way has its outcome by then."""
+    """The repair ends long before the heartbeat timeout of 15 s. A write that was under way then has its outcome."""
     cluster = chain(3)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     cluster.members[place].kill()
@@ -62,7 +62,7 @@ def test_two_are_killed_at_once(chain: StartChain, places: tuple[int, int]) -> N
 
 
 def test_all_but_one_are_killed_one_after_the_other(chain: StartChain) -> None:
-    """Each is killed as soon as the one before is known to be dead, while the chain is still being repaired."""
+    """Each is killed as soon as the death of the one before is known, while the repair is under way."""
     cluster = chain(4)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     survivor = cluster.members[2]
@@ -80,7 +80,7 @@ def test_all_but_one_are_killed_one_after_the_other(chain: StartChain) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_the_master_is_killed_right_after_a_member(chain: StartChain, place: int) -> None:
-    """Wherever it was with the repair, it goes on."""
+    """The restarted master continues the repair, at whatever step it was."""
     cluster = chain(3)
     victim = cluster.members[place]
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
@@ -93,7 +93,7 @@ def test_the_master_is_killed_right_after_a_member(chain: StartChain, place: int
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_death_that_the_master_did_not_see(chain: StartChain, place: int) -> None:
-    """Nobody tells it for certain: it waits for a lease, and not for the heartbeat timeout."""
+    """The master has no proof of the death, so it waits for a lease, but not for the heartbeat timeout."""
     cluster = chain(3)
     victim = cluster.members[place]
     cluster.master.kill()
@@ -118,7 +118,7 @@ def await_no_lease(tail: Server) -> None:
 
 
 def test_without_a_master_the_tail_asks_the_others(chain: StartChain) -> None:
-    """Rule 4: the leases have run out, and READ goes on as long as everybody answers."""
+    """The leases have run out, and READ is answered as long as all members answer (rule 4)."""
     cluster = chain(3, master_config=HALF_A_SECOND, member_config={"member.write-timeout": "500"})
     cluster.master.kill()
     await_no_lease(cluster.tail)
@@ -175,7 +175,7 @@ def test_a_slow_one_stays(chain: StartChain, place: int, words: tuple[Any, ...])
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_removing_one_that_hangs(chain: StartChain, place: int) -> None:
-    """It takes as long as its lease may last; the tail's READs go on meanwhile if it is not the tail that hangs."""
+    """The removal takes as long as the member's lease may last. READs continue unless the tail hangs."""
     cluster = chain(3, master_config=TWO_SECONDS)
     assert ask(cluster.head, "MEMBER.PUT", "k", "old") == 0
     hung, tail = cluster.members[place], cluster.tail
@@ -210,11 +210,11 @@ def test_a_member_that_was_away_briefly_gets_only_the_missing_log(chain: StartCh
 
 
 def test_a_member_whose_history_departs_from_the_chains_discards_it(chain: StartChain) -> None:
-    """A head that had given a sequence number to an update that nobody else has whole."""
+    """A former head has assigned an sn to an update that no other member has."""
     cluster = chain(3, master_config=TWO_SECONDS)
     head, middle, _ = cluster.members
     with Talk(head) as writer:
-        # A master that is stopped, too, takes nobody out for having been silent meanwhile, however long that takes.
+        # The master is stopped as well, so that it does not take out a member for its silence, however long this takes.
         with paused(cluster.master), paused(middle):
             assert writer("MEMBER.PUT", "lost", b"x" * MORE_THAN_SOCKETS_TAKE, "nobody") == 0
             head.pause()

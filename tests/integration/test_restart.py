@@ -1,4 +1,4 @@
-"""A member that is started again: what it has, what it claims, and what it must not pretend (design.md, "Restart")."""
+"""A restarted member: its data, its claims, and what it must not pretend (design.md, "Restart")."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def saved(server: Server) -> None:
 
 
 def lonely(chain: StartChain, size: int = 1, **config: str) -> Cluster:
-    """A chain whose master does nothing any more, so that members are as their disks leave them."""
+    """A chain whose master is dead, so that restarted members keep the state that they read from disk."""
     cluster = chain(size, member_config={name.replace("_", "-"): value for name, value in config.items()})
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     cluster.master.kill()
@@ -55,7 +55,7 @@ def test_a_member_that_was_shut_down_knows_its_place(chain: StartChain, place: i
     with pytest.raises(redis.ConnectionError):
         ask(member, "SHUTDOWN", "SAVE")
     wait_until(lambda: not member.running, 20)
-    for _ in range(2):  # the second time from what the first one saved
+    for _ in range(2):  # the second restart reads what the first has saved
         member.start()
         after = state(member)
         assert (after.history, after.applied, after.assigned) == (before.history, 0, before.assigned)
@@ -75,7 +75,7 @@ def test_updates_count_for_save_points(server: StartServer) -> None:
 
 
 def test_a_position_of_the_first_version_is_read(chain: StartChain) -> None:
-    """Without a record, which it did not have."""
+    """The first version of the position has no record of a view."""
     cluster = lonely(chain, 1, rdbchecksum="no", rdbcompression="no")
     member = cluster.head
     run_id = state(member).run_id.encode()
@@ -90,12 +90,15 @@ def test_a_position_of_the_first_version_is_read(chain: StartChain) -> None:
 
 
 def as_first_version(dump: bytes, run_id: bytes) -> bytes:
-    """Module auxiliary data begins with F7, 81 and the type's id, whose last ten bits are the version."""
+    """Turn an RDB into one of the first version.
+
+    Module auxiliary data begins with F7, 81 and the type's id, whose last ten bits are the version.
+    """
     type_at = dump.index(b"\xf7\x81") + 2
     assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 3
     at = dump.index(run_id)
-    # Before it: the opcode and the number of the epoch, the opcode and the length of the run_id. After it: small
-    # numbers, each with its opcode, up to the end's, which is 0.
+    # Before the run_id: an opcode and the epoch, an opcode and the length of the run_id. After the run_id: small
+    # numbers, each with its opcode, up to the opcode 0 of the end.
     end = at + 40
     while dump[end] == 2:
         end += 2
@@ -128,7 +131,7 @@ def test_one_without_data_is_taken_in_again(chain: StartChain) -> None:
 
 
 def test_one_without_data_gets_what_was_there_before_the_first_update(chain: StartChain) -> None:
-    """Which no log has."""
+    """No log contains that data."""
     cluster = chain(0)
     first = cluster.spare()
     assert ask(first, "SET", "native", "x") == b"OK"
@@ -145,7 +148,7 @@ def test_one_without_data_gets_what_was_there_before_the_first_update(chain: Sta
 
 @pytest.mark.parametrize("forgetful", [False, True])
 def test_nothing_is_left_of_a_chain_and_a_new_one_begins(chain: StartChain, forgetful: bool) -> None:
-    """Of whose history the master may know, or not."""
+    """The master may know the old chain's history, or have lost it."""
     cluster = chain(1)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     member = cluster.members.pop()
@@ -174,7 +177,7 @@ def test_one_without_data_joins_another_chain(chain: StartChain) -> None:
 
 
 def test_the_marker_is_for_people_too(chain: StartChain) -> None:
-    """And has no secret."""
+    """The identity file is readable text and contains no secret."""
     cluster = chain(1)
     text = marker(cluster.head).read_text()
     assert "MASTER.ADD" in text and "delete this file" in text
@@ -191,7 +194,7 @@ def test_without_its_marker_and_data_a_server_is_a_new_one(chain: StartChain) ->
 
 
 def test_data_of_a_chain_brings_its_marker(chain: StartChain) -> None:
-    """Claims of the data do not count: nobody knows what has happened to it."""
+    """Claims of the data do not count without the identity file: the data may be old."""
     member = lonely(chain, appendonly="yes", appendfsync="always").head
     assert state(member).record_durable
     member.kill()
@@ -224,7 +227,7 @@ def test_a_damaged_marker_beside_no_data(chain: StartChain) -> None:
 
 
 def test_data_from_before_the_chain_is_neither_served_nor_lost(chain: StartChain, server: StartServer) -> None:
-    """An RDB without a history beside a marker: the chain has gone on, or the file comes from elsewhere."""
+    """An RDB without a history beside an identity file: the chain has continued, or the RDB is of another origin."""
     cluster = chain(1)
     member = server(MEMBER, appendonly="no")
     ask(member, "SET", "k", "old")
@@ -236,7 +239,7 @@ def test_data_from_before_the_chain_is_neither_served_nor_lost(chain: StartChain
         assert (state(member).applied, state(member).keys) == (-1, 1)
         assert ask_removed(member, "GET", "k") == b"old"
         assert_serves_nothing(member)
-        saved(member)  # which makes it no chain's either
+        saved(member)  # a save does not give it a history either
     with pytest.raises(LauncherError, match="DISCARD"):
         cluster.add(member)
     assert ask_removed(member, "GET", "k") == b"old"
@@ -281,7 +284,7 @@ def test_a_server_that_cannot_write_its_marker_enters_no_chain(chain: StartChain
 
 
 def test_paused_clients_keep_a_server_out_of_a_chain(chain: StartChain) -> None:
-    """Nothing can be recorded meanwhile."""
+    """While clients are paused nothing can be recorded."""
     cluster = chain(0)
     first = cluster.spare(appendonly="yes")
     ask(first, "CLIENT", "PAUSE", 60_000, "WRITE")

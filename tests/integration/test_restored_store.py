@@ -1,4 +1,4 @@
-"""The master's folder is restored from a backup, or lost, while the chain goes on."""
+"""The master's folder is restored from a backup, or lost, while the chain continues."""
 
 import shutil
 
@@ -49,7 +49,7 @@ def test_a_restored_folder_is_brought_forward_by_what_members_know(chain: StartC
 
 
 def test_a_lost_folder_and_the_one_command_that_takes_a_chain_over(chain: StartChain) -> None:
-    """MASTER.FORM, once a member was restarted: that ends the old chain, whose secret nobody can tell the master."""
+    """MASTER.FORM with a restarted member ends the old chain, whose secret the master has lost."""
     cluster = chain(2, member_config=ALWAYS, master_config=TWO_SECONDS)
     head, tail = cluster.members
     assert ask(head, "MEMBER.PUT", "kept", "yes") == 0

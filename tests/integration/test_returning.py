@@ -1,4 +1,4 @@
-"""Servers that come back to the chain from outside, with data or without."""
+"""Servers that return to the chain, with or without data."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_a_server_with_data_needs_discard(chain: StartChain) -> None:
 
 
 def test_a_former_member_of_another_chain_needs_discard(chain: StartChain) -> None:
-    """And a restart before: as long as it runs, it obeys only who proves the secret of that chain (rule 2)."""
+    """The server must also be restarted: while it runs, it obeys only peers that prove its chain's secret (rule 2)."""
     theirs, ours, empty = chain(2), chain(1), chain(0)
     assert ask(theirs.head, "MEMBER.PUT", "theirs", "x") == 0
     former = theirs.tail
@@ -64,7 +64,7 @@ def test_a_former_member_of_another_chain_needs_discard(chain: StartChain) -> No
 
 
 def test_a_restarted_member_is_another_process(chain: StartChain) -> None:
-    """On the same port, without its data: it must not be taken for the one that was there."""
+    """The new process has the same port and no data: it must not count as the former member."""
     cluster = chain(3)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     restarted = cluster.tail

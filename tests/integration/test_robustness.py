@@ -1,7 +1,7 @@
-"""No input kills a server (rule 7): garbage to every command, internal ones too, from strangers and from proven peers.
+"""No input kills a server (rule 7): garbage to every command, also internal ones, from strangers and proven peers.
 
-What comes from nobody who proved the secret changes nothing. A proven peer that lies can stop its chain, as it could by
-leaving it; but it crashes nobody, and blocks nobody's client.
+Input of a client that has not proved the secret changes nothing. A proven peer that lies can stop its chain, as it
+could by leaving it, but it cannot crash a server or block its clients.
 """
 
 import random
@@ -42,7 +42,7 @@ def dice() -> random.Random:
 
 
 def draw(dice: random.Random, names: Sequence[str], vocabulary: Sequence[Word]) -> list[Word]:
-    """One command with arguments by lot. A wait is bounded: it would block by right."""
+    """A command with random arguments. The timeout of a wait is limited, because a wait may block."""
     name = dice.choice(names)
     words = [dice.choice(vocabulary) for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 12, 16, 40]))]
     if name == "member.wait" and words:
@@ -51,7 +51,7 @@ def draw(dice: random.Random, names: Sequence[str], vocabulary: Sequence[Word]) 
 
 
 def survive(talk: Talk, commands: Iterable[Sequence[Word]]) -> None:
-    """Send them all; after each batch the connection still answers, in time. Commands may go without an answer."""
+    """Send all commands, which may have no answer. After each batch the connection must answer in time."""
     batch: list[Sequence[Word]] = []
     for number, words in enumerate(commands):
         batch.append(words)
@@ -120,7 +120,7 @@ def test_nonsense_at_a_server_without_a_chain(server: StartServer, dice: random.
 
 
 def almost_views(dice: random.Random, run_id: str, count: int) -> Iterable[list[Word]]:
-    """CHAIN.ADOPT and CHAIN.JOIN with views of which a field or two are nonsense."""
+    """CHAIN.ADOPT and CHAIN.JOIN with views in which one or two fields are nonsense."""
     for _ in range(count):
         members = dice.choice([0, 1, 2, 3, 32, 33])
         words: list[Word] = ["0" * 32, "1" * 32, dice.randrange(9), members]
@@ -148,7 +148,7 @@ def test_nonsense_at_the_master(chain: StartChain, dice: random.Random) -> None:
     names = module_commands(cluster.master, "master")
     operators = {"add", "remove", "form", "get_chain", "refresh_head", "refresh_tail"}
     assert {f"master.{name}" for name in operators} <= set(names)
-    vocabulary = [word for word in NASTY if word not in {"x", "key", "EPOCH", "DISCARD"}]  # might be names of hosts
+    vocabulary = [word for word in NASTY if word not in {"x", "key", "EPOCH", "DISCARD"}]  # these might be host names
     with Talk(cluster.master, 60) as talk:
         survive(talk, (draw(dice, names, vocabulary) for _ in range(400)))
     assert stored_view(cluster) == before
@@ -156,7 +156,7 @@ def test_nonsense_at_the_master(chain: StartChain, dice: random.Random) -> None:
 
 
 def test_bytes_that_are_no_commands(chain: StartChain, dice: random.Random) -> None:
-    """To members and master alike; mostly Redis's own defence, which this project must not have weakened."""
+    """Members and the master get the bytes. Redis itself rejects most of them, and the modules must not weaken that."""
     cluster = chain(2)
     forward = b"*9\r\n$13\r\nCHAIN.FORWARD\r\n" + b"$1\r\n3\r\n" * 7 + b"$20\r\n"
     pieces = [
@@ -176,7 +176,7 @@ def test_bytes_that_are_no_commands(chain: StartChain, dice: random.Random) -> N
 
 
 def valid(view: View, member: str) -> dict[str, list[Word]]:
-    """Each internal command in a form that is right but for who says it."""
+    """Each internal command in a valid form; only its sender is wrong."""
     return {
         "chain.greet": [view.epoch, view.history, -1, 0],
         "chain.forward": [view.epoch, view.epoch, 0, 1, -1, 0, 0, b"\1\0\0\0\1\0\0\0\xff\xff\xff\xffkv"],
@@ -201,7 +201,7 @@ def with_nonsense_in_every_field(commands: dict[str, list[Word]], vocabulary: Se
 
 
 def test_nonsense_in_every_field_from_a_proven_stranger_changes_nothing(chain: StartChain) -> None:
-    """Who proved the secret as nobody in the view: epochs that nobody has reached are left out, they fence by right."""
+    """The peer has proved the secret but is not in the view. Newer epochs are left out, because they fence rightly."""
     cluster = chain(3, member_config={"enable-debug-command": "yes"})
     before = stored_view(cluster)
     harmless = [word for word in NASTY if not (isinstance(word, str) and word.strip("0 +").isdigit() and int(word) > 3)]
@@ -214,13 +214,13 @@ def test_nonsense_in_every_field_from_a_proven_stranger_changes_nothing(chain: S
 
 @pytest.mark.parametrize("who", ["stranger", "head", "middle", "tail"])
 def test_a_proven_liar_crashes_nobody(chain: StartChain, dice: random.Random, who: str) -> None:
-    """In the name of each member, to each member: any epoch, any sn, any payload."""
+    """The liar poses as each member and sends any epoch, any sn and any payload to each member."""
     cluster = chain(3, member_config={"member.write-timeout": "100"})
     view = stored_view(cluster)
     names = {"head": view.head.run_id, "middle": view.members[1].run_id, "tail": view.tail.run_id}
     vocabulary: list[Word] = [*NASTY, view.history, view.secret, view.epoch, *names.values()]
     commands = valid(view, OWN_RUN_ID)
-    left_out = {"chain.challenge", "chain.prove", "chain.watch"}  # they start anew, or wait
+    left_out = {"chain.challenge", "chain.prove", "chain.watch"}  # they begin a new proof, or block
     internal = [name for name in module_commands(cluster.head, "member") if name.startswith("chain.")]
     internal = [name for name in internal if name not in left_out]
     for member in cluster.members:
@@ -233,7 +233,7 @@ def test_a_proven_liar_crashes_nobody(chain: StartChain, dice: random.Random, wh
 
 
 def mutated(dice: random.Random, commands: dict[str, list[Word]], vocabulary: Sequence[Word]) -> list[Word]:
-    """A valid command with up to two fields replaced."""
+    """Valid commands with up to two fields replaced."""
     name = dice.choice(list(commands))
     words = list(commands[name])
     for _ in range(dice.randrange(3)):
@@ -243,7 +243,7 @@ def mutated(dice: random.Random, commands: dict[str, list[Word]], vocabulary: Se
 
 
 def payloads(dice: random.Random, view: View) -> Iterable[list[Word]]:
-    """Greeted in the right epoch, then updates whose lengths lie."""
+    """A greeting in the right epoch, followed by updates with wrong lengths."""
     yield ["chain.greet", view.epoch, view.history, 1000, view.epoch]
     lengths = [0, 1, 2, 12, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFD, 0xFFFFFFFE, 0xFFFFFFFF]
     for _ in range(500):
@@ -256,7 +256,7 @@ def payloads(dice: random.Random, view: View) -> Iterable[list[Word]]:
 
 
 def test_wrong_proofs(chain: StartChain, dice: random.Random) -> None:
-    """Right challenge, any proof but the right one; one attempt a challenge; another connection's is no help."""
+    """Any proof but the right one fails. A challenge allows one attempt, and is not valid on another connection."""
     cluster = chain(2)
     view = stored_view(cluster)
     with Talk(cluster.head) as talk, proven_talk(cluster.head, view) as other:
@@ -272,7 +272,7 @@ def test_wrong_proofs(chain: StartChain, dice: random.Random) -> None:
 
 
 def test_more_connections_of_members_than_there_is_room_for(chain: StartChain) -> None:
-    """Those that prove nothing give way, so that nobody can lock the members out."""
+    """Unproven connections are replaced, so that they cannot lock members out."""
     cluster = chain(2)
     talks = [Talk(cluster.tail) for _ in range(200)]
     for talk in talks:
@@ -285,7 +285,7 @@ def test_more_connections_of_members_than_there_is_room_for(chain: StartChain) -
 
 
 def test_a_learner_that_does_not_exist_bounds_the_log(chain: StartChain) -> None:
-    """Pinned and fed by a proven connection that then only waits: the log ends at member.join-limit."""
+    """A proven connection pins the log and orders feeding, and then only waits: member.join-limit bounds the log."""
     cluster = chain(2, member_config={"member.join-limit": "1mb", "member.backlog-limit": "0"})
     with proven_talk(cluster.tail, stored_view(cluster)) as master:
         assert master("CHAIN.PIN") == 0

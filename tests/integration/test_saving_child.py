@@ -1,4 +1,4 @@
-"""The child that a server forks to save its data holds the same connections: it must not outlive a killed server."""
+"""A child that saves data inherits the server's connections, so it must not outlive a killed server."""
 
 import psutil
 import pytest
@@ -9,7 +9,7 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import Talk, ask
 
-SLOW = {"rdb_key_save_delay": str(100 * 1_000_000)}  # microseconds a key
+SLOW = {"rdb_key_save_delay": str(100 * 1_000_000)}  # microseconds for each key
 
 
 @pytest.mark.parametrize("command", ["BGSAVE", "BGREWRITEAOF"])

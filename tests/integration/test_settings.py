@@ -1,4 +1,4 @@
-"""Settings by position, in redis.conf and by CONFIG; what INFO shows of them and of the chain."""
+"""Settings by position, in redis.conf and by CONFIG, and the fields of INFO."""
 
 from pathlib import Path
 
@@ -47,11 +47,11 @@ IN_RANGE = {
     "member.flush-above": ["0", "1", "2gb"],
     "member.serve-removed-data": ["yes", "no"],
     "member.auth-user": ["", "somebody"],
-    "member.auth-password": [""],  # CONFIG GET does not show another one
+    "member.auth-password": [""],  # CONFIG GET shows no other value
     "member.master-type": ["0", "1"],
     "member.announce-host": ["", "10.0.0.1"],
     "member.etcd-user": ["", "somebody"],
-    "member.etcd-password": [""],  # CONFIG GET does not show another one
+    "member.etcd-password": [""],  # CONFIG GET shows no other value
     "member.etcd-ca": ["", "/etc/ca.pem"],
     "member.etcd-cert": ["", "/etc/cert.pem"],
     "member.etcd-key": ["", "/etc/key.pem"],
@@ -73,7 +73,7 @@ OUT_OF_RANGE = {
 
 
 def refusal(folder: Path, module: str, **config: str) -> str:
-    """What the log says of why this server does not start."""
+    """The log's reason why this server does not start."""
     one = Server(folder, modules=[module], config=config)
     try:
         with pytest.raises(LauncherError):
@@ -213,7 +213,7 @@ def test_info_of_the_master(chain: StartChain) -> None:
 
 
 def test_secrets_are_shown_nowhere(chain: StartChain) -> None:
-    """Neither in INFO nor in what CHAIN.STATE tells anybody, nor in the members' logs or snapshots."""
+    """No secret is in INFO, in CHAIN.STATE, or in the members' logs and RDBs."""
     cluster = chain(2)
     secret = stored_view(cluster).secret
     for member in cluster.members:

@@ -1,4 +1,4 @@
-"""The member's threads: what becomes of it when one cannot be had, waits, or could hear signals."""
+"""The member's threads: one cannot be started, one waits when it must end, and none handles signals."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif("CHAINREDIS_SERVER" in os.environ, reason="the s
 
 
 class Short(Cluster):
-    """A chain whose members, from the `first` on, cannot start a certain thread, once."""
+    """A chain whose members, from the `first` on, fail once to start thread number `fails`."""
 
     fails = 0
     first = 1
@@ -42,7 +42,7 @@ def short(tmp_path: Path) -> Iterator[Short]:
 
 @pytest.mark.parametrize("number", [1, 2], ids=["writer", "reader"])
 def test_a_checkpoint_without_a_thread(short: Short, number: int) -> None:
-    """That is said; and when there is one again, everything works, READs of flushed keys too."""
+    """The failure is reported. When a thread can be started again, everything works, also READs of flushed keys."""
     short.fails = number
     short.start()
     assert "its threads cannot be started" in short.head.log()
@@ -61,7 +61,7 @@ def test_a_copy_of_a_checkpoint_that_cannot_begin(short: Short, number: int) -> 
     put(short, 3)
     checkpoint(short)
     flush(short)
-    newcomer = short.spare(**{"member.gcs-mode": "normal"})  # else it would have tried before
+    newcomer = short.spare(**{"member.gcs-mode": "normal"})  # else it opens its checkpoint at its start
     with pytest.raises(LauncherError, match="checkpoint cannot be copied: out of memory, descriptors or threads"):
         short.add(newcomer)
     assert info(newcomer, "member")["member_checkpoint"] != "opening"
@@ -71,7 +71,7 @@ def test_a_copy_of_a_checkpoint_that_cannot_begin(short: Short, number: int) -> 
 
 
 def test_a_learner_that_is_told_to_end_while_its_source_hangs(chain: StartChain) -> None:
-    """It waits for a page of the checkpoint, for up to 15 s; but not when it is to end."""
+    """A learner waits up to 15 s for a page of the checkpoint, but must end at once when told to."""
     cluster = chain(1, member_config=FLUSH, master_config=PATIENT)
     with Talk(cluster.head) as talk:
         assert all(isinstance(sn, int) for sn in talk.pipeline([("MEMBER.PUT", n, "v" * 300_000) for n in range(100)]))
@@ -96,10 +96,10 @@ OF_THE_SERVER = ("bio_", "io_thd_", "jemalloc_bg_thd")
 
 
 def blocked_by_own_threads(server: Server) -> list[int]:
-    """The masks of blocked signals of all threads that are neither the main one nor Redis's own."""
+    """The masks of blocked signals of all threads except for the main thread and Redis's own."""
     masks = []
     for thread in Path(f"/proc/{server.pid}/task").iterdir():
-        with suppress(FileNotFoundError):  # it has ended
+        with suppress(FileNotFoundError):  # the thread has ended
             lines = (thread / "status").read_text().splitlines()
             fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
             if int(thread.name) != server.pid and not fields["Name"].startswith(OF_THE_SERVER):
@@ -109,7 +109,7 @@ def blocked_by_own_threads(server: Server) -> list[int]:
 
 @pytest.mark.parametrize("module", [MEMBER, MASTER])
 def test_no_thread_of_our_own_hears_signals(server: StartServer, module: str) -> None:
-    """Or the event loop would not be woken up for them. A fault is still the thread's own."""
+    """Otherwise a signal would not wake the event loop. Only faults are still delivered to the thread."""
     one = server(module)
     if module == MEMBER:
         ask(one, "CONFIG", "SET", "member.gcs-mode", "checkpoint")

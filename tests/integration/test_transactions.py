@@ -1,4 +1,4 @@
-"""MULTI/EXEC and Lua around this project's commands: a defined answer, never a hang."""
+"""Commands of this project inside MULTI/EXEC and Lua: each has a defined reply and never hangs."""
 
 import pytest
 
@@ -15,7 +15,7 @@ WRITES: Commands = [
 
 
 def transaction(server: Server, *commands: tuple[str | int, ...]) -> list[object]:
-    """What EXEC answers."""
+    """The reply of EXEC."""
     with Talk(server) as talk:
         assert talk("MULTI") == b"OK"
         for words in commands:
@@ -27,14 +27,14 @@ def transaction(server: Server, *commands: tuple[str | int, ...]) -> list[object
 
 
 def script(server: Server, *words: str | int, call: str = "call") -> object:
-    """What a script answers that runs this command."""
+    """The reply of a script that runs this command."""
     quoted = ", ".join(f"'{word}'" for word in words)
     return ask(server, "EVAL", f"return redis.{call}({quoted})", 0)
 
 
 @pytest.fixture(params=["alone", "singleton", "head"])
 def writable(request: pytest.FixtureRequest, chain: StartChain, server: StartServer) -> Server:
-    """A server that takes writes, in each role in which one does."""
+    """A server that takes writes, in each role that takes writes."""
     if request.param == "alone":
         return server(MEMBER)
     return chain(1 if request.param == "singleton" else 3).head
@@ -66,7 +66,7 @@ def test_writes_in_a_function_are_refused(server: StartServer) -> None:
 
 
 def test_a_wait_in_a_transaction(chain: StartChain) -> None:
-    """For what is committed it is a plain question; otherwise it would have to block, which EXEC cannot."""
+    """For a committed sn the command answers. For others it would have to block, which EXEC cannot."""
     cluster = chain(2, master_config=PATIENT)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     with paused(cluster.tail):
@@ -93,7 +93,7 @@ def test_reads_in_transactions_and_scripts(chain: StartChain) -> None:
 
 
 def test_watch_sees_an_update_of_the_chain(chain: StartChain) -> None:
-    """At the head, where it is made, and at the tail, where it arrives from another member."""
+    """WATCH sees the update at the head, which makes it, and at the tail, which gets it from another member."""
     cluster = chain(2)
     for member in cluster.members:
         with Talk(member) as talk:
@@ -149,7 +149,7 @@ def test_internal_commands_in_transactions_and_scripts(chain: StartChain) -> Non
 
 
 def test_a_script_that_runs_too_long_holds_nothing_up_for_ever(chain: StartChain) -> None:
-    """Redis answers others with -BUSY meanwhile, this module's sockets are read, and then all goes on."""
+    """Meanwhile Redis replies -BUSY to others and reads the module's sockets. Afterwards the chain continues."""
     cluster = chain(3, member_config={"busy-reply-threshold": "50"})
     for slow in cluster.members:
         with Talk(slow) as script_client, Talk(cluster.head) as writer:

@@ -1,4 +1,4 @@
-"""Who may do what: the recipes for users in docs/operations.md, as written there, and what ACLs know of commands."""
+"""Users and rights: the recipes of docs/operations.md, "Users", word for word, and the ACL categories of commands."""
 
 import re
 from pathlib import Path
@@ -22,7 +22,7 @@ ADMINISTRATION = {
 
 
 def recipes(where: str) -> list[str]:
-    """The lines `ACL SETUSER …` of docs/operations.md under the comment that says where."""
+    """The lines `ACL SETUSER …` of docs/operations.md under the comment that names `where`."""
     block = re.search(rf"^# {where}\n((?:ACL SETUSER .*\n)+)", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     assert block
     return block[1].splitlines()
@@ -41,7 +41,7 @@ def log_in(server: Server, user: str) -> Talk:
 
 
 def denied(talk: Talk, *commands: list[str]) -> list[str]:
-    """Those of the commands that the user may not run."""
+    """The names of those commands that the user may not run."""
     return [command[0] for command in commands if str(talk(*command)).startswith(NOPERM)]
 
 
@@ -90,7 +90,7 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp
         assert denied(operator, ["SET", "a", "1"], ["SHUTDOWN"], ["ACL", "LIST"]) == ["SET", "SHUTDOWN", "ACL"]
     cluster.members.append(cluster.members.pop(0))
     for line in recipes("at every member"):
-        assert ask(head, *line.split()) == b"OK"  # as typed
+        assert ask(head, *line.split()) == b"OK"  # as an operator types it
     assert_serves(cluster)
 
 

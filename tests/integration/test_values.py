@@ -1,4 +1,4 @@
-"""Keys and values are bytes: any of them, of any length up to the limit, arrive at every member as they were."""
+"""Keys and values of any bytes and any length up to the limit arrive unchanged at every member."""
 
 import hashlib
 import random
@@ -39,7 +39,7 @@ def test_strange_keys_and_values(chain: StartChain) -> None:
 
 
 def test_strange_client_ids(chain: StartChain) -> None:
-    """Also between updates of which some have none, which is how they are told apart in one message."""
+    """Updates with and without client ids alternate, because one message marks equal client ids in a row."""
     cluster = chain(3)
     with Talk(cluster.tail) as listener, Talk(cluster.head) as writer:
         listener.pipeline([("SUBSCRIBE", name) for name in STRANGE])
@@ -53,7 +53,7 @@ def test_strange_client_ids(chain: StartChain) -> None:
 @pytest.mark.parametrize("value", [b"a value", b"a\0value", b"a\nvalue", b"", b"a\r\nvalue"])
 @pytest.mark.parametrize("size", [1, 2])
 def test_strange_values_before_a_tail_is_added(chain: StartChain, size: int, value: bytes) -> None:
-    """Values at which a copy in a text format breaks."""
+    """These values would break a copy in a text format."""
     cluster = chain(size)
     assert ask(cluster.head, "MEMBER.PUT", value, value) == 0
     assert ask(cluster.head, "MEMBER.PUT", "after it", "b") == 1
@@ -63,7 +63,7 @@ def test_strange_values_before_a_tail_is_added(chain: StartChain, size: int, val
 
 
 def test_overwriting_with_every_length(chain: StartChain) -> None:
-    """Values of the same length are overwritten in place, others are shared with the log: neither may touch a copy."""
+    """Values of equal length are overwritten in place; others are shared with the log. No other copy may change."""
     cluster = chain(3)
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
@@ -86,7 +86,7 @@ def test_overwriting_with_every_length(chain: StartChain) -> None:
 
 
 def test_numbers_stay_as_they_were_written(chain: StartChain) -> None:
-    """Redis keeps some strings as integers, and shares the small ones between keys."""
+    """Redis stores some strings as integers and shares small ones between keys."""
     cluster = chain(2)
     numbers = [b"0", b"1", b"9999", b"10000", b"-5", b"007", b"+1", b"1.0"]
     data = {b"key of " + number: number for number in numbers}
@@ -115,7 +115,7 @@ def test_64_mb_values(chain: StartChain) -> None:
 
 
 def _digest(value: bytes) -> str:
-    """A failed comparison of 64 MB is no help to anybody."""
+    """A hash for comparisons: the difference of two values of 64 MB would be unreadable."""
     return hashlib.sha256(value).hexdigest()
 
 
@@ -151,7 +151,7 @@ def test_out_of_memory_is_refused_before_an_sn(server: StartServer) -> None:
 
 
 def test_a_successor_never_refuses_what_its_predecessor_applied(chain: StartChain) -> None:
-    """Its memory limit reached or not (design.md, "Forwarding")."""
+    """A successor applies updates even above its memory limit (design.md, "Forwarding")."""
     cluster = chain(2)
     assert ask(cluster.tail, "CONFIG", "SET", "maxmemory", "1") == b"OK"
     for number in range(10):

@@ -1,4 +1,4 @@
-"""Views that arrive at awkward moments: told to some members only, and amid what is on its way between them."""
+"""Views that only some members get, and views that arrive while a message is being sent."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 
 def tell_next_view(cluster: Cluster, *places: int) -> int:
-    """The members at these places hear of a next epoch, from something that knows the secret; returns that epoch."""
+    """Send a view of the next epoch to the members at these places, with the secret proved; returns the epoch."""
     view = stored_view(cluster)
     following = replace(view, epoch=state(cluster.head).epoch + 1)
     for place in places:
@@ -33,7 +33,7 @@ def tell_next_view(cluster: Cluster, *places: int) -> int:
 
 
 def test_a_view_change_amid_a_long_value(chain: StartChain) -> None:
-    """What the head says of the new view comes after the value that it is sending, not in the midst of it."""
+    """The head's messages of the new view come after the value that it is sending, not inside it."""
     cluster = chain(3, member_config={"member.write-timeout": "60000"}, master_config=PATIENT)
     value = bytes(range(256)) * (MIB // 4)
     with Talk(cluster.head, 60) as writer:
@@ -49,7 +49,7 @@ def test_a_view_change_amid_a_long_value(chain: StartChain) -> None:
 
 
 def test_a_view_that_one_member_hears_reaches_them_all(chain: StartChain) -> None:
-    """Who is refused for being behind is given the view, by its neighbours (rule 2), whoever hears of it first."""
+    """A member whose message is refused as old gets the view from its neighbours (rule 2), whichever has it first."""
     cluster = chain(3)
     for place in (1, 2, 0):
         epoch = tell_next_view(cluster, place)

@@ -1,4 +1,4 @@
-"""README.md, "Trying it out by hand", word for word where a test can: from build/src, with its relative paths."""
+"""README.md, "Trying it out by hand", word for word where possible: from build/src, with its relative paths."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def ports(tmp_path: Path) -> list[int]:
-    """Four free ones: the way of `ports` to find them is the only thing taken from it."""
+    """Four free ports. Nothing else is taken from chainredis.local_cluster."""
     found: list[int] = []
     for number in range(4):
         server = Server(tmp_path / str(number))
@@ -33,7 +33,7 @@ def ports(tmp_path: Path) -> list[int]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """In the document's folder; but the data goes to a temporary one."""
+    """Start servers in the document's folder, with their data in a temporary folder."""
 
     def in_a_folder_of_its_own(port: int) -> list[str]:
         folder = tmp_path / f"data-{port}"
@@ -70,7 +70,7 @@ def test_redis_cli_finds_the_right_member_from_any(ports: list[int], start: Star
 
 
 def test_the_document_can_be_followed_twice_with_the_same_master(ports: list[int], start: Start) -> None:
-    """Its servers leave no data, so at the second time a new history begins (design.md, "Restart")."""
+    """The servers leave no data, so the second time a new history begins (design.md, "Restart")."""
     master, first, second, _ = ports
     start("libmaster.so", master)
     member = start("libmember.so", first)

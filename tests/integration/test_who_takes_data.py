@@ -1,4 +1,4 @@
-"""Who takes writes and shows data: members in a chain, and before it; no master; nobody who was removed."""
+"""Members in a chain, and servers before they join one, take data. Masters and removed members do not."""
 
 import pytest
 import redis
@@ -34,7 +34,7 @@ def test_a_master_takes_no_data(server: StartServer, foreign_module: str) -> Non
 
 
 def test_a_master_says_that_it_has_keys(server: StartServer) -> None:
-    """From a file in its folder: of a member that runs there, or of what it was before."""
+    """The keys come from a file in its folder, of a member there or from before."""
     before = server(save="100 1")
     assert ask(before, "SET", "k", "v") == b"OK"
     assert ask(before, "SAVE") == b"OK"

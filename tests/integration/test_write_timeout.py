@@ -1,4 +1,4 @@
-"""member.write-timeout, changed while writers wait."""
+"""member.write-timeout is changed while writers wait."""
 
 from time import monotonic
 
@@ -7,7 +7,7 @@ from integration.helpers import PATIENT, Error, Talk, ask, paused
 
 
 def test_writers_wait_as_long_as_the_setting_says_now(chain: StartChain) -> None:
-    """Lowered, it frees those too that wait already: nobody waits behind an older deadline."""
+    """A lower value also frees writers that wait already: no writer waits behind an older deadline."""
     cluster = chain(2, member_config={"member.write-timeout": "600000"}, master_config=PATIENT)
     with paused(cluster.tail), Talk(cluster.head) as early, Talk(cluster.head) as late:
         early.send("MEMBER.PUT", "k", "1")
