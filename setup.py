@@ -106,7 +106,7 @@ def extensions() -> list[Extension]:
         redis_module("etcd_master", python_macros, link_python_for_good, rooms="master"),
         redis_module("heartbeat", python_macros, link_python_for_good, exports="heartbeat.map"),
     ]
-    core = Extension("core_extension.core", ["tests/core_extension/core.pyx"], extra_compile_args=["-O2", *WARNINGS])
+    core = Extension("core_extension.core", ["tests/core_extension/core.pyx"], extra_compile_args=["-Og", *WARNINGS])
     wanted = modules if SANITIZE else [*modules, core]
     return [extension for extension in wanted if Path(extension.sources[0]).exists()]
 
