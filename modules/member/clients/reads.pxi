@@ -19,10 +19,11 @@ from modules.member.checkpoint cimport Lookup, lookup_free, lookup_new, lookup_s
 from modules.member.keyspace.values cimport keep
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport (
-    OUTCOME_LOST_CHECKPOINT, OUTCOME_NIL, OUTCOME_NONE, OUTCOME_NO_MEMORY, OUTCOME_WRONG_TYPE, Outcome, answer_not_tail,
-    answer_outcome, answer_value, came_too_early_ms, first_waiting, may_block, reply_not_tail, reply_outcome, tell,
-    wait_for_answer, wait_on, waiter_free, waiter_new,
+    OUTCOME_LOST_CHECKPOINT, OUTCOME_NIL, OUTCOME_NONE, OUTCOME_NO_MEMORY, OUTCOME_WRONG_TYPE, Outcome,
+    answer_not_tail, answer_outcome, answer_value, came_too_early_ms, may_block, reply_not_tail, reply_outcome,
+    tell, wait_for_answer, wait_on, waiter_free, waiter_new,
 )
+from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.checkpoint cimport Checkpoint
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WAIT_RIGHT, WAIT_WORKER, Waiter

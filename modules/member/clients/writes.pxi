@@ -16,10 +16,11 @@ from modules.member.keyspace.values cimport keep, keep_value, keyspace_apply, le
 from modules.member.persistence cimport record
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport (
-    OUTCOME_NOT_APPLIED, OUTCOME_NO_MEMORY, answer_free, answer_not_head, answer_number, answer_outcome, awaits_view,
-    came_too_early_ms, first_waiting, may_block, on_answered, reply_answer, reply_not_head, reply_not_head_to_wait,
-    reply_outcome, settle, tell, unlist, wait_answer, wait_for_answer, waiter_free, waiter_new,
+    OUTCOME_NOT_APPLIED, OUTCOME_NO_MEMORY, answer_free, answer_not_head, answer_number, answer_outcome,
+    came_too_early_ms, may_block, on_answered, reply_answer, reply_not_head, reply_not_head_to_wait, reply_outcome,
+    settle, tell, unlist, wait_answer, wait_for_answer, waiter_free, waiter_new,
 )
+from modules.member.replies.waiting cimport awaits_view, first_waiting
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WAIT_COMMIT, WAIT_ROOM, Waiter
 

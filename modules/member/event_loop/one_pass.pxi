@@ -26,7 +26,8 @@ from modules.member.membership cimport join_step, settle_watches
 from modules.member.persistence cimport disk_woken, is_record_due, record
 from modules.member.persistence.wakeup cimport wake_again
 from modules.member.replication cimport acknowledge, connect_links, forward, link_is_free
-from modules.member.replies cimport first_waiting, settle, settle_waits
+from modules.member.replies cimport settle, settle_waits
+from modules.member.replies.waiting cimport first_waiting
 from modules.member.startup cimport start_up
 from modules.member.state.event_loop cimport LATE_TICK_MS
 from modules.member.state.member cimport Member

@@ -30,7 +30,8 @@ from modules.member.persistence cimport (
 )
 from modules.member.persistence.wakeup cimport wake_again
 from modules.member.replication cimport aim_links, take_secret
-from modules.member.replies cimport answer_not_head, answer_unknown, first_waiting, settle, settle_waits, tell
+from modules.member.replies cimport answer_not_head, answer_unknown, settle, settle_waits, tell
+from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.checkpoint cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member, the_member

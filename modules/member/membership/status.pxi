@@ -25,9 +25,10 @@ from modules.member.keyspace.serving cimport role_name, serves_in_role
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replication cimport NUMBER_BYTES, argument_number, link_struggles, proven_peer, reply_verdict
 from modules.member.replies cimport (
-    OUTCOME_NO_MEMORY, answer_free, answer_value, first_waiting, may_block, on_answered, reply_outcome, tell, wait_with,
+    OUTCOME_NO_MEMORY, answer_free, answer_value, may_block, on_answered, reply_outcome, tell, wait_with,
     waiter_new,
 )
+from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.replication cimport Link

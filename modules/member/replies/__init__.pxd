@@ -33,7 +33,6 @@ cdef extern int on_answered(RedisModuleCtx *ctx, RedisModuleString **argv, int a
 # blocked_clients.pxi
 cdef extern void waiting_init(Member *m) noexcept nogil
 cdef extern bint may_block(RedisModuleCtx *ctx) noexcept nogil
-cdef extern Waiter *first_waiting(const Member *m, WaitKind kind) noexcept nogil
 cdef extern Waiter *waiter_new(WaitKind kind) noexcept nogil
 cdef extern void waiter_free(Waiter *waiter) noexcept nogil
 cdef extern void wait_with(
@@ -45,7 +44,6 @@ cdef extern void unlist(Member *m, Waiter *waiter) noexcept nogil
 cdef extern bint tell(Member *m, Waiter *waiter, void *answer) noexcept nogil
 
 # refusals.pxi
-cdef extern bint awaits_view(const Member *m) noexcept nogil
 cdef extern int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int reply_not_tail(const Member *m, RedisModuleCtx *ctx) noexcept nogil

@@ -4,4 +4,5 @@
 include "answer.pxi"
 include "blocked_clients.pxi"
 include "refusals.pxi"
+include "publish.pxi"
 include "replies.pxi"

@@ -25,11 +25,6 @@ cdef bint may_block(RedisModuleCtx *ctx) noexcept nogil:
         REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA | REDISMODULE_CTX_FLAGS_DENY_BLOCKING)
 
 
-cdef Waiter *first_waiting(const Member *m, WaitKind kind) noexcept nogil:
-    """Returns the client that has waited longest in the list of this kind. NULL: none waits."""
-    return m.clients.waiting.lists[<int>kind].first
-
-
 # ---------------------------------------------------------------------------------------------------- blocking
 
 cdef Waiter *waiter_new(WaitKind kind) noexcept nogil:

@@ -6,7 +6,6 @@
 from libc.stdio cimport snprintf
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_ReplyWithError
-from modules.core.chain cimport chain_fenced
 from modules.core.view cimport HOST_BYTES, Node
 from modules.member.state.member cimport Member
 
@@ -17,12 +16,6 @@ cdef enum:
 cdef const char *moved_to(const Node *node, char *out) noexcept nogil:
     snprintf(out, REFUSAL_BYTES, "MOVED 0 %s:%d", &node.host[0], node.port)
     return out
-
-
-cdef bint awaits_view(const Member *m) noexcept nogil:
-    """Returns whether this head has heard of a newer view (rule 2). Writers are blocked until the head has that view.
-    """
-    return m.chain.me == 0 and chain_fenced(&m.chain)
 
 
 # --------------------------------------------------------------------------------------------------- the texts

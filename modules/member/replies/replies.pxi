@@ -1,37 +1,17 @@
 # cython: language_level=3
-# What a commit causes: publications, answers to writers and to MEMBER.WAIT, and the trimming of the log.
+# What a commit causes: answers to writers and to MEMBER.WAIT, and the trimming of the log.
 
 from libc.stdint cimport int64_t
 
-from modules.bindings.redismodule cimport (
-    RedisModuleBlockedClient, RedisModuleString, RedisModule_CreateStringFromLongLong, RedisModule_FreeString,
-    RedisModule_PublishMessage, RedisModule_UnblockClient,
-)
-from modules.core.chain cimport chain_is_tail, chain_takes_writes
+from modules.bindings.redismodule cimport RedisModuleBlockedClient, RedisModuleString, RedisModule_UnblockClient
+from modules.core.chain cimport chain_takes_writes
 from modules.core.log cimport Entry, log_epoch_of
 from modules.core.outbox cimport outbox_pop_expired, outbox_pop_orphan, outbox_pop_settled, outbox_pop_trimmed
 from modules.member.keyspace.values cimport release_entry
+from modules.member.replies.waiting cimport awaits_view, first_waiting
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WAIT_COMMIT, Waiter
 
-
-# ----------------------------------------------------------------------------------------- publications
-
-cdef bint publishes(const Member *m) noexcept nogil:
-    """Returns whether this member publishes. A former tail goes on to publish, since it may still have subscribers
-    (design.md, "Publications").
-    """
-    return m.clients.subscribers and (
-        not m.chain.has_history or chain_is_tail(&m.chain) or (m.clients.was_tail and m.chain.me >= 0))
-
-
-cdef void publish(Member *m, RedisModuleString *channel, int64_t sn) noexcept nogil:
-    cdef RedisModuleString *text = RedisModule_CreateStringFromLongLong(NULL, sn)
-    RedisModule_PublishMessage(m.ctx, channel, text)
-    RedisModule_FreeString(NULL, text)
-
-
-# ------------------------------------------------------------------------------------- after every event
 
 cdef void settle(Member *m) noexcept nogil:
     """Carry out what the chain has made due. To be called after everything that may have changed `committed` or the

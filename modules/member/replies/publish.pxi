@@ -1,0 +1,24 @@
+# cython: language_level=3
+# Publications: the sequence number of an update that is committed, in the channel that its client named.
+
+from libc.stdint cimport int64_t
+
+from modules.bindings.redismodule cimport (
+    RedisModuleString, RedisModule_CreateStringFromLongLong, RedisModule_FreeString, RedisModule_PublishMessage,
+)
+from modules.core.chain cimport chain_is_tail
+from modules.member.state.member cimport Member
+
+
+cdef bint publishes(const Member *m) noexcept nogil:
+    """Returns whether this member publishes. A former tail goes on to publish, since it may still have subscribers
+    (design.md, "Publications").
+    """
+    return m.clients.subscribers and (
+        not m.chain.has_history or chain_is_tail(&m.chain) or (m.clients.was_tail and m.chain.me >= 0))
+
+
+cdef void publish(Member *m, RedisModuleString *channel, int64_t sn) noexcept nogil:
+    cdef RedisModuleString *text = RedisModule_CreateStringFromLongLong(NULL, sn)
+    RedisModule_PublishMessage(m.ctx, channel, text)
+    RedisModule_FreeString(NULL, text)
