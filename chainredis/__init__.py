@@ -1,5 +1,6 @@
-"""Chain Replicated Redis: what of it is ordinary Python.
+"""Chain Replicated Redis: the part of it that is ordinary Python.
 
-`coordinator` is the master's mind, run inside the server by libmaster.so; `launcher` and `cli` start chains of real
-servers, for users and tests alike; `core` (compiled) is the members' protocol, for the simulator.
+`protocol` is the master's side of the protocol, without I/O. `coordinator` runs it inside a server, over `transport`
+and `storage`; `etcd` does so with several masters. `local_cluster`, `cli` and `benchmarks` start chains of real
+servers; `checkpoint_tool` and `backup` read what members have written. docs/architecture.md tells more.
 """

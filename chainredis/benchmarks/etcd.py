@@ -136,6 +136,8 @@ def running_chain(timeout_s: int) -> Iterator[EtcdChain]:
 
 @dataclass(frozen=True)
 class Measurements:
+    """All times, in the order in which they were measured, and what clients got meanwhile."""
+
     machine: Machine
     times: list[Measured]
     recording: Recording  # of all clients, all the time

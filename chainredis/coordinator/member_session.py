@@ -87,6 +87,7 @@ class MemberSession(threading.Thread):
         self._complaint = Complaint()
 
     def end(self) -> None:
+        """May be called from any thread. Does not wait for the thread's end."""
         self._over.set()
         if connection := self._connection:
             connection.interrupt()
@@ -283,6 +284,7 @@ class LifelineSession(MemberSession):
 
 
 def report(state: MemberState) -> MemberReport:
+    """What the protocol has to know of a member's state."""
     durable = state.record_durable and state.record_epoch == state.epoch
     broken_links = parse_broken_links(state.unreached)
     return MemberReport(

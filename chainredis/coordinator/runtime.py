@@ -63,7 +63,8 @@ PERMANENT = LeadershipTerm()
 class Runtime:
     """Owns the controller and the store. `start` begins the work.
 
-    repairs: how many views this master has changed by itself.
+    Methods without a docstring do what those of the same name in Controller or FailureDetector do. repairs: how many
+    views this master has changed by itself.
     """
 
     def __init__(

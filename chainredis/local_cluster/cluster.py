@@ -94,6 +94,7 @@ class Cluster:
         return server
 
     def add(self, server: Server, *options: str) -> None:
+        """MASTER.ADD; options: such as DISCARD."""
         endpoint = self.endpoint_of(server)
         self._progress(f"adding {endpoint} to the chain")
         self.command("MASTER.ADD", endpoint.host, endpoint.port, *options)

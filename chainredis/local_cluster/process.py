@@ -81,6 +81,7 @@ class Process:
 
     def await_ready(self, is_ready: Callable[[], bool], timeout_s: float) -> None:
         """Wait until `is_ready`. LauncherError, with the end of the log, if the process ends or takes too long."""
+
         def ready() -> bool:
             if not self.running:
                 raise LauncherError(f"{self} ended while starting:\n{self.log_tail()}")

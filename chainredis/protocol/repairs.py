@@ -13,6 +13,8 @@ from chainredis.protocol.view import Member
 
 
 class Repairs:
+    """The steps, over what `detector` and `leases` know. They change neither of these."""
+
     def __init__(self, detector: FailureDetector, leases: Leases) -> None:
         self._detector = detector
         self._leases = leases
@@ -40,6 +42,7 @@ class Repairs:
             return None
 
     def serves(self, member: Member, configuration: Configuration) -> bool:
+        """Returns True if the member serves in the configuration's view, as far as is known."""
         return self._detector.serves(member.run_id, configuration.view.epoch)
 
     def is_in_force(self, configuration: Configuration) -> bool:

@@ -68,25 +68,39 @@ class MemberLink(Protocol):
     The methods are the commands of docs/protocol.md.
     """
 
-    def state(self) -> MemberState: ...
+    def state(self) -> MemberState:
+        """The server's state. NotAMember if it has no libmember.so, Loading while it loads its data."""
+
     def prove(self, secret: str, run_id: str) -> None:
         """Both sides prove the chain's secret, the member first. OtherProcess if the member is not `run_id`."""
 
-    def poll(self, lease: Lease) -> MemberState: ...
+    def poll(self, lease: Lease) -> MemberState:
+        """The member's state; the question grants the lease."""
+
     def watch(self) -> str:
         """The member's broken links, as soon as it suspects a neighbour: that may take years."""
 
-    def adopt(self, view: View) -> None: ...
+    def adopt(self, view: View) -> None:
+        """Stale if the member is in a newer view, CannotFeed if it lacks updates for the new tail."""
+
     def pin(self, applied: int | None = None, assigned: int = -1) -> None:
         """Have the tail keep its log from this position on, or from now on. TooFar if it has less of its log."""
 
-    def join(self, view: View) -> None: ...
-    def rejoin(self, view: View) -> None: ...
+    def join(self, view: View) -> None:
+        """The server discards its data, and begins to copy the view's tail."""
+
+    def rejoin(self, view: View) -> None:
+        """The server keeps its data, and asks for the log that it lacks. TooFar if its data is not of this chain."""
+
     def branch(self, history: str, *, incomplete: bool) -> None:
         """The data of a restored server belongs to this new history from now on."""
 
-    def feed(self, learner: Member) -> None: ...
-    def unpin(self) -> None: ...
+    def feed(self, learner: Member) -> None:
+        """The tail forwards to the learner from now on."""
+
+    def unpin(self) -> None:
+        """The tail's log is not kept for a learner any more."""
+
     def unjoin(self) -> None:
         """The server is not added: a copy that is not complete ends."""
 
