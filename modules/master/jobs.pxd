@@ -32,7 +32,7 @@ cdef struct Job:
     Job *next
     RedisModuleBlockedClient *client
     int command
-    char asker[ASKER_BYTES]     # who sent it, for the log
+    char asker[ASKER_BYTES]     # the client that sent the command, for the log
     int argument_count
     size_t argument_bytes[MAX_ARGUMENTS]
     char arguments[MAX_ARGUMENTS][MAX_ARGUMENT_BYTES]
@@ -86,7 +86,7 @@ cdef inline void job_note_asker(Job *job, RedisModuleCtx *ctx) noexcept nogil:
     memset(&client, 0, sizeof(client))
     client.version = 1
     RedisModule_GetClientInfoById(&client, RedisModule_GetClientId(ctx))
-    if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED:     # it has no user
+    if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED:     # Redis's replication has no user
         snprintf(job.asker, ASKER_BYTES, b"%s:%d, replication", &client.addr[0], <int>client.port)
         return
     user = RedisModule_GetCurrentUserName(ctx)

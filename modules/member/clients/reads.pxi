@@ -65,8 +65,8 @@ cdef void *answer_from_memory(Member *m, RedisModuleString *name) noexcept nogil
 cdef Outcome absence(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
     """Returns the outcome of a READ whose key is not in memory.
 
-    OUTCOME_NIL: the key does not exist. OUTCOME_LOST_CHECKPOINT: nobody knows. OUTCOME_NONE: the key may have been
-    flushed, so it must be looked up in the checkpoint.
+    OUTCOME_NIL: the key does not exist. OUTCOME_LOST_CHECKPOINT: the key may be in a checkpoint that is lost.
+    OUTCOME_NONE: the key may have been flushed, so it must be looked up in the checkpoint.
     """
     if c.incomplete and not c.tracking:
         return OUTCOME_LOST_CHECKPOINT

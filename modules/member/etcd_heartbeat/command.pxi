@@ -63,7 +63,7 @@ cdef bint heartbeat_init(Member *m) noexcept nogil:
     return True
 
 
-# --------------------------------------------------------------------- called by libheartbeat.so, from its threads
+# ---------------------------------------------------------------------------- called by threads of libheartbeat.so
 
 cdef void heartbeat_log(const char *level, const char *line) noexcept nogil:
     RedisModule_Log(the_member().ctx, level, "%s", line)

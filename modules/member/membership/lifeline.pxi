@@ -105,7 +105,7 @@ cdef void on_lifeline(int fd, void *data, int mask) noexcept nogil:
         lifeline_close(line)
 
 
-# --------------------------------------------------------------------------------------------- taking them
+# ------------------------------------------------------------------------------------- accepting lifelines
 
 cdef Lifeline *lifeline_place(Member *m) noexcept nogil:
     """Returns a free place, else that of the oldest lifeline without a proof, which is closed; NULL: none."""
@@ -316,7 +316,7 @@ cdef void lifelines_listen(Member *m) noexcept nogil:
     drop_reply(reply)
 
 
-# ------------------------------------------------------------------------------------------------ from elsewhere
+# ----------------------------------------------------------------------------------------- called by other files
 
 cdef void lifelines_init(Member *m) noexcept nogil:
     """Mark all places as free."""

@@ -35,16 +35,17 @@ cdef enum:
     RETRY_MS = 100                  # between attempts to connect
     LINK_TIMEOUT_MS = 5000          # for connecting and for the proof of the secret, together
     SLICE_BYTES = 256 * 1024        # a long value is sent in slices of this size
-    MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: a view of MAX_MEMBERS at the most
+    MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: the longest has a view of MAX_MEMBERS
     MAX_ANSWER_ELEMENTS = 256
     STRUGGLES = 3                   # a link with so many failures in a row struggles ...
     STRUGGLE_MS = 2000              # ... if the first of them is at least so long ago
     STEADY_MS = 1000                # a link that has been ready for so long has recovered
 
 
-# ----------------------------------------------------------------------------------------- up and down
+# ------------------------------------------------------------------------------ connecting and closing
 
 cdef void links_init(Member *m) noexcept nogil:
+    """Give the links their names. Called once, when the module is loaded."""
     cdef Replication *r = &m.replication
     r.downstream.name, r.upstream.name, r.head_shortcut.name = "down", "up", "head"
     r.downstream.greeted_epoch = r.upstream.greeted_epoch = r.head_shortcut.greeted_epoch = -1

@@ -36,7 +36,7 @@ cdef extern from *:
 cdef bint reads_file(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Returns whether the record must be applied: it comes from the file, and no record before it was broken.
 
-    Other clients get an error. The reader of the file never gets one: Redis ends on an error reply in its file.
+    Other clients get an error. The reader of the file never gets one: Redis logs an error there as a critical fault.
     """
     if RedisModule_GetClientId(ctx) != FILE_READER:
         RedisModule_ReplyWithError(ctx, "ERR that is written in append-only files, and sent by nobody")

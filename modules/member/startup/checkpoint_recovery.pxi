@@ -1,7 +1,7 @@
 # cython: language_level=3
 # A server that has started compares its checkpoint with the data that it has loaded, before it serves any client.
 #
-# The main thread blocks until the checkpoint is open, as it does while Redis loads data (rule 8 is about serving).
+# The main thread blocks until the checkpoint is open, as it does while Redis loads data.
 
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc
@@ -30,7 +30,7 @@ from modules.member.state.member cimport Member
 from modules.server.position cimport Position, Record
 
 
-# -------------------------------------------------------------------------------------- what is found out
+# --------------------------------------------------------------------------------------------- the result
 
 cdef void take_ahead(Member *m, const Meta *meta) noexcept nogil:
     """The checkpoint is newer than the loaded data: drop that data. All keys count as flushed."""
@@ -77,7 +77,7 @@ cdef void lose(Member *m) noexcept nogil:
     m.disk.missing = True
 
 
-# ------------------------------------------------------------------------------------------------- at the start
+# ----------------------------------------------------------------------------------------------- the comparison
 
 cdef void on_any(
     RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key, void *data,
