@@ -155,7 +155,7 @@ def test_chains_of_different_names_share_an_etcd(chain: StartChain, url: str) ->
     assert [server.port for server in chain_of(second)] == [member.port for member in second.members]
 
 
-# ------------------------------------------------------------------------------------------------- what is typed
+# ------------------------------------------------------------------------- arguments of MEMBER.CONNECT_TO_MASTER
 
 
 @pytest.mark.parametrize(

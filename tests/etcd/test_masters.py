@@ -79,7 +79,7 @@ def test_another_leads_when_the_leader_is_killed_and_repairs_what_happened_meanw
 
 
 def test_a_master_that_is_restarted_goes_on_at_once(chain: StartChain, url: str) -> None:
-    """A new process answers at the address of the former leader, so nobody waits for the lease of that one."""
+    """A new process answers at the address of the former leader, so the former leader's lease need not run out."""
     c = chain(2, url=url, timeout_ms=60_000)
     c.master.kill()
     c.master.start()

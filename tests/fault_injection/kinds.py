@@ -127,7 +127,7 @@ class ShutDown(Kill):
 
 
 class Restart(Kill):
-    """kill -9 and start again so soon that nobody may have noticed."""
+    """kill -9 and an immediate start, possibly before any other process has noticed."""
 
     lasts = (0.0, 0.0)
 

@@ -83,7 +83,7 @@ class Nemesis:
             raise AssertionError(self._complaint()) from None
         self._history.note("whole")
 
-    # ------------------------------------------------------------------------------------------------- striking
+    # --------------------------------------------------------------------------------------------------- faults
 
     def _strike(self) -> None:
         kind = self._dice.choice(self._menu)
@@ -124,7 +124,7 @@ class Nemesis:
             return []
         return [each for each in self.members if each not in unsound and _is_complete(each, configuration)]
 
-    # ---------------------------------------------------------------------------------------------- coming back
+    # -------------------------------------------------------------------------------------- members that return
 
     def _look_after(self) -> None:
         """Note members that serve again, and bring back members that the master has taken out of the chain."""
@@ -166,7 +166,7 @@ class Nemesis:
         self._look_after()
         return not self._returning and all(self._is_whole(server) for server in self.members)
 
-    # -------------------------------------------------------------------------------------------------- looking
+    # ------------------------------------------------------------------------------------------- reading states
 
     @property
     def members(self) -> list[Server]:

@@ -125,7 +125,7 @@ def ask_removed(server: Server, *words: Word) -> Any:
         return reply
 
 
-# ------------------------------------------------------------------------------------------------- looking
+# ------------------------------------------------------------------------------------------ reading states
 
 
 def state(server: Server) -> MemberState:
@@ -243,7 +243,7 @@ def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
     assert settled(cluster) == sn
 
 
-# ----------------------------------------------------------------------------------------------- many at once
+# ----------------------------------------------------------------------------------------- pauses and threads
 
 
 @contextmanager

@@ -88,7 +88,7 @@ def test_an_empty_chain(chain: StartChain) -> None:
     assert_serves(cluster)
 
 
-# ---------------------------------------------------------------------------------------- who answers there
+# ----------------------------------------------------------------------------- other servers at the address
 
 
 @contextmanager

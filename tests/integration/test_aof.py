@@ -26,7 +26,7 @@ from integration.helpers import (
 )
 from integration.test_aof_load import Load, rewritten
 
-# --------------------------------------------------------------------------------------------- exactly what was written
+# --------------------------------------------------------------------------------------------------- records of updates
 
 
 def test_any_update_is_read_again(chain: StartChain) -> None:

@@ -237,7 +237,7 @@ def test_superseded_records_are_swept(chain: StartChain) -> None:
     assert {ask(cluster.head, "READ", f"key:{n}") for n in (0, 19_999)} == {b"round 4:0", b"round 4:19999"}
 
 
-# ------------------------------------------------------------------------------------------------- of its own accord
+# --------------------------------------------------------------------------------- automatic checkpoints and flushes
 
 
 def test_memory_stays_bounded_by_itself(chain: StartChain) -> None:

@@ -192,7 +192,7 @@ def test_writers_at_a_server_that_becomes_a_learner_are_told(chain: StartChain) 
     assert_serves(cluster)
 
 
-# ------------------------------------------------------------------------------------ commits that take long
+# ---------------------------------------------------------------------------------------------- slow commits
 
 
 def test_a_blocking_write_waits_for_the_tail(chain: StartChain) -> None:

@@ -43,7 +43,7 @@ def await_held(cluster: Cluster) -> None:
     wait_until(lambda: all(master_info(cluster, field).endswith("lifeline=held") for field in fields), 10)
 
 
-# -------------------------------------------------------------------------------------------------- who lives
+# ---------------------------------------------------------------------------------------- processes that live
 
 
 def leave_port(tail: Server) -> None:
@@ -121,7 +121,7 @@ def test_who_closes_its_clients_connections_stays(chain: StartChain, config: dic
     assert master_info(cluster, "repairs") == "0"
 
 
-# -------------------------------------------------------------------------------------------------- who dies
+# ---------------------------------------------------------------------------------------- processes that end
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -177,7 +177,7 @@ def test_a_master_that_is_restarted_holds_them_again(chain: StartChain) -> None:
     await_repair(cluster, victim)
 
 
-# ---------------------------------------------------------------------------------------------- the port of its own
+# -------------------------------------------------------------------------------------------- the port of lifelines
 
 
 def test_a_port_that_is_set_is_the_one(server: StartServer) -> None:
@@ -247,7 +247,7 @@ def test_without_a_free_descriptor_the_loop_does_not_spin(server: StartServer) -
         assert stranger.recv(1) == b""
 
 
-# ---------------------------------------------------------------------------------------------- who answers nobody
+# ----------------------------------------------------------------------------------------------- members that hang
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])

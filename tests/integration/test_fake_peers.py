@@ -201,7 +201,7 @@ ANSWERS: dict[str, Serve] = {
 }
 
 
-# ---------------------------------------------------------------------------------------------- its victim
+# ----------------------------------------------------------------------------------- the server under test
 
 
 def view_with(server: Server, port: int, place: int, epoch: int) -> View:

@@ -46,7 +46,7 @@ def assert_nothing_is_lost(members: list[Server]) -> None:
         assert ask(member, "GET", "k7") == b"7"
 
 
-# ---------------------------------------------------------------------------- what the first project lost or hung on
+# ------------------------------------------------------------------------------------- failures of the first project
 
 
 def test_head_and_tail_killed_together(quick: Callable[[int], Cluster]) -> None:
@@ -126,7 +126,7 @@ def test_the_master_restarted_after_a_death_it_did_not_see(quick: Callable[[int]
     assert_nothing_is_lost(survivors)
 
 
-# ---------------------------------------------------------------------------- what Jepsen found in comparable systems
+# ------------------------------------------------------------------- failures that Jepsen found in comparable systems
 
 
 @pytest.mark.parametrize("config", [{}, {"appendonly": "yes"}], ids=["empty", "aof"])

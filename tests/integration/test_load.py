@@ -33,7 +33,7 @@ from integration.helpers import (
 MIB = 1 << 20
 
 
-# ------------------------------------------------------------------------------------------- many, and deep
+# ----------------------------------------------------------------------------- many clients, long pipelines
 
 
 def test_1_000_clients(chain: StartChain) -> None:

@@ -106,7 +106,7 @@ def test_a_head_that_hears_of_a_new_view_before_it_has_it_holds_writers(chain: S
         proven(cluster.head, view).adopt(later)
         assert sorted([at_once.receive(), blocking.receive()]) == [0, 1]
 
-# ------------------------------------------------------------------------------------------------------------ much data
+# --------------------------------------------------------------------------------------------------------- large copies
 
 
 @pytest.mark.timeout(240)

@@ -33,7 +33,7 @@ def master_info(cluster: Cluster, name: str) -> str:
     return info(cluster.master, "master")[f"master_{name}"]
 
 
-# ------------------------------------------------------------------------------------------------------ killed
+# ------------------------------------------------------------------------------------- members that are killed
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -129,7 +129,7 @@ def test_without_a_master_the_tail_asks_the_others(chain: StartChain) -> None:
     assert_serves(cluster)
 
 
-# ------------------------------------------------------------------------------------------------ hung, or slow
+# -------------------------------------------------------------------------------- members that hang or are slow
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -192,7 +192,7 @@ def test_removing_one_that_hangs(chain: StartChain, place: int) -> None:
     assert_serves(cluster)
 
 
-# --------------------------------------------------------------------------------------------------- coming back
+# ------------------------------------------------------------------------------------------- members that return
 
 
 def test_a_member_that_was_away_briefly_gets_only_the_missing_log(chain: StartChain) -> None:

@@ -44,7 +44,7 @@ def assert_serves_nothing(server: Server) -> None:
     assert "MASTER.ADD" in ask(server, "READ", "k") and "MASTER.ADD" in ask(server, "MEMBER.PUT", "k", "x")
 
 
-# ------------------------------------------------------------------------------------------------ with its data
+# ------------------------------------------------------------------------------------------- restarts with data
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
@@ -106,7 +106,7 @@ def as_first_version(dump: bytes, run_id: bytes) -> bytes:
     return dump[: type_at + 7] + bytes([dump[type_at + 7] - 2]) + dump[type_at + 8 : at - 4] + dump[end:]
 
 
-# --------------------------------------------------------------------------------------------- without its data
+# ---------------------------------------------------------------------------------------- restarts without data
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -173,7 +173,7 @@ def test_one_without_data_joins_another_chain(chain: StartChain) -> None:
     assert_serves(ours)
 
 
-# ------------------------------------------------------------------------------------------------- the marker
+# ------------------------------------------------------------------------------------------ the identity file
 
 
 def test_the_marker_is_for_people_too(chain: StartChain) -> None:
