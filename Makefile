@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Chain Replicated Redis: everything from an empty machine on. `make help` lists what there is.
 
 PYTHON ?= /usr/bin/python3

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Builds what is compiled: the modules that redis-server loads, and the protocol core as an extension for the tests.
 
     python setup.py build_ext       from the project's root, with the Python that the master's interpreter is to be

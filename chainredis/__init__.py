@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chain Replicated Redis: the part of it that is ordinary Python.
 
 `protocol` is the master's side of the protocol, without I/O. `coordinator` runs it inside a server, over `transport`

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A nogil function of Cython that returns -1 takes the interpreter's lock; one that returns -2 does not.
 #
 # Most expect: `cdef int find(...) nogil` is a plain C function that never touches the interpreter, whatever it returns.

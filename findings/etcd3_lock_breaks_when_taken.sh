@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # python-etcd3's lock works until somebody else holds it.
 #
 # Most expect: acquire(timeout=2) of a lock that another one holds waits for two seconds and returns False.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # With python-etcd3 the refresh of a lock that one has lost returns as if it were held.
 #
 # Most expect: Lock.refresh() and Lease.refresh() raise, or return something false, when the lease has expired; the loop

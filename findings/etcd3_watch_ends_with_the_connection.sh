@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A watch of python-etcd3 hears nothing more after etcd was away, while the same client goes on working.
 #
 # Most expect: a watch with a callback goes on when the server is back, from the revision it had reached, as with etcd's

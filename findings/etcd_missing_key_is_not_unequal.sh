@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # In an etcd transaction the value of a key that does not exist is neither equal nor unequal to anything.
 #
 # Most expect: `value(key) != "x"` holds when there is no such key; at least one of `== "x"` and `!= "x"` always holds,

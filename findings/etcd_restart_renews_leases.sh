@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A restart of etcd gives each lease its whole time to live again.
 #
 # Most expect: a lease of thirty seconds that its owner does not keep alive ends thirty seconds later at the latest, or

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A second open() of a LevelDB that is refused, rightly, takes the first one's lock away.
 #
 # Most expect: a refused open changes nothing: the database stays locked for its one owner.

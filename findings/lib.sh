@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
 # Sourced by the scripts beside it: a temporary folder with pinned packages, servers on free ports of loopback, and the
 # verdict. The servers that were started are stopped, and the folder removed, at the end of the script.

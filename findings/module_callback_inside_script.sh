@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A module's file-descriptor callback runs in the middle of a Lua script, and the "atomic" script sees its write.
 #
 # Most expect: a script is atomic: nothing else touches the data while it runs. A busy server answers BUSY to clients,

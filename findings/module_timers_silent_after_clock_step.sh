@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A clock that was wrong for half a second silences a module's timers for as long as it was wrong by.
 #
 # Most expect: RM_CreateTimer takes milliseconds from now, so that setting the clock does nothing to it; the server's

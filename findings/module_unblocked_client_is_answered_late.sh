@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A client that a module unblocks just before the server sleeps is answered after the commands of the next pass.
 #
 # Most expect: a module that decides in the event loop's before-sleep event that a blocked client may be answered has

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # What a module writes on a replica goes into the replica's append-only file, but to no replica of the replica.
 #
 # Most expect: a replica is read-only by default, so RM_Call("SET", "!") there fails as a client's SET does; or the

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Redis 8 does not count the bytes of a full copy, neither as replication's nor as output at all.
 #
 # Most expect: total_net_repl_output_bytes grows by the size of the copy when a replica joins, as up to Redis 7 and in

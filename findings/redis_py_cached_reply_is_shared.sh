@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # What one reader does to a list that he got from redis-py's client-side cache, all later readers get.
 #
 # Most expect: a reply is the caller's own, with the cache as without it: sorting or emptying the list that lrange()

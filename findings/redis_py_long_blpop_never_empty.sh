@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A BLPOP of seven seconds takes a minute and never says that the list stayed empty.
 #
 # Most expect: blpop(key, timeout=7) returns None after seven seconds without an element, as it always did; the client

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A counter that redis-py increments once counts twice.
 #
 # Most expect: when the connection breaks between a command and its reply, the client raises, since nobody can know

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A transaction that was carried out raises WatchError, and the loop for that error carries it out again.
 #
 # Most expect: WatchError means that somebody else changed a watched key and that nothing was done; hence the usual loop

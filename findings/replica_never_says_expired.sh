@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A replica never sends the keyspace event "expired": there the same key is "del", and a hash's field "hdel".
 #
 # Most expect: keyspace events are the same on a replica, where one likes to subscribe to spare the primary: those of

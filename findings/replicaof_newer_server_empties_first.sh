@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # A server that is told to replicate a newer one loses its data, and only then finds that it cannot read the other's.
 #
 # Most expect: a server that cannot read another's RDB version refuses the copy and keeps what it had. So do Valkey

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # WAITAOF never confirms anything with appendfsync no, and makes no sync happen sooner with everysec.
 #
 # Most expect: WAITAOF 1 0 is fsync() for a client: it has the append-only file synced and answers then; where that

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The one door through which the Redis module API enters this project: the header of the Redis that vendor/ built,
  * after a check that it offers what the modules use. */
 #ifndef CHAINREDIS_REDISMODULE_H

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """libetcd_master.so: a master that keeps the view in etcd, where members send their heartbeats. There may be several.
 
     loadmodule libetcd_master.so ETCD_HOST:ETCD_PORT[,HOST:PORT…]/CHAIN_NAME

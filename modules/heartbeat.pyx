@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """libheartbeat.so sends a member's heartbeats to etcd. libmember.so opens it when MEMBER.CONNECT_TO_MASTER names a
 master in etcd.
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """libmaster.so: a master, which decides who is in the chain and keeps the view in a file."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_Log

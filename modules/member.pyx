@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """libmember.so: a chain member inside redis-server.
 
 This file registers commands, events and timers with Redis. Each command's handler checks the number of arguments and

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: Apache-2.0
 -- The numbers of a chain's member, or of its master, as names and values one after another: for the option -script of
 -- prometheus-redis-exporter, which shows them as redis_script_values{key="applied"} and so on (docs/operations.md).
 

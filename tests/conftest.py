@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What holds for all tests. Random searches say at the head of a run what they begin with, to be repeated from that."""
 
 import os

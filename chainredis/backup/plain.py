@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes an RDB that any server of the same version loads: without the module's part, and with flushed keys.
 
 A server that has loaded the RDB tells which keys are in it: so this module does not depend on how a version of Redis

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The position in a member's RDB, as modules/server/position.pxd writes it."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses the first part of an RDB file, up to its keys; and writes the few parts that a backup needs.
 
 The rest of the file, keys and values of all types and versions, is copied as it is.

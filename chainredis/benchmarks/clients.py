@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that write at the head and read at the tail without a pause, and follow the chain as a good client does.
 
 They run in a process of their own: nothing else that the benchmark does, such as starting a server, delays them. Each

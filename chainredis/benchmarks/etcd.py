@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long a master in etcd takes to repair the chain, or to carry out commands again; and what clients notice."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of the fail-over benchmark, for people and for programs."""
 
 from collections.abc import Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arithmetic of the benchmark: the two sides of a round, medians over rounds, and verdicts."""
 
 from collections.abc import Callable, Sequence

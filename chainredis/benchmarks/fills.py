@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chains that are filled with new keys, with checkpoints and without: how fast, and with how much memory."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What clients notice of a checkpoint, of a flush, and of READs of flushed keys."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The arithmetic of interruptions: for how long no client of a kind was served, and the spread over many times."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adds a new tail to a large chain under load: how long writers are interrupted, and how fast the copy is."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kills each member of a chain in turn, under load: for how long clients are interrupted."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load on a server: redis-benchmark, and a closed loop for what that cannot send.
 
 redis-benchmark repeats one command. `SET` and `WAIT` sent together are two: that side, and the side that it is compared

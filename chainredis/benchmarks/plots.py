@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A picture of what clients notice when a member is killed and added again."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The results of a benchmark: on the terminal, and in files for people and for programs."""
 
 import datetime as dt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client's way to the head or the tail: found again after each change, by asking members only."""
 
 import contextlib

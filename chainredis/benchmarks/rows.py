@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The comparisons by which this project is judged, each with its goal."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The measured systems: chains of three and of one; Redis alone, in a chain of replicas, and with two replicas.
 
 All run at the same time, without persistence, and with the same data. Only the two that are compared have work.

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads checkpoints on disk while their server is down."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a checkpoint's database without changing it.
 
 LevelDB writes into each database that it opens: it turns its log into a table, and begins new files. So it opens a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Examines a checkpoint (docs/file-formats.md, "The checkpoint"). Reading everything checks LevelDB's checksums."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parses the records of a checkpoint's database (docs/file-formats.md, "The checkpoint").
 
 FormatError is raised for bytes that cannot be a record.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis backup`: a member's RDB for servers without the modules."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis bench`: measure against plain Redis, side by side."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis bench-etcd`: kill and stop members, masters and etcd, and measure how long repairs take."""
 
 import argparse

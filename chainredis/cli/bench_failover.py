@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis bench-failover`: kill and add members under load, and measure what clients notice."""
 
 import argparse

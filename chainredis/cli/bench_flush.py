@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis bench-flush`: what checkpoints and flushing cost, and that they keep memory bounded."""
 
 import argparse

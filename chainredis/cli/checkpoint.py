@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis checkpoint`: read a member's checkpoint while its server is down."""
 
 import argparse

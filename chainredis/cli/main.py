@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m chainredis`: the subcommands, each in a module of its own with a `register` function."""
 
 import argparse

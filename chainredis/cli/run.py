@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis run`: a chain on this machine, shown live until Ctrl-C."""
 
 import argparse

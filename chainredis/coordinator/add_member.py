@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MASTER.ADD: a server becomes the first member of a chain, or its new tail."""
 
 import enum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members that come back without a command (design.md, "Restart").
 
 A chain that died as a whole is formed again from what its members kept on disk. Members that have been missing since,

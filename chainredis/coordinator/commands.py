@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The MASTER commands as reconfiguration events for the runtime; and what INFO shows of the master."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures that repeat: the log has a new one at once, then seldom, with the number of times that it has happened.
 
 The number of new reasons is limited, too: reasons may alternate.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A new tail gets everything that the tail has, before any view names it (docs/protocol.md, "Joining").
 
 A learner whose data is a prefix of the tail's gets the missing log alone; any other learner gets a copy of all data

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Three sessions with every followed process: one polls it, one waits for its reports, one holds its lifeline.
 
 A session that ends is begun anew at once: that tells whether anybody listens there, and who. Only together with the end

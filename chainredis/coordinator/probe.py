@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looks at servers: which process answers at an address, and in which state it is. Nothing here changes anything."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's loop: what the controller decides is stored, and only then told to members (rule 5).
 
 Every method may be called from any thread. The lock is held for short pure steps only, never while a thread waits for a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Python's log is the server's log."""
 
 import logging

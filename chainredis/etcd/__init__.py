@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configurations, leadership and heartbeats in etcd. Nothing else in this project knows etcd."""
 
 import os

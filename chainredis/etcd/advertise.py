@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The address that this server advertises: where others reach it."""
 
 import ipaddress

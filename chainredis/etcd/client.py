@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A supervised connection to etcd: the one place that selects an endpoint, connects again, and explains errors.
 
 python-etcd3 makes the connection and the messages. Its own watches become silent when etcd goes away, and its leases

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A member's heartbeat: a key in etcd that lasts only as long as the member's event loop turns.
 
 The key's lease is renewed only if the event loop has turned since the last renewal. So the key lasts for the timeout

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The value of the leader's key: where the master that leads is reached, and which process it is."""
 
 import json

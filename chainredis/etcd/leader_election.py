@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leader election among several masters: the one that has put the leader's key leads, as long as its lease lasts."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watches the master that leads, so that the others need not wait for its lease to end when it dies.
 
 The leader has ended if its side has closed a connection and nobody listens there any more, or if another process

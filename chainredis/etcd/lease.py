@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lease in etcd, and until when it certainly lasts, by this server's clock."""
 
 from collections.abc import Callable

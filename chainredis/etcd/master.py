@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A master whose configuration is in etcd, perhaps one of several: it leads, with a Coordinator, or says who leads.
 
 Each term has a new Coordinator: what an earlier one knew, or had granted, may not be true any more.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one import of python-etcd3: the messages that it is to use are put in place before."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """URLs `host:port[,host:port…]/chain` of an etcd and a chain in it; and the keys that a chain has there."""
 
 import re

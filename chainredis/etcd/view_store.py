@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The configuration in etcd, written by compare-and-swap: by the leader only, and only over what it has read."""
 
 from chainredis.etcd.client import Connection, Entry, has_value, is_modified_at

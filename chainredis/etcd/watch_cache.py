@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cache of all keys with a prefix in etcd: read at a revision, then watched from the next revision on.
 
 When the watch ends, for whatever reason, all keys are read anew. So a deletion is noticed even if etcd was away, or has

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A master and a chain of members, for users (`make run`), tests and benchmarks. All of them are stopped at the end."""
 
 import contextlib

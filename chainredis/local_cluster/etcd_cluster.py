@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """etcd servers, and clusters whose masters and heartbeats are in etcd: for `make run ETCD=1` and tests."""
 
 import os

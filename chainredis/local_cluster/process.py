@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs that are started on this machine, each with a folder of its own, and that do not outlive this one.
 
 A program is started from the main thread: the kernel kills it when the thread that started it ends, so that it does not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One redis-server, with its configuration and modules."""
 
 import os

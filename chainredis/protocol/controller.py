@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's side of the protocol: it decides who is in the chain, and tells each member what it has to know.
 
     seen            `detector`'s events; `cannot_feed`, `superseded`

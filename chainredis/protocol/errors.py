@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of the master, one class for each conclusion that may be drawn from it."""
 
 from chainredis.protocol.view import View

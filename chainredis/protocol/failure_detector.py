@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which members have failed (design.md, "Detection"): what is seen of each goes in, what follows from it comes out.
 
     seen            `answered`, `adopted`, `spoke`, `reported`, `dropped`, `refused`, `replaced`, `lifeline`, `located`,

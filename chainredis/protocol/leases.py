@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leases to read (design.md, "Leases"): how long each that is granted may last, and when all of them are over.
 
 A lease counts, at the member, from a moment before the member's last answer reached the master. So the master waits for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a master knows of one process: its reports, its silence, and the traces of its end."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reconfiguration: the stored configuration and an event go in, the next configuration to store comes out.
 
 A configuration names everything that a master needs to carry it out. So a master that was killed after storing it goes

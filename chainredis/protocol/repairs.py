@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reconfigurations that the master makes by itself, from what the failure detector says (design.md, section 5).
 
 Each step answers with the next configuration, or with None if there is nothing for it to do.

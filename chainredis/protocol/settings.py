@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long the protocol waits, and what it trusts. Pure: a master reads these from its configuration."""
 
 from dataclasses import dataclass

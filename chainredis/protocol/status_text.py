@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts for people: why the newest view is not in force, above all when the store has gone back."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members and views (design.md, "Words"), and their forms on the wire and on disk."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A file with two slots for texts, A and B, that are written in turn: a text becomes durable quickly.
 
 A new file waits for the file system's journal, and so for everything else that is being written: on a busy disk, for

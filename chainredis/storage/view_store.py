@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the master keeps its configuration (rule 5: persist, then tell)."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The addresses of hosts: names are looked up again at each attempt, on threads that nobody has to wait for.
 
 A resolver may take seconds, or hang. Meanwhile the known address is used.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's side of a member's lifeline (docs/protocol.md, "Lifelines")."""
 
 import contextlib

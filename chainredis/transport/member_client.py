@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection to one member: the master's side of docs/protocol.md, and what its failures mean."""
 
 import contextlib

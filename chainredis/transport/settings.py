@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of a master: when it starts, and as they change while it runs."""
 
 from collections.abc import Callable

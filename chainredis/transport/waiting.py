@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting in one place: poll until a condition holds, for a bounded time."""
 
 from collections.abc import Callable

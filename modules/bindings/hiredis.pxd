@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The part of hiredis that is used here: non-blocking contexts, driven by the Redis event loop or by a thread of their
 own. Extern only.
 """

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The part of LevelDB's C API that is used here. Extern only.
 
 What `leveldb_get` returns must be freed with `leveldb_free`. An error text is allocated by libc's strdup, and must be

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The functions of the C library that are used here and that Cython does not declare. Extern only."""
 
 from libc.stdio cimport FILE

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The part of OpenSSL's libcrypto that is used here: message authentication. Extern only."""
 
 cdef extern from "openssl/hmac.h" nogil:

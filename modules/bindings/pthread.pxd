@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The part of POSIX threads that is used here. Extern only."""
 
 cdef extern from "pthread.h" nogil:

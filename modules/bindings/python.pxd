@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The part of CPython's C API that embeds an interpreter, where Cython does not generate the calls. Extern only."""
 
 from libc.stddef cimport wchar_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The part of the Redis module API that is used here. All of it comes through include/redismodule.h. Extern only."""
 
 from libc.stdint cimport int64_t, uint16_t, uint64_t

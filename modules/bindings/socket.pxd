@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The part of the socket API that is used here: listening sockets and their connections. Extern only."""
 
 cdef extern from "sys/types.h" nogil:

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of one member, and the questions about it. The core does no input or output and reads no clock.
 
 The protocol is chain replication after van Renesse and Schneider (OSDI 2004). The state has the names of their section

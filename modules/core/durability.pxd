@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A member and its own disk: what the append-only file still lacks, and what a restart finds in it.
 
     durability_next_record      updates to be recorded, in order and each once; then `durability_note_recorded`

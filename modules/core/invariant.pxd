@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """INVARIANT(condition, text): what the code around it relies on, checked in the place that relies on it.
 
 The text names the rule of docs/design.md, section 3, that the condition serves, and the fact: "rule 3: only what is

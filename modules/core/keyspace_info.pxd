@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """What INFO says of a server's keys, as far as a chain cannot have them: other databases, and times to live.
 
     # Keyspace

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A tail and a learner: the tail keeps its log from some update on, and forwards to the learner.
 
 See docs/design.md, "Joining". The master has the tail pin and then feed. At last the view is adopted in which the

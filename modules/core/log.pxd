@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The log: the updates that a member still keeps, in a ring indexed by sn.
 
     first .............. committed ............ end - 1 = applied

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A member and its views: which view it adopts, and what begins anew with a view (rules 2, 4 and 5)."""
 
 from libc.string cimport memcpy

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Memory for the core's tables. In a server the tables use the server's allocator, which counts their bytes."""
 
 from libc.string cimport memcpy, memset

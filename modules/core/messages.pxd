@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The messages between members, the verdicts on them, and the roles of members."""
 
 from libc.stdint cimport int64_t, uint64_t, uint8_t

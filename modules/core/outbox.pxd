@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Work that an event has made due to the caller. The caller takes the work out after every event, until none is left.
 
     outbox_pop_settled          updates newly committed: to be published, their waiters answered

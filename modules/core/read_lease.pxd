@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The right to answer linearizable reads (rule 4).
 
 A tail answers while it holds a lease of the present epoch. Without one it asks the others: a question, a number that

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Updates and neighbours: assign, forward, acknowledge, commit (rules 1 and 3)."""
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t

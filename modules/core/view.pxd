@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A view: one configuration of the chain (design.md, "Words").
 
 These are plain structs. `membership.pxd` says what a member does with them.

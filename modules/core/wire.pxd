@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The bytes of a batch's updates, to structs and back, with checked bounds.
 
     update = key length, value length, client length (32 bits each, little-endian), key, client, value

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A master holds no data. It refuses all commands that write, so that no client mistakes it for a member.
 
 If libmember.so is in the same server, that module's filter decides instead.

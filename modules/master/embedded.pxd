@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The functions of modules/master that libmaster.so and libetcd_master.so call. Each is linked with this unit."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A master inside a server, without the storage of its view. One compile unit, linked into libmaster.so and
 libetcd_master.so.
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The handlers of the MASTER commands, on the Redis main thread. Each blocks its client and queues a job, and never
 # enters the interpreter.
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The fields of INFO that Python supplies. Python pushes them here when they change, so INFO never waits for Python."""
 
 from libc.string cimport memcpy, strlen

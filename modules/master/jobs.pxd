@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Jobs carry commands from the Redis main thread to a Python thread; outcomes come back.
 
 A queue's mutex is held for a few instructions, and never while a thread waits for the interpreter's lock. So the main

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Loading of a master: registers commands, settings and events with Redis, and starts the coordinator.
 
 from modules.bindings.redismodule cimport (

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The module configurations of a master. Names, units, ranges and defaults must be those of docs/configuration.md.
 
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock

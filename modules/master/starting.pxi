@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The start of the interpreter, of the coordinator in it, and of the worker threads.
 
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The structs of a master in a server."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleDict, RedisModuleString

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Callbacks that Redis calls besides the commands: the command filter, events, INFO.
 
 from libc.stdint cimport uint64_t

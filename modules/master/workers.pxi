@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The worker threads, which are Python threads. Each takes jobs from a queue, lets the coordinator carry them out, and
 # unblocks the clients.
 #

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Starts the Python interpreter in the server, with the environment that the module was built with.
 
 A module starts it when the module is loaded, on the Redis main thread, or later on a thread of its own. The main thread

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Texts for the server's log and for replies; included by compile units with an interpreter. The unit defines
 # `log(level, text)`, where `level` is one of Redis's. This file must not import the package chainredis, whose import
 # may be what failed.

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """ACL checks of our commands that Redis does not make itself. Used by members and masters."""
 
 from libc.stdio cimport snprintf

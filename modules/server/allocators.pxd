@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Memory must be freed by the allocator that gave it.
 
 A server that is linked with a shared jemalloc has two allocators. Valkey 8.1 and later open modules with RTLD_DEEPBIND:

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Descriptions of our commands for COMMAND DOCS, redis-cli's HELP and ACLs. Used by members and masters."""
 
 from libc.stdint cimport uint64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """What each of Redis's commands does to data: a table of rules by name, read for every command. Used by members and
 masters.
 

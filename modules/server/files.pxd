@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Files that must survive a loss of power."""
 
 from modules.bindings.libc cimport O_DIRECTORY, O_RDONLY, close, fsync, open

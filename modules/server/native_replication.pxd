@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Redis's own replication and cluster, which a member or a master must not be part of. Used by both."""
 
 from modules.bindings.redismodule cimport (

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Settings that are passwords: they are used, and written by CONFIG REWRITE, but never shown. Used by members and
 masters.
 

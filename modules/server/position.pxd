@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The position in a member's RDB: the history of its data, how far it goes, the view that it was a member in, and which
 keys are newer than the checkpoint.
 

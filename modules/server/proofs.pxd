@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Proofs that a peer knows the secret: nonces and HMACs (docs/protocol.md)."""
 
 from libc.string cimport memcpy, strlen

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Helpers for calls of Redis's own commands. Used by members and masters."""
 
 from libc.stdio cimport snprintf

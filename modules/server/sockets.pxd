@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Options and errors of sockets."""
 
 from modules.bindings.libc cimport (

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Threads of the members and masters.
 
 The threads, and the threads that they start, block all signals: a signal must reach the main thread, whose event loop

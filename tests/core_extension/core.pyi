@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocol core for Python: the very code that runs in libmember.so. See core.pyx."""
 
 import enum

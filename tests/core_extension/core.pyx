@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The protocol core for Python: the very code that runs in libmember.so, driven by the tests.
 
 `modules/core/*.pxd` is header-only: the functions called here are the text that the member module inlines too, not a

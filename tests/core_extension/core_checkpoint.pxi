@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Checkpoints: the table of keys that are newer, the records, and what a restart makes of memory and checkpoint.
 
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Deliberate damage, which invariants must notice: included by core.pyx.
 
 def corrupt(Core member, str field, int64_t value):

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Included by core.pyx: what goes in and comes out as Python's tuples, and the structs that they stand for.
 
 class Limits(NamedTuple):

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Texts to structs and back: included by core.pyx.
 
 def encode(updates):

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures that start real etcd servers on free ports, and chains in them.
 
 A fixture stops its servers at the end and examines their logs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Access to etcd: users and passwords, TLS with certificates of both sides, and the messages about errors."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chains whose etcd is stopped, restarted, slow, full, compacted, or has lost servers."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The network is cut between etcd and one master or member only."""
 
 from collections.abc import Iterator

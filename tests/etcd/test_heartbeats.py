@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heartbeats: what ends them, what does not, and what their end causes."""
 
 from pathlib import Path

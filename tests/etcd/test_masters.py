@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several masters: one leads, the others name it, and one that has lost the lead cannot change anything."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An etcd that is restored from an older backup, or comes back empty, while masters and members run."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heartbeats in a server that also runs a master, saves, or runs scripts: none may disturb another."""
 
 from chainredis.local_cluster.cluster import MASTER

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The walk-through of docs/operations.md, "Masters in etcd", word for word where possible, with its paths."""
 
 import os

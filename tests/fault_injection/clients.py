@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that write and read during faults, and record their operations and the answers.
 
 They find members as a real client must: by MOVED and by MEMBER.VIEW of any member that answers, never by a master.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: chains as in tests/integration, and networks between the servers of a chain."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All clients of a chain together, and the check of their history."""
 
 from collections.abc import Iterable, Iterator

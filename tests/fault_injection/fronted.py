@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain with a proxy before each member, for machines where network namespaces are not permitted."""
 
 import re

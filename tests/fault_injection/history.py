@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operations of clients and their answers, which the checker judges."""
 
 import json

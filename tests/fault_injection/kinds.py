@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kinds of faults: how each begins, how long it lasts, and how it is healed."""
 
 import shutil

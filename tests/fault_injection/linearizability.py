@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A checker of linearizability for histories of registers. Linearizability composes, so each key is judged alone.
 
 The search is that of Wing and Gong (1993) with Lowe's memoisation (2017), as in Porcupine. It takes one of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers in network namespaces of their own, around a router that can drop packets between two of them.
 
 Every host has a link to the router. Tests and clients are on host 0. The router drops packets by a routing rule, so no

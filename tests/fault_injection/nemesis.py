@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The nemesis causes faults at random, from a seed, and in the end waits until the chain is whole again.
 
 One member always stays that has all data, that no fault strikes, and that all others reach. Under this condition no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proxies in front of servers. They can hold, slow and break off connections, by peer and by direction.
 
 A cut is like that of a network: bytes and the ends of connections wait until it heals. When the server ends, its proxy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recording clients, on healthy chains and on two servers that are not a chain."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checker of linearizability, on histories known to be good or bad, and against brute force."""
 
 from collections.abc import Iterator

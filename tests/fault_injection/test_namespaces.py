@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real partitions between servers, on machines that permit network namespaces."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The proxy, in front of a plain server: held bytes arrive later, and no others."""
 
 from collections.abc import Iterator

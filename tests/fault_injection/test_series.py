@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random series of faults under load. No committed write is lost, every answer is true, and the chain becomes whole.
 
 Each series prints its seed. `FAULT_SEED=n` repeats a series, as far as the timing of processes allows. `MINUTES=n`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads and writes the append-only files of members."""
 
 from collections.abc import Sequence

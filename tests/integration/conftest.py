@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures that start real servers, each in its own folder and on a free port.
 
 A fixture stops its servers at the end and examines their logs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Helpers for tests of members that are restarted with their data on disk."""
 
 from chainredis.local_cluster.cluster import Cluster

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts servers by the commands of README.md, and runs redis-cli, without chainredis.local_cluster."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the start of one thread in a server fail, once, as if the kernel had no more threads.
 
 A small library, compiled here and preloaded, replaces pthread_create. It refuses only threads of the module under

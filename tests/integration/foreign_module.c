@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A module of somebody else's, which a member or a master finds in its server: what it does to their data is up to the
  * command filter. The tests build it (conftest.py). Names are in upper case, as those of Redis 8's own vector sets are. */
 

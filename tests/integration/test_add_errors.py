@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MASTER commands that must fail. The error is clear, nothing changes, and the chain serves as before.
 
 None of these commands may end the server (rule 7).

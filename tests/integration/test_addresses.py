@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All servers are restarted under the same names with other addresses, as containers are."""
 
 import os

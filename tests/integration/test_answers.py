@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A blocked client gets the answer that was true when it was decided.
 
 Redis 7.0 sends the answer in the same pass of the event loop; later versions and Valkey send it in the next pass. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The append-only file of a member: its records, their time, and a restart with it (design.md, "Restart")."""
 
 from concurrent.futures import ThreadPoolExecutor

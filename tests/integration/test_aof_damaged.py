@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Append-only files that are cut off, or contain invalid records."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The append-only file under load: acknowledged updates survive a restart (design.md, "Restart")."""
 
 from collections.abc import Iterator

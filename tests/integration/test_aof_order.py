@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No update leaves a member before it is in the member's append-only file (design.md, "Restart")."""
 
 import redis

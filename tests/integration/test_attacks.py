@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults that a reviewer found: each test was once a crash, a loss or a leak."""
 
 import socket

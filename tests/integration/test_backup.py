@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A backup of a member, and another chain that begins with it (docs/operations.md, "Restore")."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A member's backup in servers without the modules: it has all data, or an error names what is missing."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fail-over benchmark on real servers: it kills, adds and records. The measured times do not matter here."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of checkpoints and flushing on real servers. The measured times do not matter here."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints and flushing on a healthy chain, and READ of flushed keys."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Full disks, damaged files, shared folders: a member reports the error, loses no data, and flushes no key."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A new tail also gets flushed keys: while clients write, in bounded memory, and if the old tail dies."""
 
 from threading import Event

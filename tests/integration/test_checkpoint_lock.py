@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Only one process at a time may have a checkpoint open, whatever happened before.
 
 LevelDB locks by fcntl. Any second opening of the file by the same process, even one that fails, would end that lock.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain with checkpoints and flushes is compared with a dictionary, while members die, return and join.
 
 MODEL_EXAMPLES=n runs more examples. A failure is shown as the steps that led to it. MODEL_SHRINK=1 shortens them.

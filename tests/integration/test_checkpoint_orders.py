@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CHAIN.CHECKPOINT and CHAIN.FLUSH count only from the right neighbour and in the right epoch (rule 2)."""
 
 from collections.abc import Callable

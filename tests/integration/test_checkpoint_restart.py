@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A member with a checkpoint is restarted: keys have their newest values, or the member reports that it lacks them."""
 
 from contextlib import suppress

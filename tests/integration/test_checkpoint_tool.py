@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis checkpoint` on checkpoints of real servers."""
 
 import json

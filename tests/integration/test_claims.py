@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The claim of a disk that no update left the member before it was on disk. A claim that is untrue must be voided."""
 
 import pytest

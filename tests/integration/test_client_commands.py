@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reply of each client command in each role, and the kind of each error (design.md, section 4 and rule 6)."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wall clock is set back, as by time servers and resumed virtual machines: then Redis's timers stop."""
 
 import os

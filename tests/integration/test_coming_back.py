@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A member that died or hung while others live returns by itself, unless an operator removed it."""
 
 import pytest

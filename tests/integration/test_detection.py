@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's detection of the end of a process, and what a living process may do without counting as dead."""
 
 import itertools

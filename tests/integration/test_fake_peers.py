@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A neighbour that is not a member, or a member that lies: no answer of it may harm the server that asked.
 
 The server under test gets a view in which the liar is its neighbour, so that it makes a link to the liar by itself.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Another module in a member's server: the filter knows its commands by their flags, in any spelling."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A member's file cannot grow, as on a full disk: the member must not keep all updates in memory (rule 9)."""
 
 import resource

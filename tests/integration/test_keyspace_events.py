@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keyspace notifications: each member notifies of an update that it applies as of a native SET or DEL."""
 
 from integration.conftest import StartChain

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures of the project that this one began with, and failures that Jepsen found in comparable systems.
 
 Each test has the name of one failure. It injects the cause and asserts that no effect is seen.

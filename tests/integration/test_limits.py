@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits that an operator sets at a member are for clients.
 
 Members and masters get through, or the chain names the reason and continues without that member.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many clients, long pipelines, slow members, saving under load: bounded memory and true answers (rules 6 and 9)."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """chainredis.local_cluster: no process outlives it, and its errors are clear."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master dies: the chain continues to serve, and the next master knows the chain."""
 
 import pytest

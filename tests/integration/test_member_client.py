@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's conclusion from each way in which a server can fail to be a member."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chain changes while clients write and read. Every acknowledged write survives at every member."""
 
 import random

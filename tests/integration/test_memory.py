@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The memory of a member's own tables is in `used_memory`, which operators watch and `member.flush-above` limits."""
 
 from chainredis.local_cluster.server import Server

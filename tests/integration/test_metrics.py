@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The script that exports a chain's numbers to Prometheus, run as prometheus-redis-exporter runs it."""
 
 from chainredis.local_cluster.server import ROOT, Server

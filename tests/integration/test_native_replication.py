@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Redis's own replication cannot change a member, whatever its configuration says (design.md, section 4)."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A member in a chain refuses native writes, which would make the copies differ (design.md, section 4)."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Differences of newer servers to the one that the modules are built against."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Passwords of the modules are used, kept by CONFIG REWRITE, and shown nowhere."""
 
 from pathlib import Path

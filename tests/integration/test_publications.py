@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sns that are published on a client's channel, and by which member (design.md, "Publications")."""
 
 from threading import Event

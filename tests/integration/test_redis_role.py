@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROLE and INFO replication at members: a client that looks for a master to write to finds the head, or none."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cold start: after all processes have died, the chain forms again from disks, or names the members it waits for."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The old tail or the new member refuses the other's login: MASTER.ADD fails at once and names the reason."""
 
 from time import monotonic

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Repairs of the master, on real servers: a member that dies or hangs is taken out, and is harmless when it wakes."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A restarted member: its data, its claims, and what it must not pretend (design.md, "Restart")."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's folder is restored from a backup, or lost, while the chain continues."""
 
 import shutil

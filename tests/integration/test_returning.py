@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Servers that return to the chain, with or without data."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No input kills a server (rule 7): garbage to every command, also internal ones, from strangers and proven peers.
 
 Input of a client that has not proved the secret changes nothing. A proven peer that lies can stop its chain, as it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A child that saves data inherits the server's connections, so it must not outlive a killed server."""
 
 import psutil

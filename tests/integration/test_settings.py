@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings by position, in redis.conf and by CONFIG, and the fields of INFO."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The member's threads: one cannot be started, one waits when it must end, and none handles signals."""
 
 import os

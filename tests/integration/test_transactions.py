@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands of this project inside MULTI/EXEC and Lua: each has a defined reply and never hangs."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Users and rights: the recipes of docs/operations.md, "Users", word for word, and the ACL categories of commands."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keys and values of any bytes and any length up to the limit arrive unchanged at every member."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Views that only some members get, and views that arrive while a message is being sent."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """README.md, "Trying it out by hand", word for word where possible: from build/src, with its relative paths."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members in a chain, and servers before they join one, take data. Masters and removed members do not."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """member.write-timeout is changed while writers wait."""
 
 from time import monotonic

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that write and read while the chain changes, and checks of what they saw."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What clients want of one member: writes that are held back, waits, READs; and what they were told.
 
 Answers leave a process at the end of a pass of its event loop, after its disk has been written. A process that dies

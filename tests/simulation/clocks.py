@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time, and the clocks of machines that do not agree about it."""
 
 from __future__ import annotations

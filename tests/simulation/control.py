@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a simulated member does for a master: polls, views, and the steps of a join (docs/protocol.md).
 
 The copy that Redis's own synchronisation makes is a fork at whatever process then serves at the tail's port, and a

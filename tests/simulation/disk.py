@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What survives a process: the data that it kept on its disk, as much of it as its kind of persistence promises.
 
 A crash leaves every record that was certainly there, and as many more as chance has it, from the first one on: files

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The passes of a simulated member's event loop: the steps of the member's own, by their names and in their order.
 
 A pass begins with its first event (`wake`), takes more events, and ends with `before_sleep`. After that Redis acts: it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the simulated clients saw, for the judge that also judges the clients of real servers.
 
 It knows nothing of sequence numbers and views: a second opinion on the model's.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes wrong: connections, processes, machines, the master."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Payloads that the core holds for a simulated member."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A simulated master: the real controller, over a store that survives it, and a conversation with every member.
 
 A conversation is a connection on which one question at a time is under way: a view to adopt, or a poll that carries a

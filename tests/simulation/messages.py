@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What travels on the simulated connections: what members say to each other, and the master to them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What must be true: a second, naive idea of the store, against which the members are checked.
 
 The model knows every history as a path in a tree of prefixes, so that comparing two histories up to an sn is comparing

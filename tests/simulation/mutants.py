@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mistakes made on purpose, each in a class of its own: the checks have to find all of them.
 
 In the core, in the member, in the controller and in what a master does with it. What is named after a rule breaks that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is who: the core knows a process by its run_id alone, the master also by where it is reached."""
 
 from __future__ import annotations

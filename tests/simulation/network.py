@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connections that deliver in order, may be cut at any moment, and may still deliver late what was under way.
 
 As in the real thing, a process makes a connection of its own to each other that it has something to tell: requests go

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A simulated member: the compiled core, and around it what a server does for the core.
 
 Events of one pass of the event loop go in one by one (`on_request`, `on_reply`, `clients.write`, …). `before_sleep`

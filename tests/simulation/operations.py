@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an operator has a master do: additions, which take many steps, and decisions, which take one.
 
 An addition is a generator: each `yield` is a moment at which anything else may happen. Its requests go over

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several masters in the simulation: at any moment another one may be elected, and the one that led lives on.
 
 That may be right, its lease in etcd having run out, or wrong, somebody having revoked it. The former leader knows

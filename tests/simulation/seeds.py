@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a run's random searches begin: elsewhere each time, unless SIM_SEED says where."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Healing: everything is repaired and delivered, and then nothing may be left to do (liveness)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members, a network and a master, moved by steps of a name and two numbers.
 
 Every choice in a step is one of its numbers, taken modulo what there is to choose from. So a list of steps is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same simulation driven by hypothesis, which finds short scripts for what goes wrong.
 
 Scripts that have failed once are tests of their own, below.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checks can fail: each mistake that is made on purpose is found by random walks.
 
 Beside each stands a walk that found it; when the code has changed and that one does not any more, others are tried,

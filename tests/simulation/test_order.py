@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The order of the steps of a pass is a contract: which steps must not be swapped, and which check finds out.
 
 `MUST` is the whole contract: for each of its lines the simulated member runs the two steps in the other order, and

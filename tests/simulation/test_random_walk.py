@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Long seeded walks through the simulation.
 
 Each run has other ones: it shows at its head where it begins (`seeds.py`). A failure prints its seed and its last

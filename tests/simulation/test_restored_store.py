@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's store goes back, again and again: members know newer views than it does, and epochs do not return."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Several masters, of which one leads: walks that depose it again and again, and mistakes that these must find."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random walks: scripts of steps, each with a temper of its own.
 
 Which steps come how often is drawn for every walk, and so is what its machines are like: long outages, no crashes at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all parts of a simulation share: time, the network, the machines, and the model that judges them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/architecture.md: the rooms that it shows are those of the code, and what it names is where it says."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`core.pyi`, by which mypy judges all tests of the core, says what the compiled extension has."""
 
 import os

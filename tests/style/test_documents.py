@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documents: each page, section, rule and file that anything cites is there, and the README is short."""
 
 import re

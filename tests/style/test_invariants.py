@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/invariants.md lists the INVARIANTs of the modules by the rules of docs/design.md, and each rule has one."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The project's style, as far as a machine can judge it: lengths, layers, and no interpreter where none may be."""
 
 import ast

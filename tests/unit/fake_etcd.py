@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An etcd in memory, on a clock that the tests turn: keys, revisions, leases, watches; and failures on demand."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members without servers: what a coordinator would see of a fleet, every call recorded, failures on demand."""
 
 from collections.abc import Callable

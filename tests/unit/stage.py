@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A controller amid its members, as a table of what was seen and what follows, on a clock that tests turn."""
 
 from chainredis.protocol.controller import Controller

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MASTER.ADD against a fake fleet: what is said, what is stored and told, and in which order."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hosts that are somewhere else than they were, under the same names."""
 
 from collections.abc import Iterator

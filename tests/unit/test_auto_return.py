@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members that a fault took out come back by themselves, at a pace that spares the chain; removed ones do not."""
 
 import threading

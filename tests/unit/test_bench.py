@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark's arithmetic; what it measures is for `make bench` to say, never for a test."""
 
 import argparse

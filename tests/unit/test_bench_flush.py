@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of checkpoints and flushing: its arithmetic; what it measures is for `make bench-flush` to say."""
 
 import argparse

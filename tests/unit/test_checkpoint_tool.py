@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`chainredis checkpoint`: databases made here, sound and damaged ones, and what is said of them."""
 
 import errno

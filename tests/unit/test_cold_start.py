@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A chain that died as a whole, and who of it comes back with what."""
 
 from collections.abc import Iterator

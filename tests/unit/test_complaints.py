@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is logged of a failure that repeats."""
 
 from chainredis.coordinator.complaints import REASONS, SILENCE_S, Complaint

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controller: one decision at a time, and what people are told."""
 
 from collections.abc import Callable

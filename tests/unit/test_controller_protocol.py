@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mistakes of the master's protocol that the simulation has found: each, once more, as a story of a few lines."""
 
 from __future__ import annotations

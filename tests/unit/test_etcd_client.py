@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The connection to etcd, without an etcd: what its failures become."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A lease in etcd, on an etcd in memory."""
 
 import pytest

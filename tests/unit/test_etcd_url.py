@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """URLs of chains in etcd, and the keys of a chain."""
 
 from contextlib import suppress

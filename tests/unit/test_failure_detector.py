@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which members have failed: what was seen, and what follows."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controller and heartbeats; what it grants as one of several masters."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two of this project's objects may be in one server, and both start the interpreter: they share a lock."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elections, on an etcd in memory."""
 
 import json

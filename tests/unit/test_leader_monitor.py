@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a master says of another one that it has ended."""
 
 import threading

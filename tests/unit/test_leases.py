@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leases: what is granted to whom."""
 
 from chainredis.protocol.leases import Lease

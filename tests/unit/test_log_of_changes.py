@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the master's log says of the changes that people ask for."""
 
 

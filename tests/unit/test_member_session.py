@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions with members: they end when they are told to, whatever they are doing."""
 
 from threading import Event

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rule 5: a master that cannot store, or is killed at any step."""
 
 from collections.abc import Callable

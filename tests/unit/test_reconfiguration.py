@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The master's decisions: what each makes of a view, and what no sequence of them ever does."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MASTER.REFRESH_HEAD and MASTER.REFRESH_TAIL: who is named serves there."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names become numbers once, at the master."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MASTER.ADD … ADOPT against a fake fleet: a backup begins a chain, and never enters one."""
 
 

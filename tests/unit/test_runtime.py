@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decided, stored, told: in this order, whatever the disk does."""
 
 from collections.abc import Iterable, Iterator

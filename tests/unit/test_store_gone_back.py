@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A store that goes back, or is lost: brought forward by who knows better, or formed anew by an operator's command."""
 
 from collections.abc import Iterator

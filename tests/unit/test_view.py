@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Endpoints as people type them, views as they travel."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every view store owes the master, on every store; then what is the file's own."""
 
 import json

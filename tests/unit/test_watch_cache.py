@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is under a prefix in etcd, kept up to date."""
 
 import pytest

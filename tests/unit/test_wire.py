@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layout of a batch's payload (modules/core/wire.pxd): what is packed comes back, and nothing else is accepted."""
 
 from __future__ import annotations

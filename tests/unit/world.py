@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A fleet of fake members, a store that outlives masters, and the master of the moment."""
 
 from collections.abc import Callable, Iterator

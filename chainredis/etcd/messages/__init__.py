@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """etcd's messages and stubs, in the place of python-etcd3's own module `etcd3.etcdrpc`.
 
 The code in python-etcd3 was generated for protobuf below 4, which gets no more fixes. `etcd_pb2.py` is generated from

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A hash table of the keys that have updates newer than the checkpoint, each with its newest update.
 
 The table grows by linear hashing, one bucket with each insertion, so that no single write pays for the whole table.

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A checkpoint's records, to bytes and back (docs/file-formats.md, "The checkpoint").
 
 Bytes that cannot be a record are told from those that can (rule 7).

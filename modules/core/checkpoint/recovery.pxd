@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A member's data comes from two places, its loaded memory and its checkpoint. This file says what they make together.
 
 Both are prefixes of one history if the epochs agree in which their last updates were assigned. A checkpoint that cannot

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Checkpoints: worker threads, the database, and what the main thread does for them: one compile unit."""
 
 include "database.pxi"

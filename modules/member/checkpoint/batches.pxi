@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Writes a checkpoint: on the writer thread, in batches of bounded size, from a frozen memtable that no thread changes.
 #
 # The handles in the table are Redis strings. The writer thread reads their bytes. Only the main thread may change their

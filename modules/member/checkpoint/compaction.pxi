@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Compaction: the writer removes superseded records from the database, in parts, so that checkpoints can run between.
 #
 # It is due when as many records were written since the last compaction as that compaction left. So a checkpoint is at

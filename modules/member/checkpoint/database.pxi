@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The LevelDB database, for the worker threads: opening, repair after an incomplete checkpoint, emptying.
 #
 # Only the writer thread changes the database. It holds the mutex to replace the handle and to change the watermark. The

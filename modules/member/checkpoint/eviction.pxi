@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Eviction: keys leave memory whose newest update is in this member's checkpoint. A scan finds them, one slice in each
 # pass.
 #

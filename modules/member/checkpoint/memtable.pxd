@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The keys that are newer than the checkpoint: every update is entered, and eviction asks before it drops a key."""
 
 from libc.stdint cimport int64_t, uint64_t

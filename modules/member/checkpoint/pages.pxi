@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Pages of the checkpoint: for people (LIST.CHECKPOINT), and for a learner that copies it (CHAIN.PAGE).
 #
 #     page = record key length, value length (32 bits each, big-endian), record key, value; …

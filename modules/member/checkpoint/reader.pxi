@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # READ of a key that is not in memory: the reader thread looks the key up in the checkpoint.
 #
 # The answer is the newest value up to a watermark that the checkpoint had while the client waited. So the value was the

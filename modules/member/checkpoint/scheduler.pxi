@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # What each pass of the event loop does for the checkpoint before it sleeps: one slice of the work, and the rest in
 # later passes. And what the clock begins: checkpoints and evictions that nobody asked for.
 

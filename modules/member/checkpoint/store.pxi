@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The main thread's part of opening and emptying the database. The writer thread does it; a job tells the result.
 
 from libc.stdint cimport uint8_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # A learner copies the old tail's checkpoint. Its writer thread asks for one page after another, and blocks until each
 # arrives or the join is cancelled.
 #

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Worker threads, for work that would block the event loop. Jobs go to a worker through one queue, and come back through
 # another.
 #

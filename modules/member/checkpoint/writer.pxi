@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The main thread's part of a checkpoint. At some sequence number the memtable is frozen, and a new one takes the later
 # updates. When the frozen table's updates are committed, the writer writes it.
 #

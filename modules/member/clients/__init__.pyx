@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """One compile unit: the commands of clients, which are writes, reads, checkpoints and flushes."""
 
 include "checkpoint_commands.pxi"

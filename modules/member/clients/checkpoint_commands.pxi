@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # TAIL.CHECKPOINT, HEAD.FLUSH and LIST.CHECKPOINT, and the orders that members then pass on along the chain
 # (docs/protocol.md, "Checkpoint and flush").
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # READ returns committed values, at the tail. A key that is not in memory is looked up in the checkpoint.
 #
 # A READ that had to wait gets the value as of the moment in which rule 4 was established. Later this member may have

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Updates from clients at the head: MEMBER.PUT, MEMBER.DEL and MEMBER.WAIT.
 
 from libc.stdint cimport int64_t, uint64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The functions of modules/member/etcd_heartbeat that other rooms call. Each is defined in the file named above it."""
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # MEMBER.CONNECT_TO_MASTER names the master of this member, and starts heartbeats for a master in etcd.
 #
 # The member has no Python interpreter. libheartbeat.so, which sends heartbeats, has one, and only this file opens it.

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """What the other rooms use of modules/member/event_loop: the functions are defined in the files named here."""
 
 from libc.stdint cimport uint64_t

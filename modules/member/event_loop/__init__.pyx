@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """What the event loop does in each pass, at each tick, and on events of the server: one compile unit."""
 
 include "tick.pxi"

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # One pass of Redis's event loop: what happens when the loop wakes, and what happens before the loop sleeps.
 #
 # The order of the steps is the durability contract of a member: what a pass has applied is recorded and forwarded, and

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Events that Redis reports to a module, each handed to the part of the member that it concerns.
 
 from libc.stdint cimport uint64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # What a member does by the clock, ten times a second. The steps of a tick commute: no step uses what another leaves.
 #
 # What a tick makes due (an acknowledgement, an answer, a record) goes out before the loop sleeps (`one_pass.pxi`).

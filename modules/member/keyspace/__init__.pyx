@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Values, commands and settings of the server, as membership in a chain restricts them: one compile unit."""
 
 include "redis_role.pxi"

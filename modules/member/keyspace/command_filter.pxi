@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The command filter: which of Redis's own commands a member executes (design.md, section 4).
 #
 # Native commands change one copy only. So a chained member refuses native writes, and other commands that would change

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The loss of all data: by this module, or by another module that knows nothing of chains.
 
 from modules.bindings.libc cimport _exit

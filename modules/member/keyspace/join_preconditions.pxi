@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # What a server must be like so that its own data may become a chain's data (design.md, section 4).
 
 from libc.stdio cimport snprintf

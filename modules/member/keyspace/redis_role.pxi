@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # ROLE and INFO replication, as a chain's member must answer them.
 #
 # To Redis, every member is a master without replicas. Software that believes this would write to any of them. So the

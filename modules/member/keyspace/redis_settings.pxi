@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The settings of Redis that a chained member needs, and its role in Redis's replication. Both are restored when
 # somebody changes them.
 

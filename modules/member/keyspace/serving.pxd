@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """A member's role, and whether it does what its role is for. INFO, the master and health checks use both."""
 
 from modules.core.chain cimport chain_fenced, chain_role, chain_serves_reads, chain_takes_writes

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Updates are applied to Redis's keyspace. The log and the keyspace share keys and values, without copies."""
 
 from libc.stdint cimport uint64_t

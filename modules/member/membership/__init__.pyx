@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """One compile unit: the master's commands, joining, lifelines, and the member's status."""
 
 include "branch.pxi"

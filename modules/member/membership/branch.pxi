@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # CHAIN.BRANCH: the data of a backup becomes the beginning of another chain and gets a new history
 # (docs/operations.md, "Restore").
 #

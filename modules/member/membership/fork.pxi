@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # A child that Redis forks to save data inherits the server's connections. The child must die when the server is
 # killed: otherwise the connections of neighbours and clients stay open until the child ends.
 #

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The section `member` of INFO. Redis puts `member_` before the name of each field.
 
 from libc.stdio cimport snprintf

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # A server logs a broken invariant and counts it for INFO.
 #
 # A server that was started with CHAINREDIS_ON_BROKEN_INVARIANT=abort, as in all tests, aborts at once, and Redis logs

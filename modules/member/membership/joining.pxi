@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Joining as the new tail. Redis's full synchronisation copies a snapshot; the old tail's log supplies the rest.
 #
 # The learner is a replica of the old tail until the copy is complete. Then it stops replicating and receives

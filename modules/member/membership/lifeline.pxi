@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Lifelines: connections of masters to a socket of this module, which nothing in a living server closes
 # (docs/protocol.md, "Lifelines").
 #

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Commands of the master: views and the steps of a join (docs/protocol.md, "Views" and "Joining").
 
 from libc.stdint cimport int64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # What a member tells the master: its state at every poll, and a suspicion as soon as a neighbour's connection is
 # dropped.
 #

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The files of a member: records in the append-only file, durability, the identity file: one compile unit."""
 
 include "aof_writer.pxi"

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Records in the append-only file: updates, one record for each batch, and each place that this member takes in the
 # chain.
 #

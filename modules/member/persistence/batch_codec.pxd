@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Encodes updates of the log into one argument, for the successor or the append-only file (`core/wire.pxd`)."""
 
 from libc.stdint cimport int64_t, uint32_t

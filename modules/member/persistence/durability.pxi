@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # What waits for this member's disk, and what its records may claim afterwards (design.md, "Restart").
 #
 # With `appendonly yes` and `appendfsync always`, nothing about an update is sent before the update is on the disk.

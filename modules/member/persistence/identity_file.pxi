@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The identity file, which says that this server's data belongs to a chain.
 #
 # A server that restarts without its data is recognised by the file, and not taken for a new server. The file also says

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Sending in the pass of the event loop in which something became due.
 
 Messages are sent in the before-sleep event. After that event, Redis 7.0 executes the commands of clients that it has

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """One compile unit: the links between members, the messages on them, the handshake and view changes."""
 
 include "complaints.pxi"

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Log lines for failures that repeat. A new reason is logged at once. The same reason is logged again every
 # SILENCE_MS, with the number of failures since the last line.
 #

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Proof of the chain's secret, in both directions, on every connection between members (docs/protocol.md, "Proof of
 # the secret").
 

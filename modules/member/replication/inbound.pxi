@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Commands from other members: CHAIN.GREET, CHAIN.FORWARD, CHAIN.ACK (docs/protocol.md, "Updates").
 
 from libc.stdint cimport int64_t, uint64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # A link is this member's connection to another member. This file connects, proves the secret, sends, and reads
 # answers, and never blocks.
 #

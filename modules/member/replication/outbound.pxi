@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The messages that this member sends on its links, and the meaning of the peers' answers.
 #
 # Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxi`). Answers arrive in socket

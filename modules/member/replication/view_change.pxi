@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Views as arguments of commands, and the adoption of a view (docs/protocol.md, "Views").
 
 from libc.stdint cimport int64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """What other rooms call of modules/member/replies. The functions are documented in the files named here."""
 
 from libc.stdint cimport int64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Replies to clients: blocked clients, errors, and what a commit causes: one compile unit."""
 
 include "answer.pxi"

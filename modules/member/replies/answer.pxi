@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # The answer of a blocked client. It is built when the outcome is decided, and sent when Redis handles the client.
 #
 # Redis 7.0 replies to clients that were unblocked in the before-sleep event in the same pass. Later versions and Valkey

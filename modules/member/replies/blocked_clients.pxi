@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Blocked clients: blocking one, unblocking it, and forgetting one that disconnects take constant time each.
 
 from libc.stdlib cimport calloc, free

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Publications: the sequence number of an update that is committed, in the channel that its client named.
 
 from libc.stdint cimport int64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Errors for clients that ask the wrong member: where to go, or that no member can serve them at present.
 #
 # The text depends on the view. A blocked client gets the text of the moment when its outcome is decided.

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # What a commit causes: answers to writers and to MEMBER.WAIT, and the trimming of the log.
 
 from libc.stdint cimport int64_t

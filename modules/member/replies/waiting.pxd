@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """What is asked at every PUT and READ, so inline: who waits already, and whether writers have to."""
 
 from modules.core.chain cimport chain_fenced

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """One compile unit: settings, and what a starting server reads from its files."""
 
 include "aof_replay.pxi"

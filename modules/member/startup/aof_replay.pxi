@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Replay of the append-only file: the commands CHAIN.RECORD and CHAIN.RECORD.PLACE, which `aof_writer.pxi` writes.
 #
 # The replayed updates are a prefix of those that were applied. After a record that cannot be applied, all later

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # A server that has started compares its checkpoint with the data that it has loaded, before it serves any client.
 #
 # The main thread blocks until the checkpoint is open, as it does while Redis loads data.

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # A member's position inside its RDB. A learner reads it from Redis's full synchronisation, and a restarted member from
 # its own file.
 

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # Settings: the module configurations `member.*` and the positional arguments of `libmember.so`.
 
 from modules.bindings.redismodule cimport (

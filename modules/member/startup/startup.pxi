@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 # A server that has started judges the data that it found on its disk, before it serves any client.
 #
 # A started server is in no view, whatever it was before. A server that lost a chain's data must not pass for a new

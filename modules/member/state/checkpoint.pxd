@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of a member's checkpoint: the part that worker threads share, and the part of the main thread."""
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of modules/member/clients: blocked clients, and counters for INFO."""
 
 from libc.stdint cimport uint64_t

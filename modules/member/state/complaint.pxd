@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state that limits log lines about a failure that repeats."""
 
 from libc.stdint cimport int64_t

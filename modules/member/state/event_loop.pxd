@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of modules/member/event_loop: the clock, and how far the current pass is."""
 
 from libc.stdint cimport int64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The interface between libmember.so, which has no Python interpreter, and libheartbeat.so, which has one."""
 
 from libc.stdint cimport int64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of modules/member/keyspace: command filter, role and settings of Redis."""
 
 from libc.stdint cimport uint64_t

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of a chain member: the pure chain, and one part for each room that ties the chain to Redis.
 
 A server is at most one member, so there is one Member. Functions get it as `m`. Callbacks of Redis that carry no data

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of modules/member/persistence: what this server's disk holds, and what it says of the chain."""
 
 from libc.stdint cimport int64_t, uint8_t

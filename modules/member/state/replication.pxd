@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The state of modules/member/replication: links to other members, and the connections that members made to this one.
 """
 

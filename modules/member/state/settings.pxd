@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """The values of the settings `member.*`."""
 
 from modules.bindings.redismodule cimport RedisModuleString

@@ -1,4 +1,5 @@
 # cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
 """Blocked clients: one struct for each client, in a list for each thing that clients wait for."""
 
 from libc.stdint cimport int64_t

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocol core (modules/core), one event at a time."""

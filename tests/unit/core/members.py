@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members that are their core alone, and what a shell would do with them.
 
 In this folder "vR&S" is van Renesse and Schneider, Chain Replication for Supporting High Throughput and Availability,

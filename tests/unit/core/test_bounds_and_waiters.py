@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The limits of the log, and the clients that wait for a commit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pure parts of checkpoints: the table of newer keys, the records, and what a restart makes of what it finds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """design.md, "Restart": what is recorded on a member's own disk, and what a restart makes of it."""
 
 import pytest

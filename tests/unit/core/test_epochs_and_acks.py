@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fencing by epochs, views, and the acknowledgements on their way up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The handshake, resends, and which batches a member takes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each INVARIANT of the core notices the damage that it is there for, and is told once.
 
 `BREAKS` has a deliberate break for each of them. A new invariant of the core needs a line there.

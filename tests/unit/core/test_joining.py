@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Learners, positions from a disk or another member, and the watch over the payloads' handles."""
 
 from __future__ import annotations

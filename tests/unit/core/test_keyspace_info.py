@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """INFO keyspace, of all servers that members run on."""
 
 import pytest

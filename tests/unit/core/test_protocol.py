@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocol and its failures, in the order of the paper's section 3."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rule 4: who may answer a READ. Leases after Gray and Cheriton (SOSP 1989), with epochs; questions of our own."""
 
 from itertools import pairwise
