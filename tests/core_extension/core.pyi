@@ -11,7 +11,7 @@ ENTRY_OVERHEAD: int
 NO_LIMIT: int
 
 def take_broken_invariants() -> list[str]:
-    """INVARIANTs of the core, of whichever member, that were broken since this was asked for last."""
+    """The INVARIANTs of the core, of any member, that were broken since the last call."""
 
 class Role(enum.IntEnum):
     ALONE = ...
@@ -37,7 +37,7 @@ class Verdict(enum.IntEnum):
     NO_MEMORY = ...
 
 class Limits(NamedTuple):
-    """All in bytes."""
+    """Limits, in bytes."""
 
     log_bytes: int
     backlog_bytes: int
@@ -83,7 +83,7 @@ class Entry(NamedTuple):
     bytes: int = 0
 
 class KeyspaceInfo(NamedTuple):
-    """Keys in all databases; whether others than 0 have some; with a time to live; hashes whose fields have one."""
+    """Keys, whether databases but 0 have some, keys and hashes with fields that have a time to live."""
 
     keys: int
     others: bool
@@ -230,7 +230,7 @@ class RecordKind(enum.IntEnum):
 NOTHING: int
 
 def record_kind(value: bytes) -> RecordKind:
-    """Of a record, by what the database has as its value."""
+    """The kind of a record, by its value in the database."""
 
 
 class Memtable:

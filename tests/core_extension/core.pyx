@@ -50,7 +50,7 @@ invariant.on_broken_invariant(<invariant.InvariantHandler>note_broken)
 
 
 def take_broken_invariants():
-    """INVARIANTs of the core, of whichever member, that were broken since this was asked for last."""
+    """The INVARIANTs of the core, of any member, that were broken since the last call."""
     cdef list taken = broken_so_far[:]
     broken_so_far.clear()
     return taken
@@ -225,7 +225,7 @@ cdef class Core:
     def forget(self): membership.membership_forget(&self.c)
 
     def restore(self, bytes history, int64_t applied, boundaries):
-        """ValueError for a history of another length than 16 bytes or more boundaries than the table holds."""
+        """ValueError if the history has not 16 bytes, or there are more boundaries than the table holds."""
         cdef log.Boundary table[log.MAX_BOUNDARIES]
         cdef int i
         if len(history) != view.HISTORY_BYTES or len(boundaries) > log.MAX_BOUNDARIES:
@@ -262,7 +262,7 @@ cdef class Core:
         return appended
 
     def entry_at(self, int64_t sn):
-        """A look at a kept entry, whose handles stay the core's. IndexError when it is not kept."""
+        """An entry of the log. Its handles stay the core's. IndexError if the log does not have it."""
         if not self.c.log.first <= sn < self.c.log.end:
             raise IndexError(f"sn {sn} is not in the log")
         return entry_object(log.log_at(&self.c.log, sn))
@@ -277,7 +277,7 @@ cdef class Core:
     def successor_lost(self): replication.replication_successor_lost(&self.c)
 
     def next_batch(self, uint64_t max_bytes):
-        """The header of the next message; its updates are `entry_at(first)`, …. None: nothing to send."""
+        """The header of the next message. Its updates are `entry_at(first)`, …. None if nothing is due."""
         cdef messages.Batch out
         if not replication.replication_next_batch(&self.c, max_bytes, &out):
             return None
@@ -352,7 +352,7 @@ cdef class Core:
     def record(self, bint wanted): durability.durability_set_recording(&self.c, wanted)
 
     def next_record(self, uint64_t max_bytes):
-        """assigned, first, count: what is to be recorded next, and now counts as recorded. None: nothing."""
+        """assigned, first, count of the next record, which counts as recorded now. None if nothing is due."""
         cdef messages.Batch out
         if not durability.durability_next_record(&self.c, max_bytes, &out):
             return None
@@ -395,7 +395,7 @@ cdef class Core:
     # ---- what is due. Handles that come out here are the caller's again
 
     def pop_settled(self):
-        """`(sn, entry)` of the next update to settle, with its waiter, which is the caller's now; None: no more."""
+        """`(sn, entry)` of the next update to settle. Its waiter is the caller's now. None if there is none."""
         cdef int64_t sn = -1
         cdef log.Entry *entry = outbox.outbox_pop_settled(&self.c, &sn)
         if entry == NULL:
@@ -420,7 +420,7 @@ cdef class Core:
         return self._give_back_entry(&out) if outbox.outbox_pop_any(&self.c, &out) else None
 
     def check_sleep(self, bint saves, int64_t flushed, bint wakes):
-        """A broken invariant is told by `take_broken_invariants`."""
+        """`take_broken_invariants` returns what is broken."""
         outbox.outbox_check_sleep(&self.c, saves, flushed, wakes)
 
     # ---- ownership and invariants
@@ -450,7 +450,7 @@ cdef class Core:
         return frozenset(self._owned)
 
     def check(self):
-        """Every broken invariant of this member's state as a line of text: none, when all is well."""
+        """Every broken invariant of this member's state, as a line of text each."""
         cdef chain.Chain *c = &self.c
         cdef log.Entry *entry
         cdef uint64_t total = 0, unsettled = 0

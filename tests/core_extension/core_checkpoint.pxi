@@ -46,12 +46,12 @@ cdef class Memtable:
         memtable.memtable_put(self.table, PyBytes_AS_STRING(key), len(key)).sn = sn
 
     def find(self, bytes key):
-        """The key's sequence number; None: it is not there."""
+        """The key's sequence number. None if the key is not there."""
         cdef const memtable.MemtableEntry *entry = memtable.memtable_find(self.table, PyBytes_AS_STRING(key), len(key))
         return None if entry == NULL else entry.sn
 
     def entries(self):
-        """All of it, as pairs, in the order in which the keys came."""
+        """Pairs of key and sequence number, in the order in which the keys came."""
         cdef const memtable.MemtableEntry *entry
         found = []
         for i in range(self.table.count):
@@ -66,7 +66,7 @@ def record_key(bytes key, int64_t sn):
 
 
 def parse_record_key(bytes record):
-    """The key and the sequence number; None: those bytes are no record's key."""
+    """The key and the sequence number. None if the bytes are no record's key."""
     cdef bytearray out = bytearray(max(1, len(record)))
     cdef size_t length = 0
     if len(record) < record_format.VERSION_BYTES + 3 or not record_format.unescape(record, len(record), out, &length):
@@ -106,7 +106,7 @@ def write_meta(given):
 
 
 def read_meta(bytes text):
-    """None: that is no meta record."""
+    """The Meta of a meta record's text. None if the text is no meta record."""
     cdef record_format.Meta meta
     cdef char history[2 * view.HISTORY_BYTES + 1]
     if b"\0" in text or not record_format.read_meta(text, &meta, history):

@@ -63,7 +63,7 @@ class Update(NamedTuple):
 
 
 cdef int copy_view(given, view.View *out) except -1:
-    """ValueError for what does not fit the struct."""
+    """ValueError if the view does not fit the struct."""
     cdef int i
     memset(out, 0, sizeof(view.View))
     if len(given.history) != view.HISTORY_BYTES:
@@ -79,7 +79,7 @@ cdef int copy_view(given, view.View *out) except -1:
 
 
 cdef int copy_node(str run_id, view.Node *out) except -1:
-    """The run_id alone is a process's identity to the core; it never looks at the addresses."""
+    """The run_id alone is a process's identity to the core. The core does not look at addresses."""
     cdef bytes text = run_id.encode()
     if len(text) >= view.RUN_ID_BYTES:
         raise ValueError("a run_id has at most 40 characters")

@@ -19,13 +19,13 @@ def encode(updates):
 
 
 def valid(bytes payload, uint64_t count):
-    """Whether `payload` is exactly `count` updates."""
+    """Is `payload` exactly `count` updates?"""
     cdef const char *cursor = PyBytes_AS_STRING(payload)
     return bool(wire.wire_valid(cursor, cursor + len(payload), count))
 
 
 def decode(bytes payload, uint64_t count):
-    """The `count` updates of a payload, as a list of `Update`; ValueError when it is not exactly that."""
+    """The `count` updates of a payload, as a list of `Update`. ValueError if the payload is anything else."""
     cdef const char *cursor = PyBytes_AS_STRING(payload)
     cdef const char *end = cursor + len(payload)
     cdef wire.Packed packed
@@ -42,7 +42,7 @@ def decode(bytes payload, uint64_t count):
 
 
 def keyspace_info(bytes text):
-    """What the section `keyspace` of INFO says, as a `KeyspaceInfo`."""
+    """The section `keyspace` of INFO, as a `KeyspaceInfo`."""
     cdef keyspace.KeyspaceInfo info
     memset(&info, 0, sizeof(info))
     keyspace.keyspace_parse(PyBytes_AS_STRING(text), len(text), &info)

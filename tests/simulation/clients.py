@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What clients want of one member: writes that are held back, waits, READs; and what they were told.
+"""The clients of one member: writes that are held back, waits, READs, and the answers to them.
 
 Answers leave a process at the end of a pass of its event loop, after its disk has been written. A process that dies
 before leaves its clients with a broken connection: whoever had written knows nothing.
@@ -65,7 +65,7 @@ class Wait(NamedTuple):
 
 
 class Clients:
-    """Of one process."""
+    """The clients of one process."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -83,7 +83,7 @@ class Clients:
         self.admit(0)
 
     def admit(self, now_ms: int) -> bool:
-        """Assign the held writers' updates, as far as there is room for them (rule 9). False: there were none to."""
+        """Assigns the held writers' updates as far as there is room (rule 9). Returns False if none left the queue."""
         member = self._node.core
         before = len(self._held)
         while self._held:
@@ -105,7 +105,7 @@ class Clients:
         self._answers.append((write, kind))
 
     def refuse_held(self) -> None:
-        """Nothing of this process's own goes on: it begins to join."""
+        """The process begins to join: its held writers are refused."""
         self._answers += [(held.write, "failed") for held in self._held]
         self._held = []
 
@@ -115,7 +115,7 @@ class Clients:
         self._waits.append(wait)
 
     def end_waits(self, now_ms: int) -> None:
-        """Those that a head that is head no more cannot answer end, too."""
+        """Answers waits that are due. Waits at a former head end without an answer."""
         member = self._node.core
         open_waits, self._waits = self._waits, []
         for wait in open_waits:
@@ -135,14 +135,14 @@ class Clients:
     # ---- READs
 
     def read(self, read: Read) -> None:
-        """It has just arrived. At a tail that may answer in a moment it waits."""
+        """A READ has arrived. At a tail that may be able to answer in a moment it waits."""
         if self._node.may_read():
             self._take(read)
         elif self._node.core.is_tail():
             self._reads.append(read)
 
     def end_reads(self) -> None:
-        """Those whose right to be answered is established now, and those that are too late, or at the wrong member."""
+        """Answers the READs that may be answered now. READs that are too late or at the wrong member end."""
         open_reads, self._reads = self._reads, []
         now_ms = self._node.clock.ms()
         for read in open_reads:
@@ -152,7 +152,7 @@ class Clients:
                 self._reads.append(read)
 
     def _may_answer(self, read: Read) -> bool:
-        """By a lease that came, or an answered question, asked now if it was not before."""
+        """May the READ be answered, by a lease or an answered question? If none was asked for it, one is asked."""
         member = self._node.core
         if self._node.may_read():
             return True

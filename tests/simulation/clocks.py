@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass
 class Time:
-    """The true one, which nobody in the simulation knows."""
+    """The true time, which no process in the simulation knows."""
 
     now_ms: float = 0
 
 
 @dataclass
 class Clock:
-    """Of one machine: started some time, and quicker than the slowest that is allowed by a fraction of the bound."""
+    """The clock of one machine. It has an offset, and is faster than the slowest allowed by a part of the bound."""
 
     time: Time
     offset_ms: float

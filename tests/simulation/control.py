@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a simulated member does for a master: polls, views, and the steps of a join (docs/protocol.md).
+"""The commands of a master at a simulated member: polls, views, and the steps of a join (docs/protocol.md).
 
 The copy that Redis's own synchronisation makes is a fork at whatever process then serves at the tail's port, and a
 load at the learner, with anything else in between. With an append-only file it counts once that is rewritten.
@@ -97,7 +97,7 @@ def serves(node: Node) -> bool:
 
 
 def _adopt(node: Node, link: Link, view: View) -> None:
-    """A server that has nothing, though it was in a chain once, may begin another one."""
+    """A server that was in a chain and has no data may begin another chain."""
     member = node.core
     if member.has_history and member.history != view.history and member.applied < 0 and member.me < 0:
         node.discard()
@@ -128,7 +128,7 @@ def _pin(node: Node, link: Link, position: tuple[int, int] | None) -> None:
 
 
 def _join_off(node: Node) -> None:
-    """Asked for, or the master's connection is gone: nobody is fed any more."""
+    """The join is off, as the master says or because its connection is gone. The learner is not fed any more."""
     node.pin_link = None
     if node.core.feeding or node.core.is_tail():
         node.core.unpin()
@@ -153,7 +153,7 @@ def _join(node: Node, link: Link, view: View) -> None:
 
 
 def _rejoin(node: Node, link: Link, view: View) -> None:
-    """With what it has, which the tail has found to be a prefix of its own."""
+    """The node joins with the data that it has. The tail has found that data to be a prefix of its own."""
     member = node.core
     if member.me >= 0 or (member.role() == Role.LEARNER and not (node.join and node.join.is_copied)):
         node.reply(link, Refusal(Verdict.STRANGER))
@@ -171,7 +171,7 @@ def _rejoin(node: Node, link: Link, view: View) -> None:
 
 
 def copy_step(world: World, node: Node | None) -> None:
-    """Redis's synchronisation gets on at a learner: fork, load, rewrite."""
+    """One step of Redis's synchronisation at a learner: fork, load or rewrite."""
     join = node.join if node else None
     if node is None or join is None or join.is_copied or join.has_failed or not node.running:
         return

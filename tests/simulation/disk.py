@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What survives a process: the data that it kept on its disk, as much of it as its kind of persistence promises.
+"""The data on the disk of a process, which survives the process as far as its kind of persistence promises.
 
 A crash leaves every record that was certainly there, and as many more as chance has it, from the first one on: files
 are written in order. The marker says whose data this is or was, and up to which epoch no claim to be durable counts; it
@@ -64,7 +64,7 @@ class Disk:
 
     @property
     def newest(self) -> int:
-        """The sn of the newest update that is certainly there; -1: none is."""
+        """The sn of the newest update that is certainly on the disk; -1 if there is none."""
         return len(self._found(self._appended[:self._certain]).updates) - 1
 
     def append(self, item: Prefix | Note) -> None:
@@ -75,24 +75,24 @@ class Disk:
         self._certain = len(self._appended)
 
     def rewrite(self, history: bytes, updates: Sequence[Prefix], record: Record) -> None:
-        """A new file in the place of the old one: all or nothing of it."""
+        """A new file replaces the old one, as a whole."""
         if self.kind is not Kind.NONE:
             self._base = Contents(history, list(updates), record)
             self._appended, self._certain = [], 0
 
     def crash(self, luck: int) -> None:
-        """Of what is not certainly there, the first so many records are."""
+        """Of the records that are not certainly on the disk, the first `luck` are."""
         uncertain = len(self._appended) - self._certain
         self._appended = self._appended[:self._certain + luck % (uncertain + 1)]
         self.flush()
 
     def void(self) -> None:
-        """Nothing that it claims of itself now counts any more."""
+        """From now on no record that is on the disk counts as durable."""
         records = [self._base.record, *(item.record for item in self._appended if isinstance(item, Note))]
         self.void_to = max(self.void_to, *(record.epoch for record in records if record.durable), 0)
 
     def load(self) -> Contents:
-        """What a restart finds: updates without a gap."""
+        """The contents that a restart finds: updates without a gap."""
         found = self._found(self._appended)
         if found.record.epoch <= self.void_to:
             found.record = found.record._replace(durable=False)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the simulated clients saw, for the judge that also judges the clients of real servers.
+"""The operations that simulated clients saw, for the checker that also checks the clients of real servers.
 
 It knows nothing of sequence numbers and views: a second opinion on the model's.
 """
@@ -14,7 +14,7 @@ from .model import Model, require
 
 
 def judge(model: Model) -> None:
-    """Unless something was lost with the last disk: then registers have gone back in time."""
+    """Not judged if updates were lost with the last disk: registers have gone back in time then."""
     if not model.lost_at:
         found = violations([of_write(write) for write in model.writes] + [of_read(read) for read in model.reads])
         require(not found, f"what clients saw is not linearizable: {'; '.join(map(str, found))}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong: connections, processes, machines, the master."""
+"""Faults of connections, processes, machines and the master."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TURNS_TO_HEAR = 8  # of everybody who can be heard, and of the view that they ar
 
 
 class Faults:
-    """As steps of a simulation."""
+    """Faults, as steps of a simulation."""
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
@@ -53,14 +53,14 @@ class Faults:
             link.owner.on_lost(link, dropped=b % 5 == 0 and not link.is_lifeline)
 
     def _double(self, a: int, b: int) -> None:
-        """A request of a member comes twice: TCP does not do that, but no member may rely on it."""
+        """A request of a member is delivered twice. TCP does not do that, but no member may rely on it."""
         busy = [link for link in self._network.live() if link.requests and link.owner.place >= 0]
         if busy:
             requests = busy[a % len(busy)].requests
             requests.append(requests[b % len(requests)])
 
     def _swap(self, a: int, b: int) -> None:
-        """Two requests on one connection change places; nor does TCP do that."""
+        """Two requests on one connection change places. TCP does not do that, but no member may rely on it."""
         busy = [link for link in self._network.live() if len(link.requests) > 1 and link.owner.place >= 0]
         if busy:
             requests = busy[a % len(busy)].requests
@@ -68,13 +68,13 @@ class Faults:
             requests[i], requests[i + 1] = requests[i + 1], requests[i]
 
     def _late(self, a: int, b: int) -> None:
-        """What was under way on a connection that its owner has lost."""
+        """Requests on a connection that its owner has lost are delivered."""
         late = [link for link in self._network.all_busy() if not link.alive]
         if late:
             self._network.deliver(late[a % len(late)], 1 + b % 3)
 
     def _block(self, a: int, b: int) -> None:
-        """Between a tail and all others, two places, or two halves; in both directions, or in one."""
+        """Blocks the network between a tail and all others, two places, or two halves, in one direction or both."""
         numbers = [MASTER, *range(len(self._world.places))]
         one, other = {numbers[a % len(numbers)]}, {numbers[a // 8 % len(numbers)]}
         tails = [node.place for node in self._world.nodes.values() if node.core.is_tail()]
@@ -98,7 +98,7 @@ class Faults:
     # ---- members
 
     def _running(self, a: int) -> Node | None:
-        """Often a tail, where most can go wrong."""
+        """A running node, often a tail, where most can go wrong."""
         nodes = [node for node in self._world.nodes.values() if node.running]
         tails = [node for node in nodes if node.core.is_tail()]
         chosen = tails if tails and a % 2 else nodes
@@ -118,7 +118,7 @@ class Faults:
             self.end(nodes[a % len(nodes)], b)
 
     def _kill_unwritten(self, a: int, b: int) -> None:
-        """At the end of a pass, when messages have gone and nothing is on disk yet."""
+        """A process dies at the end of a pass, when its messages have gone and its disk is not written yet."""
         awake = [node for node in self._world.nodes.values() if node.running and node.dirty]
         if awake:
             node = awake[a % len(awake)]
@@ -126,7 +126,7 @@ class Faults:
             self._bury(node)
 
     def _shut_down(self, a: int, b: int) -> None:
-        """In an orderly way: what it has is saved."""
+        """A process ends in an orderly way and saves its data."""
         node = self._running(a)
         if node and node.core.has_history and not (node.join and not node.join.is_copied):
             node.before_sleep()
@@ -134,7 +134,7 @@ class Faults:
             self.end(node)
 
     def _weaken(self, a: int, b: int) -> None:
-        """Somebody changes `appendfsync`, one way or the other."""
+        """An operator changes `appendfsync`."""
         node = self._running(a)
         if node and node.disk.appends:
             node.keep_on(Kind.EVERYSEC if node.disk.kind is Kind.ALWAYS else Kind.ALWAYS)
@@ -154,7 +154,7 @@ class Faults:
             stopped[a % len(stopped)].is_stopped = False
 
     def _hide(self, a: int, b: int) -> None:
-        """It listens at another port from now on, and mostly closes its clients' connections, too."""
+        """A node listens at another port from now on, and closes its clients' connections in most cases."""
         node = self._running(a)
         if node is None:
             return
@@ -170,7 +170,7 @@ class Faults:
             hidden[a % len(hidden)].has_left_its_port = False
 
     def _flush(self, a: int, b: int) -> None:
-        """The system writes what processes have written."""
+        """The operating system writes the files of all processes to their disks."""
         for place in self._world.places:
             if place.disk.kind is Kind.EVERYSEC:
                 place.disk.flush()
@@ -214,7 +214,7 @@ class Faults:
                 turn(simulation)
 
     def _is_known(self, configuration: Configuration) -> bool:
-        """The newest view that anybody was ever in, to one whom the new master will ask."""
+        """Does a process that the new master will ask know the newest view that any process was ever in?"""
         newest = self._world.model.newest_epoch
         asked = [self._world.nodes.get(member.run_id) for member in configuration.view.members + configuration.leaving]
         return any(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What travels on the simulated connections: what members say to each other, and the master to them."""
+"""The messages on simulated connections, between members and from the master."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Ack(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """Also of the master."""
+    """A view to adopt, from a member or the master."""
 
     view: core.View
 
@@ -37,7 +37,7 @@ class Adopt(NamedTuple):
 
 
 class Poll(NamedTuple):
-    """With a lease; epoch 0: without one."""
+    """A poll with a lease of this epoch. Epoch 0: without a lease."""
 
     epoch: int
     stamp_ms: int
@@ -45,7 +45,7 @@ class Poll(NamedTuple):
 
 
 class Pin(NamedTuple):
-    """For a newcomer that ends with `applied`, assigned in that epoch; for None: that has nothing."""
+    """Pins the log for a newcomer at `position`: its newest sn, and the epoch of that sn. None: it has no data."""
 
     position: tuple[int, int] | None
 
@@ -67,7 +67,7 @@ class Unpin(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """Not said, but seen: the other side has closed its connection."""
+    """No message: the other side has closed its connection."""
 
 
 # ---- answers

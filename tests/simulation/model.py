@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class BrokenInvariantError(AssertionError):
-    """The members did what design.md's rules forbid."""
+    """The members broke a rule of design.md."""
 
 
 def require(truth: bool, text: str) -> None:
@@ -35,7 +35,7 @@ def require(truth: bool, text: str) -> None:
 
 
 class Prefix:
-    """A history up to and including `sn`: the same object wherever it is the same history, epochs included."""
+    """A history up to and including `sn`. Equal histories, epochs included, are the same object."""
 
     __slots__ = ("epoch", "parent", "sn", "state", "update")
 
@@ -56,7 +56,7 @@ class Prefix:
 
 
 class Era(enum.Enum):
-    """What it may begin with."""
+    """What an era may begin with."""
 
     KEEPS_ALL = "everything that was committed"
     MAY_LOSE = "what a disk has kept, or nothing"
@@ -80,7 +80,7 @@ class Model:
         self._moments = 0
 
     def moment(self) -> int:
-        """Each is later than the one before."""
+        """A number for the present moment. Each is higher than the one before."""
         self._moments += 1
         return self._moments
 
@@ -100,11 +100,11 @@ class Model:
 
     @property
     def newest_epoch(self) -> int:
-        """Of the views that anybody was ever in, dead or alive."""
+        """The newest epoch of all views that a process was ever in."""
         return max(self._views, default=0)
 
     def note_committed(self, node: Node) -> None:
-        """Rules 1, 3: whatever a member has ever known to be committed, all agree on for ever."""
+        """Rules 1 and 3: all members agree for ever on the updates that a member has known to be committed."""
         if not node.trusted or node.core.epoch < self.era:
             return
         history, committed = node.history, node.core.committed
@@ -124,7 +124,7 @@ class Model:
         self._eras[epoch] = era
 
     def check_chosen(self, chosen: Node, others: Sequence[Node]) -> None:
-        """Of those that are there, it has kept most of what was committed."""
+        """No other process that is there has kept more of what was committed than `chosen`."""
         for node in others:
             kept, more = self._kept_by(chosen), self._kept_by(node)
             require(kept >= more, f"{chosen} is to be the chain with {kept} updates, and {node} has {more}")
@@ -137,7 +137,7 @@ class Model:
         return epoch >= self.era and not any(begins <= epoch for begins in self._eras)
 
     def note_entered(self, node: Node) -> None:
-        """It has adopted a view that names it."""
+        """The node has adopted a view that names it."""
         begun = [self._eras.pop(epoch) for epoch in list(self._eras) if epoch <= node.core.epoch]
         if not begun:
             return
@@ -155,7 +155,7 @@ class Model:
     # ---- what clients see
 
     def answered(self, write: Write, kind: str, sn: int = -1) -> None:
-        """Rule 6: one answer, and a true one."""
+        """Rule 6: a write gets one answer, and the answer is true."""
         require(write.kind == "", f"{write.update} is answered {kind} after {write.kind}")
         write.kind, write.end = kind, self.moment()
         if kind == "committed":
@@ -177,7 +177,7 @@ class Model:
             write.confirmed = self.moment()
 
     def read(self, read: Read, node: Node) -> None:
-        """Rule 4: all that was committed when the READ arrived, and nothing that will not survive."""
+        """Rule 4: a READ sees all that was committed when it arrived, and nothing that will not survive."""
         found = read.found
         length = found.sn + 1 if found else 0
         if length < read.committed and read.start > self.lost_at:
@@ -205,7 +205,7 @@ class Model:
     # ---- invariants
 
     def check_node(self, node: Node) -> None:
-        """What is true of every process at any time, whether it is in a view or not."""
+        """Checks what is true of every process at any time, in a view or not."""
         member, history = node.core, node.history
         if broken := member.check():
             raise BrokenInvariantError(f"{node}: {'; '.join(broken)}")
@@ -223,7 +223,7 @@ class Model:
 
     @staticmethod
     def _check_rest(node: Node) -> None:
-        """Between two passes: nothing leaks, and the limits hold (rule 9), but for one update that exceeds each."""
+        """Between two passes no handle leaks, and the limits hold (rule 9), but for one update that exceeds each."""
         member, limits = node.core, node.limits
         slack = node.largest_bytes + ENTRY_OVERHEAD
         backlog = member.log_bytes - member.unsettled_bytes
@@ -236,7 +236,7 @@ class Model:
             raise BrokenInvariantError(f"{node}: {member.unsettled_bytes} uncommitted")
 
     def _check_clients(self, node: Node) -> None:
-        """Between two passes: no former head keeps writers waiting; who is or was a tail has published all of it."""
+        """Between two passes no former head keeps writers waiting, and tails and former tails have published."""
         if node.core.me != 0 and node.core.has_history and node.handles.has_waiters:
             raise BrokenInvariantError(f"{node} is no head, and keeps writers waiting")
         if node.core.is_tail():
@@ -250,7 +250,7 @@ class Model:
             self._tails[node] = node.core.settled
 
     def check_reader(self, node: Node) -> None:
-        """Rule 4, by the lease: whoever may answer now has all that is committed."""
+        """Rule 4, by the lease: a node that may answer now has all that is committed."""
         if not node.may_read():
             return
         if node.core.epoch < self.era or not self._has_all(node):
@@ -259,7 +259,7 @@ class Model:
                 f"committed is {self.committed[-1:]}")
 
     def _has_all(self, node: Node) -> bool:
-        """That is committed."""
+        """Has the node all that is committed?"""
         history, length = node.history, len(self.committed)
         return not length or (len(history) >= length and history[length - 1] is self.committed[-1])
 
@@ -277,7 +277,7 @@ class Model:
                     f"{node} has lost committed updates: it ends with {node.history[-1:]}, not {self.committed[-1]}")
 
     def check_settled(self, members: Sequence[Node], subscribed: bool) -> None:
-        """After the network has healed and all is delivered: nothing is pending, and all are equal."""
+        """The network has healed and all is delivered: nothing is pending, and all members are equal."""
         for node in members:
             member = node.core
             require(node.history == members[0].history, f"{node} has not got all of {members[0]}'s log")

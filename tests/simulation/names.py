@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is who: the core knows a process by its run_id alone, the master also by where it is reached."""
+"""Names of processes. The core knows a process by its run_id alone, the master also by its address."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECRET = "00" * 16
 
 
 def run_id_of(place: int, life: int) -> str:
-    """Of the process in its `life`-th life at this place."""
+    """The run_id of the `life`-th process at this place."""
     return f"{place:02x}{life:038x}"  # digits, as of a real one
 
 
@@ -23,7 +23,7 @@ def place_of(run_id: str) -> int:
 
 
 def short(run_id: str) -> str:
-    """For people."""
+    """A short name, for people."""
     return f"{place_of(run_id)}.{int(run_id[-8:], 16)}"
 
 
@@ -34,10 +34,10 @@ def member_of(run_id: str) -> Member:
 
 @lru_cache(maxsize=4096)
 def as_told(view: View) -> core.View:
-    """A view as members know it."""
+    """A view in the form that members know."""
     return core.View(bytes.fromhex(view.history), view.epoch, tuple(member.run_id for member in view.members))
 
 
 def from_told(view: core.View) -> View:
-    """A view as a master knows it; the secret is no matter here."""
+    """A view in the form that a master knows. The secret does not matter here."""
     return View(view.history.hex(), view.epoch, tuple(map(member_of, view.members)), SECRET)

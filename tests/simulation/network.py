@@ -19,7 +19,7 @@ from .messages import Closed, Reply, Request
 
 
 class Process(Protocol):
-    """Whoever has connections. running: alive and not stopped."""
+    """A process that has connections. running: alive and not stopped."""
 
     run_id: str
     place: int
@@ -50,7 +50,7 @@ class Link:
     replies: deque[Reply] = field(default_factory=deque)
 
     def answer(self, reply: Reply) -> None:
-        """Answers on a connection that its owner has lost go nowhere."""
+        """Sends an answer. Answers on a connection that its owner has lost are dropped."""
         if self.alive:
             self.replies.append(reply)
 
@@ -73,11 +73,11 @@ class Network:
         return not self.blocked or (source, target) not in self.blocked
 
     def reaches(self, source: int, target: int) -> bool:
-        """Both ways, as connecting wants it."""
+        """Is the network open in both directions, as connecting needs?"""
         return not self.blocked or not {(source, target), (target, source)} & self.blocked
 
     def cut(self, link: Link, received: int) -> None:
-        """Its owner has lost or closed it. So many of the requests under way the peer gets to some time."""
+        """The owner has lost or closed the connection. The peer still gets the first `received` requests later."""
         if not link.alive:
             return
         link.alive = False
@@ -90,7 +90,7 @@ class Network:
             self._links.remove(link)
 
     def end(self, process: Process, received: int) -> None:
-        """The process is no more: its connections are closed for it, and those to it have nobody at their end."""
+        """The process has ended. Its connections are closed, and connections to it have no peer any more."""
         for link in list(self._links):
             if link.owner is process:
                 self.cut(link, received)
@@ -101,7 +101,7 @@ class Network:
                     self._links.remove(link)
 
     def forget(self, place: int) -> None:
-        """What processes there have said, and nobody has heard yet, nobody will hear."""
+        """Requests that processes at this place have sent, and that are not delivered yet, are dropped."""
         for link in list(self._links):
             if link.owner.place == place:
                 link.requests = deque(request for request in link.requests if isinstance(request, Closed))
@@ -121,7 +121,7 @@ class Network:
         return bool(link.requests) and link.peer.running and self.open(link.owner.place, link.peer.place)
 
     def busy(self, start: int = 0) -> Link | None:
-        """The first connection from the `start`-th on on which something can happen."""
+        """The first connection, from the `start`-th on, that has an event."""
         links = self._links
         for i in range(len(links)):
             link = links[(start + i) % len(links)]
@@ -139,7 +139,7 @@ class Network:
         return [link for link in self._links if link.owner is owner]
 
     def deliver(self, link: Link, limit: int) -> None:
-        """Up to so many events of one connection."""
+        """Delivers up to `limit` events of one connection."""
         for _ in range(limit):
             if self._has_answer(link):
                 self._deliver_answer(link)

@@ -32,7 +32,7 @@ PATIENCE = 100  # how often an addition looks whether it gets on
 
 
 class OffError(Exception):
-    """The addition is off: the chain is as it was."""
+    """The addition has ended early. The chain is as it was."""
 
 
 class Operation:
@@ -208,7 +208,7 @@ def form(master: Master, number: int) -> None:
 
 
 def _most_informed(master: Master, survivors: list[Node]) -> list[Node]:
-    """Where the store has gone back: members first; nobody, while others live and the master has not heard them."""
+    """Candidates when the store has gone back, members first. Empty while the master has not heard a living member."""
     followed = {member.run_id: master.world.nodes.get(member.run_id) for member in master.controller.followed}
     detector = master.controller.detector
     if any(node and detector.member_status(run_id).word == "silent" for run_id, node in followed.items()):
@@ -237,7 +237,7 @@ def _answers(master: Master, node: Node) -> bool:
 
 
 def reform(master: Master) -> None:
-    """The chain is dead as a whole: from the records of those that are back, if that is safe."""
+    """The whole chain is dead. It is formed again from the records of processes that are back, if that is safe."""
     controller, configuration = master.controller, master.controller.configuration
     if configuration and controller.is_lost:
         returned = returned_of(master, configuration.view)
@@ -252,7 +252,7 @@ def reform(master: Master) -> None:
 
 
 def returned_of(master: Master, view: View) -> tuple[Returned, ...]:
-    """Who is back at the members' addresses."""
+    """The processes that are back at the members' addresses."""
     found = []
     for member in view.members:
         node = master.world.places[place_of(member.run_id)].process
@@ -264,7 +264,7 @@ def returned_of(master: Master, view: View) -> tuple[Returned, ...]:
 
 
 def begin(master: Master, number: int) -> None:
-    """The first member of all; or, when there is nothing left to save, of a new history."""
+    """Adds the first member of a chain, or of a new history if nothing of the old chain is left to save."""
     controller, world, configuration = master.controller, master.world, master.controller.configuration
     if master.operation:
         return
@@ -293,7 +293,7 @@ def _is_backup(node: Node) -> bool:
 
 
 def empty_of(master: Master) -> frozenset[str]:
-    """In whose places somebody answers, who has nothing: `begin` has seen to that."""
+    """Run_ids of members whose address is now used by a process without their data, as `begin` has checked."""
     configuration = master.controller.configuration
     members = configuration.view.members if configuration else ()
     nodes = {member.run_id: master.world.places[place_of(member.run_id)].process for member in members}
@@ -301,6 +301,6 @@ def empty_of(master: Master) -> frozenset[str]:
 
 
 def has_data_left(world: World, view: View) -> bool:
-    """Somebody who was restarted has loaded what the chain had."""
+    """Has a restarted process loaded data of the chain?"""
     processes = (world.places[place_of(member.run_id)].process for member in view.members)
     return any(node.core.applied >= 0 for node in processes if node and _has_data_of(node, view))

@@ -29,7 +29,7 @@ MOST_DRIFT = 0.5
 
 @dataclass
 class Etcd:
-    """Who leads, and when its lease runs out, by a clock that is as quick as one may be."""
+    """Who leads, and when the lease ends, by the fastest clock that is allowed."""
 
     time: Time
     drift: float
@@ -65,7 +65,7 @@ class RivalMaster(Master):
         return self.etcd.term == self.term
 
     def renew(self) -> None:
-        """When it is due. Who leads no longer learns that, and only that."""
+        """Renews the lease when that is due. A master that does not lead any more learns this here, and only here."""
         now, settings = self.clock.seconds(), self.controller.detector.settings
         if now < self._renew_at:
             return
@@ -78,7 +78,7 @@ class RivalMaster(Master):
         self._renew_at = now + ttl_ms / 1000 / RENEWALS
 
     def decide(self, luck: int) -> None:
-        """Who leads no longer decides as ever, and then cannot store it: nobody hears of it."""
+        """A master that does not lead any more decides as before, and cannot store it: no process hears of it."""
         if self.leads:
             super().decide(luck)
         elif self.saving is None:
@@ -91,7 +91,7 @@ class RivalMaster(Master):
 
 
 class Rivals(Simulation):
-    """The master of the moment is the leader; `formers` have led, and live."""
+    """The present master is the leader. `formers` have led before, and live."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Rivals(Simulation):
         return self.master
 
     def depose(self) -> None:
-        """Another machine's master leads now, which reaches others than this one does."""
+        """A master on another machine leads now, and may reach other processes than this one."""
         if self.leader.is_alive:
             self.leader.place = FORMER
             self.formers.append(self.leader)
@@ -141,7 +141,7 @@ class Rivals(Simulation):
             self.depose()
 
     def settle(self) -> None:
-        """Who has led and lost the lead has gone in the end."""
+        """Former leaders end before everything comes to rest."""
         self._is_cut_off = False
         for former in self.formers:
             former.die(0)

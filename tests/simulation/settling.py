@@ -44,7 +44,7 @@ def come_to_rest(simulation: Simulation) -> None:
 
 
 def grow(simulation: Simulation, size: int) -> None:
-    """Make, or make again, a chain of so many in peace: what a walk begins with."""
+    """Grows the chain to `length` members without any fault."""
     for _ in range(ROUNDS):
         configuration, master = simulation.store.configuration, simulation.master
         if is_settled(simulation) and configuration:
@@ -69,7 +69,7 @@ def heal(simulation: Simulation) -> None:
 
 
 def turn(simulation: Simulation) -> None:
-    """Everybody who runs gets on as far as is possible at one moment, then some time passes."""
+    """Every running process does what it can do at this moment. Then some time passes."""
     world, master = simulation.world, simulation.master
     for node in [node for node in world.nodes.values() if node.running]:
         for peer in node.wanted():

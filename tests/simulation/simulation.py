@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 class Promise(NamedTuple):
-    """A write that did not block: what its client may wait for."""
+    """A write that did not block, for which its client may wait."""
 
     write: Write
     epoch: int  # as the client saw it before
@@ -97,7 +97,7 @@ class Simulation:
         self._begin_chain()
 
     def _begin_chain(self) -> None:
-        """A member without a history takes writes; its data become the chain's."""
+        """A member without a history takes writes. Its data becomes the chain's."""
         first = self.world.nodes[next(iter(self.world.nodes))]
         first.trusted = True
         for key in KEYS[:2]:
@@ -111,7 +111,7 @@ class Simulation:
         self.world.nodes[place.process.run_id] = place.process
 
     def new_master(self) -> Master:
-        """Its configuration may have been changed."""
+        """A new master process, perhaps with another configuration."""
         self._masters += 1
         lease_ms = self.setting.leases_ms[self._masters % len(self.setting.leases_ms)]
         timeout_ms = lease_ms * self.setting.patience
@@ -126,7 +126,7 @@ class Simulation:
         self.check()
 
     def check(self) -> None:
-        """Every process that something has happened to; and when something has, who may read, and the view."""
+        """Checks every process that had an event. If there was one, also checks who may read, and the view."""
         world, model = self.world, self.model
         if not world.touched:
             return
@@ -155,13 +155,13 @@ class Simulation:
         settle(self)
 
     def finish(self) -> None:
-        """All comes to rest, and what clients have seen is judged."""
+        """Everything comes to rest, and the operations of clients are judged."""
         self.settle()
         self._probe()
         judge(self.model)
 
     def _probe(self) -> None:
-        """The chain that has come to rest takes a write, and reads it."""
+        """The chain at rest takes a write and reads it."""
         configuration = self.store.configuration
         assert configuration
         head, tail = (self.world.nodes[member.run_id] for member in (configuration.view.head, configuration.view.tail))
@@ -177,7 +177,7 @@ class Simulation:
     # ---- the network and the members' event loops
 
     def _deliver(self, a: int, b: int) -> None:
-        """From a connection that its owner has lost seldom, so that newer ones overtake it."""
+        """Delivers events of one connection. Connections that were lost deliver seldom, so newer ones overtake."""
         link = self.world.network.busy(a)
         if link and (link.alive or b % 8 == 0):
             self.world.network.deliver(link, 1 + b % 4)
@@ -188,7 +188,7 @@ class Simulation:
             awake[a % len(awake)].before_sleep()
 
     def _flow(self, a: int, b: int) -> None:
-        """One member gets on as far as it can at once: what single steps seldom do in a row."""
+        """One member does all that it can do at once. Single steps seldom do that in a row."""
         nodes = [node for node in self.world.nodes.values() if node.running]
         if not nodes:
             return
@@ -207,7 +207,7 @@ class Simulation:
             node.before_sleep()
 
     def _turns(self, a: int, b: int) -> None:
-        """Some time under the present faults, in which everybody gets on, and clients too."""
+        """Some time passes under the present faults, in which members and clients go on."""
         for i in range(2 + a % 16):
             turn(self)
             self._put(b + i, a + i)
@@ -254,7 +254,7 @@ class Simulation:
             self._start_write(node, key, blocks, wide)
 
     def _reached(self, a: int, wanted: Callable[[Node], bool]) -> Node | None:
-        """Clients know of the places that have been in the chain. Now and then one comes to the wrong member."""
+        """A member that a client reaches. Clients know the places that have been in the chain."""
         known = [place.process for place in self.world.places if place.used and place.process and place.process.running]
         right = [node for node in known if wanted(node)]
         chosen = right if right and a % 5 else known
@@ -297,7 +297,7 @@ class Simulation:
         self._hurry_from(MASTER, number)
 
     def _hurry_from(self, master: int, number: int) -> None:
-        """What is under way between the master and this member gets there, and is answered."""
+        """Messages between the master and this member are delivered and answered."""
         node, network = self.world.places[number].process, self.world.network
         for link in network.between(master, number):
             network.deliver(link, 3)
@@ -328,7 +328,7 @@ class Simulation:
             self.master.operation = operations.Operation(self.master, outside[a % len(outside)])
 
     def _come_back(self, a: int, b: int) -> None:
-        """The master sees by itself that one that is missing is there again."""
+        """The master notices by itself that a missing member is there again."""
         if not self.master.running or self.master.operation:
             return
         places = [self.world.places[place_of(member.run_id)] for member in self.master.controller.missing(fallen=True)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all parts of a simulation share: time, the network, the machines, and the model that judges them."""
+"""The parts that a simulation shares: time, the network, the machines, and the model that judges them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LIMITS = Limits(log_bytes=1500, backlog_bytes=700, join_bytes=6000)
 
 @dataclass(eq=False)
 class Place:
-    """A machine, at whose port one process after the other serves from the same disk. used: clients know of it."""
+    """A machine. One process after the other serves at its port, from the same disk. used: clients know of it."""
 
     number: int
     clock: Clock

@@ -22,7 +22,7 @@ COST = 10 + ENTRY_OVERHEAD  # of an update in the log
 
 
 class Member(Core):
-    """A core that `sound` looks at when the test is over."""
+    """A core that `sound` checks at the end of the test."""
 
     made: ClassVar[list[Member]] = []
 
@@ -61,7 +61,7 @@ def put(core: Core, updates: int = 1, size: int = 10) -> int:
 
 
 def receive(core: Core, batch: Batch, connection: int = 1) -> Verdict:
-    """What a shell does with a batch."""
+    """Applies a batch, as a server does."""
     verdict, skip = core.on_batch(batch, connection)
     if verdict == Verdict.ACCEPTED:
         for _ in range(batch.count - skip):
@@ -77,7 +77,7 @@ def shake_hands(before: Core, after: Core, connection: int = 1) -> None:
 
 
 def forward(before: Core, after: Core, connection: int = 1, max_bytes: int = 1 << 20) -> list[Batch]:
-    """All batches that are due, received."""
+    """Sends all batches that are due. Returns them."""
     sent = []
     while batch := before.next_batch(max_bytes):
         assert receive(after, batch, connection) == Verdict.ACCEPTED
@@ -91,7 +91,7 @@ def acknowledge(after: Core, before: Core) -> None:
 
 
 def settle(core: Core) -> list[int]:
-    """The sns that were settled; what is trimmed is let go."""
+    """Settles and trims, as a server does. Returns the sns that were settled."""
     settled = []
     while due := core.pop_settled():
         settled.append(due[0])
@@ -101,7 +101,7 @@ def settle(core: Core) -> list[int]:
 
 
 def chain(members: str = "abc", epoch: int = 1, limits: Limits = ROOMY) -> list[Core]:
-    """So many members in step."""
+    """A chain of these members, in step."""
     cores: list[Core] = [Member(run_id, limits) for run_id in members]
     for core in cores:
         assert core.adopt(view(epoch, members)) == Verdict.ACCEPTED

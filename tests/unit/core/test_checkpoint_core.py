@@ -136,7 +136,7 @@ def weigh(
     incomplete: bool = False,
     others: bool = False,
 ) -> Recovery:
-    """since: the watermark of the checkpoint whose newer keys were loaded; None: they were not."""
+    """since: the watermark of the checkpoint whose newer keys were loaded. None if they were not loaded."""
     return weigh_recovery(member, since is not None, NOTHING if since is None else since, incomplete, others, meta)
 
 
@@ -168,7 +168,7 @@ def test_the_checkpoint_is_ahead(since: int | None, applied: int, incomplete: bo
     ],
 )
 def test_what_does_not_belong_together(member: Core, meta: Meta | None, since: int | None, others: bool) -> None:
-    """Memory alone, if that has everything."""
+    """Memory alone counts if it has everything."""
     assert weigh(member, meta, since=since, others=others) == Recovery.ANEW
     assert weigh(member, meta, since=since, others=others, incomplete=True) == Recovery.LOST
 
@@ -182,5 +182,5 @@ def test_what_does_not_belong_together(member: Core, meta: Meta | None, since: i
     ],
 )  # fmt: skip
 def test_what_a_record_says(value: bytes, kind: RecordKind) -> None:
-    """Whatever bytes the database has, none included."""
+    """The database may have any bytes, or none."""
     assert record_kind(value) == kind

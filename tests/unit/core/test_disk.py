@@ -18,7 +18,7 @@ def records(core: Core, max_bytes: int = 1 << 20) -> list[tuple[int, int, int]]:
 
 
 def replay(core: Core, record: tuple[int, int, int]) -> Verdict:
-    """What a shell does with a record."""
+    """Applies a record, as a server does."""
     assigned, _, updates = record
     verdict, skip = core.on_record(*record)
     if verdict == Verdict.ACCEPTED:
@@ -101,7 +101,7 @@ def test_a_restart_ends_where_the_records_do() -> None:
 
 
 def test_the_log_goes_on_from_what_was_replayed() -> None:
-    """So that others that have less need no copy."""
+    """Members that have less then need no copy."""
     core = restarted(applied=1)
     replay(core, (1, 2, 3))
     assert core.log_first == 2

@@ -40,7 +40,7 @@ def test_every_message_of_an_older_epoch_is_refused_and_changes_nothing(message)
 
 
 def test_a_removed_head_cannot_commit() -> None:
-    """Its updates come to members in a newer epoch, and so do acknowledgements to it from none."""
+    """Members in a newer epoch refuse the updates of a removed head, and none acknowledges to it."""
     a, b, c = chain()
     for core in (b, c):
         core.adopt(view(2, "bc"))

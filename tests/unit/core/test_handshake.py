@@ -138,7 +138,7 @@ def test_lost_batches_are_sent_again() -> None:
 
 
 def test_several_greetings_in_a_row_set_nothing_back() -> None:
-    """Each of several batches without a handshake asks for a greeting; what is sent after the first welcome counts."""
+    """Each batch without a handshake asks for a greeting. Batches that are sent after the first welcome count."""
     a, b = chain("ab", limits=ROOMY._replace(backlog_bytes=0))
     a.successor_lost()
     _, first = b.on_greet(a.position(), "a", 1)

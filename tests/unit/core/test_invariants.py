@@ -145,7 +145,7 @@ BREAKS: dict[str, Callable[[], object]] = {
 
 
 def invariants() -> set[str]:
-    """The texts of the core's."""
+    """The texts of the core's invariants."""
     text = "\n".join(path.read_text() for path in CORE.rglob("*.pxd") if path.name != "invariant.pxd")
     found = re.findall(r"INVARIANT\((?:[^\"]|\n)*?\"(rule \d: [^\"]+)\"\)", text)
     assert len(found) == len(re.findall(r"^ +INVARIANT\(", text, re.MULTILINE))

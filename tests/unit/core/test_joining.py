@@ -124,7 +124,7 @@ def test_a_view_without_the_learner_ends_the_join(members: str) -> None:
 
 
 def test_a_tail_refuses_a_view_whose_new_tail_it_cannot_feed() -> None:
-    """Its master withdraws that view. Until the next one the tail serves nothing: it knows of a newer epoch."""
+    """The master withdraws that view. Until the next view the tail serves nothing: it has heard of a newer epoch."""
     _, b = chain("ab")
     assert b.pin() and b.feed("n")
     assert b.adopt(view(2, "abx")) == Verdict.TOO_FAR_BEHIND

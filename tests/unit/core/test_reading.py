@@ -13,7 +13,7 @@ LENGTH = 100
 
 
 def ask_and_answer(members: list[Core], connection: int = 1) -> None:
-    """What the question and the answer travel with."""
+    """Carries a question up the chain and its answer down."""
     for after, before in zip(members[:0:-1], members[-2::-1], strict=True):
         acknowledge(after, before)
     for before, after in pairwise(members):
@@ -205,7 +205,7 @@ def test_a_tail_acknowledges_what_it_has_published() -> None:
     (HUGE, 1, Verdict.DIVERGED),
 ])  # fmt: skip
 def test_what_a_server_that_was_away_must_have(applied: int, assigned: int, verdict: Verdict) -> None:
-    """Rule 1: a prefix of the tail's history."""
+    """Rule 1: a learner has a prefix of the tail's history."""
     a, b = chain("ab")
     put(a, 5)
     forward(a, b)
