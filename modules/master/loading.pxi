@@ -67,7 +67,7 @@ cdef void keep_off_disk(RedisModuleCtx *ctx) noexcept nogil:
     cdef RedisModuleCallReply *reply
     if not position_register(ctx, NULL):
         RedisModule_Log(ctx, b"warning", b"an RDB that a member left in this folder would be fatal: see "
-                        b"docs/operations.md")
+                        b"docs/redis.md")
     reply = RedisModule_Call(ctx, b"CONFIG", b"ccc", b"SET", b"save", b"")
     if reply != NULL:
         RedisModule_FreeCallReply(reply)
