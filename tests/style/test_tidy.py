@@ -195,6 +195,13 @@ def api_functions(unit: Path) -> list[str]:
     return re.findall(r"^cdef extern (?!from)[^(]*?(\w+)\(", api.read_text(), re.MULTILINE) if api.exists() else []
 
 
+@pytest.mark.parametrize("unit", sorted((ROOT / "modules/member").rglob("__init__.pyx")), ids=relative)
+def test_a_unit_includes_each_file_of_its_room_and_no_other(unit: Path) -> None:
+    """Other rooms can import only what is in .pxd files: the api, and functions that are inline."""
+    included = re.findall(r"^include \"(.*)\"$", unit.read_text(), re.MULTILINE)
+    assert sorted(included) == sorted(path.name for path in unit.parent.glob("*.pxi"))
+
+
 def test_no_function_between_rooms_has_a_name_of_another_library() -> None:
     """Archives that are linked in, such as hiredis, would call ours instead of that of libc."""
     libraries = ctypes.CDLL(str(ROOT / "build/src/libmember.so"))   # and all that it is linked with
