@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.storage.view_store import stored_in
 from chainredis.transport.waiting import wait_until
 from integration.helpers import Talk, ask, await_chain, await_repair, chain_of, paused, settled
@@ -163,6 +164,7 @@ class ChainModel(RuleBasedStateMachine):
     def shut_all_down(self, updates: Updates) -> None:
         self.update(updates)
         settled(self.cluster)
+        epoch = self.configuration().view.epoch
         self.cluster.master.kill()
         for member in self.cluster.members:
             with Talk(member) as talk:
@@ -170,18 +172,19 @@ class ChainModel(RuleBasedStateMachine):
         for member in self.cluster.members:
             wait_until(lambda member=member: not member.running, 20)  # type: ignore[misc]
         self.cluster.master.start()
-        self.form_again()
+        self.form_again(after=epoch)
 
     @precondition(lambda self: self.durable and self.formed < FORMED_AGAIN)
     @rule(updates=updates, amid=st.sampled_from(["nothing", "checkpoint", "flush"]))
     def kill_all(self, updates: Updates, amid: str) -> None:
         self.update(updates)
+        epoch = self.configuration().view.epoch
         with self.amid(amid), paused(self.cluster.master):
             for member in self.cluster.members:
                 member.pause()
             for member in self.cluster.members:
                 member.kill()
-        self.form_again()
+        self.form_again(after=epoch)
 
     @contextmanager
     def amid(self, what: str) -> Iterator[None]:
@@ -195,21 +198,32 @@ class ChainModel(RuleBasedStateMachine):
                 talk.send("TAIL.CHECKPOINT")
             yield
 
-    def form_again(self) -> None:
-        """Start the members, and wait until the master has formed the chain again."""
+    def form_again(self, *, after: int) -> None:
+        """Start the members, and wait until the master has formed the chain again. after: the epoch in which all died.
+
+        Members come back one by one, so their order may be another one.
+        """
         self.formed += 1
         for member in self.cluster.members:
             member.spawn()
         for member in self.cluster.members:
             member.await_answer()
-        wait_until(lambda: len(chain_of(self.cluster)) == len(self.cluster.members) and not self.is_pending(), 60)
+
+        def is_whole() -> bool:
+            found = self.configuration()
+            return found.view.epoch > after and len(found.view.members) == len(self.cluster.members)
+
+        wait_until(lambda: is_whole() and not self.is_pending(), 60)
         await_chain(self.cluster, *chain_of(self.cluster))
 
     def is_pending(self) -> bool:
         """Whether the view is pending: the master has not seen the new tail serve, and leaves it out of a repair."""
-        configuration = stored_in(self.cluster.master.folder)
-        assert configuration
-        return configuration.pending
+        return self.configuration().pending
+
+    def configuration(self) -> Configuration:
+        stored = stored_in(self.cluster.master.folder)
+        assert stored
+        return stored
 
 
 def shortened(value: bytes | None) -> tuple[bytes, int] | None:
