@@ -12,7 +12,7 @@ from libc.stdio cimport snprintf
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock
 from modules.bindings.python cimport PyModuleDef, PyObject
 from modules.member.state.heartbeat_plugin cimport Order
-from modules.python_host.interpreter cimport ROOT, interpreter_exec, interpreter_start
+from modules.python_host.interpreter cimport interpreter_exec, interpreter_start
 
 cdef extern from *:
     """
@@ -71,10 +71,7 @@ def connect():
 cdef bint connect_python(char *why, size_t why_bytes) noexcept with gil:
     cdef bytes text
     try:
-        import sys
-        root = (<bytes>ROOT).decode()
-        if root not in sys.path:
-            sys.path.insert(0, root)
+        find_package()
         from chainredis.embedded.server_log import redirect_logs
         redirect_logs(log)
         connect()

@@ -9,7 +9,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_Log, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned, RedisModule_StringPtrLen,
 )
 from modules.master.state cimport OwnSetting
-from modules.python_host.interpreter cimport ROOT, interpreter_exec, interpreter_start
+from modules.python_host.interpreter cimport interpreter_exec, interpreter_start
 from modules.server.passwords cimport the_passwords
 
 
@@ -31,9 +31,7 @@ def start(own_run_id, own_port):
     import threading
     from pathlib import Path
 
-    root = (<bytes>ROOT).decode()
-    if root not in sys.path:
-        sys.path.insert(0, root)
+    find_package()
     from chainredis.embedded.server_log import redirect_logs
     from chainredis.protocol.errors import CommandError, Unusable
     from chainredis.transport.settings import Credentials, PollSettings, Settings

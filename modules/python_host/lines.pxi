@@ -1,10 +1,20 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-# Texts for the server's log and for replies; included by compile units with an interpreter. The unit defines
-# `log(level, text)`, where `level` is one of Redis's. This file must not import the package chainredis, whose import
-# may be what failed.
+# The way to the package chainredis, and texts for the server's log and for replies; included by compile units with an
+# interpreter. The unit defines `log(level, text)`, where `level` is one of Redis's. This file must not import the
+# package chainredis, whose import may be what failed.
+
+from modules.python_host.interpreter cimport ROOT
 
 ONE_LINE = bytes.maketrans(b"\r\n\0", b"   ")
+
+
+def find_package():
+    """Make the package chainredis importable."""
+    import sys
+    root = (<bytes>ROOT).decode()
+    if root not in sys.path:
+        sys.path.insert(0, root)
 
 
 def one_line(text):
