@@ -211,9 +211,10 @@ class ChainModel(RuleBasedStateMachine):
 
         def is_whole() -> bool:
             found = self.configuration()
-            return found.view.epoch > after and len(found.view.members) == len(self.cluster.members)
+            is_new = found.view.epoch > after and not found.pending
+            return is_new and len(found.view.members) == len(self.cluster.members)
 
-        wait_until(lambda: is_whole() and not self.is_pending(), 60)
+        wait_until(is_whole, 60)
         await_chain(self.cluster, *chain_of(self.cluster))
 
     def is_pending(self) -> bool:
