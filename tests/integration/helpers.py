@@ -203,11 +203,15 @@ def chain_of(cluster: Cluster) -> list[Server]:
 
 
 def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:
-    """Wait until exactly these members are the chain, in this order, and serve. They become `cluster.members`."""
+    """Wait until exactly these members are the chain, in this order, and serve. They become `cluster.members`.
+
+    The stored epoch counts: all members may still serve in the view before it when the master already tells the next one.
+    """
 
     def serve() -> bool:
+        epoch = stored_view(cluster).epoch
         states = [state(member) for member in members]
-        return all(each.serving for each in states) and len({each.epoch for each in states}) == 1
+        return all(each.serving and each.epoch == epoch for each in states)
 
     wait_until(lambda: chain_of(cluster) == list(members) and serve(), timeout_s)
     cluster.members[:] = members
