@@ -25,6 +25,9 @@ DEFAULTS = {
     "member.flush-above": "0",
     "member.lifeline-port": "0",
     "member.serve-removed-data": "no",
+    "member.commands": "put",
+    "member.gate": "yes",
+    "member.hold-timeout": "0",
     "member.auth-user": "",
     "member.auth-password": "",
     "member.master-type": "0",
@@ -47,6 +50,7 @@ IN_RANGE = {
     "member.checkpoint-interval": ["0", "86400000"],
     "member.flush-above": ["0", "1", "2gb"],
     "member.serve-removed-data": ["yes", "no"],
+    "member.hold-timeout": ["0", "86400000"],
     "member.auth-user": ["", "somebody"],
     "member.auth-password": [""],  # CONFIG GET shows no other value
     "member.master-type": ["0", "1"],
@@ -56,6 +60,12 @@ IN_RANGE = {
     "member.etcd-ca": ["", "/etc/ca.pem"],
     "member.etcd-cert": ["", "/etc/cert.pem"],
     "member.etcd-key": ["", "/etc/key.pem"],
+}
+AT_THE_START = {  # settings that nothing changes in a running server
+    "member.checkpoint-dir": "",
+    "member.lifeline-port": "0",
+    "member.commands": "put",
+    "member.gate": "yes",
 }
 
 OUT_OF_RANGE = {
@@ -70,6 +80,7 @@ OUT_OF_RANGE = {
     "member.checkpoint-interval": ["-1", "86400001", "x"],
     "member.flush-above": ["-1", "x"],
     "member.serve-removed-data": ["x", "1", ""],
+    "member.hold-timeout": ["-1", "86400001", "x"],
 }
 
 
@@ -123,7 +134,7 @@ def test_settings_in_redis_conf(server: StartServer) -> None:
     one = server(MEMBER, **{name: values[-1] for name, values in IN_RANGE.items()})
     sizes = {"1gb": str(1 << 30), "2gb": str(2 << 30)}
     wanted = {name: sizes.get(values[-1], values[-1]) for name, values in IN_RANGE.items()}
-    assert config(one) == wanted | {"member.checkpoint-dir": "", "member.lifeline-port": "0"}
+    assert config(one) == wanted | AT_THE_START
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, values[0]) for name, values in OUT_OF_RANGE.items()])

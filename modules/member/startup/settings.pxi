@@ -12,6 +12,7 @@ from modules.member.keyspace.values cimport keep, let_go
 from modules.member.state.checkpoint cimport MODE_NORMAL
 from modules.member.state.heartbeat cimport MASTER_IN_ETCD, MASTER_PLAIN
 from modules.member.state.member cimport Member, the_member
+from modules.member.state.settings cimport COMMANDS_ALL, COMMANDS_AUTO, COMMANDS_PUT
 from modules.server.passwords cimport passwords_init, register_password
 
 cdef enum:
@@ -112,11 +113,25 @@ cdef int set_choice(const char *name, int value, void *setting, RedisModuleStrin
     return REDISMODULE_OK
 
 
-cdef bint register_switch(RedisModuleCtx *ctx, const char *name, int *setting) noexcept nogil:
-    """Register a setting that is yes or no; the default is no."""
-    setting[0] = 0
+cdef bint register_switch(
+    RedisModuleCtx *ctx, const char *name, int default, unsigned int flags, int *setting,
+) noexcept nogil:
+    """Register a setting that is yes or no."""
+    setting[0] = default
     return RedisModule_RegisterBoolConfig(
-        ctx, name, 0, REDISMODULE_CONFIG_DEFAULT, get_choice, set_choice, NULL, setting) == REDISMODULE_OK
+        ctx, name, default, flags, get_choice, set_choice, NULL, setting) == REDISMODULE_OK
+
+
+cdef bint register_commands(RedisModuleCtx *ctx, int *setting) noexcept nogil:
+    """Register member.commands. It cannot change, because clients that are connected would not pass the gate."""
+    cdef const char *names[3]
+    cdef int values[3]
+    names[0], names[1], names[2] = b"put", b"all", b"auto"
+    values[0], values[1], values[2] = COMMANDS_PUT, COMMANDS_ALL, COMMANDS_AUTO
+    setting[0] = COMMANDS_PUT
+    return RedisModule_RegisterEnumConfig(
+        ctx, "commands", COMMANDS_PUT, REDISMODULE_CONFIG_IMMUTABLE, names, values, 3, get_choice, set_choice, NULL,
+        setting) == REDISMODULE_OK
 
 
 cdef bint register_mode(RedisModuleCtx *ctx, int *setting) noexcept nogil:
@@ -172,7 +187,10 @@ cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_text(ctx, "checkpoint-dir", REDISMODULE_CONFIG_IMMUTABLE, &m.settings.checkpoint_dir)
         and register_number(ctx, "checkpoint-interval", 0, 0, 86400000, &m.settings.checkpoint_interval)
         and register_memory(ctx, "flush-above", &m.settings.flush_above)
-        and register_switch(ctx, "serve-removed-data", &m.settings.serve_removed_data)
+        and register_switch(ctx, "serve-removed-data", 0, REDISMODULE_CONFIG_DEFAULT, &m.settings.serve_removed_data)
+        and register_commands(ctx, &m.settings.commands)
+        and register_switch(ctx, "gate", 1, REDISMODULE_CONFIG_IMMUTABLE, &m.settings.gate)
+        and register_number(ctx, "hold-timeout", 0, 0, 86400000, &m.settings.hold_timeout)
         and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
         and register_password(ctx, "auth-password", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_password)
         and register_etcd(m, ctx)

@@ -5,6 +5,12 @@
 from modules.bindings.redismodule cimport RedisModuleString
 from modules.server.passwords cimport PasswordSetting
 
+cdef enum Commands:
+    # The kind of chain that the server wants to be in (`member.commands`).
+    COMMANDS_PUT                # a log of PUTs
+    COMMANDS_ALL                # a log of the effects of all commands
+    COMMANDS_AUTO
+
 
 cdef struct Settings:
     # Redis writes the fields. Their units are those of docs/configuration.md.
@@ -23,6 +29,9 @@ cdef struct Settings:
     long long flush_above
     long long lifeline_port     # 0: any free port; -1: no lifelines
     int serve_removed_data
+    int commands                # of Commands
+    int gate                    # clients' output is held until it is committed, unless `commands` is COMMANDS_PUT
+    long long hold_timeout      # ms; 0: held output waits for ever
     RedisModuleString *auth_user
     PasswordSetting auth_password
     RedisModuleString *announce_host
