@@ -205,7 +205,7 @@ def chain_of(cluster: Cluster) -> list[Server]:
 def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:
     """Wait until exactly these members are the chain, in this order, and serve. They become `cluster.members`.
 
-    The stored epoch counts: all members may still serve in the view before it when the master already tells the next one.
+    The stored epoch counts: all members may still serve in the view before it when the master tells the next one.
     """
 
     def serve() -> bool:
