@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members and views (design.md, "Words"), and their forms on the wire and on disk."""
 
+import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,13 @@ MAX_EPOCH = 2**53
 
 _DIGITS_32 = re.compile(r"[0-9a-f]{32}")
 _DIGITS_40 = re.compile(r"[0-9a-f]{40}")
+
+
+class Kind(enum.StrEnum):
+    """What a chain takes: its own commands only, or any command of the server (docs/glossary.md, "kind")."""
+
+    PUT = "put"
+    ALL = "all"
 
 
 @dataclass(frozen=True, order=True)
@@ -63,13 +71,15 @@ class Member:
 class View:
     """The members of the chain in one epoch, head first, and the chain's secret, which is shown nowhere.
 
-    history, secret: 32 hexadecimal digits each. epoch: from 1 on. ValueError if this is not a possible view.
+    history, secret: 32 hexadecimal digits each. epoch: from 1 on. kind: all views of a history have the same.
+    ValueError if this is not a possible view.
     """
 
     history: str
     epoch: int
     members: tuple[Member, ...]
     secret: str = field(repr=False)
+    kind: Kind = Kind.PUT
 
     def __post_init__(self) -> None:
         if not _DIGITS_32.fullmatch(self.history):
@@ -99,33 +109,37 @@ class View:
         return next((member for member in self.members if member.run_id == run_id), None)
 
     def wire(self) -> list[bytes]:
-        """`history secret epoch count`, then four arguments a member (docs/protocol.md, "Views")."""
-        head = [self.history.encode(), self.secret.encode(), b"%d" % self.epoch, b"%d" % len(self.members)]
-        return head + [argument for member in self.members for argument in member.wire()]
+        """`history secret epoch kind count`, then four arguments a member (docs/protocol.md, "Views")."""
+        head = [self.history, self.secret, str(self.epoch), self.kind, str(len(self.members))]
+        return [text.encode() for text in head] + [argument for member in self.members for argument in member.wire()]
 
     @classmethod
     def from_wire(cls, arguments: Sequence[bytes]) -> "View":
         """The inverse of `wire`. ValueError if `arguments` are not of that form."""
         texts = [argument.decode() for argument in arguments]
-        if len(texts) < 4 or len(texts) != 4 + 4 * int(texts[3]):
+        if len(texts) < 5 or len(texts) != 5 + 4 * int(texts[4]):
             raise ValueError("not as many members as it says")
-        groups = (texts[at : at + 4] for at in range(4, len(texts), 4))
+        groups = (texts[at : at + 4] for at in range(5, len(texts), 4))
         members = tuple(Member(host, address, int(port), run_id) for host, address, port, run_id in groups)
-        return cls(texts[0], int(texts[2]), members, texts[1])
+        return cls(texts[0], int(texts[2]), members, texts[1], Kind(texts[3]))
 
     def to_json(self) -> dict[str, Any]:
         return {
             "history": self.history,
             "secret": self.secret,
             "epoch": self.epoch,
+            "kind": self.kind.value,
             "members": members_to_json(self.members),
         }
 
     @classmethod
     def from_json(cls, data: object) -> "View":
-        """The inverse of `to_json`. ValueError if `data` is not a view."""
-        fields = json_fields(data, {"history": str, "secret": str, "epoch": int, "members": list})
-        return cls(fields["history"], fields["epoch"], members_from_json(fields["members"]), fields["secret"])
+        """The inverse of `to_json`. An earlier version wrote no kind. ValueError if `data` is not a view."""
+        if isinstance(data, dict):
+            data = {"kind": Kind.PUT.value, **data}
+        fields = json_fields(data, {"history": str, "secret": str, "epoch": int, "kind": str, "members": list})
+        members = members_from_json(fields["members"])
+        return cls(fields["history"], fields["epoch"], members, fields["secret"], Kind(fields["kind"]))
 
 
 def members_to_json(members: Sequence[Member]) -> list[dict[str, Any]]:

@@ -15,7 +15,8 @@ from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import View, json_fields, members_from_json, members_to_json
 from chainredis.storage.ab_file import ABFile, sync_folder
 
-FORMAT = 4  # the fields of format 1 ended with `pending`, of 2 with `fallen`, of 3 with `formed_from`
+# The fields of format 1 ended with `pending`, of 2 with `fallen`, of 3 with `formed_from`. Views of 4 had no kind.
+FORMAT = 5
 FILE_NAME = "chain.view.json"
 CATCH_UP_AFTER_S = 1.0
 MAX_LEASE_MS = 24 * 3600 * 1000
@@ -27,6 +28,7 @@ _ADDED: dict[int, dict[str, Any]] = {
     1: {"number": 0, "lease_ms": 0, "awaited": [], "fallen": []},
     2: {"durable": [], "formed_from": ""},
     3: {"newer": []},
+    4: {},
 }
 
 log = logging.getLogger(__name__)

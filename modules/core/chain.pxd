@@ -26,7 +26,7 @@ from modules.core.messages cimport (
     ACCEPTED, BEHIND, Greeting, Limits, OTHER_HISTORY, ROLE_ALONE, ROLE_HEAD, ROLE_LEARNER, ROLE_MIDDLE, ROLE_REMOVED,
     ROLE_SINGLETON, ROLE_TAIL, Role, STALE, Verdict,
 )
-from modules.core.view cimport HISTORY_BYTES, Node, View
+from modules.core.view cimport HISTORY_BYTES, KIND_ALL, Node, View
 
 
 cdef extern from *:
@@ -109,6 +109,11 @@ cdef inline Role chain_role(const Chain *c) noexcept nogil:
     if c.me == 0:
         return ROLE_HEAD
     return ROLE_TAIL if c.me == c.view.count - 1 else ROLE_MIDDLE
+
+
+cdef inline bint chain_is_all(const Chain *c) noexcept nogil:
+    """Is this a member of a chain that takes any command?"""
+    return c.has_history and c.view.kind == KIND_ALL
 
 
 cdef inline bint chain_is_tail(const Chain *c) noexcept nogil:

@@ -8,7 +8,12 @@ from modules.core.chain cimport Chain, chain_is_tail, chain_jump, chain_successo
 from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport ACCEPTED, CONFLICT, OTHER_HISTORY, STALE, TOO_FAR_BEHIND, Verdict
 from modules.core.replication cimport replication_commit_own
-from modules.core.view cimport HISTORY_BYTES, Node, View, same_history, same_process, view_equal, view_index
+from modules.core.view cimport HISTORY_BYTES, KIND_PUT, Node, View, same_history, same_process, view_equal, view_index
+
+
+cdef inline bint is_of_other_kind(const Chain *c, const View *view) noexcept nogil:
+    """Has `view`, of this member's history, another kind than the views before it? All have that of the first one."""
+    return c.view.epoch > 0 and view.kind != c.view.kind
 
 
 cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
@@ -19,6 +24,9 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
     INVARIANT(
         not c.has_history or view.epoch != c.view.epoch or view_equal(view, &c.view),
         "rule 5: an epoch names one view")
+    INVARIANT(
+        not c.has_history or not same_history(c.history, view.history) or not is_of_other_kind(c, view),
+        "rule 5: a history has one kind")
     INVARIANT(
         c.me < view.count and (c.me < 0 or not c.learner),
         "rule 2: a member has one place in its view, and a learner has none")
@@ -52,7 +60,8 @@ cdef inline bint membership_can_feed(const Chain *c, const View *view, int place
 cdef inline Verdict membership_adopt(Chain *c, const View *view, const char *run_id) noexcept nogil:
     """Adopts `view`, in which this member, of `run_id`, has a place or none.
 
-    STALE: the view is older. CONFLICT: another view of the present epoch. TOO_FAR_BEHIND: see `membership_can_feed`.
+    STALE: the view is older. CONFLICT: another view of the present epoch, or one of another kind. TOO_FAR_BEHIND: see
+    `membership_can_feed`.
     """
     cdef bint fed
     cdef const Node *successor
@@ -62,6 +71,8 @@ cdef inline Verdict membership_adopt(Chain *c, const View *view, const char *run
         return STALE
     if view.epoch == c.view.epoch:
         return ACCEPTED if view_equal(view, &c.view) else CONFLICT
+    if is_of_other_kind(c, view):
+        return CONFLICT
     if chain_is_tail(c) and not membership_can_feed(c, view, view_index(view, run_id)):
         c.newest_epoch = max(c.newest_epoch, view.epoch)
         return TOO_FAR_BEHIND
@@ -91,7 +102,7 @@ cdef inline Verdict membership_relearn(Chain *c, const View *view) noexcept nogi
         return OTHER_HISTORY
     if view.epoch < c.view.epoch:
         return STALE
-    if view.epoch == c.view.epoch and not view_equal(view, &c.view):
+    if view.epoch == c.view.epoch and not view_equal(view, &c.view) or is_of_other_kind(c, view):
         return CONFLICT
     c.me = -1
     c.learner = True
@@ -105,6 +116,7 @@ cdef inline void membership_forget(Chain *c) noexcept nogil:
     """This member has no history any more. The caller has emptied the log."""
     c.has_history = False
     c.view.epoch = 0
+    c.view.kind = KIND_PUT
     c.view.count = 0
     c.newest_epoch = 0
     c.me = -1

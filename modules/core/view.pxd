@@ -15,6 +15,11 @@ cdef enum:
     ADDRESS_BYTES = 64      # a numeric address, NUL included
     RUN_ID_BYTES = 41       # 40 hexadecimal digits and NUL
 
+# What a chain takes (docs/glossary.md, "kind"): its own commands only, or any command of the server.
+cdef enum:
+    KIND_PUT
+    KIND_ALL
+
 
 cdef struct Node:
     # One process. The run_id alone is its identity: after a restart the same host:port is another member.
@@ -27,6 +32,7 @@ cdef struct Node:
 cdef struct View:
     uint8_t history[HISTORY_BYTES]
     int64_t epoch                   # 0: no view yet
+    int kind                        # KIND_PUT or KIND_ALL; all views of a history have the same
     int count
     Node members[MAX_MEMBERS]       # chain order, head first
 
@@ -44,6 +50,17 @@ cdef inline bint same_history(const uint8_t *a, const uint8_t *b) noexcept nogil
     return memcmp(a, b, HISTORY_BYTES) == 0
 
 
+cdef inline const char *kind_name(int kind) noexcept nogil:
+    """The kind's word in messages, files and settings."""
+    return "all" if kind == KIND_ALL else "put"
+
+
+cdef inline bint kind_of_name(const char *name, int *out) noexcept nogil:
+    """The inverse of `kind_name`. Returns False if the word names no kind."""
+    out[0] = KIND_ALL if strcmp(name, "all") == 0 else KIND_PUT
+    return strcmp(name, kind_name(out[0])) == 0
+
+
 cdef inline int view_index(const View *view, const char *run_id) noexcept nogil:
     """The index of the process with this run_id. Returns -1 if it is no member."""
     cdef int i
@@ -55,7 +72,7 @@ cdef inline int view_index(const View *view, const char *run_id) noexcept nogil:
 
 cdef inline bint view_equal(const View *a, const View *b) noexcept nogil:
     cdef int i
-    if a.epoch != b.epoch or a.count != b.count or not same_history(a.history, b.history):
+    if a.epoch != b.epoch or a.kind != b.kind or a.count != b.count or not same_history(a.history, b.history):
         return False
     for i in range(a.count):
         if not same_process(&a.members[i], &b.members[i]):

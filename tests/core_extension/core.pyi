@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Self
 
 MAX_MEMBERS: int
+KIND_PUT: int
+KIND_ALL: int
 MAX_BOUNDARIES: int
 ENTRY_OVERHEAD: int
 NO_LIMIT: int
@@ -44,11 +46,12 @@ class Limits(NamedTuple):
     join_bytes: int
 
 class View(NamedTuple):
-    """`history` is 16 bytes; `members` are run_ids, head first."""
+    """`history` is 16 bytes; `members` are run_ids, head first; `kind` is KIND_PUT or KIND_ALL."""
 
     history: bytes
     epoch: int
     members: tuple[str, ...]
+    kind: int = ...
 
 class Greeting(NamedTuple):
     epoch: int

@@ -35,6 +35,8 @@ cimport modules.core.view as view
 cimport modules.core.wire as wire
 
 MAX_MEMBERS = view.MAX_MEMBERS
+KIND_PUT = view.KIND_PUT
+KIND_ALL = view.KIND_ALL
 MAX_BOUNDARIES = log.MAX_BOUNDARIES
 ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
 NO_LIMIT = chain.NO_LIMIT
@@ -119,7 +121,8 @@ cdef class Core:
     @property
     def view(self):
         members = tuple([node_name(&self.c.view.members[i]) for i in range(self.c.view.count)])
-        return View((<const char *>self.c.view.history)[:view.HISTORY_BYTES], self.c.view.epoch, members)
+        history = (<const char *>self.c.view.history)[:view.HISTORY_BYTES]
+        return View(history, self.c.view.epoch, members, self.c.view.kind)
 
     @property
     def epoch(self): return self.c.view.epoch

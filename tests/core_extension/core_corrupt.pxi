@@ -67,7 +67,7 @@ def misuse(Core member, str function, *numbers):
         replication.replication_take_head_ack(&member.c, &ack)
     elif function == "membership_enter":
         memcpy(other.history, member.c.history, view.HISTORY_BYTES)
-        other.epoch, other.count = numbers
+        other.epoch, other.count, other.kind = numbers
         membership.membership_enter(&member.c, &other)
     elif function == "memtable_at":
         rows = &row

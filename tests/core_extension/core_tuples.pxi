@@ -12,6 +12,7 @@ class View(NamedTuple):
     history: bytes              # 16 bytes
     epoch: int
     members: tuple              # run_ids, head first
+    kind: int = 0               # of view.pxd
 
 
 class Greeting(NamedTuple):
@@ -72,6 +73,7 @@ cdef int copy_view(given, view.View *out) except -1:
         raise ValueError("too many members")
     memcpy(out.history, PyBytes_AS_STRING(given.history), view.HISTORY_BYTES)
     out.epoch = given.epoch
+    out.kind = given.kind
     out.count = len(given.members)
     for i, run_id in enumerate(given.members):
         copy_node(run_id, &out.members[i])

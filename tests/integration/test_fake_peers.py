@@ -169,9 +169,10 @@ WHEN_PROVEN = {
     "behind-alone": reply(b"BEHIND"), "behind-0": reply(b"BEHIND", 0), "behind-negative": reply(b"BEHIND", -1),
     "behind-text": reply(b"BEHIND", b"x"), ENDS_SERVICE: reply(b"BEHIND", 2**63 - 1),
     "stale-alone": reply(b"STALE"), "stale-text": stale(b"x"), "stale-status": b"+STALE\r\n" * 100,
-    "stale-empty": stale(HIS, OURS, b"9", b"0"), "stale-many": stale(HIS, OURS, b"9", b"99999999999"),
-    "stale-texts": stale(*[b"x"] * 200), "stale-other-secret": stale(HIS, b"0" * 32, b"9", b"1", *NODE),
-    "stale-other-history": stale(b"0" * 32, OURS, b"9", b"1", *NODE), "stale-old": stale(HIS, OURS, b"1", b"1", *NODE),
+    "stale-empty": stale(HIS, OURS, b"9", b"put", b"0"), "stale-many": stale(HIS, OURS, b"9", b"put", b"99999999999"),
+    "stale-texts": stale(*[b"x"] * 200), "stale-other-secret": stale(HIS, b"0" * 32, b"9", b"put", b"1", *NODE),
+    "stale-other-history": stale(b"0" * 32, OURS, b"9", b"put", b"1", *NODE),
+    "stale-old": stale(HIS, OURS, b"1", b"put", b"1", *NODE),
     "regreet": reply(b"REGREET"), "regreet-twice": reply(b"REGREET", b"REGREET"),
     "adopted": reply(b"ADOPTED", 2, 2), "adopted-nonsense": reply(b"ADOPTED", 2**63 - 1, -5),
 }  # fmt: skip

@@ -124,7 +124,7 @@ def almost_views(dice: random.Random, run_id: str, count: int) -> Iterable[list[
     """CHAIN.ADOPT and CHAIN.JOIN with views in which one or two fields are nonsense."""
     for _ in range(count):
         members = dice.choice([0, 1, 2, 3, 32, 33])
-        words: list[Word] = ["0" * 32, "1" * 32, dice.randrange(9), members]
+        words: list[Word] = ["0" * 32, "1" * 32, dice.randrange(9), dice.choice(["put", "all"]), members]
         for place in range(members):
             words += ["127.0.0.1", "127.0.0.1", 1, dice.choice([run_id, f"{place:040}"])]
         for _ in range(dice.randrange(1, 3)):

@@ -128,7 +128,7 @@ def test_master_commands_in_transactions_and_scripts(chain: StartChain) -> None:
 
 def internal_commands(cluster: Cluster) -> Commands:
     zeros, run_id = "0" * 32, "0" * 40
-    view = (zeros, zeros, 1, 1, "127.0.0.1", "127.0.0.1", 1, run_id)
+    view = (zeros, zeros, 1, "put", 1, "127.0.0.1", "127.0.0.1", 1, run_id)
     return [
         ("CHAIN.CHALLENGE", zeros), ("CHAIN.PROVE", zeros * 2, run_id), ("CHAIN.GREET", 1, zeros, 0, 0),
         ("CHAIN.FORWARD", 1, 1, 0, 0, 0, 0, 0, ""), ("CHAIN.ACK", 1, 0, 0, 0), ("CHAIN.ADOPT", *view),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from chainredis.protocol.view import Member, View
+from chainredis.protocol.view import Kind, Member, View
 from core_extension import core
 
 MASTER, FORMER = -1, -2  # their places, where a member's is from 0
@@ -35,9 +35,11 @@ def member_of(run_id: str) -> Member:
 @lru_cache(maxsize=4096)
 def as_told(view: View) -> core.View:
     """A view in the form that members know."""
-    return core.View(bytes.fromhex(view.history), view.epoch, tuple(member.run_id for member in view.members))
+    kind = core.KIND_ALL if view.kind is Kind.ALL else core.KIND_PUT
+    return core.View(bytes.fromhex(view.history), view.epoch, tuple(member.run_id for member in view.members), kind)
 
 
 def from_told(view: core.View) -> View:
     """A view in the form that a master knows. The secret does not matter here."""
-    return View(view.history.hex(), view.epoch, tuple(map(member_of, view.members)), SECRET)
+    kind = Kind.ALL if view.kind == core.KIND_ALL else Kind.PUT
+    return View(view.history.hex(), view.epoch, tuple(map(member_of, view.members)), SECRET, kind)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Endpoints as people type them, views as they travel."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainredis.protocol.view import MAX_MEMBERS, Endpoint, Member, View, parse_endpoint
+from chainredis.protocol.view import MAX_MEMBERS, Endpoint, Kind, Member, View, parse_endpoint
 
 HISTORY, SECRET = "0a" * 16, "0b" * 16
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(2))
@@ -13,10 +15,26 @@ MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n i
 
 def test_wire_form() -> None:
     assert View(HISTORY, 7, MEMBERS, SECRET).wire() == [
-        HISTORY.encode(), SECRET.encode(), b"7", b"2",
+        HISTORY.encode(), SECRET.encode(), b"7", b"put", b"2",
         b"host0", b"10.0.0.0", b"6370", b"0" * 40,
         b"host1", b"10.0.0.1", b"6371", b"0" * 39 + b"1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_views_travel_whole(kind: Kind) -> None:
+    view = View(HISTORY, 7, MEMBERS, SECRET, kind)
+    assert View.from_wire(view.wire()) == view
+    assert View.from_json(json.loads(json.dumps(view.to_json()))) == view
+
+
+@pytest.mark.parametrize("at", [2, 3, 4])
+def test_what_is_no_view_is_an_error(at: int) -> None:
+    arguments = View(HISTORY, 7, MEMBERS, SECRET).wire()
+    with pytest.raises(ValueError, match=r"."):
+        View.from_wire([*arguments[:at], b"x", *arguments[at + 1 :]])
+    with pytest.raises(ValueError, match=r"."):
+        View.from_wire(arguments[:at])
 
 
 @given(st.binary(max_size=300), st.binary(max_size=10))

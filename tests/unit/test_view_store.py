@@ -21,7 +21,7 @@ from chainredis.etcd.url import parse_url
 from chainredis.etcd.view_store import EtcdStore
 from chainredis.protocol.errors import Deposed, StoreError
 from chainredis.protocol.reconfiguration import Configuration
-from chainredis.protocol.view import Member, View
+from chainredis.protocol.view import Kind, Member, View
 from chainredis.storage.ab_file import SLOT_BYTES
 from chainredis.storage.view_store import (
     FORMAT,
@@ -38,8 +38,8 @@ __all__ = ["shared_etcd", "url"]
 
 MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n in range(3))
 CHANGE = Configuration(
-    View("0a" * 16, 7, MEMBERS[:2], "0b" * 16), leaving=MEMBERS[2:], pending=True, lease_ms=15000, awaited=MEMBERS[1:],
-    fallen=MEMBERS[:1], durable=(MEMBERS[1].run_id,), formed_from="c" * 40,
+    View("0a" * 16, 7, MEMBERS[:2], "0b" * 16, Kind.ALL), leaving=MEMBERS[2:], pending=True, lease_ms=15000,
+    awaited=MEMBERS[1:], fallen=MEMBERS[:1], durable=(MEMBERS[1].run_id,), formed_from="c" * 40,
 )  # fmt: skip
 NEXT = Configuration(replace(CHANGE.view, epoch=8, members=MEMBERS[:1]))
 
@@ -322,6 +322,7 @@ def damaged() -> dict[str, str]:
         "no view": changed(view={}),
         "epoch as text": view_changed(epoch="7"),
         "epoch as a truth value": view_changed(epoch=True),
+        "an unknown kind": view_changed(kind="some"),
         "epoch 0": view_changed(epoch=0),
         "nobody": view_changed(members=[]),
         "member without port": view_changed(members=[{"host": "h"}]),
@@ -379,10 +380,12 @@ NEW_IN_2 = {"number": 0, "lease_ms": 0, "awaited": (), "fallen": ()}
 NEW_IN_3 = {"durable": (), "formed_from": ""}
 
 
-@pytest.mark.parametrize(("version", "lacks"), [(1, {**NEW_IN_2, **NEW_IN_3}), (2, NEW_IN_3)])
+@pytest.mark.parametrize(("version", "lacks"), [(1, {**NEW_IN_2, **NEW_IN_3}), (2, NEW_IN_3), (4, {})])
 def test_a_file_of_an_earlier_version_is_read(version: int, lacks: dict[str, Any]) -> None:
     data = json.loads(configuration_to_text(CHANGE))
     for name in lacks:
         del data[name]
-    filled = replace(CHANGE, **{name: value for name, value in lacks.items() if name != "number"})
+    del data["view"]["kind"]
+    before = replace(CHANGE, view=replace(CHANGE.view, kind=Kind.PUT))
+    filled = replace(before, **{name: value for name, value in lacks.items() if name != "number"})
     assert configuration_from_text(json.dumps(data | {"format": version})) == filled

@@ -11,7 +11,7 @@ from modules.member.state.member cimport Member
 from modules.member.state.replication cimport Link, Peer
 
 cdef enum:
-    VIEW_ARGUMENTS = 4          # the arguments before the members: history, secret, epoch, count
+    VIEW_ARGUMENTS = 5          # the arguments before the members: history, secret, epoch, kind, count
     NODE_ARGUMENTS = 4          # the arguments of each member: host, address, port, run_id
     NUMBER_BYTES = 24
 

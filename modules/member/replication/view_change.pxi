@@ -15,7 +15,9 @@ from modules.core.chain cimport chain_head_shortcut, chain_is_tail, chain_predec
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.membership cimport membership_adopt
 from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
-from modules.core.view cimport ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View
+from modules.core.view cimport (
+    ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View, kind_name, kind_of_name,
+)
 from modules.member.persistence cimport disk_take_place
 from modules.member.replies cimport settle
 from modules.member.state.member cimport Member
@@ -69,6 +71,7 @@ cdef bint parse_node(const Text *texts, Node *out) noexcept nogil:
 cdef bint parse_view(const Text *texts, size_t count, View *out, unsigned char *secret) noexcept nogil:
     """Returns False if the `count` texts are not a view; then `out` and `secret` may be written in part."""
     cdef int64_t members
+    cdef char kind[NUMBER_BYTES]
     cdef int i
     if count < VIEW_ARGUMENTS:
         return False
@@ -78,7 +81,9 @@ cdef bint parse_view(const Text *texts, size_t count, View *out, unsigned char *
         return False
     if not text_number(&texts[2], &out.epoch) or out.epoch < 1:
         return False
-    if not text_number(&texts[3], &members) or members < 1 or members > MAX_MEMBERS:
+    if not text_copy(&texts[3], kind, NUMBER_BYTES) or not kind_of_name(kind, &out.kind):
+        return False
+    if not text_number(&texts[4], &members) or members < 1 or members > MAX_MEMBERS:
         return False
     if count != <size_t>(VIEW_ARGUMENTS + members * NODE_ARGUMENTS):
         return False
@@ -108,7 +113,8 @@ cdef void format_view(const Member *m, ViewTexts *out) noexcept nogil:
     to_hex(m.replication.secret, SECRET_BYTES, out.secret)
     snprintf(out.epoch, NUMBER_BYTES, "%lld", <long long>view.epoch)
     snprintf(out.count, NUMBER_BYTES, "%d", view.count)
-    out.texts[0], out.texts[1], out.texts[2], out.texts[3] = out.history, out.secret, out.epoch, out.count
+    out.texts[0], out.texts[1], out.texts[2] = out.history, out.secret, out.epoch
+    out.texts[3], out.texts[4] = kind_name(view.kind), out.count
     out.length = VIEW_ARGUMENTS
     for i in range(view.count):
         node = &view.members[i]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import count, pairwise
 from typing import ClassVar
 
-from core_extension.core import ENTRY_OVERHEAD, Ack, Batch, Core, Entry, Greeting, Limits, Verdict, View
+from core_extension.core import ENTRY_OVERHEAD, KIND_PUT, Ack, Batch, Core, Entry, Greeting, Limits, Verdict, View
 
 HISTORY = b"h" * 16
 OTHER = b"o" * 16
@@ -40,9 +40,9 @@ class Member(Core):
         return super().take_head_ack()
 
 
-def view(epoch: int, members: str, history: bytes = HISTORY) -> View:
+def view(epoch: int, members: str, history: bytes = HISTORY, kind: int = KIND_PUT) -> View:
     """`members` as run_ids of one letter."""
-    return View(history, epoch, tuple(members))
+    return View(history, epoch, tuple(members), kind)
 
 
 def entry(size: int = 10, waiter: int = 0, since_ms: int = 0) -> Entry:

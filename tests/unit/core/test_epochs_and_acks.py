@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from core_extension.core import Ack, Role, Verdict, View
+from core_extension.core import KIND_ALL, Ack, Role, Verdict, View
 
 from .members import HUGE, OTHER, ROOMY, Member, acknowledge, batch_of, chain, forward, greeting, put, receive, view
 
@@ -62,6 +62,8 @@ def test_a_removed_head_cannot_commit() -> None:
     (view(2, "ab"), Verdict.ACCEPTED),  # the same again
     (view(2, "ba"), Verdict.CONFLICT),
     (view(2, "a"), Verdict.CONFLICT),
+    (view(2, "ab", kind=KIND_ALL), Verdict.CONFLICT),
+    (view(3, "ab", kind=KIND_ALL), Verdict.CONFLICT),
     (view(1, "ab"), Verdict.STALE),
     (view(-5, "ab"), Verdict.STALE),
     (view(3, "ab", OTHER), Verdict.OTHER_HISTORY),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from core_extension.core import NO_LIMIT, Core, Limits, corrupt, misuse, take_broken_invariants
+from core_extension.core import KIND_ALL, KIND_PUT, NO_LIMIT, Core, Limits, corrupt, misuse, take_broken_invariants
 
 from .members import COST, ROOMY, Member, batch_of, chain, entry, forward, put, receive, view
 
@@ -112,9 +112,10 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 1: updates are recorded in order, and each once":
         lambda: misuse(alone(3), "durability_note_recorded", 1, 1),
     "rule 2: a head that is fenced assigns nothing": fenced_head_assigns,
-    "rule 2: no member goes back to an older view of its history": lambda: misuse(alone(), "membership_enter", 0, 1),
+    "rule 2: no member goes back to an older view of its history":
+        lambda: misuse(alone(), "membership_enter", 0, 1, KIND_PUT),
     "rule 2: a member has one place in its view, and a learner has none":
-        lambda: misuse(alone(), "membership_enter", 2, 0),
+        lambda: misuse(alone(), "membership_enter", 2, 0, KIND_PUT),
     "rule 3: nothing that this member may lose leaves it": lambda: damaged_batch("next_sn", 5),
     "rule 3: settled updates are committed, and committed updates are applied":
         lambda: damaged(alone(3), "settled", 7).saved(NO_LIMIT),
@@ -128,7 +129,8 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 3: the log has what it is pinned for": pinned_too_low,
     "rule 4: only what was asked in this epoch is answered": lambda: batch_after_damage("answered", 7),
     "rule 4: a READ waits for the answer to a question that was asked": lambda: alone().is_answered(1, 0),
-    "rule 5: an epoch names one view": lambda: misuse(alone(), "membership_enter", 1, 1),
+    "rule 5: a history has one kind": lambda: misuse(alone(), "membership_enter", 2, 0, KIND_ALL),
+    "rule 5: an epoch names one view": lambda: misuse(alone(), "membership_enter", 1, 1, KIND_PUT),
     "rule 6: a waiter is answered before its update leaves the log": waiter_is_trimmed,
     "rule 7: the table has the entry that is looked up": lambda: misuse(alone(), "memtable_at"),
     "rule 8: acknowledgements that are kept back go out in another pass": lambda: sleeps(publishes=True),
