@@ -48,7 +48,8 @@ from modules.member.replication cimport (
 )
 from modules.member.replies cimport waiting_init
 from modules.member.startup cimport (
-    config_arguments, config_register, place_command, record_command, replay_misread, snapshot_register,
+    config_arguments, config_register, kind_is_possible, place_command, record_command, replay_misread,
+    snapshot_register,
 )
 from modules.member.state.event_loop cimport TICK_MS
 from modules.member.state.member cimport Member, set_the_member, the_member
@@ -406,7 +407,8 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     m = new_member(ctx)
     set_the_member(m)
     watch_invariants()
-    if m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc):
+    if (m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc)
+            or not kind_is_possible(m, ctx)):
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)
     if (not create_client_commands(ctx) or not create_internal_commands(ctx)

@@ -20,7 +20,7 @@ from rich.text import Text
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import ROOT, Server
 from chainredis.protocol.errors import MemberError
-from chainredis.protocol.view import MAX_MEMBERS
+from chainredis.protocol.view import MAX_MEMBERS, Kind
 from chainredis.transport.member_client import MemberState, RedisLink
 from chainredis.transport.settings import Settings
 
@@ -40,6 +40,9 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--port", type=_port, default=6369, help="of the master; the members have those after it")
     parser.add_argument("--etcd", action="store_true", help=f"masters in etcd, which is started on port {ETCD_PORT}")
     parser.add_argument("--masters", type=_masters, default=2, metavar="N", help="with --etcd: one of them leads")
+    parser.add_argument(
+        "--commands", choices=("put", "all", "auto"), default="put", help="put: MEMBER.PUT and READ; all: any command"
+    )
     parser.add_argument("--dir", type=Path, help="folder for logs and the master's state (default: a temporary one)")
     parser.set_defaults(call=run)
 
@@ -63,7 +66,9 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
     def progress(text: str) -> None:
         console.print(f"{text} …", highlight=False, markup=False)
 
-    where: dict[str, Any] = {"folder": options.dir, "first_port": options.port, "progress": progress}
+    where: dict[str, Any] = {
+        "folder": options.dir, "first_port": options.port, "commands": options.commands, "progress": progress,
+    }  # fmt: skip
     if not options.etcd:
         return Cluster(options.members, **where)
     # Loading etcd's client takes time: a chain without etcd does not wait for it.
@@ -154,10 +159,14 @@ def _line(monitor: Monitor) -> str:
 def _how_to_talk(cluster: Cluster) -> str:
     client = Path(os.path.relpath(ROOT / "vendor/redis/src/redis-cli"))
     head, tail, standbys = cluster.head, cluster.tail, cluster.masters[1:]
+    stored = cluster.stored()
+    write, read, where = "MEMBER.PUT", "READ", "at the tail"
+    if stored and stored.view.kind is Kind.ALL:
+        write, read, where = "SET", "GET", "at any member"
     lines = [
-        (f"-p {head.port} MEMBER.PUT a 1", "write, at the head"),
-        (f"-p {tail.port} READ a", "read what is committed, at the tail"),
-        (f"-c -p {tail.port} MEMBER.PUT a 2", "-c finds the right member from any"),
+        (f"-p {head.port} {write} a 1", "write, at the head"),
+        (f"-p {tail.port} {read} a", f"read what is committed, {where}"),
+        (f"-c -p {tail.port} {write} a 2", "-c finds the right member from any"),
         (f"-p {cluster.master.port} MASTER.GET_CHAIN", "ask the master"),
         *((f"-c -p {m.port} MASTER.REFRESH_HEAD", "another master; -c finds the one that leads") for m in standbys),
     ]

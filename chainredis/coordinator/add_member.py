@@ -13,6 +13,7 @@ from chainredis.coordinator.probe import ProbedServer, at_current_address, reach
 from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, Loading, MemberError, OtherProcess, Rejected
 from chainredis.protocol.reconfiguration import Add, Begin, Configuration, Health
+from chainredis.protocol.traits import why_it_cannot_follow, why_of_other_kind
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.member_client import Dial, MemberLink
@@ -177,6 +178,7 @@ class Additions:
             raise CommandError(f"{member} cannot begin a chain: {state.unfit}")
         if state.history and knows_a_secret(newcomer):
             raise CommandError(f"{member} has been of a chain since it was started: restart that server first")
+        kind = newcomer.traits.kind
         empty = self._without_data(lost) if lost else frozenset()
         random = secrets.token_bytes(32)
         assigned = self._branch(newcomer, random, existing) if is_backup else 0
@@ -184,7 +186,7 @@ class Additions:
         def begin(_: Configuration | None, health: Health) -> Begin:
             addition.check()
             addition.is_decided = True
-            return Begin(member, random, health, empty, assigned)
+            return Begin(member, random, health, empty, assigned, kind)
 
         self._runtime.enact(begin)
         if lost:
@@ -239,6 +241,8 @@ class Additions:
 
     def _add_tail(self, addition: Addition, newcomer: ProbedServer, view: View, *, discard: bool) -> None:
         member, state = newcomer.member, newcomer.state
+        if why := why_of_other_kind(member, newcomer.traits.kind, view.kind):
+            raise CommandError(why)
         if not discard and state.history != view.history and (state.keys or (state.history and newcomer.has_data)):
             whose = f"another chain, of history {state.history}" if state.history else f"its own, {state.keys} keys"
             raise CommandError(
@@ -246,7 +250,7 @@ class Additions:
             )
         # This link stays open until the newcomer serves: as long as it lasts, the tail keeps its log for the newcomer.
         tail = self._proven_tail(view)
-        addition.watch(tail)
+        addition.watch(tail.link)
 
         def note(text: str) -> None:
             addition.check()
@@ -259,9 +263,11 @@ class Additions:
             return added
 
         try:
+            if why := why_it_cannot_follow(member, newcomer.traits, view.tail, tail.traits):
+                raise CommandError(why)
             if state.history == view.history:
                 prove_again(newcomer, view)
-            sync_learner(tail, newcomer, view, self._settings, note)
+            sync_learner(tail.link, newcomer, view, self._settings, note)
             note("taking over")
             self._runtime.enact(take_over)
             self._runtime.await_service(member)
@@ -269,7 +275,7 @@ class Additions:
             addition.check()  # to be called off may have broken a link
             raise CommandError(f"{error}: the chain is as it was") from error
         finally:
-            tail.close()
+            tail.link.close()
             if not addition.is_decided:
                 self._let_go(member, view)
 
@@ -283,9 +289,9 @@ class Additions:
             finally:
                 link.close()
 
-    def _proven_tail(self, view: View) -> MemberLink:
+    def _proven_tail(self, view: View) -> ProbedServer:
         try:
-            tail, _ = reach(self._dial, view.tail)
+            tail, state = reach(self._dial, view.tail)
         except MemberError as error:
             raise CommandError(f"{error}: the chain is as it was") from error
         try:
@@ -293,7 +299,7 @@ class Additions:
         except MemberError as error:
             tail.close()
             raise CommandError(f"{error}: the chain is as it was") from error
-        return tail
+        return ProbedServer(view.tail, tail, state)
 
 
 def knows_a_secret(newcomer: ProbedServer) -> bool:

@@ -266,9 +266,8 @@ class Coordinator:
                 "what the master had stored; or restart that server with its data, which ends that chain, and repeat "
                 "this: what others have and it lacks is lost"
             )
-        configuration = self._runtime.enact(
-            lambda *_: Recover(survivor, state.history, _newest_epoch(state), secrets.token_bytes(16))
-        )
+        recover = Recover(survivor, state.history, _newest_epoch(state), secrets.token_bytes(16), found.traits.kind)
+        configuration = self._runtime.enact(lambda *_: recover)
         log.warning("the stored view was lost: the chain of epoch %d is %s alone", configuration.view.epoch, survivor)
 
     # ----------------------------------------------------------------------------------------------- for INFO
@@ -287,6 +286,7 @@ class Coordinator:
         members = configuration.view.members if configuration else ()
         return {
             "epoch": configuration.view.epoch if configuration else 0,
+            "kind": configuration.view.kind if configuration else "",
             "members": len(members),
             "chain": names(members),
             "pending": names(members[-1:]) if configuration and configuration.pending else "",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from chainredis.protocol.errors import CommandError, Loading, MemberError, NotAMember, OtherProcess
 from chainredis.protocol.member_record import BrokenLink
+from chainredis.protocol.traits import Traits
 from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.addresses import Addresses, Resolve
 from chainredis.transport.member_client import Dial, MemberLink, MemberState
@@ -71,6 +72,14 @@ class ProbedServer:
     @property
     def has_data(self) -> bool:
         return self.state.applied >= 0 or self.state.keys > 0
+
+    @property
+    def traits(self) -> Traits:
+        """What the server is. CommandError if it is of a kind that this version does not know."""
+        try:
+            return self.state.traits
+        except ValueError as error:
+            raise CommandError(f"{self.member} is of another version: {error}") from error
 
 
 @dataclass(frozen=True)

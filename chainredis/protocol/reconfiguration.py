@@ -10,7 +10,7 @@ view hear of it.
 from dataclasses import dataclass, replace
 
 from chainredis.protocol.errors import CommandError
-from chainredis.protocol.view import MAX_MEMBERS, Member, View
+from chainredis.protocol.view import MAX_MEMBERS, Kind, Member, View
 
 # A store that went back had a view for each epoch up to the newest that a member knows, and perhaps for later ones that
 # nobody alive knows. None of these epochs may be used again for another view. No store is so far ahead.
@@ -61,7 +61,7 @@ class Begin:
 
     random: 32 fresh bytes, for history and secret. empty: run_ids of former members whose address is now used by a
     server without their data. assigned: the epoch in which the newest update of the member's data was assigned, if that
-    data is a backup: the epochs go on from there.
+    data is a backup: the epochs go on from there. kind: the one that the member's server is set to.
     """
 
     member: Member
@@ -69,6 +69,7 @@ class Begin:
     health: Health = Health()
     empty: frozenset[str] = frozenset()
     assigned: int = 0
+    kind: Kind = Kind.PUT
 
     @property
     def history(self) -> str:
@@ -116,13 +117,14 @@ class BringForward:
 class Recover:
     """The store is lost, and a restarted process of a chain of that history becomes the chain.
 
-    epoch: the newest that the process knows. random: 16 fresh bytes, for the secret.
+    epoch: the newest that the process knows. random: 16 fresh bytes, for the secret. kind: of the process's data.
     """
 
     survivor: Member
     history: str
     epoch: int
     random: bytes
+    kind: Kind = Kind.PUT
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,7 @@ def _begin(now: Configuration | None, event: Begin) -> Configuration:
                 )
     # Another history has epochs of its own. They go on growing all the same: one epoch names one view of this master.
     epoch = max(now.view.epoch if now else 0, event.assigned) + 1
-    return Configuration(View(event.history, epoch, (event.member,), event.secret))
+    return Configuration(View(event.history, epoch, (event.member,), event.secret, event.kind))
 
 
 def _add(now: Configuration, event: Add) -> Configuration:
@@ -295,7 +297,8 @@ def _beyond(epoch: int) -> int:
 def _recover(now: Configuration | None, event: Recover) -> Configuration:
     if now is not None:
         raise CommandError(f"the chain is known here, which is {now.view.names}")
-    return Configuration(View(event.history, _beyond(event.epoch), (event.survivor,), event.random.hex()))
+    view = View(event.history, _beyond(event.epoch), (event.survivor,), event.random.hex(), event.kind)
+    return Configuration(view)
 
 
 # ---------------------------------------------------------------------------------------- what the master does itself

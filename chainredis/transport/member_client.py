@@ -30,7 +30,8 @@ from chainredis.protocol.errors import (
     TooFar,
 )
 from chainredis.protocol.leases import Lease
-from chainredis.protocol.view import Endpoint, Member, View
+from chainredis.protocol.traits import Traits, parse_modules
+from chainredis.protocol.view import Endpoint, Kind, Member, View
 from chainredis.transport.settings import Settings
 
 
@@ -61,6 +62,16 @@ class MemberState:
     lifeline: int = 0
     timeout: int = 0
     unreached_why: str = ""
+    kind: str = "put"
+    version: str = ""
+    databases: int = 0
+    modules: str = ""
+    writes: str = ""
+
+    @property
+    def traits(self) -> Traits:
+        """What the server is. ValueError if it tells a kind that this version does not know."""
+        return Traits(Kind(self.kind), self.version, self.databases, parse_modules(self.modules), self.writes)
 
 
 class MemberLink(Protocol):

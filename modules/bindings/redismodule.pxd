@@ -26,6 +26,7 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_EVENTLOOP_WRITABLE
         REDISMODULE_REPLY_ERROR
         REDISMODULE_REPLY_ARRAY
+        REDISMODULE_REPLY_INTEGER
         REDISMODULE_REPLY_STRING
         REDISMODULE_CONFIG_DEFAULT
         REDISMODULE_CONFIG_IMMUTABLE
@@ -267,6 +268,7 @@ cdef extern from "redismodule.h" nogil:
     RedisModuleCallReply *RedisModule_Call(RedisModuleCtx *, const char *, const char *, ...)
     void RedisModule_FreeCallReply(RedisModuleCallReply *)
     int RedisModule_CallReplyType(RedisModuleCallReply *)
+    long long RedisModule_CallReplyInteger(RedisModuleCallReply *)
     size_t RedisModule_CallReplyLength(RedisModuleCallReply *)
     RedisModuleCallReply *RedisModule_CallReplyArrayElement(RedisModuleCallReply *, size_t)
     const char *RedisModule_CallReplyStringPtr(RedisModuleCallReply *, size_t *)

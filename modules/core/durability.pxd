@@ -5,6 +5,7 @@
     durability_next_record      updates to be recorded, in order and each once; then `durability_note_recorded`
     durability_note_saved       how far the file is on the disk
     durability_restore          the position that came with loaded data
+    durability_restore_kind     the kind of the chain that it belongs to
     durability_branch           restored data begins a history of its own
     durability_on_record        a record that is read again at a restart; then `durability_note_replayed`
 """
@@ -71,6 +72,12 @@ cdef inline Verdict durability_restore(
     c.has_history = True
     chain_jump(c, applied)
     return ACCEPTED
+
+
+cdef inline void durability_restore_kind(Chain *c, int kind) noexcept nogil:
+    """The kind of the chain whose data has been loaded from disk. No view exists yet that would tell it."""
+    if c.view.epoch == 0:
+        c.view.kind = kind
 
 
 cdef inline Verdict durability_branch(Chain *c, const uint8_t *history) noexcept nogil:

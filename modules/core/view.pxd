@@ -50,6 +50,15 @@ cdef inline bint same_history(const uint8_t *a, const uint8_t *b) noexcept nogil
     return memcmp(a, b, HISTORY_BYTES) == 0
 
 
+cdef inline bint is_no_history(const uint8_t *history) noexcept nogil:
+    """Is it the history of zeros, which no chain has?"""
+    cdef int i
+    for i in range(HISTORY_BYTES):
+        if history[i]:
+            return False
+    return True
+
+
 cdef inline const char *kind_name(int kind) noexcept nogil:
     """The kind's word in messages, files and settings."""
     return "all" if kind == KIND_ALL else "put"

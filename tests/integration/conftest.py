@@ -20,7 +20,8 @@ StartServer = Callable[..., Server]
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[StartChain]:
-    """`chain(3)` starts a master and three members and makes them a chain. Options are those of Cluster.
+    """`chain(3)` starts a master and three members and makes them a chain. Options are those of Cluster, such as
+    `commands="all"` for a chain that takes any command.
 
     Members do not return to the chain by themselves, unless `master_config={"master.auto-return": "yes"}`.
     """

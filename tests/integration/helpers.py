@@ -14,7 +14,7 @@ from redis.connection import Connection
 
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
-from chainredis.protocol.view import Endpoint, Member, View
+from chainredis.protocol.view import Endpoint, Kind, Member, View
 from chainredis.transport.member_client import MemberState, RedisLink
 from chainredis.transport.settings import Credentials, Settings
 from chainredis.transport.waiting import wait_until
@@ -166,10 +166,10 @@ def _settings(server: Server, own_run_id: str = OWN_RUN_ID) -> Settings:
     return Settings(server.folder, own_run_id, server.port, credentials=lambda: credentials)
 
 
-def become_chain(only: Server) -> View:
+def become_chain(only: Server, kind: Kind = Kind.PUT) -> View:
     """Make the server a chain of one, without a master; returns its view."""
     itself = Member(only.endpoint.host, only.endpoint.host, only.port, state(only).run_id)
-    view = View("ab" * 16, 1, (itself,), "cd" * 16)
+    view = View("ab" * 16, 1, (itself,), "cd" * 16, kind)
     assert ask(only, "CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
     return view
 

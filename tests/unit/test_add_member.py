@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chainredis.protocol.errors import CannotFeed, CommandError, OutcomeUnknown, Silent
+from chainredis.protocol.view import Kind
 from chainredis.transport.member_client import MemberState, Progress
 from chainredis.transport.waiting import wait_until
 from unit.fake_members import FakeLink, FakeProcess, run_id
@@ -258,3 +259,44 @@ def test_a_member_that_cannot_be_told_is_named_and_told_later(quick_world: World
     assert quick_world.chain() == ["10.0.0.1:7000", "10.0.0.1:7001", "10.0.0.1:7002"]
     quick_world.fleet.fail_at = ""
     wait_until(lambda: quick_world.fleet.processes[7000].state.epoch == 3, 5)
+
+
+# ------------------------------------------------------------------------------------------------- kinds of chain
+
+ALL: dict[str, Any] = {"kind": "all", "version": "redis 7.2.4", "databases": 16, "writes": "0123"}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_first_member_gives_the_chain_its_kind(world: World, kind: Kind) -> None:
+    world.fleet.start(7000, **ALL | {"kind": kind.value})
+    world.run("ADD", HOST, 7000)
+    assert world.stored().view.kind is kind
+    world.fleet.start(7001, **ALL | {"kind": kind.value})
+    world.run("ADD", HOST, 7001)
+    assert world.stored().view.kind is kind
+
+
+@pytest.mark.parametrize(("chain", "other"), [("put", "all"), ("all", "put")])
+def test_a_server_of_the_other_kind_is_refused(world: World, chain: str, other: str) -> None:
+    world.fleet.start(7000, **ALL | {"kind": chain})
+    world.run("ADD", HOST, 7000)
+    world.fleet.start(7001, **ALL | {"kind": other})
+    world.refuses(f"start that server with member.commands {chain}", "ADD", HOST, 7001)
+    world.refuses(f"start that server with member.commands {chain}", "ADD", HOST, 7001, "DISCARD")
+
+
+def test_a_server_that_tells_nonsense_of_itself_is_refused(world: World) -> None:
+    world.fleet.start(7000, kind="every")
+    world.refuses("is of another version", "ADD", HOST, 7000)
+
+
+def test_in_a_chain_of_kind_all_no_server_follows_a_later_one(world: World) -> None:
+    world.fleet.start(7000, **ALL)
+    world.run("ADD", HOST, 7000)
+    world.fleet.start(7001, **ALL | {"version": "redis 7.0.15"})
+    world.refuses("Redis 7.0", "ADD", HOST, 7001)
+    world.fleet.start(7002, **ALL | {"databases": 4})
+    world.refuses("databases 16", "ADD", HOST, 7002)
+    world.fleet.start(7003, **ALL | {"version": "redis 8.0.6", "writes": "4567"})
+    world.run("ADD", HOST, 7003)
+    assert world.chain() == ["10.0.0.1:7000", "10.0.0.1:7003"]

@@ -18,10 +18,11 @@ from modules.core.chain cimport (
 )
 from modules.core.checkpoint.record_format cimport get_big_endian, record_key, record_key_room, unescape
 from modules.core.messages cimport ACCEPTED, NONSENSE, STRANGER, Verdict
-from modules.core.view cimport Node
+from modules.core.view cimport KIND_ALL, Node
 from modules.member.checkpoint cimport (
     Page, buffer_room, keeps_checkpoint, page_free, page_new, page_start, set_cursor, store_retry, trouble,
 )
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replication cimport argument_number, proven_peer, reply_verdict
 from modules.member.replies cimport (
@@ -52,8 +53,12 @@ cdef const char *mode_name(long long mode) noexcept nogil:
 
 
 cdef bint mode_allows(Member *m, RedisModuleCtx *ctx, bint allowed, const char *modes) noexcept nogil:
-    """Returns `allowed`. If it is False, an error that names the required modes has been replied."""
+    """Returns `allowed`, unless this chain keeps no checkpoints. If not, an error that says why has been replied."""
     cdef char text[TEXT_BYTES]
+    if own_kind(m) == KIND_ALL:
+        RedisModule_ReplyWithError(
+            ctx, "ERR only in a chain of kind put: one that takes any command (member.commands) keeps no checkpoints")
+        return False
     if not allowed:
         snprintf(text, TEXT_BYTES, "ERR that needs member.gcs-mode %s, and it is %s here", modes,
                  mode_name(m.settings.gcs_mode))

@@ -12,6 +12,8 @@ from modules.bindings.redismodule cimport (
     RedisModule_StringPtrLen,
 )
 from modules.core.keyspace_info cimport KeyspaceInfo, keyspace_parse
+from modules.core.view cimport KIND_ALL
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member, the_member
 from modules.server.native_replication cimport follows_another
@@ -101,6 +103,8 @@ cdef bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
     if RedisModule_AvoidReplicaTraffic():
         snprintf(why, ERROR_BYTES, "the clients of this server are paused: CLIENT UNPAUSE first")
         return False
+    if own_kind(the_member()) == KIND_ALL:
+        return True     # databases and times to live are copied as they are
     read_keyspace(ctx, &keyspace)
     if keyspace.others:
         snprintf(why, ERROR_BYTES, "a chain has database 0 only, and other databases of this server hold keys")

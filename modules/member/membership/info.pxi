@@ -11,9 +11,10 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
 from modules.core.invariant cimport broken_invariants
-from modules.core.view cimport HOST_BYTES, Node
+from modules.core.view cimport HOST_BYTES, Node, kind_name
 from modules.member.checkpoint.memtable cimport memtable_bytes, memtable_keys, shown_watermark
 from modules.member.clients cimport mode_name
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.serving cimport role_name, serves_in_role
 from modules.member.state.checkpoint cimport Checkpoint, STORE_OPEN, STORE_OPENING
 from modules.member.state.member cimport Member
@@ -46,6 +47,7 @@ cdef void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
         return      # INFO was called for other sections
     RedisModule_InfoAddFieldCString(info, "role", role_name(chain_role(&m.chain)))
     RedisModule_InfoAddFieldLongLong(info, "serving", serves_in_role(m))
+    RedisModule_InfoAddFieldCString(info, "kind", kind_name(own_kind(m)))
     RedisModule_InfoAddFieldLongLong(info, "epoch", m.chain.view.epoch)
     RedisModule_InfoAddFieldLongLong(info, "newest_epoch", m.chain.newest_epoch)
     RedisModule_InfoAddFieldLongLong(info, "members", m.chain.view.count)

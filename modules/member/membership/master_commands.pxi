@@ -3,6 +3,7 @@
 # Commands of the master: views and the steps of a join (docs/protocol.md, "Views" and "Joining").
 
 from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
 from modules.bindings.redismodule cimport (
@@ -14,8 +15,9 @@ from modules.core.chain cimport chain_is_tail
 from modules.core.learner cimport learner_feed, learner_pin, learner_pin_from, learner_unpin
 from modules.core.membership cimport membership_forget
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
-from modules.core.view cimport MAX_MEMBERS, Node, View, same_history, view_index
+from modules.core.view cimport MAX_MEMBERS, Node, View, kind_name, same_history, view_index
 from modules.member.keyspace cimport end_waiting_commands, holds_keys, may_become_chain, settle_redis_settings
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.persistence cimport marker_take, record
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replication cimport (
@@ -60,6 +62,14 @@ cdef bint read_view(
     return False
 
 
+cdef bint is_order(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc, View *view, unsigned char *secret,
+) noexcept nogil:
+    """Returns whether the client may give this server the view in the arguments. If not, an error has been replied."""
+    return (entitled(m, ctx) and read_view(m, ctx, argv, argc, view, secret)
+            and (m.chain.me >= 0 or is_of_own_kind(m, ctx, view)))
+
+
 cdef bint may_start_over(const Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
     """Returns whether this server was in another chain and has no data of it left, in memory or in a checkpoint."""
     return (m.chain.has_history and m.chain.me < 0 and not m.chain.learner and m.chain.applied < 0
@@ -67,12 +77,23 @@ cdef bint may_start_over(const Member *m, RedisModuleCtx *ctx, const View *view)
             and not m.checkpoint.incomplete)
 
 
+cdef bint is_of_own_kind(const Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
+    """Returns whether this server can be in a chain of the view's kind. If not, an error has been replied."""
+    cdef char text[ERROR_BYTES]
+    if view.kind == own_kind(m):
+        return True
+    snprintf(text, ERROR_BYTES, "ERR that chain is of kind %s, and this server's member.commands is for one of kind %s",
+             kind_name(view.kind), kind_name(own_kind(m)))
+    RedisModule_ReplyWithError(ctx, text)
+    return False
+
+
 cdef bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
     """Write the view's history to the identity file, before this server holds data of it.
 
     Otherwise a restarted server could pass for a new one. Returns False if an error has been replied.
     """
-    if marker_take(m, view.history):
+    if marker_take(m, view.history, view.kind):
         return True
     RedisModule_ReplyWithError(
         ctx, "ERR this server cannot write the file chain.member.<port> in its folder, without which a restart of it "
@@ -86,7 +107,7 @@ cdef int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv,
     cdef unsigned char secret[SECRET_BYTES]
     cdef char why[ERROR_BYTES + 4]
     cdef Verdict verdict
-    if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
+    if not is_order(m, ctx, argv, argc, &view, secret):
         return 0
     if may_start_over(m, ctx, &view):
         membership_forget(&m.chain)
@@ -121,7 +142,7 @@ cdef int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, 
     """
     cdef View view
     cdef unsigned char secret[SECRET_BYTES]
-    if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
+    if not is_order(m, ctx, argv, argc, &view, secret):
         return 0
     if view_index(&view, m.self.run_id) >= 0:
         return RedisModule_ReplyWithError(ctx, "ERR this server is in that view: it cannot join what it is in")
@@ -146,7 +167,7 @@ cdef int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv
     cdef View view
     cdef unsigned char secret[SECRET_BYTES]
     cdef Verdict verdict
-    if not entitled(m, ctx) or not read_view(m, ctx, argv, argc, &view, secret):
+    if not is_order(m, ctx, argv, argc, &view, secret):
         return 0
     if m.chain.me >= 0:
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")

@@ -92,7 +92,8 @@ cdef void troubles_text(const Member *m, char *out) noexcept nogil:
     trouble_text(m, &m.replication.head_shortcut, &out[length])
 
 
-cdef void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+cdef void reply_state(Member *m, RedisModuleCtx *ctx, bint with_traits) noexcept nogil:
+    """Reply with this member's state, and with the traits of its server if they are wanted."""
     cdef char history[2 * HISTORY_BYTES + 1]
     cdef char unfit[ERROR_BYTES]
     cdef char why[WHY_ROOM]
@@ -104,7 +105,7 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         to_hex(m.chain.history, HISTORY_BYTES, history)
     else:
         may_become_chain(ctx, unfit)
-    RedisModule_ReplyWithArray(ctx, 2 * STATE_FIELDS)
+    RedisModule_ReplyWithArray(ctx, 2 * (STATE_FIELDS + (TRAIT_FIELDS if with_traits else 0)))
     state_text(ctx, "run_id", m.self.run_id)
     state_text(ctx, "role", role_name(chain_role(&m.chain)))
     state_text(ctx, "history", history)
@@ -129,20 +130,22 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_number(ctx, "checkpointed", shown_watermark(&m.checkpoint))
     state_number(ctx, "lifeline", m.lifelines.port)
     state_number(ctx, "timeout", 1000 * m.settings.heartbeat_timeout if m.settings.heartbeat_timeout_given else 0)
+    if with_traits:
+        reply_traits(m, ctx)
 
 
 cdef int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """CHAIN.STATE -> flat list of names and values | LOADING, while the server is loading its data"""
     if not m.disk.started:
         return RedisModule_ReplyWithError(ctx, "LOADING this server is loading its data")
-    reply_state(m, ctx)
+    reply_state(m, ctx, True)
     return 0
 
 
 # ------------------------------------------------------------------------------------------- poll and watch
 
 cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.POLL epoch stamp length_ms -> as CHAIN.STATE | ERR
+    """CHAIN.POLL epoch stamp length_ms -> as CHAIN.STATE, without the traits of the server | ERR
 
     Grants a lease of `length_ms` from `stamp` on. `stamp` is a time of this member's own clock, from an earlier state.
     A poll of another epoch grants no lease, and is answered all the same.
@@ -160,7 +163,7 @@ cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) 
     if verdict == NONSENSE:
         return reply_verdict(m, ctx, verdict)
     wake(m)
-    reply_state(m, ctx)
+    reply_state(m, ctx, False)
     return 0
 
 

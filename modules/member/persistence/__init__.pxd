@@ -21,7 +21,7 @@ cdef extern void record(Member *m) noexcept nogil
 # identity_file.pxi
 cdef extern void marker_read(Marker *marker) noexcept nogil
 cdef extern void marker_name(Member *m) noexcept nogil
-cdef extern bint marker_take(Member *m, const uint8_t *history) noexcept nogil
+cdef extern bint marker_take(Member *m, const uint8_t *history, int kind) noexcept nogil
 cdef extern bint marker_branch(Member *m, const uint8_t *history, int64_t applied) noexcept nogil
 cdef extern bint marker_renames(const Member *m, uint8_t *history, int64_t applied) noexcept nogil
 cdef extern void marker_note_master(Member *m) noexcept nogil

@@ -19,7 +19,8 @@ from modules.bindings.libc cimport ENOENT, errno, fileno, fsync
 from modules.bindings.redismodule cimport RedisModule_Log
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.hex cimport from_hex, to_hex
-from modules.core.view cimport HISTORY_BYTES, same_history
+from modules.core.view cimport HISTORY_BYTES, KIND_ALL, KIND_PUT, is_no_history, same_history
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.state.heartbeat_plugin cimport ORDER_TEXT_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.persistence cimport Branch, MAX_BRANCHES, Marker
@@ -36,6 +37,8 @@ cdef enum:
 cdef void marker_line(Marker *marker, const char *line) noexcept nogil:
     if strncmp(line, "history ", 8) == 0:
         from_hex(line + 8, strcspn(line + 8, "\r\n"), marker.history, HISTORY_BYTES)
+    elif strncmp(line, "kind all", 8) == 0:
+        marker.kind = KIND_ALL
     elif strncmp(line, "void ", 5) == 0:
         marker.void_epoch = strtoll(line + 5, NULL, 10)
     elif strncmp(line, "branch ", 7) == 0 and marker.branch_count < MAX_BRANCHES:
@@ -61,6 +64,7 @@ cdef void marker_read(Marker *marker) noexcept nogil:
     cdef char line[LINE_BYTES]
     cdef FILE *file = fopen(marker.name, "r")
     memset(marker.history, 0, HISTORY_BYTES)
+    marker.kind = KIND_PUT
     marker.void_epoch = 0
     marker.branch_count = 0
     marker.master[0] = 0
@@ -84,6 +88,8 @@ cdef bint marker_print(const Marker *marker, const char *name) noexcept nogil:
                   "# until its master takes it in again: by itself after a fault, or with MASTER.ADD. To use it for\n"
                   "# something else, end it, and delete this file and its data.\n"
                   "history %s\nvoid %lld\n", &history[0], <long long>marker.void_epoch)
+    if marker.kind == KIND_ALL:
+        fprintf(file, "kind all\n")
     for i in range(marker.branch_count):
         to_hex(marker.branches[i].history, HISTORY_BYTES, history)
         fprintf(file, "branch %s %lld\n", &history[0], <long long>marker.branches[i].applied)
@@ -118,9 +124,9 @@ cdef void marker_name(Member *m) noexcept nogil:
 
 # ---------------------------------------------------------------------------------------------- what it says
 
-cdef bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
-    """Make this server a member of the chain with this history. Returns False if the file cannot be written: the caller
-    must then accept nothing of the chain.
+cdef bint marker_take(Member *m, const uint8_t *history, int kind) noexcept nogil:
+    """Make this server a member of the chain with this history and kind. Returns False if the file cannot be written:
+    the caller must then accept nothing of the chain.
     """
     cdef Marker marker = m.disk.marker
     if marker.found and same_history(marker.history, history):
@@ -131,6 +137,7 @@ cdef bint marker_take(Member *m, const uint8_t *history) noexcept nogil:
     if not (m.chain.has_history and same_history(m.chain.history, history)):
         m.disk.claimed = 0      # the old claim was in an epoch of another history
     memcpy(marker.history, history, HISTORY_BYTES)
+    marker.kind = kind
     snprintf(marker.master, ORDER_TEXT_BYTES, "%s", &m.heartbeat.etcd[0])
     return marker_write(m, &marker)
 
@@ -146,6 +153,7 @@ cdef bint marker_branch(Member *m, const uint8_t *history, int64_t applied) noex
     memcpy(marker.branches[marker.branch_count].history, m.chain.history, HISTORY_BYTES)
     marker.branches[marker.branch_count].applied = applied
     marker.branch_count += 1
+    marker.kind = own_kind(m)
     marker.found = True
     marker.void_epoch = max(marker.void_epoch, m.disk.record.epoch)
     memcpy(marker.history, history, HISTORY_BYTES)
@@ -182,11 +190,7 @@ cdef bint marker_void(Member *m, int64_t epoch) noexcept nogil:
 
 cdef bint is_unknown_chains(const Member *m) noexcept nogil:
     """Returns whether this server's data is of a history that no master has given it (`miss_data`)."""
-    cdef int i
-    for i in range(HISTORY_BYTES):
-        if m.chain.history[i]:
-            return False
-    return m.chain.has_history
+    return m.chain.has_history and is_no_history(m.chain.history)
 
 
 cdef bint marker_vouches(const Member *m) noexcept nogil:

@@ -15,6 +15,7 @@ cdef extern bint snapshot_register(RedisModuleCtx *ctx) noexcept nogil
 
 # settings.pxi
 cdef extern bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil
+cdef extern bint kind_is_possible(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern bint config_arguments(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 
 # startup.pxi

@@ -2,18 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 # Settings: the module configurations `member.*` and the positional arguments of `libmember.so`.
 
+from libc.string cimport strlen
+
 from modules.bindings.redismodule cimport (
     REDISMODULE_CONFIG_DEFAULT, REDISMODULE_CONFIG_IMMUTABLE, REDISMODULE_CONFIG_MEMORY, REDISMODULE_ERR,
     REDISMODULE_OK, RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_LoadConfigs,
     RedisModule_Log, RedisModule_RegisterBoolConfig, RedisModule_RegisterEnumConfig, RedisModule_RegisterNumericConfig,
     RedisModule_RegisterStringConfig, RedisModule_StringToLongLong,
 )
+from modules.core.view cimport kind_name
+from modules.member.keyspace.kind cimport is_bound_to_all, names_kind, own_kind
 from modules.member.keyspace.values cimport keep, let_go
 from modules.member.state.checkpoint cimport MODE_NORMAL
 from modules.member.state.heartbeat cimport MASTER_IN_ETCD, MASTER_PLAIN
 from modules.member.state.member cimport Member, the_member
+from modules.member.state.persistence cimport Marker
 from modules.member.state.settings cimport COMMANDS_ALL, COMMANDS_AUTO, COMMANDS_PUT
 from modules.server.passwords cimport passwords_init, register_password
+
+cdef extern from *:
+    const char *ONLY_NORMAL "\"checkpoints and flushes are only in a chain of kind put (member.commands)\""
 
 cdef enum:
     MIB = 1024 * 1024
@@ -113,6 +121,16 @@ cdef int set_choice(const char *name, int value, void *setting, RedisModuleStrin
     return REDISMODULE_OK
 
 
+cdef int set_mode(const char *name, int value, void *setting, RedisModuleString **error) noexcept nogil:
+    """Set member.gcs-mode. While redis.conf is read the kind of chain is not known yet: see `kind_is_possible`."""
+    cdef Member *m = the_member()
+    if value != MODE_NORMAL and m.settings.loaded and is_bound_to_all(m):
+        error[0] = RedisModule_CreateString(NULL, ONLY_NORMAL, strlen(ONLY_NORMAL))
+        return REDISMODULE_ERR
+    m.settings.gcs_mode = value
+    return REDISMODULE_OK
+
+
 cdef bint register_switch(
     RedisModuleCtx *ctx, const char *name, int default, unsigned int flags, int *setting,
 ) noexcept nogil:
@@ -145,7 +163,7 @@ cdef bint register_mode(RedisModuleCtx *ctx, int *setting) noexcept nogil:
         values[i] = i % 4
     setting[0] = MODE_NORMAL
     return RedisModule_RegisterEnumConfig(
-        ctx, "gcs-mode", MODE_NORMAL, REDISMODULE_CONFIG_DEFAULT, names, values, 8, get_choice, set_choice, NULL,
+        ctx, "gcs-mode", MODE_NORMAL, REDISMODULE_CONFIG_DEFAULT, names, values, 8, get_choice, set_mode, NULL,
         setting) == REDISMODULE_OK
 
 
@@ -196,6 +214,21 @@ cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_etcd(m, ctx)
         and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
     )
+
+
+cdef bint kind_is_possible(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Returns whether settings and identity file agree on a kind of chain. If not, the reason has been logged."""
+    cdef const Marker *marker = &m.disk.marker
+    if m.settings.gcs_mode != MODE_NORMAL and is_bound_to_all(m):
+        RedisModule_Log(ctx, "warning", "libmember.so: member.gcs-mode is not normal, and %s", ONLY_NORMAL)
+        return False
+    if not names_kind(marker) or marker.kind == own_kind(m):
+        return True
+    RedisModule_Log(
+        ctx, "warning", "libmember.so: %s says that this server's data are of a chain of kind %s, and member.commands "
+        "is %s. Set member.commands %s; or, to use the server for another chain, delete that file and the data",
+        &marker.name[0], kind_name(marker.kind), kind_name(own_kind(m)), kind_name(marker.kind))
+    return False
 
 
 # --------------------------------------------------------------------------------------- positional arguments

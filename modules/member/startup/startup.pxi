@@ -9,10 +9,11 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memcpy, memset
 
 from modules.bindings.redismodule cimport RedisModule_Call, RedisModule_Log
-from modules.core.durability cimport durability_restore
+from modules.core.durability cimport durability_restore, durability_restore_kind
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.etcd_heartbeat cimport heartbeat_resume
 from modules.member.keyspace cimport holds_keys, settle_redis_settings
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport empty_log, lifelines_listen
 from modules.member.persistence cimport disk_begin_anew, disk_rewritten, marker_take, marker_void, marker_vouches
 from modules.member.state.member cimport Member
@@ -28,7 +29,7 @@ cdef void weigh_data(Member *m) noexcept nogil:
     if marker_vouches(m):
         return
     m.disk.record.durable = False
-    if not m.disk.marker.found and marker_take(m, m.chain.history):
+    if not m.disk.marker.found and marker_take(m, m.chain.history, own_kind(m)):
         marker_void(m, m.disk.record.epoch)
 
 
@@ -57,6 +58,8 @@ cdef void start_up(Member *m) noexcept nogil:
         weigh_data(m)
     elif m.disk.marker.found:
         miss_data(m)
+    if m.chain.has_history:
+        durability_restore_kind(&m.chain, own_kind(m))
     heartbeat_resume(m)
     recover(m)
     m.disk.counted = m.chain.applied

@@ -24,6 +24,7 @@ cdef struct Marker:
     char name[32]               # file name, in the server's folder
     bint found                  # the file exists
     uint8_t history[HISTORY_BYTES]
+    int kind                    # of the chain with this history: KIND_PUT or KIND_ALL
     int64_t void_epoch          # records up to this epoch do not count as durable, even if they say that they are
     int branch_count
     Branch branches[MAX_BRANCHES]   # other histories that this server's files may name
