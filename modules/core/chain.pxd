@@ -52,10 +52,11 @@ cdef struct Chain:
     Log log
     uint64_t unsettled_bytes    # cost of (settled, applied]
     int64_t expiry              # waiters below this sn have been answered
-    # The next three are NO_LIMIT where nothing has to be waited for.
+    # The next four are NO_LIMIT where nothing has to be waited for.
     int64_t on_disk             # nothing about an update above it leaves this process
     int64_t recorded            # the append-only file lacks the updates above it, so the log keeps them
     int64_t published           # a tail acknowledges up to here: publications of higher sns have not left yet
+    int64_t executed            # own server's data has the effects up to here (chains of all commands)
     Limits limits
     # ---- towards the predecessor
     int64_t greeted             # the connection on which it greeted this member in this epoch; -1: none
@@ -96,7 +97,7 @@ cdef inline void chain_init(Chain *c, const Limits *limits) noexcept nogil:
     c.applied = c.committed = c.settled = -1
     c.greeted = c.pinned = -1
     c.sent_up = c.relied_up = c.sent_head = -1
-    c.on_disk = c.published = c.recorded = NO_LIMIT
+    c.on_disk = c.published = c.recorded = c.executed = NO_LIMIT
 
 
 cdef inline Role chain_role(const Chain *c) noexcept nogil:
@@ -141,22 +142,36 @@ cdef inline const Node *chain_predecessor(const Chain *c) noexcept nogil:
     return NULL
 
 
+cdef inline bint chain_waits_for_all_disks(const Chain *c) noexcept nogil:
+    """Is nothing acknowledged before every member's own server has it on its disk?
+
+    In a chain of all commands a member may know of effects that its server lacks. If the tail told the head directly,
+    all members could die, and one that claims to be durable would come back without an acknowledged effect.
+    """
+    return c.log.streams and c.on_disk != NO_LIMIT
+
+
 cdef inline const Node *chain_head_shortcut(const Chain *c) noexcept nogil:
     """The head, if this member is a tail that acknowledges to the head directly. Otherwise NULL."""
-    if chain_is_tail(c) and c.me > 1:
+    if chain_is_tail(c) and c.me > 1 and not chain_waits_for_all_disks(c):
         return &c.view.members[0]
     return NULL
 
 
+cdef inline int64_t chain_executed(const Chain *c) noexcept nogil:
+    """The newest update that this member's data has. Its log may reach further in a chain of all commands."""
+    return min(c.applied, c.executed)
+
+
 cdef inline bint chain_takes_writes(const Chain *c) noexcept nogil:
-    return not c.has_history or (c.me == 0 and not chain_fenced(c))
+    return not c.has_history or (c.me == 0 and not chain_fenced(c) and c.executed >= c.applied)
 
 
 cdef inline bint chain_serves_reads(const Chain *c) noexcept nogil:
     """Is this a tail that is in step with its predecessor and has all that the predecessor had applied (rule 4)?"""
     if not c.has_history:
         return True
-    return chain_is_tail(c) and c.in_step and c.applied >= c.serve_from and not chain_fenced(c)
+    return chain_is_tail(c) and c.in_step and chain_executed(c) >= c.serve_from and not chain_fenced(c)
 
 
 cdef inline void chain_position(const Chain *c, Greeting *out) noexcept nogil:

@@ -8,7 +8,7 @@ learner is the new tail. `learner_unpin` takes all of it back.
 
 from libc.stdint cimport int64_t
 
-from modules.core.chain cimport Chain, chain_is_tail
+from modules.core.chain cimport Chain, chain_executed, chain_is_tail
 from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport ACCEPTED, DIVERGED, STRANGER, TOO_FAR_BEHIND, Verdict
 from modules.core.replication cimport replication_agrees
@@ -19,7 +19,7 @@ cdef inline bint learner_pin(Chain *c) noexcept nogil:
     """Keeps the log from here on for a learner that is about to take a snapshot. Returns False if this is no tail."""
     if not chain_is_tail(c) or not c.in_step:
         return False
-    c.pinned = c.applied + 1
+    c.pinned = chain_executed(c) + 1
     c.pin_broken = False
     return True
 

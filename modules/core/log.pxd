@@ -5,13 +5,16 @@
     first .............. committed ............ end - 1 = applied
     |---- backlog -----|----- uncommitted -----|
 
-Payloads are opaque handles here: the server puts retained strings in, the simulator small integers. Whoever
-takes an entry out (`log_take_first`, `log_take_last`) owns its handles.
+In a chain of PUTs each sn has an entry. Payloads are opaque handles here: the server puts retained strings in, the
+simulator small integers. Whoever takes an entry out (`log_take_first`) owns its handles.
+
+In a chain of all commands each sn is one byte of the stream of effects (`effect_stream.pxd`), and there are no entries.
 """
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memmove
 
+from modules.core.effect_stream cimport EffectStream, stream_drop, stream_free, stream_restart
 from modules.core.invariant cimport INVARIANT
 from modules.core.memory cimport memory_give, memory_take
 
@@ -43,6 +46,8 @@ cdef struct Log:
     int64_t first           # sn of the oldest entry kept
     int64_t end             # one past the newest: first == end means empty
     uint64_t bytes          # of all entries kept, overhead included
+    bint streams            # each sn is a byte in `stream`
+    EffectStream stream
     Boundary boundaries[MAX_BOUNDARIES]     # ascending in both fields; the oldest fall out
     int boundary_count
 
@@ -63,6 +68,7 @@ cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
     log.first = first
     log.end = first
     log.bytes = 0
+    stream_restart(&log.stream, first)
 
 
 cdef inline bint log_resize(Log *log, uint64_t capacity) noexcept nogil:
@@ -109,7 +115,16 @@ cdef inline Entry log_take_first(Log *log) noexcept nogil:
     return entry
 
 
+cdef inline void log_drop(Log *log, int64_t count) noexcept nogil:
+    """Drops the oldest `count` bytes of a log that streams."""
+    INVARIANT(count <= log.end - log.first, "rule 9: a log drops only bytes that it has")
+    log.first += count
+    log.bytes -= <uint64_t>count
+    stream_drop(&log.stream, log.first)
+
+
 cdef inline void log_free(Log *log) noexcept nogil:
+    stream_free(&log.stream)
     memory_give(log.ring)
     log.ring = NULL
     log.capacity = 0

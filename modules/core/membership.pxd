@@ -4,11 +4,13 @@
 
 from libc.string cimport memcpy
 
-from modules.core.chain cimport Chain, chain_is_tail, chain_jump, chain_successor
+from modules.core.chain cimport Chain, NO_LIMIT, chain_is_tail, chain_jump, chain_successor
 from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport ACCEPTED, CONFLICT, OTHER_HISTORY, STALE, TOO_FAR_BEHIND, Verdict
 from modules.core.replication cimport replication_commit_own
-from modules.core.view cimport HISTORY_BYTES, KIND_PUT, Node, View, same_history, same_process, view_equal, view_index
+from modules.core.view cimport (
+    HISTORY_BYTES, KIND_ALL, KIND_PUT, Node, View, same_history, same_process, view_equal, view_index,
+)
 
 
 cdef inline bint is_of_other_kind(const Chain *c, const View *view) noexcept nogil:
@@ -30,6 +32,10 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
     INVARIANT(
         c.me < view.count and (c.me < 0 or not c.learner),
         "rule 2: a member has one place in its view, and a learner has none")
+    INVARIANT(
+        c.log.streams == (view.kind == KIND_ALL) or c.log.first == c.log.end,
+        "rule 1: what the log has is of the chain's kind")
+    c.log.streams = view.kind == KIND_ALL
     c.view = view[0]
     c.has_history = True
     memcpy(c.history, view.history, HISTORY_BYTES)
@@ -123,4 +129,6 @@ cdef inline void membership_forget(Chain *c) noexcept nogil:
     c.learner = c.feeding = c.in_step = c.streaming = False
     c.greeted = c.pinned = -1
     c.log.boundary_count = 0
+    c.log.streams = False
+    c.executed = NO_LIMIT
     chain_jump(c, -1)

@@ -7,8 +7,9 @@ from libc.string cimport strcmp
 
 from modules.core.chain cimport (
     Chain, chain_durable, chain_head_shortcut, chain_is_tail, chain_judge_epoch, chain_position, chain_predecessor,
-    chain_successor, chain_takes_writes,
+    chain_successor, chain_takes_writes, chain_waits_for_all_disks,
 )
+from modules.core.effect_stream cimport stream_cut, stream_mark, stream_shrink
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport (
     Entry, Log, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve, log_shrink,
@@ -42,6 +43,21 @@ cdef inline bint replication_append(Chain *c, const Entry *entry, int64_t assign
     return True
 
 
+cdef inline bint replication_append_bytes(Chain *c, uint64_t count, int64_t assigned) noexcept nogil:
+    """The log ends `count` bytes later, which are in the stream already. False when memory is exhausted.
+
+    Only in a chain of all commands. The bytes end a command or a transaction.
+    """
+    if not stream_mark(&c.log.stream, c.log.end + <int64_t>count):
+        return False
+    log_note_epoch(&c.log, c.log.end, assigned)
+    c.log.end += <int64_t>count
+    c.log.bytes += count
+    c.applied += <int64_t>count
+    c.unsettled_bytes += count
+    return True
+
+
 cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept nogil:
     """Gives the update the next sn. Returns -1 when memory is exhausted. The caller has asked `chain_takes_writes`."""
     INVARIANT(chain_takes_writes(c), "rule 2: a head that is fenced assigns nothing")
@@ -54,7 +70,7 @@ cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept no
 cdef inline void replication_commit_own(Chain *c) noexcept nogil:
     """Updates that a tail has applied are committed: every member before it has them (rule 1)."""
     if not c.has_history or (chain_is_tail(c) and c.in_step):
-        c.committed = max(c.committed, chain_durable(c))
+        c.committed = max(c.committed, min(chain_durable(c), c.executed))
     INVARIANT(
         c.settled <= c.committed <= c.applied,
         "rule 3: settled updates are committed, and committed updates are applied")
@@ -116,6 +132,10 @@ cdef inline void replication_bundle(
     cdef int64_t end = min(last + 1, replication_epoch_end(&c.log, first))
     cdef int64_t sn = first
     out.bytes = 0
+    if c.log.streams:
+        sn = stream_cut(&c.log.stream, first, end, max_bytes) if first < end else first
+        out.bytes = <uint64_t>(sn - first)
+        end = sn
     while sn < end and (out.bytes == 0 or out.bytes + log_at(&c.log, sn).bytes <= max_bytes):
         out.bytes += entry_cost(log_at(&c.log, sn))
         sn += 1
@@ -249,7 +269,9 @@ cdef inline void replication_batch_applied(Chain *c, const Batch *batch) noexcep
 
 cdef inline int64_t replication_told(const Chain *c) noexcept nogil:
     if c.learner:
-        return chain_durable(c)
+        return min(chain_durable(c), c.executed)
+    if chain_waits_for_all_disks(c):
+        return min(c.committed, min(chain_durable(c), c.executed), c.published)
     return min(c.committed, c.published) if chain_is_tail(c) else c.committed
 
 
@@ -308,3 +330,4 @@ cdef inline void replication_tick(Chain *c) noexcept nogil:
     """Called by the clock: acknowledgements that were left out go out, and memory of a log once full is given back."""
     c.relied_up = -1
     log_shrink(&c.log)
+    stream_shrink(&c.log.stream, c.log.first, c.log.end)

@@ -31,6 +31,7 @@ cimport modules.core.messages as messages
 cimport modules.core.outbox as outbox
 cimport modules.core.read_lease as read_lease
 cimport modules.core.replication as replication
+cimport modules.core.tickets as tickets
 cimport modules.core.view as view
 cimport modules.core.wire as wire
 

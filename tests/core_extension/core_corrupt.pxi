@@ -48,6 +48,8 @@ def misuse(Core member, str function, *numbers):
     cdef memtable.Memtable table
     cdef memtable.MemtableEntry row
     cdef memtable.MemtableEntry *rows
+    cdef tickets.Tickets some
+    memset(&some, 0, sizeof(some))
     memset(&entry, 0, sizeof(entry))
     memset(&table, 0, sizeof(table))
     memset(&row, 0, sizeof(row))
@@ -69,6 +71,13 @@ def misuse(Core member, str function, *numbers):
         memcpy(other.history, member.c.history, view.HISTORY_BYTES)
         other.epoch, other.count, other.kind = numbers
         membership.membership_enter(&member.c, &other)
+    elif function == "log_drop":
+        log.log_drop(&member.c.log, numbers[0])
+    elif function == "tickets_close":
+        for end in numbers:
+            tickets.tickets_open(&some)
+            tickets.tickets_close(&some, end)
+        tickets.tickets_free(&some)
     elif function == "memtable_at":
         rows = &row
         table.blocks = &rows

@@ -103,6 +103,8 @@ def sleeps_untrimmed() -> None:
 
 BREAKS: dict[str, Callable[[], object]] = {
     "rule 1: the log has the update that is looked up": lambda: misuse(alone(3), "log_at", 3),
+    "rule 1: what the log has is of the chain's kind": lambda: misuse(alone(3), "membership_enter", 2, 0, KIND_ALL),
+    "rule 1: the stream of effects does not go back": lambda: misuse(alone(), "tickets_close", 3, 2),
     "rule 1: epochs do not go back, and each begins with an update of its own":
         lambda: misuse(alone(3), "log_note_epoch", 3, 0),
     "rule 1: the log ends with the newest update that is applied": lambda: batch_after_damage("log_end", 2),
@@ -139,6 +141,7 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 9: the bytes of uncommitted updates are counted":
         lambda: damaged(alone(3), "unsettled_bytes", COST - 1).pop_settled(),
     "rule 9: a log that begins anew has given its entries back": lambda: alone(3).forget(),
+    "rule 9: a log drops only bytes that it has": lambda: misuse(alone(), "log_drop", 1),
     "rule 9: the caller has reserved room for the entry":
         lambda: misuse(damaged(alone(3), "log_capacity", 2), "log_append"),
     "rule 9: the bytes of the log are counted": lambda: misuse(damaged(alone(3), "log_bytes", 1), "log_take_first"),
