@@ -30,6 +30,7 @@ from modules.member.clients cimport (
     tail_checkpoint_command, wait_command, write_command,
 )
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
+from modules.member.effects cimport effects_init, follow_self, tap_command
 from modules.member.event_loop cimport (
     on_client_change, on_command, on_config, on_event_loop, on_flush, on_info, on_loading, on_master_link,
     on_module_change, on_native_role, on_shutdown, on_tick,
@@ -53,6 +54,7 @@ from modules.member.startup cimport (
 )
 from modules.member.state.event_loop cimport TICK_MS
 from modules.member.state.member cimport Member, set_the_member, the_member
+from modules.member.state.settings cimport COMMANDS_PUT
 from modules.server.acl cimport may_administer
 from modules.server.allocators cimport allocators_init
 from modules.server.clock cimport boot_ms
@@ -174,6 +176,11 @@ cdef int on_prove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 cdef int on_idle(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.IDLE -> nothing; keeps the connection of a peer or a master from being closed as idle"""
     return REDISMODULE_OK if argc == 1 else RedisModule_WrongArity(ctx)
+
+
+cdef int on_tap_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.TAP nonce -> OK; this server's own module says it, before it asks for the stream of effects"""
+    return tap_command(the_member(), ctx, argv) if argc == 2 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_allowed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -339,6 +346,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         create_internal(ctx, "chain.challenge", on_challenge, early)
         and create_internal(ctx, "chain.prove", on_prove, early)
         and create_internal(ctx, "chain.allowed", on_allowed, early)
+        and create_internal(ctx, "chain.tap", on_tap_command, "admin deny-script no-monitor no-slowlog no-auth")
         and create_internal(ctx, "chain.idle", on_idle, idle)
         and create_internal(ctx, "chain.state", on_state, early)
         and create_internal(ctx, "chain.record", on_record, early)
@@ -392,6 +400,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     info_field(ctx, "server", "run_id", m.self.run_id, sizeof(m.self.run_id))
     marker_name(m)
     lifelines_init(m)
+    effects_init(m)
     marker_read(&m.disk.marker)     # before Redis loads data, whose history the identity file may map to another
     disk_configure(m)
     return m if heartbeat_init(m) else NULL
@@ -419,4 +428,6 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     if not filter_build(m) or not subscribe_events(ctx) or not fork_register():
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
+    if m.disk.marker.found and m.settings.commands != COMMANDS_PUT:
+        follow_self(m)      # before Redis loads its files: a master would drop keys that have expired by its own clock
     return REDISMODULE_OK

@@ -207,6 +207,9 @@ cdef extern from "redismodule.h" nogil:
     RedisModuleUser *RedisModule_GetModuleUserFromUserName(RedisModuleString *)
     RedisModuleString *RedisModule_GetModuleUserACLString(RedisModuleUser *)
     void RedisModule_FreeModuleUser(RedisModuleUser *)
+    RedisModuleUser *RedisModule_CreateModuleUser(const char *)
+    int RedisModule_SetModuleUserACL(RedisModuleUser *, const char *)
+    int RedisModule_AuthenticateClientWithUser(RedisModuleCtx *, RedisModuleUser *, void *, void *, uint64_t *)
     int RedisModule_ACLCheckCommandPermissions(RedisModuleUser *, RedisModuleString **, int)
     void RedisModule_ACLAddLogEntry(
         RedisModuleCtx *, RedisModuleUser *, RedisModuleString *, RedisModuleACLLogEntryReason)

@@ -7,6 +7,7 @@ cdef extern from "sys/types.h" nogil:
 
 cdef extern from "sys/socket.h" nogil:
     enum:
+        AF_INET
         AF_INET6
         MSG_NOSIGNAL
         SO_KEEPALIVE
@@ -23,6 +24,7 @@ cdef extern from "sys/socket.h" nogil:
         sa_family_t ss_family
     int socket(int family, int kind, int protocol)
     int bind(int fd, const sockaddr *address, socklen_t length)
+    int connect(int fd, const sockaddr *address, socklen_t length)
     int listen(int fd, int backlog)
     int getsockname(int fd, sockaddr *address, socklen_t *length)
     int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
@@ -55,10 +57,16 @@ cdef extern from "netinet/in.h" nogil:
         IPPROTO_IPV6
         IPPROTO_TCP
         IPV6_V6ONLY
+        INADDR_LOOPBACK
+    struct in_addr:
+        unsigned int s_addr
     struct sockaddr_in:
+        sa_family_t sin_family
         unsigned short sin_port
+        in_addr sin_addr
     struct sockaddr_in6:
         unsigned short sin6_port
+    unsigned int htonl(unsigned int)
     unsigned short htons(unsigned short)
     unsigned short ntohs(unsigned short)
 
@@ -71,6 +79,7 @@ cdef extern from "netinet/tcp.h" nogil:
 cdef extern from "errno.h" nogil:
     enum:
         EAGAIN
+        EINPROGRESS
         EADDRINUSE
         EADDRNOTAVAIL
         ECONNABORTED

@@ -33,6 +33,7 @@ cdef enum Rule:
     RULE_WRITE                  # changes data
     RULE_READ                   # shows data
     RULE_FOLLOW                 # makes this server a replica of another, or another a replica of this one
+    RULE_SYNC                   # PSYNC, SYNC: asks for this server's data and its effects
     RULE_SUBSCRIBES             # may subscribe to a channel
     RULE_ROLE                   # ROLE: a member replies to it instead of Redis
     RULE_INFO                   # INFO: likewise

@@ -35,14 +35,16 @@ if TYPE_CHECKING:
 
 AFTER_SLEEP = ("read_clock", "forget_publications", "note_flushed")
 BEFORE_SLEEP = (
-    "start_once", "tick_if_late", "note_saved", "restore_settings", "continue_join", "continue_checkpoint",
-    "admit_writers", "record_updates", "wake_for_disk", "publish_and_answer", "answer_waits", "answer_reads",
-    "connect_peers", "forward_updates", "acknowledge_updates", "report_suspicions", "wake_for_acknowledgements",
-    "note_asleep",
+    "start_once", "tick_if_late", "note_saved", "restore_settings", "observe_server", "continue_join",
+    "continue_checkpoint", "admit_writers", "record_updates", "wake_for_disk", "publish_and_answer", "answer_waits",
+    "answer_reads", "connect_peers", "forward_updates", "acknowledge_updates", "report_suspicions",
+    "wake_for_acknowledgements", "release_output", "note_asleep",
 )
 NOT_SIMULATED = {
     "tick_if_late": "timers of the simulation are never late",
     "restore_settings": "there are no settings of Redis",
+    "observe_server": "all simulated chains are of kind put so far",
+    "release_output": "all simulated chains are of kind put so far",
     "continue_join": "the copy is a step of a walk by itself (control.copy_step)",
     "continue_checkpoint": "checkpoints have tests of their own",
     "connect_peers": "connecting is a step of a walk by itself",

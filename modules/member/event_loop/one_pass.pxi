@@ -22,6 +22,7 @@ from modules.core.outbox cimport outbox_check_sleep
 from modules.core.replication cimport replication_ack_due, replication_is_batch_due
 from modules.member.checkpoint cimport checkpoint_step, is_active
 from modules.member.clients cimport serve_held, settle_reads
+from modules.member.effects cimport effects_step, note_commits
 from modules.member.keyspace cimport settings_step
 from modules.member.membership cimport join_step, settle_watches
 from modules.member.persistence cimport disk_woken, is_record_due, record
@@ -72,6 +73,8 @@ cdef void before_sleep(Member *m) noexcept nogil:
     # Before publishing, answering and forwarding, because saved updates are committed at a tail, and go to a successor.
     note_saved(m)
     restore_settings(m)
+    # Before publishing and answering: what our own server has executed is committed at a tail.
+    observe_server(m)
     continue_join(m)
     continue_checkpoint(m)
     # After the checkpoint, because one that has ended has made room in memory for the writers.
@@ -96,6 +99,7 @@ cdef void before_sleep(Member *m) noexcept nogil:
     report_suspicions(m)
     # After publishing, because what was published is acknowledged in another pass.
     wake_for_acknowledgements(m)
+    release_output(m)
     # Last: nothing may be due now. From here on a command that Redis runs before it sleeps wakes the loop by itself.
     note_asleep(m)
 
@@ -119,6 +123,10 @@ cdef void note_saved(Member *m) noexcept nogil:
 cdef void restore_settings(Member *m) noexcept nogil:
     if m.keyspace.settings_touched or m.keyspace.role_touched or m.keyspace.subscribers_misled:
         settings_step(m)
+
+
+cdef void observe_server(Member *m) noexcept nogil:
+    effects_step(m)
 
 
 cdef void continue_join(Member *m) noexcept nogil:
@@ -180,8 +188,13 @@ cdef void wake_for_acknowledgements(Member *m) noexcept nogil:
         wake_again(m)
 
 
+cdef void release_output(Member *m) noexcept nogil:
+    note_commits(m)
+
+
 cdef void note_asleep(Member *m) noexcept nogil:
     check_nothing_is_due(m)
+    m.effects.executed_asleep = m.chain.executed
     m.event_loop.asleep_soon = True
 
 

@@ -8,6 +8,7 @@ from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_CreateTime
 from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held
 from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
+from modules.member.effects cimport tap_tick
 from modules.member.membership cimport join_save, lifelines_tick
 from modules.member.persistence cimport disk_tick
 from modules.member.replication cimport pump_idle
@@ -32,6 +33,7 @@ cdef void tick(Member *m) noexcept nogil:
     join_save(m)
     pump_idle(m)
     disk_tick(m)
+    tap_tick(m)
     lifelines_tick(m)
     if is_active(m):
         checkpoint_tick(m)

@@ -14,11 +14,12 @@ from modules.bindings.redismodule cimport (
     RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
     RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
+from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
     NAME_BYTES, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES,
-    RULE_WRITE, Rule, is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
+    RULE_SYNC, RULE_WRITE, Rule, is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
 )
 from modules.server.passwords cimport passwords_filter, the_passwords
 from modules.server.redis_calls cimport drop_reply
@@ -39,6 +40,8 @@ cdef bint filter_build(Member *m) noexcept nogil:
     table_set(table, "psubscribe", 10, RULE_SUBSCRIBES)
     table_set(table, "exec", 4, RULE_EXECUTES)
     table_set(table, "role", 4, RULE_ROLE)
+    table_set(table, "psync", 5, RULE_SYNC)
+    table_set(table, "sync", 4, RULE_SYNC)
     table_set(table, "info", 4, RULE_INFO)
     # Commands of this module whose names lack its usual prefix. They check the member's state themselves.
     table_set(table, "list.checkpoint", 15, RULE_NONE)
@@ -90,6 +93,29 @@ cdef void note_unreplicated(Member *m) noexcept nogil:
     m.keyspace.unreplicated_writes += 1
 
 
+cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
+    """Filter one command at a member of a chain of all commands.
+
+    The serving head executes every command that changes data; a ticket is opened before. Redis itself refuses writes at
+    the others, whose servers are replicas.
+    """
+    cdef bint entering = m.effects.tap.entering
+    m.effects.tap.entering = False
+    if rule == RULE_CONFIG or rule == RULE_EXECUTES:
+        passwords_filter(command)
+    if rule == RULE_FOLLOW:
+        hand_over(command, "CHAIN.REFUSED")
+    elif rule == RULE_SYNC:
+        if not entering and m.chain.pinned < 0:
+            hand_over(command, "CHAIN.REFUSED")
+    elif (rule == RULE_READ or rule == RULE_WRITE) and shows_old_data(m) and not m.effects.pseudo_master.feeding:
+        hand_over(command, "CHAIN.REFUSED.READ")
+    elif rule == RULE_ROLE or rule == RULE_INFO:
+        replace_asked(m, command, rule)
+    elif rule != RULE_READ and m.effects.leads:
+        open_ticket(m)
+
+
 cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
     """Filter one command. Redis calls the command filter for each command, those of scripts and other modules included.
     """
@@ -99,6 +125,9 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     if m.keyspace.own_call or is_ours(name, length):
         return
     rule = table_rule(m.keyspace.commands, command)
+    if m.chain.log.streams:
+        filter_of_all(m, command, rule)
+        return
     if rule == RULE_SUBSCRIBES or rule == RULE_EXECUTES:
         m.clients.subscribers = True
     if rule == RULE_CONFIG or rule == RULE_EXECUTES:

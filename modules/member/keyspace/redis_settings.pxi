@@ -91,7 +91,7 @@ cdef void settle_native_role(Member *m) noexcept nogil:
     read.
     """
     m.keyspace.role_touched = False
-    if m.chain.has_history and not is_native_replica(m) and follows_another(m.ctx):
+    if m.chain.has_history and not m.chain.log.streams and not is_native_replica(m) and follows_another(m.ctx):
         m.keyspace.own_call = True
         m.keyspace.roles_undone += follow_nobody(m.ctx)
         m.keyspace.own_call = False

@@ -22,6 +22,7 @@ from modules.core.view cimport Node, View
 from modules.member.checkpoint.memtable cimport take_both
 from modules.member.checkpoint cimport Fetch, fetch_begin, fetch_cancel, fetch_free, track_end
 from modules.member.clients cimport settle_reads
+from modules.member.effects cimport effects_begin, follow_self, place_server, server_offset
 from modules.member.keyspace cimport (
     drop_data, end_waiting_commands, lend_credentials, set_redis, settle_redis_settings, take_back_credentials,
 )
@@ -65,7 +66,7 @@ cdef bint replicate(Member *m, const char *host, const char *port) noexcept nogi
 
 cdef bint replicate_no_more(Member *m) noexcept nogil:
     """Stop being a replica of the old tail. Returns False with the reason in `join_error`."""
-    cdef bint good = replicate(m, "NO", "ONE")
+    cdef bint good = follow_self(m) if m.chain.log.streams else replicate(m, "NO", "ONE")
     take_back_credentials(m)
     return good
 
@@ -99,6 +100,8 @@ cdef void join_begin(Member *m, const View *view, const unsigned char *secret) n
     settle_redis_settings(m)
     track_end(m)
     membership_learn(&m.chain, view)
+    if m.chain.log.streams:
+        effects_begin(m)
     take_secret(m, secret)
     m.clients.was_tail = False
     m.keyspace.subscribers_misled = True
@@ -207,6 +210,8 @@ cdef void join_on_link_up(Member *m) noexcept nogil:
         return
     if m.membership.snapshot_loaded:
         m.membership.join = JOIN_LOADED
+        if m.chain.log.streams:
+            place_server(m, m.chain.applied + 1, server_offset(m))
     else:
         join_fail(m, "the old tail's data came without a position: does it run another version?")
 

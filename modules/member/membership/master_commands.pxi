@@ -11,11 +11,12 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
     RedisModule_ReplyWithSimpleString,
 )
-from modules.core.chain cimport chain_is_tail
+from modules.core.chain cimport chain_is_tail, chain_jump
 from modules.core.learner cimport learner_feed, learner_pin, learner_pin_from, learner_unpin
 from modules.core.membership cimport membership_forget
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
-from modules.core.view cimport MAX_MEMBERS, Node, View, kind_name, same_history, view_index
+from modules.core.view cimport KIND_ALL, MAX_MEMBERS, Node, View, kind_name, same_history, view_index
+from modules.member.effects cimport effects_begin
 from modules.member.keyspace cimport end_waiting_commands, holds_keys, may_become_chain, settle_redis_settings
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.persistence cimport marker_take, record
@@ -101,6 +102,13 @@ cdef bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcep
     return False
 
 
+cdef void begin_stream(Member *m) noexcept nogil:
+    """This server's data becomes the beginning of a chain of all commands, whose stream begins after it."""
+    empty_log(m)
+    chain_jump(&m.chain, -1)
+    effects_begin(m)
+
+
 cdef int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.ADOPT view -> [ADOPTED, epoch, applied] | STALE | ERR"""
     cdef View view
@@ -121,6 +129,8 @@ cdef int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv,
             return 0
         end_waiting_commands(m, ctx)
         settle_redis_settings(m)
+        if view.kind == KIND_ALL:
+            begin_stream(m)
     verdict = adopt(m, &view, secret)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)

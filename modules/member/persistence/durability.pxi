@@ -50,8 +50,9 @@ cdef void disk_weigh(Member *m) noexcept nogil:
         m.disk.record.durable = False
         m.disk.record_due = True
     m.disk.waits = waits
-    if m.disk.recording != (m.chain.recorded != NO_LIMIT):
-        durability_set_recording(&m.chain, m.disk.recording)
+    # Redis itself writes the effects of a chain of all commands into the file.
+    if (m.disk.recording and not m.chain.log.streams) != (m.chain.recorded != NO_LIMIT):
+        durability_set_recording(&m.chain, m.disk.recording and not m.chain.log.streams)
     if waits:
         durability_note_saved(&m.chain, m.disk.flushed)
     elif m.disk.stuck:
@@ -148,7 +149,7 @@ cdef void disk_watch(Member *m) noexcept nogil:
 cdef void disk_woken(Member *m) noexcept nogil:
     """Note that Redis has slept: the file on the disk has all that was recorded before."""
     if not m.disk.void_due:
-        m.disk.flushed = m.chain.recorded
+        m.disk.flushed = m.effects.executed_asleep if m.chain.log.streams else m.chain.recorded
 
 
 cdef void count_changes(Member *m) noexcept nogil:
@@ -157,6 +158,8 @@ cdef void count_changes(Member *m) noexcept nogil:
     """
     cdef int64_t changes = min(m.chain.applied - m.disk.counted, <int64_t>MAX_COUNTED)
     m.disk.counted = m.chain.applied
+    if m.chain.log.streams:
+        return
     while changes > 0:
         RedisModule_Replicate(m.ctx, "CHAIN.RECORD", "AR")
         changes -= 1

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """One compile unit: the links between members, the messages on them, the handshake and view changes."""
 
-include "complaints.pxi"
 include "handshake.pxi"
 include "link.pxi"
 include "view_change.pxi"

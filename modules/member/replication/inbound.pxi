@@ -9,16 +9,19 @@ from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_GetSelectedDb, RedisModule_ReplyWithArray,
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
 )
+from modules.core.effect_stream cimport stream_reserve, stream_write
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Entry
 from modules.core.messages cimport ACCEPTED, Ack, Batch, Greeting, NONSENSE, NO_MEMORY, Verdict
 from modules.core.replication cimport (
-    replication_append, replication_batch_applied, replication_on_ack, replication_on_batch, replication_on_greet,
+    replication_append, replication_append_bytes, replication_batch_applied, replication_on_ack,
+    replication_on_batch, replication_on_greet,
 )
 from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed, wire_next, wire_valid
 from modules.member.checkpoint.memtable cimport may_be_flushed, track
+from modules.member.effects cimport feed_server
 from modules.member.keyspace.values cimport keep, keyspace_apply, let_go, string_length
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport settle
@@ -144,26 +147,55 @@ cdef bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:
             and argument_number(argv[7], &out.answer))
 
 
+cdef bint is_whole(const Member *m, const Batch *batch, const Text *payload) noexcept nogil:
+    """Returns whether the payload has exactly the updates that the batch names."""
+    if m.chain.log.streams:
+        return <uint64_t>batch.count == payload.length
+    return wire_valid(payload.bytes, payload.bytes + payload.length, <uint64_t>batch.count)
+
+
+cdef bint append_effects(Member *m, const Batch *batch, int64_t skip, const char *bytes) noexcept nogil:
+    """Append the effects to the log, without the first `skip` bytes, and give them to our own server.
+
+    Returns False if memory ran out: then nothing was appended.
+    """
+    cdef uint64_t count = <uint64_t>(batch.count - skip)
+    if count == 0:
+        return True
+    if not stream_reserve(&m.chain.log.stream, m.chain.log.first, m.chain.log.end, count):
+        return False
+    stream_write(&m.chain.log.stream, m.chain.log.end, &bytes[skip], count)
+    if not replication_append_bytes(&m.chain, count, batch.assigned):
+        return False
+    feed_server(m)
+    return True
+
+
 cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
     """CHAIN.FORWARD epoch assigned first count committed upto answer payload -> nothing | REGREET | STALE | …"""
     cdef Batch batch
     cdef Text payload
     cdef Verdict verdict
     cdef int64_t skip = 0
+    cdef bint whole
     cdef Peer *peer = proven_peer(m, ctx)
     if peer == NULL:
         return 0
     argument_text(argv[8], &payload)
     if not parse_batch(argv, &batch) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
         return reply_verdict(m, ctx, NONSENSE)
-    if not wire_valid(payload.bytes, payload.bytes + payload.length, <uint64_t>batch.count):
+    if not is_whole(m, &batch, &payload):
         return reply_verdict(m, ctx, NONSENSE)
     verdict = replication_on_batch(&m.chain, &batch, <int64_t>peer.client, &skip)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     INVARIANT(peer.proven, "rule 2: updates come from a peer that has proved the secret")
     m.replication.batches_received += 1
-    if not apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length):
+    if m.chain.log.streams:
+        whole = append_effects(m, &batch, skip, payload.bytes)
+    else:
+        whole = apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length)
+    if not whole:
         reply_verdict(m, ctx, NO_MEMORY)
     replication_batch_applied(&m.chain, &batch)
     settle(m)

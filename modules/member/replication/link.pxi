@@ -22,6 +22,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.replication cimport replication_head_lost, replication_predecessor_lost, replication_successor_lost
 from modules.core.view cimport HOST_BYTES, Node, same_place
 from modules.member.keyspace.values cimport let_go
+from modules.member.replies cimport complain, stop_complaining
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_LEAVING, JOIN_STARTING

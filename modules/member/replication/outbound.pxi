@@ -32,7 +32,9 @@ from modules.core.replication cimport (
 )
 from modules.core.view cimport HISTORY_BYTES, View
 from modules.member.keyspace.values cimport keep, string_length
-from modules.member.persistence.batch_codec cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
+from modules.member.persistence.batch_codec cimport (
+    BATCH_BYTES, long_value, pack_batch, pack_effects, packing_over, packing_room,
+)
 from modules.member.state.member cimport Member, the_member
 from modules.member.state.replication cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link
 from modules.server.proofs cimport SECRET_BYTES
@@ -136,7 +138,7 @@ cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
     A long value is instead sent in slices from the string that the log keeps.
     """
     cdef char header[HEADER_BYTES]
-    cdef size_t packed = pack_batch(m, batch)
+    cdef size_t packed = pack_effects(m, batch) if m.chain.log.streams else pack_batch(m, batch)
     cdef RedisModuleString *value = long_value(m, batch)
     cdef size_t rest = string_length(value) if value != NULL else 0
     cdef int length

@@ -5,6 +5,7 @@
 from libc.stdint cimport int64_t
 
 from modules.bindings.redismodule cimport RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString
+from modules.member.state.complaint cimport Complaint
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WaitKind, Waiter
 
@@ -20,6 +21,11 @@ cdef enum Outcome:
     OUTCOME_LOST_CHECKPOINT
     OUTCOME_NUMBER          # this value and higher ones encode a number: `answer_number`
 
+
+# complaints.pxi
+cdef extern void complain(
+    RedisModuleCtx *ctx, Complaint *complaint, int64_t now_ms, const char *what, const char *why) noexcept nogil
+cdef extern void stop_complaining(Complaint *complaint) noexcept nogil
 
 # answer.pxi
 cdef extern void *answer_outcome(Outcome outcome) noexcept nogil

@@ -7,7 +7,9 @@ from libc.stdint cimport int64_t
 from modules.bindings.redismodule cimport RedisModuleBlockedClient, RedisModuleString, RedisModule_UnblockClient
 from modules.core.chain cimport chain_takes_writes
 from modules.core.log cimport Entry, log_epoch_of
-from modules.core.outbox cimport outbox_pop_expired, outbox_pop_orphan, outbox_pop_settled, outbox_pop_trimmed
+from modules.core.outbox cimport (
+    outbox_pop_expired, outbox_pop_orphan, outbox_pop_settled, outbox_pop_trimmed, outbox_settle_stream,
+)
 from modules.member.keyspace.values cimport release_entry
 from modules.member.replies.waiting cimport awaits_view, first_waiting
 from modules.member.state.member cimport Member
@@ -42,6 +44,7 @@ cdef void settle(Member *m) noexcept nogil:
         answer_unknown(m, waiter)
     while outbox_pop_trimmed(&m.chain, &gone):
         release_entry(&gone)
+    outbox_settle_stream(&m.chain)
 
 
 cdef void answer_unknown(Member *m, void *writer) noexcept nogil:

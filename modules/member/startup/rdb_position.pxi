@@ -17,6 +17,7 @@ from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.checkpoint.memtable cimport memtable_keys, track_loaded
 from modules.member.checkpoint cimport track_end, track_loaded_data, track_resume
+from modules.member.effects cimport server_offset
 from modules.member.keyspace.values cimport let_go
 from modules.member.membership cimport empty_log
 from modules.member.persistence cimport is_unknown_chains, marker_renames
@@ -25,6 +26,13 @@ from modules.member.state.member cimport Member, the_member
 from modules.member.state.membership cimport JOIN_COPYING
 from modules.member.state.persistence cimport SOURCE_AOF, SOURCE_OTHERS
 from modules.server.position cimport Newer, Position, PositionHandlers, Record, position_register
+
+
+cdef int64_t saved_up_to(Member *m) noexcept nogil:
+    """Returns the newest update that the data has at this moment, which may be later in a pass than the last look."""
+    if not m.chain.log.streams or not m.effects.placed:
+        return m.chain.applied
+    return max(m.chain.executed, server_offset(m) + m.effects.shift - 1)
 
 
 cdef void snapshot_save(Position *out) noexcept nogil:
@@ -37,7 +45,7 @@ cdef void snapshot_save(Position *out) noexcept nogil:
     out.has_history = (m.chain.has_history and not is_unknown_chains(m)
                        and (m.checkpoint.tracking or not m.checkpoint.incomplete))
     memcpy(out.history, m.chain.history, HISTORY_BYTES)
-    out.applied = m.chain.applied
+    out.applied = saved_up_to(m)
     out.boundary_count = m.chain.log.boundary_count
     memcpy(out.boundaries, m.chain.log.boundaries, out.boundary_count * sizeof(Boundary))
     out.record = m.disk.record

@@ -13,6 +13,7 @@ from modules.core.chain cimport Chain
 from modules.core.view cimport Node
 from modules.member.state.checkpoint cimport Checkpoint
 from modules.member.state.clients cimport Clients
+from modules.member.state.effects cimport Effects
 from modules.member.state.event_loop cimport EventLoop
 from modules.member.state.heartbeat cimport Heartbeat
 from modules.member.state.keyspace cimport Keyspace
@@ -30,6 +31,7 @@ cdef struct Member:
     int64_t now_ms              # since boot, time suspended included; read once when the event loop wakes
     EventLoop event_loop
     Keyspace keyspace
+    Effects effects
     Disk disk
     Checkpoint checkpoint
     Replication replication

@@ -1,0 +1,239 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+# The pseudo-master: at every member but the serving head, our own server is a replica of a port of this module, which
+# writes the log to it. So Redis applies the effects as a genuine replica does, and never follows another machine.
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdio cimport sscanf
+from libc.string cimport memset, strerror, strlen, strncasecmp
+
+from modules.bindings.libc cimport close, errno
+from modules.bindings.redismodule cimport (
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModule_EventLoopAdd, RedisModule_EventLoopDel,
+    RedisModule_Log,
+)
+from modules.bindings.socket cimport (
+    AF_INET, EAGAIN, EINTR, INADDR_LOOPBACK, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, bind,
+    getsockname, htonl, listen, ntohs, recv, send, sockaddr, sockaddr_in, socket, socklen_t,
+)
+from modules.core.effect_scanner cimport scan
+from modules.core.effect_stream cimport stream_at
+from modules.core.tickets cimport tickets_close
+from modules.member.state.effects cimport PseudoMaster, REQUEST_BYTES
+from modules.member.state.member cimport Member
+from modules.server.sockets cimport set_no_delay
+
+cdef enum:
+    FEED_BYTES = 1024 * 1024    # in one call: clients must be served, too
+    MAX_DESCRIPTORS = 65536
+
+
+# ------------------------------------------------------------------------------------------- the connection
+
+cdef bint pseudo_master_listen(Member *m) noexcept nogil:
+    """Listen on a port of the loopback interface. Returns False if there is none."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef sockaddr_in address
+    cdef socklen_t length = sizeof(address)
+    if p.listener >= 0:
+        return True
+    memset(&address, 0, sizeof(address))
+    address.sin_family = AF_INET
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+    p.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if (p.listener < 0 or bind(p.listener, <sockaddr *>&address, sizeof(address)) != 0 or listen(p.listener, 4) != 0
+            or getsockname(p.listener, <sockaddr *>&address, &length) != 0):
+        RedisModule_Log(m.ctx, "warning", "no port of the loopback interface for this server's own replication: %s",
+                        strerror(errno))
+        if p.listener >= 0:
+            close(p.listener)
+        p.listener = -1
+        return False
+    p.port = ntohs(address.sin_port)
+    RedisModule_EventLoopAdd(p.listener, REDISMODULE_EVENTLOOP_READABLE, on_own_server, m)
+    return True
+
+
+cdef bint is_own_socket(const sockaddr_in *peer) noexcept nogil:
+    """Returns whether the other end of the connection is a socket of this process."""
+    cdef sockaddr_in own
+    cdef socklen_t length
+    cdef int fd
+    for fd in range(3, MAX_DESCRIPTORS):
+        length = sizeof(own)
+        if (getsockname(fd, <sockaddr *>&own, &length) == 0 and own.sin_family == AF_INET
+                and own.sin_port == peer.sin_port and own.sin_addr.s_addr == peer.sin_addr.s_addr):
+            return True
+    return False
+
+
+cdef void on_own_server(int listener, void *data, int mask) noexcept nogil:
+    """Accept a connection, if our own server has made it. It takes the place of the one before."""
+    cdef Member *m = <Member *>data
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef sockaddr_in peer
+    cdef socklen_t length = sizeof(peer)
+    cdef int fd = accept4(listener, <sockaddr *>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0:
+        return
+    if not is_own_socket(&peer):
+        close(fd)
+        return
+    pseudo_master_close(m)
+    p.asked = 0
+    set_no_delay(fd)
+    p.fd = fd
+    p.request_length = 0
+    memset(&p.scanner, 0, sizeof(p.scanner))
+    pseudo_master_watch(m, REDISMODULE_EVENTLOOP_READABLE)
+
+
+cdef void pseudo_master_watch(Member *m, int mask) noexcept nogil:
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    if p.watched & ~mask:
+        RedisModule_EventLoopDel(p.fd, p.watched & ~mask)
+    if mask & ~p.watched:
+        RedisModule_EventLoopAdd(p.fd, mask & ~p.watched, on_pseudo_master, m)
+    p.watched = mask
+
+
+cdef void pseudo_master_close(Member *m) noexcept nogil:
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    if p.fd >= 0:
+        pseudo_master_watch(m, 0)
+        close(p.fd)
+    p.fd = -1
+    p.feeding = False
+
+
+# ------------------------------------------------------------------------------------------------ the handshake
+
+cdef void on_pseudo_master(int fd, void *data, int mask) noexcept nogil:
+    cdef Member *m = <Member *>data
+    if mask & REDISMODULE_EVENTLOOP_READABLE:
+        hear_server(m)
+    if mask & REDISMODULE_EVENTLOOP_WRITABLE and m.effects.pseudo_master.fd == fd:
+        feed_server(m)
+
+
+cdef void hear_server(Member *m) noexcept nogil:
+    """Answer the handshake; afterwards drop the server's acknowledgements."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef int64_t whole
+    cdef long got
+    while True:
+        if p.request_length == REQUEST_BYTES - 1:
+            pseudo_master_close(m)
+            return
+        got = recv(p.fd, &p.request[p.request_length], <size_t>(REQUEST_BYTES - 1 - p.request_length), 0)
+        if got < 0 and (errno == EAGAIN or errno == EINTR):
+            return
+        if got <= 0:
+            pseudo_master_close(m)
+            return
+        if p.feeding:
+            continue
+        whole = scan(&p.scanner, &p.request[p.request_length], got)
+        if whole < 0:
+            pseudo_master_close(m)
+            return
+        p.request_length += <int>got
+        if whole == 0:
+            continue
+        p.request[p.request_length] = 0
+        answer_server(m)
+        if p.fd < 0:
+            return
+        p.request_length = 0
+
+
+cdef void say_to_server(Member *m, const char *line) noexcept nogil:
+    if send(m.effects.pseudo_master.fd, line, strlen(line), MSG_NOSIGNAL) != <long>strlen(line):
+        pseudo_master_close(m)
+
+
+cdef void answer_server(Member *m) noexcept nogil:
+    """Answer one command of the handshake. Redis waits for each answer, so commands come one at a time."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef char name[16]
+    cdef char id[64]
+    cdef long long offset = -1
+    cdef int id_bytes
+    cdef int offset_bytes
+    name[0] = 0
+    sscanf(p.request, "*%*d\r\n$%*d\r\n%15s", &name[0])
+    if strncasecmp(name, "PING", 4) == 0:
+        say_to_server(m, "+PONG\r\n")
+    elif strncasecmp(name, "PSYNC", 5) != 0:
+        say_to_server(m, "+OK\r\n")
+    elif sscanf(p.request, "*3\r\n$5\r\n%*5s\r\n$%d\r\n%63s\r\n$%d\r\n%lld",
+                &id_bytes, &id[0], &offset_bytes, &offset) != 4:
+        pseudo_master_close(m)
+    else:
+        continue_server(m, offset)
+
+
+cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
+    """The server asks for the stream from `next_offset` on; -1: its data is of no stream."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef int64_t bytes
+    p.asked = next_offset
+    if not m.chain.log.streams or (m.chain.me < 0 and not m.chain.learner):
+        return          # answered when this member is in a chain: Redis waits
+    p.asked = 0
+    if next_offset < 0:
+        say_to_server(m, "-NOMASTERLINK this server names no data that it has\r\n")
+        m.effects.nameless = True
+        return
+    if not m.effects.placed:
+        place_server(m, m.chain.log.end, next_offset - 1)
+    bytes = next_offset - 1 + m.effects.shift
+    if not m.chain.log.first <= bytes <= m.chain.log.end:
+        m.effects.diverged = True
+        RedisModule_Log(m.ctx, "warning", "this server's data ends with byte %lld of the chain's effects, and its log "
+                        "has [%lld, %lld): it is to be copied", <long long>bytes, <long long>m.chain.log.first,
+                        <long long>m.chain.log.end)
+        say_to_server(m, "-NOMASTERLINK the chain's log does not go on from there\r\n")
+        return
+    say_to_server(m, "+CONTINUE\r\n")
+    if p.fd < 0:
+        return
+    p.fed = bytes
+    p.feeding = True
+    p.handshakes += 1
+    feed_server(m)
+
+
+# --------------------------------------------------------------------------------------------------- the stream
+
+cdef void feed_server(Member *m) noexcept nogil:
+    """Write what the log has and the server was not given yet.
+
+    The ticket comes before the bytes: once the server has them, replies may show them.
+    """
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef int64_t left = FEED_BYTES
+    cdef uint64_t run
+    cdef const char *place
+    cdef long gone
+    if not p.feeding:
+        return
+    if p.fed < m.chain.log.end:
+        open_ticket(m)
+        tickets_close(&m.effects.tickets, m.chain.applied)
+    while p.fed < m.chain.log.end and left > 0:
+        place = stream_at(&m.chain.log.stream, p.fed, &run)
+        gone = send(p.fd, place, min(run, <uint64_t>(m.chain.log.end - p.fed)), MSG_NOSIGNAL)
+        if gone < 0 and errno == EINTR:
+            continue
+        if gone < 0 and errno == EAGAIN:
+            break
+        if gone < 0:
+            pseudo_master_close(m)
+            return
+        p.fed += gone
+        left -= gone
+    if p.fed < m.chain.log.end:
+        pseudo_master_watch(m, REDISMODULE_EVENTLOOP_READABLE | REDISMODULE_EVENTLOOP_WRITABLE)
+    else:
+        pseudo_master_watch(m, REDISMODULE_EVENTLOOP_READABLE)

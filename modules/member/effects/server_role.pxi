@@ -1,0 +1,174 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+# The server's role in Redis's replication: a master while it is the serving head, otherwise a replica of its module.
+#
+# A replica expires and evicts nothing, so only the head's effects change data. The head's offset minus the log's end is
+# what the tap has not read yet; a follower's offset says how much of the log its data has.
+
+from libc.stdint cimport int64_t
+from libc.stdio cimport snprintf
+
+from modules.bindings.redismodule cimport (
+    REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModule_AvoidReplicaTraffic, RedisModule_Call,
+    RedisModule_CallReplyArrayElement, RedisModule_CallReplyInteger, RedisModule_CallReplyLength,
+    RedisModule_CallReplyType, RedisModule_Log,
+)
+from modules.core.chain cimport chain_executed, chain_fenced
+from modules.core.replication cimport replication_commit_own
+from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_commit
+from modules.member.keyspace.tickets cimport open_ticket
+from modules.member.persistence.wakeup cimport wake_again
+from modules.member.state.member cimport Member, is_native_replica
+from modules.server.native_replication cimport follows_another
+from modules.server.redis_calls cimport drop_reply
+
+cdef enum:
+    CALM_PASSES = 2
+
+
+cdef void effects_init(Member *m) noexcept nogil:
+    m.effects.tap.fd = m.effects.pseudo_master.fd = m.effects.pseudo_master.listener = -1
+    m.effects.offset = -1
+    m.effects.executed_asleep = -1
+
+
+cdef int64_t server_offset(Member *m) noexcept nogil:
+    """Returns the replication offset that this server's data has reached; -1 while it is a replica without a link."""
+    cdef RedisModuleCallReply *reply
+    cdef RedisModuleCallReply *last
+    cdef int64_t offset = -1
+    m.keyspace.own_call = True
+    reply = RedisModule_Call(m.ctx, "ROLE", "")
+    m.keyspace.own_call = False
+    if reply != NULL:
+        last = RedisModule_CallReplyArrayElement(reply, 4 if RedisModule_CallReplyLength(reply) == 5 else 1)
+        if last != NULL:
+            offset = RedisModule_CallReplyInteger(last)
+    drop_reply(reply)
+    return offset
+
+
+cdef bint call_replicaof(Member *m, const char *host, const char *port) noexcept nogil:
+    cdef RedisModuleCallReply *reply
+    cdef bint good
+    m.keyspace.own_call = True
+    reply = RedisModule_Call(m.ctx, "REPLICAOF", "cc", host, port)
+    m.keyspace.own_call = False
+    good = reply != NULL and RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_ERROR
+    drop_reply(reply)
+    m.keyspace.role_touched = False
+    return good
+
+
+cdef bint follow_self(Member *m) noexcept nogil:
+    """Make this server a replica of its own module."""
+    cdef char port[8]
+    if not pseudo_master_listen(m):
+        return False
+    snprintf(port, sizeof(port), "%d", m.effects.pseudo_master.port)
+    return call_replicaof(m, "127.0.0.1", port)
+
+
+cdef void place_server(Member *m, int64_t bytes, int64_t offset) noexcept nogil:
+    """This server's data has exactly the first `bytes` bytes of the stream, and its own offset is `offset`."""
+    m.effects.shift = bytes - offset
+    m.effects.placed = True
+    m.effects.diverged = False
+    m.chain.executed = bytes - 1
+
+
+# ------------------------------------------------------------------------------------------- leading or following
+
+cdef void lead(Member *m) noexcept nogil:
+    """This server has all of the log, and becomes a master for Redis."""
+    cdef RedisModuleCallReply *reply
+    if RedisModule_AvoidReplicaTraffic():
+        reply = RedisModule_Call(m.ctx, "CLIENT", "c", b"UNPAUSE")
+        drop_reply(reply)
+    pseudo_master_close(m)
+    if not call_replicaof(m, "NO", "ONE"):
+        return
+    m.effects.leads = True
+    m.effects.calm = 0
+    RedisModule_Log(m.ctx, "notice", "leading from byte %lld of the chain's effects on", <long long>m.chain.log.end)
+    tap_open(m)
+
+
+cdef void lead_no_more(Member *m) noexcept nogil:
+    """Whatever this server has done and the tap has not read is not the chain's: the server has diverged then."""
+    tap_close(m)
+    m.effects.leads = False
+    if not follow_self(m):
+        m.effects.diverged = True
+
+
+cdef void settle_role(Member *m) noexcept nogil:
+    cdef bint wanted = m.chain.me == 0
+    if m.effects.leads and not wanted:
+        lead_no_more(m)
+    elif m.effects.leads:
+        if m.effects.tap.fd < 0 and m.effects.tap.retry_ms <= m.now_ms:
+            tap_open(m)
+    elif not follows_another(m.ctx):
+        follow_self(m)
+    elif m.effects.nameless:
+        m.effects.nameless = False
+        call_replicaof(m, "NO", "ONE")
+        follow_self(m)
+    elif m.effects.pseudo_master.fd >= 0 and m.effects.pseudo_master.asked:
+        continue_server(m, m.effects.pseudo_master.asked)
+    elif (wanted and not chain_fenced(&m.chain) and m.effects.pseudo_master.feeding and m.effects.offset >= 0
+            and chain_executed(&m.chain) == m.chain.applied):
+        lead(m)
+
+
+cdef void effects_begin(Member *m) noexcept nogil:
+    """This server's own data becomes the beginning of a chain, or it is about to become a copy of one.
+
+    Nothing that was said before is held for a commit.
+    """
+    m.effects.placed = False
+    m.effects.diverged = False
+    m.chain.executed = -1
+    tickets_begin_anew(&m.effects.tickets)
+
+
+# ------------------------------------------------------------------------------------------------- in each pass
+
+cdef void note_executed(Member *m) noexcept nogil:
+    """Learn from Redis how far this server's data is."""
+    cdef int64_t offset = server_offset(m)
+    if offset < 0 or not m.effects.placed:
+        m.effects.offset = -1
+        return
+    if m.effects.leads and offset != m.effects.offset:
+        open_ticket(m)          # what no filter saw: a timer of another module, an expiry
+    m.effects.offset = offset
+    m.chain.executed = offset + m.effects.shift - 1
+
+
+cdef void close_ticket(Member *m) noexcept nogil:
+    """The effects of this pass are known. While clients are paused Redis may run commands that no filter sees again."""
+    m.effects.calm = 0 if RedisModule_AvoidReplicaTraffic() else min(m.effects.calm + 1, CALM_PASSES)
+    if not m.effects.tickets.open or not m.effects.leads:
+        return
+    if m.effects.calm == CALM_PASSES:
+        tickets_close(&m.effects.tickets, m.chain.executed)
+    else:
+        wake_again(m)
+
+
+cdef void effects_step(Member *m) noexcept nogil:
+    """Called once per pass, before anything is settled, forwarded or acknowledged."""
+    if not m.chain.log.streams or is_native_replica(m):
+        return
+    note_executed(m)
+    close_ticket(m)
+    settle_role(m)
+    replication_commit_own(&m.chain)
+
+
+cdef void note_commits(Member *m) noexcept nogil:
+    """What is committed now may be shown: replies that waited for it go out."""
+    if m.chain.log.streams:
+        tickets_commit(&m.effects.tickets, m.chain.committed, m.chain.executed)

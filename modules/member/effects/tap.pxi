@@ -1,0 +1,249 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+# The tap: the head's module is a replica of its own server, and so gets every effect of every command in order.
+#
+# The tap asks for the stream from its own last byte on, so it never gets a snapshot. What it reads goes straight into
+# the log's ring. The log ends where a command or a transaction ends; an incomplete one stays behind its end.
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcmp, memset, strerror, strlen, strncmp
+
+from modules.bindings.libc cimport close, errno
+from modules.bindings.redismodule cimport (
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModuleCtx, RedisModuleString,
+    RedisModule_AuthenticateClientWithUser, RedisModule_CreateModuleUser, RedisModule_EventLoopAdd,
+    RedisModule_EventLoopDel, RedisModule_ReplyWithError, RedisModule_SetModuleUserACL, RedisModule_StringPtrLen,
+)
+from modules.bindings.socket cimport (
+    AF_INET, EAGAIN, EINPROGRESS, EINTR, INADDR_LOOPBACK, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
+    connect, htonl, htons, recv, send, sockaddr, sockaddr_in, socket,
+)
+from modules.core.effect_scanner cimport scan
+from modules.core.effect_stream cimport stream_at, stream_reserve
+from modules.core.replication cimport replication_append_bytes
+from modules.member.replies cimport complain
+from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
+from modules.member.state.member cimport Member
+from modules.server.proofs cimport draw_nonce
+from modules.server.redis_calls cimport info_field, redis_setting
+from modules.server.sockets cimport connect_result, set_no_delay
+
+cdef enum:
+    TAP_RETRY_MS = 20
+    TAP_READ_BYTES = 256 * 1024     # in one event: clients must be served, too
+    ACKNOWLEDGE_MS = 1000
+    RUN_ID_ROOM = 41
+
+
+cdef bint tap_open(Member *m) noexcept nogil:
+    """Connect to our own server. Returns False if that cannot begin; it is tried again."""
+    cdef Tap *tap = &m.effects.tap
+    cdef sockaddr_in address
+    cdef char port[16]
+    memset(&address, 0, sizeof(address))
+    if not redis_setting(m.ctx, "port", port, sizeof(port)):
+        return False
+    address.sin_family = AF_INET
+    address.sin_port = htons(<unsigned short>text_port(port))
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
+    tap.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    if tap.fd < 0:
+        return False
+    set_no_delay(tap.fd)
+    if connect(tap.fd, <sockaddr *>&address, sizeof(address)) != 0 and errno != EINPROGRESS:
+        tap_fail(m, strerror(errno))
+        return False
+    tap.phase = TAP_CONNECTING
+    tap.line_length = 0
+    tap.opened += 1
+    tap_watch(m, REDISMODULE_EVENTLOOP_WRITABLE)
+    return True
+
+
+cdef int text_port(const char *text) noexcept nogil:
+    cdef int port = 0
+    while c"0" <= text[0] <= c"9":
+        port = 10 * port + (text[0] - c"0")
+        text += 1
+    return port
+
+
+cdef void tap_watch(Member *m, int mask) noexcept nogil:
+    cdef Tap *tap = &m.effects.tap
+    if tap.watched & ~mask:
+        RedisModule_EventLoopDel(tap.fd, tap.watched & ~mask)
+    if mask & ~tap.watched:
+        RedisModule_EventLoopAdd(tap.fd, mask & ~tap.watched, on_tap, m)
+    tap.watched = mask
+
+
+cdef void tap_close(Member *m) noexcept nogil:
+    """Close the tap. An incomplete command that it has read is forgotten: the next tap asks for it again."""
+    cdef Tap *tap = &m.effects.tap
+    if tap.fd >= 0:
+        tap_watch(m, 0)
+        close(tap.fd)
+    tap.fd = -1
+    tap.phase = TAP_CLOSED
+    tap.ahead = 0
+    tap.retry_ms = m.now_ms + TAP_RETRY_MS
+    memset(&tap.scanner, 0, sizeof(tap.scanner))
+
+
+cdef void tap_fail(Member *m, const char *why) noexcept nogil:
+    complain(m.ctx, &m.effects.tap.complaint, m.now_ms, "the stream of this server's effects", why)
+    tap_close(m)
+
+
+# ------------------------------------------------------------------------------------------------ the handshake
+
+cdef void tap_ask(Member *m) noexcept nogil:
+    """Ask for the stream from the end of the log on. The server's side knows the tap by the nonce."""
+    cdef Tap *tap = &m.effects.tap
+    cdef char request[512]
+    cdef char id[RUN_ID_ROOM]
+    cdef char offset[24]
+    cdef int length
+    if not info_field(m.ctx, "replication", "master_replid", id, sizeof(id)):
+        tap_fail(m, "this server has no replication id")
+        return
+    draw_nonce(tap.nonce)
+    snprintf(offset, sizeof(offset), "%lld", <long long>(m.chain.log.end - m.effects.shift + 1))
+    length = snprintf(
+        request, sizeof(request),
+        "*2\r\n$9\r\nCHAIN.TAP\r\n$%d\r\n%s\r\n*3\r\n$5\r\nPSYNC\r\n$40\r\n%s\r\n$%d\r\n%s\r\n",
+        <int>strlen(tap.nonce), &tap.nonce[0], &id[0], <int>strlen(offset), &offset[0])
+    if send(tap.fd, request, <size_t>length, MSG_NOSIGNAL) != length:
+        tap_fail(m, "the server takes no request")
+        return
+    tap.phase = TAP_ASKING
+    tap_watch(m, REDISMODULE_EVENTLOOP_READABLE)
+
+
+cdef int tap_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
+    """CHAIN.TAP nonce -> nothing: the connection is the tap's, and its next command is PSYNC | ERR
+
+    Redis refuses PSYNC on a connection to which an answer is under way, so there is none.
+    """
+    cdef Tap *tap = &m.effects.tap
+    cdef size_t length
+    cdef const char *nonce = RedisModule_StringPtrLen(argv[1], &length)
+    if tap.phase != TAP_ASKING or length != strlen(tap.nonce) or memcmp(nonce, tap.nonce, length) != 0:
+        return RedisModule_ReplyWithError(ctx, "ERR only this server's own module says this")
+    if tap.user == NULL:
+        tap.user = RedisModule_CreateModuleUser("chain.tap")
+        RedisModule_SetModuleUserACL(tap.user, "on")
+        RedisModule_SetModuleUserACL(tap.user, "allcommands")
+        RedisModule_SetModuleUserACL(tap.user, "allkeys")
+    RedisModule_AuthenticateClientWithUser(ctx, tap.user, NULL, NULL, NULL)
+    tap.nonce[0] = 0
+    tap.entering = True
+    return 0
+
+
+cdef void tap_answered(Member *m, const char *line, int length) noexcept nogil:
+    """Take the server's answer, after which the stream begins."""
+    cdef char why[LINE_BYTES + 1]
+    if strncmp(line, "+CONTINUE", 9) == 0:
+        m.effects.tap.phase = TAP_STREAMING
+        return
+    snprintf(why, sizeof(why), "%.*s", length, line)
+    tap_fail(m, why)
+
+
+# -------------------------------------------------------------------------------------------------- the stream
+
+cdef void on_tap(int fd, void *data, int mask) noexcept nogil:
+    cdef Member *m = <Member *>data
+    cdef int failure
+    if m.effects.tap.phase == TAP_CONNECTING:
+        failure = connect_result(fd)
+        if failure:
+            tap_fail(m, strerror(failure))
+        else:
+            tap_ask(m)
+    elif m.effects.tap.phase == TAP_ASKING:
+        tap_read_answer(m)
+    else:
+        tap_read(m)
+
+
+cdef void tap_read_answer(Member *m) noexcept nogil:
+    """Read the answers byte by byte, because the stream begins right behind the last one."""
+    cdef Tap *tap = &m.effects.tap
+    cdef char byte
+    cdef long got
+    while tap.phase == TAP_ASKING:
+        got = recv(tap.fd, &byte, 1, 0)
+        if got < 0 and (errno == EAGAIN or errno == EINTR):
+            return
+        if got <= 0 or tap.line_length == LINE_BYTES - 1:
+            tap_fail(m, "the server closed the connection")
+            return
+        if byte != c"\n":
+            tap.line[tap.line_length] = byte
+            tap.line_length += 1
+            continue
+        tap.line[tap.line_length] = 0
+        tap_answered(m, tap.line, tap.line_length - 1)
+        tap.line_length = 0
+
+
+cdef void tap_read(Member *m) noexcept nogil:
+    """Read into the log what the server has sent, up to TAP_READ_BYTES."""
+    cdef Tap *tap = &m.effects.tap
+    cdef int64_t left = TAP_READ_BYTES
+    cdef int64_t end
+    cdef uint64_t run
+    cdef char *place
+    cdef long got
+    while left > 0:
+        end = m.chain.log.end + tap.ahead
+        if not stream_reserve(&m.chain.log.stream, m.chain.log.first, end, TAP_READ_BYTES):
+            return              # tried again in the next event
+        place = stream_at(&m.chain.log.stream, end, &run)
+        got = recv(tap.fd, place, min(run, <uint64_t>left), 0)
+        if got < 0 and (errno == EAGAIN or errno == EINTR):
+            return
+        if got <= 0:
+            tap_fail(m, "the server closed the connection")
+            return
+        left -= got
+        if not tap_take(m, place, got):
+            return
+
+
+cdef bint tap_take(Member *m, const char *bytes, int64_t count) noexcept nogil:
+    """The log ends after the last whole command among the new bytes. Returns False if the tap has failed."""
+    cdef Tap *tap = &m.effects.tap
+    cdef int64_t whole = scan(&tap.scanner, bytes, count)
+    if whole < 0:
+        tap_fail(m, "what the server sends is no stream of commands")
+        return False
+    if whole and replication_append_bytes(&m.chain, <uint64_t>(tap.ahead + whole), m.chain.view.epoch):
+        tap.ahead = count - whole
+    else:
+        tap.ahead += count
+    return True
+
+
+cdef void tap_acknowledge(Member *m) noexcept nogil:
+    """Redis closes a replica that acknowledges nothing, and waits for one before it shuts down."""
+    cdef char text[96]
+    cdef char offset[24]
+    cdef int length
+    snprintf(offset, sizeof(offset), "%lld", <long long>(m.chain.log.end - m.effects.shift))
+    length = snprintf(
+        text, sizeof(text), "*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n", <int>strlen(offset), &offset[0])
+    if m.effects.tap.phase == TAP_STREAMING and send(m.effects.tap.fd, text, <size_t>length, MSG_NOSIGNAL) != length:
+        tap_fail(m, "the server takes no acknowledgement")
+
+
+cdef void tap_tick(Member *m) noexcept nogil:
+    cdef Tap *tap = &m.effects.tap
+    if tap.phase == TAP_STREAMING and (
+            tap.acknowledged != m.chain.log.end or m.now_ms - tap.acknowledged_ms >= ACKNOWLEDGE_MS):
+        tap.acknowledged = m.chain.log.end
+        tap.acknowledged_ms = m.now_ms
+        tap_acknowledge(m)

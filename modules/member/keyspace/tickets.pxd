@@ -1,0 +1,13 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+"""Opening a ticket before something that may change data (`core/tickets.pxd`). Inline: it is done for each command."""
+
+from modules.core.tickets cimport tickets_open
+from modules.member.state.member cimport Member
+
+
+cdef inline void open_ticket(Member *m) noexcept nogil:
+    """From here on, replies may show effects that are not committed yet. The gate sees the ticket before it can read
+    such a reply.
+    """
+    tickets_open(&m.effects.tickets)

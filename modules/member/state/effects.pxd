@@ -1,0 +1,72 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+"""The state of modules/member/effects: how the effects of commands get from the server into the log, and back."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from modules.bindings.redismodule cimport RedisModuleUser
+from modules.core.effect_scanner cimport EffectScanner
+from modules.core.tickets cimport Tickets
+from modules.member.state.complaint cimport Complaint
+from modules.server.proofs cimport NONCE_BYTES
+
+cdef enum:
+    LINE_BYTES = 256            # of an answer to the tap
+    REQUEST_BYTES = 4096        # of one handshake of our own server
+
+
+cdef enum TapPhase:
+    TAP_CLOSED
+    TAP_CONNECTING
+    TAP_ASKING                  # the server has not answered yet
+    TAP_STREAMING
+
+
+cdef struct Tap:
+    # At the head: a connection to our own server, whose replica it is.
+    int fd
+    TapPhase phase
+    int watched                 # event mask registered with the event loop
+    int64_t retry_ms            # when a closed tap is opened again
+    char nonce[NONCE_BYTES]     # by which the server's side knows that the connection is ours
+    RedisModuleUser *user       # may do everything; nobody else can be that user
+    bint entering               # the next command is the tap's PSYNC
+    char line[LINE_BYTES]       # the beginning of an answer
+    int line_length
+    EffectScanner scanner
+    int64_t ahead               # bytes in the log's ring behind its end, which do not end a command yet
+    int64_t acknowledged        # the end of the log that the server was last told
+    int64_t acknowledged_ms
+    uint64_t opened
+    Complaint complaint
+
+
+cdef struct PseudoMaster:
+    # At any other member: what our own server takes for its master.
+    int listener                # -1: none
+    int port
+    int fd                      # the connection of our own server; -1: none
+    int watched
+    bint feeding                # the handshake is over
+    int64_t asked               # the server has asked for its stream from this offset on, and waits; 0: it has not
+    char request[REQUEST_BYTES]
+    int request_length
+    EffectScanner scanner
+    int64_t fed                 # the next byte of the log to go to the server
+    uint64_t handshakes
+    Complaint complaint
+
+
+cdef struct Effects:
+    Tickets tickets
+    # The stream's byte count is the server's replication offset plus `shift`.
+    int64_t shift
+    bint placed                 # `shift` is known
+    bint leads                  # this server is a master for Redis, and its effects are the chain's
+    bint nameless               # the server has asked for a stream without naming its data
+    bint diverged               # the server's data has what the log has not, or lacks what the log has dropped
+    int64_t offset              # the server's replication offset at the last look; -1: not known
+    int64_t executed_asleep     # `chain.executed` when the event loop last slept
+    int calm                    # passes since clients were paused
+    Tap tap
+    PseudoMaster pseudo_master
