@@ -25,6 +25,7 @@ from modules.core.chain cimport chain_init
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.memory cimport memory_from
 from modules.core.messages cimport Limits
+from modules.core.view cimport KIND_ALL
 from modules.member.clients cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command, read_command,
     tail_checkpoint_command, wait_command, write_command,
@@ -35,9 +36,11 @@ from modules.member.event_loop cimport (
     on_client_change, on_command, on_config, on_event_loop, on_flush, on_info, on_loading, on_master_link,
     on_module_change, on_native_role, on_shutdown, on_tick,
 )
+from modules.member.gate cimport gate_start, unheld_command
 from modules.member.keyspace cimport (
     filter_build, info_command, is_logged_in, on_refused, on_refused_read, on_refused_rewrite, role_command,
 )
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport (
     adopt_command, branch_command, feed_command, fork_register, join_command, lifelines_init, pin_command, poll_command,
     rejoin_command, state_command, unjoin_command, unpin_command, watch_command, watch_invariants,
@@ -121,6 +124,13 @@ cdef int on_connect(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     if argc != 2 and argc != 3:
         return RedisModule_WrongArity(ctx)
     return connect_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_unheld(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """MEMBER.UNHELD -> OK | ERR"""
+    if not may_administer(ctx, GIVEN_TO_NOBODY, "member.unheld"):
+        return REDISMODULE_OK
+    return unheld_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_tail_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -296,6 +306,7 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
     cdef uint64_t delete = REDISMODULE_CMD_KEY_RM | REDISMODULE_CMD_KEY_DELETE
     cdef uint64_t read = REDISMODULE_CMD_KEY_RO | REDISMODULE_CMD_KEY_ACCESS
     cdef const char *looks = "readonly fast allow-loading allow-stale"
+    cdef const char *unheld = "admin deny-script allow-loading allow-stale allow-busy fast"
     cdef const char *refuses = "allow-loading allow-stale no-auth"
     return (
         create(ctx, "member.put", "key value [client_id]", on_put, "write deny-oom deny-script getchannels-api", put,
@@ -310,6 +321,8 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "member.view", "", on_view, looks, 0, "read fast", "The epoch, then the members, head first")
         and create(ctx, "member.connect_to_master", "url [port#]", on_connect, "admin deny-script", 0,
                    "admin dangerous slow blocking", "Which master this member belongs to; starts heartbeats to etcd")
+        and create(ctx, "member.unheld", "", on_unheld, unheld, 0, "admin dangerous fast",
+                   "From now on replies on this connection are not held until they are committed")
         and create(ctx, "tail.checkpoint", "", on_tail_checkpoint, "readonly deny-script", 0,
                    "admin dangerous slow blocking", "Writes a checkpoint. How many sequence numbers are new in it")
         and create(ctx, "head.flush", "[max#]", on_head_flush, "readonly deny-script", 0,
@@ -426,6 +439,10 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     # The filter needs the table.
     if not filter_build(m) or not subscribe_events(ctx) or not fork_register():
+        return REDISMODULE_ERR
+    if not gate_start(m, own_kind(m) == KIND_ALL):
+        RedisModule_Log(ctx, "warning", "libmember.so: the gate, which holds replies until they are committed, cannot "
+                        "start: member.gate no, or member.commands put, does without")
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     if m.disk.marker.found and m.settings.commands != COMMANDS_PUT:

@@ -8,6 +8,7 @@ cdef extern from "sys/socket.h" nogil:
     enum:
         SOL_SOCKET
         SO_ERROR
+        SO_PEERCRED
     ctypedef unsigned int socklen_t
     int getsockopt(int fd, int level, int name, void *value, socklen_t *length)
     int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
@@ -85,6 +86,7 @@ cdef extern from "dlfcn.h" nogil:
 
 cdef extern from "fcntl.h" nogil:
     enum:
+        O_CLOEXEC
         O_RDONLY
         O_DIRECTORY
     int open(const char *path, int flags, ...)

@@ -1,9 +1,12 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""Options and errors of sockets."""
+"""Options, errors and ports of sockets."""
 
 from modules.bindings.libc cimport (
     IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY, TCP_USER_TIMEOUT, errno, getsockopt, setsockopt, socklen_t,
+)
+from modules.bindings.socket cimport (
+    AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
 )
 
 
@@ -26,3 +29,14 @@ cdef inline int connect_result(int fd) noexcept nogil:
     if getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0:
         return errno
     return error
+
+
+cdef inline int bound_port(int fd) noexcept nogil:
+    """Returns the port that the socket is bound to; 0 on an error."""
+    cdef sockaddr_storage address
+    cdef socklen_t length = sizeof(address)
+    if getsockname(fd, <sockaddr *>&address, &length) != 0:
+        return 0
+    if address.ss_family == AF_INET6:
+        return ntohs((<sockaddr_in6 *>&address).sin6_port)
+    return ntohs((<sockaddr_in *>&address).sin_port)

@@ -22,6 +22,8 @@ cimport modules.core.checkpoint.memtable as memtable
 cimport modules.core.checkpoint.record_format as record_format
 cimport modules.core.checkpoint.recovery as recovery
 cimport modules.core.durability as durability
+cimport modules.core.first_request as opening
+cimport modules.core.held_output as held_output
 cimport modules.core.invariant as invariant
 cimport modules.core.keyspace_info as keyspace
 cimport modules.core.learner as learner
@@ -488,4 +490,5 @@ cdef class Core:
 
 include "core_wire.pxi"
 include "core_checkpoint.pxi"
+include "core_held.pxi"
 include "core_corrupt.pxi"

@@ -22,12 +22,13 @@ from modules.bindings.socket cimport (
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport stream_at, stream_reserve
 from modules.core.replication cimport replication_append_bytes
+from modules.member.gate cimport gate_exempt, gate_exempt_no_more
 from modules.member.replies cimport complain
 from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
 from modules.member.state.member cimport Member
 from modules.server.proofs cimport draw_nonce
 from modules.server.redis_calls cimport info_field, redis_setting
-from modules.server.sockets cimport connect_result, set_no_delay
+from modules.server.sockets cimport bound_port, connect_result, set_no_delay
 
 cdef enum:
     TAP_RETRY_MS = 20
@@ -54,6 +55,8 @@ cdef bint tap_open(Member *m) noexcept nogil:
     if connect(tap.fd, <sockaddr *>&address, sizeof(address)) != 0 and errno != EINPROGRESS:
         tap_fail(m, strerror(errno))
         return False
+    tap.port = bound_port(tap.fd)
+    gate_exempt(m, tap.port)    # before the server can have accepted the connection
     tap.phase = TAP_CONNECTING
     tap.line_length = 0
     tap.opened += 1
@@ -83,6 +86,7 @@ cdef void tap_close(Member *m) noexcept nogil:
     cdef Tap *tap = &m.effects.tap
     if tap.fd >= 0:
         tap_watch(m, 0)
+        gate_exempt_no_more(m, tap.port)
         close(tap.fd)
     tap.fd = -1
     tap.phase = TAP_CLOSED

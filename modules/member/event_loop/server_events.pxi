@@ -5,12 +5,14 @@
 from libc.stdint cimport uint64_t
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED, REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
+    REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
+    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
     REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
     REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModuleClientInfo,
     RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent, RedisModuleInfoCtx,
 )
 from modules.member.checkpoint cimport session_left, store_stop
+from modules.member.gate cimport gate_client_connected, gate_settle, gate_stop
 from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, settings_care
 from modules.member.membership cimport (
     empty_log, fetch_off, info_chain, join_fail, join_off, join_on_link_up, lifelines_care,
@@ -27,6 +29,7 @@ cdef void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t wh
         after_sleep(the_member())
     else:
         before_sleep(the_member())
+        gate_settle(the_member())
 
 
 cdef void on_client_change(
@@ -34,6 +37,8 @@ cdef void on_client_change(
 ) noexcept nogil:
     cdef Member *m = the_member()
     cdef unsigned long long client = (<RedisModuleClientInfo *>data).id
+    if what == REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED:
+        gate_client_connected(m, <RedisModuleClientInfo *>data)
     if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
         return
     if find_peer(m, client) != NULL:
@@ -87,6 +92,7 @@ cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, 
 cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     fetch_off(the_member())
     store_stop(&the_member().checkpoint)
+    gate_stop(the_member())
 
 
 cdef void on_module_change(

@@ -7,6 +7,7 @@
 
 from modules.bindings.libc cimport PR_SET_PDEATHSIG, SIGKILL, getpid, getppid, kill, pid_t, prctl, pthread_atfork
 
+from modules.member.gate cimport gate_leave
 from modules.member.state.member cimport the_member
 
 
@@ -30,6 +31,7 @@ cdef void in_child() noexcept nogil:
     if getppid() != chain_forking_process:
         kill(getpid(), SIGKILL)
     lifelines_leave(the_member())
+    gate_leave(the_member())
 
 
 cdef bint fork_register() noexcept nogil:

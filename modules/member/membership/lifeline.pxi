@@ -22,8 +22,7 @@ from modules.bindings.socket cimport (
     AF_INET6, AI_PASSIVE, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, EINTR, IPPROTO_IPV6, IPPROTO_TCP,
     IPV6_V6ONLY, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SO_KEEPALIVE, SO_REUSEADDR,
     TCP_KEEPCNT, TCP_KEEPIDLE, TCP_KEEPINTVL, accept4, addrinfo, bind, freeaddrinfo, gai_strerror, getaddrinfo,
-    getsockname, listen, ntohs, recv, send, setsockopt, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socket,
-    socklen_t,
+    listen, recv, send, setsockopt, socket,
 )
 from modules.core.hex cimport from_hex
 from modules.member.replication cimport prove
@@ -32,6 +31,7 @@ from modules.member.state.member cimport Member, the_member
 from modules.member.state.membership cimport HELLO_BYTES, Lifeline, MAX_LIFELINES, MAX_LISTENERS
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, proofs_equal
 from modules.server.redis_calls cimport drop_reply
+from modules.server.sockets cimport bound_port
 
 cdef enum:
     PORT_ATTEMPTS = 8           # to find a port that is free at all addresses
@@ -177,17 +177,6 @@ cdef void listeners_watch(Member *m, bint watch) noexcept nogil:
 
 
 # ------------------------------------------------------------------------------------------------ listening
-
-cdef int bound_port(int fd) noexcept nogil:
-    """Returns the port that the socket is bound to; 0 on an error."""
-    cdef sockaddr_storage address
-    cdef socklen_t length = sizeof(address)
-    if getsockname(fd, <sockaddr *>&address, &length) != 0:
-        return 0
-    if address.ss_family == AF_INET6:
-        return ntohs((<sockaddr_in6 *>&address).sin6_port)
-    return ntohs((<sockaddr_in *>&address).sin_port)
-
 
 cdef int listen_at(const addrinfo *at) noexcept nogil:
     """Returns a listening socket, or a negative error number."""

@@ -11,6 +11,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_RegisterStringConfig, RedisModule_StringToLongLong,
 )
 from modules.core.view cimport kind_name
+from modules.member.gate cimport gate_set_hold_timeout
 from modules.member.keyspace.kind cimport is_bound_to_all, names_kind, own_kind
 from modules.member.keyspace.values cimport keep, let_go
 from modules.member.state.checkpoint cimport MODE_NORMAL
@@ -60,6 +61,11 @@ cdef int set_limit(const char *name, long long value, void *setting, RedisModule
     return REDISMODULE_OK
 
 
+cdef int set_hold_timeout(const char *name, long long value, void *setting, RedisModuleString **error) noexcept nogil:
+    gate_set_hold_timeout(the_member(), value)
+    return set_number(name, value, setting, error)
+
+
 cdef RedisModuleString *get_text(const char *name, void *setting) noexcept nogil:
     return (<RedisModuleString **>setting)[0]
 
@@ -95,6 +101,14 @@ cdef bint register_timeout(RedisModuleCtx *ctx, long long *setting) noexcept nog
     return RedisModule_RegisterNumericConfig(
         ctx, "heartbeat-timeout", HEARTBEAT_TIMEOUT_S, REDISMODULE_CONFIG_DEFAULT, 1, 86400, get_number, set_timeout,
         NULL, setting) == REDISMODULE_OK
+
+
+cdef bint register_hold_timeout(RedisModuleCtx *ctx, long long *setting) noexcept nogil:
+    """0: what is held is held for ever."""
+    setting[0] = 0
+    return RedisModule_RegisterNumericConfig(
+        ctx, "hold-timeout", 0, REDISMODULE_CONFIG_DEFAULT, 0, 86400000, get_number, set_hold_timeout, NULL, setting,
+    ) == REDISMODULE_OK
 
 
 cdef bint register_port(RedisModuleCtx *ctx, long long *setting) noexcept nogil:
@@ -208,7 +222,7 @@ cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_switch(ctx, "serve-removed-data", 0, REDISMODULE_CONFIG_DEFAULT, &m.settings.serve_removed_data)
         and register_commands(ctx, &m.settings.commands)
         and register_switch(ctx, "gate", 1, REDISMODULE_CONFIG_IMMUTABLE, &m.settings.gate)
-        and register_number(ctx, "hold-timeout", 0, 0, 86400000, &m.settings.hold_timeout)
+        and register_hold_timeout(ctx, &m.settings.hold_timeout)
         and register_text(ctx, "auth-user", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_user)
         and register_password(ctx, "auth-password", REDISMODULE_CONFIG_DEFAULT, &m.settings.auth_password)
         and register_etcd(m, ctx)

@@ -25,6 +25,7 @@ cdef enum TapPhase:
 cdef struct Tap:
     # At the head: a connection to our own server, whose replica it is.
     int fd
+    int port                    # the local one
     TapPhase phase
     int watched                 # event mask registered with the event loop
     int64_t retry_ms            # when a closed tap is opened again

@@ -15,6 +15,7 @@ from modules.member.state.checkpoint cimport Checkpoint
 from modules.member.state.clients cimport Clients
 from modules.member.state.effects cimport Effects
 from modules.member.state.event_loop cimport EventLoop
+from modules.member.state.gate cimport Gate
 from modules.member.state.heartbeat cimport Heartbeat
 from modules.member.state.keyspace cimport Keyspace
 from modules.member.state.membership cimport JOIN_COPYING, JOIN_FAILING, JOIN_LOADED, Lifelines, Membership
@@ -30,6 +31,7 @@ cdef struct Member:
     Settings settings
     int64_t now_ms              # since boot, time suspended included; read once when the event loop wakes
     EventLoop event_loop
+    Gate gate
     Keyspace keyspace
     Effects effects
     Disk disk

@@ -12,7 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from core_extension.core import KIND_ALL, KIND_PUT, NO_LIMIT, Core, Limits, corrupt, misuse, take_broken_invariants
+from core_extension.core import (
+    KIND_ALL,
+    KIND_PUT,
+    NO_LIMIT,
+    Core,
+    HeldOutput,
+    Limits,
+    corrupt,
+    misuse,
+    take_broken_invariants,
+)
 
 from .members import COST, ROOMY, Member, batch_of, chain, entry, forward, put, receive, view
 
@@ -101,6 +111,18 @@ def sleeps_untrimmed() -> None:
     core.check_sleep(saves=False, flushed=-1, wakes=False)
 
 
+def held_out_of_order() -> None:
+    held = HeldOutput()
+    held.hold(0, b"later", 2, 2)
+    held.hold(1, b"earlier", 1, 2)
+
+
+def overtaking() -> None:
+    held = HeldOutput()
+    held.hold(0, b"held", 1, 1)
+    held.keep(0, b"overtakes")
+
+
 BREAKS: dict[str, Callable[[], object]] = {
     "rule 1: the log has the update that is looked up": lambda: misuse(alone(3), "log_at", 3),
     "rule 1: what the log has is of the chain's kind": lambda: misuse(alone(3), "membership_enter", 2, 0, KIND_ALL),
@@ -131,6 +153,8 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 3: the log has what it is pinned for": pinned_too_low,
     "rule 4: only what was asked in this epoch is answered": lambda: batch_after_damage("answered", 7),
     "rule 4: a READ waits for the answer to a question that was asked": lambda: alone().is_answered(1, 0),
+    "rule 4: what is held is asked for in the order in which it was read": held_out_of_order,
+    "rule 4: bytes do not overtake those that are held before them": overtaking,
     "rule 5: a history has one kind": lambda: misuse(alone(), "membership_enter", 2, 0, KIND_ALL),
     "rule 5: an epoch names one view": lambda: misuse(alone(), "membership_enter", 1, 1, KIND_PUT),
     "rule 6: a waiter is answered before its update leaves the log": waiter_is_trimmed,

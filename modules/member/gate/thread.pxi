@@ -1,0 +1,242 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+# The gate's thread. It has a table of descriptors of its own: a child that Redis forks does not keep clients'
+# connections alive, and the server's limit on descriptors counts a client once.
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport calloc, free
+
+from modules.bindings.atomics cimport fence
+from modules.bindings.descriptors cimport (
+    CLONE_FILES, RLIMIT_NOFILE, close_range, getrlimit, rlimit, setrlimit, unshare,
+)
+from modules.bindings.epoll cimport EPOLL_CLOEXEC, epoll_create1, epoll_wait
+from modules.bindings.libc cimport read
+from modules.core.held_output cimport line_release_next
+
+cdef enum:
+    EVENTS_MAX = 256
+    FIRST_DESCRIPTOR = 3        # those below are kept for messages of the C library
+
+
+# ------------------------------------------------------------------------------------------------------ releasing
+
+cdef void release(Relay *r) noexcept nogil:
+    """Send what may go by now. Called after the events of a pass, and after the numbers have moved."""
+    cdef Horizon now
+    cdef Horizon executed
+    cdef Stream *stream
+    cdef int64_t now_ms
+    if r.requests.oldest != NULL:
+        executed.committed = observe(&r.shared.executed)
+        executed.lease_until = INT64_MAX
+        stream = line_release_next(&r.requests, &executed, 0)
+        while stream != NULL:
+            send_requests(r, <Client *>stream.owner)
+            stream = line_release_next(&r.requests, &executed, 0)
+    if r.replies.oldest != NULL:
+        horizon(r, &now)
+        now_ms = boot_ms()
+        if era_is_over(r):
+            begin_era(r)
+        stream = line_release_next(&r.replies, &now, now_ms)
+        while stream != NULL:
+            send_replies(r, <Client *>stream.owner)
+            stream = line_release_next(&r.replies, &now, now_ms)
+
+
+cdef void begin_era(Relay *r) noexcept nogil:
+    """Close the clients for which there are replies of the era before, here or still in the socket of the server."""
+    cdef char next
+    cdef Client *c
+    cdef Client *following
+    cdef int64_t era = observe(&r.shared.era)
+    read_messages(r)        # they name clients whose old replies the server has not even written yet
+    c = r.clients
+    while c != NULL:
+        following = c.next
+        if not c.unheld and (c.replies.held != NULL or (
+                c.back.fd >= 0 and recv(c.back.fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0)):
+            client_drop(r, c)
+        c = following
+    r.era = era
+
+
+cdef void drop_late(Relay *r) noexcept nogil:
+    """Close the clients whose oldest held bytes have waited too long."""
+    cdef int64_t timeout = observe(&r.shared.hold_timeout)
+    cdef int64_t now_ms
+    if not timeout or r.replies.oldest == NULL:
+        return
+    now_ms = boot_ms()
+    while r.replies.oldest != NULL and now_ms - r.replies.oldest.read_ms >= timeout:
+        client_drop(r, <Client *>r.replies.oldest.stream.owner)
+
+
+cdef void start_stopped(Relay *r) noexcept nogil:
+    """Clients send requests again when what is uncommitted is within its limit."""
+    cdef Client *c = r.clients
+    if not r.stopped or observe(&r.shared.closed):
+        return
+    while c != NULL:
+        if c.stopped:
+            client_start(r, c)
+        c = c.next
+
+
+# ------------------------------------------------------------------------------------------------------- messages
+
+cdef Client *client_of(Relay *r, int64_t id) noexcept nogil:
+    """NULL: the gate has no such client."""
+    cdef Client *c = r.clients
+    while c != NULL and c.id != id:
+        c = c.next
+    return c
+
+
+cdef void obey(Relay *r, const Message *message, const int *sockets) noexcept nogil:
+    cdef Client *c
+    if message.kind == CLIENT_NEW or message.kind == CLIENT_RELAY:
+        if sockets[0] >= 0:
+            client_open(r, message.client, sockets[0], sockets[1], message.kind == CLIENT_NEW)
+    elif message.kind == GATE_STOP:
+        r.stopping = True
+    else:
+        c = client_of(r, message.client)
+        if c != NULL and message.kind == CLIENT_UNHELD:
+            client_unhold(r, c)
+        elif c != NULL and message.kind == CLIENT_CLOSE and not c.unheld:
+            client_drop(r, c)
+
+
+cdef void read_messages(Relay *r) noexcept nogil:
+    cdef Message message
+    cdef int sockets[SOCKETS]
+    while message_receive(r.control, &message, sockets):
+        obey(r, &message, sockets)
+
+
+# ------------------------------------------------------------------------------------------------------- one pass
+
+cdef int patience(const Relay *r) noexcept nogil:
+    """For how long the thread may sleep, in ms. -1: until something happens."""
+    cdef int64_t timeout = observe(&r.shared.hold_timeout)
+    if not timeout or r.replies.oldest == NULL:
+        return -1
+    return <int>max(1, r.replies.oldest.read_ms + timeout - boot_ms() + 1)
+
+
+cdef void tell(const Relay *r) noexcept nogil:
+    publish(&r.shared.held_bytes, r.replies.bytes)
+    publish(&r.shared.held_clients, r.replies.streams)
+    publish(&r.shared.oldest_read_ms, r.replies.oldest.read_ms if r.replies.oldest != NULL else 0)
+
+
+cdef void fall_asleep(Relay *r) noexcept nogil:
+    """Ask to be woken, if anything waits for the main thread. What it has published before it saw that is used now."""
+    if r.replies.oldest == NULL and r.requests.oldest == NULL and not r.stopped:
+        return
+    publish(&r.shared.waiting, 1)
+    fence()
+    start_stopped(r)
+    release(r)
+
+
+cdef void handle(Relay *r, const epoll_event *event) noexcept nogil:
+    cdef uint64_t count
+    if event.data.ptr == <void *>&r.control:
+        read_messages(r)
+    elif event.data.ptr == <void *>&r.wake_fd:
+        read(r.wake_fd, &count, sizeof(count))
+    else:
+        on_event(r, <Side *>event.data.ptr, event.events)
+
+
+cdef void run(Relay *r) noexcept nogil:
+    cdef epoll_event events[EVENTS_MAX]
+    cdef int ready
+    cdef int i
+    while not r.stopping:
+        fall_asleep(r)
+        tell(r)
+        free_dead(r)
+        ready = epoll_wait(r.epoll, events, EVENTS_MAX, patience(r))
+        publish(&r.shared.waiting, 0)
+        for i in range(ready):
+            handle(r, &events[i])
+        if era_is_over(r):
+            begin_era(r)
+        start_stopped(r)
+        release(r)
+        drop_late(r)
+
+
+cdef void finish(Relay *r) noexcept nogil:
+    """The server ends. Send what it has written and what may go."""
+    cdef Client *c = r.clients
+    cdef Client *following
+    while c != NULL:
+        following = c.next
+        while not c.dead and c.back.fd >= 0 and relay_replies(r, c):
+            pass
+        c = following
+    release(r)
+    while r.clients != NULL:
+        client_close(r, r.clients)
+    free_dead(r)
+
+
+# ------------------------------------------------------------------------------------------------- begin and end
+
+cdef void keep_two(int one, int other) noexcept nogil:
+    """Close all descriptors of this thread's table but these two."""
+    cdef unsigned int low = <unsigned int>min(one, other)
+    cdef unsigned int high = <unsigned int>max(one, other)
+    if low > FIRST_DESCRIPTOR:
+        close_range(FIRST_DESCRIPTOR, low - 1, 0)
+    if high - low > 1:
+        close_range(low + 1, high - 1, 0)
+    close_range(high + 1, ~<unsigned int>0, 0)
+
+
+cdef void allow_descriptors() noexcept nogil:
+    """This thread has two descriptors for each client, the server one: it may need a higher limit than the server."""
+    cdef rlimit limit
+    if getrlimit(RLIMIT_NOFILE, &limit) == 0 and limit.rlim_cur < limit.rlim_max:
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(RLIMIT_NOFILE, &limit)
+
+
+cdef bint watch_fd(Relay *r, int *fd) noexcept nogil:
+    cdef epoll_event event
+    event.events = EPOLLIN
+    event.data.ptr = fd
+    return epoll_ctl(r.epoll, EPOLL_CTL_ADD, fd[0], &event) == 0
+
+
+cdef bint open_up(Relay *r) noexcept nogil:
+    """Returns False if this thread cannot have a table of descriptors of its own, or no epoll."""
+    if unshare(CLONE_FILES) != 0:
+        return False
+    keep_two(r.control, r.wake_fd)
+    r.epoll = epoll_create1(EPOLL_CLOEXEC)
+    return r.epoll >= 0 and watch_fd(r, &r.control) and watch_fd(r, &r.wake_fd)
+
+
+cdef void *gate_main(void *data) noexcept nogil:
+    cdef Relay *r = <Relay *>data
+    cdef bint good = open_up(r)
+    message_send(r.control, GATE_READY, good, -1, -1, 0)
+    if good:
+        run(r)
+        finish(r)
+    free(r)
+    return NULL
+
+
+cdef Relay *relay_new(GateShared *shared, int control, int wake_fd) noexcept nogil:
+    cdef Relay *r = <Relay *>calloc(1, sizeof(Relay))
+    if r != NULL:
+        r.shared = shared
+        r.control, r.wake_fd = control, wake_fd
+    return r
