@@ -7,7 +7,7 @@ import hmac
 import math
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ from chainredis.protocol.errors import (
 from chainredis.protocol.leases import Lease
 from chainredis.protocol.traits import Traits, parse_modules
 from chainredis.protocol.view import Endpoint, Kind, Member, View
-from chainredis.transport.settings import Settings
+from chainredis.transport.settings import Credentials, Settings
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,37 @@ class RedisLink:
         self._settings = settings
         self._connection = _connection(endpoint, settings)
         self._open = True
+        self._held = ""  # why replies on this connection are held until they are committed
         try:
             self._connection.connect()
         except FAILURES as error:
             self.close()
             raise self._explain(error) from error
+        try:
+            self._begin(settings.credentials())
+        except MemberError:
+            self.close()
+            raise
+
+    def _begin(self, credentials: Credentials) -> None:
+        """Log in, and leave the gate and the limits for clients, in one write.
+
+        The member's gate must see MEMBER.UNHELD before it holds any reply (docs/protocol.md).
+        """
+        password = credentials.password
+        login = ["AUTH", credentials.user, password] if credentials.user else ["AUTH", password] if password else []
+        commands = [login] if login else []
+        self._send(*commands, ["MEMBER.UNHELD"], ["CLIENT", "NO-EVICT", "ON"])
+        if login:
+            self._reply()
+        try:
+            self._reply()
+        except (Rejected, Loading) as error:
+            # A member of an earlier version does not know the command. It has no gate.
+            self._held = str(error) if "NOPERM" in str(error) else ""
         # `maxmemory-clients` is for clients. A user without this permission learns of that by the next command.
         with contextlib.suppress(Rejected, Loading):
-            self._call("CLIENT", "NO-EVICT", "ON")
+            self._reply()
 
     def close(self) -> None:
         self._open = False
@@ -183,7 +206,10 @@ class RedisLink:
             if "unknown command" in str(error):
                 raise self._not_a_member() from error
             raise
-        return self._parse_state(reply)
+        state = self._parse_state(reply)
+        if state.kind == Kind.ALL and self._held:
+            raise Rejected(f"{self._held}. Give the master's user there the right to MEMBER.UNHELD")
+        return state
 
     def poll(self, lease: Lease) -> MemberState:
         terms = (lease.epoch, lease.stamp_ms, lease.length_ms)
@@ -290,11 +316,23 @@ class RedisLink:
         return {name: value for name, _, value in (line.partition(b":") for line in lines)}
 
     def _call(self, *command: str | bytes, timeout_s: float | None = None) -> Any:
+        self._send(command)
+        return self._reply(timeout_s)
+
+    def _send(self, *commands: Sequence[str | bytes]) -> None:
+        """Send the commands in one write."""
         if not self._open:
             raise Silent(f"{self._endpoint}: the connection was lost")
         try:
-            self._connection.send_command(*command)
-            timeout = self._settings.answer_timeout_s if timeout_s is None else timeout_s
+            self._connection.send_packed_command(self._connection.pack_commands(commands))
+        except FAILURES as error:
+            self.close()
+            raise self._explain(error) from error
+
+    def _reply(self, timeout_s: float | None = None) -> Any:
+        """The reply to the first command that none was taken for yet."""
+        timeout = self._settings.answer_timeout_s if timeout_s is None else timeout_s
+        try:
             reply = self._connection.read_response(
                 disable_decoding=True, timeout=None if timeout == math.inf else timeout
             )
@@ -353,12 +391,9 @@ class RedisLink:
 
 
 def _connection(endpoint: Endpoint, settings: Settings) -> Any:  # redis-py does not annotate the class
-    credentials = settings.credentials()
     return Connection(  # type: ignore[no-untyped-call]
         host=endpoint.host,
         port=endpoint.port,
-        username=credentials.user or None,
-        password=credentials.password or None,
         socket_connect_timeout=settings.connect_timeout_s,
         socket_timeout=settings.answer_timeout_s,
         protocol=2,

@@ -25,6 +25,7 @@ from integration.helpers import Error, Talk, ask, info, proven, state
 
 SECRET, HISTORY = "5" * 32, "7" * 32
 LIAR_RUN_ID = "a" * 40
+UNHELD_AND_EXEMPT = b"-ERR unknown command 'MEMBER.UNHELD'\r\n+OK\r\n"  # to MEMBER.UNHELD and CLIENT NO-EVICT ON
 
 Serve = Callable[[socket.socket], None]
 
@@ -50,7 +51,7 @@ def prove(connection: socket.socket, secret: str = SECRET, run_id: str = LIAR_RU
     nonce, own = found[1].decode(), "1" * 32
     text = f"answer{nonce}{own}{run_id}".encode()
     proof = hmac.new(bytes.fromhex(secret), text, hashlib.sha256).hexdigest()
-    connection.sendall(b"+OK\r\n" + reply(own.encode(), run_id.encode(), proof.encode()))  # +OK: CLIENT NO-EVICT
+    connection.sendall(UNHELD_AND_EXEMPT + reply(own.encode(), run_id.encode(), proof.encode()))
     while b"CHAIN.PROVE" not in received:
         received += _some(connection)
     connection.sendall(b"+OK\r\n")

@@ -29,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @contextmanager
 def listener(answer: bytes | None) -> Iterator[Endpoint]:
-    """A port that accepts connections and replies `answer` to anything; None: it closes connections at once."""
+    """A port that accepts connections and replies `answer` to any command; None: it closes connections at once."""
     with socket.create_server((HOST, 0)) as listening:
 
         def serve() -> None:
@@ -37,8 +37,8 @@ def listener(answer: bytes | None) -> Iterator[Endpoint]:
                 while True:
                     connection, _ = listening.accept()
                     with connection:
-                        while answer is not None and connection.recv(4096):
-                            connection.sendall(answer)
+                        while answer is not None and (received := connection.recv(4096)):
+                            connection.sendall(answer * received.count(b"*"))
             except OSError:
                 return
 
@@ -100,6 +100,25 @@ def test_credentials(server: StartServer, settings: Settings) -> None:
     assert ask(one.endpoint, right).role == "alone"
     named = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials("default", "secret"))
     assert ask(one.endpoint, named).role == "alone"
+
+
+def test_login_and_unholding_are_one_write(settings: Settings) -> None:
+    """A gate that saw the login alone would hold its reply, and a stalled chain would hold its own master's."""
+    with socket.create_server((HOST, 0)) as listening:
+        endpoint = Endpoint(HOST, listening.getsockname()[1])
+        login = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials("me", "secret"))
+        errors: list[MemberError] = []
+        thread = threading.Thread(target=lambda: errors.append(failure(endpoint, login)))
+        thread.start()
+        connection, _ = listening.accept()
+        with connection:
+            first = connection.recv(4096)
+        thread.join(10)
+    assert [word for word in first.split(b"\r\n") if word.isupper() or word.islower()] == [
+        b"AUTH", b"me", b"secret", b"MEMBER.UNHELD", b"CLIENT", b"NO-EVICT", b"ON",
+    ]  # fmt: skip
+    assert errors
+
 
 
 def test_a_restarted_process_is_not_the_member(server: StartServer, settings: Settings) -> None:

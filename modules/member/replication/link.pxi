@@ -7,7 +7,7 @@
 # member did not ask for does no harm (rule 7). `outbound.pxi` interprets the answers.
 
 from libc.stdio cimport snprintf
-from libc.string cimport strcmp, strcspn, strerror
+from libc.string cimport strcmp, strcspn, strerror, strncmp
 
 from modules.bindings.hiredis cimport (
     REDIS_ERR_EOF, REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STATUS, REDIS_REPLY_STRING,
@@ -19,6 +19,7 @@ from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, REDISMODULE_OK, RedisModuleEventLoopFunc,
     RedisModule_EventLoopAdd, RedisModule_EventLoopDel, RedisModule_StringPtrLen,
 )
+from modules.core.chain cimport chain_is_all
 from modules.core.replication cimport replication_head_lost, replication_predecessor_lost, replication_successor_lost
 from modules.core.view cimport HOST_BYTES, Node, same_place
 from modules.member.keyspace.values cimport let_go
@@ -27,8 +28,8 @@ from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_LEAVING, JOIN_STARTING
 from modules.member.state.replication cimport (
-    ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_PROVEN, LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY,
-    Link, Replication,
+    ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_PROVEN, ANSWER_UNHELD, LINK_CONNECTING, LINK_IDLE, LINK_PROVING,
+    LINK_READY, Link, Replication,
 )
 from modules.server.proofs cimport PROOF_BYTES, draw_nonce, proofs_equal
 from modules.server.sockets cimport connect_result, set_no_delay, set_user_timeout
@@ -228,18 +229,22 @@ cdef bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) n
 # ------------------------------------------------------------------------------------ proving the secret
 
 cdef void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
-    """The connection is made: log in if `member.auth-password` is set, and challenge the peer to prove the secret."""
+    """The connection is made: log in if `member.auth-password` is set, and challenge the peer to prove the secret.
+
+    All of this is one write. The peer's gate must see MEMBER.UNHELD before it holds any reply (docs/protocol.md).
+    """
     cdef const char *user = RedisModule_StringPtrLen(m.settings.auth_user, NULL)
     cdef const char *password = RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL)
     cdef int error = connect_result(link.context.fd)
     if error:
         link_fail(m, link, strerror(error))
         return
-    link.awaited = ANSWER_LOGIN if password[0] else ANSWER_EXEMPT
+    link.awaited = ANSWER_LOGIN if password[0] else ANSWER_UNHELD
     if password[0] and user[0]:
         redisAppendCommand(link.context, "AUTH %s %s", user, password)
     elif password[0]:
         redisAppendCommand(link.context, "AUTH %s", password)
+    redisAppendCommand(link.context, "MEMBER.UNHELD")
     redisAppendCommand(link.context, "CLIENT NO-EVICT ON")      # `maxmemory-clients` must not close links
     draw_nonce(link.nonce)
     redisAppendCommand(link.context, "CHAIN.CHALLENGE %s", &link.nonce[0])
@@ -253,7 +258,9 @@ cdef bint is_text(const redisReply *reply, size_t length) noexcept nogil:
 
 cdef void link_prove(Member *m, Link *link, const redisReply *reply) noexcept nogil:
     """Handle an answer that arrives before both sides have proved the secret."""
-    if link.awaited == ANSWER_EXEMPT:       # an error is ignored: the user may lack the right to CLIENT NO-EVICT
+    if link.awaited == ANSWER_UNHELD and may_be_held(m, reply):
+        link.awaited = ANSWER_EXEMPT
+    elif link.awaited == ANSWER_EXEMPT:     # an error is ignored: the user may lack the right to CLIENT NO-EVICT
         link.awaited = ANSWER_PROOF
     elif reply.type == REDIS_REPLY_ERROR:
         link_fail(m, link, reply.str)
@@ -262,9 +269,21 @@ cdef void link_prove(Member *m, Link *link, const redisReply *reply) noexcept no
     elif reply.type != REDIS_REPLY_STATUS:
         link_fail(m, link, "the peer does not speak this protocol")
     elif link.awaited == ANSWER_LOGIN:
+        link.awaited = ANSWER_UNHELD
+    elif link.awaited == ANSWER_UNHELD:
         link.awaited = ANSWER_EXEMPT
     else:
         link_proven(m, link)
+
+
+cdef bint may_be_held(const Member *m, const redisReply *reply) noexcept nogil:
+    """Returns whether an error reply to MEMBER.UNHELD does no harm: a peer without the command holds nothing, nor does
+    one in a chain of kind `put`, whose user may lack the right.
+    """
+    if reply.type != REDIS_REPLY_ERROR:
+        return False
+    return strncmp(reply.str, "ERR unknown command", 19) == 0 or (
+        strncmp(reply.str, "NOPERM", 6) == 0 and not chain_is_all(&m.chain))
 
 
 cdef void link_proven(Member *m, Link *link) noexcept nogil:

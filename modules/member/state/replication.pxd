@@ -25,6 +25,7 @@ cdef enum LinkPhase:
 cdef enum Answer:
     # The reply that a link in LINK_PROVING expects next. Each is the answer to a command that the link has sent.
     ANSWER_LOGIN
+    ANSWER_UNHELD
     ANSWER_EXEMPT
     ANSWER_PROOF                # the peer's proof
     ANSWER_PROVEN               # whether the peer accepts our proof
