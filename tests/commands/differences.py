@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What answers otherwise at the head of a chain than at a plain server, with the reason. docs/any-command.md shows it.
+
+Every command that is not in DIFFERENT has a case that answers the same: test_surface.py holds that.
+"""
+
+REFUSED = {
+    "failover": "the master decides who is head",
+    "migrate": "it would send values to another server before they are committed",
+    "psync": "a copy through a client's connection is not one of the chain's",
+    "replicaof": "the master decides who follows whom",
+    "slaveof": "the old name of `REPLICAOF`",
+    "sync": "as `PSYNC`",
+}
+OTHERWISE = {
+    "info": "it has the section `member`, and `connected_slaves` counts the chain's own connection",
+    "replconf": "it prepares `PSYNC`, and is of no use without it",
+    "role": "it shows the chain's own connection as a replica",
+    "wait": "any number up to that of the other members is reached as soon as what was written is committed",
+    "waitaof": "as `WAIT`",
+}
+DIFFERENT = REFUSED | OTHERWISE
+PARTLY = {
+    "client|list": "its clients include the chain's own connections",
+    "command": "its commands include those of the module",
+    "config|set": "it refuses values that a chain cannot work with ([redis.md](redis.md))",
+    "debug": "`RELOAD`, `LOADAOF`, `POPULATE`, `REPLICATE`, `CHANGE-REPL-ID` and `SET-ACTIVE-EXPIRE` are refused",
+    "module|list": "the module is in it",
+}
