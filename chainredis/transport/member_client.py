@@ -183,7 +183,7 @@ class RedisLink:
             self._reply()
         except (Rejected, Loading) as error:
             # A member of an earlier version does not know the command. It has no gate.
-            self._held = str(error) if "NOPERM" in str(error) else ""
+            self._held = "" if "unknown command" in str(error) else str(error)
         # `maxmemory-clients` is for clients. A user without this permission learns of that by the next command.
         with contextlib.suppress(Rejected, Loading):
             self._reply()
@@ -334,7 +334,7 @@ class RedisLink:
         timeout = self._settings.answer_timeout_s if timeout_s is None else timeout_s
         try:
             reply = self._connection.read_response(
-                disable_decoding=True, timeout=None if timeout == math.inf else timeout
+                disable_decoding=True, timeout=None if timeout == math.inf else timeout, disconnect_on_error=False
             )
         except FAILURES as error:
             failure = self._explain(error)

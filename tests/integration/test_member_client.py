@@ -121,6 +121,20 @@ def test_login_and_unholding_are_one_write(settings: Settings) -> None:
 
 
 
+@pytest.mark.parametrize(("commands", "is_refused"), [("put", False), ("all", True)])
+def test_a_master_that_may_not_leave_the_gate(
+    server: StartServer, settings: Settings, commands: str, is_refused: bool
+) -> None:
+    one = server(MEMBER, **{"member.commands": commands})
+    rules = ("on", ">secret", "resetchannels", "-@all", "+chain.state")
+    assert one.call("ACL", "SETUSER", "master", *rules) == b"OK"
+    login = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials("master", "secret"))
+    if is_refused:
+        assert "member.unheld" in str(failure(one.endpoint, login)).lower()
+        one.call("ACL", "SETUSER", "master", "+member.unheld")
+    assert ask(one.endpoint, login).role == "alone"
+
+
 def test_a_restarted_process_is_not_the_member(server: StartServer, settings: Settings) -> None:
     one = server(MEMBER)
     run_id = ask(one.endpoint, settings).run_id

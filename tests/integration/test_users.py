@@ -15,8 +15,8 @@ PASSWORD = "change-this"
 NOPERM = "NOPERM"
 ADMINISTRATION = {
     MEMBER: [
-        ["MEMBER.CONNECT_TO_MASTER", "127.0.0.1:1"], ["TAIL.CHECKPOINT"], ["HEAD.FLUSH"], ["CHAIN.STATE"],
-        ["CHAIN.ADOPT"], ["CHAIN.JOIN"], ["CHAIN.REJOIN"], ["CHAIN.CHALLENGE", "0" * 32],
+        ["MEMBER.CONNECT_TO_MASTER", "127.0.0.1:1"], ["MEMBER.UNHELD"], ["TAIL.CHECKPOINT"], ["HEAD.FLUSH"],
+        ["CHAIN.STATE"], ["CHAIN.ADOPT"], ["CHAIN.JOIN"], ["CHAIN.REJOIN"], ["CHAIN.CHALLENGE", "0" * 32],
     ],
     MASTER: [["MASTER.ADD", "nowhere", "1"], ["MASTER.REMOVE", "nowhere", "1"], ["MASTER.FORM", "nowhere", "1"]],
 }  # fmt: skip
@@ -98,7 +98,8 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp
 def test_members_and_masters_may_run_each_command_that_they_send(server: StartServer) -> None:
     known = {name.decode() for name in ask(server(MEMBER), "COMMAND", "LIST") if name.startswith(b"chain.")}
     granted = {word[1:] for line in recipes("at every member") for word in line.split() if word.startswith("+chain.")}
-    inside_servers = ("chain.record", "chain.refused", "chain.role", "chain.info.any")  # AOFs and the command filter
+    # Append-only files, the command filter and the tap.
+    inside_servers = ("chain.record", "chain.refused", "chain.role", "chain.info.any", "chain.tap")
     assert granted == {name for name in known if not name.startswith(inside_servers)}
 
 
