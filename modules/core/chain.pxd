@@ -163,6 +163,14 @@ cdef inline int64_t chain_executed(const Chain *c) noexcept nogil:
     return min(c.applied, c.executed)
 
 
+cdef inline int64_t chain_written(const Chain *c) noexcept nogil:
+    """The newest update that Redis has for its append-only file: on the disk, or to be written before the loop sleeps.
+
+    In a chain of all commands Redis itself writes what it executes.
+    """
+    return chain_executed(c) if c.log.streams else c.recorded
+
+
 cdef inline bint chain_takes_writes(const Chain *c) noexcept nogil:
     return not c.has_history or (c.me == 0 and not chain_fenced(c) and c.executed >= c.applied)
 
@@ -200,6 +208,8 @@ cdef inline void chain_jump(Chain *c, int64_t applied) noexcept nogil:
     c.applied = c.committed = c.settled = applied
     if c.recorded != NO_LIMIT:
         c.recorded = applied
+    if c.executed != NO_LIMIT:
+        c.executed = applied
     c.expiry = applied + 1
     c.unsettled_bytes = 0
     c.sent_sn = 0

@@ -7,7 +7,7 @@ and so does each message to a successor. `marks` are such ends: the newest is th
 KiB apart, because a message is at least that long when there is more to send.
 
 The head's tap and the messages of a predecessor write behind the end of the log, where the ring has room
-(`stream_room`, `stream_write`), before the end moves.
+(`stream_reserve`), before the end moves. What the tap has read of a command that is not complete stays there, `ahead`.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -24,6 +24,7 @@ cdef enum:
 cdef struct EffectStream:
     char *ring
     uint64_t capacity           # a power of two, or 0 before the first byte
+    int64_t ahead               # bytes behind the end of the log that do not end a command yet
     int64_t *marks              # ends of commands, ascending; the first is the oldest
     int mark_count
     int mark_room
@@ -31,6 +32,7 @@ cdef struct EffectStream:
 
 cdef inline void stream_restart(EffectStream *s, int64_t first) noexcept nogil:
     s.mark_count = 0
+    s.ahead = 0
 
 
 cdef inline void stream_free(EffectStream *s) noexcept nogil:
@@ -104,6 +106,7 @@ cdef inline bint stream_reserve(EffectStream *s, int64_t first, int64_t end, uin
 cdef inline void stream_shrink(EffectStream *s, int64_t first, int64_t end) noexcept nogil:
     """Halves a ring that is mostly empty. It is halved once a call, because the need for room may come back."""
     cdef uint64_t half = s.capacity // 2
+    end += s.ahead
     if half >= FIRST_BYTES and <uint64_t>(end - first) <= half // 2:
         stream_resize(s, first, end, half)
 
@@ -155,7 +158,7 @@ cdef inline int64_t stream_cut(const EffectStream *s, int64_t first, int64_t end
     count = stream_marks_up_to(s, first + <int64_t>most)
     if count and s.marks[count - 1] > first:
         return s.marks[count - 1]
-    return min(end, s.marks[count])
+    return min(end, s.marks[count]) if count < s.mark_count else end
 
 
 cdef inline void stream_drop(EffectStream *s, int64_t first) noexcept nogil:

@@ -141,6 +141,13 @@ cdef inline int64_t boundary_epoch_of(const Boundary *boundaries, int count, int
     return -1
 
 
+cdef inline int boundaries_up_to(const Boundary *boundaries, int count, int64_t sn) noexcept nogil:
+    """How many of them begin by `sn`: the boundaries of a history that ends there."""
+    while count and boundaries[count - 1].first_sn > sn:
+        count -= 1
+    return count
+
+
 cdef inline int64_t log_epoch_of(const Log *log, int64_t sn) noexcept nogil:
     return boundary_epoch_of(log.boundaries, log.boundary_count, sn)
 

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from modules.core.chain cimport Chain, NO_LIMIT, chain_is_tail, chain_jump, chain_successor
 from modules.core.invariant cimport INVARIANT
-from modules.core.messages cimport ACCEPTED, CONFLICT, OTHER_HISTORY, STALE, TOO_FAR_BEHIND, Verdict
+from modules.core.messages cimport ACCEPTED, CONFLICT, DIVERGED, OTHER_HISTORY, STALE, TOO_FAR_BEHIND, Verdict
 from modules.core.replication cimport replication_commit_own
 from modules.core.view cimport (
     HISTORY_BYTES, KIND_ALL, KIND_PUT, Node, View, same_history, same_process, view_equal, view_index,
@@ -36,6 +36,8 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
         c.log.streams == (view.kind == KIND_ALL) or c.log.first == c.log.end,
         "rule 1: what the log has is of the chain's kind")
     c.log.streams = view.kind == KIND_ALL
+    if c.log.streams and c.executed == NO_LIMIT:
+        c.executed = c.applied      # loaded data are what was executed
     c.view = view[0]
     c.has_history = True
     memcpy(c.history, view.history, HISTORY_BYTES)
@@ -110,6 +112,8 @@ cdef inline Verdict membership_relearn(Chain *c, const View *view) noexcept nogi
         return STALE
     if view.epoch == c.view.epoch and not view_equal(view, &c.view) or is_of_other_kind(c, view):
         return CONFLICT
+    if view.kind == KIND_ALL and c.executed != NO_LIMIT and c.executed > c.applied:
+        return DIVERGED         # a former head's server has effects that its log does not have
     c.me = -1
     c.learner = True
     c.feeding = False

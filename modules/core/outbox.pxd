@@ -13,7 +13,7 @@ What is due to other members is in `replication.pxd`, with the messages.
 
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 
-from modules.core.chain cimport Chain, NO_LIMIT
+from modules.core.chain cimport Chain, NO_LIMIT, chain_written
 from modules.core.invariant cimport INVARIANT
 from modules.core.learner cimport learner_unpin
 from modules.core.log cimport Entry, entry_cost, log_at, log_drop, log_take_first
@@ -141,5 +141,5 @@ cdef inline void outbox_check_sleep(const Chain *c, bint saves, int64_t flushed,
     INVARIANT(not outbox_is_trim_due(c), "rule 9: the log is within its limits before the loop sleeps")
     INVARIANT(wakes or c.published == NO_LIMIT, "rule 8: acknowledgements that are kept back go out in another pass")
     INVARIANT(
-        wakes or not saves or c.recorded <= flushed,
+        wakes or not saves or chain_written(c) <= flushed,
         "rule 8: what is recorded is on the disk, or another pass follows")

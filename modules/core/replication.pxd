@@ -58,6 +58,16 @@ cdef inline bint replication_append_bytes(Chain *c, uint64_t count, int64_t assi
     return True
 
 
+cdef inline bint replication_append_own(Chain *c, uint64_t count) noexcept nogil:
+    """The same at the head, whose server has executed what its tap reads."""
+    INVARIANT(c.me == 0, "rule 1: only a head's effects are the chain's")
+    if not replication_append_bytes(c, count, c.view.epoch):
+        return False
+    c.executed = max(c.executed, c.applied)
+    replication_commit_own(c)
+    return True
+
+
 cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept nogil:
     """Gives the update the next sn. Returns -1 when memory is exhausted. The caller has asked `chain_takes_writes`."""
     INVARIANT(chain_takes_writes(c), "rule 2: a head that is fenced assigns nothing")

@@ -13,6 +13,7 @@ are given to the server.
 """
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
 
 from modules.core.invariant cimport INVARIANT
 from modules.core.memory cimport memory_give, memory_take
@@ -24,12 +25,18 @@ cdef enum:
 cdef struct Tickets:
     int64_t newest              # the newest ticket that was opened; from 1
     bint open                   # it is not closed yet
-    int64_t closed              # the newest that is closed
+    int64_t closed              # the newest that is closed ...
+    int64_t covered             # ... and the last byte that belongs to it
     int64_t committed           # tickets up to it are committed ...
     int64_t executed            # ... and the own server's data has them
     # `ends[ticket & (capacity - 1)]` is the last byte that belongs to it, for tickets above min(committed, executed)
     int64_t *ends
     uint64_t capacity
+
+
+cdef inline void tickets_init(Tickets *t) noexcept nogil:
+    memset(t, 0, sizeof(Tickets))
+    t.covered = -1
 
 
 cdef inline void tickets_free(Tickets *t) noexcept nogil:
@@ -73,14 +80,24 @@ cdef inline void tickets_close(Tickets *t, int64_t end) noexcept nogil:
     """
     if not t.open:
         return
-    if t.closed > tickets_kept(t) and t.ends[<uint64_t>t.closed & (t.capacity - 1)] > end:
+    if t.covered > end:
         INVARIANT(False, "rule 1: the stream of effects does not go back")
         return
     if <uint64_t>(t.newest - tickets_kept(t)) >= t.capacity and not tickets_grow(t):
         return
     t.ends[<uint64_t>t.newest & (t.capacity - 1)] = end
     t.closed = t.newest
+    t.covered = end
     t.open = False
+
+
+cdef inline bint tickets_lack(const Tickets *t, int64_t end) noexcept nogil:
+    """At a member that is not the head: is a ticket missing for what its log has up to byte `end`?
+
+    A request that came later must not be answered from data that lack these bytes, so its ticket has to cover them
+    whether the server gets them now or only when its connection is back.
+    """
+    return t.open or t.covered < end
 
 
 cdef inline int64_t tickets_up_to(const Tickets *t, int64_t ticket, int64_t sn) noexcept nogil:
@@ -106,3 +123,4 @@ cdef inline void tickets_begin_anew(Tickets *t) noexcept nogil:
     """The data is another's, or a chain begins: whatever a ticket was opened for is not waited for any more."""
     t.open = False
     t.closed = t.committed = t.executed = t.newest
+    t.covered = -1

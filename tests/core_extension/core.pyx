@@ -22,6 +22,8 @@ cimport modules.core.checkpoint.memtable as memtable
 cimport modules.core.checkpoint.record_format as record_format
 cimport modules.core.checkpoint.recovery as recovery
 cimport modules.core.durability as durability
+cimport modules.core.effect_scanner as effect_scanner
+cimport modules.core.effect_stream as effect_stream
 cimport modules.core.first_request as opening
 cimport modules.core.held_output as held_output
 cimport modules.core.invariant as invariant
@@ -43,48 +45,6 @@ KIND_ALL = view.KIND_ALL
 MAX_BOUNDARIES = log.MAX_BOUNDARIES
 ENTRY_OVERHEAD = log.ENTRY_OVERHEAD
 NO_LIMIT = chain.NO_LIMIT
-
-cdef list broken_so_far = []       # "rule and fact, in function" of each broken invariant that nobody has taken yet
-
-
-cdef void note_broken(const char *text, const char *function) noexcept with gil:
-    broken_so_far.append(f"{text.decode()}, in {function.decode()}")
-
-
-invariant.on_broken_invariant(<invariant.InvariantHandler>note_broken)
-
-
-def take_broken_invariants():
-    """The INVARIANTs of the core, of any member, that were broken since the last call."""
-    cdef list taken = broken_so_far[:]
-    broken_so_far.clear()
-    return taken
-
-
-class Role(enum.IntEnum):
-    ALONE = messages.ROLE_ALONE
-    REMOVED = messages.ROLE_REMOVED
-    LEARNER = messages.ROLE_LEARNER
-    SINGLETON = messages.ROLE_SINGLETON
-    HEAD = messages.ROLE_HEAD
-    MIDDLE = messages.ROLE_MIDDLE
-    TAIL = messages.ROLE_TAIL
-
-
-class Verdict(enum.IntEnum):
-    ACCEPTED = messages.ACCEPTED
-    STALE = messages.STALE
-    BEHIND = messages.BEHIND
-    OTHER_HISTORY = messages.OTHER_HISTORY
-    CONFLICT = messages.CONFLICT
-    STRANGER = messages.STRANGER
-    NOT_GREETED = messages.NOT_GREETED
-    GAP = messages.GAP
-    DIVERGED = messages.DIVERGED
-    TOO_FAR_BEHIND = messages.TOO_FAR_BEHIND
-    NONSENSE = messages.NONSENSE
-    NO_MEMORY = messages.NO_MEMORY
-
 
 include "core_tuples.pxi"
 
@@ -273,6 +233,69 @@ cdef class Core:
             raise IndexError(f"sn {sn} is not in the log")
         return entry_object(log.log_at(&self.c.log, sn))
 
+    # ---- the stream of a chain of all commands, in which each sn is a byte
+
+    def append_bytes(self, bytes effects, int64_t assigned):
+        """As a server appends a message's bytes. False when memory is exhausted."""
+        return self._write_ahead(effects) and bool(
+            replication.replication_append_bytes(&self.c, len(effects), assigned))
+
+    def append_own(self, bytes effects):
+        """As a head's tap appends what its server has executed, behind what it has read ahead."""
+        return self._write_ahead(effects) and self._end_own(self.c.log.stream.ahead + <int64_t>len(effects))
+
+    def read_ahead(self, bytes effects):
+        """As a head's tap reads bytes that do not end a command."""
+        if self._write_ahead(effects):
+            self.c.log.stream.ahead += len(effects)
+
+    cdef bint _write_ahead(self, bytes effects) noexcept:
+        cdef effect_stream.EffectStream *s = &self.c.log.stream
+        cdef int64_t end = self.c.log.end + s.ahead
+        if not effect_stream.stream_reserve(s, self.c.log.first, end, len(effects)):
+            return False
+        effect_stream.stream_write(s, end, PyBytes_AS_STRING(effects), len(effects))
+        return True
+
+    cdef bint _end_own(self, int64_t count) noexcept:
+        self.c.log.stream.ahead = 0
+        return replication.replication_append_own(&self.c, count)
+
+    def bytes_at(self, int64_t first, int64_t count):
+        """The bytes `first` … `first + count - 1` of the stream. IndexError if the log does not have all of them."""
+        cdef bytes out = PyBytes_FromStringAndSize(NULL, max(0, count))
+        if count < 0 or not self.c.log.first <= first <= first + count <= self.c.log.end:
+            raise IndexError(f"bytes [{first}, {first + count}) are not in the log")
+        effect_stream.stream_copy_out(&self.c.log.stream, first, PyBytes_AS_STRING(out), count)
+        return out
+
+    @property
+    def marks(self):
+        return [self.c.log.stream.marks[i] for i in range(self.c.log.stream.mark_count)]
+
+    @property
+    def capacity(self): return self.c.log.stream.capacity
+
+    @property
+    def streams(self): return bool(self.c.log.streams)
+
+    @property
+    def executed(self): return self.c.executed
+
+    @executed.setter
+    def executed(self, int64_t sn):
+        """What the server says, and what a tail commits by it."""
+        self.c.executed = sn
+        replication.replication_commit_own(&self.c)
+
+    @property
+    def written(self): return chain.chain_written(&self.c)
+
+    def boundaries_up_to(self, int64_t sn):
+        return self.boundaries[:log.boundaries_up_to(self.c.log.boundaries, self.c.log.boundary_count, sn)]
+
+    def settle_stream(self): outbox.outbox_settle_stream(&self.c)
+
     # ---- towards the successor
 
     def on_welcome(self, welcome, str sender):
@@ -457,37 +480,11 @@ cdef class Core:
 
     def check(self):
         """Every broken invariant of this member's state, as a line of text each."""
-        cdef chain.Chain *c = &self.c
-        cdef log.Entry *entry
-        cdef uint64_t total = 0, unsettled = 0
-        cdef int64_t sn
-        cdef Py_ssize_t held = 0
-        broken = list(self._errors) + take_broken_invariants()
-        if not -1 <= c.settled <= c.committed <= c.applied:
-            broken.append(f"settled {c.settled} <= committed {c.committed} <= applied {c.applied} does not hold")
-        if c.log.end != c.applied + 1 or not 0 <= c.log.first <= min(c.settled, c.recorded) + 1:
-            broken.append(f"the log is [{c.log.first}, {c.log.end}): settled {c.settled}, recorded {c.recorded}")
-        for sn in range(c.log.first, c.log.end):
-            entry = log.log_at(&c.log, sn)
-            total += log.entry_cost(entry)
-            unsettled += log.entry_cost(entry) if sn > c.settled else 0
-            held += (entry.key != NULL) + (entry.value != NULL) + (entry.client != NULL) + (entry.waiter != NULL)
-            if entry.waiter != NULL and sn < max(c.expiry, c.settled + 1):
-                broken.append(f"the waiter of sn {sn} is forgotten: settled {c.settled}, expiry {c.expiry}")
-        if total != c.log.bytes or unsettled != c.unsettled_bytes:
-            broken.append(f"bytes {c.log.bytes}, unsettled {c.unsettled_bytes}, but really {total} and {unsettled}")
-        if held != len(self._owned):
-            broken.append(f"{len(self._owned)} handles are owned, {held} are in the log")
-        if c.streaming and not c.log.first <= c.next_sn <= c.applied + 1:
-            broken.append(f"next to send is {c.next_sn}, of [{c.log.first}, {c.applied}]")
-        for i in range(c.log.boundary_count):
-            if c.log.boundaries[i].first_sn > c.applied or i and (
-                    c.log.boundaries[i].first_sn <= c.log.boundaries[i - 1].first_sn
-                    or c.log.boundaries[i].epoch <= c.log.boundaries[i - 1].epoch):
-                broken.append(f"epoch boundary {i} of {self.boundaries} is out of place")
-        return broken
+        return list(self._errors) + take_broken_invariants() + broken_numbers(self) + broken_log(self)
 
 
+include "core_check.pxi"
+include "core_effects.pxi"
 include "core_wire.pxi"
 include "core_checkpoint.pxi"
 include "core_held.pxi"

@@ -2,6 +2,31 @@
 # SPDX-License-Identifier: Apache-2.0
 # Included by core.pyx: what goes in and comes out as Python's tuples, and the structs that they stand for.
 
+class Role(enum.IntEnum):
+    ALONE = messages.ROLE_ALONE
+    REMOVED = messages.ROLE_REMOVED
+    LEARNER = messages.ROLE_LEARNER
+    SINGLETON = messages.ROLE_SINGLETON
+    HEAD = messages.ROLE_HEAD
+    MIDDLE = messages.ROLE_MIDDLE
+    TAIL = messages.ROLE_TAIL
+
+
+class Verdict(enum.IntEnum):
+    ACCEPTED = messages.ACCEPTED
+    STALE = messages.STALE
+    BEHIND = messages.BEHIND
+    OTHER_HISTORY = messages.OTHER_HISTORY
+    CONFLICT = messages.CONFLICT
+    STRANGER = messages.STRANGER
+    NOT_GREETED = messages.NOT_GREETED
+    GAP = messages.GAP
+    DIVERGED = messages.DIVERGED
+    TOO_FAR_BEHIND = messages.TOO_FAR_BEHIND
+    NONSENSE = messages.NONSENSE
+    NO_MEMORY = messages.NO_MEMORY
+
+
 class Limits(NamedTuple):
     log_bytes: int
     backlog_bytes: int

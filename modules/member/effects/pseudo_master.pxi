@@ -18,7 +18,7 @@ from modules.bindings.socket cimport (
 )
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport stream_at
-from modules.core.tickets cimport tickets_close
+from modules.core.tickets cimport tickets_close, tickets_lack
 from modules.member.state.effects cimport PseudoMaster, REQUEST_BYTES
 from modules.member.state.member cimport Member
 from modules.server.sockets cimport set_no_delay
@@ -216,11 +216,11 @@ cdef void feed_server(Member *m) noexcept nogil:
     cdef uint64_t run
     cdef const char *place
     cdef long gone
-    if not p.feeding:
-        return
-    if p.fed < m.chain.log.end:
+    if tickets_lack(&m.effects.tickets, m.chain.applied):
         open_ticket(m)
         tickets_close(&m.effects.tickets, m.chain.applied)
+    if not p.feeding:
+        return
     while p.fed < m.chain.log.end and left > 0:
         place = stream_at(&m.chain.log.stream, p.fed, &run)
         gone = send(p.fd, place, min(run, <uint64_t>(m.chain.log.end - p.fed)), MSG_NOSIGNAL)

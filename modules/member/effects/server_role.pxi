@@ -15,7 +15,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.chain cimport chain_executed, chain_fenced
 from modules.core.replication cimport replication_commit_own
-from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_commit
+from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_commit, tickets_init
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.persistence.wakeup cimport wake_again
 from modules.member.state.member cimport Member, is_native_replica
@@ -27,6 +27,7 @@ cdef enum:
 
 
 cdef void effects_init(Member *m) noexcept nogil:
+    tickets_init(&m.effects.tickets)
     m.effects.tap.fd = m.effects.pseudo_master.fd = m.effects.pseudo_master.listener = -1
     m.effects.offset = -1
     m.effects.executed_asleep = -1

@@ -20,8 +20,8 @@ from modules.bindings.socket cimport (
     connect, htonl, htons, recv, send, sockaddr, sockaddr_in, socket,
 )
 from modules.core.effect_scanner cimport scan
-from modules.core.effect_stream cimport stream_at, stream_reserve
-from modules.core.replication cimport replication_append_bytes
+from modules.core.effect_stream cimport EffectStream, stream_at, stream_reserve
+from modules.core.replication cimport replication_append_own
 from modules.member.gate cimport gate_exempt, gate_exempt_no_more
 from modules.member.replies cimport complain
 from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
@@ -90,7 +90,7 @@ cdef void tap_close(Member *m) noexcept nogil:
         close(tap.fd)
     tap.fd = -1
     tap.phase = TAP_CLOSED
-    tap.ahead = 0
+    m.chain.log.stream.ahead = 0
     tap.retry_ms = m.now_ms + TAP_RETRY_MS
     memset(&tap.scanner, 0, sizeof(tap.scanner))
 
@@ -203,7 +203,7 @@ cdef void tap_read(Member *m) noexcept nogil:
     cdef char *place
     cdef long got
     while left > 0:
-        end = m.chain.log.end + tap.ahead
+        end = m.chain.log.end + m.chain.log.stream.ahead
         if not stream_reserve(&m.chain.log.stream, m.chain.log.first, end, TAP_READ_BYTES):
             return              # tried again in the next event
         place = stream_at(&m.chain.log.stream, end, &run)
@@ -220,15 +220,15 @@ cdef void tap_read(Member *m) noexcept nogil:
 
 cdef bint tap_take(Member *m, const char *bytes, int64_t count) noexcept nogil:
     """The log ends after the last whole command among the new bytes. Returns False if the tap has failed."""
-    cdef Tap *tap = &m.effects.tap
-    cdef int64_t whole = scan(&tap.scanner, bytes, count)
+    cdef EffectStream *stream = &m.chain.log.stream
+    cdef int64_t whole = scan(&m.effects.tap.scanner, bytes, count)
     if whole < 0:
         tap_fail(m, "what the server sends is no stream of commands")
         return False
-    if whole and replication_append_bytes(&m.chain, <uint64_t>(tap.ahead + whole), m.chain.view.epoch):
-        tap.ahead = count - whole
+    if whole and replication_append_own(&m.chain, <uint64_t>(stream.ahead + whole)):
+        stream.ahead = count - whole
     else:
-        tap.ahead += count
+        stream.ahead += count
     return True
 
 

@@ -15,7 +15,7 @@
 # tests/simulation/test_order.py has the same contract: the simulated member runs the same steps, a check fails for each
 # pair that is swapped, and steps in any other order break nothing. Change the two together.
 
-from modules.core.chain cimport NO_LIMIT
+from modules.core.chain cimport NO_LIMIT, chain_written
 from modules.core.durability cimport durability_note_saved
 from modules.core.invariant cimport INVARIANT
 from modules.core.outbox cimport outbox_check_sleep
@@ -150,7 +150,7 @@ cdef void record_updates(Member *m) noexcept nogil:
 
 
 cdef void wake_for_disk(Member *m) noexcept nogil:
-    if m.disk.waits and m.chain.recorded > m.disk.flushed:
+    if m.disk.waits and chain_written(&m.chain) > m.disk.flushed:
         wake_again(m)
 
 

@@ -12,7 +12,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.chain cimport chain_role
 from modules.core.checkpoint.memtable cimport MEMTABLE_DELETED, MemtableEntry, memtable_at
 from modules.core.durability cimport durability_restore
-from modules.core.log cimport Boundary
+from modules.core.log cimport Boundary, boundaries_up_to
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.checkpoint.memtable cimport memtable_keys, track_loaded
@@ -46,7 +46,7 @@ cdef void snapshot_save(Position *out) noexcept nogil:
                        and (m.checkpoint.tracking or not m.checkpoint.incomplete))
     memcpy(out.history, m.chain.history, HISTORY_BYTES)
     out.applied = saved_up_to(m)
-    out.boundary_count = m.chain.log.boundary_count
+    out.boundary_count = boundaries_up_to(m.chain.log.boundaries, m.chain.log.boundary_count, out.applied)
     memcpy(out.boundaries, m.chain.log.boundaries, out.boundary_count * sizeof(Boundary))
     out.record = m.disk.record
     out.keys = RedisModule_DbSize(m.ctx)

@@ -35,7 +35,6 @@ cdef struct Tap:
     char line[LINE_BYTES]       # the beginning of an answer
     int line_length
     EffectScanner scanner
-    int64_t ahead               # bytes in the log's ring behind its end, which do not end a command yet
     int64_t acknowledged        # the end of the log that the server was last told
     int64_t acknowledged_ms
     uint64_t opened

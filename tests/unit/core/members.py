@@ -60,10 +60,14 @@ def put(core: Core, updates: int = 1, size: int = 10) -> int:
     return core.applied
 
 
-def receive(core: Core, batch: Batch, connection: int = 1) -> Verdict:
-    """Applies a batch, as a server does."""
+def receive(core: Core, batch: Batch, connection: int = 1, effects: bytes = b"") -> Verdict:
+    """Applies a batch, as a server does. effects: those that the batch has in a chain of all commands."""
     verdict, skip = core.on_batch(batch, connection)
-    if verdict == Verdict.ACCEPTED:
+    if verdict == Verdict.ACCEPTED and core.streams:
+        if batch.count > skip:
+            assert core.append_bytes(effects[skip:], batch.assigned)
+        core.batch_applied(batch)
+    elif verdict == Verdict.ACCEPTED:
         for _ in range(batch.count - skip):
             assert core.append(entry(), batch.assigned)
         core.batch_applied(batch)
@@ -80,7 +84,8 @@ def forward(before: Core, after: Core, connection: int = 1, max_bytes: int = 1 <
     """Sends all batches that are due. Returns them."""
     sent = []
     while batch := before.next_batch(max_bytes):
-        assert receive(after, batch, connection) == Verdict.ACCEPTED
+        effects = before.bytes_at(batch.first, batch.count) if before.streams else b""
+        assert receive(after, batch, connection, effects) == Verdict.ACCEPTED
         sent.append(batch)
     return sent
 
@@ -93,6 +98,7 @@ def acknowledge(after: Core, before: Core) -> None:
 def settle(core: Core) -> list[int]:
     """Settles and trims, as a server does. Returns the sns that were settled."""
     settled = []
+    core.settle_stream()
     while due := core.pop_settled():
         settled.append(due[0])
     while core.pop_trimmed():
@@ -100,11 +106,11 @@ def settle(core: Core) -> list[int]:
     return settled
 
 
-def chain(members: str = "abc", epoch: int = 1, limits: Limits = ROOMY) -> list[Core]:
+def chain(members: str = "abc", epoch: int = 1, limits: Limits = ROOMY, kind: int = KIND_PUT) -> list[Core]:
     """A chain of these members, in step."""
     cores: list[Core] = [Member(run_id, limits) for run_id in members]
     for core in cores:
-        assert core.adopt(view(epoch, members)) == Verdict.ACCEPTED
+        assert core.adopt(view(epoch, members, kind=kind)) == Verdict.ACCEPTED
     for before, after in pairwise(cores):
         shake_hands(before, after)
         forward(before, after)
