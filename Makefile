@@ -20,7 +20,7 @@ say := @printf '\033[1m==> %s\033[0m\n'
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
 
-test: build vendor/etcd/bin/etcd        ## Run all tests; ARGS= goes to pytest
+test: build vendor/etcd/bin/etcd build/applications/.installed  ## Run all tests; ARGS= goes to pytest
 	$(say) 'Testing'
 	$(python) -m pytest $(ARGS)
 
@@ -98,6 +98,15 @@ $(venv)/.installed: requirements.txt | build/.system-packages
 	$(PYTHON) -m venv --clear $(venv)
 	$(python) -m pip install -qq --disable-pip-version-check --requirement $<
 	@echo '$(CURDIR)' > "$$($(python) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/chainredis.pth"
+	@touch $@
+
+# In an environment of their own, since they want other versions. Without Node.js those for it are left out.
+build/applications/.installed: tests/applications/requirements.txt tests/applications/package-lock.json | build/.system-packages
+	$(say) 'Installing the applications that the tests run'
+	$(PYTHON) -m venv --clear build/applications
+	build/applications/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
+	@cp tests/applications/package.json tests/applications/package-lock.json build/applications/
+	@! command -v npm >/dev/null || npm ci --silent --prefix build/applications --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 build/.system-packages: scripts/system-packages
