@@ -11,7 +11,8 @@ from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
 
 from .conftest import StartChain, StartServer
-from .helpers import ask, become_chain, info, state, stored_view
+from .helpers import ask, become_chain, info, settled, state, stored_view
+from .newer import use_newer
 
 COMMANDS = "member.commands"
 
@@ -115,3 +116,27 @@ def test_what_a_server_tells_of_itself(server: StartServer, foreign_module: str)
     assert "foreign" in dict(traits.modules)
     assert len(traits.writes) == 16
     assert "version" not in str(ask(one, "CHAIN.POLL", 0, 0, 0))
+
+
+def test_a_later_server_follows_an_earlier_one_and_none_the_other_way_round(
+    chain: StartChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = chain(1, commands="all")
+    earlier = cluster.head
+    with monkeypatch.context() as patch:
+        use_newer(patch)
+        cluster.grow()
+    assert state(cluster.tail).traits.family == ("valkey", (9, 1))
+    cluster.remove(earlier)
+    with pytest.raises(LauncherError, match=r"Redis 7.0, and .* is Valkey 9.1, .*: start .* with that version"):
+        cluster.add(earlier, "DISCARD")
+
+
+def test_nobody_but_clients_goes_through_the_gate(chain: StartChain) -> None:
+    """Replies of members and masters that waited for a commit would hold up the commit itself."""
+    cluster = chain(3, commands="all")
+    for member in cluster.members:
+        found = info(member, "member")
+        assert int(found["member_gate_handed_back"]) >= 2  # the master's, at least
+        assert int(found["member_gate_clients"]) - int(found["member_gate_unheld_clients"]) <= 1  # who asks this
+    assert settled(cluster) is not None
