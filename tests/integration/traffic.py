@@ -32,7 +32,8 @@ def find(cluster: Cluster, place: int) -> Server:
 class Writer:
     """Writes rising numbers to its own keys, each after the answer to the one before.
 
-    acknowledged: the newest number that is known to be committed. unknown: later numbers that may survive.
+    acknowledged: the newest number that is known to be committed. unknown: later numbers that may survive. writes: how
+    many were acknowledged.
     """
 
     cluster: Cluster
@@ -40,6 +41,7 @@ class Writer:
     acknowledged: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, list[int]] = field(default_factory=dict)
     longest_s: float = 0
+    writes: int = 0
 
     def __call__(self, stop: Event) -> None:
         number = 0
@@ -52,6 +54,7 @@ class Writer:
             self.longest_s = max(self.longest_s, monotonic() - began)
             if isinstance(reply, int):
                 self.acknowledged[key] = number
+                self.writes += 1
                 self.unknown.pop(key, None)
                 continue
             if reply.startswith("UNKNOWN "):
@@ -102,10 +105,10 @@ def traffic(cluster: Cluster) -> list[Any]:
 
 def await_progress(clients: list[Any], futures: list[Future[Any]]) -> None:
     """Wait until every client has made progress, or has failed."""
-    before = [sum(each.acknowledged.values()) if isinstance(each, Writer) else each.reads for each in clients]
+    before = [each.writes if isinstance(each, Writer) else each.reads for each in clients]
 
     def moved() -> bool:
-        now = [sum(each.acknowledged.values()) if isinstance(each, Writer) else each.reads for each in clients]
+        now = [each.writes if isinstance(each, Writer) else each.reads for each in clients]
         return any(future.done() for future in futures) or all(
             new > old + KEYS_EACH for new, old in zip(now, before, strict=True)
         )
