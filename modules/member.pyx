@@ -27,8 +27,8 @@ from modules.core.memory cimport memory_from
 from modules.core.messages cimport Limits
 from modules.core.view cimport KIND_ALL
 from modules.member.clients cimport (
-    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command, read_command,
-    tail_checkpoint_command, wait_command, write_command,
+    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
+    numbered_command, read_command, tail_checkpoint_command, wait_command, write_command,
 )
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
 from modules.member.effects cimport effects_init, follow_self, tap_command
@@ -38,7 +38,8 @@ from modules.member.event_loop cimport (
 )
 from modules.member.gate cimport gate_start, unheld_command
 from modules.member.keyspace cimport (
-    filter_build, info_command, is_logged_in, on_refused, on_refused_read, on_refused_rewrite, role_command,
+    filter_build, info_command, is_logged_in, on_refused, on_refused_all, on_refused_read, on_refused_rewrite,
+    role_command,
 )
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport (
@@ -50,7 +51,7 @@ from modules.member.replication cimport (
     ack_command, allowed_command, challenge_command, forward_command, greet_command, links_init, prove_command,
     reply_view,
 )
-from modules.member.replies cimport waiting_init
+from modules.member.replies cimport reply_not_head, waiting_init
 from modules.member.startup cimport (
     config_arguments, config_register, kind_is_possible, place_command, record_command, replay_misread,
     snapshot_register,
@@ -58,7 +59,7 @@ from modules.member.startup cimport (
 from modules.member.state.event_loop cimport TICK_MS
 from modules.member.state.member cimport Member, set_the_member, the_member
 from modules.member.state.settings cimport COMMANDS_PUT
-from modules.server.acl cimport may_administer
+from modules.server.acl cimport is_denied, may_administer
 from modules.server.allocators cimport allocators_init
 from modules.server.clock cimport boot_ms
 from modules.server.command_info cimport describe
@@ -107,9 +108,16 @@ cdef int on_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
     return read_command(the_member(), ctx, argv[1])
 
 
+cdef int on_elsewhere(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.ELSEWHERE command …: replies for MEMBER.PUT and MEMBER.DEL where Redis would say READONLY -> MOVED | NOPERM
+    """
+    return 0 if is_denied(ctx, argv, argc) else reply_not_head(the_member(), ctx)
+
+
 cdef int on_sn(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.SN -> integer applied"""
-    return RedisModule_ReplyWithLongLong(ctx, the_member().chain.applied)
+    cdef Member *m = the_member()
+    return RedisModule_ReplyWithLongLong(ctx, m.effects.numbers.newest if m.chain.log.streams else m.chain.applied)
 
 
 cdef int on_view(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -186,6 +194,18 @@ cdef int on_prove(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 cdef int on_idle(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.IDLE -> nothing; keeps the connection of a peer or a master from being closed as idle"""
     return REDISMODULE_OK if argc == 1 else RedisModule_WrongArity(ctx)
+
+
+cdef int on_numbered_put(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 5 and argc != 6:
+        return RedisModule_WrongArity(ctx)
+    return numbered_command(the_member(), ctx, argv, argv[4], argv[5] if argc == 6 else NULL)
+
+
+cdef int on_numbered_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 4 and argc != 5:
+        return RedisModule_WrongArity(ctx)
+    return numbered_command(the_member(), ctx, argv, NULL, argv[4] if argc == 5 else NULL)
 
 
 cdef int on_tap_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -334,6 +354,8 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.info", NULL, on_info_command, "allow-loading allow-stale", 0, "slow", "Answers for INFO")
         and create(ctx, "chain.info.any", NULL, on_info_any, "allow-loading allow-stale no-auth", 0, "slow", "As it")
         and create(ctx, "chain.refused", NULL, on_refused, refuses, 0, "slow", "Answers for native writes")
+        and create(ctx, "chain.refused.all", NULL, on_refused_all, refuses, 0, "slow", "Answers for what bypasses")
+        and create(ctx, "chain.elsewhere", NULL, on_elsewhere, refuses, 0, "slow", "Answers where the head is not")
         and create(ctx, "chain.refused.read", NULL, on_refused_read, refuses, 0, "slow", "Answers for native reads")
         and create(ctx, "chain.refused.rewrite", NULL, on_refused_rewrite, refuses, 0, "slow", "Answers for rewrites")
     )
@@ -360,6 +382,8 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create_internal(ctx, "chain.prove", on_prove, early)
         and create_internal(ctx, "chain.allowed", on_allowed, early)
         and create_internal(ctx, "chain.tap", on_tap_command, "admin deny-script no-monitor no-slowlog no-auth")
+        and create_internal(ctx, "chain.put", on_numbered_put, "write admin deny-script no-monitor no-slowlog")
+        and create_internal(ctx, "chain.del", on_numbered_del, "write admin deny-script no-monitor no-slowlog")
         and create_internal(ctx, "chain.idle", on_idle, idle)
         and create_internal(ctx, "chain.state", on_state, early)
         and create_internal(ctx, "chain.record", on_record, early)

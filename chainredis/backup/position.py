@@ -8,7 +8,7 @@ from chainredis.backup.rdb import Value
 from chainredis.protocol.errors import BackupError
 
 TYPE_NAME = "chain-pos"
-VERSION = 3
+VERSION = 4
 
 
 class Newer(NamedTuple):
@@ -54,6 +54,8 @@ def _parse(version: int, items: Iterator[Any]) -> Position | None:
         next(items)
     if version > 1:
         _epoch, _run_id, _durable, _keys = next(items), next(items), next(items), next(items)
+    if version > 3:
+        _numbered = next(items)
     if version < 3 or not next(items):
         return Position(history.hex(), applied, incomplete=False, watermark=-1, others=True, newer=())
     watermark, incomplete, others, count = next(items), next(items), next(items), next(items)

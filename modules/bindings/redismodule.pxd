@@ -21,6 +21,7 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_CTX_FLAGS_CLUSTER
         REDISMODULE_NOTIFY_STRING
         REDISMODULE_NOTIFY_GENERIC
+        REDISMODULE_CTX_FLAGS_LOADING
         REDISMODULE_CTX_FLAGS_REPLICATED
         REDISMODULE_EVENTLOOP_READABLE
         REDISMODULE_EVENTLOOP_WRITABLE
@@ -278,6 +279,7 @@ cdef extern from "redismodule.h" nogil:
     const char *RedisModule_CallReplyStringPtr(RedisModuleCallReply *, size_t *)
 
     int RedisModule_Replicate(RedisModuleCtx *, const char *, const char *, ...)
+    int RedisModule_ReplicateVerbatim(RedisModuleCtx *)
     int RedisModule_AvoidReplicaTraffic()
     int RedisModule_StringAppendBuffer(RedisModuleCtx *, RedisModuleString *, const char *, size_t)
     int RedisModule_NotifyKeyspaceEvent(RedisModuleCtx *, int, const char *, RedisModuleString *)

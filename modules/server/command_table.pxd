@@ -32,6 +32,7 @@ cdef enum Rule:
     RULE_NONE                   # may be executed
     RULE_WRITE                  # changes data
     RULE_READ                   # shows data
+    RULE_BYPASS                 # changes data, or sends them away, in a way that no replica of Redis hears of
     RULE_FOLLOW                 # makes this server a replica of another, or another a replica of this one
     RULE_SYNC                   # PSYNC, SYNC: asks for this server's data and its effects
     RULE_SUBSCRIBES             # may subscribe to a channel
@@ -203,11 +204,14 @@ cdef inline bint table_fill(RedisModuleCtx *ctx, RedisModuleDict *table) noexcep
     drop_reply(entries)
     # Redis does not flag these as writes, but they replace or delete the data.
     table_set(table, "debug", 5, RULE_NONE | HAS_SUBCOMMANDS)
-    table_set(table, "debug|reload", 12, RULE_WRITE)
-    table_set(table, "debug|loadaof", 13, RULE_WRITE)
-    table_set(table, "debug|flushall", 14, RULE_WRITE)
-    table_set(table, "debug|populate", 14, RULE_WRITE)
-    table_set(table, "debug|replicate", 15, RULE_WRITE)
+    table_set(table, "debug|reload", 12, RULE_BYPASS)
+    table_set(table, "debug|loadaof", 13, RULE_BYPASS)
+    table_set(table, "debug|flushall", 14, RULE_BYPASS)
+    table_set(table, "debug|populate", 14, RULE_BYPASS)
+    table_set(table, "debug|replicate", 15, RULE_BYPASS)
+    table_set(table, "debug|change-repl-id", 20, RULE_BYPASS)
+    table_set(table, "debug|set-active-expire", 23, RULE_BYPASS)
+    table_set(table, "migrate", 7, RULE_BYPASS)
     table_set(table, "replicaof", 9, RULE_FOLLOW)
     table_set(table, "slaveof", 7, RULE_FOLLOW)
     table_set(table, "failover", 8, RULE_FOLLOW)

@@ -27,7 +27,7 @@ from modules.core.log cimport Boundary, MAX_BOUNDARIES
 from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
 
 cdef enum:
-    POSITION_VERSION = 3        # version 1 has no record; versions 1 and 2 have no checkpoint
+    POSITION_VERSION = 4        # version 1 has no record; 1 and 2 have no checkpoint; 1 to 3 have no `numbered`
 
 
 cdef struct Record:
@@ -44,6 +44,7 @@ cdef struct Position:
     int boundary_count
     Boundary boundaries[MAX_BOUNDARIES]
     Record record
+    int64_t numbered            # in a chain of all commands: the number of the newest MEMBER.PUT or DEL; -1: none
     uint64_t keys               # number of keys that follow in the RDB, for the progress of a copy
     Loaded checkpoint
     uint64_t newer              # number of keys that follow with updates that the checkpoint lacks
@@ -100,6 +101,7 @@ cdef inline void position_write(RedisModuleIO *io, const Position *position) noe
     RedisModule_SaveStringBuffer(io, position.record.run_id, strlen(position.record.run_id))
     RedisModule_SaveUnsigned(io, 1 if position.record.durable else 0)
     RedisModule_SaveUnsigned(io, position.keys)
+    RedisModule_SaveSigned(io, position.numbered)
     write_checkpoint(io, position)
 
 
@@ -161,6 +163,7 @@ cdef inline bint position_read(RedisModuleIO *io, int version, Position *out) no
     if RedisModule_IsIOError(io) or (version > 1 and not read_record(io, &out.record)):
         return False
     out.keys = RedisModule_LoadUnsigned(io) if version > 1 else 0
+    out.numbered = RedisModule_LoadSigned(io) if version > 3 else -1
     return not RedisModule_IsIOError(io) and (version < 3 or read_checkpoint(io, out))
 
 

@@ -13,7 +13,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.chain cimport chain_is_tail
 from modules.core.view cimport same_history
 from modules.member.checkpoint.memtable cimport table_bytes, track_release
-from modules.member.persistence.wakeup cimport wake_again
+from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.replies cimport answer_error, answer_number, tell
 from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.checkpoint cimport (

@@ -18,6 +18,11 @@ cdef extern int chain_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleS
 cdef extern void settle_reads(Member *m) noexcept nogil
 cdef extern int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil
 
+# numbered_writes.pxi
+cdef extern int numbered_command(
+    Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, RedisModuleString *value, RedisModuleString *client,
+) noexcept nogil
+
 # writes.pxi
 cdef extern int write_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,

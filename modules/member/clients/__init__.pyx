@@ -4,4 +4,5 @@
 
 include "checkpoint_commands.pxi"
 include "reads.pxi"
+include "numbered_writes.pxi"
 include "writes.pxi"

@@ -131,6 +131,8 @@ cdef int write_command(
     """
     cdef uint64_t bytes = update_bytes(key, value, client)
     cdef int64_t sn
+    if m.chain.log.streams:
+        return write_numbered(m, ctx, key, value, client)
     if refused(m, ctx, bytes):
         return 0
     if (first_waiting(m, WAIT_ROOM) != NULL or not replication_has_room(&m.chain, bytes) or awaits_view(m)

@@ -5,3 +5,4 @@
 include "tap.pxi"
 include "pseudo_master.pxi"
 include "server_role.pxi"
+include "output.pxi"

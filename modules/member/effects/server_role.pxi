@@ -15,9 +15,9 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.chain cimport chain_executed, chain_fenced
 from modules.core.replication cimport replication_commit_own
-from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_commit, tickets_init
+from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_init
 from modules.member.keyspace.tickets cimport open_ticket
-from modules.member.persistence.wakeup cimport wake_again
+from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.native_replication cimport follows_another
 from modules.server.redis_calls cimport drop_reply
@@ -31,6 +31,7 @@ cdef void effects_init(Member *m) noexcept nogil:
     m.effects.tap.fd = m.effects.pseudo_master.fd = m.effects.pseudo_master.listener = -1
     m.effects.offset = -1
     m.effects.executed_asleep = -1
+    m.effects.numbers.newest = -1
 
 
 cdef int64_t server_offset(Member *m) noexcept nogil:
@@ -167,9 +168,3 @@ cdef void effects_step(Member *m) noexcept nogil:
     close_ticket(m)
     settle_role(m)
     replication_commit_own(&m.chain)
-
-
-cdef void note_commits(Member *m) noexcept nogil:
-    """What is committed now may be shown: replies that waited for it go out."""
-    if m.chain.log.streams:
-        tickets_commit(&m.effects.tickets, m.chain.committed, m.chain.executed)

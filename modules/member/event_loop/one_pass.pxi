@@ -26,7 +26,7 @@ from modules.member.effects cimport effects_step, note_commits
 from modules.member.keyspace cimport settings_step
 from modules.member.membership cimport join_step, settle_watches
 from modules.member.persistence cimport disk_woken, is_record_due, record
-from modules.member.persistence.wakeup cimport wake_again
+from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.replication cimport acknowledge, connect_links, forward, link_is_free
 from modules.member.replies cimport settle, settle_waits
 from modules.member.replies.waiting cimport first_waiting

@@ -14,6 +14,7 @@ from modules.bindings.redismodule cimport (
 from modules.member.checkpoint cimport session_left, store_stop
 from modules.member.gate cimport gate_client_connected, gate_settle, gate_stop
 from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, settings_care
+from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.membership cimport (
     empty_log, fetch_off, info_chain, join_fail, join_off, join_on_link_up, lifelines_care,
 )
@@ -53,7 +54,10 @@ cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, v
     cdef Member *m = the_member()
     if what != REDISMODULE_SUBEVENT_FLUSHDB_START:
         return
-    if not m.chain.has_history:
+    if m.chain.log.streams:
+        if m.effects.leads:
+            open_ticket(m)
+    elif not m.chain.has_history:
         empty_log(m)
     elif not m.keyspace.own_call and not is_native_replica(m):
         end_before_loss(m)

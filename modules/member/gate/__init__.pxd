@@ -15,6 +15,7 @@ cdef extern void gate_client_connected(Member *m, const RedisModuleClientInfo *c
 cdef extern void gate_exempt(Member *m, int local_port) noexcept nogil
 cdef extern void gate_exempt_no_more(Member *m, int local_port) noexcept nogil
 cdef extern void gate_unhold(Member *m, int64_t client_id) noexcept nogil
+cdef extern void gate_unhold_replicas(Member *m) noexcept nogil
 cdef extern int unheld_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void gate_settle(Member *m) noexcept nogil
 

@@ -14,12 +14,14 @@ from modules.bindings.redismodule cimport (
     RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
     RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
+from modules.core.chain cimport chain_is_tail
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
-    NAME_BYTES, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES,
-    RULE_SYNC, RULE_WRITE, Rule, is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
+    NAME_BYTES, RULE_BYPASS, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_READ, RULE_ROLE,
+    RULE_SUBSCRIBES, RULE_SYNC, RULE_WRITE, Rule, begins_with, is_ours, is_refusable, lower_name, table_fill,
+    table_find, table_rule, table_set,
 )
 from modules.server.passwords cimport passwords_filter, the_passwords
 from modules.server.redis_calls cimport drop_reply
@@ -93,6 +95,16 @@ cdef void note_unreplicated(Member *m) noexcept nogil:
     m.keyspace.unreplicated_writes += 1
 
 
+cdef bint is_update(const char *name, size_t length) noexcept nogil:
+    """Returns whether the command, one of ours, is MEMBER.PUT or MEMBER.DEL. The stream of effects has neither."""
+    return length == 10 and (begins_with(name, "member.put", 10) or begins_with(name, "member.del", 10))
+
+
+cdef bint is_copied_from(const Member *m) noexcept nogil:
+    """Returns whether a learner may ask for this member's data: a master has made it the old tail of a join."""
+    return m.membership.pin_client != 0 and chain_is_tail(&m.chain)
+
+
 cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
     """Filter one command at a member of a chain of all commands.
 
@@ -103,11 +115,12 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
     m.effects.tap.entering = False
     if rule == RULE_CONFIG or rule == RULE_EXECUTES:
         passwords_filter(command)
-    if rule == RULE_FOLLOW:
-        hand_over(command, "CHAIN.REFUSED")
+    if rule == RULE_FOLLOW or rule == RULE_BYPASS:
+        hand_over(command, "CHAIN.REFUSED.ALL")
     elif rule == RULE_SYNC:
-        if not entering and m.chain.pinned < 0:
-            hand_over(command, "CHAIN.REFUSED")
+        if not entering and not is_copied_from(m):
+            hand_over(command, "CHAIN.REFUSED.ALL")
+        m.effects.copied_from = m.effects.copied_from or not entering
     elif (rule == RULE_READ or rule == RULE_WRITE) and shows_old_data(m) and not m.effects.pseudo_master.feeding:
         hand_over(command, "CHAIN.REFUSED.READ")
     elif rule == RULE_ROLE or rule == RULE_INFO:
@@ -122,7 +135,11 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     cdef size_t length
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), &length)
     cdef Rule rule
-    if m.keyspace.own_call or is_ours(name, length):
+    if m.keyspace.own_call:
+        return
+    if is_ours(name, length):
+        if m.chain.log.streams and not m.effects.leads and is_update(name, length):
+            hand_over(command, "CHAIN.ELSEWHERE")
         return
     rule = table_rule(m.keyspace.commands, command)
     if m.chain.log.streams:
@@ -134,9 +151,9 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
         passwords_filter(command)
         if the_passwords().rewriting and is_native_replica(m):
             hand_over(command, "CHAIN.REFUSED.REWRITE")
-    elif rule == RULE_WRITE and not m.chain.has_history:
+    elif (rule == RULE_WRITE or rule == RULE_BYPASS) and not m.chain.has_history:
         note_unreplicated(m)
-    elif rule == RULE_WRITE or (rule == RULE_FOLLOW and m.chain.has_history):
+    elif rule == RULE_WRITE or rule == RULE_BYPASS or (rule == RULE_FOLLOW and m.chain.has_history):
         hand_over(command, "CHAIN.REFUSED")
     elif rule == RULE_READ and shows_old_data(m):
         hand_over(command, "CHAIN.REFUSED.READ")
@@ -150,6 +167,14 @@ cdef int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
         return 0
     return RedisModule_ReplyWithError(
         ctx, "ERR refused on a chain member, whose copies must not differ: write with MEMBER.PUT and MEMBER.DEL")
+
+
+cdef int on_refused_all(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.REFUSED.ALL command …: replies for a command that the stream of effects does not carry -> ERR | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
+    return RedisModule_ReplyWithError(
+        ctx, "ERR refused on a chain member: the chain alone copies data, and nothing changes or leaves it otherwise")
 
 
 cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -200,7 +225,7 @@ cdef bint is_held_back(const Member *m, const char *line, const char *end) noexc
     if not lower_name(command, strcspn(command, " \n"), name, &length):
         return False
     rule = table_find(m.keyspace.commands, name, length)
-    return rule == RULE_WRITE or rule == RULE_FOLLOW or rule == RULE_READ
+    return rule == RULE_WRITE or rule == RULE_FOLLOW or rule == RULE_READ or rule == RULE_BYPASS
 
 
 cdef void kill_client(Member *m, const char *line) noexcept nogil:

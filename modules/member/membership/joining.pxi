@@ -30,7 +30,7 @@ from modules.member.keyspace.values cimport release_entry
 from modules.member.persistence cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record,
 )
-from modules.member.persistence.wakeup cimport wake_again
+from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.replication cimport aim_links, take_secret
 from modules.member.replies cimport answer_not_head, answer_unknown, settle, settle_waits, tell
 from modules.member.replies.waiting cimport first_waiting

@@ -104,6 +104,8 @@ cdef bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcep
 
 cdef void begin_stream(Member *m) noexcept nogil:
     """This server's data becomes the beginning of a chain of all commands, whose stream begins after it."""
+    m.effects.numbers.newest = m.chain.applied
+    m.effects.numbers.count = 0
     empty_log(m)
     chain_jump(&m.chain, -1)
     effects_begin(m)

@@ -8,13 +8,9 @@ pass. Their records are written at once, since Redis writes the append-only file
 such commands in the next pass, before its before-sleep event.
 """
 
-from modules.bindings.redismodule cimport RedisModule_EventLoopAddOneShot
+from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.persistence cimport is_record_due, record
 from modules.member.state.member cimport Member
-
-
-cdef inline void on_woken(void *member) noexcept nogil:
-    (<Member *>member).event_loop.woken = False
 
 
 cdef inline void wake(Member *m) noexcept nogil:
@@ -23,10 +19,3 @@ cdef inline void wake(Member *m) noexcept nogil:
         if is_record_due(m):
             record(m)
         wake_again(m)
-
-
-cdef inline void wake_again(Member *m) noexcept nogil:
-    """Cause another pass immediately after this one."""
-    if not m.event_loop.woken:
-        m.event_loop.woken = True
-        RedisModule_EventLoopAddOneShot(on_woken, m)

@@ -57,6 +57,10 @@ cdef extern int reply_not_tail(const Member *m, RedisModuleCtx *ctx) noexcept no
 cdef extern void *answer_not_head(const Member *m) noexcept nogil
 cdef extern void *answer_not_tail(const Member *m) noexcept nogil
 
+# publish.pxi
+cdef extern bint publishes(const Member *m) noexcept nogil
+cdef extern void publish(Member *m, RedisModuleString *channel, int64_t sn) noexcept nogil
+
 # replies.pxi
 cdef extern void settle(Member *m) noexcept nogil
 cdef extern void answer_unknown(Member *m, void *writer) noexcept nogil

@@ -23,7 +23,9 @@ cdef const char *moved_to(const Node *node, char *out) noexcept nogil:
 # `out` has room for REFUSAL_BYTES.
 
 cdef const char *not_head(const Member *m, char *out) noexcept nogil:
-    """Returns the error for a write at a member that is not the head."""
+    """Returns the error for a write at a member that is not the head, or does not lead yet."""
+    if m.chain.log.streams and m.chain.me == 0:
+        return "TRYAGAIN this member is about to be the head: it has yet to execute what its log has"
     if m.chain.me > 0 or m.chain.learner:
         return moved_to(&m.chain.view.members[0], out)
     return (

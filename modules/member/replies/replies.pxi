@@ -6,12 +6,13 @@ from libc.stdint cimport int64_t
 
 from modules.bindings.redismodule cimport RedisModuleBlockedClient, RedisModuleString, RedisModule_UnblockClient
 from modules.core.chain cimport chain_takes_writes
-from modules.core.log cimport Entry, log_epoch_of
+from modules.core.log cimport Entry, boundary_epoch_of, log_epoch_of
 from modules.core.outbox cimport (
     outbox_pop_expired, outbox_pop_orphan, outbox_pop_settled, outbox_pop_trimmed, outbox_settle_stream,
 )
 from modules.member.keyspace.values cimport release_entry
 from modules.member.replies.waiting cimport awaits_view, first_waiting
+from modules.member.state.effects cimport Numbers
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WAIT_COMMIT, Waiter
 
@@ -69,8 +70,24 @@ cdef void settle_expired(Member *m) noexcept nogil:
 
 # -------------------------------------------------------------------------------------------- MEMBER.WAIT
 
+cdef void *numbered_wait_answer(const Member *m, const Waiter *wait) noexcept nogil:
+    """Returns the answer to a MEMBER.WAIT, which is held until it is true. NULL: the update has not been made yet."""
+    cdef const Numbers *numbers = &m.effects.numbers
+    if m.chain.me != 0:
+        return answer_not_head_to_wait(m)
+    if m.effects.leads and wait.sn <= numbers.newest:
+        if wait.epoch >= 0 and boundary_epoch_of(numbers.epochs, numbers.count, wait.sn) > wait.epoch:
+            return answer_outcome(OUTCOME_REASSIGNED)
+        return answer_number(numbers.newest)
+    if wait.deadline_ms and wait.deadline_ms <= m.now_ms:
+        return answer_outcome(OUTCOME_TIMEOUT)
+    return NULL
+
+
 cdef void *wait_answer(const Member *m, const Waiter *wait) noexcept nogil:
     """Returns the answer to a MEMBER.WAIT. NULL: the client must wait on."""
+    if m.chain.log.streams:
+        return numbered_wait_answer(m, wait)
     if not chain_takes_writes(&m.chain) and not awaits_view(m):
         return answer_not_head_to_wait(m)
     if wait.sn <= m.chain.committed:

@@ -49,6 +49,7 @@ cdef void snapshot_save(Position *out) noexcept nogil:
     out.boundary_count = boundaries_up_to(m.chain.log.boundaries, m.chain.log.boundary_count, out.applied)
     memcpy(out.boundaries, m.chain.log.boundaries, out.boundary_count * sizeof(Boundary))
     out.record = m.disk.record
+    out.numbered = m.effects.numbers.newest
     out.keys = RedisModule_DbSize(m.ctx)
     out.checkpoint.tracked = m.checkpoint.tracking
     out.checkpoint.watermark = m.checkpoint.since
@@ -143,6 +144,8 @@ cdef bint snapshot_load(const Position *position) noexcept nogil:
     ) != ACCEPTED:
         return False
     take_record(m, &position.record)
+    m.effects.numbers.newest = position.numbered
+    m.effects.numbers.count = 0
     take_checkpoint(m, position)
     m.disk.missing = False
     m.membership.copied_keys = position.keys

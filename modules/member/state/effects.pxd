@@ -6,12 +6,14 @@ from libc.stdint cimport int64_t, uint64_t
 
 from modules.bindings.redismodule cimport RedisModuleUser
 from modules.core.effect_scanner cimport EffectScanner
+from modules.core.log cimport Boundary
 from modules.core.tickets cimport Tickets
 from modules.member.state.complaint cimport Complaint
 from modules.server.proofs cimport NONCE_BYTES
 
 cdef enum:
     LINE_BYTES = 256            # of an answer to the tap
+    MAX_NUMBER_EPOCHS = 64
     REQUEST_BYTES = 4096        # of one handshake of our own server
 
 
@@ -57,7 +59,15 @@ cdef struct PseudoMaster:
     Complaint complaint
 
 
+cdef struct Numbers:
+    # MEMBER.PUT and MEMBER.DEL in a chain of all commands: as the own server has executed them.
+    int64_t newest              # -1: none
+    Boundary epochs[MAX_NUMBER_EPOCHS]
+    int count
+
+
 cdef struct Effects:
+    Numbers numbers
     Tickets tickets
     # The stream's byte count is the server's replication offset plus `shift`.
     int64_t shift
@@ -67,6 +77,8 @@ cdef struct Effects:
     bint diverged               # the server's data has what the log has not, or lacks what the log has dropped
     int64_t offset              # the server's replication offset at the last look; -1: not known
     int64_t executed_asleep     # `chain.executed` when the event loop last slept
+    bint holds                  # replies are held until what they may show is committed
+    bint copied_from            # a learner has asked for this server's data: its connection is not held
     int calm                    # passes since clients were paused
     Tap tap
     PseudoMaster pseudo_master

@@ -1,0 +1,60 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+# What the gate may send: a reply goes out when all that it can show is committed, and this member has a lease.
+#
+# A member that is in no view holds nothing: its filter refuses commands that show data.
+
+from libc.stdint cimport INT64_MAX, int64_t
+
+from modules.bindings.atomics cimport publish
+from modules.core.chain cimport chain_executed, chain_fenced
+from modules.core.tickets cimport tickets_commit
+from modules.member.gate cimport gate_era, gate_unhold_replicas, gate_wake
+from modules.member.state.gate cimport GateShared
+from modules.member.state.member cimport Member
+
+
+cdef int64_t may_tell_until(const Member *m) noexcept nogil:
+    """Returns the time on the boot clock, in ms, up to which replies of this member are known to be of the newest view.
+    """
+    if chain_fenced(&m.chain) or not m.chain.in_step or chain_executed(&m.chain) < m.chain.serve_from:
+        return 0
+    if m.chain.me == 0 and not m.effects.leads:
+        return 0
+    return INT64_MAX if m.chain.view.count == 1 else m.chain.lease_until
+
+
+cdef void hold_nothing(Member *m) noexcept nogil:
+    """This member is in no view: what is held is dropped, and what comes is not held."""
+    if not m.effects.holds:
+        return
+    m.effects.holds = False
+    gate_era(m)
+    publish(&m.gate.shared.closed, 0)
+    publish(&m.gate.shared.lease_until, INT64_MAX)
+    publish(&m.gate.shared.executed, INT64_MAX)
+    publish(&m.gate.shared.committed, INT64_MAX)
+    gate_wake(m)
+
+
+cdef void hold_uncommitted(Member *m) noexcept nogil:
+    cdef GateShared *shared = &m.gate.shared
+    tickets_commit(&m.effects.tickets, m.chain.committed, m.chain.executed)
+    m.effects.holds = True
+    publish(&shared.lease_until, may_tell_until(m))
+    publish(&shared.executed, INT64_MAX if m.effects.leads else m.effects.tickets.executed)
+    publish(&shared.committed, m.effects.tickets.committed)
+    # Commands at the head make effects, which the others must be able to take (rule 9).
+    publish(&shared.closed, m.effects.leads and m.chain.unsettled_bytes > m.chain.limits.log_bytes)
+    gate_wake(m)
+
+
+cdef void note_commits(Member *m) noexcept nogil:
+    """Tell the gate what may be shown now. Called in each pass, after everything that may have changed that."""
+    if m.effects.copied_from:
+        m.effects.copied_from = False
+        gate_unhold_replicas(m)
+    if m.chain.log.streams and m.chain.me >= 0:
+        hold_uncommitted(m)
+    else:
+        hold_nothing(m)

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chains of all commands: Redis's own commands at the head, the same data at all members, replies after the commit."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import pytest
+import redis
+
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
+from chainredis.transport.waiting import wait_until
+from integration.conftest import StartChain
+from integration.helpers import ask, await_chain, await_repair, member_number, paused, state
+
+DEBUG = {"enable-debug-command": "yes"}
+
+
+def start(chain: StartChain, size: int = 3, **config: str) -> Cluster:
+    return chain(size, commands="all", member_config={**DEBUG, **config})
+
+
+def client(server: Server, **options: Any) -> redis.Redis:
+    return redis.Redis(server.endpoint.host, server.endpoint.port, decode_responses=True, **options)
+
+
+def digests(cluster: Cluster) -> set[str]:
+    return {ask(member, "DEBUG", "DIGEST") for member in cluster.members}
+
+
+def assert_same(cluster: Cluster) -> None:
+    """All members come to have the same data."""
+    wait_until(lambda: len({state(member).applied for member in cluster.members}) == 1, 10)
+    wait_until(lambda: len(digests(cluster)) == 1, 10)
+
+
+def write_each_type(head: redis.Redis) -> None:
+    head.set("text", "1")
+    head.incrby("number", 7)
+    head.lpush("list", *range(10))
+    head.hset("hash", mapping={"a": "1", "b": "2"})
+    head.sadd("set", *range(100))
+    head.spop("set", 10)
+    head.zadd("sorted", {"a": 1, "b": 2})
+    head.xadd("stream", {"field": "value"})
+    head.xgroup_create("stream", "group", "0")
+    head.xreadgroup("group", "one", {"stream": ">"})
+    head.pfadd("hyper", *range(100))
+    head.setbit("bits", 100, 1)
+    head.geoadd("places", [13.36, 38.11, "Palermo"])
+    head.expire("text", 1000)
+    head.psetex("brief", 1, "gone")
+    head.eval("for i = 1, 100 do redis.call('INCR', KEYS[1]) end", 1, "by-script")
+    with head.pipeline(transaction=True) as transaction:
+        transaction.rename("number", "renamed")
+        transaction.append("renamed", "0")
+        transaction.copy("hash", "copied")
+        transaction.execute()
+    head.swapdb(0, 5)
+    head.swapdb(0, 5)
+
+
+def test_each_type_in_several_databases(chain: StartChain) -> None:
+    cluster = start(chain)
+    for database in (0, 7):
+        write_each_type(client(cluster.head, db=database))
+    assert client(cluster.head).get("renamed") == "70"
+    assert_same(cluster)
+    for member in cluster.members:
+        assert client(member, db=7).get("by-script") == "100"
+        assert client(member, db=7).get("brief") is None
+
+
+def test_nothing_is_said_before_it_is_committed(chain: StartChain) -> None:
+    """While the tail is stopped, neither the write nor a read that could show it is answered, at any member."""
+    cluster = start(chain)
+    assert client(cluster.head).set("key", "old")
+    address = (cluster.head.endpoint.host, cluster.head.endpoint.port)
+    with paused(cluster.tail), socket.create_connection(address) as writer:
+        writer.settimeout(0.3)
+        writer.sendall(b"SET key new\r\n")
+        with pytest.raises(TimeoutError):
+            writer.recv(100)
+        for member in cluster.members[:-1]:
+            with pytest.raises(redis.TimeoutError):
+                client(member, socket_timeout=0.3, retry=None).get("key")
+    wait_until(lambda: client(cluster.tail).get("key") == "new", 10)
+
+
+def test_a_write_is_seen_at_every_member_once_it_is_acknowledged(chain: StartChain) -> None:
+    cluster = start(chain)
+    clients = [client(member) for member in cluster.members]
+    for number in range(300):
+        clients[0].set("key", number)
+        assert [each.get("key") for each in clients] == [str(number)] * 3
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_is_killed_under_load(chain: StartChain, place: int) -> None:
+    """No acknowledged increment is lost, and the survivors have the same data."""
+    cluster = start(chain)
+    acknowledged = load(client(cluster.head), 500)
+    victim = cluster.members[place]
+    victim.kill()
+    await_repair(cluster, victim)
+    assert int(client(cluster.head).get("counter") or 0) >= acknowledged
+    load(client(cluster.head), 100)
+    assert_same(cluster)
+
+
+def load(head: redis.Redis, count: int) -> int:
+    value = 0
+    with contextlib.suppress(redis.RedisError):
+        for _ in range(count):
+            value = head.incr("counter")
+    return value
+
+
+def test_a_member_joins_by_copy_under_load(chain: StartChain) -> None:
+    cluster = start(chain, 2)
+    write_each_type(client(cluster.head))
+    cluster.grow()
+    load(client(cluster.head), 100)
+    assert_same(cluster)
+
+
+def test_a_member_that_was_killed_comes_back_by_log(chain: StartChain) -> None:
+    cluster = start(chain)
+    victim = cluster.members[1]
+    write_each_type(client(cluster.head))
+    assert_same(cluster)
+    client(victim).save()
+    load(client(cluster.head), 100)
+    victim.kill()
+    await_repair(cluster, victim)
+    load(client(cluster.head), 100)
+    victim.start()
+    cluster.add(victim)
+    await_chain(cluster, *cluster.members)
+    assert member_number(victim, "joins_by_log") == 1
+    assert_same(cluster)
+
+
+def test_updates_are_numbered_among_other_commands(chain: StartChain) -> None:
+    cluster = start(chain)
+    head = cluster.head
+    assert [ask(head, "MEMBER.PUT", "key", number) for number in range(3)] == [0, 1, 2]
+    assert client(head).set("other", 1)
+    assert ask(head, "MEMBER.DEL", "key") == 3
+    assert ask(head, "MEMBER.WAIT", 3, 1000) == 3
+    assert ask(cluster.members[1], "MEMBER.PUT", "key", "v").startswith("MOVED 0 ")
+    wait_until(lambda: [ask(member, "MEMBER.SN") for member in cluster.members] == [3] * 3, 10)
+    head.kill()
+    await_repair(cluster, head)
+    assert ask(cluster.head, "MEMBER.PUT", "key", "v") == 4
+
+
+REFUSED: list[tuple[str, ...]] = [
+    ("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE"), ("FAILOVER",), ("PSYNC", "?", "-1"), ("SYNC",),
+    ("MIGRATE", "127.0.0.1", "1", "key", "0", "100"), ("DEBUG", "RELOAD"), ("DEBUG", "POPULATE", "10"),
+    ("CHAIN.PUT", "1", "1", "key", "value"),
+]
+
+
+@pytest.mark.parametrize("command", REFUSED, ids=" ".join)
+def test_what_would_bypass_the_stream_is_refused(chain: StartChain, command: tuple[str, ...]) -> None:
+    cluster = start(chain, 2)
+    for member in cluster.members:
+        assert str(ask(member, *command)).startswith(("ERR", "READONLY"))
+    assert client(cluster.head).set("key", "value")
+    assert_same(cluster)
