@@ -28,7 +28,7 @@ from modules.core.messages cimport Limits
 from modules.core.view cimport KIND_ALL
 from modules.member.clients cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
-    numbered_command, read_command, tail_checkpoint_command, wait_command, write_command,
+    native_wait_command, numbered_command, read_command, tail_checkpoint_command, wait_command, write_command,
 )
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
 from modules.member.effects cimport effects_init, follow_self, tap_command
@@ -38,8 +38,8 @@ from modules.member.event_loop cimport (
 )
 from modules.member.gate cimport gate_start, unheld_command
 from modules.member.keyspace cimport (
-    filter_build, info_command, is_logged_in, on_refused, on_refused_all, on_refused_read, on_refused_rewrite,
-    role_command,
+    filter_build, info_command, is_logged_in, on_refused, on_refused_all, on_refused_pause, on_refused_read,
+    on_refused_rewrite, role_command,
 )
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport (
@@ -51,7 +51,7 @@ from modules.member.replication cimport (
     ack_command, allowed_command, challenge_command, forward_command, greet_command, links_init, prove_command,
     reply_view,
 )
-from modules.member.replies cimport reply_not_head, waiting_init
+from modules.member.replies cimport reply_elsewhere, waiting_init
 from modules.member.startup cimport (
     config_arguments, config_register, kind_is_possible, place_command, record_command, replay_misread,
     snapshot_register,
@@ -108,10 +108,15 @@ cdef int on_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
     return read_command(the_member(), ctx, argv[1])
 
 
+cdef int on_native_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.WAIT number timeout_ms, in place of WAIT -> integer: the members that have what this client wrote before"""
+    return native_wait_command(the_member(), ctx, argv) if argc == 3 else RedisModule_WrongArity(ctx)
+
+
 cdef int on_elsewhere(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.ELSEWHERE command …: replies for MEMBER.PUT and MEMBER.DEL where Redis would say READONLY -> MOVED | NOPERM
     """
-    return 0 if is_denied(ctx, argv, argc) else reply_not_head(the_member(), ctx)
+    return 0 if is_denied(ctx, argv, argc) else reply_elsewhere(the_member(), ctx, &argv[1], argc - 1)
 
 
 cdef int on_sn(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -356,6 +361,8 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.refused", NULL, on_refused, refuses, 0, "slow", "Answers for native writes")
         and create(ctx, "chain.refused.all", NULL, on_refused_all, refuses, 0, "slow", "Answers for what bypasses")
         and create(ctx, "chain.elsewhere", NULL, on_elsewhere, refuses, 0, "slow", "Answers where the head is not")
+        and create(ctx, "chain.refused.pause", NULL, on_refused_pause, refuses, 0, "slow", "Answers for CLIENT PAUSE")
+        and create(ctx, "chain.wait", NULL, on_native_wait, "deny-script", 0, "slow blocking", "Answers for WAIT")
         and create(ctx, "chain.refused.read", NULL, on_refused_read, refuses, 0, "slow", "Answers for native reads")
         and create(ctx, "chain.refused.rewrite", NULL, on_refused_rewrite, refuses, 0, "slow", "Answers for rewrites")
     )

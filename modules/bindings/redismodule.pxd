@@ -204,6 +204,7 @@ cdef extern from "redismodule.h" nogil:
     RedisModuleCommand *RedisModule_GetCommand(RedisModuleCtx *, const char *)
     int RedisModule_SetCommandInfo(RedisModuleCommand *, const RedisModuleCommandInfo *)
     int RedisModule_GetApi(const char *, void *)
+    int *RedisModule_GetCommandKeys(RedisModuleCtx *, RedisModuleString **, int, int *)
     int RedisModule_IsChannelsPositionRequest(RedisModuleCtx *)
     void RedisModule_ChannelAtPosWithFlags(RedisModuleCtx *, int, int)
     RedisModuleUser *RedisModule_GetModuleUserFromUserName(RedisModuleString *)

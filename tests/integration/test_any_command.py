@@ -151,7 +151,7 @@ def test_updates_are_numbered_among_other_commands(chain: StartChain) -> None:
     assert client(head).set("other", 1)
     assert ask(head, "MEMBER.DEL", "key") == 3
     assert ask(head, "MEMBER.WAIT", 3, 1000) == 3
-    assert ask(cluster.members[1], "MEMBER.PUT", "key", "v").startswith("MOVED 0 ")
+    assert ask(cluster.members[1], "MEMBER.PUT", "key", "v").startswith("MOVED 12539 ")
     wait_until(lambda: [ask(member, "MEMBER.SN") for member in cluster.members] == [3] * 3, 10)
     head.kill()
     await_repair(cluster, head)
@@ -171,4 +171,29 @@ def test_what_would_bypass_the_stream_is_refused(chain: StartChain, command: tup
     for member in cluster.members:
         assert str(ask(member, *command)).startswith(("ERR", "READONLY"))
     assert client(cluster.head).set("key", "value")
+    assert_same(cluster)
+
+
+def test_wait_counts_the_other_members(chain: StartChain) -> None:
+    cluster = start(chain)
+    head = client(cluster.head)
+    assert head.set("key", 1)
+    assert [head.wait(number, 0) for number in (0, 1, 2)] == [2, 2, 2]
+    assert head.wait(3, 50) == 2
+
+
+def test_a_tap_that_is_killed_goes_on(chain: StartChain) -> None:
+    cluster = start(chain, 2)
+    head = client(cluster.head)
+    for number in range(20):
+        assert head.client_kill_filter(_type="replica") == 1
+        assert head.incr("counter") == number + 1
+    assert_same(cluster)
+
+
+def test_pauses_belong_to_the_head(chain: StartChain) -> None:
+    cluster = start(chain, 2)
+    assert ask(cluster.tail, "CLIENT", "PAUSE", "100").startswith("ERR refused")
+    assert client(cluster.head).client_pause(200, all=False)
+    assert client(cluster.head).incr("counter") == 1
     assert_same(cluster)

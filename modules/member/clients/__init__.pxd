@@ -18,6 +18,9 @@ cdef extern int chain_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleS
 cdef extern void settle_reads(Member *m) noexcept nogil
 cdef extern int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil
 
+# native_wait.pxi
+cdef extern int native_wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+
 # numbered_writes.pxi
 cdef extern int numbered_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, RedisModuleString *value, RedisModuleString *client,

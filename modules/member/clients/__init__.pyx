@@ -4,5 +4,6 @@
 
 include "checkpoint_commands.pxi"
 include "reads.pxi"
+include "native_wait.pxi"
 include "numbered_writes.pxi"
 include "writes.pxi"

@@ -104,6 +104,7 @@ cdef void pseudo_master_close(Member *m) noexcept nogil:
         close(p.fd)
     p.fd = -1
     p.feeding = False
+    m.effects.master_client = 0
 
 
 # ------------------------------------------------------------------------------------------------ the handshake

@@ -7,11 +7,13 @@
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
+from libc.stdlib cimport strtoull
+from libc.string cimport strncmp
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModule_AvoidReplicaTraffic, RedisModule_Call,
     RedisModule_CallReplyArrayElement, RedisModule_CallReplyInteger, RedisModule_CallReplyLength,
-    RedisModule_CallReplyType, RedisModule_Log,
+    RedisModule_CallReplyStringPtr, RedisModule_GetApi, RedisModule_CallReplyType, RedisModule_Log,
 )
 from modules.core.chain cimport chain_executed, chain_fenced
 from modules.core.replication cimport replication_commit_own
@@ -29,6 +31,7 @@ cdef enum:
 cdef void effects_init(Member *m) noexcept nogil:
     tickets_init(&m.effects.tickets)
     m.effects.tap.fd = m.effects.pseudo_master.fd = m.effects.pseudo_master.listener = -1
+    RedisModule_GetApi("RedisModule_CommandFilterGetClientId", &m.effects.client_of)
     m.effects.offset = -1
     m.effects.executed_asleep = -1
     m.effects.numbers.newest = -1
@@ -149,6 +152,20 @@ cdef void note_executed(Member *m) noexcept nogil:
     m.chain.executed = offset + m.effects.shift - 1
 
 
+cdef void note_master(Member *m) noexcept nogil:
+    """Learn which client of our own server its pseudo-master is, as soon as the two are connected."""
+    cdef RedisModuleCallReply *reply
+    cdef const char *line
+    cdef size_t length
+    if m.effects.client_of == NULL or m.effects.master_client != 0 or m.effects.offset < 0 or m.effects.leads:
+        return
+    reply = RedisModule_Call(m.ctx, "CLIENT", "ccc", b"LIST", b"TYPE", b"master")
+    line = RedisModule_CallReplyStringPtr(reply, &length) if reply != NULL else NULL
+    if line != NULL and length > 3 and strncmp(line, "id=", 3) == 0:
+        m.effects.master_client = strtoull(line + 3, NULL, 10)
+    drop_reply(reply)
+
+
 cdef void close_ticket(Member *m) noexcept nogil:
     """The effects of this pass are known. While clients are paused Redis may run commands that no filter sees again."""
     m.effects.calm = 0 if RedisModule_AvoidReplicaTraffic() else min(m.effects.calm + 1, CALM_PASSES)
@@ -165,6 +182,7 @@ cdef void effects_step(Member *m) noexcept nogil:
     if not m.chain.log.streams or is_native_replica(m):
         return
     note_executed(m)
+    note_master(m)
     close_ticket(m)
     settle_role(m)
     replication_commit_own(&m.chain)

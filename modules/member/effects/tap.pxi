@@ -13,7 +13,8 @@ from modules.bindings.libc cimport close, errno
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModuleCtx, RedisModuleString,
     RedisModule_AuthenticateClientWithUser, RedisModule_CreateModuleUser, RedisModule_EventLoopAdd,
-    RedisModule_EventLoopDel, RedisModule_ReplyWithError, RedisModule_SetModuleUserACL, RedisModule_StringPtrLen,
+    RedisModule_EventLoopDel, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_SetModuleUserACL,
+    RedisModule_StringPtrLen,
 )
 from modules.bindings.socket cimport (
     AF_INET, EAGAIN, EINPROGRESS, EINTR, INADDR_LOOPBACK, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
@@ -154,6 +155,10 @@ cdef void tap_answered(Member *m, const char *line, int length) noexcept nogil:
         return
     snprintf(why, sizeof(why), "%.*s", length, line)
     tap_fail(m, why)
+    if strncmp(line, "+FULLRESYNC", 11) == 0:
+        RedisModule_Log(m.ctx, "warning", "this head has effects that its log cannot get any more: it leaves the chain")
+        lead_no_more(m)
+        m.effects.diverged = True
 
 
 # -------------------------------------------------------------------------------------------------- the stream

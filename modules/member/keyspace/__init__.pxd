@@ -20,6 +20,7 @@ cdef extern void note_unreplicated(Member *m) noexcept nogil
 cdef extern void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil
 cdef extern int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int on_refused_all(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_refused_pause(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil

@@ -19,9 +19,9 @@ from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
-    NAME_BYTES, RULE_BYPASS, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_READ, RULE_ROLE,
-    RULE_SUBSCRIBES, RULE_SYNC, RULE_WRITE, Rule, begins_with, is_ours, is_refusable, lower_name, table_fill,
-    table_find, table_rule, table_set,
+    NAME_BYTES, RULE_BYPASS, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_PAUSE,
+    RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WRITE, Rule, begins_with,
+    is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
 )
 from modules.server.passwords cimport passwords_filter, the_passwords
 from modules.server.redis_calls cimport drop_reply
@@ -43,6 +43,10 @@ cdef bint filter_build(Member *m) noexcept nogil:
     table_set(table, "exec", 4, RULE_EXECUTES)
     table_set(table, "role", 4, RULE_ROLE)
     table_set(table, "psync", 5, RULE_SYNC)
+    table_set(table, "wait", 4, RULE_WAIT)
+    table_set(table, "client|pause", 12, RULE_PAUSE)
+    table_set(table, "publish", 7, RULE_PUBLISH)
+    table_set(table, "spublish", 8, RULE_PUBLISH)
     table_set(table, "sync", 4, RULE_SYNC)
     table_set(table, "info", 4, RULE_INFO)
     # Commands of this module whose names lack its usual prefix. They check the member's state themselves.
@@ -100,6 +104,18 @@ cdef bint is_update(const char *name, size_t length) noexcept nogil:
     return length == 10 and (begins_with(name, "member.put", 10) or begins_with(name, "member.del", 10))
 
 
+cdef bint is_clients(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Returns whether it is certain that a client has sent the command. The filter sees those of the stream, too.
+
+    Redis 7.0 cannot tell, and refuses clients' writes at a replica by itself.
+    """
+    cdef unsigned long long client
+    if m.effects.master_client == 0 or m.effects.client_of == NULL:
+        return False
+    client = m.effects.client_of(command)
+    return client != m.effects.master_client and client != 0 and client >> 63 == 0
+
+
 cdef bint is_copied_from(const Member *m) noexcept nogil:
     """Returns whether a learner may ask for this member's data: a master has made it the old tail of a join."""
     return m.membership.pin_client != 0 and chain_is_tail(&m.chain)
@@ -125,8 +141,15 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
         hand_over(command, "CHAIN.REFUSED.READ")
     elif rule == RULE_ROLE or rule == RULE_INFO:
         replace_asked(m, command, rule)
-    elif rule != RULE_READ and m.effects.leads:
-        open_ticket(m)
+    elif m.effects.leads:
+        if rule == RULE_WAIT:
+            replace_name(command, "CHAIN.WAIT")
+        elif rule != RULE_READ:
+            open_ticket(m)
+    elif rule == RULE_PAUSE and m.chain.me >= 0:
+        hand_over(command, "CHAIN.REFUSED.PAUSE")
+    elif (rule == RULE_WRITE or rule == RULE_PUBLISH) and is_clients(m, command):
+        hand_over(command, "CHAIN.ELSEWHERE")
 
 
 cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
@@ -175,6 +198,14 @@ cdef int on_refused_all(RedisModuleCtx *ctx, RedisModuleString **argv, int argc)
         return 0
     return RedisModule_ReplyWithError(
         ctx, "ERR refused on a chain member: the chain alone copies data, and nothing changes or leaves it otherwise")
+
+
+cdef int on_refused_pause(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.REFUSED.PAUSE CLIENT PAUSE …: replies at a member that is not the head -> ERR | NOPERM"""
+    if is_denied(ctx, argv, argc):
+        return 0
+    return RedisModule_ReplyWithError(
+        ctx, "ERR refused on a member that is not the head: it would postpone what the chain sends. Pause the head")
 
 
 cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

@@ -162,6 +162,9 @@ cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) 
     verdict = read_lease_grant(&m.chain, epoch, stamp, length, boot_ms())
     if verdict == NONSENSE:
         return reply_verdict(m, ctx, verdict)
+    if m.effects.diverged and m.chain.me >= 0:
+        # As a member that hangs: it is taken out of the chain, and copied when it comes back.
+        return RedisModule_ReplyWithError(ctx, "ERR this server's data is not the chain's: see its log")
     wake(m)
     reply_state(m, ctx, False)
     return 0

@@ -51,6 +51,8 @@ cdef extern void unlist(Member *m, Waiter *waiter) noexcept nogil
 cdef extern bint tell(Member *m, Waiter *waiter, void *answer) noexcept nogil
 
 # refusals.pxi
+cdef extern int reply_elsewhere(
+    const Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int reply_not_tail(const Member *m, RedisModuleCtx *ctx) noexcept nogil

@@ -6,7 +6,11 @@
 
 from libc.stdio cimport snprintf
 
-from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_ReplyWithError
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModuleString, RedisModule_Free, RedisModule_GetCommandKeys, RedisModule_ReplyWithError,
+    RedisModule_StringPtrLen,
+)
+from modules.core.key_slot cimport key_slot
 from modules.core.view cimport HOST_BYTES, Node
 from modules.member.state.member cimport Member
 
@@ -15,7 +19,11 @@ cdef enum:
 
 
 cdef const char *moved_to(const Node *node, char *out) noexcept nogil:
-    snprintf(out, REFUSAL_BYTES, "MOVED 0 %s:%d", &node.host[0], node.port)
+    return moved_slot_to(0, node, out)
+
+
+cdef const char *moved_slot_to(int slot, const Node *node, char *out) noexcept nogil:
+    snprintf(out, REFUSAL_BYTES, "MOVED %d %s:%d", slot, &node.host[0], node.port)
     return out
 
 
@@ -59,6 +67,23 @@ cdef int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Reply the error for a write at a member that is not the head."""
     cdef char text[REFUSAL_BYTES]
     return RedisModule_ReplyWithError(ctx, not_head(m, text))
+
+
+cdef int reply_elsewhere(
+    const Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
+) noexcept nogil:
+    """Reply the error for a write at a member that is not the head; `argv` is the whole command."""
+    cdef char text[REFUSAL_BYTES]
+    cdef const char *key
+    cdef size_t length
+    cdef int count = 0
+    cdef int *keys = RedisModule_GetCommandKeys(ctx, argv, argc, &count)
+    if count == 0 or (m.chain.me <= 0 and not m.chain.learner):
+        RedisModule_Free(keys)
+        return reply_not_head(m, ctx)
+    key = RedisModule_StringPtrLen(argv[keys[0]], &length)
+    RedisModule_Free(keys)
+    return RedisModule_ReplyWithError(ctx, moved_slot_to(key_slot(key, length), &m.chain.view.members[0], text))
 
 
 cdef int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noexcept nogil:

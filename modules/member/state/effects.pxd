@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from modules.bindings.redismodule cimport RedisModuleUser
+from modules.bindings.redismodule cimport RedisModuleCommandFilterCtx, RedisModuleUser
 from modules.core.effect_scanner cimport EffectScanner
 from modules.core.log cimport Boundary
 from modules.core.tickets cimport Tickets
@@ -77,6 +77,9 @@ cdef struct Effects:
     bint diverged               # the server's data has what the log has not, or lacks what the log has dropped
     int64_t offset              # the server's replication offset at the last look; -1: not known
     int64_t executed_asleep     # `chain.executed` when the event loop last slept
+    # Redis 7.2 and later: who has sent the command that a filter sees; NULL: Redis cannot tell
+    unsigned long long (*client_of)(RedisModuleCommandFilterCtx *) noexcept nogil
+    unsigned long long master_client    # the client id of the pseudo-master at our own server; 0: not known
     bint holds                  # replies are held until what they may show is committed
     bint copied_from            # a learner has asked for this server's data: its connection is not held
     int calm                    # passes since clients were paused
