@@ -96,6 +96,12 @@ def test_a_learner_that_is_told_to_end_while_its_source_hangs(chain: StartChain)
 OF_THE_SERVER = ("bio_", "io_thd_", "jemalloc_bg_thd")
 
 
+def background_threads(server: Server) -> int:
+    """How many of Redis's background threads have their names: each gives itself one when it first runs."""
+    tasks = Path(f"/proc/{server.pid}/task").iterdir()
+    return sum((task / "comm").read_text().startswith("bio_") for task in tasks)
+
+
 def blocked_by_own_threads(server: Server) -> list[int]:
     """The masks of blocked signals of all threads except for the main thread and Redis's own."""
     masks = []
@@ -115,6 +121,7 @@ def test_no_thread_of_our_own_hears_signals(server: StartServer, module: str) ->
     if module == MEMBER:
         ask(one, "CONFIG", "SET", "member.gcs-mode", "checkpoint")
         wait_until(lambda: info(one, "member")["member_checkpoint"] == "open", 20)
+    wait_until(lambda: background_threads(one) == 3, 20)
     masks = blocked_by_own_threads(one)
     assert len(masks) >= 2
     for mask in masks:
