@@ -98,6 +98,7 @@ cdef extern from "signal.h" nogil:
 
 cdef extern from "sys/prctl.h" nogil:
     enum:
+        PR_SET_NAME
         PR_SET_PDEATHSIG
     int prctl(int option, ...)
 

@@ -84,7 +84,8 @@ cdef void doom(Member *m, int64_t id, int fd) noexcept nogil:
     it must not be closed while Redis announces it.
     """
     RedisModule_Log(
-        m.ctx, "warning", "a client is closed, because the gate cannot hold its replies: %s",
+        m.ctx, "warning", "a client is closed, because the gate cannot hold its replies: %s. With member.gate no, or "
+        "member.commands put, nothing is held",
         &m.gate.error[0] if m.gate.error[0] else strerror(errno))
     shutdown(fd, SHUT_RDWR)
     try_client(m, id, True)

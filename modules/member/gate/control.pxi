@@ -47,6 +47,7 @@ cdef bint gate_start(Member *m, bint holds) noexcept nogil:
     publish(&m.gate.shared.executed, INT64_MAX)
     m.gate.epoll = -1
     if not holds or not m.settings.gate:
+        m.gate.absent = not holds
         return True
     m.gate.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     if m.gate.wake_fd < 0 or socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0:

@@ -11,7 +11,7 @@ from modules.bindings.descriptors cimport (
     CLONE_FILES, RLIMIT_NOFILE, close_range, getrlimit, rlimit, setrlimit, unshare,
 )
 from modules.bindings.epoll cimport EPOLL_CLOEXEC, epoll_create1, epoll_wait
-from modules.bindings.libc cimport read
+from modules.bindings.libc cimport PR_SET_NAME, prctl, read
 from modules.core.held_output cimport line_release_next
 
 cdef enum:
@@ -137,7 +137,7 @@ cdef void fall_asleep(Relay *r) noexcept nogil:
     if r.replies.oldest == NULL and r.requests.oldest == NULL and not r.stopped:
         return
     publish(&r.shared.waiting, 1)
-    fence()
+    fence()     # main publishes a number, then looks at `waiting`
     start_stopped(r)
     release(r)
 
@@ -225,7 +225,9 @@ cdef bint open_up(Relay *r) noexcept nogil:
 
 cdef void *gate_main(void *data) noexcept nogil:
     cdef Relay *r = <Relay *>data
-    cdef bint good = open_up(r)
+    cdef bint good
+    prctl(PR_SET_NAME, <const char *>b"gate")
+    good = open_up(r)
     message_send(r.control, GATE_READY, good, -1, -1, 0)
     if good:
         run(r)

@@ -22,7 +22,7 @@ cdef inline int own_kind(const Member *m) noexcept nogil:
         return KIND_ALL if m.settings.commands == COMMANDS_ALL else KIND_PUT
     if names_kind(&m.disk.marker):
         return m.disk.marker.kind
-    return KIND_ALL if m.settings.gcs_mode == MODE_NORMAL else KIND_PUT
+    return KIND_ALL if m.settings.gcs_mode == MODE_NORMAL and not m.gate.absent else KIND_PUT
 
 
 cdef inline bint is_bound_to_all(const Member *m) noexcept nogil:

@@ -47,6 +47,7 @@ cdef struct Gate:
     GateShared shared
     # Of the main thread alone:
     bint runs
+    bint absent                 # it was not wanted when the server started, and clients came without it
     pthread_t thread
     int control                 # messages and sockets to the gate's thread, and back
     int wake_fd
