@@ -109,19 +109,21 @@ class View:
         return next((member for member in self.members if member.run_id == run_id), None)
 
     def wire(self) -> list[bytes]:
-        """`history secret epoch kind count`, then four arguments a member (docs/protocol.md, "Views")."""
-        head = [self.history, self.secret, str(self.epoch), self.kind, str(len(self.members))]
+        """`history secret epoch [kind] count`, then four arguments a member (docs/protocol.md, "Views")."""
+        kind = [] if self.kind is Kind.PUT else [self.kind]
+        head = [self.history, self.secret, str(self.epoch), *kind, str(len(self.members))]
         return [text.encode() for text in head] + [argument for member in self.members for argument in member.wire()]
 
     @classmethod
     def from_wire(cls, arguments: Sequence[bytes]) -> "View":
         """The inverse of `wire`. ValueError if `arguments` are not of that form."""
         texts = [argument.decode() for argument in arguments]
-        if len(texts) < 5 or len(texts) != 5 + 4 * int(texts[4]):
+        kind = Kind(texts.pop(3)) if len(texts) > 3 and texts[3] in set(Kind) else Kind.PUT
+        if len(texts) < 4 or len(texts) != 4 + 4 * int(texts[3]):
             raise ValueError("not as many members as it says")
-        groups = (texts[at : at + 4] for at in range(5, len(texts), 4))
+        groups = (texts[at : at + 4] for at in range(4, len(texts), 4))
         members = tuple(Member(host, address, int(port), run_id) for host, address, port, run_id in groups)
-        return cls(texts[0], int(texts[2]), members, texts[1], Kind(texts[3]))
+        return cls(texts[0], int(texts[2]), members, texts[1], kind)
 
     def to_json(self) -> dict[str, Any]:
         return {

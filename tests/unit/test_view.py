@@ -15,7 +15,7 @@ MEMBERS = tuple(Member(f"host{n}", f"10.0.0.{n}", 6370 + n, f"{n:040x}") for n i
 
 def test_wire_form() -> None:
     assert View(HISTORY, 7, MEMBERS, SECRET).wire() == [
-        HISTORY.encode(), SECRET.encode(), b"7", b"put", b"2",
+        HISTORY.encode(), SECRET.encode(), b"7", b"2",
         b"host0", b"10.0.0.0", b"6370", b"0" * 40,
         b"host1", b"10.0.0.1", b"6371", b"0" * 39 + b"1",
     ]  # fmt: skip
@@ -25,12 +25,14 @@ def test_wire_form() -> None:
 def test_views_travel_whole(kind: Kind) -> None:
     view = View(HISTORY, 7, MEMBERS, SECRET, kind)
     assert View.from_wire(view.wire()) == view
+    explicit = [*view.wire()[:3], kind.encode(), *view.wire()[3 + (kind is Kind.ALL) :]]
+    assert View.from_wire(explicit) == view
     assert View.from_json(json.loads(json.dumps(view.to_json()))) == view
 
 
 @pytest.mark.parametrize("at", [2, 3, 4])
 def test_what_is_no_view_is_an_error(at: int) -> None:
-    arguments = View(HISTORY, 7, MEMBERS, SECRET).wire()
+    arguments = View(HISTORY, 7, MEMBERS, SECRET, Kind.ALL).wire()
     with pytest.raises(ValueError, match=r"."):
         View.from_wire([*arguments[:at], b"x", *arguments[at + 1 :]])
     with pytest.raises(ValueError, match=r"."):

@@ -59,7 +59,7 @@ cdef bint read_view(
         if parse_view(texts, argc - 1, view, secret):
             return True
     RedisModule_ReplyWithError(
-        ctx, "ERR that is not a view: history secret epoch kind count, then host address port run_id each")
+        ctx, "ERR that is not a view: history secret epoch [kind] count, then host address port run_id each")
     return False
 
 

@@ -12,6 +12,7 @@ from modules.member.state.replication cimport Link, Peer
 
 cdef enum:
     VIEW_ARGUMENTS = 5          # the arguments before the members: history, secret, epoch, kind, count
+    PUT_VIEW_ARGUMENTS = 4      # the same without the kind, which is put then
     NODE_ARGUMENTS = 4          # the arguments of each member: host, address, port, run_id
     NUMBER_BYTES = 24
 

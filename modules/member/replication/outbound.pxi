@@ -334,7 +334,7 @@ cdef void on_answer(Member *m, Link *link, const redisReply *reply) noexcept nog
         link_fail(m, link, reply.str)
     elif tagged(reply, "WELCOME", 5):
         on_welcome(m, link, reply)
-    elif tagged(reply, "STALE", 1 + VIEW_ARGUMENTS + NODE_ARGUMENTS):
+    elif tagged(reply, "STALE", 1 + PUT_VIEW_ARGUMENTS + NODE_ARGUMENTS):
         on_stale(m, link, reply)
     elif tagged(reply, "BEHIND", 2):
         link.view_due = True

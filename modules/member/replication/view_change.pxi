@@ -16,7 +16,7 @@ from modules.core.hex cimport from_hex, to_hex
 from modules.core.membership cimport membership_adopt
 from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
 from modules.core.view cimport (
-    ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, MAX_MEMBERS, Node, RUN_ID_BYTES, View, kind_name, kind_of_name,
+    ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, KIND_PUT, MAX_MEMBERS, Node, RUN_ID_BYTES, View, kind_name, kind_of_name,
 )
 from modules.member.persistence cimport disk_take_place
 from modules.member.replies cimport settle
@@ -68,12 +68,19 @@ cdef bint parse_node(const Text *texts, Node *out) noexcept nogil:
             and text_copy(&texts[3], out.run_id, RUN_ID_BYTES))
 
 
+cdef bint parse_kind(const Text *text, int *out) noexcept nogil:
+    """Returns False if the text is no kind; then the kind in `out` is put, the one of views that do not tell it."""
+    cdef char name[NUMBER_BYTES]
+    out[0] = KIND_PUT
+    return text_copy(text, name, NUMBER_BYTES) and kind_of_name(name, out)
+
+
 cdef bint parse_view(const Text *texts, size_t count, View *out, unsigned char *secret) noexcept nogil:
     """Returns False if the `count` texts are not a view; then `out` and `secret` may be written in part."""
     cdef int64_t members
-    cdef char kind[NUMBER_BYTES]
+    cdef size_t before_members = VIEW_ARGUMENTS
     cdef int i
-    if count < VIEW_ARGUMENTS:
+    if count <= PUT_VIEW_ARGUMENTS:
         return False
     if not from_hex(texts[0].bytes, texts[0].length, out.history, HISTORY_BYTES):
         return False
@@ -81,15 +88,15 @@ cdef bint parse_view(const Text *texts, size_t count, View *out, unsigned char *
         return False
     if not text_number(&texts[2], &out.epoch) or out.epoch < 1:
         return False
-    if not text_copy(&texts[3], kind, NUMBER_BYTES) or not kind_of_name(kind, &out.kind):
+    if not parse_kind(&texts[3], &out.kind):
+        before_members = PUT_VIEW_ARGUMENTS
+    if not text_number(&texts[before_members - 1], &members) or members < 1 or members > MAX_MEMBERS:
         return False
-    if not text_number(&texts[4], &members) or members < 1 or members > MAX_MEMBERS:
-        return False
-    if count != <size_t>(VIEW_ARGUMENTS + members * NODE_ARGUMENTS):
+    if count != before_members + <size_t>members * NODE_ARGUMENTS:
         return False
     out.count = <int>members
     for i in range(out.count):
-        if not parse_node(&texts[VIEW_ARGUMENTS + i * NODE_ARGUMENTS], &out.members[i]):
+        if not parse_node(&texts[before_members + i * NODE_ARGUMENTS], &out.members[i]):
             return False
     return True
 
@@ -114,8 +121,12 @@ cdef void format_view(const Member *m, ViewTexts *out) noexcept nogil:
     snprintf(out.epoch, NUMBER_BYTES, "%lld", <long long>view.epoch)
     snprintf(out.count, NUMBER_BYTES, "%d", view.count)
     out.texts[0], out.texts[1], out.texts[2] = out.history, out.secret, out.epoch
-    out.texts[3], out.texts[4] = kind_name(view.kind), out.count
-    out.length = VIEW_ARGUMENTS
+    out.length = 3
+    if view.kind != KIND_PUT:       # a member of an earlier version knows no kinds, and is in a chain of kind put
+        out.texts[out.length] = kind_name(view.kind)
+        out.length += 1
+    out.texts[out.length] = out.count
+    out.length += 1
     for i in range(view.count):
         node = &view.members[i]
         snprintf(out.ports[i], 8, "%d", node.port)
