@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Connections through the gate come and go as they do without it: limits, addresses, ends, and forked children."""
 
+import contextlib
 import resource
 import socket
 import struct
@@ -11,7 +12,7 @@ import pytest
 import redis
 
 from chainredis.local_cluster.cluster import MEMBER
-from chainredis.local_cluster.server import Server
+from chainredis.local_cluster.server import Server, module_path
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import Error, Talk, ask, member_number
@@ -27,6 +28,18 @@ def clients(server: Server) -> int:
 
 def descriptors(task: Path) -> set[str]:
     return {path.name for path in (task / "fd").iterdir()}
+
+
+def is_loading(server: Server) -> bool:
+    with contextlib.suppress(redis.ConnectionError):
+        return isinstance(ask(server, "GET", 1), Error)
+    return False
+
+
+def field_of(talk: Talk, name: str) -> str:
+    lines = talk("INFO", "member").decode().splitlines()
+    fields: dict[str, str] = dict(line.split(":", 1) for line in lines if ":" in line)
+    return fields[f"member_{name}"]
 
 
 def gate_threads(server: Server) -> list[Path]:
@@ -184,12 +197,46 @@ def test_connections_end_with_a_server_that_is_killed_while_saving(server: Start
 
 
 def test_clients_come_and_go_while_a_child_saves(server: StartServer) -> None:
+    """The child has copies of the server's sockets, and keeps none of the clients' own open."""
     one = server(MEMBER, **GATE, rdb_key_save_delay=str(100 * 1_000_000))
     ask(one, "SET", "k", "v")
     with Talk(one) as before:
         assert before("PING") == b"PONG"
         assert b"ackground" in ask(one, "BGSAVE")
         assert before("GET", "k") == ask(one, "GET", "k") == b"v"
+        for _ in range(20):
+            ask(one, "PING")
+        with Talk(one) as other:
+            wait_until(lambda: b"gate_clients:2" in other("INFO", "member"), 10)
+        assert before("QUIT") == b"OK"
+        with pytest.raises(redis.ConnectionError):
+            before.receive()
+        assert ask(one, "INFO", "persistence").count(b"rdb_bgsave_in_progress:1") == 1
+
+
+def test_clients_that_connect_while_the_server_loads(server: StartServer) -> None:
+    one = server(MEMBER, **GATE, rdbcompression="no", loading_process_events_interval_bytes="1024")
+    for number in range(100):
+        ask(one, "SET", number, "x" * 1000)
+    assert ask(one, "SAVE") == b"OK"
+    one.stop()
+    one.config["key-load-delay"] = "50000"
+    one.spawn()
+    wait_until(lambda: is_loading(one), 20)
+    with Talk(one) as talk:
+        assert talk("GET", 1).startswith("LOADING")
+        assert talk("CONFIG", "SET", "key-load-delay", 0) == b"OK"
+        wait_until(lambda: talk("GET", 1) == b"x" * 1000, 20)
+        assert field_of(talk, "gate_clients") == "1"
+
+
+def test_a_module_that_is_loaded_into_a_server_with_clients(server: StartServer) -> None:
+    one = server(enable_module_command="yes")
+    with Talk(one) as first, Talk(one) as loader:
+        assert first("SET", "k", "v") == b"OK"
+        assert loader("MODULE", "LOADEX", str(module_path(MEMBER)), "CONFIG", "member.commands", "all") == b"OK"
+        assert (first("GET", "k"), loader("GET", "k")) == (b"v", b"v")
+        assert field_of(first, "gate_clients") == "2"
 
 
 # ------------------------------------------------------------------------------------------------- connections unheld

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Events that Redis reports to a module, each handed to the part of the member that it concerns.
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
@@ -12,7 +12,7 @@ from modules.bindings.redismodule cimport (
     RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent, RedisModuleInfoCtx,
 )
 from modules.member.checkpoint cimport session_left, store_stop
-from modules.member.gate cimport gate_client_connected, gate_settle, gate_stop
+from modules.member.gate cimport gate_client_connected, gate_client_gone, gate_settle, gate_stop
 from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, settings_care
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.membership cimport (
@@ -42,6 +42,7 @@ cdef void on_client_change(
         gate_client_connected(m, <RedisModuleClientInfo *>data)
     if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
         return
+    gate_client_gone(m, <int64_t>client)
     if find_peer(m, client) != NULL:
         session_left(&m.checkpoint, client)
     forget_peer(m, client)

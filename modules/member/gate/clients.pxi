@@ -11,8 +11,8 @@ from libc.string cimport strcmp, strerror
 from modules.bindings.descriptors cimport SHUT_RDWR
 from modules.bindings.libc cimport SO_PEERCRED, getpid, getsockopt, socklen_t
 from modules.bindings.redismodule cimport (
-    RedisModuleClientInfo, RedisModuleCtx, RedisModule_GetClientId, RedisModule_Log, RedisModule_ReplyWithError,
-    RedisModule_ReplyWithSimpleString,
+    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleClientInfo, RedisModuleCtx, RedisModule_GetClientId,
+    RedisModule_GetContextFlags, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString,
 )
 from modules.member.state.gate cimport MAX_EXEMPT, MAX_TRIALS, Trial
 from modules.member.state.member cimport the_member
@@ -132,6 +132,12 @@ cdef void gate_client_connected(Member *m, const RedisModuleClientInfo *client) 
         return
     if not swap(m, found.id, found.fd, CLIENT_NEW):
         doom(m, found.id, found.fd)
+
+
+cdef void gate_client_gone(Member *m, int64_t id) noexcept nogil:
+    """Redis closes a client's socket, and writes nothing more. Without a child that has a copy, the gate sees that."""
+    if m.gate.runs and RedisModule_GetContextFlags(m.ctx) & REDISMODULE_CTX_FLAGS_ACTIVE_CHILD:
+        message_send(m.gate.control, CLIENT_GONE, id, -1, -1, PATIENCE_MS)
 
 
 cdef void swap_present(Member *m) noexcept nogil:

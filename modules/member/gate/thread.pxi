@@ -105,6 +105,9 @@ cdef void obey(Relay *r, const Message *message, const int *sockets) noexcept no
         c = client_of(r, message.client)
         if c != NULL and message.kind == CLIENT_UNHELD:
             client_unhold(r, c)
+        elif c != NULL and message.kind == CLIENT_GONE and not c.back_ended:
+            drain_replies(r, c)
+            watch_both(r, c)
         elif c != NULL and message.kind == CLIENT_CLOSE and not c.unheld:
             client_drop(r, c)
 
