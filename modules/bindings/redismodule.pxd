@@ -21,6 +21,8 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_CTX_FLAGS_ACTIVE_CHILD
         REDISMODULE_CTX_FLAGS_CLUSTER
         REDISMODULE_NOTIFY_STRING
+        REDISMODULE_NOTIFY_EVICTED
+        REDISMODULE_NOTIFY_EXPIRED
         REDISMODULE_NOTIFY_GENERIC
         REDISMODULE_CTX_FLAGS_LOADING
         REDISMODULE_CTX_FLAGS_REPLICATED
@@ -172,6 +174,7 @@ cdef extern from "redismodule.h" nogil:
     ctypedef int (*RedisModuleCmdFunc)(RedisModuleCtx *, RedisModuleString **, int) noexcept nogil
     ctypedef void (*RedisModuleDisconnectFunc)(RedisModuleCtx *, RedisModuleBlockedClient *) noexcept nogil
     ctypedef void (*RedisModuleFreeFunc)(RedisModuleCtx *, void *) noexcept nogil
+    ctypedef int (*RedisModuleNotificationFunc)(RedisModuleCtx *, int, const char *, RedisModuleString *) noexcept nogil
     ctypedef void (*RedisModuleEventCallback)(RedisModuleCtx *, RedisModuleEvent, uint64_t, void *) noexcept nogil
     ctypedef void (*RedisModuleEventLoopFunc)(int, void *, int) noexcept nogil
     ctypedef void (*RedisModuleEventLoopOneShotFunc)(void *) noexcept nogil
@@ -284,6 +287,7 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_ReplicateVerbatim(RedisModuleCtx *)
     int RedisModule_AvoidReplicaTraffic()
     int RedisModule_StringAppendBuffer(RedisModuleCtx *, RedisModuleString *, const char *, size_t)
+    int RedisModule_SubscribeToKeyspaceEvents(RedisModuleCtx *, int, RedisModuleNotificationFunc)
     int RedisModule_NotifyKeyspaceEvent(RedisModuleCtx *, int, const char *, RedisModuleString *)
     int RedisModule_PublishMessage(RedisModuleCtx *, RedisModuleString *, RedisModuleString *)
 

@@ -13,10 +13,19 @@ import redis
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
+from commands.case import SERVERS
+from commands.conftest import use
 from integration.conftest import StartChain
-from integration.helpers import ask, await_chain, await_repair, member_number, paused, state
+from integration.helpers import ask, await_chain, await_repair, info, member_number, paused, state
 
 DEBUG = {"enable-debug-command": "yes"}
+
+
+@pytest.fixture(params=SERVERS, autouse=True)
+def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All tests run on each server of the issue of versions."""
+    use(request.param, monkeypatch)
+    return str(request.param)
 
 
 def start(chain: StartChain, size: int = 3, **config: str) -> Cluster:
@@ -132,6 +141,7 @@ def test_a_member_that_was_killed_comes_back_by_log(chain: StartChain) -> None:
     victim = cluster.members[1]
     write_each_type(client(cluster.head))
     assert_same(cluster)
+    wait_until(lambda: info(victim, "persistence")["rdb_bgsave_in_progress"] == "0", 10)  # the one of a join
     client(victim).save()
     load(client(cluster.head), 100)
     victim.kill()

@@ -120,32 +120,37 @@ cdef void on_pseudo_master(int fd, void *data, int mask) noexcept nogil:
 cdef void hear_server(Member *m) noexcept nogil:
     """Answer the handshake; afterwards drop the server's acknowledgements."""
     cdef PseudoMaster *p = &m.effects.pseudo_master
-    cdef int64_t whole
+    cdef char bytes[REQUEST_BYTES]
     cdef long got
+    cdef long i
     while True:
-        if p.request_length == REQUEST_BYTES - 1:
-            pseudo_master_close(m)
-            return
-        got = recv(p.fd, &p.request[p.request_length], <size_t>(REQUEST_BYTES - 1 - p.request_length), 0)
+        got = recv(p.fd, bytes, sizeof(bytes), 0)
         if got < 0 and (errno == EAGAIN or errno == EINTR):
             return
         if got <= 0:
             pseudo_master_close(m)
             return
-        if p.feeding:
-            continue
-        whole = scan(&p.scanner, &p.request[p.request_length], got)
-        if whole < 0:
-            pseudo_master_close(m)
-            return
-        p.request_length += <int>got
-        if whole == 0:
-            continue
+        for i in range(got):
+            if p.feeding:
+                break
+            if not hear_byte(m, &bytes[i]):
+                pseudo_master_close(m)
+                return
+
+
+cdef bint hear_byte(Member *m, const char *byte) noexcept nogil:
+    """Take one byte of the handshake, whose commands may come at once. Returns False if the connection is of no use."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef int64_t whole = scan(&p.scanner, byte, 1)
+    if whole < 0 or p.request_length == REQUEST_BYTES - 1:
+        return False
+    p.request[p.request_length] = byte[0]
+    p.request_length += 1
+    if whole:
         p.request[p.request_length] = 0
-        answer_server(m)
-        if p.fd < 0:
-            return
         p.request_length = 0
+        answer_server(m)
+    return p.fd >= 0
 
 
 cdef void say_to_server(Member *m, const char *line) noexcept nogil:
@@ -154,7 +159,7 @@ cdef void say_to_server(Member *m, const char *line) noexcept nogil:
 
 
 cdef void answer_server(Member *m) noexcept nogil:
-    """Answer one command of the handshake. Redis waits for each answer, so commands come one at a time."""
+    """Answer one command of the handshake, which is in `request`."""
     cdef PseudoMaster *p = &m.effects.pseudo_master
     cdef char name[16]
     cdef char id[64]

@@ -5,7 +5,7 @@
 from libc.stdint cimport uint64_t
 
 from modules.bindings.redismodule cimport (
-    RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleInfoCtx,
+    RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleEvent, RedisModuleInfoCtx, RedisModuleString,
 )
 
 # tick.pxi
@@ -16,6 +16,8 @@ cdef extern void on_event_loop(RedisModuleCtx *ctx, RedisModuleEvent event, uint
 cdef extern void on_client_change(
     RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil
 cdef extern void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil
+cdef extern int on_key_gone(
+    RedisModuleCtx *ctx, int kind, const char *event, RedisModuleString *key) noexcept nogil
 cdef extern void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil
 cdef extern void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil
 cdef extern void on_native_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil

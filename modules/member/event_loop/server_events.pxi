@@ -6,10 +6,11 @@ from libc.stdint cimport int64_t, uint64_t
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
-    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP,
-    REDISMODULE_SUBEVENT_FLUSHDB_START, REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
+    REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_FLUSHDB_START,
+    REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
     REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModuleClientInfo,
-    RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent, RedisModuleInfoCtx,
+    RedisModuleString, RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent,
+    RedisModuleInfoCtx,
 )
 from modules.member.checkpoint cimport session_left, store_stop
 from modules.member.gate cimport gate_client_connected, gate_client_gone, gate_settle, gate_stop
@@ -62,6 +63,14 @@ cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, v
         empty_log(m)
     elif not m.keyspace.own_call and not is_native_replica(m):
         end_before_loss(m)
+
+
+cdef int on_key_gone(RedisModuleCtx *ctx, int kind, const char *event, RedisModuleString *key) noexcept nogil:
+    """A key has expired or was evicted. Replies that show it are held as those of a write."""
+    cdef Member *m = the_member()
+    if m.effects.leads:
+        open_ticket(m)
+    return 0
 
 
 cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:

@@ -36,7 +36,8 @@ cdef bint filter_build(Member *m) noexcept nogil:
     cdef bint whole = table_fill(m.ctx, table)
     # The module calls these commands by their names, so nobody may have renamed them.
     whole = (whole and is_refusable(m.ctx, "config", 6) and is_refusable(m.ctx, "client", 6)
-             and is_refusable(m.ctx, "info", 4) and is_refusable(m.ctx, "replicaof", 9))
+             and is_refusable(m.ctx, "info", 4) and is_refusable(m.ctx, "replicaof", 9)
+             and is_refusable(m.ctx, "psync", 5) and is_refusable(m.ctx, "role", 4))
     table_set(table, "config", 6, RULE_CONFIG)
     table_set(table, "subscribe", 9, RULE_SUBSCRIBES)
     table_set(table, "psubscribe", 10, RULE_SUBSCRIBES)
