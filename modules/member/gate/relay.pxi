@@ -263,7 +263,7 @@ cdef void take_replies(Relay *r, Client *c, size_t length) noexcept nogil:
         return      # nobody is there to read it
     horizon(r, &now)
     if not c.unheld:
-        if now.committed != INT64_MAX:
+        if now.committed != INT64_MAX or c.replies.held != NULL:
             read_ms = boot_ms()                         # after the bytes were read, likewise
         if era_is_over(r):
             client_drop(r, c)       # the bytes may be of the era before
