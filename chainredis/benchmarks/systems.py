@@ -34,11 +34,14 @@ CALM_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Systems:
-    """chain: of three members. replica_chain: A←B←C. replicated: a primary, then its two replicas."""
+    """chain: of three members. any_command: of three members, for all commands. replica_chain: A←B←C. replicated: a
+    primary, then its two replicas.
+    """
 
     plain: Server
     singleton: Cluster
     chain: Cluster
+    any_command: Cluster
     replica_chain: Sequence[Server]
     replicated: Sequence[Server]
 
@@ -64,10 +67,11 @@ def running_systems(progress: Callable[[str], None]) -> Iterator[Systems]:
         follow(third, second)
         for replica in replicas:
             follow(replica, primary)
-        singleton, chain = (
-            stack.enter_context(Cluster(size, folder=folder / f"chain-of-{size}", progress=progress)) for size in (1, 3)
+        singleton, chain, any_command = (
+            stack.enter_context(Cluster(size, folder=folder / name, commands=commands, progress=progress))
+            for name, size, commands in (("one", 1, "put"), ("three", 3, "put"), ("any-command", 3, "all"))
         )
-        systems = Systems(plain, singleton, chain, [first, second, third], [primary, *replicas])
+        systems = Systems(plain, singleton, chain, any_command, [first, second, third], [primary, *replicas])
         progress(f"filling all of them with {KEYS:,} keys")
         _fill_all(systems)
         yield systems
@@ -89,6 +93,7 @@ def _replication(server: Server) -> dict[str, Any]:
 def _fill_all(systems: Systems) -> None:
     for server in (systems.plain, systems.replica_chain[0], systems.replicated[0]):
         fill(server, "SET", VALUE)
+    fill(systems.any_command.head, "SET", VALUE)
     for cluster in (systems.singleton, systems.chain):
         fill(cluster.head, "MEMBER.PUT", VALUE, "bench")
     await_replica(systems.replica_chain[0], systems.replica_chain[-1])
@@ -97,6 +102,7 @@ def _fill_all(systems: Systems) -> None:
     await_tail(systems.chain)
     for server in (
         systems.plain, *systems.replica_chain, *systems.replicated, *systems.singleton.members, *systems.chain.members,
+        *systems.any_command.members,
     ):  # fmt: skip
         if (keys := server.call("DBSIZE")) != KEYS:
             raise LauncherError(f"{server} has {keys} keys after filling, not {KEYS}")

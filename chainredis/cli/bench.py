@@ -2,12 +2,13 @@
 """`chainredis bench`: measure against plain Redis, side by side."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import Progress
 
-from chainredis.benchmarks.figures import Outcome
+from chainredis.benchmarks.figures import Outcome, Row
+from chainredis.benchmarks.held_rows import HeldRows
 from chainredis.benchmarks.report import Rate, Report, describe
 from chainredis.benchmarks.rows import Rows
 from chainredis.benchmarks.systems import running_systems
@@ -30,8 +31,9 @@ def bench(options: argparse.Namespace) -> None:
     console, say = terminal()
     with running_systems(say) as systems:
         machine = describe(systems.plain)
-        rows = Rows(systems, options.requests)
-        outcomes = _measure(rows, options.rounds, console)
+        rows, held = Rows(systems, options.requests), HeldRows(systems, options.requests)
+        outcomes = _measure([*rows.repeated, *held.repeated], options.rounds, console)
+        outcomes.append(_measure_memory(rows, console))
         by_row = {outcome.row: outcome for outcome in outcomes}
         rates = [
             Rate("SET, unreplicated (-P 16)", by_row[rows.singleton].theirs, "460,000"),
@@ -46,9 +48,9 @@ def bench(options: argparse.Namespace) -> None:
     console.print(f"Written to {RESULTS.name}/latest.md and latest.json")
 
 
-def _measure(rows: Rows, rounds: int, console: Console) -> list[Outcome]:
+def _measure(rows: Sequence[Row], rounds: int, console: Console) -> list[Outcome]:
     """All rows once in each round: a bad minute of the machine disturbs one round of each row."""
-    outcomes = [Outcome(row) for row in rows.repeated]
+    outcomes = [Outcome(row) for row in rows]
     with Progress(console=console, transient=True, refresh_per_second=1) as progress:
         task = progress.add_task("", total=(1 + rounds) * len(outcomes))
         for number in range(1 + rounds):
@@ -60,10 +62,14 @@ def _measure(rows: Rows, rounds: int, console: Console) -> list[Outcome]:
                 progress.advance(task)
                 if number == 0:
                     outcome.rounds.clear()
+    return outcomes
+
+
+def _measure_memory(rows: Rows, console: Console) -> Outcome:
     console.print("waiting for the memory of idle servers …", highlight=False)
     memory = Outcome(rows.memory)
     memory.measure()
-    return [*outcomes, memory]
+    return memory
 
 
 def terminal() -> tuple[Console, Callable[[str], None]]:
