@@ -36,6 +36,10 @@ cdef extern from *:
     const int64_t NO_LIMIT "CHAIN_NO_LIMIT"
 
 
+cdef enum:
+    SEEN_KEPT = 4                    # a power of two
+
+
 cdef struct Chain:
     # ---- which chain, and the place in it. Only `membership_adopt`, `membership_learn`, `durability_restore` and
     # `durability_branch` assign these.
@@ -73,6 +77,9 @@ cdef struct Chain:
     int64_t asked_up            # ... that went on its present connection
     int64_t answered            # the newest that all members before this one have seen
     int64_t answered_down       # the newest that the successor knows to be answered
+    bint in_haste               # this tail has no lease: each acknowledgement that goes anyway asks again
+    int64_t seen_at[SEEN_KEPT]       # by question: when it was the newest that this member had seen, at the latest
+    int64_t proven_ms           # everything that was read before was read while no newer view was in force
     # ---- towards the successor, or the learner that a tail feeds
     bint feeding
     Node learner_node
@@ -180,6 +187,18 @@ cdef inline bint chain_serves_reads(const Chain *c) noexcept nogil:
     if not c.has_history:
         return True
     return chain_is_tail(c) and c.in_step and chain_executed(c) >= c.serve_from and not chain_fenced(c)
+
+
+cdef inline bint chain_shows_data(const Chain *c) noexcept nogil:
+    """May requests be given to this member's server, whose answers go out when what they show is committed?
+
+    A new tail has to have what the old one had committed. Other members have it all.
+    """
+    if not c.has_history:
+        return True
+    if chain_is_tail(c):
+        return c.in_step and chain_executed(c) >= c.serve_from
+    return c.me >= 0
 
 
 cdef inline void chain_position(const Chain *c, Greeting *out) noexcept nogil:

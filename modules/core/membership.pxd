@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A member and its views: which view it adopts, and what begins anew with a view (rules 2, 4 and 5)."""
 
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from modules.core.chain cimport Chain, NO_LIMIT, chain_is_tail, chain_jump, chain_successor
 from modules.core.invariant cimport INVARIANT
@@ -50,6 +50,8 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
     c.lease_until = 0
     c.in_doubt = False
     c.asked = c.asked_ever = c.asked_up = c.answered = c.answered_down = 0
+    c.in_haste = False
+    memset(c.seen_at, 0, sizeof(c.seen_at))
     c.streaming = False
     c.view_changes += 1
 

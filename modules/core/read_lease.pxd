@@ -5,11 +5,16 @@
 A tail answers while it holds a lease of the present epoch. Without one it asks the others: a question, a number that
 grows, goes up the chain with the acknowledgements; when the head has seen it, the answer comes down with the batches.
 Every member that passes either on does so in this epoch, so no newer view was in force when the question left.
+
+In a chain of all commands every member answers reads. So the tail asks again and again, and never asks anew before its
+last question is answered. A member that has seen question `a` and no newer one at time t, and hears later that `a + 2`
+is answered, knows that every member was in this epoch after t: `a + 1` passed this member after t, and was answered
+before the tail asked `a + 2`, which has passed every member since. To the tail itself `a + 1` proves the same.
 """
 
 from libc.stdint cimport int64_t
 
-from modules.core.chain cimport Chain, chain_judge_epoch, chain_serves_reads
+from modules.core.chain cimport Chain, SEEN_KEPT, chain_is_tail, chain_judge_epoch, chain_serves_reads
 from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 
@@ -59,3 +64,30 @@ cdef inline bint read_lease_is_answered(const Chain *c, int64_t epoch, int64_t q
     """Is the question of `epoch` answered? One of an older epoch never is: the caller asks again, or redirects."""
     INVARIANT(question > 0, "rule 4: a READ waits for the answer to a question that was asked")
     return c.view.epoch == epoch and chain_serves_reads(c) and c.answered >= question
+
+
+# ---------------------------------------------------------------------- for replies of any member of a chain of all
+
+cdef inline void read_lease_tick(Chain *c, int64_t now_ms) noexcept nogil:
+    """Called by the clock. The tail asks for the others, who may lack a lease when it has one, and in haste for itself.
+    """
+    if not c.log.streams or not chain_is_tail(c) or c.me == 0:
+        return
+    c.in_haste = not read_lease_is_held(c, now_ms)
+    read_lease_ask(c)
+
+
+cdef inline int64_t read_lease_proven_ms(Chain *c, int64_t now_ms) noexcept nogil:
+    """Replies whose bytes were read before the returned time need no lease. Called in each pass of the event loop.
+
+    now_ms: of this member's clock, and not later than the call. The time that is returned never falls.
+    """
+    cdef bint tail = chain_is_tail(c)
+    cdef int64_t seen = c.asked_ever if tail else c.asked
+    cdef int64_t proven = c.answered - (1 if tail else 2)
+    if not c.log.streams or c.me < 0:
+        return c.proven_ms
+    c.seen_at[seen & (SEEN_KEPT - 1)] = now_ms
+    if seen - SEEN_KEPT < proven <= seen and proven >= 0:
+        c.proven_ms = max(c.proven_ms, c.seen_at[proven & (SEEN_KEPT - 1)])
+    return c.proven_ms

@@ -285,11 +285,22 @@ cdef inline int64_t replication_told(const Chain *c) noexcept nogil:
     return min(c.committed, c.published) if chain_is_tail(c) else c.committed
 
 
+cdef inline int64_t replication_question(const Chain *c) noexcept nogil:
+    """The question that an acknowledgement carries: the newest that this member has seen, or has to ask.
+
+    The tail of a chain of all commands asks nothing new before its last question is answered (`read_lease.pxd`).
+    """
+    if c.log.streams and chain_is_tail(c) and c.answered < c.asked_ever:
+        return c.asked_ever
+    return c.asked
+
+
 cdef inline bint replication_ack_due(const Chain *c) noexcept nogil:
     """Has the predecessor not heard yet what is committed, or what is asked?"""
     if not c.in_step or (c.me <= 0 and not c.learner):
         return False
-    return c.in_doubt or replication_told(c) > max(c.sent_up, c.relied_up) or c.asked > max(c.asked_up, c.answered)
+    return (c.in_doubt or replication_told(c) > max(c.sent_up, c.relied_up)
+            or replication_question(c) > max(c.asked_up, c.answered))
 
 
 cdef inline void replication_take_ack(Chain *c, Ack *out) noexcept nogil:
@@ -303,11 +314,13 @@ cdef inline void replication_take_ack(Chain *c, Ack *out) noexcept nogil:
         c.learner or not chain_is_tail(c) or out.committed <= c.settled,
         "rule 3: a tail acknowledges only what it has settled")
     out.head_told = chain_head_shortcut(c) != NULL and c.sent_head >= out.committed
-    out.question = c.asked
+    if c.in_haste and c.asked <= c.asked_ever:
+        c.asked = c.asked_ever + 1
+    out.question = replication_question(c)
     c.sent_up = out.committed
     c.in_doubt = False
-    c.asked_up = c.asked
-    c.asked_ever = max(c.asked_ever, c.asked)
+    c.asked_up = out.question
+    c.asked_ever = max(c.asked_ever, out.question)
 
 
 cdef inline bint replication_head_ack_due(const Chain *c) noexcept nogil:

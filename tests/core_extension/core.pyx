@@ -162,6 +162,8 @@ cdef class Core:
 
     def serves_reads(self): return bool(chain.chain_serves_reads(&self.c))
 
+    def shows_data(self): return bool(chain.chain_shows_data(&self.c))
+
     def epoch_of(self, int64_t sn): return log.log_epoch_of(&self.c.log, sn)
 
     def position(self):
@@ -278,6 +280,9 @@ cdef class Core:
 
     @property
     def streams(self): return bool(self.c.log.streams)
+
+    @property
+    def lease_until(self): return NO_LIMIT if self.c.view.count == 1 else self.c.lease_until
 
     @property
     def executed(self): return self.c.executed
@@ -420,6 +425,10 @@ cdef class Core:
 
     def is_answered(self, int64_t epoch, int64_t question):
         return bool(read_lease.read_lease_is_answered(&self.c, epoch, question))
+
+    def ask_again(self, int64_t now_ms): read_lease.read_lease_tick(&self.c, now_ms)
+
+    def proven_ms(self, int64_t now_ms): return read_lease.read_lease_proven_ms(&self.c, now_ms)
 
     # ---- what is due. Handles that come out here are the caller's again
 

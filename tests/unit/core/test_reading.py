@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from core_extension.core import Core, Verdict
+from core_extension.core import KIND_ALL, Core, Verdict
 
 from .members import HUGE, ROOMY, Member, acknowledge, chain, forward, put, shake_hands_again, view
 
@@ -163,6 +163,134 @@ def test_who_asks_nothing_is_answered_nothing() -> None:
     b.on_batch(batch._replace(answer=7), 1)
     b.batch_applied(batch._replace(answer=7, count=0))
     assert not b.is_answered(1, b.ask())
+
+
+# ------------------------------------------------------------- replies of any member, in a chain of all commands
+
+
+def acknowledge_and_forward(members: list[Core]) -> None:
+    for member in members[:0:-1]:
+        acknowledge(member, members[members.index(member) - 1])
+    for before, after in pairwise(members):
+        forward(before, after)
+
+
+@pytest.mark.parametrize("names", ["ab", "abc", "abcde"])
+def test_what_was_read_before_two_answered_questions_is_proven_at_every_member(names: str) -> None:
+    members = chain(names, kind=KIND_ALL)
+    tail = members[-1]
+    for round_of in range(1, 8):
+        for member in members:
+            member.proven_ms(1000 * round_of)
+        tail.ask_again(1000 * round_of)
+        acknowledge_and_forward(members)
+        proven = [member.proven_ms(1000 * round_of + 1) for member in members]
+        assert proven[-1] == 1000 * round_of
+        assert proven[:-1] == [1000 * (round_of - 1)] * (len(names) - 1)
+
+
+def test_one_question_proves_nothing_to_a_member_that_the_question_passed_late() -> None:
+    """The members behind it may have passed it on, and have left the view, before the bytes were read."""
+    members = chain("abc", kind=KIND_ALL)
+    a, b, c = members
+    for member in members:
+        member.proven_ms(1000)
+    c.ask_again(1000)
+    acknowledge(c, b)
+    b.proven_ms(2000)       # a has not seen the question
+    acknowledge(b, a)
+    a.proven_ms(2000)
+    assert [member.proven_ms(3000) for member in members] == [0, 0, 0]
+    forward(a, b)
+    forward(b, c)
+    assert [member.proven_ms(3000) for member in members] == [0, 0, 1000]
+    c.ask_again(3000)
+    acknowledge_and_forward(members)
+    assert [member.proven_ms(4000) for member in members] == [1000, 1000, 3000]
+
+
+def test_a_tail_asks_nothing_new_before_its_last_question_is_answered() -> None:
+    """What is asked in between waits, and nothing is due meanwhile."""
+    a, b = chain("ab", kind=KIND_ALL)
+    b.ask_again(1000)
+    first = b.take_ack()
+    b.ask_again(1100)
+    later = b.ask()
+    assert (first.question, later, b.ack_due()) == (1, 2, False)
+    assert a.on_ack(first, "b") == Verdict.ACCEPTED
+    assert b.take_ack().question == 1
+    forward(a, b)
+    assert b.is_answered(1, 1) and not b.is_answered(1, later) and b.ack_due()
+    acknowledge(b, a)
+    forward(a, b)
+    assert b.is_answered(1, later) and not b.ack_due()
+
+
+def test_a_question_of_a_chain_of_all_that_is_lost_with_its_link_is_asked_again() -> None:
+    a, b = chain("ab", kind=KIND_ALL)
+    b.ask_again(1000)
+    b.take_ack()    # lost
+    b.predecessor_lost()
+    assert b.ack_due()
+    acknowledge_and_forward([a, b])
+    assert b.is_answered(1, 1)
+
+
+def test_a_tail_without_a_lease_asks_with_each_acknowledgement() -> None:
+    a, b = chain("ab", kind=KIND_ALL)
+    b.grant(1, 1000, LENGTH, 1000)
+    b.ask_again(1050)
+    acknowledge_and_forward([a, b])
+    b.doubt()
+    assert b.take_ack().question == 1
+    b.ask_again(1100)
+    acknowledge_and_forward([a, b])
+    b.doubt()
+    assert b.take_ack().question == 3
+
+
+def test_proofs_of_an_older_epoch_count_no_more_and_what_was_proven_stays_so() -> None:
+    members = chain("abc", kind=KIND_ALL)
+    a, b, _ = members
+    for at in (1000, 2000, 3000):
+        for member in members:
+            member.proven_ms(at)
+        members[-1].ask_again(at)
+        acknowledge_and_forward(members)
+    assert a.proven_ms(4000) == b.proven_ms(4000) == 2000
+    for member in (a, b):
+        member.adopt(view(2, "ab", kind=KIND_ALL))
+    shake_hands_again(a, b, 2)
+    forward(a, b, 2)
+    assert a.proven_ms(5000) == b.proven_ms(5000) == 2000
+    b.ask_again(5000)
+    ask_and_answer([a, b], 2)
+    assert (a.proven_ms(6000), b.proven_ms(6000)) == (2000, 5000)
+
+
+def test_a_chain_of_puts_asks_nothing_by_itself() -> None:
+    a, b = chain("ab")
+    b.ask_again(1000)
+    assert not b.ack_due() and b.proven_ms(1000) == 0
+    (sole,) = chain("s", kind=KIND_ALL)
+    sole.ask_again(1000)
+    assert sole.proven_ms(1000) == 0 and a.proven_ms(1000) == 0
+
+
+def test_who_shows_data() -> None:
+    """A new tail only when its server has what the old one had; removed members and learners never (G10)."""
+    a, b, c = chain("abc", kind=KIND_ALL)
+    assert all(member.shows_data() for member in (a, b, c)) and Member("n", ROOMY).shows_data()
+    assert a.append_own(b"x" * 10)
+    forward(a, b)
+    for member in (a, b, c):
+        member.adopt(view(2, "ab", kind=KIND_ALL))
+    assert (a.shows_data(), b.shows_data(), c.shows_data()) == (True, False, False)
+    shake_hands_again(a, b, 2)
+    forward(a, b, 2)
+    assert not b.shows_data()
+    b.executed = b.applied
+    assert b.shows_data()
 
 
 # ------------------------------------------------------------------------------------- disks, publications
