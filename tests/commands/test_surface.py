@@ -32,17 +32,23 @@ CASES = [case for group in GROUPS for case in group.CASES]
 pytestmark = pytest.mark.timeout(60)
 
 
+
+def marks(case: Case) -> list[pytest.MarkDecorator]:
+    if case.command == "client|pause":
+        return [pytest.mark.xfail(reason="replies of a paused head are held until the pause ends", run=False)]
+    return []
+
+
 ON_SERVERS = [
-    pytest.param(server, case, id=f"{server}-{case.name}")
+    pytest.param(server, case, id=f"{server}-{case.name}", marks=marks(case))
     for server in SERVERS for case in CASES if server in case.servers
 ]
 
 
-@pytest.mark.parametrize("protocol", [2, 3], ids=["RESP2", "RESP3"])
 @pytest.mark.parametrize(("server", "case"), ON_SERVERS)
-def test_same(pair_of: Callable[[str], Pair], server: str, case: Case, protocol: int) -> None:
+def test_same(pair_of: Callable[[str], Pair], server: str, case: Case) -> None:
     pair = pair_of(server)
-    compare(case, pair.plain, pair.chain.head, pair.chain.members, protocol)
+    compare(case, pair.plain, pair.chain.head, pair.chain.members)
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -70,10 +76,10 @@ def test_cases_have_different_names() -> None:
 def test_a_difference_is_noticed(pair_of: Callable[[str], Pair]) -> None:
     pair = pair_of(SERVERS[0])
     (case,) = make({"incr": ["INCR n", "GET n"]})
-    compare(case, pair.plain, pair.chain.head, pair.chain.members, 2)
+    compare(case, pair.plain, pair.chain.head, pair.chain.members)
     pair.plain.call("INCR", "n")
     with pytest.raises(AssertionError, match="the data differ"):
         same_data([pair.plain, *pair.chain.members], within_s=0.1)
     (case,) = make({"client|id": ["CLIENT ID"]})
     with pytest.raises(AssertionError, match="on a plain server"):
-        compare(case, pair.plain, pair.chain.head, pair.chain.members, 2)
+        compare(case, pair.plain, pair.chain.head, pair.chain.members)

@@ -31,6 +31,7 @@ class Wire:
 
     def __init__(self, endpoint: Endpoint, protocol: int = 2, timeout_s: float = 15) -> None:
         self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout_s)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
         if protocol != 2:
             self("HELLO", protocol)
