@@ -55,12 +55,11 @@ from modules.member.replication cimport (
 )
 from modules.member.replies cimport reply_elsewhere, waiting_init
 from modules.member.startup cimport (
-    config_arguments, config_register, kind_is_possible, place_command, record_command, replay_misread,
-    snapshot_register,
+    config_arguments, config_register, cut_unrecorded, executed_command, kind_is_possible, place_command,
+    record_command, replay_misread, snapshot_register,
 )
 from modules.member.state.event_loop cimport TICK_MS
 from modules.member.state.member cimport Member, set_the_member, the_member
-from modules.member.state.settings cimport COMMANDS_PUT
 from modules.server.acl cimport is_denied, may_administer
 from modules.server.allocators cimport allocators_init
 from modules.server.clock cimport boot_ms
@@ -318,6 +317,12 @@ cdef int on_record_place(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
     return place_command(the_member(), ctx, argv)
 
 
+cdef int on_record_executed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if argc != 3 and argc != 10:
+        return replay_misread(the_member(), ctx)
+    return executed_command(the_member(), ctx, argv, argc)
+
+
 # ------------------------------------------------------------------------------------------------- loading
 
 cdef bint create(
@@ -397,6 +402,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create_internal(ctx, "chain.state", on_state, early)
         and create_internal(ctx, "chain.record", on_record, early)
         and create_internal(ctx, "chain.record.place", on_record_place, early)
+        and create_internal(ctx, "chain.record.executed", on_record_executed, early)
         and create_internal(ctx, "chain.greet", on_greet, flags)
         and create_internal(ctx, "chain.forward", on_forward, postponed)
         and create_internal(ctx, "chain.ack", on_ack, flags)
@@ -465,7 +471,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     set_the_member(m)
     watch_invariants()
     if (m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc)
-            or not kind_is_possible(m, ctx)):
+            or not kind_is_possible(m, ctx) or not cut_unrecorded(m)):
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)
     if (not create_client_commands(ctx) or not create_internal_commands(ctx)
@@ -480,6 +486,6 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
                         "start: member.gate no, or member.commands put, does without")
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
-    if m.disk.marker.found and m.settings.commands != COMMANDS_PUT:
+    if m.disk.marker.found and own_kind(m) == KIND_ALL:
         follow_self(m)      # before Redis loads its files: a master would drop keys that have expired by its own clock
     return REDISMODULE_OK

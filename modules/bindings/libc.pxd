@@ -36,6 +36,7 @@ cdef extern from "unistd.h" nogil:
     pid_t getpid()
     pid_t getppid()
     int fsync(int fd)
+    int ftruncate(int fd, long length)
     int close(int fd)
     void _exit(int status)
     long read(int fd, void *bytes, size_t count)

@@ -1,17 +1,17 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""Finds where commands and transactions end in the stream that Redis sends to a replica.
+"""Finds where commands and transactions end in the stream that Redis sends to a replica, or in an append-only file.
 
 A command is an array of bulk strings: `*2\r\n$6\r\nSELECT\r\n$1\r\n7\r\n`. A transaction goes from
-MULTI to EXEC. The bytes may come in any pieces. Redis writes the stream itself, so anything else in it is an error of
-the connection.
+MULTI to EXEC. The bytes may come in any pieces. Redis writes both, so anything else in them is an error. An append-only
+file may have a line with the time, `#TS:1700000000`, before a command.
 """
 
 from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy
 
 cdef enum:
-    NAME_ROOM = 8               # of a command's name only MULTI and EXEC matter
+    WORD_ROOM = 24              # longer than the names that matter
     LINE_ROOM = 24
 
 
@@ -21,17 +21,30 @@ cdef enum ScanPhase:
     SCAN_BYTES                  # the argument, and the line end after it
 
 
+cdef enum ScanName:
+    SCAN_OTHER
+    SCAN_MULTI
+    SCAN_SELECT
+    SCAN_RECORD                 # CHAIN.RECORD.EXECUTED: what stands before it has a position
+
+
 cdef struct EffectScanner:
     ScanPhase phase
     char line[LINE_ROOM]        # the beginning of a line that is not complete
     int line_length
     int64_t arguments           # arguments of this command that are still to come
     int64_t left                # bytes of this argument that are still to come, line end included
-    char name[NAME_ROOM]        # the beginning of the command's name
-    int64_t name_length
-    int64_t name_at             # bytes of the name that have come
+    char word[WORD_ROOM]        # the beginning of a name, or of what SELECT selects
+    int64_t word_length
+    int64_t word_at             # bytes of the word that have come
+    bint keeping                # the argument is kept in `word`
     bint naming                 # the argument is the first of its command
     bint in_transaction
+    ScanName name               # of the command; after EXEC that of the last command in the transaction
+    int database                # that the newest SELECT has selected
+    bint of_file                # lines with the time are allowed
+    int64_t taken               # bytes scanned so far
+    int64_t record_end          # as many went up to the newest end of a record; 0: there was none
 
 
 cdef inline bint scan_number(const char *text, int length, int64_t *out) noexcept nogil:
@@ -51,38 +64,62 @@ cdef inline bint scan_number(const char *text, int length, int64_t *out) noexcep
 cdef inline bint scan_line(EffectScanner *s, const char *line, int length) noexcept nogil:
     """Takes a whole line, without its end. False if it does not belong there."""
     cdef int64_t number
+    if s.of_file and s.phase == SCAN_COUNT and length and line[0] == c"#":
+        return True
     if not scan_number(line, length, &number):
         return False
     if s.phase == SCAN_COUNT:
         s.arguments = number
-        s.naming = True
+        s.naming = s.keeping = True
         s.phase = SCAN_LENGTH
         return line[0] == c"*" and number > 0
     s.left = number + 2
     s.phase = SCAN_BYTES
-    if s.naming:
-        s.name_length = number
-        s.name_at = 0
+    if s.keeping:
+        s.word_length = number
+        s.word_at = 0
     return line[0] == c"$"
 
 
 cdef inline bint scan_is(const EffectScanner *s, const char *name, int length) noexcept nogil:
     cdef int i
-    if s.name_length != length:
+    if s.word_length != length:
         return False
     for i in range(length):
-        if s.name[i] & ~32 != name[i]:
+        if s.word[i] & (~32 if name[i] != c"." else ~0) != name[i]:
             return False
     return True
 
 
+cdef inline void scan_named(EffectScanner *s) noexcept nogil:
+    if scan_is(s, b"EXEC", 4):
+        s.in_transaction = False
+        return
+    s.name = SCAN_OTHER
+    if scan_is(s, b"MULTI", 5):
+        s.in_transaction = True
+    elif scan_is(s, b"SELECT", 6):
+        s.name = SCAN_SELECT
+    elif scan_is(s, b"CHAIN.RECORD.EXECUTED", 21):
+        s.name = SCAN_RECORD
+
+
+cdef inline void scan_selected(EffectScanner *s) noexcept nogil:
+    cdef int64_t i
+    s.database = 0
+    for i in range(min(s.word_length, <int64_t>9)):
+        if c"0" <= s.word[i] <= c"9":
+            s.database = 10 * s.database + (s.word[i] - c"0")
+
+
 cdef inline void scan_argument_over(EffectScanner *s) noexcept nogil:
     if s.naming:
-        if scan_is(s, b"MULTI", 5):
-            s.in_transaction = True
-        elif scan_is(s, b"EXEC", 4):
-            s.in_transaction = False
-    s.naming = False
+        scan_named(s)
+        s.naming = False
+        s.keeping = s.name == SCAN_SELECT and s.arguments == 2
+    elif s.keeping:
+        scan_selected(s)
+        s.keeping = False
     s.arguments -= 1
     s.phase = SCAN_LENGTH if s.arguments else SCAN_COUNT
 
@@ -95,22 +132,26 @@ cdef inline int64_t scan(EffectScanner *s, const char *bytes, int64_t count) noe
     """
     cdef int64_t at = 0
     cdef int64_t whole = 0
+    cdef int64_t before = s.taken
     cdef int64_t step
     cdef int64_t kept
     cdef const char *end
+    s.taken += count
     while at < count:
         if s.phase == SCAN_BYTES:
             step = min(s.left, count - at)
-            if s.naming and s.name_at < NAME_ROOM:
-                kept = min(step, NAME_ROOM - s.name_at)
-                memcpy(&s.name[s.name_at], &bytes[at], <size_t>kept)
-                s.name_at += kept
+            if s.keeping and s.word_at < WORD_ROOM:
+                kept = min(step, WORD_ROOM - s.word_at)
+                memcpy(&s.word[s.word_at], &bytes[at], <size_t>kept)
+                s.word_at += kept
             s.left -= step
             at += step
             if s.left == 0:
                 scan_argument_over(s)
                 if s.phase == SCAN_COUNT and not s.in_transaction:
                     whole = at
+                    if s.name == SCAN_RECORD:
+                        s.record_end = before + at
             continue
         end = <const char *>memchr(&bytes[at], c"\n", <size_t>min(count - at, <int64_t>LINE_ROOM))
         if end == NULL:

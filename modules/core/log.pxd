@@ -12,7 +12,7 @@ In a chain of all commands each sn is one byte of the stream of effects (`effect
 """
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from modules.core.effect_stream cimport EffectStream, stream_drop, stream_free, stream_restart
 from modules.core.invariant cimport INVARIANT
@@ -145,6 +145,23 @@ cdef inline int boundaries_up_to(const Boundary *boundaries, int count, int64_t 
     """How many of them begin by `sn`: the boundaries of a history that ends there."""
     while count and boundaries[count - 1].first_sn > sn:
         count -= 1
+    return count
+
+
+cdef inline int log_boundaries(const Log *log, int64_t sn, int64_t epoch, Boundary *out) noexcept nogil:
+    """The boundaries of data that ends with `sn`; returns their number. `out` has room for MAX_BOUNDARIES.
+
+    What a head has executed and its log does not have yet is of `epoch`.
+    """
+    cdef int count = boundaries_up_to(log.boundaries, log.boundary_count, sn)
+    memcpy(out, &log.boundaries[0], <size_t>count * sizeof(Boundary))
+    if sn >= log.end and (count == 0 or out[count - 1].epoch < epoch):
+        if count == MAX_BOUNDARIES:
+            memmove(out, &out[1], (MAX_BOUNDARIES - 1) * sizeof(Boundary))
+            count -= 1
+        out[count].first_sn = log.end
+        out[count].epoch = epoch
+        count += 1
     return count
 
 

@@ -7,8 +7,15 @@ cdef class Scanner:
 
     cdef effect_scanner.EffectScanner s
 
-    def __cinit__(self):
+    def __cinit__(self, bint of_file=False):
         memset(&self.s, 0, sizeof(self.s))
+        self.s.of_file = of_file
+
+    @property
+    def record_end(self): return self.s.record_end
+
+    @property
+    def database(self): return self.s.database
 
     def scan(self, bytes piece):
         """How many bytes of the piece go up to the last end of a command or transaction. -1: no stream of commands."""

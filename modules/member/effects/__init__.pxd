@@ -18,7 +18,6 @@ cdef extern void feed_server(Member *m) noexcept nogil
 # server_role.pxi
 cdef extern void effects_init(Member *m) noexcept nogil
 cdef extern bint follow_self(Member *m) noexcept nogil
-cdef extern int64_t server_offset(Member *m) noexcept nogil
 cdef extern void place_server(Member *m, int64_t bytes, int64_t offset) noexcept nogil
 cdef extern void effects_step(Member *m) noexcept nogil
 cdef extern void effects_begin(Member *m) noexcept nogil

@@ -4,7 +4,7 @@
 # writes the log to it. So Redis applies the effects as a genuine replica does, and never follows another machine.
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdio cimport sscanf
+from libc.stdio cimport snprintf, sscanf
 from libc.string cimport memset, strerror, strlen, strncasecmp
 
 from modules.bindings.libc cimport close, errno
@@ -26,6 +26,7 @@ from modules.server.sockets cimport set_no_delay
 cdef enum:
     FEED_BYTES = 1024 * 1024    # in one call: clients must be served, too
     MAX_DESCRIPTORS = 65536
+    SELECT_ROOM = 64
 
 
 # ------------------------------------------------------------------------------------------- the connection
@@ -179,10 +180,36 @@ cdef void answer_server(Member *m) noexcept nogil:
         continue_server(m, offset)
 
 
+cdef int select_command(const Member *m, char *out) noexcept nogil:
+    """Write a SELECT of the database that the loaded data ends with. Returns its length. `out` has SELECT_ROOM."""
+    cdef char database[16]
+    cdef int digits = snprintf(database, sizeof(database), "%d", m.effects.database)
+    return snprintf(out, SELECT_ROOM, "*2\r\n$6\r\nSELECT\r\n$%d\r\n%s\r\n", digits, &database[0])
+
+
+cdef void plan_select(Member *m, int64_t offset) noexcept nogil:
+    """A server that has loaded an append-only file believes that the stream has selected database 0.
+
+    It counts the SELECT that tells it better, although the chain's stream does not have it there.
+    """
+    cdef char command[SELECT_ROOM]
+    if m.effects.database < 0:
+        return
+    m.effects.selected_at = offset + select_command(m, command)
+    m.effects.shift -= m.effects.selected_at - offset
+
+
+cdef void say_select(Member *m) noexcept nogil:
+    cdef char command[SELECT_ROOM]
+    select_command(m, command)
+    say_to_server(m, command)
+
+
 cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
     """The server asks for the stream from `next_offset` on; -1: its data is of no stream."""
     cdef PseudoMaster *p = &m.effects.pseudo_master
     cdef int64_t bytes
+    cdef bint selects
     p.asked = next_offset
     if not m.chain.log.streams or (m.chain.me < 0 and not m.chain.learner):
         return          # answered when this member is in a chain: Redis waits
@@ -193,7 +220,11 @@ cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
         return
     if not m.effects.placed:
         place_server(m, m.chain.log.end, next_offset - 1)
+        plan_select(m, next_offset - 1)
     bytes = next_offset - 1 + m.effects.shift
+    selects = next_offset - 1 < m.effects.selected_at
+    if selects:
+        bytes = m.chain.executed + 1    # no effect goes before the SELECT
     if not m.chain.log.first <= bytes <= m.chain.log.end:
         m.effects.diverged = True
         RedisModule_Log(m.ctx, "warning", "this server's data ends with byte %lld of the chain's effects, and its log "
@@ -202,6 +233,8 @@ cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
         say_to_server(m, "-NOMASTERLINK the chain's log does not go on from there\r\n")
         return
     say_to_server(m, "+CONTINUE\r\n")
+    if p.fd >= 0 and selects:
+        say_select(m)
     if p.fd < 0:
         return
     p.fed = bytes

@@ -12,14 +12,15 @@ from libc.string cimport strncmp
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModule_AvoidReplicaTraffic, RedisModule_Call,
-    RedisModule_CallReplyArrayElement, RedisModule_CallReplyInteger, RedisModule_CallReplyLength,
-    RedisModule_CallReplyStringPtr, RedisModule_GetApi, RedisModule_CallReplyType, RedisModule_Log,
+    RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_GetApi, RedisModule_Log,
 )
 from modules.core.chain cimport chain_executed, chain_fenced
 from modules.core.replication cimport replication_commit_own
 from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_init
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.keyspace.another_pass cimport wake_again
+from modules.member.persistence cimport server_offset
+from modules.member.state.effects cimport DATABASE_KNOWN
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.native_replication cimport follows_another
 from modules.server.redis_calls cimport drop_reply
@@ -33,24 +34,9 @@ cdef void effects_init(Member *m) noexcept nogil:
     m.effects.tap.fd = m.effects.pseudo_master.fd = m.effects.pseudo_master.listener = -1
     RedisModule_GetApi("RedisModule_CommandFilterGetClientId", &m.effects.client_of)
     m.effects.offset = -1
-    m.effects.executed_asleep = -1
+    m.effects.database = DATABASE_KNOWN
+    m.disk.positioned = m.disk.positioned_asleep = m.disk.positioned_epoch = -1
     m.effects.numbers.newest = -1
-
-
-cdef int64_t server_offset(Member *m) noexcept nogil:
-    """Returns the replication offset that this server's data has reached; -1 while it is a replica without a link."""
-    cdef RedisModuleCallReply *reply
-    cdef RedisModuleCallReply *last
-    cdef int64_t offset = -1
-    m.keyspace.own_call = True
-    reply = RedisModule_Call(m.ctx, "ROLE", "")
-    m.keyspace.own_call = False
-    if reply != NULL:
-        last = RedisModule_CallReplyArrayElement(reply, 4 if RedisModule_CallReplyLength(reply) == 5 else 1)
-        if last != NULL:
-            offset = RedisModule_CallReplyInteger(last)
-    drop_reply(reply)
-    return offset
 
 
 cdef bint call_replicaof(Member *m, const char *host, const char *port) noexcept nogil:
@@ -77,6 +63,7 @@ cdef bint follow_self(Member *m) noexcept nogil:
 cdef void place_server(Member *m, int64_t bytes, int64_t offset) noexcept nogil:
     """This server's data has exactly the first `bytes` bytes of the stream, and its own offset is `offset`."""
     m.effects.shift = bytes - offset
+    m.effects.selected_at = 0
     m.effects.placed = True
     m.effects.diverged = False
     m.chain.executed = bytes - 1
@@ -93,6 +80,9 @@ cdef void lead(Member *m) noexcept nogil:
     pseudo_master_close(m)
     if not call_replicaof(m, "NO", "ONE"):
         return
+    # Redis selects the database anew in the stream of a new master. Its offset may differ from that of the replica.
+    m.effects.tap.scanner.database = 0
+    place_server(m, m.chain.log.end, server_offset(m))
     m.effects.leads = True
     m.effects.calm = 0
     RedisModule_Log(m.ctx, "notice", "leading from byte %lld of the chain's effects on", <long long>m.chain.log.end)
@@ -134,6 +124,7 @@ cdef void effects_begin(Member *m) noexcept nogil:
     """
     m.effects.placed = False
     m.effects.diverged = False
+    m.effects.database = DATABASE_KNOWN
     m.chain.executed = -1
     tickets_begin_anew(&m.effects.tickets)
 
@@ -149,7 +140,8 @@ cdef void note_executed(Member *m) noexcept nogil:
     if m.effects.leads and offset != m.effects.offset:
         open_ticket(m)          # what no filter saw: a timer of another module, an expiry
     m.effects.offset = offset
-    m.chain.executed = offset + m.effects.shift - 1
+    # The server has not counted the SELECT yet with which its connection began.
+    m.chain.executed = max(m.chain.executed, offset + m.effects.shift - 1)
 
 
 cdef void note_master(Member *m) noexcept nogil:
@@ -157,7 +149,7 @@ cdef void note_master(Member *m) noexcept nogil:
     cdef RedisModuleCallReply *reply
     cdef const char *line
     cdef size_t length
-    if m.effects.client_of == NULL or m.effects.master_client != 0 or m.effects.offset < 0 or m.effects.leads:
+    if m.effects.master_client != 0 or m.effects.offset < 0 or m.effects.leads:
         return
     reply = RedisModule_Call(m.ctx, "CLIENT", "ccc", b"LIST", b"TYPE", b"master")
     line = RedisModule_CallReplyStringPtr(reply, &length) if reply != NULL else NULL

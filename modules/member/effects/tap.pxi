@@ -85,6 +85,7 @@ cdef void tap_watch(Member *m, int mask) noexcept nogil:
 cdef void tap_close(Member *m) noexcept nogil:
     """Close the tap. An incomplete command that it has read is forgotten: the next tap asks for it again."""
     cdef Tap *tap = &m.effects.tap
+    cdef int database = tap.scanner.database    # may be that of the incomplete command, which selects it again
     if tap.fd >= 0:
         tap_watch(m, 0)
         gate_exempt_no_more(m, tap.port)
@@ -94,6 +95,7 @@ cdef void tap_close(Member *m) noexcept nogil:
     m.chain.log.stream.ahead = 0
     tap.retry_ms = m.now_ms + TAP_RETRY_MS
     memset(&tap.scanner, 0, sizeof(tap.scanner))
+    tap.scanner.database = database
 
 
 cdef void tap_fail(Member *m, const char *why) noexcept nogil:

@@ -15,7 +15,7 @@
 # tests/simulation/test_order.py has the same contract: the simulated member runs the same steps, a check fails for each
 # pair that is swapped, and steps in any other order break nothing. Change the two together.
 
-from modules.core.chain cimport NO_LIMIT, chain_written
+from modules.core.chain cimport NO_LIMIT
 from modules.core.durability cimport durability_note_saved
 from modules.core.invariant cimport INVARIANT
 from modules.core.outbox cimport outbox_check_sleep
@@ -25,7 +25,7 @@ from modules.member.clients cimport serve_held, settle_reads
 from modules.member.effects cimport effects_step, note_commits
 from modules.member.keyspace cimport settings_step
 from modules.member.membership cimport join_step, settle_watches
-from modules.member.persistence cimport disk_woken, is_record_due, record
+from modules.member.persistence cimport disk_woken, is_record_due, record, recorded_up_to
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.replication cimport acknowledge, connect_links, forward, link_is_free
 from modules.member.replies cimport settle, settle_waits
@@ -150,7 +150,7 @@ cdef void record_updates(Member *m) noexcept nogil:
 
 
 cdef void wake_for_disk(Member *m) noexcept nogil:
-    if m.disk.waits and chain_written(&m.chain) > m.disk.flushed:
+    if m.disk.waits and recorded_up_to(m) > m.disk.flushed:
         wake_again(m)
 
 
@@ -194,12 +194,14 @@ cdef void release_output(Member *m) noexcept nogil:
 
 cdef void note_asleep(Member *m) noexcept nogil:
     check_nothing_is_due(m)
-    m.effects.executed_asleep = m.chain.executed
+    m.disk.positioned_asleep = m.disk.positioned
     m.event_loop.asleep_soon = True
 
 
 cdef void check_nothing_is_due(const Member *m) noexcept nogil:
-    outbox_check_sleep(&m.chain, m.disk.waits, m.disk.flushed, m.event_loop.woken)
+    # While clients are paused, what has been executed gets no position, and waits for the end of the pause.
+    outbox_check_sleep(&m.chain, m.disk.waits and not (m.chain.log.streams and m.disk.hindered), m.disk.flushed,
+                       m.event_loop.woken)
     INVARIANT(m.chain.recorded >= m.chain.applied or m.disk.hindered, "rule 3: what is applied is recorded in its pass")
     INVARIANT(
         not replication_is_batch_due(&m.chain) or not link_is_free(&m.replication.downstream),

@@ -22,13 +22,13 @@ from modules.core.view cimport Node, View
 from modules.member.checkpoint.memtable cimport take_both
 from modules.member.checkpoint cimport Fetch, fetch_begin, fetch_cancel, fetch_free, track_end
 from modules.member.clients cimport settle_reads
-from modules.member.effects cimport effects_begin, follow_self, place_server, server_offset
+from modules.member.effects cimport effects_begin, follow_self, place_server
 from modules.member.keyspace cimport (
     drop_data, end_waiting_commands, lend_credentials, set_redis, settle_redis_settings, take_back_credentials,
 )
 from modules.member.keyspace.values cimport release_entry
 from modules.member.persistence cimport (
-    REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record,
+    REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record, server_offset,
 )
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.replication cimport aim_links, take_secret

@@ -27,6 +27,7 @@ from modules.member.replication cimport (
 )
 from modules.member.replies cimport may_block
 from modules.member.state.complaint cimport ERROR_BYTES
+from modules.member.state.effects cimport DATABASE_UNKNOWN
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_COPIED
 from modules.server.proofs cimport SECRET_BYTES
@@ -104,6 +105,7 @@ cdef bint take_history(Member *m, RedisModuleCtx *ctx, const View *view) noexcep
 
 cdef void begin_stream(Member *m) noexcept nogil:
     """This server's data becomes the beginning of a chain of all commands, whose stream begins after it."""
+    record(m)           # the log forgets what the append-only file lacks
     m.effects.numbers.newest = m.chain.applied
     m.effects.numbers.count = 0
     empty_log(m)
@@ -187,6 +189,9 @@ cdef int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv
         return RedisModule_ReplyWithError(ctx, "ERR this server has part of a chain's data only")
     if m.disk.missing:
         return RedisModule_ReplyWithError(ctx, "ERR this server has lost what it had of that chain: it is to be copied")
+    if not m.effects.placed and m.effects.database == DATABASE_UNKNOWN:
+        return RedisModule_ReplyWithError(
+            ctx, "ERR this server's file does not say in which database the log goes on: it is to be copied")
     if same_history(m.chain.history, view.history) and not take_history(m, ctx, &view):
         return 0
     verdict = rejoin(m, &view, secret)

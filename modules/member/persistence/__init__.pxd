@@ -14,8 +14,14 @@ cdef enum Rewrite:
     REWRITE_FAILED
 
 
+# data_position.pxi
+cdef extern int64_t server_offset(Member *m) noexcept nogil
+cdef extern int64_t data_position(Member *m) noexcept nogil
+cdef extern int64_t unlogged_epoch(const Member *m) noexcept nogil
+
 # aof_writer.pxi
 cdef extern bint is_record_due(const Member *m) noexcept nogil
+cdef extern int64_t recorded_up_to(const Member *m) noexcept nogil
 cdef extern void record(Member *m) noexcept nogil
 
 # identity_file.pxi

@@ -13,6 +13,7 @@ from modules.bindings.redismodule cimport (
     RedisModuleString, RedisModule_AvoidReplicaTraffic, RedisModule_CreateString, RedisModule_Replicate,
     RedisModule_StringAppendBuffer, RedisModule_StringPtrLen,
 )
+from modules.core.chain cimport chain_is_all
 from modules.core.durability cimport durability_next_record, durability_note_recorded
 from modules.core.hex cimport to_hex
 from modules.core.invariant cimport INVARIANT
@@ -83,8 +84,13 @@ cdef void record_place(Member *m) noexcept nogil:
 
 
 cdef bint is_record_due(const Member *m) noexcept nogil:
-    """Returns whether an update, or a change of the place, is not in the append-only file yet."""
-    return m.chain.recorded < m.chain.applied or m.disk.record_due
+    """Returns whether an update, a position, or a change of the place, is not in the append-only file yet."""
+    return m.chain.recorded < m.chain.applied or m.disk.record_due or is_position_due(m)
+
+
+cdef int64_t recorded_up_to(const Member *m) noexcept nogil:
+    """Returns the newest update that Redis has for its file, to be written before the event loop sleeps."""
+    return m.disk.positioned if m.chain.log.streams else m.chain.recorded
 
 
 cdef void record(Member *m) noexcept nogil:
@@ -94,6 +100,9 @@ cdef void record(Member *m) noexcept nogil:
     cdef Batch batch
     m.disk.hindered = not m.disk.recording or RedisModule_AvoidReplicaTraffic()
     if m.disk.hindered:
+        return
+    if chain_is_all(&m.chain):
+        record_position(m)
         return
     while not m.disk.hindered and durability_next_record(&m.chain, BATCH_BYTES, &batch):
         m.disk.hindered = not (record_batch(m, &batch) if m.chain.has_history else record_alone(m, &batch))

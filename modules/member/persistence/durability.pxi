@@ -79,6 +79,7 @@ cdef void disk_take_place(Member *m) noexcept nogil:
 
 cdef void disk_leave_place(Member *m) noexcept nogil:
     """Note that this server is about to join another chain, or to take another place: its old place is void."""
+    disk_weigh(m)           # a server that joins by log knows only now that its log streams
     memset(&m.disk.record, 0, sizeof(Record))
     m.disk.record_due = m.chain.has_history and not is_unknown_chains(m)
 
@@ -123,9 +124,15 @@ cdef Rewrite disk_rewritten(Member *m) noexcept nogil:
 
 
 cdef bint file_takes_more(Member *m) noexcept nogil:
+    """Returns whether the file can be written. Notes also that a rewrite has begun another file, which is to have the
+    position, too.
+    """
     cdef RedisModuleServerInfoData *info = RedisModule_GetServerInfo(m.ctx, "persistence")
     cdef const char *status = RedisModule_ServerInfoGetFieldC(info, "aof_last_write_status")
     cdef bint takes = status == NULL or strcmp(status, "ok") == 0
+    if info_number(info, "aof_rewrites") != m.disk.rewrites:
+        m.disk.rewrites = info_number(info, "aof_rewrites")
+        m.disk.position_due = True
     RedisModule_FreeServerInfo(m.ctx, info)
     return takes
 
@@ -149,7 +156,7 @@ cdef void disk_watch(Member *m) noexcept nogil:
 cdef void disk_woken(Member *m) noexcept nogil:
     """Note that Redis has slept: the file on the disk has all that was recorded before."""
     if not m.disk.void_due:
-        m.disk.flushed = m.effects.executed_asleep if m.chain.log.streams else m.chain.recorded
+        m.disk.flushed = m.disk.positioned_asleep if m.chain.log.streams else m.chain.recorded
 
 
 cdef void count_changes(Member *m) noexcept nogil:
@@ -172,6 +179,7 @@ cdef void disk_tick(Member *m) noexcept nogil:
     disk_watch(m)
     if m.membership.join == JOIN_NONE or m.membership.join == JOIN_COPIED:
         disk_rewritten(m)
+    note_database(m)
     count_changes(m)
 
 

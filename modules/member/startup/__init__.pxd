@@ -9,6 +9,10 @@ from modules.member.state.member cimport Member
 cdef extern int replay_misread(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int record_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
 cdef extern int place_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+cdef extern int executed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+
+# aof_cut.pxi
+cdef extern bint cut_unrecorded(Member *m) noexcept nogil
 
 # rdb_position.pxi
 cdef extern bint snapshot_register(RedisModuleCtx *ctx) noexcept nogil

@@ -12,6 +12,7 @@ from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModuleString, RedisModule_DbSize, RedisModule_GetClientId, RedisModule_GetSelectedDb,
     RedisModule_Log, RedisModule_ReplyWithError,
 )
+from modules.core.chain cimport chain_jump
 from modules.core.durability cimport durability_note_replayed, durability_on_record, durability_restore
 from modules.core.hex cimport from_hex
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
@@ -155,4 +156,61 @@ cdef int place_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
     elif place.applied > m.chain.applied:
         return replay_broken(m, "tells of updates that are missing")
     m.disk.record = place.record
+    return 0
+
+
+# ------------------------------------------------------------------------- positions in chains of all commands
+
+cdef bint parse_history(Member *m, RedisModuleString **argv, Position *out) noexcept nogil:
+    """Read the seven arguments after executed and database."""
+    cdef Text history
+    cdef int64_t durable
+    argument_text(argv[0], &history)
+    if (not from_hex(history.bytes, history.length, out.history, HISTORY_BYTES)
+            or not parse_boundaries(&argv[1], out) or not argument_number(argv[3], &out.record.epoch)
+            or out.record.epoch < 0 or not parse_run_id(argv[4], out.record.run_id)
+            or not argument_number(argv[5], &durable) or not argument_number(argv[6], &out.numbered)):
+        return False
+    out.record.durable = durable != 0
+    marker_renames(m, out.history, out.applied)
+    return True
+
+
+cdef bint replay_position(Member *m, RedisModuleCtx *ctx, const Position *position) noexcept nogil:
+    """Returns False if the position cannot be that of the data which was loaded before it."""
+    if not m.chain.has_history or not same_history(m.chain.history, position.history):
+        return replay_history(m, ctx, position)
+    if position.applied < m.chain.applied:
+        return False
+    return durability_restore(
+        &m.chain, position.history, position.applied, position.boundaries, position.boundary_count) == ACCEPTED
+
+
+cdef int executed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.RECORD.EXECUTED executed database [history count boundaries epoch run_id durable numbered] -> as
+    CHAIN.RECORD
+
+    The effects in the file up to here are those of the stream up to `executed`. Without the second part, that of the
+    record before it holds.
+    """
+    cdef Position position
+    cdef int64_t database
+    if not reads_file(m, ctx):
+        return 0
+    memset(&position, 0, sizeof(Position))
+    if not argument_number(argv[1], &position.applied) or not argument_number(argv[2], &database):
+        return replay_broken(m, "is none")
+    if argc == 10:
+        if not parse_history(m, &argv[3], &position):
+            return replay_broken(m, "is none")
+        if not replay_position(m, ctx, &position):
+            return replay_broken(m, "does not follow on what was loaded before it")
+        m.disk.record = position.record
+        m.effects.numbers.newest = position.numbered
+        m.effects.numbers.count = 0
+    elif not m.chain.has_history or position.applied < m.chain.applied:
+        return replay_broken(m, "does not follow on what was loaded before it")
+    else:
+        chain_jump(&m.chain, position.applied)
+    m.effects.database = <int>database
     return 0

@@ -12,27 +12,21 @@ from modules.bindings.redismodule cimport (
 from modules.core.chain cimport chain_role
 from modules.core.checkpoint.memtable cimport MEMTABLE_DELETED, MemtableEntry, memtable_at
 from modules.core.durability cimport durability_restore
-from modules.core.log cimport Boundary, boundaries_up_to
+from modules.core.log cimport log_boundaries
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
-from modules.core.view cimport HISTORY_BYTES
+from modules.core.view cimport HISTORY_BYTES, KIND_ALL
 from modules.member.checkpoint.memtable cimport memtable_keys, track_loaded
 from modules.member.checkpoint cimport track_end, track_loaded_data, track_resume
-from modules.member.effects cimport server_offset
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.values cimport let_go
 from modules.member.membership cimport empty_log
-from modules.member.persistence cimport is_unknown_chains, marker_renames
+from modules.member.persistence cimport data_position, is_unknown_chains, marker_renames, unlogged_epoch
+from modules.member.state.effects cimport DATABASE_KNOWN, DATABASE_UNKNOWN
 from modules.member.state.checkpoint cimport Checkpoint
 from modules.member.state.member cimport Member, the_member
 from modules.member.state.membership cimport JOIN_COPYING
 from modules.member.state.persistence cimport SOURCE_AOF, SOURCE_OTHERS
 from modules.server.position cimport Newer, Position, PositionHandlers, Record, position_register
-
-
-cdef int64_t saved_up_to(Member *m) noexcept nogil:
-    """Returns the newest update that the data has at this moment, which may be later in a pass than the last look."""
-    if not m.chain.log.streams or not m.effects.placed:
-        return m.chain.applied
-    return max(m.chain.executed, server_offset(m) + m.effects.shift - 1)
 
 
 cdef void snapshot_save(Position *out) noexcept nogil:
@@ -43,11 +37,11 @@ cdef void snapshot_save(Position *out) noexcept nogil:
         return
     # Data of which flushed keys are in a checkpoint of unknown state must not count as a chain's data.
     out.has_history = (m.chain.has_history and not is_unknown_chains(m)
-                       and (m.checkpoint.tracking or not m.checkpoint.incomplete))
+                       and (m.checkpoint.tracking or not m.checkpoint.incomplete)
+                       and not (m.disk.missing and own_kind(m) == KIND_ALL))
     memcpy(out.history, m.chain.history, HISTORY_BYTES)
-    out.applied = saved_up_to(m)
-    out.boundary_count = boundaries_up_to(m.chain.log.boundaries, m.chain.log.boundary_count, out.applied)
-    memcpy(out.boundaries, m.chain.log.boundaries, out.boundary_count * sizeof(Boundary))
+    out.applied = data_position(m)
+    out.boundary_count = log_boundaries(&m.chain.log, out.applied, unlogged_epoch(m), out.boundaries)
     out.record = m.disk.record
     out.numbered = m.effects.numbers.newest
     out.keys = RedisModule_DbSize(m.ctx)
@@ -146,6 +140,8 @@ cdef bint snapshot_load(const Position *position) noexcept nogil:
     take_record(m, &position.record)
     m.effects.numbers.newest = position.numbered
     m.effects.numbers.count = 0
+    # With an RDB that is no append-only file's, Redis itself loads the database of its stream.
+    m.effects.database = DATABASE_UNKNOWN if m.disk.source == SOURCE_AOF else DATABASE_KNOWN
     take_checkpoint(m, position)
     m.disk.missing = False
     m.membership.copied_keys = position.keys

@@ -10,13 +10,14 @@ from libc.string cimport memcpy, memset
 
 from modules.bindings.redismodule cimport RedisModule_Call, RedisModule_Log
 from modules.core.durability cimport durability_restore, durability_restore_kind
-from modules.core.view cimport HISTORY_BYTES
+from modules.core.view cimport HISTORY_BYTES, KIND_ALL
 from modules.member.etcd_heartbeat cimport heartbeat_resume
 from modules.member.keyspace cimport holds_keys, settle_redis_settings
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport empty_log, lifelines_listen
 from modules.member.persistence cimport disk_begin_anew, disk_rewritten, marker_take, marker_void, marker_vouches
 from modules.member.state.member cimport Member
+from modules.server.position cimport Record
 from modules.server.redis_calls cimport drop_reply
 
 
@@ -51,10 +52,24 @@ cdef void miss_data(Member *m) noexcept nogil:
         "nothing until its master takes it in again", &m.disk.marker.name[0])
 
 
+cdef void disown_data(Member *m) noexcept nogil:
+    """A position in the append-only file cannot be right, and Redis has executed the effects behind it, too.
+
+    So the position of the data is not known, and this server has its history up to byte -1: it is to be copied.
+    """
+    cdef uint8_t history[HISTORY_BYTES]
+    memcpy(history, m.chain.history, HISTORY_BYTES)
+    durability_restore(&m.chain, history, -1, m.chain.log.boundaries, 0)
+    memset(&m.disk.record, 0, sizeof(Record))
+    m.disk.missing = True
+
+
 cdef void start_up(Member *m) noexcept nogil:
     """Judge the loaded data and start what needs it. Called once, when Redis has loaded its files."""
     m.disk.started = True
-    if m.chain.has_history:
+    if m.chain.has_history and m.disk.broken and own_kind(m) == KIND_ALL:
+        disown_data(m)
+    elif m.chain.has_history:
         weigh_data(m)
     elif m.disk.marker.found:
         miss_data(m)
@@ -65,7 +80,7 @@ cdef void start_up(Member *m) noexcept nogil:
     m.disk.counted = m.chain.applied
     if m.chain.has_history:
         settle_redis_settings(m)
-    if m.disk.broken or m.disk.stale:
+    if (m.disk.broken and not m.disk.missing) or m.disk.stale:
         disk_begin_anew(m)
         drop_reply(RedisModule_Call(m.ctx, "BGREWRITEAOF", ""))
     disk_rewritten(m)

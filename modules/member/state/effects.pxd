@@ -15,6 +15,8 @@ cdef enum:
     LINE_BYTES = 256            # of an answer to the tap
     MAX_NUMBER_EPOCHS = 64
     REQUEST_BYTES = 4096        # of one handshake of our own server
+    DATABASE_UNKNOWN = -1
+    DATABASE_KNOWN = -2
 
 
 cdef enum TapPhase:
@@ -76,7 +78,10 @@ cdef struct Effects:
     bint nameless               # the server has asked for a stream without naming its data
     bint diverged               # the server's data has what the log has not, or lacks what the log has dropped
     int64_t offset              # the server's replication offset at the last look; -1: not known
-    int64_t executed_asleep     # `chain.executed` when the event loop last slept
+    # What the append-only file says of the stream's database at the end of the loaded data; what Redis itself knows is
+    # DATABASE_KNOWN. A new connection of our own server begins with it, in a SELECT that the server counts.
+    int database
+    int64_t selected_at         # the server's offset after that SELECT; 0: there was none
     # Redis 7.2 and later: who has sent the command that a filter sees; NULL: Redis cannot tell
     unsigned long long (*client_of)(RedisModuleCommandFilterCtx *) noexcept nogil
     unsigned long long master_client    # the client id of the pseudo-master at our own server; 0: not known

@@ -53,6 +53,14 @@ cdef struct Disk:
     unsigned long long failures     # failed rewrites in a row while the append-only file is begun anew
     Record record
     bint record_due             # a change of the record is to be written to the file
+    # In a chain of all commands, the newest record of a position in the file: the position, the epoch in which it was
+    # assigned, and the stream's database there.
+    int64_t positioned
+    int64_t positioned_epoch
+    int positioned_database
+    bint position_due           # it is to be written again
+    int64_t positioned_asleep   # `positioned` when the event loop last slept
+    unsigned long long rewrites     # of the append-only file, as INFO counts them
     bint hindered               # the last attempt to record stopped early: clients are paused, or memory is exhausted
     int64_t claimed             # epoch of the newest record on the disk that claims to be durable; 0: no record does
     bint void_due               # that claim is void, and the identity file does not say so yet: nothing is sent

@@ -87,3 +87,37 @@ def test_no_bytes_are_too_strange(noise: bytes, step: int) -> None:
         assert -1 <= whole <= step
         if whole < 0:
             break
+
+
+RECORD = encoded([b"CHAIN.RECORD.EXECUTED", b"1", b"0"])
+
+
+@given(st.lists(st.sampled_from([PING, RECORD, MULTI + PING + RECORD + EXEC, MULTI + RECORD + PING + EXEC])),
+       st.integers(1, 50), st.integers(0, 70))
+def test_the_end_of_the_last_whole_record_is_found(units: list[bytes], piece: int, missing: int) -> None:
+    """A record counts if no effect stands behind it, and the file was not cut off within it."""
+    stream = b"".join(units)
+    stream = stream[:max(0, len(stream) - missing)]
+    ends = [end for unit, end in zip(units, ends_of(units), strict=True)
+            if unit.removesuffix(EXEC).endswith(RECORD) and end <= len(stream)]
+    scanner = Scanner()
+    for at in range(0, len(stream), piece):
+        assert scanner.scan(stream[at:at + piece]) >= 0
+    assert scanner.record_end == (ends[-1] if ends else 0)
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1), st.integers(1, 50))
+def test_the_newest_database_is_known(databases: list[int], piece: int) -> None:
+    stream = b"".join(encoded([b"SELECT", str(each).encode()]) + PING for each in databases)
+    scanner = Scanner()
+    for at in range(0, len(stream), piece):
+        scanner.scan(stream[at:at + piece])
+    assert scanner.database == databases[-1]
+
+
+def test_lines_with_the_time_are_of_files_alone() -> None:
+    line = b"#TS:1700000000\r\n"
+    assert Scanner().scan(line + PING) == -1
+    scanner = Scanner(of_file=True)
+    assert scanner.scan(line + PING + line + RECORD) == len(line + PING + line + RECORD)
+    assert scanner.record_end == len(line + PING + line + RECORD)
