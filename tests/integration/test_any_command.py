@@ -207,3 +207,13 @@ def test_pauses_belong_to_the_head(chain: StartChain) -> None:
     assert client(cluster.head).client_pause(200, all=False)
     assert client(cluster.head).incr("counter") == 1
     assert_same(cluster)
+
+
+def test_a_chain_without_a_master_answers_without_leases(chain: StartChain) -> None:
+    """Every member's replies go on when all leases have run out, since the members ask each other."""
+    cluster = start(chain)
+    cluster.master.kill()
+    wait_until(lambda: all(member_number(member, "lease_ms") == 0 for member in cluster.members), 20)
+    assert client(cluster.head).set("key", "value")
+    for member in cluster.members:
+        assert client(member).get("key") == "value"

@@ -7,7 +7,8 @@
 from libc.stdint cimport INT64_MAX, int64_t
 
 from modules.bindings.atomics cimport publish
-from modules.core.chain cimport chain_executed, chain_fenced
+from modules.core.chain cimport chain_executed, chain_fenced, chain_shows_data
+from modules.core.read_lease cimport read_lease_proven_ms
 from modules.core.tickets cimport tickets_commit
 from modules.member.gate cimport gate_era, gate_unhold_replicas, gate_wake
 from modules.member.state.gate cimport GateShared
@@ -22,6 +23,13 @@ cdef int64_t may_tell_until(const Member *m) noexcept nogil:
     if m.chain.me == 0 and not m.effects.leads:
         return 0
     return INT64_MAX if m.chain.view.count == 1 else m.chain.lease_until
+
+
+cdef int64_t may_take(const Member *m) noexcept nogil:
+    """Returns the newest ticket with which a request may be given to this member's server; -1: none may."""
+    if not chain_shows_data(&m.chain):
+        return -1
+    return INT64_MAX if m.effects.leads else m.effects.tickets.executed
 
 
 cdef void hold_nothing(Member *m) noexcept nogil:
@@ -42,7 +50,8 @@ cdef void hold_uncommitted(Member *m) noexcept nogil:
     tickets_commit(&m.effects.tickets, m.chain.committed, m.chain.executed)
     m.effects.holds = True
     publish(&shared.lease_until, may_tell_until(m))
-    publish(&shared.executed, INT64_MAX if m.effects.leads else m.effects.tickets.executed)
+    publish(&shared.proven_ms, read_lease_proven_ms(&m.chain, m.now_ms))
+    publish(&shared.executed, may_take(m))
     publish(&shared.committed, m.effects.tickets.committed)
     # Commands at the head make effects, which the others must be able to take (rule 9).
     publish(&shared.closed, m.effects.leads and m.chain.unsettled_bytes > m.chain.limits.log_bytes)

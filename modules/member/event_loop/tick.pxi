@@ -5,7 +5,7 @@
 # What a tick makes due (an acknowledgement, an answer, a record) goes out before the loop sleeps (`one_pass.pxi`).
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_CreateTimer
-from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held
+from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held, read_lease_tick
 from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
 from modules.member.effects cimport tap_tick
@@ -30,6 +30,7 @@ cdef void tick(Member *m) noexcept nogil:
     settle_expired(m)
     replication_tick(&m.chain)
     doubt(m)
+    read_lease_tick(&m.chain, m.now_ms)
     join_save(m)
     pump_idle(m)
     disk_tick(m)
