@@ -7,7 +7,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memset, strerror, strlen, strncmp
+from libc.string cimport memcmp, memcpy, memset, strerror, strlen, strncmp
 
 from modules.bindings.libc cimport close, errno
 from modules.bindings.redismodule cimport (
@@ -155,7 +155,8 @@ cdef void tap_answered(Member *m, const char *line, int length) noexcept nogil:
     if strncmp(line, "+CONTINUE", 9) == 0:
         m.effects.tap.phase = TAP_STREAMING
         return
-    snprintf(why, sizeof(why), "%.*s", length, line)
+    memcpy(why, line, <size_t>length)
+    why[length] = 0
     tap_fail(m, why)
     if strncmp(line, "+FULLRESYNC", 11) == 0:
         RedisModule_Log(m.ctx, "warning", "this head has effects that its log cannot get any more: it leaves the chain")

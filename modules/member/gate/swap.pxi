@@ -60,8 +60,10 @@ cdef bint watches(int epoll, int fd, bint *as_expected) noexcept nogil:
         while line != NULL and not found and strstr(line, "\n") != NULL:
             found = names(line, fd, as_expected)
             line = strstr(line + 4, "tfd:")
-        kept = strlen(line) if line != NULL and not found else 0
-        memmove(text, line, kept)
+        kept = 0
+        if line != NULL:        # it is not whole
+            kept = strlen(line)
+            memmove(text, line, kept)
         length = read(file, text + kept, sizeof(text) - 1 - kept)
     close(file)
     return found
