@@ -103,9 +103,14 @@ class Monitor:
     server: Server
     state: MemberState | None = None
     trouble: str = ""
-    writes_per_s: float = 0
+    applied_per_s: float = 0
     _link: RedisLink | None = None
     _looked_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def unit(self) -> str:
+        """What `applied` counts, by the second: updates, or bytes of effects."""
+        return "bytes/s" if self.state and self.state.kind == Kind.ALL else "writes/s"
 
     def look(self) -> None:
         before, last = self.state, self._looked_at
@@ -121,7 +126,7 @@ class Monitor:
             self._link = None
         elapsed = self._looked_at - last
         moved = self.state.applied - before.applied if self.state and before and elapsed else 0
-        self.writes_per_s = max(0.0, moved / elapsed) if elapsed else 0.0
+        self.applied_per_s = max(0.0, moved / elapsed) if elapsed else 0.0
 
 
 def _settings(server: Server) -> Settings:
@@ -132,15 +137,16 @@ def _table(monitors: list[Monitor], caption: str) -> Table:
     table = Table(caption=caption)
     for column in ("member", "role", "serving"):
         table.add_column(column, no_wrap=column == "member")
-    for column in ("epoch", "applied", "committed", "keys", "writes/s"):
-        table.add_column(column, justify="right")
     for monitor in monitors:
         monitor.look()
+    for column in ("epoch", "applied", "committed", "keys", monitors[0].unit):
+        table.add_column(column, justify="right")
+    for monitor in monitors:
         state, where = monitor.state, str(monitor.server.endpoint)
         if state is None:
             table.add_row(where, Text(monitor.trouble.removeprefix(f"{where}: "), style="red"))
             continue
-        numbers = (state.epoch, state.applied, state.committed, state.keys, round(monitor.writes_per_s))
+        numbers = (state.epoch, state.applied, state.committed, state.keys, round(monitor.applied_per_s))
         table.add_row(where, state.role, "yes" if state.serving else "[yellow]no[/yellow]", *map(str, numbers))
     return table
 
@@ -152,7 +158,7 @@ def _line(monitor: Monitor) -> str:
         return monitor.trouble
     return (
         f"{monitor.server.endpoint} {state.role} epoch={state.epoch} applied={state.applied} "
-        f"committed={state.committed} writes/s={monitor.writes_per_s:.0f}"
+        f"committed={state.committed} {monitor.unit}={monitor.applied_per_s:.0f}"
     )
 
 
