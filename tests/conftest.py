@@ -4,15 +4,19 @@
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from simulation.seeds import SEED
 
 # A server that breaks one of its invariants ends, and so fails its test (modules/core/invariant.pxd).
 os.environ["CHAINREDIS_ON_BROKEN_INVARIANT"] = "abort"
 
-# Where the variable CI is set, hypothesis would take the same examples in every run.
-settings.register_profile("fresh", settings.get_profile("default"), derandomize=False, print_blob=True)
+# Where the variable CI is set, hypothesis would take the same examples in every run. It would also time each example,
+# which a busy machine makes slow.
+settings.register_profile(
+    "fresh", settings.get_profile("default"), derandomize=False, print_blob=True, deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
 settings.load_profile("fresh")
 
 
