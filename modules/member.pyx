@@ -8,7 +8,9 @@ calls a room of member/. The protocol is in core/. None of these runs the Python
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc
+from libc.string cimport strerror
 
+from modules.bindings.libc cimport errno
 from modules.bindings.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE,
     REDISMODULE_CMD_KEY_OW, REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE,
@@ -483,7 +485,8 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     if not gate_start(m, own_kind(m) == KIND_ALL):
         RedisModule_Log(ctx, "warning", "libmember.so: the gate, which holds replies until they are committed, cannot "
-                        "start: member.gate no, or member.commands put, does without")
+                        "start: %s. With member.gate no, or member.commands put, there is none",
+                        &m.gate.error[0] if m.gate.error[0] else strerror(errno))
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     if m.disk.marker.found and own_kind(m) == KIND_ALL:

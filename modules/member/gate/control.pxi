@@ -38,14 +38,13 @@ cdef bint start_thread(Member *m, int gates_end) noexcept nogil:
 
 
 cdef bint gate_start(Member *m, bint holds) noexcept nogil:
-    """Start the gate when the module is loaded. Returns False if it cannot start.
+    """Start the gate when the module is loaded. Returns False if it cannot start, or cannot work in this server.
 
     holds: this server can be in a chain whose replies are held. Otherwise there is no gate, nor with member.gate no.
     """
     cdef int pair[2]
     publish(&m.gate.shared.committed, INT64_MAX)
     publish(&m.gate.shared.executed, INT64_MAX)
-    m.gate.epoll = -1
     if not holds or not m.settings.gate:
         m.gate.absent = not holds
         return True
@@ -56,8 +55,12 @@ cdef bint gate_start(Member *m, bint holds) noexcept nogil:
     allow_descriptors()
     m.gate.runs = start_thread(m, pair[1])
     close(pair[1])
-    if not m.gate.runs or RedisModule_EventLoopAdd(
-            m.gate.control, REDISMODULE_EVENTLOOP_READABLE, on_message, NULL) != REDISMODULE_OK:
+    if not m.gate.runs:
+        return False
+    # The event loop watches this socket as it will watch a client's: what the swap needs of it is seen now.
+    if (RedisModule_EventLoopAdd(m.gate.control, REDISMODULE_EVENTLOOP_READABLE, on_message, NULL) != REDISMODULE_OK
+            or not find_epoll(m, m.gate.control)):
+        gate_stop(m)
         return False
     swap_present(m)
     return True

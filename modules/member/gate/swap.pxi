@@ -77,7 +77,7 @@ cdef bint find_epoll(Member *m, int fd) noexcept nogil:
         if is_epoll(epoll) and watches(epoll, fd, &as_expected):
             break
     else:
-        snprintf(m.gate.error, GATE_ERROR_BYTES, "/proc names no epoll that watches descriptor %d of a client", fd)
+        snprintf(m.gate.error, GATE_ERROR_BYTES, "/proc names no epoll that watches descriptor %d", fd)
         return False
     if not as_expected:
         snprintf(m.gate.error, GATE_ERROR_BYTES, "the server's epoll has other data than descriptors' numbers")
@@ -104,8 +104,6 @@ cdef bint swap(Member *m, int64_t id, int fd, MessageKind kind) noexcept nogil:
     """Give the client's socket to the gate. Returns False if that failed: the client must not be served."""
     cdef int pair[2]
     cdef bint good
-    if m.gate.epoll < 0 and not find_epoll(m, fd):
-        return False
     if socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0:
         return False
     good = message_send(m.gate.control, kind, id, fd, pair[1], PATIENCE_MS)

@@ -51,7 +51,7 @@ cdef struct Gate:
     pthread_t thread
     int control                 # messages and sockets to the gate's thread, and back
     int wake_fd
-    int epoll                   # the one of Redis's event loop; -1: not found yet
+    int epoll                   # the one of Redis's event loop
     int exempt[MAX_EXEMPT]      # local ports of this process's own connections; 0: the place is free
     Trial trials[MAX_TRIALS]
     int trial_count
