@@ -45,10 +45,19 @@ def test_a_member_takes_no_view_of_the_other_kind(chain: StartChain, server: Sta
 
 
 def test_auto_is_put_where_checkpoints_are_kept(server: StartServer) -> None:
+    one = server(MEMBER, **{COMMANDS: "auto"})
+    assert state(one).kind == "all"
+    for mode, kind in (("checkpoint", "put"), ("normal", "all")):
+        assert ask(one, "CONFIG", "SET", "member.gcs-mode", mode) == b"OK"
+        assert state(one).kind == kind
+
+
+def test_auto_is_put_as_long_as_it_has_no_gate(server: StartServer) -> None:
+    """The gate begins with the server. Clients that are there before it would see what is not committed."""
     one = server(MEMBER, **{COMMANDS: "auto", "member.gcs-mode": "checkpoint"})
     assert state(one).kind == "put"
     assert ask(one, "CONFIG", "SET", "member.gcs-mode", "normal") == b"OK"
-    assert state(one).kind == "all"
+    assert state(one).kind == "put"
 
 
 def test_all_keeps_no_checkpoints(chain: StartChain) -> None:
