@@ -5,16 +5,31 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 
 import pytest
 import redis
 
 from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
-from integration.conftest import StartChain
+from integration.append_only import append, file_of
+from integration.conftest import StartChain, StartServer
 from integration.disks import ALWAYS, EVERY_SECOND
-from integration.helpers import ask, await_chain, await_repair, chain_of, member_number, running, state
+from integration.helpers import (
+    Error,
+    ask,
+    ask_removed,
+    await_chain,
+    await_repair,
+    chain_of,
+    info,
+    member_number,
+    paused,
+    running,
+    state,
+)
 from integration.test_any_command import assert_same, client, start, write_each_type
 
 FILES = pytest.mark.parametrize("files", [ALWAYS, EVERY_SECOND], ids=["always", "everysec"])
@@ -126,3 +141,180 @@ def test_no_acknowledged_push_is_lost_or_done_twice(chain: StartChain) -> None:
         found = [int(each) for db in range(3) for each in client(cluster.head, db=db).lrange("list", 0, -1)]
         assert len(found) == len(set(found)), round_
         assert set(acknowledged) <= set(found), round_
+
+
+INCREMENT: tuple[bytes, ...] = (b"INCR", b"counter")
+WHOLE = b"*2\r\n$4\r\nINCR\r\n$7\r\ncounter\r\n"
+
+
+def with_killed_member(chain: StartChain) -> tuple[Cluster, Server]:
+    """A chain whose counter is 100, and a member of it that was killed then, before ten more increments."""
+    cluster = start(chain, 3, **EVERY_SECOND)
+    head, victim = client(cluster.head), cluster.members[1]
+    for _ in range(100):
+        head.incr("counter")
+    assert_same(cluster)
+    victim.kill()
+    await_repair(cluster, victim)
+    for _ in range(10):
+        head.incr("counter")
+    return cluster, victim
+
+
+@pytest.mark.parametrize("tail", [WHOLE, WHOLE[:-5], WHOLE * 1000, b"*1\r\n$5\r\nMULTI\r\n" + WHOLE], ids=[
+    "without a position", "torn", "long", "transaction"])  # fmt: skip
+def test_what_has_no_position_is_cut_off(chain: StartChain, tail: bytes) -> None:
+    cluster, victim = with_killed_member(chain)
+    with file_of(victim).open("ab") as file:
+        file.write(tail)
+    come_back(cluster, victim)
+    assert f"{len(tail)} bytes behind the last position are cut off" in victim.log()
+    assert member_number(victim, "joins_by_log") == 1
+    assert client(victim).get("counter") == "110"
+    assert_same(cluster)
+
+
+def test_a_record_that_was_torn_is_cut_off_with_what_it_covers(chain: StartChain) -> None:
+    cluster, victim = with_killed_member(chain)
+    file_of(victim).write_bytes(file_of(victim).read_bytes()[:-7])
+    come_back(cluster, victim)
+    assert client(victim).get("counter") == "110"
+    assert_same(cluster)
+
+
+def test_a_file_without_any_record_has_the_position_of_its_base(chain: StartChain) -> None:
+    cluster, victim = with_killed_member(chain)
+    whole = file_of(victim).read_bytes()
+    file_of(victim).write_bytes(whole[: whole.index(b"CHAIN.RECORD") - 10])
+    come_back(cluster, victim)
+    assert client(victim).get("counter") == "110"
+    assert_same(cluster)
+
+
+def test_a_damaged_file_is_not_loaded(chain: StartChain) -> None:
+    """As with a plain server. When somebody has repaired the file, its beginning counts."""
+    cluster, victim = with_killed_member(chain)
+    whole = file_of(victim).read_bytes()
+    middle = len(whole) // 2
+    file_of(victim).write_bytes(whole[:middle] + b"\0" * 100 + whole[middle + 100 :])
+    with pytest.raises(LauncherError):
+        victim.start()
+    assert "is damaged" in victim.log()
+    file_of(victim).write_bytes(whole[:middle])
+    come_back(cluster, victim)
+    assert client(victim).get("counter") == "110"
+    assert_same(cluster)
+
+
+def test_a_position_that_cannot_be_is_not_believed(chain: StartChain) -> None:
+    cluster, victim = with_killed_member(chain)
+    append(victim, INCREMENT, ("CHAIN.RECORD.EXECUTED", 0, 0))
+    come_back(cluster, victim)
+    assert (member_number(victim, "joins_by_log"), member_number(victim, "joins_by_copy")) == (0, 1)
+    assert client(victim).get("counter") == "110"
+    assert_same(cluster)
+
+
+def test_keys_that_expire_while_a_member_is_away_are_deleted_by_the_head_alone(chain: StartChain) -> None:
+    cluster = start(chain, 3, **EVERY_SECOND)
+    head, victim = client(cluster.head), cluster.members[1]
+    for number in range(100):
+        head.psetex(f"brief-{number}", 1500, "x")
+    head.incr("counter")
+    assert_same(cluster)
+    victim.kill()
+    await_repair(cluster, victim)
+    ask(cluster.head, "DEBUG", "SLEEP", 0)
+    with paused(cluster.head), paused(cluster.members[1]):
+        time.sleep(1.6)
+        victim.start()
+        assert ask_removed(victim, "DBSIZE") == 101 or info(victim, "keyspace")["db0"].startswith("keys=101,")
+    cluster.add(victim)
+    await_chain(cluster, *cluster.members)
+    assert member_number(victim, "joins_by_log") == 1
+    wait_until(lambda: client(cluster.head).dbsize() == 1, 20)
+    assert_same(cluster)
+
+
+def test_a_former_head_comes_back_by_log(chain: StartChain) -> None:
+    cluster = start(chain, 3, **ALWAYS)
+    write_each_type(client(cluster.head, db=7))
+    victim = cluster.head
+    assert client(victim, db=7).get("brief") is None
+    assert_same(cluster)
+    time.sleep(0.5)         # an idle head notes which database is selected
+    victim.kill()
+    await_repair(cluster, victim)
+    client(cluster.head, db=7).incr("by-script")
+    come_back(cluster, victim)
+    assert member_number(victim, "joins_by_log") == 1
+    assert client(victim, db=7).get("by-script") == "101"
+    assert_same(cluster)
+
+
+def test_rewrites_and_snapshots_amid_load(chain: StartChain) -> None:
+    """A file that is rewritten again and again under load, by a member that is then killed."""
+    cluster = start(chain, 3, **EVERY_SECOND)
+    victim = cluster.members[1]
+    pushed: list[int] = []
+
+    def push(stop: threading.Event) -> None:
+        head = client(cluster.head)
+        while not stop.is_set():
+            pushed.append(len(pushed))
+            head.rpush("list", pushed[-1])
+
+    for round_ in range(4):
+        with running(push):
+            for _ in range(round_ + 1):
+                wait_until(lambda: not isinstance(ask(victim, "BGREWRITEAOF"), Error), 30)
+                begin = len(pushed)
+                wait_until(lambda begin=begin: len(pushed) > begin + 100, 30)  # type: ignore[misc]
+            if round_ % 2:
+                wait_until(lambda: not isinstance(ask(victim, "BGSAVE", "SCHEDULE"), Error), 30)
+            victim.kill()
+            await_repair(cluster, victim)
+            come_back(cluster, victim)
+        assert_same(cluster)
+        assert client(cluster.head).lrange("list", 0, -1) == [str(number) for number in pushed]
+
+
+def test_a_file_that_is_switched_on_at_run_time(chain: StartChain) -> None:
+    cluster = start(chain, 3)
+    victim = cluster.members[1]
+    write_each_type(client(cluster.head, db=3))
+    assert ask(victim, "CONFIG", "SET", "appendonly", "yes") == b"OK"
+    wait_until(lambda: info(victim, "persistence")["aof_rewrite_in_progress"] == "0", 30)
+    victim.config["appendonly"] = "yes"
+    time.sleep(0.5)
+    victim.kill()
+    await_repair(cluster, victim)
+    client(cluster.head, db=3).incr("by-script")
+    come_back(cluster, victim)
+    assert member_number(victim, "joins_by_log") == 1
+    assert client(victim, db=3).get("by-script") == "101"
+    assert_same(cluster)
+
+
+def test_a_single_member_loses_nothing_that_it_has_acknowledged(chain: StartChain) -> None:
+    cluster = start(chain, 1, **ALWAYS)
+    for _ in range(3):
+        value = int(client(cluster.head).incr("counter"))
+        restart_all(cluster)
+        assert client(cluster.head).get("counter") == str(value)
+
+
+def test_the_configuration_names_no_master_after_a_restart(chain: StartChain, server: StartServer) -> None:
+    """CONFIG REWRITE writes the port of the module, which another server may have by then."""
+    cluster = start(chain, 2, **EVERY_SECOND)
+    client(cluster.head).incr("counter")
+    assert_same(cluster)
+    victim = cluster.tail
+    victim.kill()
+    await_repair(cluster, victim)
+    stranger = server()
+    assert ask(stranger, "SET", "stranger", 1) == b"OK"
+    victim.config["replicaof"] = f"127.0.0.1 {stranger.port}"
+    come_back(cluster, victim)
+    assert client(victim).get("counter") == "1"
+    assert info(stranger, "replication")["connected_slaves"] == "0"
