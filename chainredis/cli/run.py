@@ -41,7 +41,8 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--etcd", action="store_true", help=f"masters in etcd, which is started on port {ETCD_PORT}")
     parser.add_argument("--masters", type=_masters, default=2, metavar="N", help="with --etcd: one of them leads")
     parser.add_argument(
-        "--commands", choices=("put", "all", "auto"), default="put", help="put: MEMBER.PUT and READ; all: any command"
+        "--commands", choices=("put", "all", "auto"), default="auto",
+        help="put: MEMBER.PUT and READ; all, auto: any command",
     )
     parser.add_argument("--dir", type=Path, help="folder for logs and the master's state (default: a temporary one)")
     parser.set_defaults(call=run)
@@ -172,7 +173,7 @@ def _how_to_talk(cluster: Cluster) -> str:
     lines = [
         (f"-p {head.port} {write} a 1", "write, at the head"),
         (f"-p {tail.port} {read} a", f"read what is committed, {where}"),
-        (f"-c -p {tail.port} {write} a 2", "-c finds the right member from any"),
+        (f"-c -p {tail.port} MEMBER.PUT a 2", "-c finds the head from any member"),
         (f"-p {cluster.master.port} MASTER.GET_CHAIN", "ask the master"),
         *((f"-c -p {m.port} MASTER.REFRESH_HEAD", "another master; -c finds the one that leads") for m in standbys),
     ]

@@ -23,8 +23,8 @@ class Cluster:
     """A master and members, all on this machine. As a context manager it builds the chain, and stops it at the end.
 
     size: the number of members at the beginning. folder: None makes a temporary one, which is removed at the end.
-    first_port: of the master, the members' ports follow; None picks free ones. commands: the members' member.commands;
-    None leaves that at its default. progress: is told each step, for people.
+    first_port: of the master, the members' ports follow; None picks free ones. commands: the members' member.commands.
+    progress: is told each step, for people.
     servers: all of them, in the order in which they were started. members: in chain order, as far as `add` and `remove`
     made the chain. Errors are LauncherError.
     """
@@ -35,7 +35,7 @@ class Cluster:
         *,
         folder: Path | None = None,
         first_port: int | None = None,
-        commands: str | None = None,
+        commands: str = "put",
         master_config: Mapping[str, str] | None = None,
         member_config: Mapping[str, str] | None = None,
         master_module: str = MASTER,
@@ -46,7 +46,7 @@ class Cluster:
         self.folder = folder if folder is not None else Path(self._temporary.name if self._temporary else "")
         self._size = size
         self._first_port = first_port
-        self._member_config = {**({"member.commands": commands} if commands else {}), **(member_config or {})}
+        self._member_config = {"member.commands": commands, **(member_config or {})}
         self._member_module = member_module
         self._progress = progress or (lambda _: None)
         self.servers: list[Server] = []

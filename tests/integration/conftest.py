@@ -42,11 +42,16 @@ def chain(tmp_path: Path) -> Iterator[StartChain]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[StartServer]:
-    """`server(MEMBER, requirepass="x")` starts a server with these modules and configuration (`_` stands for `-`)."""
+    """`server(MEMBER, requirepass="x")` starts a server with these modules and configuration (`_` stands for `-`).
+
+    A member is of chains of kind put unless `member.commands` says otherwise.
+    """
     servers: list[Server] = []
 
     def start(*modules: str, **config: str) -> Server:
         lines = {name.replace("_", "-"): value for name, value in config.items()}
+        if any("libmember" in module for module in modules):
+            lines = {"member.commands": "put", **lines}
         servers.append(Server(tmp_path / f"server-{len(servers) + 1}", modules=modules, config=lines))
         servers[-1].start()
         return servers[-1]

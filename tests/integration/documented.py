@@ -21,12 +21,13 @@ Start = Callable[[str, int], "subprocess.Popen[bytes]"]
 
 @contextmanager
 def documented(
-    server: str, cwd: Path, logs: Path, options: Callable[[int], Sequence[str]], endings: Collection[int] = (0,)
+    server: str, cwd: Path, logs: Path, options: Callable[[int], Sequence[str]], endings: Collection[int] = (0,),
+    commands: str = "",
 ) -> Iterator[Start]:
     """`start("libmember.so", 6370)` runs the document's command in the folder `cwd`, with `options` for that port.
 
     Unlike in the document, nothing is saved at the end, and the server dies with the test. endings: the exit statuses
-    that are permitted.
+    that are permitted. commands: the members' member.commands; empty leaves that at its default.
     """
     processes: list[subprocess.Popen[bytes]] = []
     setpriv = shutil.which("setpriv")
@@ -34,7 +35,8 @@ def documented(
     def start(module: str, port: int) -> "subprocess.Popen[bytes]":
         log = logs / f"{port}.log"
         document = [server, "--loadmodule", *module.split(), "--port", str(port)]
-        ours = [*options(port), "--save", "", "--logfile", str(log), "--bind", HOST]
+        kind = ["--member.commands", commands] if commands and "libmember" in module else []
+        ours = [*options(port), *kind, "--save", "", "--logfile", str(log), "--bind", HOST]
         parent = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         process = subprocess.Popen([*parent, *document, *ours], cwd=cwd)
         processes.append(process)

@@ -117,7 +117,7 @@ def test_run_shows_the_chain_and_takes_it_with_it(tmp_path: Path, ending: signal
         if "epoch=2" in line:
             break
     text = "".join(lines)
-    assert f"redis-cli -p {port + 1} MEMBER.PUT a 1" in text
+    assert f"redis-cli -p {port + 1} SET a 1" in text
     assert f"{HOST}:{port + 1} head epoch=2 applied=-1" in text
     servers = psutil.Process(process.pid).children()
     assert len(servers) == 3

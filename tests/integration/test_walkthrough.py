@@ -32,16 +32,16 @@ def ports(tmp_path: Path) -> list[int]:
     return found
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """Start servers in the document's folder, with their data in a temporary folder."""
+@pytest.fixture(params=["", "put"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
+    """Start servers in the document's folder, with their data in a temporary folder, in chains of both kinds."""
 
     def in_a_folder_of_its_own(port: int) -> list[str]:
         folder = tmp_path / f"data-{port}"
         folder.mkdir()
         return ["--dir", str(folder)]
 
-    with documented(SERVER, BUILD, tmp_path, in_a_folder_of_its_own) as start:
+    with documented(SERVER, BUILD, tmp_path, in_a_folder_of_its_own, commands=request.param) as start:
         yield start
 
 

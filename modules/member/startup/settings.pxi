@@ -160,9 +160,9 @@ cdef bint register_commands(RedisModuleCtx *ctx, int *setting) noexcept nogil:
     cdef int values[3]
     names[0], names[1], names[2] = b"put", b"all", b"auto"
     values[0], values[1], values[2] = COMMANDS_PUT, COMMANDS_ALL, COMMANDS_AUTO
-    setting[0] = COMMANDS_PUT
+    setting[0] = COMMANDS_AUTO
     return RedisModule_RegisterEnumConfig(
-        ctx, "commands", COMMANDS_PUT, REDISMODULE_CONFIG_IMMUTABLE, names, values, 3, get_choice, set_choice, NULL,
+        ctx, "commands", COMMANDS_AUTO, REDISMODULE_CONFIG_IMMUTABLE, names, values, 3, get_choice, set_choice, NULL,
         setting) == REDISMODULE_OK
 
 
