@@ -203,14 +203,17 @@ cdef void tap_read_answer(Member *m) noexcept nogil:
 
 
 cdef void tap_read(Member *m) noexcept nogil:
-    """Read into the log what the server has sent, up to TAP_READ_BYTES."""
+    """Read into the log what the server has sent, up to TAP_READ_BYTES.
+
+    Nothing that a former head has done since is the chain's: `settle_role` closes its tap in this pass.
+    """
     cdef Tap *tap = &m.effects.tap
     cdef int64_t left = TAP_READ_BYTES
     cdef int64_t end
     cdef uint64_t run
     cdef char *place
     cdef long got
-    while left > 0:
+    while left > 0 and m.chain.me == 0:
         end = m.chain.log.end + m.chain.log.stream.ahead
         if not stream_reserve(&m.chain.log.stream, m.chain.log.first, end, TAP_READ_BYTES):
             return              # tried again in the next event

@@ -12,9 +12,11 @@ from modules.bindings.redismodule cimport (
     RedisModuleString, RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent,
     RedisModuleInfoCtx,
 )
+from modules.core.view cimport KIND_PUT
 from modules.member.checkpoint cimport session_left, store_stop
 from modules.member.gate cimport gate_client_connected, gate_client_gone, gate_settle, gate_stop
 from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, settings_care
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.membership cimport (
     empty_log, fetch_off, info_chain, join_fail, join_off, join_on_link_up, lifelines_care,
@@ -61,8 +63,8 @@ cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, v
             open_ticket(m)
     elif not m.chain.has_history:
         empty_log(m)
-    elif not m.keyspace.own_call and not is_native_replica(m):
-        end_before_loss(m)
+    elif not m.keyspace.own_call and not is_native_replica(m) and own_kind(m) == KIND_PUT:
+        end_before_loss(m)  # the append-only file of the other kind has the FLUSHALLs of the chain
 
 
 cdef int on_key_gone(RedisModuleCtx *ctx, int kind, const char *event, RedisModuleString *key) noexcept nogil:

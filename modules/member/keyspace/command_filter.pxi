@@ -138,7 +138,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
         if not entering and not is_copied_from(m):
             hand_over(command, "CHAIN.REFUSED.ALL")
         m.effects.copied_from = m.effects.copied_from or not entering
-    elif (rule == RULE_READ or rule == RULE_WRITE) and shows_old_data(m) and not m.effects.pseudo_master.feeding:
+    elif shows_old_data(m) and (rule == RULE_READ or (rule == RULE_WRITE and not m.effects.pseudo_master.feeding)):
         hand_over(command, "CHAIN.REFUSED.READ")
     elif rule == RULE_ROLE or rule == RULE_INFO:
         replace_asked(m, command, rule)
