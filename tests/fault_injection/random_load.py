@@ -4,14 +4,14 @@
 Most keys live for 5 to 50 ms, in several databases, so that the head expires them all the time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from threading import Event
 
 from chainredis.protocol.view import Endpoint
 from commands.wire import Typed, Wire, Word
 
-DATABASES = 3
+DATABASES = range(3)
 KEYS = 8            # of each type
 LIFETIMES_MS = (5, 50)
 LONG_SHARE = 0.2    # of lifetimes that end after the test
@@ -27,12 +27,22 @@ Commands = list[list[Word]]
 class RandomLoad:
     """A client that sends batches until it is told to stop.
 
-    where: gives the endpoint to write to, for each connection; None if there is none. field_lifetimes: the
-    servers know HPEXPIRE. sent: how many commands were sent.
+    where: gives the endpoint to write to, for each connection; None if there is none. databases: the only ones that it
+    touches; FLUSHALL is only sent if one of them is 0. field_lifetimes: the servers know HPEXPIRE. sent: how many
+    commands were sent.
     """
 
-    def __init__(self, where: Callable[[], Endpoint | None], seed: str, *, field_lifetimes: bool = False) -> None:
+    def __init__(
+        self,
+        where: Callable[[], Endpoint | None],
+        seed: str,
+        *,
+        databases: Sequence[int] = DATABASES,
+        field_lifetimes: bool = False,
+    ) -> None:
         self._where = where
+        self._databases = databases
+        self._flush = ["FLUSHALL", "FLUSHDB"] if 0 in databases else ["FLUSHDB"]
         self._dice = Random(seed)
         self._kinds = [
             self._strings, self._sets, self._scripts, self._streams, self._blocking, self._hashes, self._stores,
@@ -53,6 +63,7 @@ class RandomLoad:
     def _converse(self, endpoint: Endpoint, stop: Event) -> None:
         wire = Wire(endpoint, timeout_s=3)
         try:
+            wire("SELECT", self._database())
             while not stop.is_set():
                 batch = [command for _ in range(self._dice.choice(BATCH)) for command in self._next()]
                 wire.send_all(batch)
@@ -64,10 +75,13 @@ class RandomLoad:
 
     def _next(self) -> Commands:
         if self._dice.random() < 0.002:
-            return [[self._dice.choice(["FLUSHALL", "FLUSHDB"])]]
+            return [[self._dice.choice(self._flush)]]
         if self._dice.random() < 0.1:
-            return [["SELECT", self._dice.randrange(DATABASES)]]
+            return [["SELECT", self._database()]]
         return self._dice.choice(self._kinds)()
+
+    def _database(self) -> int:
+        return self._dice.choice(self._databases)
 
     def _key(self, kind: str) -> str:
         return f"{kind}{self._dice.randrange(KEYS)}"
@@ -165,11 +179,11 @@ class RandomLoad:
     def _any_key(self) -> Commands:
         key, other = self._key(self._dice.choice("stlhzx")), self._key(self._dice.choice("stlhzx"))
         return [self._one(
-            ["COPY", key, other], ["COPY", key, key, "DB", self._dice.randrange(DATABASES)], ["RENAME", key, other],
+            ["COPY", key, other], ["COPY", key, key, "DB", self._database()], ["RENAME", key, other],
             ["RENAMENX", key, other],
-            ["MOVE", key, self._dice.randrange(DATABASES)], ["DEL", key], ["UNLINK", other],
+            ["MOVE", key, self._database()], ["DEL", key], ["UNLINK", other],
             ["PERSIST", key], self._lives(key),
-            ["SWAPDB", 0, self._dice.randrange(DATABASES)], ["GET", key], ["TYPE", key],
+            ["SWAPDB", self._database(), self._database()], ["GET", key], ["TYPE", key],
         )]  # fmt: skip
 
     def _hyperloglog(self) -> Commands:
@@ -180,7 +194,7 @@ class RandomLoad:
     def _transaction(self) -> Commands:
         """With commands inside that fail, and sometimes one that Redis does not queue."""
         fails: list[Word] = ["LPUSH", self._key("s"), "x"]
-        elsewhere: list[Word] = ["SELECT", self._dice.randrange(DATABASES)]
+        elsewhere: list[Word] = ["SELECT", self._database()]
         inside = [*self._strings(), fails, *self._sets(), elsewhere, *self._stores()]
         bad: Commands = [["SET"]] if self._dice.random() < 0.1 else []
         return [["MULTI"], *inside, *bad, self._one(["EXEC"], ["EXEC"], ["DISCARD"])]
