@@ -17,7 +17,7 @@ from chainredis.protocol.reconfiguration import BringForward, Configuration, Eve
 from chainredis.protocol.repairs import Repairs
 from chainredis.protocol.settings import ProtocolSettings
 from chainredis.protocol.status_text import why_outdated, why_unlinked, why_unsettled
-from chainredis.protocol.view import Member, View
+from chainredis.protocol.view import Kind, Member, View
 
 
 class Controller:
@@ -216,6 +216,9 @@ class Controller:
         Those that leave come first (rule 4), one by one, the last of the chain first: whoever knows a view tells it to
         its neighbours, and these may not serve in it before a former tail has ceased to serve. A member of a newer view
         is told the known one, too: it answers with its own.
+
+        In a chain of all commands every member answers reads. So of several that leave none is told before the leases
+        of the others are over: a survivor that hears of the view from one serves alone.
         """
         stored, record = self.configuration, self.detector.records.get(run_id)
         if record is None or record.report is None:
@@ -225,9 +228,14 @@ class Controller:
             return known if known and record.epoch > known.epoch else None
         if stored is None or record.epoch >= stored.view.epoch or record.cannot_feed_epoch == stored.view.epoch:
             return None
-        if stored.leaving and stored.leaving[-1].run_id != run_id:
+        if stored.leaving and (stored.leaving[-1].run_id != run_id or self._others_may_answer(stored)):
             return None
         return stored.view
+
+    def _others_may_answer(self, stored: Configuration) -> bool:
+        others = (self.detector.records.get(member.run_id) for member in stored.leaving[:-1])
+        return stored.view.kind is Kind.ALL and any(
+            record is None or self.detector.now < record.granted_until for record in others)
 
     def lease_to_grant(self, run_id: str) -> Lease | None:
         """The lease for the member's next poll. None for members that a decision leaves out, be it stored yet or not.

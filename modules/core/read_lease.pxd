@@ -12,9 +12,9 @@ is answered, knows that every member was in this epoch after t: `a + 1` passed t
 before the tail asked `a + 2`, which has passed every member since. To the tail itself `a + 1` proves the same.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport INT64_MAX, int64_t
 
-from modules.core.chain cimport Chain, SEEN_KEPT, chain_is_tail, chain_judge_epoch, chain_serves_reads
+from modules.core.chain cimport Chain, SEEN_KEPT, chain_fenced, chain_is_tail, chain_judge_epoch, chain_serves_reads
 from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 
@@ -38,6 +38,13 @@ cdef inline Verdict read_lease_grant(
 cdef inline bint read_lease_is_held(const Chain *c, int64_t now_ms) noexcept nogil:
     """A sole member needs no lease: it is never removed because a lease ran out."""
     return not c.has_history or c.view.count == 1 or now_ms < c.lease_until
+
+
+cdef inline int64_t read_lease_until(const Chain *c) noexcept nogil:
+    """Up to when replies of this member are known to be of the newest view, in a chain of all commands."""
+    if c.has_history and (c.me < 0 or chain_fenced(c)):
+        return 0
+    return INT64_MAX if not c.has_history or c.view.count == 1 else c.lease_until
 
 
 cdef inline bint read_lease_may_read(const Chain *c, int64_t now_ms) noexcept nogil:

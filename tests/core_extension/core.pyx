@@ -239,12 +239,15 @@ cdef class Core:
 
     def append_bytes(self, bytes effects, int64_t assigned):
         """As a server appends a message's bytes. False when memory is exhausted."""
-        return self._write_ahead(effects) and bool(
-            replication.replication_append_bytes(&self.c, len(effects), assigned))
+        return self._write_ahead(effects) and replication.replication_append_bytes(&self.c, len(effects), assigned)
 
     def append_own(self, bytes effects):
         """As a head's tap appends what its server has executed, behind what it has read ahead."""
-        return self._write_ahead(effects) and self._end_own(self.c.log.stream.ahead + <int64_t>len(effects))
+        cdef int64_t count = self.c.log.stream.ahead + <int64_t>len(effects)
+        if not self._write_ahead(effects):
+            return False
+        self.c.log.stream.ahead = 0
+        return bool(replication.replication_append_own(&self.c, count))
 
     def read_ahead(self, bytes effects):
         """As a head's tap reads bytes that do not end a command."""
@@ -259,9 +262,7 @@ cdef class Core:
         effect_stream.stream_write(s, end, PyBytes_AS_STRING(effects), len(effects))
         return True
 
-    cdef bint _end_own(self, int64_t count) noexcept:
-        self.c.log.stream.ahead = 0
-        return replication.replication_append_own(&self.c, count)
+    def forget_ahead(self): self.c.log.stream.ahead = 0
 
     def bytes_at(self, int64_t first, int64_t count):
         """The bytes `first` … `first + count - 1` of the stream. IndexError if the log does not have all of them."""
@@ -282,7 +283,7 @@ cdef class Core:
     def streams(self): return bool(self.c.log.streams)
 
     @property
-    def lease_until(self): return NO_LIMIT if self.c.view.count == 1 else self.c.lease_until
+    def lease_until(self): return read_lease.read_lease_until(&self.c)
 
     @property
     def executed(self): return self.c.executed
@@ -427,7 +428,6 @@ cdef class Core:
         return bool(read_lease.read_lease_is_answered(&self.c, epoch, question))
 
     def ask_again(self, int64_t now_ms): read_lease.read_lease_tick(&self.c, now_ms)
-
     def proven_ms(self, int64_t now_ms): return read_lease.read_lease_proven_ms(&self.c, now_ms)
 
     # ---- what is due. Handles that come out here are the caller's again

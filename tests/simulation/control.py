@@ -159,6 +159,9 @@ def _rejoin(node: Node, link: Link, view: View) -> None:
         node.reply(link, Refusal(Verdict.STRANGER))
         return
     verdict = member.relearn(view)
+    if verdict == Verdict.DIVERGED and node.server.has_diverged:
+        node.reply(link, Refusal(verdict))
+        return
     if verdict != Verdict.ACCEPTED:
         node.refuse(link, verdict)
         return
@@ -192,7 +195,7 @@ def _fork(world: World, node: Node, join: Joining) -> None:
     if source is None or not source.reachable or not world.network.reaches(node.place, join.source):
         return
     if source.core.has_history and not (source.join and not source.join.is_copied):
-        join.snapshot = (source.core.history, list(source.history))
+        join.snapshot = (source.core.history, source.snapshot())
     else:
         join.has_failed = True  # it came without a position
 

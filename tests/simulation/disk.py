@@ -65,7 +65,8 @@ class Disk:
     @property
     def newest(self) -> int:
         """The sn of the newest update that is certainly on the disk; -1 if there is none."""
-        return len(self._found(self._appended[:self._certain]).updates) - 1
+        updates = self._found(self._appended[:self._certain]).updates
+        return updates[-1].sn if updates else -1
 
     def append(self, item: Prefix | Note) -> None:
         if self.appends:
@@ -103,8 +104,8 @@ class Disk:
         for item in appended:
             if isinstance(item, Note):
                 found.history, found.record = item
-            elif item.sn == len(found.updates):
+            elif item.index == len(found.updates):
                 found.updates.append(item)
-            elif item.sn > len(found.updates):
+            elif item.index > len(found.updates):
                 break
         return found

@@ -24,13 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from core_extension.core import Ack as AckOf
-    from core_extension.core import Core, Update
+    from core_extension.core import Batch, Core, Update
 
     from .clients import Clients
     from .clocks import Clock
     from .disk import Disk
+    from .gate import Gate
     from .model import Model, Prefix
     from .network import Link
+    from .server import Server
     from .world import World
 
 AFTER_SLEEP = ("read_clock", "forget_publications", "note_flushed")
@@ -43,8 +45,6 @@ BEFORE_SLEEP = (
 NOT_SIMULATED = {
     "tick_if_late": "timers of the simulation are never late",
     "restore_settings": "there are no settings of Redis",
-    "observe_server": "all simulated chains are of kind put so far",
-    "release_output": "all simulated chains are of kind put so far",
     "continue_join": "the copy is a step of a walk by itself (control.copy_step)",
     "continue_checkpoint": "checkpoints have tests of their own",
     "connect_peers": "connecting is a step of a walk by itself",
@@ -70,11 +70,13 @@ class EventLoop(ABC):
     clock: Clock
     core: Core
     disk: Disk
+    gate: Gate
     has_subscribers: bool
     history: list[Prefix]
     model: Model
     patience_ms: int
     published: set[Prefix]
+    server: Server
     was_tail: bool
 
     def __init__(self, world: World) -> None:
@@ -83,7 +85,9 @@ class EventLoop(ABC):
         self.flushed = -1
         self.is_whole = False
         self._is_started = False
+        self.recorded_updates = 0  # in a chain of all commands
         self._is_woken = False  # another pass follows at once
+        self._written = -1  # when the loop last slept
         self._pass_ms = 0
         self._published_to = -1
         self._must_greet = False
@@ -102,6 +106,13 @@ class EventLoop(ABC):
     def die(self, luck: int) -> None: ...
     @abstractmethod
     def settle(self) -> None: ...
+    @property
+    @abstractmethod
+    def data(self) -> list[Prefix]: ...
+    @abstractmethod
+    def observe_server(self) -> None: ...
+    @abstractmethod
+    def release_output(self) -> None: ...
     @abstractmethod
     def answer(self, waiter: int, kind: str) -> None: ...
     @abstractmethod
@@ -139,6 +150,9 @@ class EventLoop(ABC):
             link.answer(reply)
         self._outbox = []
         self.clients.send_answers()
+        self.server.process_again()
+        self.gate.say(self.server.output)
+        self.server.output = []
         for prefix in self._publications:
             self.model.publish(prefix)
             self.published.add(prefix)
@@ -153,6 +167,10 @@ class EventLoop(ABC):
         self.touch()
         self._expire()
         self.core.tick()
+        self.core.ask_again(self._pass_ms)
+
+    def wake_again(self) -> None:
+        self._is_woken = True
 
     # ---- steps after sleep
 
@@ -163,7 +181,7 @@ class EventLoop(ABC):
         self.core.published = NO_LIMIT
 
     def note_flushed(self) -> None:
-        self.flushed = self.core.recorded
+        self.flushed = self._written if self.core.streams else self.core.recorded
         if self.saves:
             require(self.flushed <= self.disk.newest, f"{self} counts sn {self.flushed} as flushed: the file lacks it")
 
@@ -184,14 +202,19 @@ class EventLoop(ABC):
             self.settle()
 
     def record_updates(self) -> None:
-        """To the append-only file, what it lacks."""
+        """To the append-only file, what it lacks. In a chain of all commands Redis writes what it has executed."""
+        if self.core.streams:
+            for prefix in self.data[self.recorded_updates:]:
+                self.disk.append(prefix)
+            self.recorded_updates = len(self.data)
+            return
         while due := self.core.next_record(MAX_RECORD_BYTES):
             _, first, count = due
             for prefix in self.history[first:first + count]:
                 self.disk.append(prefix)
 
     def wake_for_disk(self) -> None:
-        self._is_woken |= self.saves and self.core.recorded > self.flushed
+        self._is_woken |= self.saves and self.core.written > self.flushed
 
     def publish_and_answer(self) -> None:
         self.settle()
@@ -208,8 +231,12 @@ class EventLoop(ABC):
             link.requests.append(Greet(self.core.position()))
             self._must_greet = False
         while link and len(link.requests) < MAX_UNDER_WAY and (batch := self.core.next_batch(MAX_BATCH_BYTES)):
-            updates = [self.update_at(sn) for sn in range(batch.first, batch.first + batch.count)]
-            link.requests.append(Forward(batch, core.encode(updates)))
+            link.requests.append(Forward(batch, self.payload_of(batch)))
+
+    def payload_of(self, batch: Batch) -> bytes:
+        if self.core.streams:
+            return self.core.bytes_at(batch.first, batch.count)
+        return core.encode([self.update_at(sn) for sn in range(batch.first, batch.first + batch.count)])
 
     def acknowledge_updates(self) -> None:
         """To the head first: the acknowledgement to the predecessor says that the head has been told."""
@@ -231,6 +258,9 @@ class EventLoop(ABC):
 
     def note_asleep(self) -> None:
         """Nothing is due that no later pass would take care of."""
+        self._written = self.core.written
+        may_go = self.core.streams and self.server.tickets.commit(self.core.committed, self.core.executed)
+        require(not may_go, f"{self} sleeps with replies that may go")
         self.core.check_sleep(self.saves, self.flushed, self._is_woken)
         require(self.core.recorded >= self.core.applied, f"{self} sleeps with updates that are not recorded")
         require(not self.clients.owe_waits(), f"{self} sleeps with a MEMBER.WAIT to be answered")

@@ -35,13 +35,19 @@ def require(truth: bool, text: str) -> None:
 
 
 class Prefix:
-    """A history up to and including `sn`. Equal histories, epochs included, are the same object."""
+    """A history up to and including `sn`. Equal histories, epochs included, are the same object.
 
-    __slots__ = ("epoch", "parent", "sn", "state", "update")
+    index: how many updates are before the newest. first, sn: the newest one's sns, which are many in a chain of all
+    commands: one for each byte.
+    """
 
-    def __init__(self, parent: Prefix | None, epoch: int, update: Update) -> None:
+    __slots__ = ("epoch", "first", "index", "parent", "sn", "state", "update")
+
+    def __init__(self, parent: Prefix | None, epoch: int, update: Update, size: int) -> None:
         self.parent = parent
-        self.sn: int = parent.sn + 1 if parent else 0
+        self.index: int = parent.index + 1 if parent else 0
+        self.first: int = parent.sn + 1 if parent else 0
+        self.sn: int = self.first + size - 1
         self.epoch = epoch
         self.update = update
         self.state: Mapping[bytes, bytes] = self._after(parent.state if parent else {})
@@ -64,7 +70,7 @@ class Era(enum.Enum):
 
 class Model:
     def __init__(self) -> None:
-        self._prefixes: dict[tuple[Prefix | None, int, Update], Prefix] = {}
+        self._prefixes: dict[tuple[Prefix | None, int, Update, int], Prefix] = {}
         self._views: dict[int, core.View] = {}
         self._eras: dict[int, Era] = {}  # by the epochs that will begin them
         self.era = 0  # the epoch in which the present one began
@@ -86,11 +92,11 @@ class Model:
 
     # ---- what members do
 
-    def extend(self, history: Sequence[Prefix], epoch: int, update: Update) -> Prefix:
+    def extend(self, history: Sequence[Prefix], epoch: int, update: Update, size: int = 1) -> Prefix:
         parent = history[-1] if history else None
-        known = self._prefixes.get((parent, epoch, update))
+        known = self._prefixes.get((parent, epoch, update, size))
         if known is None:
-            known = self._prefixes[parent, epoch, update] = Prefix(parent, epoch, update)
+            known = self._prefixes[parent, epoch, update, size] = Prefix(parent, epoch, update, size)
         return known
 
     def note_view(self, view: core.View) -> None:
@@ -107,7 +113,7 @@ class Model:
         """Rules 1 and 3: all members agree for ever on the updates that a member has known to be committed."""
         if not node.trusted or node.core.epoch < self.era:
             return
-        history, committed = node.history, node.core.committed
+        history, committed = node.history, node.index_of(node.core.committed)
         known = min(committed + 1, len(self.committed)) - 1
         if known >= 0 and history[known] is not self.committed[known]:
             self._disagree(node, history[known], self.committed[known])
@@ -154,6 +160,19 @@ class Model:
 
     # ---- what clients see
 
+    def show(self, read: Read, node: Node, length: int) -> None:
+        """A client of a chain of all commands reads data of so many updates."""
+        require(length <= len(node.history), f"{node} shows {length} updates, and has {len(node.history)}")
+        read.found, read.epoch = node.history[length - 1] if length else None, node.core.epoch
+        if node.trusted:
+            require(length <= len(self.committed), f"{node} shows {read.found}, which is not committed")
+        self.read(read, node)
+
+    def showed(self, node: Node, index: int, update: Update) -> None:
+        """A client of a chain of all commands is told that its write was done, as the update of this index."""
+        self._must_be_committed(index, update)
+        require(node.core.epoch >= self.era, f"{node} acknowledges {update}, and has been given up")
+
     def answered(self, write: Write, kind: str, sn: int = -1) -> None:
         """Rule 6: a write gets one answer, and the answer is true."""
         require(write.kind == "", f"{write.update} is answered {kind} after {write.kind}")
@@ -179,7 +198,7 @@ class Model:
     def read(self, read: Read, node: Node) -> None:
         """Rule 4: a READ sees all that was committed when it arrived, and nothing that will not survive."""
         found = read.found
-        length = found.sn + 1 if found else 0
+        length = found.index + 1 if found else 0
         if length < read.committed and read.start > self.lost_at:
             raise BrokenInvariantError(f"{node} answers a READ with {found}; committed were {read.committed} updates")
         read.end = self.moment()
@@ -191,11 +210,11 @@ class Model:
         """What a client has read is never lost."""
         unknown: list[Prefix] = []
         at: Prefix | None = found
-        while at and at.sn >= len(self.committed):
+        while at and at.index >= len(self.committed):
             unknown.append(at)
             at = at.parent
-        if at and self.committed[at.sn] is not at:
-            self._disagree(node, at, self.committed[at.sn])
+        if at and self.committed[at.index] is not at:
+            self._disagree(node, at, self.committed[at.index])
         self.committed += reversed(unknown)
 
     def _must_be_committed(self, sn: int, update: Update) -> None:
@@ -210,10 +229,9 @@ class Model:
         if broken := member.check():
             raise BrokenInvariantError(f"{node}: {'; '.join(broken)}")
         newest = history[-1] if history else None
-        if member.applied != len(history) - 1:
+        if member.applied != (newest.sn if newest else -1):
             raise BrokenInvariantError(f"{node} counts {member.applied}, applied {len(history)}")
-        if node.keys != (newest.state if newest else {}):
-            raise BrokenInvariantError(f"{node}'s keys are not those of its history")
+        node.check_data()
         if newest is not None and member.epoch_of(newest.sn) != newest.epoch:
             raise BrokenInvariantError(f"{node}: wrong assigning epoch of {newest}")
         self.note_committed(node)
@@ -226,11 +244,12 @@ class Model:
         """Between two passes no handle leaks, and the limits hold (rule 9), but for one update that exceeds each."""
         member, limits = node.core, node.limits
         slack = node.largest_bytes + ENTRY_OVERHEAD
+        lag = max(0, member.settled - member.executed)  # the log keeps what the own server lacks
         backlog = member.log_bytes - member.unsettled_bytes
         allowed = max(limits.join_bytes, limits.backlog_bytes) if member.pinned >= 0 else limits.backlog_bytes
         if member.owned() != node.handles.live():
             raise BrokenInvariantError(f"{node} leaks handles")
-        if backlog > allowed:
+        if backlog > allowed + lag:
             raise BrokenInvariantError(f"{node} keeps a backlog of {backlog} bytes, allowed are {allowed}")
         if member.unsettled_bytes > limits.log_bytes + slack:
             raise BrokenInvariantError(f"{node}: {member.unsettled_bytes} uncommitted")
@@ -256,6 +275,13 @@ class Model:
         if node.core.epoch < self.era or not self._has_all(node):
             raise BrokenInvariantError(
                 f"{node} of epoch {node.core.epoch} answers READs with {node.history[-1:]}; "
+                f"committed is {self.committed[-1:]}")
+
+    def check_server(self, node: Node) -> None:
+        """Of a chain of all commands: who may release replies by its lease has all that is committed in its log."""
+        if node.core.shows_data() and node.has_lease() and not (node.core.epoch >= self.era and self._has_all(node)):
+            raise BrokenInvariantError(
+                f"{node} of epoch {node.core.epoch} may answer with {node.history[-1:]}; "
                 f"committed is {self.committed[-1:]}")
 
     def _has_all(self, node: Node) -> bool:

@@ -7,19 +7,24 @@ ends the pass (event_loop.py).
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 from chainredis.protocol.member_record import BrokenLink
 from core_extension import core
-from core_extension.core import NO_LIMIT, Core, Entry, Update, Verdict, View
+from core_extension.core import NO_LIMIT, Core, Entry, Role, Update, Verdict, View
 
 from . import control
 from .clients import Clients, Write, size_of
 from .disk import VOID, Kind, Note, Record
+from .effects import updates_of
 from .event_loop import MAX_UNDER_WAY, EventLoop
+from .gate import Gate, Horizon
 from .handles import Handles
 from .messages import Ack, Adopt, Behind, Forward, Greet, Refusal, Regreet, Reply, Request, Stale, Welcome
-from .model import Prefix, require
+from .model import BrokenInvariantError, Prefix, require
 from .names import short
 from .network import Link
+from .server import Server
 from .world import Place, World
 
 REFUSED = {Verdict.STRANGER, Verdict.OTHER_HISTORY}
@@ -29,6 +34,8 @@ class Node(EventLoop):
     """One process, from its start to its end."""
 
     core_class: type[Core] = Core
+    server_class: type[Server] = Server
+    gate_class: type[Gate] = Gate
 
     def __init__(self, world: World, place: Place) -> None:
         super().__init__(world)
@@ -43,6 +50,8 @@ class Node(EventLoop):
         self.handles = Handles()
         self.history: list[Prefix] = []
         self.keys: dict[bytes, bytes] = {}
+        self.server = self.server_class(self)
+        self.gate = self.gate_class(self)
         self.record = VOID
         self.published: set[Prefix] = set()
         self.has_subscribers = world.subscribed
@@ -89,10 +98,11 @@ class Node(EventLoop):
 
     def _take_over(self, history: bytes, updates: list[Prefix]) -> Verdict:
         """Loaded data is now this process's."""
-        verdict = self.core.restore(history, len(updates) - 1, boundaries(updates))
+        verdict = self.core.restore(history, updates[-1].sn if updates else -1, boundaries(updates))
         if verdict == Verdict.ACCEPTED:
             self.history = list(updates)
             self.keys = dict(updates[-1].state) if updates else {}
+            self.server.load(len(updates))
             self.trusted = False
         return verdict
 
@@ -106,6 +116,7 @@ class Node(EventLoop):
             if isinstance(write, Write):
                 self.model.answered(write, "unknown")
         self.clients.die()
+        self.gate.die()
         self.disk.crash(luck)
         self._world.network.end(self, luck % 4)
 
@@ -130,8 +141,29 @@ class Node(EventLoop):
         key, value, client = (self.handles.new(payload) for payload in update)
         return Entry(key, value, client, bytes=size)
 
+    def extend(self, update: Update, epoch: int, size: int = 1) -> None:
+        self.history.append(self.model.extend(self.history, epoch, update, size))
+
+    def index_of(self, sn: int) -> int:
+        """The index of the update that ends with this sn, or of the last one before."""
+        return bisect_right(self.history, sn, key=lambda prefix: prefix.sn) - 1 if self.core.streams else sn
+
+    @property
+    def data(self) -> list[Prefix]:
+        """What its server has executed, of its history."""
+        return self.history[:self.server.done] if self.core.streams else self.history
+
+    def check_data(self) -> None:
+        """Its keys are those of what was executed. Only a head's server has more, or one that is to be copied."""
+        data = self.data
+        keys = self.server.keys if self.core.streams else self.keys
+        if not self.server.own and keys != (data[-1].state if data else {}):
+            raise BrokenInvariantError(f"{self}'s keys are not those of its history")
+        if self.server.has_diverged and (self.core.me > 0 or self.core.role() == Role.LEARNER):
+            raise BrokenInvariantError(f"{self}'s server has {self.server.own}, which its chain has not")
+
     def _applied(self, update: Update, epoch: int) -> None:
-        self.history.append(self.model.extend(self.history, epoch, update))
+        self.extend(update, epoch)
         if update.value is None:
             self.keys.pop(update.key, None)
         else:
@@ -151,6 +183,7 @@ class Node(EventLoop):
             self._release(entry)
         self.clients.refuse_held()
         self.history, self.keys = [], {}
+        self.server.begin()
 
     def load(self, history: bytes, updates: list[Prefix]) -> Verdict:
         """A snapshot of another member, into an empty server."""
@@ -161,10 +194,11 @@ class Node(EventLoop):
 
     def rewrite(self) -> None:
         """What is in memory is on disk now, whole."""
-        self.disk.rewrite(self.core.history, self.history, self.record)
-        if self.disk.appends:
+        self.disk.rewrite(self.core.history, self.data, self.record)
+        if self.disk.appends and not self.core.streams:
             self.core.record(True)
-        self.flushed = self.core.applied
+        self.flushed = self.core.written if self.core.streams else self.core.applied
+        self.recorded_updates = len(self.data)
         self.is_whole = True
 
     def branch(self, history: bytes) -> None:
@@ -177,6 +211,32 @@ class Node(EventLoop):
         self.model.adopted += 1
 
     # ---- views and rights
+
+    def has_lease(self) -> bool:
+        return self.clock.ms() < self.core.lease_until
+
+    def snapshot(self) -> list[Prefix]:
+        """The data of its server, as Redis saves them: at a head perhaps with effects that its tap has not read."""
+        data = list(self.data)
+        for update, effects in self.server.own if self.server.leads else ():
+            data.append(self.model.extend(data, self.core.epoch, update, len(effects)))
+        return data
+
+    # ---- its server and its gate
+
+    def observe_server(self) -> None:
+        self.server.observe()
+
+    def release_output(self) -> None:
+        """What the gate may know of this pass."""
+        member, tickets = self.core, self.server.tickets
+        if not member.streams:
+            return
+        tickets.commit(member.committed, member.executed)
+        executed = NO_LIMIT if self.server.leads else tickets.executed
+        self.gate.publish(Horizon(
+            tickets.committed, executed if member.shows_data() else -1, member.lease_until,
+            member.proven_ms(self._pass_ms)))
 
     def may_read(self) -> bool:
         """The clock is read now: this process may have been stopped since the pass began."""
@@ -203,13 +263,17 @@ class Node(EventLoop):
         if self.core.me >= 0 and not durable:
             self.void_former_claims()
         self.note_record(Record(view.epoch, self.run_id, durable) if self.core.me >= 0 else VOID)
+        if self.core.me < 0:
+            self.gate.begin_era()
         self.aim()
         self.settle()
         return verdict
 
     def note_record(self, record: Record) -> None:
-        """Before any later update's."""
+        """Before any later update's. In a chain of all commands it is Redis that records."""
         self.record_updates()
+        if self.core.streams:
+            self.core.record(False)
         self.record = record
         self.disk.marker = self.core.history
         self.disk.append(Note(self.core.history, record))
@@ -303,12 +367,30 @@ class Node(EventLoop):
 
     def _on_forward(self, link: Link, message: Forward) -> None:
         batch = message.batch
+        if self.core.streams:
+            self._on_effects(link, message)
+            return
         updates = core.decode(message.payload, batch.count)
         verdict, skip = self.core.on_batch(batch, link.number)
         if verdict == Verdict.ACCEPTED:
             for update in updates[skip:]:
                 self.core.append(self._entry(update), batch.assigned)
                 self._applied(update, batch.assigned)
+            self.core.batch_applied(batch)
+            self.settle()
+        self.refuse(link, verdict)
+
+    def _on_effects(self, link: Link, message: Forward) -> None:
+        batch = message.batch
+        verdict, skip = self.core.on_batch(batch, link.number)
+        if verdict == Verdict.ACCEPTED:
+            effects = message.payload[skip:]
+            if effects:
+                self.core.append_bytes(effects, batch.assigned)
+            for update, size in updates_of(effects):
+                self.extend(update, batch.assigned, size)
+                self.largest_bytes = max(self.largest_bytes, size)
+            self.server.feed()
             self.core.batch_applied(batch)
             self.settle()
         self.refuse(link, verdict)
@@ -346,7 +428,8 @@ class Node(EventLoop):
         verdict = self.core.on_welcome(reply.greeting, link.peer.run_id)
         if verdict in (Verdict.ACCEPTED, Verdict.BEHIND, Verdict.STALE):
             return
-        require(verdict in REFUSED or verdict == Verdict.TOO_FAR_BEHIND,
+        is_ahead = self.core.feeding and self.server.leads and verdict == Verdict.DIVERGED  # with what no tap has read
+        require(verdict in REFUSED or verdict == Verdict.TOO_FAR_BEHIND or is_ahead,
                 f"{self} finds the welcome of {link.peer} {verdict.name}")
         self._fail(link)
 
@@ -372,6 +455,7 @@ class Node(EventLoop):
         publishes = self.has_subscribers and (
             not self.core.has_history or self.core.is_tail() or (self.was_tail and self.core.me >= 0))
         self.model.note_committed(self)
+        self.core.settle_stream()
         while due := self.core.pop_settled():
             sn, entry = due
             self.answer(entry.waiter, "committed")
@@ -402,5 +486,5 @@ def boundaries(history: list[Prefix]) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for prefix in history:
         if not found or found[-1][1] != prefix.epoch:
-            found.append((prefix.sn, prefix.epoch))
+            found.append((prefix.first, prefix.epoch))
     return found

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from chainredis.protocol.reconfiguration import Add, Begin, Form, Reform, Remove, Returned
-from chainredis.protocol.view import View
+from chainredis.protocol.view import Kind, View
 from core_extension.core import Role
 
 from .messages import Adopt, Done, Feed, Join, Pin, Poll, Rejoin, Reply, Request, State, Unpin
@@ -194,7 +194,7 @@ def form(master: Master, number: int) -> None:
     if not view or (controller.is_outdated and not controller.newer):
         return
     nodes = [node for node in master.world.nodes.values() if _answers(master, node)]
-    survivors = [node for node in nodes if _has_data_of(node, view)]
+    survivors = [node for node in nodes if _has_data_of(node, view) and not node.server.has_diverged]
     if controller.is_outdated:
         survivors = _most_informed(master, survivors)
     if survivors:
@@ -266,7 +266,7 @@ def returned_of(master: Master, view: View) -> tuple[Returned, ...]:
 def begin(master: Master, number: int) -> None:
     """Adds the first member of a chain, or of a new history if nothing of the old chain is left to save."""
     controller, world, configuration = master.controller, master.world, master.controller.configuration
-    if master.operation:
+    if master.operation or master.saving:
         return
     if configuration and (not controller.is_lost or has_data_left(world, configuration.view) or not _is_dead(master)):
         return
@@ -278,7 +278,8 @@ def begin(master: Master, number: int) -> None:
         if _is_backup(newcomer):
             newcomer.branch(random[:HISTORY_BYTES])
             assigned = newcomer.core.position().assigned
-        event = Begin(member_of(newcomer.run_id), random, controller.detector.health(), empty_of(master), assigned)
+        event = Begin(member_of(newcomer.run_id), random, controller.detector.health(), empty_of(master), assigned,
+                      Kind.ALL if world.all_commands else Kind.PUT)
         if master.propose(event):
             master.begins_era = Era.MAY_LOSE
 

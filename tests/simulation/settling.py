@@ -62,7 +62,7 @@ def grow(simulation: Simulation, size: int) -> None:
 def heal(simulation: Simulation) -> None:
     simulation.world.network.blocked.clear()
     for node in simulation.world.nodes.values():
-        node.is_stopped = node.has_left_its_port = False
+        node.is_stopped = node.has_left_its_port = node.server.is_cut = False
     simulation.master.is_stopped = False
     if not simulation.master.is_alive:
         simulation.master = simulation.new_master()
@@ -75,7 +75,10 @@ def turn(simulation: Simulation) -> None:
         for peer in node.wanted():
             simulation.connect(node, peer)
         copy_step(world, node)
-        node.before_sleep()
+        if world.all_commands:
+            simulation.native.do_all(node)
+        else:
+            node.before_sleep()
     if master.running:
         for member in master.controller.followed:
             master.talk_to(member)
@@ -130,7 +133,8 @@ def is_settled(simulation: Simulation) -> bool:
     members, configuration = members_of(simulation), simulation.store.configuration
     if not configuration or len(members) < len(configuration.view.members):
         return False  # the master has not noticed yet who is dead
-    return all(node.core.settled == members[0].core.applied == node.core.applied for node in members)
+    at_rest = (node.core.settled == members[0].core.applied == node.core.applied for node in members)
+    return all(at_rest) and all(node.gate.is_idle and not node.server.is_busy for node in members)
 
 
 def raise_stuck(simulation: Simulation) -> None:

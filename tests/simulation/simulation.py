@@ -23,6 +23,7 @@ from .faults import Faults
 from .master import Master, Store
 from .model import require
 from .names import MASTER, place_of
+from .native import NativeCommands
 from .node import Node
 from .settling import grow, settle, turn
 from .world import Place, World
@@ -49,7 +50,8 @@ class Setting(NamedTuple):
 
     size: how many there are for members. length: of the chain at the beginning. kinds: what their disks keep, one after
     the other. drift: the bound, which some of the clocks use up. leases_ms: the master's, another one in each life.
-    patience: how many leases long its timeout is. quick_master: its clock is one of the quick ones.
+    patience: how many leases long its timeout is. quick_master: its clock is one of the quick ones. all_commands: of
+    which kind the chain is.
     """
 
     size: int = 4
@@ -61,6 +63,7 @@ class Setting(NamedTuple):
     subscribed: bool = True
     trust_refused: bool = True
     patience: int = 1
+    all_commands: bool = False
 
 
 class Simulation:
@@ -69,7 +72,7 @@ class Simulation:
     ) -> None:
         self.setting = setting
         take_broken_invariants()    # of an earlier run that a deliberate mistake has ended
-        self.world = World(subscribed=setting.subscribed)
+        self.world = World(subscribed=setting.subscribed, all_commands=setting.all_commands)
         self.model = self.world.model
         self.node_class = node_class
         self.master_class = master_class
@@ -85,6 +88,7 @@ class Simulation:
             self.start_member(place)
         self.master = self.new_master()
         self.faults = Faults(self)
+        self.native = NativeCommands(self)
         self._handlers: dict[str, Callable[[int, int], None]] = {
             "deliver": self._deliver, "sleep": self._sleep, "flow": self._flow, "turns": self._turns,
             "connect": self._connect, "time": self._time, "copy": self._copy, "settle": self._settle,
@@ -92,7 +96,7 @@ class Simulation:
             "talk": self._talk, "decide": self._decide, "operate": self._operate, "give_up": self._give_up,
             "add": self._add, "come_back": self._come_back, "remove": self._remove, "form": self._form,
             "reform": self._reform, "begin": self._begin,
-            **self.faults.handlers(),
+            **self.faults.handlers(), **self.native.handlers(),
         }  # fmt: skip
         self._begin_chain()
 
@@ -100,7 +104,7 @@ class Simulation:
         """A member without a history takes writes. Its data becomes the chain's."""
         first = self.world.nodes[next(iter(self.world.nodes))]
         first.trusted = True
-        for key in KEYS[:2]:
+        for key in () if self.setting.all_commands else KEYS[:2]:
             self._start_write(first, key, blocks=False, wide=0)
         first.before_sleep()
         operations.begin(self.master, 0)
@@ -135,7 +139,9 @@ class Simulation:
                 model.check_node(node)
         world.touched.clear()
         for place in world.places:
-            if place.used and place.process:
+            if place.used and place.process and self.setting.all_commands:
+                model.check_server(place.process)
+            elif place.used and place.process:
                 model.check_reader(place.process)
         self._check_view()
 
@@ -168,11 +174,21 @@ class Simulation:
         self._start_write(head, KEYS[0], blocks=True, wide=1, patience_ms=1000)
         self.settle()
         require(self.model.writes[-1].kind == "committed", f"{head} does not commit what it is given at rest")
+        if self.setting.all_commands:
+            self._probe_servers([self.world.nodes[member.run_id] for member in configuration.view.members])
+            return
         tail.touch()
         read = Read(KEYS[0], len(self.model.committed), self.model.moment())
         tail.clients.read(read)
         tail.before_sleep()
         require(self.model.reads[-1:] == [read] and read.found is tail.history[-1], f"{tail} answers no READ at rest")
+
+    def _probe_servers(self, members: list[Node]) -> None:
+        """Each member answers a read."""
+        reads = [self.native.read(node, KEYS[0]) for node in members]
+        self.settle()
+        for node, read in zip(members, reads, strict=True):
+            require(read.end > 0 and read.found is node.history[-1], f"{node} answers no read at rest")
 
     # ---- the network and the members' event loops
 
@@ -197,6 +213,8 @@ class Simulation:
             self.connect(node, peer)
         for _ in range(1 + b % 3):
             self._pass(node)
+            if self.setting.all_commands and node.running:
+                self.native.do_all(node)
             for link in self.world.network.of(node):
                 self.world.network.deliver(link, 1 + b % 5)
                 self._pass(self.world.nodes.get(link.peer.run_id))
@@ -250,8 +268,11 @@ class Simulation:
         self._write(a, KEYS[b % len(KEYS)], blocks=bool(a % 2), wide=-1)
 
     def _write(self, a: int, key: bytes, blocks: bool, wide: int) -> None:
-        if node := self._reached(a, wanted=lambda node: node.core.takes_writes()):
+        if node := self._reached(a, wanted=self._takes_writes):
             self._start_write(node, key, blocks, wide)
+
+    def _takes_writes(self, node: Node) -> bool:
+        return node.server.leads if self.setting.all_commands else node.core.takes_writes()
 
     def _reached(self, a: int, wanted: Callable[[Node], bool]) -> Node | None:
         """A member that a client reaches. Clients know the places that have been in the chain."""
@@ -264,6 +285,9 @@ class Simulation:
         """A unique value of up to 120 bytes, or for `wide` -1 none: a delete."""
         self._values += 1
         value = b"%d" % self._values + b"." * 20 * wide if wide >= 0 else None
+        if self.setting.all_commands:
+            self.native.write(node, Update(key, value))
+            return
         update = Update(key, value, None if blocks else CHANNELS[self._values % 2])
         write = Write(update, blocks, self.model.moment())
         self.model.writes.append(write)
@@ -274,7 +298,10 @@ class Simulation:
         node.clients.write(write, node.clock.ms())
 
     def _read(self, a: int, b: int) -> None:
-        if node := self._reached(a, wanted=lambda node: node.core.is_tail()):
+        if self.setting.all_commands:
+            if node := self._reached(a, wanted=lambda node: node.core.me >= 0):
+                self.native.read(node, KEYS[b % len(KEYS)])
+        elif node := self._reached(a, wanted=lambda node: node.core.is_tail()):
             node.touch()
             deadline_ms = node.clock.ms() + 100 * (1 + b % 5)
             node.clients.read(Read(KEYS[b % len(KEYS)], len(self.model.committed), self.model.moment(), deadline_ms))

@@ -19,7 +19,8 @@ from core_extension.core import Role
 
 from .clients import Write
 from .seeds import seeds
-from .walks import FOCUSES, STEPS_A_WALK, walk
+from .simulation import Simulation
+from .walks import FOCUSES, STEPS_A_WALK, setting_of, walk
 
 STEPS = int(os.environ.get("SIM_STEPS", "120000"))
 A_SOAK = 1_000_000
@@ -53,6 +54,29 @@ def test_random_walks() -> None:
 def walk_all(chosen: Sequence[int]) -> None:
     for seed in chosen:
         walk(seed)
+        walk(seed, Simulation(setting_of(seed, all_commands=True)))
+
+
+def test_walks_of_all_commands_get_around() -> None:
+    roles: set[Role] = set()
+    answers: Counter[str] = Counter()
+    seen: Counter[str] = Counter()
+    for seed in range(3 * len(FOCUSES)):
+        simulation = walk(seed, Simulation(setting_of(seed, all_commands=True)))
+        nodes, model = simulation.world.nodes.values(), simulation.model
+        roles |= {node.core.role() for node in nodes}
+        answers.update(kind_of(write) for write in model.writes)
+        seen["changes"] += len(simulation.store.epochs)
+        seen["committed"] += len(model.committed)
+        seen["read"] += len(model.reads)
+        seen["eras of gates"] += sum(node.gate.era > 1 for node in nodes)
+        seen["diverged"] += sum(node.server.has_diverged for node in nodes)
+        seen["proven"] += sum(node.gate.proven for node in nodes)
+    assert roles >= {Role.HEAD, Role.MIDDLE, Role.TAIL, Role.SINGLETON, Role.REMOVED, Role.LEARNER}
+    assert set(answers) == {"committed", "unknown", "failed"}
+    assert min(seen["changes"], seen["eras of gates"]) > 10
+    assert min(seen["committed"], seen["read"]) > 500
+    assert seen["proven"] > 0, seen
 
 
 def test_walks_get_around() -> None:

@@ -29,7 +29,11 @@ TROUBLE = {
     "kill_unwritten": 0.25, "shut_down": 0.05, "weaken": 0.03, "remove": 0.15, "form": 0.05, "give_up": 0.1,
     "kill_master": 0.15, "stop_master": 0.1,
 }  # fmt: skip
+# Besides, in chains of all commands.
+NATIVE_WORK = {"serve": 45, "tap": 15, "work": 15, "reach": 5, "unpause": 2}
+NATIVE_TROUBLE = {"lose_tap": 0.5, "lose_server": 1, "pause": 0.4, "timer": 1}
 STEPS = [*WORK, *TROUBLE]
+ALL_STEPS = [*STEPS, *NATIVE_WORK, *NATIVE_TROUBLE]
 WORK_TEMPERS = [0.5, 1, 1, 2]
 TROUBLE_TEMPERS = [0, 0, 0.3, 1, 2]
 
@@ -72,7 +76,7 @@ def focus_of(seed: int) -> Focus:
     return FOCUSES[seed % len(FOCUSES)]
 
 
-def setting_of(seed: int) -> Setting:
+def setting_of(seed: int, all_commands: bool = False) -> Setting:
     focus, random = focus_of(seed), Random(seed)
     size = random.choice([2, 3, 4, 5, 5])
     one = random.choice(focus.kinds)
@@ -80,12 +84,14 @@ def setting_of(seed: int) -> Setting:
     length, drift = random.randint((size + 1) // 2, size), random.choice(focus.drifts)
     is_quick, is_subscribed, trusts = random.random() < 0.7, random.random() < 0.5, random.random() < focus.trust
     leases_ms, patience = random.choice(focus.leases_ms), random.choice(focus.patience)
-    return Setting(size, length, kinds, drift, leases_ms, is_quick, is_subscribed, trusts, patience)
+    return Setting(size, length, kinds, drift, leases_ms, is_quick, is_subscribed, trusts, patience,
+                   all_commands)
 
 
-def script_of(seed: int, steps: int) -> list[Step]:
+def script_of(seed: int, steps: int, all_commands: bool = False) -> list[Step]:
     focus, random = focus_of(seed), Random(seed)
-    names = random.choices(STEPS, [_weight(name, focus, random) for name in STEPS], k=steps)
+    possible = ALL_STEPS if all_commands else STEPS
+    names = random.choices(possible, [_weight(name, focus, random) for name in possible], k=steps)
     return [Step(name, random.randrange(1 << 16), random.randrange(1 << 16)) for name in names]
 
 
@@ -93,15 +99,16 @@ def _weight(name: str, focus: Focus, random: Random) -> float:
     """Trouble that the walk is not about may stay away altogether."""
     if name in focus.never:
         return 0
-    if name in TROUBLE and name not in focus.more:
-        return TROUBLE[name] * random.choice(TROUBLE_TEMPERS)
-    return (WORK | TROUBLE)[name] * focus.more.get(name, 1) * random.choice(WORK_TEMPERS)
+    troubles = TROUBLE | NATIVE_TROUBLE
+    if name in troubles and name not in focus.more:
+        return troubles[name] * random.choice(TROUBLE_TEMPERS)
+    return (WORK | NATIVE_WORK | troubles)[name] * focus.more.get(name, 1) * random.choice(WORK_TEMPERS)
 
 
 def walk(seed: int, simulation: Simulation | None = None, steps: int = STEPS_A_WALK) -> Simulation:
     """So many steps, and then healing. BrokenInvariantError, with a note of how to repeat it."""
     simulation = simulation or Simulation(setting_of(seed))
-    script = script_of(seed, steps)
+    script = script_of(seed, steps, simulation.setting.all_commands)
     done = 0
     try:
         for step in script:

@@ -45,6 +45,7 @@ class World:
     model: Model = field(default_factory=Model)
     limits: Limits = LIMITS
     subscribed: bool = True
+    all_commands: bool = False
     places: list[Place] = field(default_factory=list)
     touched: set[Node] = field(default_factory=set)
     nodes: dict[str, Node] = field(default_factory=dict)  # those alive

@@ -222,7 +222,7 @@ def test_a_head_takes_writes_while_its_tap_is_behind_and_when_the_tap_is_ahead_o
 
 
 def test_the_log_keeps_what_the_own_server_lacks() -> None:
-    """Whatever the limits are, and though the tail has it (E19)."""
+    """Whatever the limits are, and though the tail has it."""
     a, b, c = members = chain("abc", TIGHT)
     write(a, *[100] * 30)
     forward(a, b)
@@ -340,7 +340,7 @@ def test_a_former_head_whose_tap_had_read_all_joins_by_its_log() -> None:
 
 
 def test_a_former_head_with_effects_that_its_log_lacks_never_joins_by_its_log() -> None:
-    """Its log is a prefix of the chain's, its data is not (E17). The verdict stands until it is copied."""
+    """Its log is a prefix of the chain's, its data is not. The verdict stands until it is copied."""
     a, b = chain("ab")
     write(a, 100)
     commit([a, b])
@@ -353,6 +353,17 @@ def test_a_former_head_with_effects_that_its_log_lacks_never_joins_by_its_log() 
     assert a.pop_any() is None
     a.learn(view(2, "b", kind=KIND_ALL))
     assert a.executed == -1
+
+
+def test_a_former_head_whose_tap_still_reads_logs_nothing() -> None:
+    """Or bytes of its own would be of an epoch in which the chain has others (rule 1)."""
+    a, b = chain("ab")
+    write(a, 100)
+    commit([a, b])
+    a.read_ahead(b"x" * 7)
+    a.adopt(view(2, "b", kind=KIND_ALL))
+    assert not a.append_own(b"x" * 3)
+    assert (a.applied, a.boundaries) == (99, [(0, 1)])
 
 
 def test_restored_data_are_what_was_executed() -> None:
@@ -411,7 +422,7 @@ def test_nothing_leaves_a_member_whose_disk_lacks_what_its_server_has_executed()
 
 
 def test_with_disks_everywhere_the_tail_tells_the_head_nothing_by_itself() -> None:
-    """Acknowledgements pass every member (E14)."""
+    """Acknowledgements pass every member."""
     a, b, c = chain("abc")
     assert c.head_shortcut() == "a"
     for member in (a, b, c):

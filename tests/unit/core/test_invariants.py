@@ -123,15 +123,9 @@ def overtaking() -> None:
     held.keep(0, b"overtakes")
 
 
-def effects_of_a_tail() -> None:
-    _, tail = chain("ab", kind=KIND_ALL)
-    tail.append_own(b"*1")
-
-
 BREAKS: dict[str, Callable[[], object]] = {
     "rule 1: the log has the update that is looked up": lambda: misuse(alone(3), "log_at", 3),
     "rule 1: what the log has is of the chain's kind": lambda: misuse(alone(3), "membership_enter", 2, 0, KIND_ALL),
-    "rule 1: only a head's effects are the chain's": effects_of_a_tail,
     "rule 1: the stream of effects does not go back": lambda: misuse(alone(), "tickets_close", 3, 2),
     "rule 1: epochs do not go back, and each begins with an update of its own":
         lambda: misuse(alone(3), "log_note_epoch", 3, 0),

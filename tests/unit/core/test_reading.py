@@ -278,7 +278,7 @@ def test_a_chain_of_puts_asks_nothing_by_itself() -> None:
 
 
 def test_who_shows_data() -> None:
-    """A new tail only when its server has what the old one had; removed members and learners never (G10)."""
+    """A new tail only when its server has what the old one had; removed members and learners never."""
     a, b, c = chain("abc", kind=KIND_ALL)
     assert all(member.shows_data() for member in (a, b, c)) and Member("n", ROOMY).shows_data()
     assert a.append_own(b"x" * 10)

@@ -44,7 +44,7 @@ def test_to_close_what_is_not_open_means_nothing() -> None:
 
 
 def test_a_ticket_is_lacking_until_the_newest_covers_the_log() -> None:
-    """Whether or not the server gets the bytes at once: a request that comes now has to wait for them (G9)."""
+    """Whether or not the server gets the bytes at once: a request that comes now has to wait for them."""
     tickets = Tickets()
     assert not tickets.lack(-1) and tickets.lack(5)
     tickets.open()
