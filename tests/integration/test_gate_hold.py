@@ -5,7 +5,8 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -16,7 +17,19 @@ from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import PATIENT, Error, Talk, Word, ask, await_repair, member_number, paused, running
+from integration.helpers import (
+    PATIENT,
+    Error,
+    Talk,
+    Word,
+    ask,
+    await_chain,
+    await_repair,
+    info,
+    member_number,
+    paused,
+    running,
+)
 from integration.test_gate_connections import gate_threads
 from integration.test_gate_relay import connected, read_to_end, receive, words
 
@@ -37,6 +50,10 @@ def field(talk: Talk, name: str) -> int:
     """Of INFO member, by a connection that is not held."""
     lines = talk("INFO", "member").decode().splitlines()
     return int(dict(line.split(":", 1) for line in lines if ":" in line)[f"member_{name}"])
+
+
+def member_role(server: Server) -> str:
+    return info(server, "member")["member_role"]
 
 
 def await_held(talk: Talk, count: int) -> None:
@@ -209,6 +226,53 @@ def test_a_head_that_is_out_of_the_chain_tells_nothing_of_what_it_held(chain: St
             writer.receive()
         assert isinstance(idle("GET", "k"), Error)      # its connection stays: nothing was held for it
         assert field(operator, "gate_dropped_clients") >= 1
+
+
+def has_grown(told: list[int], length: int) -> bool:
+    return len(told) >= length
+
+
+def test_a_head_under_load_that_is_out_of_the_chain(chain: StartChain) -> None:
+    """What its server has done, and its tap has not read, is not the chain's. No number is told twice."""
+    cluster = chain(3, commands="all", master_config={"master.auto-return": "yes"})
+    told: list[int] = []
+
+    def count(stop: Event) -> None:
+        while not stop.is_set():
+            with suppress(redis.ConnectionError, redis.TimeoutError), Talk(cluster.head, timeout_s=5) as talk:
+                while not stop.is_set():
+                    replies = talk.pipeline([("INCR", "n")] * 20)
+                    told.extend(reply for reply in replies if isinstance(reply, int))
+                    if isinstance(replies[-1], Error):
+                        break
+
+    with running(*[count] * 4):
+        for _ in range(3):
+            head, *others = cluster.members
+            with paused(head):
+                await_chain(cluster, *others)
+            await_chain(cluster, *others, head, timeout_s=60)
+            wait_until(partial(has_grown, told, len(told) + 1000), 30)
+    assert len(told) == len(set(told))
+
+
+def test_a_tail_that_is_out_of_the_chain_shows_no_data(chain: StartChain) -> None:
+    cluster = chain(3, commands="all")
+    head, middle, tail = cluster.members
+    assert ask(head, "SET", "k", "old") == b"OK"
+    with Talk(tail) as reader:
+        wait_until(lambda: reader("GET", "k") == b"old", 10)
+        tail.pause()
+        await_repair(cluster, tail)
+        assert ask(head, "SET", "k", "new") == b"OK"
+        reader.send("GET", "k")
+        tail.resume()
+        with suppress(redis.ConnectionError):       # which it gets depends on when it hears of the view
+            assert reader.receive().startswith("MASTERDOWN")
+    wait_until(lambda: member_role(tail) == "removed", 10)
+    for command in (("GET", "k"), ("EXISTS", "k"), ("EVAL", "return redis.call('GET', KEYS[1])", 1, "k")):
+        assert "MASTERDOWN" in ask(tail, *command)
+    assert middle in cluster.members
 
 
 # ------------------------------------------------------------------------------------------------------------ limits

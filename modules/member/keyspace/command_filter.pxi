@@ -139,6 +139,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
             hand_over(command, "CHAIN.REFUSED.ALL")
         m.effects.copied_from = m.effects.copied_from or not entering
     elif shows_old_data(m) and (rule == RULE_READ or (rule == RULE_WRITE and not m.effects.pseudo_master.feeding)):
+        # The stream of effects has writes, and no reads. Redis itself refuses a client's write while it is fed.
         hand_over(command, "CHAIN.REFUSED.READ")
     elif rule == RULE_ROLE or rule == RULE_INFO:
         replace_asked(m, command, rule)
