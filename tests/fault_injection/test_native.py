@@ -37,8 +37,8 @@ QUIET_S = 4
 SERIES_S = 10
 LOADS = 4
 BESIDE_OTHERS = range(3, 6)     # the databases of a load whose FLUSHDB must not touch the objects of other clients
-# test_any_command_absent.py has each cause that is known.
-UNDER_FAULTS = pytest.mark.xfail(reason="members out of the chain answer reads, and load no FLUSHALL", run=False)
+# Seldom: a member comes back, and a request that its gate has read before meets a server that has not applied the log.
+UNDER_FAULTS = pytest.mark.xfail(reason="requests read before a view meet a server that lags", strict=False)
 # The keys that will not expire in the next five seconds.
 LIFETIMES = """
 local found, soon = {}, (redis.call('TIME')[1] + 5) * 1000
