@@ -83,6 +83,13 @@ class MissesAShortPause(Server):
         pass
 
 
+class AnswersWhatCameBeforeItsView(Server):
+    """Once it is a new tail, though it has not got all that the old one had."""
+
+    def must_refuse(self) -> bool:
+        return self._node.core.has_history and self._node.core.me < 0
+
+
 class ComparesNoOffset(Server):
     """What no filter sees gets no ticket."""
 

@@ -232,6 +232,9 @@ class Node(EventLoop):
         member, tickets = self.core, self.server.tickets
         if not member.streams:
             return
+        if member.me < 0:
+            self.gate.publish(Horizon())    # the server refuses by itself
+            return
         tickets.commit(member.committed, member.executed)
         executed = NO_LIMIT if self.server.leads else tickets.executed
         self.gate.publish(Horizon(

@@ -124,8 +124,7 @@ class Server:
         self.tickets.open()
 
     def _run(self, operation: Operation) -> None:
-        member = self._node.core
-        if member.has_history and member.me < 0:
+        if self.must_refuse():
             self.output.append(Answer(operation, 0, refused=True))
         elif isinstance(operation, Read):
             self.output.append(Answer(operation, self.done + len(self.own)))
@@ -134,6 +133,10 @@ class Server:
             self.output.append(Answer(operation, self.done + len(self.own)))
         else:
             self.output.append(Answer(operation, 0, refused=True))
+
+    def must_refuse(self) -> bool:
+        """A request may have passed the gate when this member was in no view, and run when it is a new tail."""
+        return not self._node.core.shows_data()
 
     def _execute(self, update: Update) -> None:
         self._apply(update)

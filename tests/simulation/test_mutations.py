@@ -89,6 +89,7 @@ FOUND_IN_ALL: dict[Mutant, int] = {
     mutants_of_all.AsksWithoutWaiting: 17,
     mutants_of_all.ClosesTicketsInAPause: 0,
     mutants_of_all.MissesAShortPause: 20,
+    mutants_of_all.AnswersWhatCameBeforeItsView: 42,
     mutants_of_all.ComparesNoOffset: 8,
     mutants_of_all.CoversTheLogWhenConnected: 8,
     mutants_of_all.KeepsItsTap: 4,

@@ -14,7 +14,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
     RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
-from modules.core.chain cimport chain_is_tail
+from modules.core.chain cimport chain_is_tail, chain_shows_data
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.acl cimport is_denied
@@ -92,6 +92,15 @@ cdef bint shows_old_data(const Member *m) noexcept nogil:
     return m.chain.has_history and m.chain.me < 0 and not m.settings.serve_removed_data
 
 
+cdef bint may_show_data(const Member *m) noexcept nogil:
+    """Returns whether a member of a chain of all commands may answer from its data.
+
+    The gate keeps requests back that it may not answer. One that came when this member was in no view, and nothing was
+    kept back, is run perhaps when it is a new tail that has not got all that the old one had.
+    """
+    return chain_shows_data(&m.chain) or m.settings.serve_removed_data
+
+
 cdef void note_unreplicated(Member *m) noexcept nogil:
     """Count a write of a member that is in no chain yet, and log the first: no other server has it."""
     if m.keyspace.unreplicated_writes == 0:
@@ -138,12 +147,14 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
         if not entering and not is_copied_from(m):
             hand_over(command, "CHAIN.REFUSED.ALL")
         m.effects.copied_from = m.effects.copied_from or not entering
-    elif shows_old_data(m) and (rule == RULE_READ or (rule == RULE_WRITE and not m.effects.pseudo_master.feeding)):
+    elif not may_show_data(m) and (rule == RULE_READ or (rule == RULE_WRITE and not m.effects.pseudo_master.feeding)):
         # The stream of effects has writes, and no reads. Redis itself refuses a client's write while it is fed.
         hand_over(command, "CHAIN.REFUSED.READ")
     elif rule == RULE_ROLE or rule == RULE_INFO:
         replace_asked(m, command, rule)
     elif m.effects.leads:
+        if rule == RULE_PAUSE:
+            m.effects.calm = 0      # the pause may be over when the pass ends, and what was postponed runs after that
         if rule == RULE_WAIT:
             replace_name(command, "CHAIN.WAIT")
         elif rule != RULE_READ:
