@@ -96,15 +96,15 @@ def as_first_version(dump: bytes, run_id: bytes) -> bytes:
     Module auxiliary data begins with F7, 81 and the type's id, whose last ten bits are the version.
     """
     type_at = dump.index(b"\xf7\x81") + 2
-    assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 3
+    assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 4
     at = dump.index(run_id)
     # Before the run_id: an opcode and the epoch, an opcode and the length of the run_id. After the run_id: small
-    # numbers, each with its opcode, up to the opcode 0 of the end.
+    # numbers, each with its opcode, up to the opcode 0 of the end. A -1 among them is 81 and eight bytes.
     end = at + 40
     while dump[end] == 2:
-        end += 2
+        end += 10 if dump[end + 1] == 0x81 else 2
     assert dump[at - 4 : at] == b"\x02\x01\x05\x28" and dump[end] == 0
-    return dump[: type_at + 7] + bytes([dump[type_at + 7] - 2]) + dump[type_at + 8 : at - 4] + dump[end:]
+    return dump[: type_at + 7] + bytes([dump[type_at + 7] - 3]) + dump[type_at + 8 : at - 4] + dump[end:]
 
 
 # ---------------------------------------------------------------------------------------- restarts without data

@@ -189,7 +189,7 @@ cdef int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv
         return RedisModule_ReplyWithError(ctx, "ERR this server has part of a chain's data only")
     if m.disk.missing:
         return RedisModule_ReplyWithError(ctx, "ERR this server has lost what it had of that chain: it is to be copied")
-    if not m.effects.placed and m.effects.database == DATABASE_UNKNOWN:
+    if view.kind == KIND_ALL and not m.effects.placed and m.effects.database == DATABASE_UNKNOWN:
         return RedisModule_ReplyWithError(
             ctx, "ERR this server's file does not say in which database the log goes on: it is to be copied")
     if same_history(m.chain.history, view.history) and not take_history(m, ctx, &view):
