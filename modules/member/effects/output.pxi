@@ -27,7 +27,7 @@ cdef int64_t may_tell_until(const Member *m) noexcept nogil:
 
 cdef int64_t may_take(const Member *m) noexcept nogil:
     """Returns the newest ticket with which a request may be given to this member's server; -1: none may."""
-    if not chain_shows_data(&m.chain):
+    if m.effects.fresh or not chain_shows_data(&m.chain):
         return -1
     return INT64_MAX if m.effects.leads else m.effects.tickets.executed
 
@@ -45,8 +45,21 @@ cdef void hold_nothing(Member *m) noexcept nogil:
     gate_wake(m)
 
 
+cdef void note_fresh(Member *m) noexcept nogil:
+    """A member that comes into the view shows nothing before its server has all that its predecessor then had.
+
+    What clients sent while it was in no view may be in their sockets still, with no ticket that tells what it has to
+    show. The filter refuses that.
+    """
+    if not m.effects.holds:
+        m.effects.fresh = m.chain.me > 0
+    if m.chain.in_step and chain_executed(&m.chain) >= m.chain.serve_from and not chain_fenced(&m.chain):
+        m.effects.fresh = False
+
+
 cdef void hold_uncommitted(Member *m) noexcept nogil:
     cdef GateShared *shared = &m.gate.shared
+    note_fresh(m)
     tickets_commit(&m.effects.tickets, m.chain.committed, m.chain.executed)
     m.effects.holds = True
     publish(&shared.lease_until, may_tell_until(m))

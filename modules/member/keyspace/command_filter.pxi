@@ -87,9 +87,11 @@ cdef void replace_asked(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
 
 cdef bint shows_old_data(const Member *m) noexcept nogil:
     """Returns whether this member's data may be old: it was in a chain, and is in no view. It was removed, or has
-    restarted, or is a learner.
+    restarted, or is a learner. In a chain of all commands it may have come back and lack what was committed meanwhile.
     """
-    return m.chain.has_history and m.chain.me < 0 and not m.settings.serve_removed_data
+    if not m.chain.has_history or m.settings.serve_removed_data:
+        return False
+    return m.chain.me < 0 or (m.chain.log.streams and m.chain.me > 0 and (m.effects.fresh or not m.effects.holds))
 
 
 cdef bint may_show_data(const Member *m) noexcept nogil:

@@ -86,6 +86,7 @@ cdef struct Effects:
     unsigned long long (*client_of)(RedisModuleCommandFilterCtx *) noexcept nogil
     unsigned long long master_client    # the client id of the pseudo-master at our own server; 0: not known
     bint holds                  # replies are held until what they may show is committed
+    bint fresh                  # it was in no view before, and its server lacks what was committed meanwhile
     bint copied_from            # a learner has asked for this server's data: its connection is not held
     int calm                    # passes since clients were paused
     Tap tap
