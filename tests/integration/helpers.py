@@ -209,7 +209,7 @@ def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> No
     """
 
     def serve() -> bool:
-        epoch = stored_view(cluster).epoch
+        epoch = int(cluster.command("INFO", "master")["master_epoch"])  # of the stored view
         states = [state(member) for member in members]
         return all(each.serving and each.epoch == epoch for each in states)
 

@@ -54,6 +54,8 @@ def start(tmp_path: Path) -> Iterator[StartServer]:
         if before:
             before.kill()
             ended.append(before)
+        if module.startswith("libmember"):
+            options["config"] = {"member.commands": "put", **options.get("config", {})}
         servers[name] = Server(tmp_path / name, port=before.port if before else None, modules=[module], **options)
         servers[name].start()
         return servers[name]

@@ -111,7 +111,8 @@ def test_a_read_that_would_write_is_refused(chain: StartChain) -> None:
 def with_line(folder: Path, line: str) -> Server:
     """A server with a line in its redis.conf that is not a pair of name and value."""
     (folder / "line.conf").write_text(f"{line}\n")
-    return Server(folder / "server", modules=[MEMBER], config={"include": str(folder / "line.conf")})
+    config = {"include": str(folder / "line.conf"), "member.commands": "put"}
+    return Server(folder / "server", modules=[MEMBER], config=config)
 
 
 @pytest.mark.parametrize("renamed", ["SET", "COMMAND", "CONFIG", "CLIENT", "REPLICAOF"])

@@ -132,7 +132,7 @@ def test_bad_arguments_in_a_chain(chain: StartChain) -> None:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    one = Server(tmp_path_factory.mktemp("alone"), modules=[MEMBER])
+    one = Server(tmp_path_factory.mktemp("alone"), modules=[MEMBER], config={"member.commands": "put"})
     one.start()
     yield one
     one.stop()

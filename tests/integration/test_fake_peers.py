@@ -236,7 +236,8 @@ def await_hanging_up(victim: Server, link: str) -> None:
 @pytest.fixture(scope="module")
 def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server for all liars: no liar may leave a trace that has an effect on the next."""
-    one = Server(tmp_path_factory.mktemp("victim"), modules=[MEMBER], config={"member.write-timeout": "1"})
+    config = {"member.write-timeout": "1", "member.commands": "put"}
+    one = Server(tmp_path_factory.mktemp("victim"), modules=[MEMBER], config=config)
     one.start()
     yield one
     one.stop()

@@ -59,7 +59,8 @@ def test_a_replica_that_loads_the_module_is_none(server: StartServer) -> None:
     assert ask(source, "SET", "k", "v") == b"OK"
     assert ask(only, "REPLICAOF", HOST, source.port) == b"OK"
     wait_until(lambda: ask(only, "GET", "k") == b"v", 20)
-    assert ask(only, "MODULE", "LOAD", str(Path("build/src/libmember.so").resolve())) == b"OK"
+    module = str(Path("build/src/libmember.so").resolve())
+    assert ask(only, "MODULE", "LOADEX", module, "CONFIG", "member.commands", "put") == b"OK"
     assert follows_nobody(only)
     assert ask(source, "SET", "k", "other") == b"OK"
     become_chain(only)
