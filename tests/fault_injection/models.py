@@ -2,16 +2,17 @@
 """A checker of linearizability for any object that a sequential model describes: counters, sets, lists, several keys.
 
 A model is a function `(state, words) -> (new state, reply)` of hashable states. The search is that of Wing and Gong
-with Lowe's memoisation, as in linearizability.py, which knows more of registers. Two things need no choice:
+with Lowe's memoisation, as in linearizability.py, which knows more of registers. Three things save choices:
 
 - A call that reads, or whose reply says that it changed nothing, is taken as soon as it may come next and fits. Taking
   it earlier than in any other order changes nothing for the calls between.
+- Values that are in no reply are taken for one and the same, since no reply tells them apart.
 - Open calls with the same words differ only in their starts. The one that started first is used first.
 """
 
 import json
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ State = Any
 Reply = Hashable
 Words = tuple[str, ...]
 Model = Callable[[State, Words], tuple[State, Reply]]
+WRITES = {"SET", "GETSET", "LPUSH", "RPUSH"}    # of a value
+UNREAD = "(a value that nobody has read)"
 READS = {"GET", "SISMEMBER", "SMEMBERS", "LRANGE", "LOOK"}
 # Commands that change nothing when that is their reply.
 WITHOUT_EFFECT = {"DEL": 0, "SADD": 0, "SREM": 0, "LPOP": None, "RPOP": None}
@@ -138,7 +141,7 @@ class _Search:
 
     def __init__(self, calls: list[Call], model: Model) -> None:
         self._model = model
-        by_start = sorted(calls, key=lambda call: call.start)
+        by_start = sorted(_without_unread_values(calls), key=lambda call: call.start)
         self._done_calls = [call for call in by_start if call.outcome is Outcome.DONE]
         self._calls = self._done_calls + [call for call in by_start if call.outcome is Outcome.OPEN]
         self.deepest = -1
@@ -216,6 +219,14 @@ class _Search:
             if not done >> number & 1:
                 open_ones.setdefault(call.words, number)
         return [*done_ones, *open_ones.values()]
+
+
+def _without_unread_values(calls: list[Call]) -> list[Call]:
+    read = {item for call in calls for item in (call.reply if isinstance(call.reply, tuple) else [call.reply])}
+    return [
+        replace(call, words=(call.words[0], UNREAD)) if call.words[0] in WRITES and call.words[1] not in read else call
+        for call in calls
+    ]
 
 
 def _is_harmless(call: Call) -> bool:

@@ -169,3 +169,14 @@ def test_it_agrees_with_brute_force(model: str, seed: int, count: int, clients: 
 def test_a_long_history_is_judged_in_seconds(model: str) -> None:
     calls = simulate(Random(1), model, 1_000 if model == "list" else 4_000, 8, 0.01)
     assert violations(calls) == []
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("model", "write"), [("register", "SET"), ("list", "RPUSH"), ("counter", "INCRBY")])
+def test_many_open_calls_do_not_make_a_bad_history_long_to_judge(model: str, write: str) -> None:
+    """The read at the end fits nowhere, so all that the open calls may have done is tried."""
+    values = [1] * 60 if model == "counter" else range(60)
+    opened = [call(model, f"{write} {value}", None, 0, 1, OPEN) for value in values]
+    done = [call(model, f"SET {value}", "OK", 2 * value, 2 * value + 1) for value in range(100, 130)]
+    bad = call(model, "LRANGE" if model == "list" else "GET", "nobody's", 1000, 1001)
+    assert violations([*opened, *(done if model == "register" else []), bad])

@@ -37,8 +37,8 @@ QUIET_S = 4
 SERIES_S = 10
 LOADS = 4
 BESIDE_OTHERS = range(3, 6)     # the databases of a load whose FLUSHDB must not touch the objects of other clients
-# Seldom: a member comes back, and a request that its gate has read before meets a server that has not applied the log.
-UNDER_FAULTS = pytest.mark.xfail(reason="requests read before a view meet a server that lags", strict=False)
+# One run in ten is too long, and one in ten finds nobody behind a proxy at its beginning.
+UNDER_FAULTS = pytest.mark.xfail(reason="some series do not end in time, which is not explained yet", strict=False)
 # The keys that will not expire in the next five seconds.
 LIFETIMES = """
 local found, soon = {}, (redis.call('TIME')[1] + 5) * 1000
