@@ -238,9 +238,6 @@ class Core:
     def owned(self) -> frozenset[int]: ...
     def check(self) -> list[str]: ...
 
-def newest_question(member: Core) -> tuple[int, int]:
-    """The newest question that the member has seen, and the newest that it knows to be answered."""
-
 class Scanner:
     def __new__(cls, of_file: bool = False) -> Self: ...
     @property

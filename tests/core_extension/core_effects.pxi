@@ -2,11 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Included by core.pyx: what finds the ends of commands in a stream of effects, and the tickets of held replies.
 
-def newest_question(Core member):
-    """The newest question that the member has seen, and the newest that it knows to be answered."""
-    return member.c.asked, member.c.answered
-
-
 cdef class Scanner:
     """One connection's `EffectScanner`."""
 

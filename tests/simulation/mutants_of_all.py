@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.reconfiguration import Configuration
-from core_extension.core import NO_LIMIT, Ack, Batch, Core, Verdict, View, newest_question
+from core_extension.core import NO_LIMIT, Ack, Batch, Core, Verdict, View
 
 from .gate import Gate, Held, Horizon
 from .node import Node
@@ -42,17 +42,6 @@ class LogsWhatTheFormerHeadDid(Core):
 
     def append_own(self, effects: bytes) -> bool:
         return super().append_own(effects) or (self.me < 0 and self.append_bytes(effects, self.epoch))
-
-
-class TakesOneAnswerForAProof(Core):
-    """Members behind it may have passed the question on, and left the view, before the reply was read."""
-
-    def proven_ms(self, now_ms: int) -> int:
-        asked, answered = newest_question(self)
-        times: dict[tuple[int, int], int] = self.__dict__.setdefault("times", {})
-        times[self.epoch, asked] = now_ms
-        self.best: int = max(getattr(self, "best", 0), times.get((self.epoch, answered - 1), 0))
-        return max(self.best, super().proven_ms(now_ms))
 
 
 class AsksWithoutWaiting(Core):

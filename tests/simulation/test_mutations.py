@@ -85,7 +85,6 @@ FOUND_IN_ALL: dict[Mutant, int] = {
     mutants_of_all.LeadsTooEarly: 2,
     mutants_of_all.RejoinsWithWhatItsLogLacks: 55,
     mutants_of_all.LogsWhatTheFormerHeadDid: 0,
-    mutants_of_all.TakesOneAnswerForAProof: 1401,
     mutants_of_all.AsksWithoutWaiting: 17,
     mutants_of_all.ClosesTicketsInAPause: 0,
     mutants_of_all.MissesAShortPause: 20,
