@@ -168,6 +168,8 @@ class EventLoop(ABC):
         self._expire()
         self.core.tick()
         self.core.ask_again(self._pass_ms)
+        if self.core.streams and self.core.me >= 0 and self._pass_ms >= self.core.lease_until:
+            self.core.doubt()
 
     def wake_again(self) -> None:
         self._is_woken = True

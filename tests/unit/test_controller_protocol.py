@@ -12,7 +12,7 @@ from chainredis.protocol.errors import CommandError
 from chainredis.protocol.member_record import MemberReport
 from chainredis.protocol.reconfiguration import Begin, Configuration, Form, Health, Reform, Returned, reconfigure
 from chainredis.protocol.settings import ProtocolSettings
-from chainredis.protocol.view import Member, View
+from chainredis.protocol.view import Kind, Member, View
 
 SETTINGS = ProtocolSettings(timeout_ms=1000, lease_ms=1000, drift=0.1)
 A, B, C = (Member("127.0.0.1", "127.0.0.1", 7000 + i, f"{i:040x}") for i in range(3))
@@ -68,6 +68,17 @@ def test_of_those_that_leave_the_last_hears_of_it_first() -> None:
     assert configuration and configuration.leaving == (B,)
     controller.stored(configuration)
     assert [controller.view_to_tell(member.run_id) is not None for member in (A, B)] == [False, True]
+
+
+def test_of_those_that_leave_a_chain_of_all_none_hears_of_it_while_another_may_answer() -> None:
+    """The last one would tell the head, which would serve alone while the middle one still answers by its lease."""
+    configuration = chain(A, epoch=6, leaving=(B, C))
+    controller = controller_of(replace(configuration, view=replace(configuration.view, kind=Kind.ALL)))
+    assert [controller.view_to_tell(member.run_id) is not None for member in (A, B, C)] == [False, False, False]
+    hear_nothing(controller, until=1.2)
+    for member in (A, B, C):
+        hear(controller, member, 1.2)
+    assert [controller.view_to_tell(member.run_id) is not None for member in (A, B, C)] == [False, False, True]
 
 
 def returned(former: Member, applied: int, durable: bool = False) -> Returned:
