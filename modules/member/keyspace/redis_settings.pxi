@@ -57,7 +57,9 @@ cdef void settle_stream_settings(Member *m) noexcept nogil:
     - client-output-buffer-limit, repl-backlog-size: the tap is never closed for being slow, and can resume;
     - replica-…: a server applies all of the stream whatever its own memory and disk, takes no writes, and answers;
     - propagation-error-behavior: an effect that fails is never acknowledged;
-    - repl-backlog-ttl: the stream keeps its identity.
+    - repl-backlog-ttl: the stream keeps its identity;
+    - repl-rdb-channel, dual-channel-…: a copy ends before a server executes anything of the stream behind it. Servers
+      without these settings do nothing else.
     """
     set_redis(m, b"client-output-buffer-limit", b"replica 0 0 0")
     set_redis(m, b"replica-read-only", b"yes")
@@ -66,6 +68,8 @@ cdef void settle_stream_settings(Member *m) noexcept nogil:
     set_redis(m, b"replica-ignore-disk-write-errors", b"yes")
     set_redis(m, b"repl-backlog-ttl", b"0")
     set_redis(m, b"propagation-error-behavior", b"panic-on-replicas")
+    set_redis(m, b"repl-rdb-channel", b"no")
+    set_redis(m, b"dual-channel-replication-enabled", b"no")
     if redis_number(m, b"repl-backlog-size") < BACKLOG_BYTES:
         set_redis(m, b"repl-backlog-size", b"64mb")
     if redis_number(m, b"repl-ping-replica-period") >= redis_number(m, b"repl-timeout"):
@@ -123,6 +127,7 @@ cdef bint is_settled(const char *name, bint streams) noexcept nogil:
         return strcmp(name, "maxmemory-policy") == 0
     return (strcmp(name, "client-output-buffer-limit") == 0 or strcmp(name, "propagation-error-behavior") == 0
             or strcmp(name, "repl-backlog-ttl") == 0 or strcmp(name, "repl-backlog-size") == 0
+            or strcmp(name, "repl-rdb-channel") == 0 or strcmp(name, "dual-channel-replication-enabled") == 0
             or strcmp(name, "repl-ping-replica-period") == 0 or strcmp(name, "repl-timeout") == 0
             or strncmp(name, "replica-", 8) == 0 or strncmp(name, "slave-", 6) == 0)
 
