@@ -10,8 +10,8 @@ import psutil
 
 from chainredis.benchmarks.figures import Goal, Row
 from chainredis.benchmarks.load import CLIENTS, VALUE, Exchange, closed_loop, exchange, one_client, redis_benchmark
-from chainredis.benchmarks.rows import GET, PIPELINE, SET, SOME_KEYS
-from chainredis.benchmarks.systems import Systems, await_replica
+from chainredis.benchmarks.rows import GET, PIPELINE, SET, SOME_KEYS, replica_chain_rate
+from chainredis.benchmarks.systems import Systems
 from chainredis.local_cluster.server import Server
 
 GATE = "gate"  # the name of the gate's thread
@@ -46,7 +46,7 @@ class HeldRows:
             Row("3 members, held SET / SET and WAIT 2 each, with 2 replicas (16 sent together)", "/s", Goal(2.0, 3.0),
                 self._loop(head, _sets(False, PIPELINE)), self._loop(replicated, _sets(True, PIPELINE))),
             Row("3 members, held SET / replicas A←B←C, SET until the last has all (-P 16)", "/s", Goal(0.5, 0.8),
-                self._held_rate, self._replica_chain_rate),
+                self._held_rate, lambda: replica_chain_rate(systems, requests)),
             Row("3 members, held SET / SET and WAIT 2 together with 2 replicas (50 clients)", "/s", Goal(0.9, 1.3),
                 self._loop(head, _sets(False, 1), 1), self._loop(replicated, _sets(True, 1), 1)),
             Row("one client: held SET / SET and WAIT 2 together, median time", "µs", Goal(1.4, 1.0),
@@ -75,13 +75,6 @@ class HeldRows:
         head = self._systems.any_command.head
         begin = perf_counter()
         redis_benchmark(head, *SET, requests=self._pipelined, pipeline=PIPELINE)
-        return self._pipelined / (perf_counter() - begin)
-
-    def _replica_chain_rate(self) -> float:
-        first, *_, last = self._systems.replica_chain
-        begin = perf_counter()
-        redis_benchmark(first, *SET, requests=self._pipelined, pipeline=PIPELINE)
-        await_replica(first, last)
         return self._pipelined / (perf_counter() - begin)
 
     def _cpu_us(self, server: Server, thread: Callable[[Server], float], pipeline: int) -> Callable[[], float]:

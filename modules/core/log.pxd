@@ -169,6 +169,16 @@ cdef inline int64_t log_epoch_of(const Log *log, int64_t sn) noexcept nogil:
     return boundary_epoch_of(log.boundaries, log.boundary_count, sn)
 
 
+cdef inline void boundary_append(Boundary *table, int *count, int room, int64_t sn, int64_t epoch) noexcept nogil:
+    """`sn` is the first that was assigned in `epoch`. The oldest entry of a full table falls out."""
+    if count[0] == room:
+        memmove(&table[0], &table[1], <size_t>(room - 1) * sizeof(Boundary))
+        count[0] -= 1
+    table[count[0]].first_sn = sn
+    table[count[0]].epoch = epoch
+    count[0] += 1
+
+
 cdef inline void log_note_epoch(Log *log, int64_t sn, int64_t epoch) noexcept nogil:
     """Notes that `sn`, the next one, was assigned in `epoch`."""
     cdef int count = log.boundary_count
@@ -177,9 +187,4 @@ cdef inline void log_note_epoch(Log *log, int64_t sn, int64_t epoch) noexcept no
     INVARIANT(
         count == 0 or (log.boundaries[count - 1].epoch < epoch and log.boundaries[count - 1].first_sn < sn),
         "rule 1: epochs do not go back, and each begins with an update of its own")
-    if count == MAX_BOUNDARIES:
-        memmove(&log.boundaries[0], &log.boundaries[1], (MAX_BOUNDARIES - 1) * sizeof(Boundary))
-        count -= 1
-    log.boundaries[count].first_sn = sn
-    log.boundaries[count].epoch = epoch
-    log.boundary_count = count + 1
+    boundary_append(log.boundaries, &log.boundary_count, MAX_BOUNDARIES, sn, epoch)

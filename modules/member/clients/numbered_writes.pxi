@@ -7,7 +7,6 @@
 # until what it shows is committed.
 
 from libc.stdint cimport int64_t
-from libc.string cimport memmove
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED, RedisModuleCtx, RedisModuleString,
@@ -16,7 +15,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_StringToLongLong,
 )
 from modules.core.chain cimport chain_takes_writes
-from modules.core.log cimport Boundary
+from modules.core.log cimport boundary_append
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.keyspace.values cimport keyspace_apply
 from modules.member.replies cimport publish, publishes, reply_not_head
@@ -56,12 +55,7 @@ cdef void numbers_note(Numbers *numbers, int64_t number, int64_t epoch) noexcept
     numbers.newest = number
     if numbers.count and numbers.epochs[numbers.count - 1].epoch == epoch:
         return
-    if numbers.count == MAX_NUMBER_EPOCHS:
-        memmove(&numbers.epochs[0], &numbers.epochs[1], (MAX_NUMBER_EPOCHS - 1) * sizeof(Boundary))
-        numbers.count -= 1
-    numbers.epochs[numbers.count].first_sn = number
-    numbers.epochs[numbers.count].epoch = epoch
-    numbers.count += 1
+    boundary_append(numbers.epochs, &numbers.count, MAX_NUMBER_EPOCHS, number, epoch)
 
 
 cdef int numbered_command(

@@ -8,7 +8,7 @@ from libc.stdint cimport INT64_MAX, int64_t
 
 from modules.bindings.atomics cimport publish
 from modules.core.chain cimport chain_executed, chain_fenced, chain_shows_data
-from modules.core.read_lease cimport read_lease_proven_ms
+from modules.core.read_lease cimport read_lease_proven_ms, read_lease_until
 from modules.core.tickets cimport tickets_commit
 from modules.member.gate cimport gate_era, gate_unhold_replicas, gate_wake
 from modules.member.state.gate cimport GateShared
@@ -18,11 +18,11 @@ from modules.member.state.member cimport Member
 cdef int64_t may_tell_until(const Member *m) noexcept nogil:
     """Returns the time on the boot clock, in ms, up to which replies of this member are known to be of the newest view.
     """
-    if chain_fenced(&m.chain) or not m.chain.in_step or chain_executed(&m.chain) < m.chain.serve_from:
+    if not m.chain.in_step or chain_executed(&m.chain) < m.chain.serve_from:
         return 0
     if m.chain.me == 0 and not m.effects.leads:
         return 0
-    return INT64_MAX if m.chain.view.count == 1 else m.chain.lease_until
+    return read_lease_until(&m.chain)
 
 
 cdef int64_t may_take(const Member *m) noexcept nogil:

@@ -239,7 +239,6 @@ cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
         return
     p.fed = bytes
     p.feeding = True
-    p.handshakes += 1
     feed_server(m)
 
 

@@ -24,11 +24,12 @@ from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport EffectStream, stream_at, stream_reserve
 from modules.core.replication cimport replication_append_own
 from modules.member.gate cimport gate_exempt, gate_exempt_no_more
+from modules.member.keyspace cimport redis_number
 from modules.member.replies cimport complain
 from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
 from modules.member.state.member cimport Member
 from modules.server.proofs cimport draw_nonce
-from modules.server.redis_calls cimport info_field, redis_setting
+from modules.server.redis_calls cimport info_field
 from modules.server.sockets cimport bound_port, connect_result, set_no_delay
 
 cdef enum:
@@ -42,12 +43,12 @@ cdef bint tap_open(Member *m) noexcept nogil:
     """Connect to our own server. Returns False if that cannot begin; it is tried again."""
     cdef Tap *tap = &m.effects.tap
     cdef sockaddr_in address
-    cdef char port[16]
+    cdef int64_t port = redis_number(m, b"port")
     memset(&address, 0, sizeof(address))
-    if not redis_setting(m.ctx, "port", port, sizeof(port)):
+    if port < 0:
         return False
     address.sin_family = AF_INET
-    address.sin_port = htons(<unsigned short>text_port(port))
+    address.sin_port = htons(<unsigned short>port)
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
     tap.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if tap.fd < 0:
@@ -60,17 +61,8 @@ cdef bint tap_open(Member *m) noexcept nogil:
     gate_exempt(m, tap.port)    # before the server can have accepted the connection
     tap.phase = TAP_CONNECTING
     tap.line_length = 0
-    tap.opened += 1
     tap_watch(m, REDISMODULE_EVENTLOOP_WRITABLE)
     return True
-
-
-cdef int text_port(const char *text) noexcept nogil:
-    cdef int port = 0
-    while c"0" <= text[0] <= c"9":
-        port = 10 * port + (text[0] - c"0")
-        text += 1
-    return port
 
 
 cdef void tap_watch(Member *m, int mask) noexcept nogil:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of modules/member/effects: how the effects of commands get from the server into the log, and back."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from modules.bindings.redismodule cimport RedisModuleCommandFilterCtx, RedisModuleUser
 from modules.core.effect_scanner cimport EffectScanner
@@ -41,7 +41,6 @@ cdef struct Tap:
     EffectScanner scanner
     int64_t acknowledged        # the end of the log that the server was last told
     int64_t acknowledged_ms
-    uint64_t opened
     Complaint complaint
 
 
@@ -57,8 +56,6 @@ cdef struct PseudoMaster:
     int request_length
     EffectScanner scanner
     int64_t fed                 # the next byte of the log to go to the server
-    uint64_t handshakes
-    Complaint complaint
 
 
 cdef struct Numbers:
