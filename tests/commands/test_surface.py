@@ -31,16 +31,8 @@ CASES = [case for group in GROUPS for case in group.CASES]
 
 pytestmark = pytest.mark.timeout(60)
 
-
-
-def marks(case: Case) -> list[pytest.MarkDecorator]:
-    if case.command == "client|pause":
-        return [pytest.mark.xfail(reason="replies of a paused head are held until the pause ends", run=False)]
-    return []
-
-
 ON_SERVERS = [
-    pytest.param(server, case, id=f"{server}-{case.name}", marks=marks(case))
+    pytest.param(server, case, id=f"{server}-{case.name}")
     for server in SERVERS for case in CASES if server in case.servers
 ]
 

@@ -61,8 +61,8 @@ class AsksWithoutWaiting(Core):
 class ClosesTicketsInAPause(Server):
     """Commands that were postponed run later, and some servers call no filter for them then."""
 
-    def may_close(self) -> bool:
-        return True
+    def must_reopen(self) -> bool:
+        return False
 
 
 class MissesAShortPause(Server):

@@ -60,6 +60,7 @@ class Server:
         self.is_paused = False
         self._postponed: list[Operation] = []
         self._calm = 0
+        self._stirred = False
         self._seen = -1
         self._tap_at = 0
         self._scanner = Scanner()
@@ -113,6 +114,8 @@ class Server:
 
     def on_request(self, operation: Operation) -> None:
         """A client's request has arrived. The filter comes first: it opens a ticket before what may write."""
+        if self._calm < CALM_PASSES:
+            self._stirred = True
         if isinstance(operation, Write) and self.leads:
             self.filter()
         if self.is_paused and isinstance(operation, Write):
@@ -273,15 +276,18 @@ class Server:
 
     def _close_ticket(self) -> None:
         self._calm = 0 if self.is_paused else min(self._calm + 1, CALM_PASSES)
-        if not self.tickets.is_open or not self.leads:
+        if not self.leads:
             return
-        if self.may_close():
-            self.tickets.close(self._node.core.executed)
-        else:
-            self._node.wake_again()
+        self.tickets.close(self._node.core.executed)
+        if self.must_reopen():
+            self.tickets.open()
+            if self._stirred or not self.is_paused:
+                self._node.wake_again()
+        self._stirred = False
 
-    def may_close(self) -> bool:
-        return self._calm == CALM_PASSES
+    def must_reopen(self) -> bool:
+        """Commands that were postponed may run when no filter sees them again."""
+        return self._calm < CALM_PASSES
 
     def _settle_role(self) -> None:
         member = self._node.core
@@ -292,3 +298,5 @@ class Server:
                 and self.executed == member.executed == member.applied):
             self.unpause()
             self.is_connected, self.leads, self._calm = False, True, 0
+            self.tickets.open()
+            self._node.wake_again()

@@ -20,13 +20,10 @@ from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_ini
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.persistence cimport server_offset
-from modules.member.state.effects cimport DATABASE_KNOWN
+from modules.member.state.effects cimport CALM_PASSES, DATABASE_KNOWN
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.native_replication cimport follows_another
 from modules.server.redis_calls cimport drop_reply
-
-cdef enum:
-    CALM_PASSES = 2
 
 
 cdef void effects_init(Member *m) noexcept nogil:
@@ -85,6 +82,8 @@ cdef void lead(Member *m) noexcept nogil:
     place_server(m, m.chain.log.end, server_offset(m))
     m.effects.leads = True
     m.effects.calm = 0
+    open_ticket(m)
+    wake_again(m)
     RedisModule_Log(m.ctx, "notice", "leading from byte %lld of the chain's effects on", <long long>m.chain.log.end)
     tap_open(m)
 
@@ -159,14 +158,21 @@ cdef void note_master(Member *m) noexcept nogil:
 
 
 cdef void close_ticket(Member *m) noexcept nogil:
-    """The effects of this pass are known. While clients are paused Redis may run commands that no filter sees again."""
-    m.effects.calm = 0 if RedisModule_AvoidReplicaTraffic() else min(m.effects.calm + 1, CALM_PASSES)
-    if not m.effects.tickets.open or not m.effects.leads:
+    """The effects of this pass are known.
+
+    What was postponed by a pause of clients may run when no filter sees it again: until the next passes are over. So
+    the next ticket is opened at once. It is closed in another pass, if there is a reply that waits for that.
+    """
+    cdef bint paused = RedisModule_AvoidReplicaTraffic()
+    m.effects.calm = 0 if paused else min(m.effects.calm + 1, CALM_PASSES)
+    if not m.effects.leads:
         return
-    if m.effects.calm == CALM_PASSES:
-        tickets_close(&m.effects.tickets, m.chain.executed)
-    else:
-        wake_again(m)
+    tickets_close(&m.effects.tickets, m.chain.executed)
+    if m.effects.calm < CALM_PASSES:
+        open_ticket(m)
+        if m.effects.stirred or not paused:
+            wake_again(m)
+    m.effects.stirred = False
 
 
 cdef void effects_step(Member *m) noexcept nogil:

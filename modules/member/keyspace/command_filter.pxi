@@ -15,7 +15,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
 from modules.core.chain cimport chain_is_tail, chain_shows_data
-from modules.member.keyspace.tickets cimport open_ticket
+from modules.member.keyspace.tickets cimport note_command, open_ticket
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
@@ -157,6 +157,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
     elif m.effects.leads:
         if rule == RULE_PAUSE:
             m.effects.calm = 0      # the pause may be over when the pass ends, and what was postponed runs after that
+        note_command(m)
         if rule == RULE_WAIT:
             replace_name(command, "CHAIN.WAIT")
         elif rule != RULE_READ:

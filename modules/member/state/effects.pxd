@@ -17,6 +17,7 @@ cdef enum:
     REQUEST_BYTES = 4096        # of one handshake of our own server
     DATABASE_UNKNOWN = -1
     DATABASE_KNOWN = -2
+    CALM_PASSES = 2             # so long after a pause Redis may still run commands that no filter sees again
 
 
 cdef enum TapPhase:
@@ -86,5 +87,6 @@ cdef struct Effects:
     bint fresh                  # it was in no view before, and its server lacks what was committed meanwhile
     bint copied_from            # a learner has asked for this server's data: its connection is not held
     int calm                    # passes since clients were paused
+    bint stirred                # a command has come in a pass of less than CALM_PASSES
     Tap tap
     PseudoMaster pseudo_master
