@@ -341,7 +341,9 @@ cdef inline void replication_take_head_ack(Chain *c, Ack *out) noexcept nogil:
     out.head_told = True
     out.question = 0                # a question has to pass every member
     c.sent_head = out.committed
-    c.relied_up = out.committed     # the members between hear it with the head's next batch
+    if not c.log.streams:
+        c.relied_up = out.committed     # the members between hear it with the head's next batch
+    # Those of a chain of all commands hold replies for it, and a next batch may not come.
 
 
 cdef inline void replication_predecessor_lost(Chain *c) noexcept nogil:
