@@ -383,14 +383,16 @@ cdef bint create_internal(
     return create(ctx, name, NULL, run, flags, 0, "admin dangerous slow", "Between members and masters")
 
 
-cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
+cdef bint create_internal_commands(RedisModuleCtx *ctx, bint all) noexcept nogil:
     """Create the commands of members and masters.
 
     None has the flag write or deny-oom: a successor must never refuse an update that its predecessor has applied.
     """
     cdef const char *flags = "admin deny-script no-monitor no-slowlog allow-stale"
     cdef const char *early = "admin deny-script no-monitor no-slowlog allow-stale allow-loading"
-    # While clients are paused nothing can go into the append-only file, so no update may be applied.
+    # In a chain of all commands these change the log alone, so that they may run amid a script. In the other kind an
+    # update is applied. While clients are paused nothing can go into the append-only file, so none may be then.
+    cdef const char *busy = "admin deny-script no-monitor no-slowlog allow-stale allow-busy"
     cdef const char *postponed = "admin deny-script no-monitor no-slowlog allow-stale may-replicate"
     cdef const char *idle = "admin deny-script no-monitor no-slowlog allow-stale allow-loading allow-busy fast"
     return (
@@ -406,8 +408,8 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create_internal(ctx, "chain.record.place", on_record_place, early)
         and create_internal(ctx, "chain.record.executed", on_record_executed, early)
         and create_internal(ctx, "chain.greet", on_greet, flags)
-        and create_internal(ctx, "chain.forward", on_forward, postponed)
-        and create_internal(ctx, "chain.ack", on_ack, flags)
+        and create_internal(ctx, "chain.forward", on_forward, busy if all else postponed)
+        and create_internal(ctx, "chain.ack", on_ack, busy if all else flags)
         and create_internal(ctx, "chain.adopt", on_adopt, flags)
         and create_internal(ctx, "chain.join", on_join, flags)
         and create_internal(ctx, "chain.rejoin", on_rejoin, flags)
@@ -476,7 +478,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
             or not kind_is_possible(m, ctx) or not cut_unrecorded(m)):
         return REDISMODULE_ERR
     RedisModule_SetModuleOptions(ctx, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS)
-    if (not create_client_commands(ctx) or not create_internal_commands(ctx)
+    if (not create_client_commands(ctx) or not create_internal_commands(ctx, own_kind(m) == KIND_ALL)
             or not snapshot_register(ctx)):
         RedisModule_Log(ctx, "warning", "libmember.so: a command or data type of that name exists already")
         return REDISMODULE_ERR

@@ -6,9 +6,11 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from modules.bindings.redismodule cimport (
-    RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_GetSelectedDb, RedisModule_ReplyWithArray,
-    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
+    REDISMODULE_CTX_FLAGS_LUA, RedisModuleCtx, RedisModuleString, RedisModule_CreateString,
+    RedisModule_GetContextFlags, RedisModule_GetSelectedDb, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
 )
+from modules.core.chain cimport chain_executed
 from modules.core.effect_stream cimport stream_reserve, stream_write
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.invariant cimport INVARIANT
@@ -21,7 +23,7 @@ from modules.core.replication cimport (
 from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed, wire_next, wire_valid
 from modules.member.checkpoint.memtable cimport may_be_flushed, track
-from modules.member.effects cimport feed_server
+from modules.member.effects cimport feed_server, note_commits
 from modules.member.keyspace.values cimport keep, keyspace_apply, let_go, string_length
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport settle
@@ -68,6 +70,33 @@ cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
     RedisModule_ReplyWithCString(ctx, digits)
     RedisModule_ReplyWithLongLong(ctx, welcome.applied)
     return RedisModule_ReplyWithLongLong(ctx, welcome.assigned)
+
+
+# ------------------------------------------------------------------------------------------- while a script runs
+
+cdef bint in_script(RedisModuleCtx *ctx) noexcept nogil:
+    """Returns whether a script has run for so long that Redis handles events amid it. This command is not the script's.
+    """
+    return RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_LUA != 0
+
+
+cdef bint may_take_in_script(const Member *m) noexcept nogil:
+    """Returns whether a message may be taken amid a script, during which our own server executes nothing.
+
+    The log keeps what the server has not executed, so the log's limit holds back what comes.
+    """
+    return m.chain.log.streams and m.chain.applied - chain_executed(&m.chain) < <int64_t>m.chain.limits.log_bytes
+
+
+cdef int reply_busy(RedisModuleCtx *ctx) noexcept nogil:
+    return RedisModule_ReplyWithError(ctx, "BUSY a script runs, and this member can take no more until it ends")
+
+
+cdef void pass_on_in_script(Member *m) noexcept nogil:
+    """No pass of the event loop ends before the script does: send on at once what the message has made due."""
+    forward(m)
+    acknowledge(m)
+    note_commits(m)
 
 
 # ------------------------------------------------------------------------------------------------- batches
@@ -178,9 +207,12 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     cdef Verdict verdict
     cdef int64_t skip = 0
     cdef bint whole
+    cdef bint nested = in_script(ctx)
     cdef Peer *peer = proven_peer(m, ctx)
     if peer == NULL:
         return 0
+    if nested and not may_take_in_script(m):
+        return reply_busy(ctx)
     argument_text(argv[8], &payload)
     if not parse_batch(argv, &batch) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
         return reply_verdict(m, ctx, NONSENSE)
@@ -200,6 +232,8 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     replication_batch_applied(&m.chain, &batch)
     settle(m)
     wake(m)
+    if nested:
+        pass_on_in_script(m)
     return 0
 
 
@@ -208,9 +242,12 @@ cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) n
     cdef Ack ack
     cdef int64_t head_told
     cdef Verdict verdict
+    cdef bint nested = in_script(ctx)
     cdef Peer *peer = proven_peer(m, ctx)
     if peer == NULL:
         return 0
+    if nested and not m.chain.log.streams:
+        return reply_busy(ctx)
     if (not argument_number(argv[1], &ack.epoch) or not argument_number(argv[2], &ack.committed)
             or not argument_number(argv[3], &head_told) or not argument_number(argv[4], &ack.question)):
         return reply_verdict(m, ctx, NONSENSE)
@@ -220,4 +257,6 @@ cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) n
         return reply_verdict(m, ctx, verdict)
     settle(m)
     wake(m)
+    if nested:
+        pass_on_in_script(m)
     return 0

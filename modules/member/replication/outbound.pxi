@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # The messages that this member sends on its links, and the meaning of the peers' answers.
 #
-# Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxi`). Answers arrive in socket
-# callbacks. Redis runs such callbacks inside a slow script or a load, too, so an answer may change the chain's state
-# but must never apply an update.
+# Messages are built and sent once per pass of the event loop (`event_loop/one_pass.pxi`), and amid a slow script by
+# `pass_on_in_script`. Answers arrive in socket callbacks. Redis runs such callbacks inside a slow script or a load,
+# too, so an answer may change the chain's state but must never apply an update.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
