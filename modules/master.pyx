@@ -4,9 +4,10 @@
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_Log
 from modules.master.embedded cimport master_load, master_unload
-from modules.master.state cimport Kind
+from modules.master.state cimport Kind, OwnSetting
 
 cdef Kind kind
+cdef OwnSetting name
 
 
 cdef bint take_arguments(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -19,6 +20,8 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
     kind.library = b"libmaster.so"
     kind.python = b"chainredis.coordinator.commands"
     kind.take_arguments = take_arguments
+    name.name, name.default = b"name", b"mymaster"
+    kind.settings, kind.setting_count = &name, 1
     return master_load(ctx, argv, argc, &kind)
 
 

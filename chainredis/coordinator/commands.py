@@ -5,6 +5,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from chainredis.coordinator.add_member import Additions, ExistingData, knows_a_secret, prove_again
@@ -12,8 +13,9 @@ from chainredis.coordinator.cold_start import ColdStart
 from chainredis.coordinator.member_session import SessionThreads
 from chainredis.coordinator.probe import ProbedServer, Prober, resolve
 from chainredis.coordinator.runtime import PERMANENT, LeadershipTerm, Runtime
+from chainredis.coordinator.sentinel import Answer, Event, Sight, answer, events
 from chainredis.protocol.errors import CommandError, MemberError, StoreError
-from chainredis.protocol.reconfiguration import Forget, Form, Recover, Remove
+from chainredis.protocol.reconfiguration import Configuration, Forget, Form, Recover, Remove
 from chainredis.protocol.view import Endpoint, Member, View, parse_endpoint
 from chainredis.storage.view_store import FileStore, ViewStore
 from chainredis.transport.addresses import Addresses, Resolve
@@ -23,7 +25,7 @@ from chainredis.transport.settings import Settings
 
 log = logging.getLogger(__name__)
 
-Reply = str | list[str]
+Reply = Answer
 Status = dict[str, str | int]
 
 SHOW_EVERY_S = 0.25
@@ -37,9 +39,9 @@ MAX_SHOWN = 256  # bytes of an argument
 NO_MEMBERS = "the chain has no members: MASTER.ADD host port makes a server its first one"
 
 
-def embed(settings: Settings) -> "Coordinator":
-    """The coordinator of libmaster.so."""
-    return Coordinator(settings)
+def embed(settings: Settings, *, name: str) -> "Coordinator":
+    """The coordinator of libmaster.so. name: the chain's."""
+    return Coordinator(replace(settings, name=name))
 
 
 class Coordinator:
@@ -58,6 +60,7 @@ class Coordinator:
         "MASTER.REFRESH_HEAD": "refreshes",
         "MASTER.REFRESH_TAIL": "refreshes",
         "MASTER.GET_CHAIN": "questions",
+        "SENTINEL": "questions",
     }
 
     def __init__(
@@ -74,6 +77,7 @@ class Coordinator:
         dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
         self._prober = Prober(dial, resolve, settings.own_run_id)
         store = store or FileStore(settings.state_dir)
+        self._settings = settings
         self._runtime = Runtime(store, settings, leadership=leadership, remembered=remembered)
         addresses = Addresses(resolve)
         self._additions = Additions(self._runtime, dial, addresses, settings)
@@ -85,6 +89,7 @@ class Coordinator:
             "MASTER.GET_CHAIN": (self._get_chain, range(1)),
             "MASTER.REFRESH_HEAD": (self._refresh_head, range(1)),
             "MASTER.REFRESH_TAIL": (self._refresh_tail, range(1)),
+            "SENTINEL": (self._sentinel, range(1, 3)),
         }
         self._last = ("none", "done")
         self._observers: list[Callable[[Status], None]] = []
@@ -158,9 +163,12 @@ class Coordinator:
 
     # ---------------------------------------------------------------------------------------------- reads
 
-    def _get_chain(self) -> list[str]:
+    def _get_chain(self) -> Reply:
         view = self._runtime.view
         return [str(member) for member in view.members] if view else []
+
+    def _sentinel(self, *words: bytes) -> Reply:
+        return answer(self.sight(), words)
 
     def _refresh_head(self) -> str:
         return self._refresh(0)
@@ -270,6 +278,43 @@ class Coordinator:
         configuration = self._runtime.enact(lambda *_: recover)
         log.warning("the stored view was lost: the chain of epoch %d is %s alone", configuration.view.epoch, survivor)
 
+    # ------------------------------------------------------------------------------------------- as a Sentinel
+
+    def sight(self) -> Sight:
+        """What this master knows, for clients of a Sentinel. A chain that was never read is none."""
+        settings = self._settings
+        try:
+            configuration, trouble = self._runtime.configuration, self._runtime.why_unsettled
+        except StoreError as error:
+            configuration, trouble = None, str(error)
+        return Sight(
+            settings.name,
+            settings.own_run_id,
+            configuration.view.epoch if configuration else 0,
+            configuration.view.members if configuration else (),
+            configuration.fallen if configuration else (),
+            {member.run_id: status for member, status in self._runtime.member_statuses()},
+            settings.polling().timeout_ms,
+            trouble=trouble,
+        )
+
+    def on_event(self, publish: Callable[[Event], None]) -> None:
+        """Call `publish` from now on with what a Sentinel publishes, from one thread."""
+        threading.Thread(target=self._follow_events, args=(publish,), name="chain-events", daemon=True).start()
+
+    def _follow_events(self, publish: Callable[[Event], None]) -> None:
+        """A new head is announced when it serves: clients go there at once."""
+        before = self.sight()
+        while not self._runtime.is_closed:
+            self._runtime.wait_for(lambda controller: _epoch(controller.configuration) != before.epoch, SHOW_EVERY_S)  # noqa: B023
+            after = self.sight()
+            if before.members and after.members:
+                if before.members[0].run_id != after.members[0].run_id:
+                    self._runtime.await_answer(0)
+                for event in events(before, after):
+                    publish(event)
+            before = after if after.members else before
+
     # ----------------------------------------------------------------------------------------------- for INFO
 
     def on_status(self, observer: Callable[[Status], None]) -> None:
@@ -321,6 +366,10 @@ class Coordinator:
                 observer(self.status())
             except Exception:
                 log.exception("an observer of the status failed")
+
+
+def _epoch(configuration: Configuration | None) -> int:
+    return configuration.view.epoch if configuration else 0
 
 
 def _newest_epoch(state: MemberState) -> int:

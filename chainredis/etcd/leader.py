@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from chainredis.etcd.client import Entry
-from chainredis.protocol.view import json_fields
+from chainredis.protocol.view import Endpoint, json_fields, parse_endpoint
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,15 @@ class Leader:
     machine: str = ""
     term: int = 0
     lease: int = 0
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """None if the address is not of that form."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            return parse_endpoint(host.removeprefix("[").removesuffix("]").encode(), port.encode())
+        except ValueError:
+            return None
 
     def to_text(self) -> str:
         said = asdict(self)

@@ -5,6 +5,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from chainredis.etcd.client import Connection, is_modified_at
 from chainredis.etcd.leader import Leader
@@ -51,6 +52,7 @@ class LeaderElection(threading.Thread):
         self._changed = changed
         self._lease = Lease(connection, clock)
         self._renew_at = 0.0
+        self._announced: tuple[int, str] | None = None  # the lease and the value of this master's own key
         self._leader: Leader | None = None
         self._revision = 0  # of etcd, of which the leader is known; 0: nothing is known
         self._moved = threading.Event()
@@ -119,6 +121,7 @@ class LeaderElection(threading.Thread):
         if self._clock() >= self._renew_at and not self._renew():
             self._step_down("its lease in etcd had run out")
             return 0.0
+        self._announce()
         if self.term:
             self._check()
         elif self._is_vacant():
@@ -132,6 +135,15 @@ class LeaderElection(threading.Thread):
             return False
         self._renew_at = self._clock() + max(ttl_s, LEAST_TTL_S) / RENEWALS
         return True
+
+    def _announce(self) -> None:
+        """Put this master's own key, by which other masters, and clients through them, know of it."""
+        who = self._who()
+        announced = (self._lease.number, who.to_text())
+        if announced != self._announced:
+            with suppress(StoreError):  # the next step tries again: to lead does not depend on it
+                self._connection.put(self._keys.masters + who.run_id, announced[1], announced[0])
+                self._announced = announced
 
     def _is_vacant(self) -> bool:
         """Returns True if there is no leader; or one without a lease, which no master has put there; or this master.

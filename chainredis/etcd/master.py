@@ -8,9 +8,11 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from chainredis.coordinator.commands import SHOW_EVERY_S, Coordinator, Reply, Status, names
 from chainredis.coordinator.runtime import LeadershipTerm, boot_seconds
+from chainredis.coordinator.sentinel import Event, OtherMaster, Sight, answer, events
 from chainredis.etcd.advertise import AdvertisedAddress, machine
 from chainredis.etcd.client import Access, Connection, Entry, Picture
 from chainredis.etcd.leader import Leader, leader_in
@@ -20,6 +22,7 @@ from chainredis.etcd.url import EtcdUrl, parse_url
 from chainredis.etcd.view_store import EtcdStore, configuration_in
 from chainredis.etcd.watch_cache import WatchCache
 from chainredis.protocol.errors import CommandError, Elsewhere, StoreError, Unusable
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import View
 from chainredis.transport.member_client import RedisLink
 from chainredis.transport.settings import Settings
@@ -61,7 +64,7 @@ class EtcdMaster:
 
     def __init__(self, url: EtcdUrl, access: Access, settings: Settings, announce_host: str = "") -> None:
         self._keys = url.keys
-        self._settings = settings
+        self._settings = settings = replace(settings, name=url.keys.chain)
         self._connection = Connection(access, settings.polling().timeout_ms / 1000)
         self._advertised = AdvertisedAddress(access.endpoints, announce_host, settings.own_port)
         self._machine = machine()
@@ -90,6 +93,8 @@ class EtcdMaster:
         self._is_elected = threading.Event()  # set when the term has changed
         self._unable = ""  # why this master could not begin its last term
         self._observer: Callable[[Status], None] = lambda _: None
+        self._publish: Callable[[Event], None] = lambda _: None
+        self._seen: Sight | None = None  # the newest chain with members whose events have been published
         log.info("looking for the chain %s in etcd", url)
         threading.Thread(target=self._follow_terms, name="etcd-term", daemon=True).start()
         self._cache.start()
@@ -114,6 +119,10 @@ class EtcdMaster:
 
     def execute(self, name: str, arguments: Sequence[bytes], asker: str = "") -> Reply:
         """As Coordinator.execute. Elsewhere if another master leads."""
+        if name == "SENTINEL":
+            with suppress(WaitTimeout):
+                wait_until(lambda: self._knows_enough(is_question=True), PATIENCE_S)
+            return answer(self.sight(), arguments)
         is_question = name == "MASTER.GET_CHAIN"
         with suppress(WaitTimeout):
             wait_until(lambda: self._knows_enough(is_question), PATIENCE_S)
@@ -172,14 +181,20 @@ class EtcdMaster:
         leader = self._leader_of(picture)
         self._election.saw(leader, picture.revision)
         self._leader_monitor.saw(leader)
+        self._tell_events()
         if coordinator := self._coordinator:
             self._tell_heartbeats(coordinator)
         self._observer(self.status())
 
     def _stored_in(self, picture: Picture) -> View | None:
-        entry = picture.entries.get(self._keys.view)
+        configuration = self._configuration_in(picture)
+        return configuration.view if configuration else None
+
+    def _configuration_in(self, picture: Picture | None) -> Configuration | None:
+        """The configuration in etcd; None if there is none, or none that can be read."""
+        entry = picture.entries.get(self._keys.view) if picture else None
         with suppress(StoreError):
-            return configuration_in(self._keys, entry.value).view if entry else None
+            return configuration_in(self._keys, entry.value) if entry else None
         return None
 
     def _remember(self, view: View | None) -> None:
@@ -258,6 +273,43 @@ class EtcdMaster:
         self._tell_heartbeats(coordinator)
         coordinator.on_status(lambda _: self._observer(self.status()))
         return coordinator
+
+    # --------------------------------------------------------------------------------------- as a Sentinel
+
+    def sight(self) -> Sight:
+        """What this master knows, for clients of a Sentinel. One that does not lead knows what is in etcd."""
+        leading = self._leading()
+        seen = leading.sight() if leading else self._sight_in_etcd()
+        return replace(seen, others=self._other_masters(), trouble=self._trouble() or seen.trouble)
+
+    def _sight_in_etcd(self) -> Sight:
+        settings, configuration = self._settings, self._configuration_in(self._cache.picture)
+        seen = Sight(settings.name, settings.own_run_id, down_after_ms=settings.polling().timeout_ms)
+        if configuration is None:
+            return seen
+        view = configuration.view
+        return replace(seen, epoch=view.epoch, members=view.members, fallen=configuration.fallen)
+
+    def _other_masters(self) -> tuple[OtherMaster, ...]:
+        entries, prefix = self._cache.picture.entries if self._cache.picture else {}, self._keys.masters
+        masters = (leader_in(entry) for key, entry in sorted(entries.items()) if key.startswith(prefix))
+        return tuple(
+            OtherMaster(endpoint, master.run_id)
+            for master in masters
+            if master.run_id != self._settings.own_run_id and (endpoint := master.endpoint)
+        )
+
+    def on_event(self, publish: Callable[[Event], None]) -> None:
+        """Call `publish` from now on with what a Sentinel publishes. Every master does, whether it leads or not."""
+        self._publish = publish
+
+    def _tell_events(self) -> None:
+        after = self._sight_in_etcd()
+        if not after.members or (self._seen and after.epoch <= self._seen.epoch):
+            return
+        before, self._seen = self._seen, after
+        for event in events(before, after) if before else ():
+            self._publish(event)
 
     # ------------------------------------------------------------------------------------------- for INFO
 

@@ -30,6 +30,10 @@ class Keys:
         return f"{self.chain}/leader"
 
     @property
+    def masters(self) -> str:
+        return f"{self.chain}/masters/"
+
+    @property
     def heartbeats(self) -> str:
         return f"{self.chain}/heartbeats/"
 

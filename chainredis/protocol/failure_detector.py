@@ -301,5 +301,5 @@ class FailureDetector:
         record = self.records[run_id]
         word = "dead" if self.is_gone(run_id) else "alive" if self.is_well(run_id) else "silent"
         word = "restarted" if record.is_replaced else word
-        checkpointed = record.report.checkpointed if record.report else -1
-        return MemberStatus(word, round(record.silent * 1000), checkpointed, record.lifeline.value)
+        checkpointed, applied = (record.report.checkpointed, record.report.applied) if record.report else (-1, -1)
+        return MemberStatus(word, round(record.silent * 1000), checkpointed, record.lifeline.value, applied)

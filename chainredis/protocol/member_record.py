@@ -52,13 +52,14 @@ class MemberStatus(NamedTuple):
     """A member as INFO shows it.
 
     word: alive, silent, dead, or restarted (another process uses its port). silent_ms: the time since its last answer.
-    checkpointed: the watermark of its checkpoint. lifeline: none, held or ended.
+    checkpointed: the watermark of its checkpoint. lifeline: none, held or ended. applied: a sequence number, -1: none.
     """
 
     word: str
     silent_ms: int
     checkpointed: int
     lifeline: str
+    applied: int = -1
 
 
 class Lifeline(Enum):

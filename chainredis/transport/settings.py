@@ -46,12 +46,14 @@ class Settings:
     """Settings of a coordinator. Times are in seconds.
 
     state_dir: the folder of the stored configuration. own_run_id (40 hexadecimal digits), own_port: of the server in
-    which the coordinator runs. credentials, polling: give the present values, which may change.
+    which the coordinator runs. name: the chain's, for clients that ask for it by SENTINEL. credentials, polling: give
+    the present values, which may change.
     """
 
     state_dir: Path
     own_run_id: str
     own_port: int
+    name: str = "mymaster"
     credentials: Callable[[], Credentials] = Credentials
     polling: Callable[[], PollSettings] = PollSettings
     connect_timeout_s: float = 2.0

@@ -206,6 +206,8 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_Init(RedisModuleCtx *, const char *, int, int)
     int RedisModule_CreateCommand(RedisModuleCtx *, const char *, RedisModuleCmdFunc, const char *, int, int, int)
     RedisModuleCommand *RedisModule_GetCommand(RedisModuleCtx *, const char *)
+    int RedisModule_CreateSubcommand(
+        RedisModuleCommand *, const char *, RedisModuleCmdFunc, const char *, int, int, int)
     int RedisModule_SetCommandInfo(RedisModuleCommand *, const RedisModuleCommandInfo *)
     int RedisModule_GetApi(const char *, void *)
     int *RedisModule_GetCommandKeys(RedisModuleCtx *, RedisModuleString **, int, int *)
@@ -263,6 +265,8 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_ReplyWithSimpleString(RedisModuleCtx *, const char *)
     int RedisModule_ReplyWithLongLong(RedisModuleCtx *, long long)
     int RedisModule_ReplyWithArray(RedisModuleCtx *, long)
+    int RedisModule_ReplyWithMap(RedisModuleCtx *, long)
+    int RedisModule_ReplyWithNullArray(RedisModuleCtx *)
     int RedisModule_ReplyWithStringBuffer(RedisModuleCtx *, const char *, size_t)
     int RedisModule_ReplyWithCString(RedisModuleCtx *, const char *)
     int RedisModule_ReplyWithNull(RedisModuleCtx *)

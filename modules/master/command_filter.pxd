@@ -11,7 +11,9 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_SelectDb,
 )
 from modules.server.acl cimport is_denied
-from modules.server.command_table cimport RULE_FOLLOW, RULE_WRITE, Rule, is_known, table_fill, table_rule, table_set
+from modules.server.command_table cimport (
+    RULE_FOLLOW, RULE_INFO, RULE_ROLE, RULE_WRITE, Rule, is_known, table_fill, table_rule, table_set,
+)
 
 
 cdef inline bint filter_build(RedisModuleCtx *ctx, RedisModuleDict **commands) noexcept nogil:
@@ -29,6 +31,8 @@ cdef inline bint filter_build(RedisModuleCtx *ctx, RedisModuleDict **commands) n
         table_set(table, "member.put", 10, RULE_WRITE)
         table_set(table, "member.del", 10, RULE_WRITE)
         table_set(table, "member.wait", 11, RULE_WRITE)
+        table_set(table, "role", 4, RULE_ROLE)
+        table_set(table, "info", 4, RULE_INFO)
     if commands[0] != NULL:
         RedisModule_FreeDict(NULL, commands[0])
     commands[0] = table
@@ -38,8 +42,6 @@ cdef inline bint filter_build(RedisModuleCtx *ctx, RedisModuleDict **commands) n
 cdef inline void filter_command(RedisModuleDict *commands, RedisModuleCommandFilterCtx *command) noexcept nogil:
     """Redirect a refused command to MASTER.REFUSED. Redis calls this for each command, also of scripts and modules."""
     cdef Rule rule
-    if commands == NULL:
-        return
     rule = table_rule(commands, command)
     if rule == RULE_WRITE or rule == RULE_FOLLOW:
         RedisModule_CommandFilterArgInsert(command, 0, RedisModule_CreateString(NULL, "MASTER.REFUSED", 14))

@@ -13,6 +13,7 @@ cdef Master master      # one in a process; its threads never end
 
 include "settings.pxi"
 include "handlers.pxi"
+include "sentinel.pxi"
 include "watching.pxi"
 include "workers.pxi"
 include "starting.pxi"

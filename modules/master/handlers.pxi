@@ -9,7 +9,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_SetDisconnectCallback, RedisModule_WrongArity,
 )
 from modules.master.jobs cimport Job, Queue, job_new, job_note_asker, outcome_free, outcome_reply, queue_full, queue_put
-from modules.master.state cimport ADD, Command, FORM, GET_CHAIN, REFRESH_HEAD, REFRESH_TAIL, REMOVE
+from modules.master.state cimport ADD, Command, FORM, GET_CHAIN, REFRESH_HEAD, REFRESH_TAIL, REMOVE, SENTINEL
 from modules.server.acl cimport may_administer
 
 
@@ -91,3 +91,8 @@ cdef int handle_get_chain(RedisModuleCtx *ctx, RedisModuleString **argv, int arg
     if argc != 1:
         return RedisModule_WrongArity(ctx)
     return submit(ctx, argv, argc, GET_CHAIN)
+
+
+cdef int handle_sentinel(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """SENTINEL subcommand [name]: the reply of Redis's own Sentinel. Redis has checked the number of arguments."""
+    return submit(ctx, argv, argc, SENTINEL)

@@ -7,6 +7,7 @@ thread never waits for Python (rule 8).
 """
 
 from libc.stdio cimport snprintf
+from libc.stdlib cimport atoll
 from libc.string cimport memcpy, memset, strlen
 
 from modules.bindings.pthread cimport (
@@ -18,8 +19,8 @@ from modules.bindings.redismodule cimport (
     RedisModuleString, RedisModule_Alloc, RedisModule_Free, RedisModule_FreeString,
     RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId, RedisModule_GetClientInfoById,
     RedisModule_GetContextFlags, RedisModule_GetCurrentUserName, RedisModule_ReplyWithArray,
-    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
-    RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithMap,
+    RedisModule_ReplyWithNullArray, RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
 )
 
 cdef enum:
@@ -50,8 +51,7 @@ cdef struct Queue:
 cdef enum OutcomeKind:
     OUTCOME_SIMPLE      # one string
     OUTCOME_ERROR       # one string, which begins with the error's code
-    OUTCOME_INTEGER
-    OUTCOME_LIST        # `number` strings
+    OUTCOME_TREE        # `number` items, each a letter and a string: the parts of a nested reply, in their order
 
 
 cdef struct Outcome:
@@ -156,6 +156,22 @@ cdef inline void outcome_free(RedisModuleCtx *ctx, void *outcome) noexcept nogil
     RedisModule_Free(outcome)
 
 
+cdef inline void reply_item(RedisModuleCtx *ctx, char letter, const char *string) noexcept nogil:
+    """Reply with one part of a nested reply. The letters are those of RESP3: `$` a string, `:` an integer, `*` an array
+    of so many elements, which follow, `%` a map of so many pairs, `_` a null array.
+    """
+    if letter == c"$":
+        RedisModule_ReplyWithCString(ctx, string)
+    elif letter == c":":
+        RedisModule_ReplyWithLongLong(ctx, atoll(string))
+    elif letter == c"*":
+        RedisModule_ReplyWithArray(ctx, atoll(string))
+    elif letter == c"%":
+        RedisModule_ReplyWithMap(ctx, atoll(string))
+    else:
+        RedisModule_ReplyWithNullArray(ctx)
+
+
 cdef inline int outcome_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """Reply with the outcome: Redis calls this on the main thread after the client was unblocked.
 
@@ -167,14 +183,11 @@ cdef inline int outcome_reply(RedisModuleCtx *ctx, RedisModuleString **argv, int
     if outcome == NULL:
         return RedisModule_ReplyWithError(ctx, b"UNKNOWN the master ran out of memory: see its log")
     string = <const char *>(outcome + 1)
-    if outcome.kind == OUTCOME_INTEGER:
-        return RedisModule_ReplyWithLongLong(ctx, outcome.number)
     if outcome.kind == OUTCOME_SIMPLE:
         return RedisModule_ReplyWithSimpleString(ctx, string)
     if outcome.kind == OUTCOME_ERROR:
         return RedisModule_ReplyWithError(ctx, string)
-    RedisModule_ReplyWithArray(ctx, outcome.number)
     for _ in range(outcome.number):
-        RedisModule_ReplyWithCString(ctx, string)
+        reply_item(ctx, string[0], string + 1)
         string += strlen(string) + 1
     return REDISMODULE_OK

@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # Loading of a master: registers commands, settings and events with Redis, and starts the coordinator.
 
+from libc.string cimport strchr
+
 from modules.bindings.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc, RedisModuleCtx,
     RedisModuleEvent_Config, RedisModuleEvent_Loading, RedisModuleEvent_ModuleChange, RedisModuleString,
-    RedisModule_Call, RedisModule_CreateCommand, RedisModule_FreeCallReply, RedisModule_GetDetachedThreadSafeContext,
+    RedisModule_Call, RedisModule_CreateCommand, RedisModule_CreateSubcommand, RedisModule_FreeCallReply,
+    RedisModule_GetCommand, RedisModule_GetDetachedThreadSafeContext,
     RedisModule_Init, RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc,
     RedisModule_SubscribeToServerEvent,
 )
@@ -26,6 +29,33 @@ cdef bint create_command(
             and describe(ctx, name, syntax, 0, categories, summary))
 
 
+cdef bint create_sentinel(
+    RedisModuleCtx *ctx, const char *name, const char *syntax, const char *summary,
+) noexcept nogil:
+    """Create the subcommand that stands after `sentinel|` in `name`."""
+    cdef const char *flags = b"readonly deny-script blocking"
+    return (RedisModule_CreateSubcommand(RedisModule_GetCommand(ctx, b"sentinel"), strchr(name, c"|") + 1,
+                                         handle_sentinel, flags, 0, 0, 0) == REDISMODULE_OK
+            and describe(ctx, name, syntax, 0, b"read slow blocking", summary))
+
+
+cdef bint create_sentinel_commands(RedisModuleCtx *ctx) noexcept nogil:
+    """Create the commands of clients of Sentinels. Redis has its own only in a server that is a Sentinel."""
+    cdef const char *flags = b"readonly deny-script blocking"
+    return (
+        create_command(ctx, b"sentinel", NULL, NULL, flags, b"read slow blocking", b"What a Sentinel is asked")
+        and create_sentinel(ctx, b"sentinel|masters", b"", b"The one chain, and its head's state")
+        and create_sentinel(ctx, b"sentinel|master", b"name", b"The state of the head")
+        and create_sentinel(ctx, b"sentinel|get-master-addr-by-name", b"name", b"The head's host and port")
+        and create_sentinel(ctx, b"sentinel|replicas", b"name", b"The members behind the head")
+        and create_sentinel(ctx, b"sentinel|slaves", b"name", b"The members behind the head")
+        and create_sentinel(ctx, b"sentinel|sentinels", b"name", b"The other masters")
+        and create_sentinel(ctx, b"sentinel|ckquorum", b"name", b"Whether the chain can be changed now")
+        and create_sentinel(ctx, b"sentinel|myid", b"", b"The run_id of this master")
+        and create_sentinel(ctx, b"sentinel|help", b"", b"Text about these subcommands")
+    )
+
+
 cdef bint create_commands(RedisModuleCtx *ctx) noexcept nogil:
     cdef const char *changes = b"admin deny-script blocking"
     cdef const char *asks = b"readonly deny-script blocking"
@@ -44,6 +74,15 @@ cdef bint create_commands(RedisModuleCtx *ctx) noexcept nogil:
                            b"The tail, just found alive")
         and create_command(ctx, b"master.get_chain", b"", handle_get_chain, asks, harmless,
                            b"The members of the chain, head first")
+        and create_sentinel_commands(ctx)
+        and create_command(ctx, b"master.role", NULL, on_role, b"fast allow-loading allow-stale", b"fast",
+                           b"Answers for ROLE")
+        and create_command(ctx, b"master.role.any", NULL, on_role_any, b"fast allow-loading allow-stale no-auth",
+                           b"fast", b"So")
+        and create_command(ctx, b"master.info", NULL, on_info, b"allow-loading allow-stale", b"slow",
+                           b"Answers for INFO")
+        and create_command(ctx, b"master.info.any", NULL, on_info_any, b"allow-loading allow-stale no-auth", b"slow",
+                           b"As it")
         and create_command(ctx, b"master.refused", NULL, on_refused, b"allow-loading allow-stale no-auth", b"slow",
                            b"Answers for commands that a master refuses")
         and create_command(ctx, GIVEN_TO_NOBODY, b"", do_nothing, changes, dangerous,
@@ -90,6 +129,8 @@ cdef int master_load(
     for lane in range(<int>COMMAND_COUNT):
         queue_init(&master.queues[lane])
     info_init(&master.info)
+    info_init(&master.sentinel.info)
+    info_init(&master.sentinel.chain)
     if not create_commands(ctx) or not load_settings(ctx) or not prepare_python(ctx):
         return REDISMODULE_ERR
     if RedisModule_RegisterInfoFunc(ctx, show_info) == REDISMODULE_ERR:

@@ -46,9 +46,14 @@ cdef int set_switch(const char *name, int value, void *setting, RedisModuleStrin
     return REDISMODULE_OK
 
 
-cdef bint register_setting(RedisModuleCtx *ctx, const char *name, RedisModuleString **place, int flags) noexcept nogil:
+cdef bint register_setting(
+    RedisModuleCtx *ctx, const char *name, const char *default, RedisModuleString **place, int flags,
+) noexcept nogil:
+    """default: NULL for an empty one."""
+    if default == NULL:
+        default = b""
     return RedisModule_RegisterStringConfig(
-        ctx, name, b"", flags, get_string, set_string, NULL, place) == REDISMODULE_OK
+        ctx, name, default, flags, get_string, set_string, NULL, place) == REDISMODULE_OK
 
 
 cdef bint register_number(
@@ -73,7 +78,7 @@ cdef bint load_settings(RedisModuleCtx *ctx) noexcept nogil:
         and RedisModule_RegisterBoolConfig(
             ctx, b"auto-return", 1, REDISMODULE_CONFIG_DEFAULT, get_switch, set_switch, NULL, &master.auto_return,
         ) == REDISMODULE_OK
-        and register_setting(ctx, b"auth-user", &master.auth_user, REDISMODULE_CONFIG_DEFAULT)
+        and register_setting(ctx, b"auth-user", NULL, &master.auth_user, REDISMODULE_CONFIG_DEFAULT)
         and register_password(ctx, b"auth-password", REDISMODULE_CONFIG_DEFAULT, &master.auth_password)
         and register_own_settings(ctx)
         and RedisModule_LoadConfigs(ctx) == REDISMODULE_OK
@@ -91,5 +96,5 @@ cdef bint register_own_settings(RedisModuleCtx *ctx) noexcept nogil:
         if own.password != NULL:
             registered = registered and register_password(ctx, own.name, flags, own.password)
         elif not own.given:
-            registered = registered and register_setting(ctx, own.name, &own.text, flags)
+            registered = registered and register_setting(ctx, own.name, own.default, &own.text, flags)
     return registered

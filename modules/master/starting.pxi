@@ -32,6 +32,7 @@ def start(own_run_id, own_port):
     from pathlib import Path
 
     find_package()
+    from chainredis.coordinator import sentinel
     from chainredis.embedded.server_log import redirect_logs
     from chainredis.protocol.errors import CommandError, Unusable
     from chainredis.transport.settings import Credentials, PollSettings, Settings
@@ -44,6 +45,11 @@ def start(own_run_id, own_port):
 
     def read_credentials():
         return Credentials(setting_text(&master.auth_user), setting_text(&master.auth_password.value.text))
+
+    def on_status(status):
+        sight = coordinator.sight()
+        show_status({"role": "master", **status})
+        show_sentinel(sentinel.info(sight), sight.name if sight.members else "")
 
     redirect_logs(log)
     # A thread that computes must soon give way to one that a member's answer woke: a repair takes milliseconds.
@@ -59,7 +65,8 @@ def start(own_run_id, own_port):
             credentials=read_credentials,
             polling=read_polling,
         ))
-        coordinator.on_status(lambda status: show_status({"role": "master", **status}))
+        coordinator.on_status(on_status)
+        coordinator.on_event(publish_event)
         lanes = sorted(set(coordinator.LANES.values()))
         for command, name in COMMAND_NAMES.items():
             master.lane[<int>command] = lanes.index(coordinator.LANES[name])

@@ -15,6 +15,7 @@ cdef enum Command:
     REFRESH_HEAD
     REFRESH_TAIL
     GET_CHAIN
+    SENTINEL
     COMMAND_COUNT
 
 
@@ -24,6 +25,7 @@ cdef struct OwnSetting:
     bint given                  # given as an argument of `loadmodule`, not as a module configuration
     RedisModuleString *text
     PasswordSetting *password   # NULL: the setting is not a password
+    const char *default         # NULL: empty
 
 
 cdef struct Kind:
@@ -33,6 +35,13 @@ cdef struct Kind:
     bint (*take_arguments)(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil   # of loadmodule
     OwnSetting *settings
     int setting_count
+
+
+cdef struct Sentinel:
+    # What this server says as a Sentinel without asking Python.
+    Info info                           # the fields of INFO's section
+    Info chain                          # its name; empty: there is no chain
+    bint own_call                       # a command of Redis's that this module calls is not filtered
 
 
 cdef struct Master:
@@ -45,6 +54,7 @@ cdef struct Master:
     Queue queues[<int>COMMAND_COUNT]
     int lane[<int>COMMAND_COUNT]        # the index of the queue that takes the command's jobs
     Info info
+    Sentinel sentinel
     RedisModuleString *auth_user        # other threads read it, under the mutex of the passwords
     PasswordSetting auth_password
     long long heartbeat_interval_ms

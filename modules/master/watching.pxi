@@ -25,7 +25,8 @@ cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), NULL)
     if strcasecmp(name, "config") == 0 or strcasecmp(name, "exec") == 0:
         passwords_filter(command)
-    filter_command(master.commands, command)
+    if master.commands != NULL and not master.sentinel.own_call and not replace_asked(command):
+        filter_command(master.commands, command)
 
 
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:

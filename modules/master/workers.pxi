@@ -8,10 +8,9 @@
 from modules.bindings.redismodule cimport RedisModule_Free, RedisModule_Log, RedisModule_UnblockClient
 from modules.master.info cimport info_set
 from modules.master.jobs cimport (
-    Job, OUTCOME_ERROR, OUTCOME_INTEGER, OUTCOME_LIST, OUTCOME_SIMPLE, Outcome, OutcomeKind, Queue, outcome_new,
-    queue_take,
+    Job, OUTCOME_ERROR, OUTCOME_SIMPLE, OUTCOME_TREE, Outcome, OutcomeKind, Queue, outcome_new, queue_take,
 )
-from modules.master.state cimport ADD, FORM, GET_CHAIN, REFRESH_HEAD, REFRESH_TAIL, REMOVE
+from modules.master.state cimport ADD, FORM, GET_CHAIN, REFRESH_HEAD, REFRESH_TAIL, REMOVE, SENTINEL
 
 
 cdef enum:
@@ -25,6 +24,7 @@ COMMAND_NAMES = {
     REFRESH_HEAD: "MASTER.REFRESH_HEAD",
     REFRESH_TAIL: "MASTER.REFRESH_TAIL",
     GET_CHAIN: "MASTER.GET_CHAIN",
+    SENTINEL: "SENTINEL",
 }
 coordinator = None      # a chainredis.coordinator.commands.Coordinator
 CommandError = Unusable = None      # the classes of chainredis.protocol.errors
@@ -78,12 +78,31 @@ cdef Outcome *carry_out(const Job *job) noexcept:
 
 
 cdef Outcome *make_outcome(result) except NULL:
-    if isinstance(result, list):
-        strings = b"".join(one_line(item) + b"\0" for item in result)
-        return outcome_new(OUTCOME_LIST, len(result), strings, len(strings))
-    if isinstance(result, int):
-        return outcome_new(OUTCOME_INTEGER, result, b"", 0)
-    return make_text(OUTCOME_SIMPLE, result)
+    """Returns the outcome for a result of the coordinator: a `chainredis.coordinator.sentinel.Answer`."""
+    if isinstance(result, str):
+        return make_text(OUTCOME_SIMPLE, result)
+    items = list(tree_items(result))
+    strings = b"".join(item + b"\0" for item in items)
+    return outcome_new(OUTCOME_TREE, len(items), strings, len(strings))
+
+
+def tree_items(result):
+    """Yields the parts of a nested reply in their order, each a letter and a string."""
+    if result is None:
+        yield b"_"
+    elif isinstance(result, int):
+        yield b":%d" % result
+    elif isinstance(result, list):
+        yield b"*%d" % len(result)
+        for each in result:
+            yield from tree_items(each)
+    elif isinstance(result, dict):
+        yield b"%%%d" % len(result)
+        for pair in result.items():
+            for each in pair:
+                yield from tree_items(each)
+    else:
+        yield b"$" + (result if isinstance(result, bytes) else one_line(result))
 
 
 cdef Outcome *make_text(OutcomeKind kind, text) except NULL:
@@ -93,9 +112,21 @@ cdef Outcome *make_text(OutcomeKind kind, text) except NULL:
 
 def show_status(status):
     """Push the coordinator's status to the fields of INFO."""
-    fields = b"".join(one_line(part) + b"\0" for field in status.items() for part in field)
+    fields = info_fields(status)
     if not info_set(&master.info, fields, len(fields)):
         log("warning", "INFO shows old figures of the master: there is no room for the new ones")
+
+
+def show_sentinel(status, chain):
+    """Push the section that INFO of a Sentinel has, and the chain's name, empty without a chain, for ROLE."""
+    fields = info_fields(status)
+    name = one_line(chain) + b"\0"
+    info_set(&master.sentinel.info, fields, len(fields))
+    info_set(&master.sentinel.chain, name, len(name))
+
+
+def info_fields(status):
+    return b"".join(one_line(part) + b"\0" for field in status.items() for part in field)
 
 
 def log(level, text):

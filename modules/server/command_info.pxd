@@ -82,6 +82,7 @@ cdef inline bint describe(
     cdef char copy[SYNTAX_BYTES]
     cdef int count = count_words(syntax) if syntax != NULL else 0
     cdef int optional
+    cdef int words = 1          # of the name
     if command == NULL or count > MOST_ARGUMENTS:
         return False
     memset(&info, 0, sizeof(info))
@@ -98,7 +99,9 @@ cdef inline bint describe(
     keys[0].fk.range.keystep = 1
     info.version = REDISMODULE_COMMAND_INFO_VERSION
     info.summary = summary
-    info.arity = -(1 + count - optional) if optional or syntax == NULL else 1 + count
+    if strchr(name, c"|") != NULL:
+        words = 2
+    info.arity = -(words + count - optional) if optional or syntax == NULL else words + count
     info.key_specs = keys if key_flags else NULL
     info.args = arguments if count else NULL
     if RedisModule_SetCommandInfo(command, &info) != REDISMODULE_OK:

@@ -5,10 +5,10 @@ import contextlib
 import threading
 import time
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
-import redis
+import redis.sentinel
 
 from chainredis.coordinator.commands import Coordinator
 from chainredis.etcd.client import Access
@@ -61,6 +61,40 @@ def test_one_leads_and_the_others_send_changes_to_it(chain: StartChain, url: str
         assert info(other, "master")["master_state"] == "another master leads"
     c.add(spare)
     assert_serves(c)
+
+
+def test_each_is_a_sentinel_that_names_the_others(chain: StartChain, url: str) -> None:
+    """The chain's name in etcd is the name for clients; all publish what the leader changes."""
+    c = chain(2, url=url, masters=3)
+    name = parse_url(url).keys.chain
+    clients: list[Any] = [redis.Redis(port=master.port, decode_responses=True) for master in c.masters]
+    channels = [client.pubsub() for client in clients]
+    for channel, master in zip(channels, c.masters, strict=True):
+        channel.subscribe("+switch-master")
+        channel.get_message(timeout=5)
+        await_seen(master, *c.members)
+        rest = {other.port for other in others(c, master)}
+        wait_until(lambda at=master, rest=rest: sentinels(at, name) == rest, 10)  # type: ignore[misc]
+        assert ask(master, "SENTINEL", "CKQUORUM", name).startswith(b"OK 3 usable Sentinels.")
+    hosts = [("127.0.0.1", master.port) for master in c.masters]
+    sentinel: Any = redis.sentinel.Sentinel(hosts, min_other_sentinels=2)  # type: ignore[no-untyped-call]
+    assert sentinel.discover_master(name) == ("127.0.0.1", c.head.port)
+    old, new = c.members
+    c.remove(old)
+    for channel in channels:
+        message = channel.get_message(timeout=10)
+        assert message
+        assert message["data"] == f"{name} 127.0.0.1 {old.port} 127.0.0.1 {new.port}"
+        channel.close()
+    c.masters[0].kill()
+    left = {master.port for master in c.masters[1:]}
+    for master in c.masters[1:]:
+        wait_until(lambda at=master: sentinels(at, name) | {at.port} == left, 30)  # type: ignore[misc]
+        assert ask(master, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name) == [b"127.0.0.1", b"%d" % new.port]
+
+
+def sentinels(master: Server, name: str) -> set[int]:
+    return {int(fields[fields.index(b"port") + 1]) for fields in ask(master, "SENTINEL", "SENTINELS", name)}
 
 
 def test_another_leads_when_the_leader_is_killed_and_repairs_what_happened_meanwhile(

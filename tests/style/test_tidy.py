@@ -297,7 +297,7 @@ def test_the_masters_handlers_use_no_python() -> None:
     with_python = {name for name, used in functions.items() if used}
     unexpected = {name for name in with_python if not name.endswith(tuple(MASTER_WITH_PYTHON))}
     assert unexpected == set()
-    assert sum("_handle_" in name for name in functions) == 6
+    assert sum("_handle_" in name for name in functions) == 7
 
 
 def output(*command: str | Path) -> str:

@@ -35,9 +35,9 @@ def test_health() -> None:
     assert stage.controller.detector.health() == Health(frozenset({A.run_id, D.run_id}), frozenset({B.run_id}))
     stage.pass_time(0.6, D)
     assert stage.controller.detector.health().alive == {D.run_id}
-    assert stage.controller.detector.member_status(A.run_id) == ("silent", 600, -1, "held")
-    assert stage.controller.detector.member_status(B.run_id) == ("dead", 600, -1, "ended")
-    assert stage.controller.detector.member_status(D.run_id) == ("alive", 0, -1, "held")
+    assert stage.controller.detector.member_status(A.run_id) == ("silent", 600, -1, "held", -1)
+    assert stage.controller.detector.member_status(B.run_id) == ("dead", 600, -1, "ended", -1)
+    assert stage.controller.detector.member_status(D.run_id) == ("alive", 0, -1, "held", -1)
     stage.controller.detector.replaced(B.run_id)
     assert stage.controller.detector.member_status(B.run_id).word == "restarted"
 

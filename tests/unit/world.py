@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -88,7 +89,7 @@ class World:
 
     def run(self, command: str, *arguments: str | int | bytes) -> str | list[str]:
         as_bytes = [a if isinstance(a, bytes) else str(a).encode() for a in arguments]
-        return self.master.execute(f"MASTER.{command}", as_bytes)
+        return cast("str | list[str]", self.master.execute(f"MASTER.{command}", as_bytes))
 
     def chain(self) -> list[str] | str:
         return self.run("GET_CHAIN")

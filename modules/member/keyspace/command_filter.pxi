@@ -23,6 +23,7 @@ from modules.server.command_table cimport (
     RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WRITE, Rule, begins_with,
     is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
 )
+from modules.server.logins cimport ENTRANCE_PASSWORD
 from modules.server.passwords cimport passwords_filter, the_passwords
 from modules.server.redis_calls cimport drop_reply
 
@@ -78,7 +79,7 @@ cdef void replace_asked(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
 
     The variant .ANY needs no login, as far as Redis's own command needs none.
     """
-    cdef bint everybody = entrance(m) != ENTRANCE_PASSWORD
+    cdef bint everybody = who_enters(m) != ENTRANCE_PASSWORD
     if rule == RULE_ROLE:
         replace_name(command, "CHAIN.ROLE.ANY" if everybody else "CHAIN.ROLE")
     else:

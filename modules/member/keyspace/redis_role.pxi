@@ -6,29 +6,26 @@
 # command filter replaces ROLE and INFO with the commands of this file, which name the head, and no other member, as the
 # master.
 #
-# A user needs the ACL rights to ROLE and INFO. The replacing commands should need no rights of their own, but Redis
-# lets everybody run a command without required rights, even before a login. Where the default user has a password, a
-# module cannot tell whether a client has logged in. There the user also needs the rights to CHAIN.ROLE and CHAIN.INFO.
+# Who may ask: modules/server/logins.pxd. Where the default user has a password, a user also needs the rights to
+# CHAIN.ROLE and CHAIN.INFO.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, strlen, strstr
+from libc.string cimport strlen, strstr
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_ACL_LOG_CMD, REDISMODULE_OK, REDISMODULE_REPLY_ARRAY, REDISMODULE_REPLY_STRING, RedisModuleCallReply,
-    RedisModuleCtx, RedisModuleString, RedisModuleUser, RedisModule_ACLAddLogEntry,
-    RedisModule_ACLCheckCommandPermissions, RedisModule_Call, RedisModule_CallReplyArrayElement,
-    RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_CreateString,
-    RedisModule_FreeModuleUser, RedisModule_FreeString, RedisModule_GetCurrentUserName,
-    RedisModule_GetModuleUserFromUserName, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithVerbatimString,
-    RedisModule_StringAppendBuffer, RedisModule_StringPtrLen,
+    REDISMODULE_REPLY_STRING, RedisModuleCallReply, RedisModuleCtx, RedisModuleString, RedisModule_Call,
+    RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_FreeString,
+    RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
+    RedisModule_ReplyWithLongLong, RedisModule_ReplyWithVerbatimString, RedisModule_StringAppendBuffer,
+    RedisModule_StringPtrLen,
 )
 from modules.core.chain cimport chain_takes_writes
 from modules.core.hex cimport to_hex
 from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, Node
 from modules.member.keyspace.serving cimport serves_in_role
 from modules.member.state.member cimport Member
+from modules.server.logins cimport ENTRANCE_OPEN, Entrance, entrance, has_name, may_ask
 from modules.server.redis_calls cimport drop_reply
 
 cdef enum:
@@ -37,37 +34,11 @@ cdef enum:
 
 # ------------------------------------------------------------------------------------------------- who may ask
 
-cdef bint has_flag(RedisModuleCallReply *flags, const char *wanted) noexcept nogil:
-    cdef size_t length
-    cdef size_t i
-    cdef const char *flag
-    for i in range(RedisModule_CallReplyLength(flags)):
-        flag = RedisModule_CallReplyStringPtr(RedisModule_CallReplyArrayElement(flags, i), &length)
-        if flag != NULL and length == strlen(wanted) and memcmp(flag, wanted, length) == 0:
-            return True
-    return False
-
-
-cdef enum Entrance:
-    ENTRANCE_OPEN               # clients that have not logged in are the default user, which needs no password
-    ENTRANCE_NAMED              # the default user is off: a client of that name has not logged in
-    ENTRANCE_PASSWORD           # a client of the default user may have logged in or not; a module cannot tell
-
-
-cdef Entrance entrance(Member *m) noexcept nogil:
-    cdef RedisModuleCallReply *user
-    cdef RedisModuleCallReply *flags
-    cdef Entrance found = ENTRANCE_PASSWORD
+cdef Entrance who_enters(Member *m) noexcept nogil:
+    cdef Entrance found
     m.keyspace.own_call = True
-    user = RedisModule_Call(m.ctx, "ACL", "cc", b"GETUSER", b"default")
+    found = entrance(m.ctx)
     m.keyspace.own_call = False
-    if user != NULL and RedisModule_CallReplyType(user) == REDISMODULE_REPLY_ARRAY:
-        flags = RedisModule_CallReplyArrayElement(user, 1)
-        if has_flag(flags, "off"):
-            found = ENTRANCE_NAMED
-        elif has_flag(flags, "nopass"):
-            found = ENTRANCE_OPEN
-    drop_reply(user)
     return found
 
 
@@ -75,37 +46,10 @@ cdef bint is_logged_in(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Returns whether the client has logged in; needed for commands that Redis runs without a login. If it has not,
     replies the error that Redis gives.
     """
-    cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
-    cdef size_t length
-    cdef const char *bytes = RedisModule_StringPtrLen(name, &length)
-    cdef bint default = length == 7 and memcmp(bytes, b"default", 7) == 0
-    RedisModule_FreeString(NULL, name)
-    if not default or entrance(m) == ENTRANCE_OPEN:
+    if has_name(ctx) or who_enters(m) == ENTRANCE_OPEN:
         return True
     RedisModule_ReplyWithError(ctx, "NOAUTH Authentication required.")
     return False
-
-
-cdef bint may_ask(RedisModuleCtx *ctx, const char *command) noexcept nogil:
-    """Returns whether the client's user may run `command`. If not, replies the error that Redis gives, and logs it in
-    Redis's ACL log.
-    """
-    cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
-    cdef RedisModuleString *words[1]
-    cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(name)
-    cdef char text[96]
-    cdef bint allowed
-    words[0] = RedisModule_CreateString(NULL, command, strlen(command))
-    allowed = user == NULL or RedisModule_ACLCheckCommandPermissions(user, words, 1) == REDISMODULE_OK
-    if not allowed:
-        RedisModule_ACLAddLogEntry(ctx, user, words[0], REDISMODULE_ACL_LOG_CMD)
-        snprintf(text, sizeof(text), "NOPERM this user has no permissions to run the '%s' command", command)
-        RedisModule_ReplyWithError(ctx, text)
-    if user != NULL:
-        RedisModule_FreeModuleUser(user)
-    RedisModule_FreeString(NULL, words[0])
-    RedisModule_FreeString(NULL, name)
-    return allowed
 
 
 # ------------------------------------------------------------------------------------------------- what it is

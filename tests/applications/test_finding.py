@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Unmodified clients that find the head by themselves, while members die, leave, come and restart.
+
+All clients write at the same time. What one was told to be written is there at the end.
+"""
+
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from applications.test_applications import INSTALLED
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.transport.waiting import wait_until
+from commands.run import same_data
+from integration.conftest import _examine
+from integration.disks import ALWAYS
+from integration.helpers import await_chain, chain_of
+
+PROGRAMS = Path(__file__).with_name("programs") / "finding"
+NAME = "orders"
+PROGRESS = 20  # writes of each client between two events
+PATIENCE_S = 60
+
+
+class Client:
+    """A program that writes numbers, and prints each that was acknowledged."""
+
+    def __init__(self, program: Path, protocol: str, address: str) -> None:
+        self.key = f"{protocol}:{program.stem}"
+        is_node = program.suffix == ".mjs"
+        interpreter = "node" if is_node else INSTALLED / "bin/python"
+        more = [INSTALLED / "package.json"] if is_node else []
+        words = [interpreter, program, protocol, address, NAME, self.key, *more]
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.acknowledged = 0
+        self.longest_s = 0.0
+        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+
+    def _read(self, lines: TextIO) -> None:
+        last = time.monotonic()
+        for line in lines:
+            now = time.monotonic()
+            if self.acknowledged:
+                self.longest_s = max(self.longest_s, now - last)
+            assert int(line) == self.acknowledged
+            self.acknowledged, last = self.acknowledged + 1, now
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def go_on(clients: list[Client], what: str) -> None:
+    """Wait until each client has written some more, and print its longest pause."""
+    before = [client.acknowledged for client in clients]
+
+    def laggards() -> list[Client]:
+        return [each for each, had in zip(clients, before, strict=True) if each.acknowledged < had + PROGRESS]
+
+    wait_until(lambda: not laggards() or any(each.process.poll() is not None for each in clients), PATIENCE_S)
+    for each in laggards():
+        each.process.kill()
+        pytest.fail(f"{each.key} after {what}: {each.process.communicate()[1][-4000:]}")
+    print(what, {each.key: f"{each.longest_s * 1000:.0f} ms" for each in clients})
+    for each in clients:
+        each.longest_s = 0.0
+
+
+@pytest.fixture
+def clients() -> Iterator[list[Client]]:
+    started: list[Client] = []
+    yield started
+    for each in started:
+        each.stop()
+
+
+def programs() -> list[Path]:
+    return [path for path in sorted(PROGRAMS.iterdir()) if path.suffix == ".py" or shutil.which("node")]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Members do not come back by themselves: the test says when."""
+    masters = {"master.name": NAME, "master.auto-return": "no"}
+    with Cluster(3, folder=tmp_path, commands="all", member_config=ALWAYS, master_config=masters) as started:
+        yield started
+    _examine(started.servers)
+
+
+@pytest.mark.timeout(300)
+def test_clients_find_the_head(cluster: Cluster, clients: list[Client]) -> None:
+    address = str(cluster.master.endpoint)
+    clients += [Client(program, "sentinel", address) for program in programs()]
+    go_on(clients, "start")
+    for what, event in EVENTS.items():
+        event(cluster)
+        go_on(clients, what)
+    for each in clients:
+        each.stop()
+    head = cluster.head.client()
+    for each in clients:
+        written = {int(member) for member in head.smembers(each.key)}
+        assert set(range(each.acknowledged)) <= written, each.key
+    same_data(cluster.members)
+
+
+def kill(cluster: Cluster, place: int) -> None:
+    """Kill a member, and add it again as the new tail."""
+    dead = cluster.members.pop(place)
+    dead.kill()
+    await_chain(cluster, *cluster.members)
+
+
+def come_back(cluster: Cluster) -> None:
+    dead = next(server for server in cluster.servers if not server.running)
+    dead.start()
+    cluster.add(dead)
+
+
+def restart_all(cluster: Cluster) -> None:
+    for server in (*cluster.members, cluster.master):
+        server.kill()
+    for server in (cluster.master, *cluster.members):
+        server.spawn()
+    for server in (cluster.master, *cluster.members):
+        server.await_answer()
+    wait_until(lambda: len(chain_of(cluster)) == len(cluster.members), PATIENCE_S)
+    cluster.members[:] = chain_of(cluster)
+
+
+EVENTS: dict[str, Callable[[Cluster], None]] = {
+    "the head is killed": lambda cluster: kill(cluster, 0),
+    "it comes back": come_back,
+    "the tail is killed": lambda cluster: kill(cluster, -1),
+    "ADD": come_back,
+    "REMOVE of the head": lambda cluster: cluster.remove(cluster.head),
+    "restart of all": restart_all,
+}
