@@ -39,8 +39,8 @@ AFTER_SLEEP = ("read_clock", "forget_publications", "note_flushed")
 BEFORE_SLEEP = (
     "start_once", "tick_if_late", "note_saved", "restore_settings", "observe_server", "continue_join",
     "continue_checkpoint", "admit_writers", "record_updates", "wake_for_disk", "publish_and_answer", "answer_waits",
-    "answer_reads", "connect_peers", "forward_updates", "acknowledge_updates", "report_suspicions",
-    "wake_for_acknowledgements", "release_output", "note_asleep",
+    "answer_reads", "connect_peers", "forward_updates", "feed_own_server", "acknowledge_updates",
+    "report_suspicions", "wake_for_acknowledgements", "release_output", "note_asleep",
 )
 NOT_SIMULATED = {
     "tick_if_late": "timers of the simulation are never late",
@@ -111,6 +111,8 @@ class EventLoop(ABC):
     def data(self) -> list[Prefix]: ...
     @abstractmethod
     def observe_server(self) -> None: ...
+    @abstractmethod
+    def feed_own_server(self) -> None: ...
     @abstractmethod
     def release_output(self) -> None: ...
     @abstractmethod

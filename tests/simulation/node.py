@@ -227,6 +227,10 @@ class Node(EventLoop):
     def observe_server(self) -> None:
         self.server.observe()
 
+    def feed_own_server(self) -> None:
+        if self.server.is_connected:
+            self.server.feed()
+
     def release_output(self) -> None:
         """What the gate may know of this pass."""
         member, tickets = self.core, self.server.tickets
@@ -393,7 +397,7 @@ class Node(EventLoop):
             for update, size in updates_of(effects):
                 self.extend(update, batch.assigned, size)
                 self.largest_bytes = max(self.largest_bytes, size)
-            self.server.feed()
+            self.server.cover_log()
             self.core.batch_applied(batch)
             self.settle()
         self.refuse(link, verdict)

@@ -57,18 +57,28 @@ cdef void note_fresh(Member *m) noexcept nogil:
         m.effects.fresh = False
 
 
+cdef bint tell(int64_t *number, int64_t value) noexcept nogil:
+    """Let the gate know one of the numbers by which it decides. Returns whether it is another than before."""
+    if number[0] == value:
+        return False
+    publish(number, value)
+    return True
+
+
 cdef void hold_uncommitted(Member *m) noexcept nogil:
     cdef GateShared *shared = &m.gate.shared
+    cdef bint news
     note_fresh(m)
     tickets_commit(&m.effects.tickets, m.chain.committed, m.chain.executed)
     m.effects.holds = True
-    publish(&shared.lease_until, may_tell_until(m))
-    publish(&shared.proven_ms, read_lease_proven_ms(&m.chain, m.now_ms))
-    publish(&shared.executed, may_take(m))
-    publish(&shared.committed, m.effects.tickets.committed)
+    news = tell(&shared.lease_until, may_tell_until(m))
+    news |= tell(&shared.proven_ms, read_lease_proven_ms(&m.chain, m.now_ms))
+    news |= tell(&shared.executed, may_take(m))
+    news |= tell(&shared.committed, m.effects.tickets.committed)
     # Commands at the head make effects, which the others must be able to take (rule 9).
-    publish(&shared.closed, m.effects.leads and m.chain.unsettled_bytes > m.chain.limits.log_bytes)
-    gate_wake(m)
+    news |= tell(&shared.closed, m.effects.leads and m.chain.unsettled_bytes > m.chain.limits.log_bytes)
+    if news:        # the thread that is woken for nothing delays this one
+        gate_wake(m)
 
 
 cdef void note_commits(Member *m) noexcept nogil:

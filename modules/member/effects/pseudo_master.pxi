@@ -244,6 +244,13 @@ cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
 
 # --------------------------------------------------------------------------------------------------- the stream
 
+cdef void cover_log(Member *m) noexcept nogil:
+    """Have a ticket for all that the log has: from now on a request must be answered from data that have it."""
+    if tickets_lack(&m.effects.tickets, m.chain.applied):
+        open_ticket(m)
+        tickets_close(&m.effects.tickets, m.chain.applied)
+
+
 cdef void feed_server(Member *m) noexcept nogil:
     """Write what the log has and the server was not given yet.
 
@@ -254,9 +261,7 @@ cdef void feed_server(Member *m) noexcept nogil:
     cdef uint64_t run
     cdef const char *place
     cdef long gone
-    if tickets_lack(&m.effects.tickets, m.chain.applied):
-        open_ticket(m)
-        tickets_close(&m.effects.tickets, m.chain.applied)
+    cover_log(m)
     if not p.feeding:
         return
     while p.fed < m.chain.log.end and left > 0:

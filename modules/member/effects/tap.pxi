@@ -202,6 +202,7 @@ cdef void tap_read(Member *m) noexcept nogil:
     cdef Tap *tap = &m.effects.tap
     cdef int64_t left = TAP_READ_BYTES
     cdef int64_t end
+    cdef int64_t room
     cdef uint64_t run
     cdef char *place
     cdef long got
@@ -210,14 +211,15 @@ cdef void tap_read(Member *m) noexcept nogil:
         if not stream_reserve(&m.chain.log.stream, m.chain.log.first, end, TAP_READ_BYTES):
             return              # tried again in the next event
         place = stream_at(&m.chain.log.stream, end, &run)
-        got = recv(tap.fd, place, min(run, <uint64_t>left), 0)
+        room = min(<int64_t>run, left)
+        got = recv(tap.fd, place, <size_t>room, 0)
         if got < 0 and (errno == EAGAIN or errno == EINTR):
             return
         if got <= 0:
             tap_fail(m, "the server closed the connection")
             return
         left -= got
-        if not tap_take(m, place, got):
+        if not tap_take(m, place, got) or got < room:
             return
 
 

@@ -22,7 +22,7 @@ from modules.core.outbox cimport outbox_check_sleep
 from modules.core.replication cimport replication_ack_due, replication_is_batch_due
 from modules.member.checkpoint cimport checkpoint_step, is_active
 from modules.member.clients cimport serve_held, settle_reads
-from modules.member.effects cimport effects_step, note_commits
+from modules.member.effects cimport effects_step, feed_server, note_commits
 from modules.member.keyspace cimport settings_step
 from modules.member.membership cimport join_step, settle_watches
 from modules.member.persistence cimport disk_woken, is_record_due, record, recorded_up_to
@@ -92,6 +92,8 @@ cdef void before_sleep(Member *m) noexcept nogil:
     # After saving and after admitting, because both give updates to forward. An update that has to be on this member's
     # disk first is not forwarded before: `replication_next_batch` sees to that, in whatever order the steps are.
     forward_updates(m)
+    # The successor works while our own server does.
+    feed_own_server(m)
     # After publishing: what a tail has not acknowledged a new tail publishes again, so a tail acknowledges nothing that
     # it has not published. After answering READs, because a question that a READ asks goes with the acknowledgement.
     acknowledge_updates(m)
@@ -172,6 +174,11 @@ cdef void connect_peers(Member *m) noexcept nogil:
 
 cdef void forward_updates(Member *m) noexcept nogil:
     forward(m)
+
+
+cdef void feed_own_server(Member *m) noexcept nogil:
+    if m.effects.pseudo_master.feeding and m.effects.pseudo_master.fed < m.chain.log.end:
+        feed_server(m)
 
 
 cdef void acknowledge_updates(Member *m) noexcept nogil:

@@ -23,7 +23,7 @@ from modules.core.replication cimport (
 from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed, wire_next, wire_valid
 from modules.member.checkpoint.memtable cimport may_be_flushed, track
-from modules.member.effects cimport feed_server, note_commits
+from modules.member.effects cimport cover_log, note_commits
 from modules.member.keyspace.values cimport keep, keyspace_apply, let_go, string_length
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport settle
@@ -184,7 +184,7 @@ cdef bint is_whole(const Member *m, const Batch *batch, const Text *payload) noe
 
 
 cdef bint append_effects(Member *m, const Batch *batch, int64_t skip, const char *bytes) noexcept nogil:
-    """Append the effects to the log, without the first `skip` bytes, and give them to our own server.
+    """Append the effects to the log, without the first `skip` bytes. Our own server gets them at the end of this pass.
 
     Returns False if memory ran out: then nothing was appended.
     """
@@ -196,7 +196,7 @@ cdef bint append_effects(Member *m, const Batch *batch, int64_t skip, const char
     stream_write(&m.chain.log.stream, m.chain.log.end, &bytes[skip], count)
     if not replication_append_bytes(&m.chain, count, batch.assigned):
         return False
-    feed_server(m)
+    cover_log(m)
     return True
 
 
