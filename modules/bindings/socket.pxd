@@ -27,6 +27,7 @@ cdef extern from "sys/socket.h" nogil:
     int connect(int fd, const sockaddr *address, socklen_t length)
     int listen(int fd, int backlog)
     int getsockname(int fd, sockaddr *address, socklen_t *length)
+    int getpeername(int fd, sockaddr *address, socklen_t *length)
     int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
     ssize_t recv(int fd, void *bytes, size_t count, int flags)
     ssize_t send(int fd, const void *bytes, size_t count, int flags)

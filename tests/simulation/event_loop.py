@@ -272,6 +272,7 @@ class EventLoop(ABC):
         successor = self._links.get(self.core.successor() or "")
         if successor and len(successor.requests) < MAX_UNDER_WAY:
             require(not self.core.is_batch_due(), f"{self} sleeps with a batch due to {successor.peer}")
+        require(not self.server.would_take_more, f"{self} sleeps with effects that its own server would take")
         predecessor = self._links.get(self.core.predecessor() or "")
         require(not (predecessor and self.core.ack_due()), f"{self} sleeps with an acknowledgement due")
 

@@ -237,6 +237,10 @@ class Server:
         if self.is_connected:
             self.given = min(self._node.core.applied, self.executed + MOST_ON_THE_WAY)
 
+    @property
+    def would_take_more(self) -> bool:
+        return self.is_connected and self.given < min(self._node.core.applied, self.executed + MOST_ON_THE_WAY)
+
     def cover_log(self) -> None:
         if self.tickets.lack(self._node.core.applied):
             self.tickets.open()

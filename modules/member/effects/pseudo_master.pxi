@@ -14,11 +14,12 @@ from modules.bindings.redismodule cimport (
 )
 from modules.bindings.socket cimport (
     AF_INET, EAGAIN, EINTR, INADDR_LOOPBACK, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, bind,
-    getsockname, htonl, listen, ntohs, recv, send, sockaddr, sockaddr_in, socket, socklen_t,
+    getpeername, getsockname, htonl, listen, ntohs, recv, send, sockaddr, sockaddr_in, socket, socklen_t,
 )
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport stream_at
 from modules.core.tickets cimport tickets_close, tickets_lack
+from modules.member.gate cimport gate_shortcut
 from modules.member.state.effects cimport PseudoMaster, REQUEST_BYTES
 from modules.member.state.member cimport Member
 from modules.server.sockets cimport set_no_delay
@@ -55,8 +56,8 @@ cdef bint pseudo_master_listen(Member *m) noexcept nogil:
     return True
 
 
-cdef bint is_own_socket(const sockaddr_in *peer) noexcept nogil:
-    """Returns whether the other end of the connection is a socket of this process."""
+cdef int own_descriptor(const sockaddr_in *peer) noexcept nogil:
+    """Returns this process's descriptor of the other end of a connection; -1: that is not a socket of this process."""
     cdef sockaddr_in own
     cdef socklen_t length
     cdef int fd
@@ -64,8 +65,8 @@ cdef bint is_own_socket(const sockaddr_in *peer) noexcept nogil:
         length = sizeof(own)
         if (getsockname(fd, <sockaddr *>&own, &length) == 0 and own.sin_family == AF_INET
                 and own.sin_port == peer.sin_port and own.sin_addr.s_addr == peer.sin_addr.s_addr):
-            return True
-    return False
+            return fd
+    return -1
 
 
 cdef void on_own_server(int listener, void *data, int mask) noexcept nogil:
@@ -77,7 +78,7 @@ cdef void on_own_server(int listener, void *data, int mask) noexcept nogil:
     cdef int fd = accept4(listener, <sockaddr *>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         return
-    if not is_own_socket(&peer):
+    if own_descriptor(&peer) < 0:
         close(fd)
         return
     pseudo_master_close(m)
@@ -86,6 +87,23 @@ cdef void on_own_server(int listener, void *data, int mask) noexcept nogil:
     p.fd = fd
     p.request_length = 0
     memset(&p.scanner, 0, sizeof(p.scanner))
+    pseudo_master_watch(m, REDISMODULE_EVENTLOOP_READABLE)
+
+
+cdef void pseudo_master_shorten(Member *m) noexcept nogil:
+    """The server waits for an answer to all that it has sent."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef sockaddr_in peer
+    cdef socklen_t length = sizeof(peer)
+    cdef int end
+    if getpeername(p.fd, <sockaddr *>&peer, &length) != 0 or peer.sin_family != AF_INET:
+        return
+    end = gate_shortcut(m, own_descriptor(&peer))
+    if end < 0:
+        return
+    pseudo_master_watch(m, 0)
+    close(p.fd)
+    p.fd = end
     pseudo_master_watch(m, REDISMODULE_EVENTLOOP_READABLE)
 
 
@@ -232,6 +250,7 @@ cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
                         <long long>m.chain.log.end)
         say_to_server(m, "-NOMASTERLINK the chain's log does not go on from there\r\n")
         return
+    pseudo_master_shorten(m)
     say_to_server(m, "+CONTINUE\r\n")
     if p.fd >= 0 and selects:
         say_select(m)

@@ -13,8 +13,8 @@ from modules.bindings.libc cimport close, errno
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModuleCtx, RedisModuleString,
     RedisModule_AuthenticateClientWithUser, RedisModule_CreateModuleUser, RedisModule_EventLoopAdd,
-    RedisModule_EventLoopDel, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_SetModuleUserACL,
-    RedisModule_StringPtrLen,
+    RedisModule_EventLoopDel, RedisModule_GetClientId, RedisModule_Log, RedisModule_ReplyWithError,
+    RedisModule_SetModuleUserACL, RedisModule_StringPtrLen,
 )
 from modules.bindings.socket cimport (
     AF_INET, EAGAIN, EINPROGRESS, EINTR, INADDR_LOOPBACK, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
@@ -23,7 +23,7 @@ from modules.bindings.socket cimport (
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport EffectStream, stream_at, stream_reserve
 from modules.core.replication cimport replication_append_own
-from modules.member.gate cimport gate_exempt, gate_exempt_no_more
+from modules.member.gate cimport gate_descriptor_of, gate_exempt, gate_exempt_no_more, gate_shortcut
 from modules.member.keyspace cimport redis_number
 from modules.member.replies cimport complain
 from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
@@ -137,8 +137,21 @@ cdef int tap_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) n
         RedisModule_SetModuleUserACL(tap.user, "allkeys")
     RedisModule_AuthenticateClientWithUser(ctx, tap.user, NULL, NULL, NULL)
     tap.nonce[0] = 0
+    tap_shorten(m, <int64_t>RedisModule_GetClientId(ctx))
     tap.entering = True
     return 0
+
+
+cdef void tap_shorten(Member *m, int64_t client) noexcept nogil:
+    """The server has read all that the tap has sent, and has written nothing."""
+    cdef Tap *tap = &m.effects.tap
+    cdef int end = gate_shortcut(m, gate_descriptor_of(m, client))
+    if end < 0:
+        return
+    tap_watch(m, 0)
+    close(tap.fd)
+    tap.fd = end
+    tap_watch(m, REDISMODULE_EVENTLOOP_READABLE)
 
 
 cdef void tap_answered(Member *m, const char *line, int length) noexcept nogil:
@@ -251,6 +264,8 @@ cdef void tap_acknowledge(Member *m) noexcept nogil:
 
 cdef void tap_tick(Member *m) noexcept nogil:
     cdef Tap *tap = &m.effects.tap
+    if tap.phase == TAP_ASKING and tap.entering:
+        tap_fail(m, "the server has read a part of the request, and the rest was lost with the first connection")
     if tap.phase == TAP_STREAMING and (
             tap.acknowledged != m.chain.log.end or m.now_ms - tap.acknowledged_ms >= ACKNOWLEDGE_MS):
         tap.acknowledged = m.chain.log.end

@@ -15,6 +15,7 @@
 # tests/simulation/test_order.py has the same contract: the simulated member runs the same steps, a check fails for each
 # pair that is swapped, and steps in any other order break nothing. Change the two together.
 
+from modules.bindings.redismodule cimport REDISMODULE_EVENTLOOP_WRITABLE
 from modules.core.chain cimport NO_LIMIT
 from modules.core.durability cimport durability_note_saved
 from modules.core.invariant cimport INVARIANT
@@ -216,6 +217,10 @@ cdef void check_nothing_is_due(const Member *m) noexcept nogil:
     INVARIANT(
         not replication_ack_due(&m.chain) or not link_is_free(&m.replication.upstream),
         "rule 8: no acknowledgement is due to a predecessor that would take it")
+    INVARIANT(
+        not m.effects.pseudo_master.feeding or m.effects.pseudo_master.fed >= m.chain.log.end
+        or m.effects.pseudo_master.watched & REDISMODULE_EVENTLOOP_WRITABLE,
+        "rule 8: no effects are due to our own server that would take them")
     INVARIANT(
         not m.replication.suspicious or first_waiting(m, WAIT_SUSPICION) == NULL,
         "rule 8: a suspicion is reported to whoever waits for it")

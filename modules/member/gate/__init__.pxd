@@ -20,6 +20,12 @@ cdef extern void gate_unhold_replicas(Member *m) noexcept nogil
 cdef extern int unheld_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void gate_settle(Member *m) noexcept nogil
 
+# client_list.pxi
+cdef extern int gate_descriptor_of(Member *m, int64_t client) noexcept nogil
+
+# swap.pxi
+cdef extern int gate_shortcut(Member *m, int fd) noexcept nogil
+
 # control.pxi
 cdef extern bint gate_start(Member *m, bint holds) noexcept nogil
 cdef extern void gate_wake(Member *m) noexcept nogil

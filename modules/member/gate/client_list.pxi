@@ -71,3 +71,9 @@ cdef bint server_client(Member *m, int64_t id, ServerClient *out) noexcept nogil
     found = list_next(&list, out)
     list_end(&list)
     return found and out.fd >= 0
+
+
+cdef int gate_descriptor_of(Member *m, int64_t client) noexcept nogil:
+    """Returns the number of the server's descriptor for a client; -1: there is no such client."""
+    cdef ServerClient found
+    return found.fd if server_client(m, client, &found) else -1

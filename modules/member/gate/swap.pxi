@@ -100,6 +100,24 @@ cdef bint put_under(Member *m, int fd, int other) noexcept nogil:
             and epoll_ctl(m.gate.epoll, EPOLL_CTL_ADD, fd, &event) == 0)
 
 
+cdef int gate_shortcut(Member *m, int fd) noexcept nogil:
+    """Let the server have one end of a pair of sockets in the place of a loopback connection to this module, on which
+    nothing is under way. Returns the module's end; -1: the connection stays as it is.
+
+    A pair costs a third of the time of a loopback connection.
+    """
+    cdef int pair[2]
+    cdef bint good
+    if not m.gate.runs or socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0:
+        return -1
+    good = put_under(m, fd, pair[0])
+    close(pair[0])
+    if good:
+        return pair[1]
+    close(pair[1])
+    return -1
+
+
 cdef bint swap(Member *m, int64_t id, int fd, MessageKind kind) noexcept nogil:
     """Give the client's socket to the gate. Returns False if that failed: the client must not be served."""
     cdef int pair[2]
