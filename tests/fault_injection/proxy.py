@@ -68,6 +68,7 @@ class Proxy:
     _delay_s: float = 0
     _bytes_per_s: float = float("inf")
     _changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    _looked: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -114,11 +115,16 @@ class Proxy:
         try:
             while True:
                 if not await self._watch_server():
+                    self._looked.set()
                     await self._passable("", Way.OUT)
                     self._hang_up()
                     await asyncio.sleep(LOOK_EVERY_S)
         finally:
             self._hang_up()
+
+    async def first_look(self) -> None:
+        """Wait until it listens, or has found that the server does not."""
+        await self._looked.wait()
 
     async def _watch_server(self) -> bool:
         """Hold a connection to the server until it ends. Returns False if the server does not listen."""
@@ -129,6 +135,7 @@ class Proxy:
         try:
             if self._listener is None:
                 self._listener = await asyncio.start_server(self._serve, HOST, self.port)
+            self._looked.set()
             await _read(reader)
             return True
         finally:
@@ -200,7 +207,7 @@ class Network:
         self._loop.close()
 
     def front(self, server_port: int) -> Proxy:
-        """A new proxy, which listens if the server does."""
+        """A new proxy. It listens already if the server does."""
         proxy = Proxy(free_port(), server_port, self._call)
         self._call(self._begin(proxy))
         return proxy
@@ -210,6 +217,7 @@ class Network:
 
     async def _begin(self, proxy: Proxy) -> None:
         self._tasks.append(asyncio.create_task(proxy.stand_in()))
+        await proxy.first_look()
 
     async def _end(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}

@@ -23,9 +23,7 @@ def plain(server: StartServer) -> Server:
 @pytest.fixture
 def proxy(plain: Server) -> Iterator[Proxy]:
     with Network() as network:
-        front = network.front(plain.port)
-        wait_until(lambda: is_open(front.endpoint), 10)
-        yield front
+        yield network.front(plain.port)
 
 
 def is_open(endpoint: Endpoint) -> bool:
@@ -34,6 +32,17 @@ def is_open(endpoint: Endpoint) -> bool:
             return bool(talk("PING") == b"PONG")
     except redis.ConnectionError:
         return False
+
+
+def test_a_new_one_listens_at_once(plain: Server) -> None:
+    with Network() as network:
+        assert all(is_open(network.front(plain.port).endpoint) for _ in range(20))
+
+
+def test_a_new_one_before_a_server_that_is_down_refuses(plain: Server) -> None:
+    plain.kill()
+    with Network() as network:
+        assert refuses(network.front(plain.port).endpoint)
 
 
 def test_everything_goes_through(plain: Server, proxy: Proxy) -> None:
