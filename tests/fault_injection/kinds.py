@@ -17,6 +17,7 @@ from chainredis.protocol.view import MAX_MEMBERS
 from integration.helpers import Talk
 
 REMOVED_WITHIN_S = 2.0
+ASKED_WITHIN_S = 5.0
 DATA = ("dump.rdb", "appendonlydir")
 
 
@@ -76,6 +77,14 @@ class Kill(Fault):
                 self.wipe(victim)
             victim.start()
 
+    def ask(self, victim: Server, *words: str) -> None:
+        """Have the victim do something before it dies.
+
+        A held answer could wait until the chain commits again, and so for members that nobody heals meanwhile.
+        """
+        with suppress(redis.RedisError), Talk(victim, ASKED_WITHIN_S) as talk:
+            talk.pipeline([["MEMBER.UNHELD"], words])
+
     def wipe(self, victim: Server) -> None:
         """Remove the data files, but not the identity file, which says that the server was a member."""
         for name in DATA:
@@ -99,9 +108,7 @@ class KillWhileSaving(Kill):
 
     def strike(self) -> None:
         for victim in self.victims:
-            saving = "BGREWRITEAOF" if is_durable(victim) else "BGSAVE"
-            with suppress(redis.RedisError):
-                victim.call(saving)
+            self.ask(victim, "BGREWRITEAOF" if is_durable(victim) else "BGSAVE")
         super().strike()
 
 
@@ -111,8 +118,7 @@ class SaveAndKill(Kill):
     most = 1
 
     def strike(self) -> None:
-        with suppress(redis.RedisError):
-            self.victims[0].call("SAVE")
+        self.ask(self.victims[0], "SAVE")
         super().strike()
 
 
@@ -122,8 +128,7 @@ class ShutDown(Kill):
     most = 1
 
     def strike(self) -> None:
-        with suppress(redis.RedisError):
-            self.victims[0].call("SHUTDOWN", "NOSAVE")
+        self.ask(self.victims[0], "SHUTDOWN", "NOSAVE")
         super().strike()
 
 
