@@ -33,9 +33,13 @@ class Wire:
         self._socket = socket.create_connection((endpoint.host, endpoint.port), timeout_s)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb")
-        if protocol != 2:
-            self("HELLO", protocol)
-        self.id: int = self("CLIENT", "ID")
+        try:
+            if protocol != 2:
+                self("HELLO", protocol)
+            self.id: int = self("CLIENT", "ID")
+        except BaseException:
+            self.close()    # nobody else can
+            raise
 
     def __call__(self, *words: Word) -> Any:
         self.send(*words)

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recording clients, on healthy chains and on two servers that are not a chain."""
 
+import socket
+
 import pytest
 
 from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.ports import HOST
+from chainredis.protocol.view import Endpoint
 from chainredis.transport.waiting import wait_until
+from commands.wire import Wire
 from fault_injection.crowd import Crowd
 from fault_injection.history import Kind, Outcome
 from integration.conftest import StartChain, StartServer
@@ -37,6 +42,18 @@ def test_two_servers_that_know_nothing_of_each_other_are_found_out(server: Start
     with pytest.raises(AssertionError, match="not linearizable"):
         crowd.judge()
     crowd.save().unlink()
+
+
+def test_a_connection_that_gets_no_answer_is_closed() -> None:
+    """Otherwise it lives as long as the error, and Python complains about it in some later test."""
+    with socket.create_server((HOST, 0)) as listener:
+        with pytest.raises(TimeoutError):
+            Wire(Endpoint(HOST, listener.getsockname()[1]), timeout_s=0.1)
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.settimeout(10)
+            assert accepted.recv(1000).startswith(b"*2\r\n$6\r\nCLIENT")
+            assert accepted.recv(1000) == b""
 
 
 def await_work(crowd: Crowd) -> None:
