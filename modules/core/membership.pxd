@@ -6,6 +6,8 @@ from libc.string cimport memcpy, memset
 
 from modules.core.chain cimport Chain, NO_LIMIT, chain_is_tail, chain_jump, chain_successor
 from modules.core.invariant cimport INVARIANT
+from modules.core.learner cimport learner_unpin
+from modules.core.log cimport log_drop, log_note_epoch
 from modules.core.messages cimport ACCEPTED, CONFLICT, DIVERGED, OTHER_HISTORY, STALE, TOO_FAR_BEHIND, Verdict
 from modules.core.replication cimport replication_commit_own
 from modules.core.view cimport (
@@ -122,6 +124,29 @@ cdef inline Verdict membership_relearn(Chain *c, const View *view) noexcept nogi
     c.pinned = -1
     membership_enter(c, view)
     return ACCEPTED
+
+
+cdef inline bint membership_lacks_own(const Chain *c) noexcept nogil:
+    """Has the only member's server executed, and on its disk, what its log lacks and will never get?
+
+    Asked while the member has no tap: it was a head, and was removed or lost its tap before the tap had read all.
+    """
+    return c.log.streams and c.me == 0 and c.view.count == 1 and c.applied < c.executed <= c.on_disk
+
+
+cdef inline void membership_continue_alone(Chain *c) noexcept nogil:
+    """The log goes on behind all that the only member's server has executed.
+
+    Nobody was answered because of what the log lacks. It counts as of the present epoch: members of former views may
+    have other updates in its place, and are copied when they come back.
+    """
+    INVARIANT(c.me == 0 and c.view.count == 1, "rule 1: only a member that is alone has what its log lacks")
+    if c.pinned >= 0:
+        learner_unpin(c)
+        c.pin_broken = True
+    log_note_epoch(&c.log, c.log.end, c.view.epoch)
+    log_drop(&c.log, c.log.end - c.log.first)
+    chain_jump(c, c.executed)
 
 
 cdef inline void membership_forget(Chain *c) noexcept nogil:

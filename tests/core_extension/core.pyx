@@ -159,9 +159,7 @@ cdef class Core:
     def head_shortcut(self): return node_name(chain.chain_head_shortcut(&self.c))
 
     def takes_writes(self): return bool(chain.chain_takes_writes(&self.c))
-
     def serves_reads(self): return bool(chain.chain_serves_reads(&self.c))
-
     def shows_data(self): return bool(chain.chain_shows_data(&self.c))
 
     def epoch_of(self, int64_t sn): return log.log_epoch_of(&self.c.log, sn)
@@ -190,6 +188,8 @@ cdef class Core:
         copy_view(given, &struct)
         return Verdict(membership.membership_relearn(&self.c, &struct))
 
+    def lacks_own(self): return bool(membership.membership_lacks_own(&self.c))
+    def continue_alone(self): membership.membership_continue_alone(&self.c)
     def forget(self): membership.membership_forget(&self.c)
 
     def restore(self, bytes history, int64_t applied, boundaries):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members of chains of all commands that leave, are removed, or come back. Random series of faults have found each."""
 
+import shutil
+from dataclasses import replace
 from threading import Event
 
 import pytest
@@ -9,7 +11,7 @@ import redis
 from chainredis.transport.waiting import wait_until
 from commands.run import same_data
 from integration.conftest import StartChain
-from integration.helpers import Talk, ask, await_repair, running, state
+from integration.helpers import Talk, ask, await_chain, await_repair, member_number, proven, running, state, stored_view
 
 DEBUG = {"enable-debug-command": "yes"}
 REFUSED = ("CLUSTERDOWN", "MASTERDOWN")
@@ -72,4 +74,37 @@ def test_a_flush_in_the_append_only_file(chain: StartChain, flush: str) -> None:
     back.start()
     cluster.add(back)
     assert ask(back, "GET", "other") == b"v"
+    same_data(cluster.members)
+
+
+@pytest.mark.parametrize("files", [{}, DURABLE], ids=["memory", "durable"])
+def test_a_former_head_with_effects_of_its_own_becomes_the_chain(chain: StartChain, files: dict[str, str]) -> None:
+    """Nobody was answered because of these effects. Who has others in their place is copied."""
+    cluster = chain(3, commands="all", member_config=DEBUG | files)
+    head, *others = cluster.members
+    assert ask(head, "SET", "before", "v") == b"OK"
+    view = stored_view(cluster)
+    without = replace(view, epoch=view.epoch + 1, members=view.members[1:])
+    cluster.master.kill()
+    with Talk.over(head, proven(head, view)) as talk:   # in one pass: before the tap can have read the effects
+        talk.pipeline([["SET", "own", "v"], ["CHAIN.ADOPT", *without.wire()]])
+    for member in others:
+        proven(member, view).adopt(without)
+    assert ask(others[0], "SET", "of-the-others", "v" * 100) == b"OK"
+    ask(others[0], "SAVE")
+    for member in others:
+        member.kill()
+        shutil.rmtree(member.folder / "appendonlydir", ignore_errors=True)
+        member.start()
+    cluster.master.start()
+    cluster.members[:] = [head]
+    form = ("MASTER.FORM", head.endpoint.host, head.endpoint.port)
+    wait_until(lambda: ask(cluster.master, *form) == b"OK", 20)     # when it has found the others dead
+    assert [ask(head, "GET", key) for key in ("before", "own", "of-the-others")] == [b"v", b"v", None]
+    assert ask(head, "SET", "after", "v") == b"OK"
+    for member in others:
+        cluster.add(member)
+        assert not member_number(member, "joins_by_log")
+    assert ask(head, "SET", "later", "v") == b"OK"
+    await_chain(cluster, *cluster.members)
     same_data(cluster.members)

@@ -194,7 +194,7 @@ def form(master: Master, number: int) -> None:
     if not view or (controller.is_outdated and not controller.newer):
         return
     nodes = [node for node in master.world.nodes.values() if _answers(master, node)]
-    survivors = [node for node in nodes if _has_data_of(node, view) and not node.server.has_diverged]
+    survivors = [node for node in nodes if _has_data_of(node, view) and _is_saved(node)]
     if controller.is_outdated:
         survivors = _most_informed(master, survivors)
     if survivors:
@@ -219,6 +219,11 @@ def _most_informed(master: Master, survivors: list[Node]) -> list[Node]:
 
 def _has_data_of(node: Node, view: View) -> bool:
     return node.core.history == bytes.fromhex(view.history) and node.core.role() != Role.LEARNER
+
+
+def _is_saved(node: Node) -> bool:
+    """No simulated disk has effects that are in no log, and a durable member leads only with what its disk has."""
+    return not (node.server.has_diverged and node.saves)
 
 
 def _is_dead(master: Master) -> bool:

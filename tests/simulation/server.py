@@ -298,9 +298,16 @@ class Server:
         if self.leads and member.me != 0:
             self.close_tap()
             self.leads = self.is_connected = False
+        elif not self.leads and member.lacks_own():
+            self.continue_alone()
         elif (member.me == 0 and not self.leads and self.is_connected and not member.fenced()
                 and self.executed == member.executed == member.applied):
             self.unpause()
             self.is_connected, self.leads, self._calm = False, True, 0
             self.tickets.open()
             self._node.wake_again()
+
+    def continue_alone(self) -> None:
+        """What this former head has executed, and its tap had not read, becomes the chain's."""
+        self._node.core.continue_alone()
+        self._log(sum(len(effects) for _, effects in self.own))

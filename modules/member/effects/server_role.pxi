@@ -15,6 +15,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_GetApi, RedisModule_Log,
 )
 from modules.core.chain cimport chain_executed, chain_fenced
+from modules.core.membership cimport membership_continue_alone, membership_lacks_own
 from modules.core.replication cimport replication_commit_own
 from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_init
 from modules.member.keyspace.tickets cimport open_ticket
@@ -90,10 +91,20 @@ cdef void lead(Member *m) noexcept nogil:
 
 cdef void lead_no_more(Member *m) noexcept nogil:
     """Whatever this server has done and the tap has not read is not the chain's: the server has diverged then."""
+    note_executed(m)
     tap_close(m)
     m.effects.leads = False
     if not follow_self(m):
         m.effects.diverged = True
+
+
+cdef void continue_alone(Member *m) noexcept nogil:
+    """This former head is the whole chain now, and its data as they are become the chain's."""
+    RedisModule_Log(m.ctx, "warning", "this server is the only member, and has executed %lld bytes of effects that its "
+                    "log lacks: the chain goes on behind them", <long long>(m.chain.executed - m.chain.applied))
+    membership_continue_alone(&m.chain)
+    m.effects.diverged = False
+    m.disk.record_due = True        # the record of these effects says of which epoch they are
 
 
 cdef void settle_role(Member *m) noexcept nogil:
@@ -103,6 +114,8 @@ cdef void settle_role(Member *m) noexcept nogil:
     elif m.effects.leads:
         if m.effects.tap.fd < 0 and m.effects.tap.retry_ms <= m.now_ms:
             tap_open(m)
+    elif membership_lacks_own(&m.chain):
+        continue_alone(m)
     elif not follows_another(m.ctx):
         follow_self(m)
     elif m.effects.nameless:

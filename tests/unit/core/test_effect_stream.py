@@ -355,6 +355,54 @@ def test_a_former_head_with_effects_that_its_log_lacks_never_joins_by_its_log() 
     assert a.executed == -1
 
 
+def deposed(executed: int) -> list[Core]:
+    """A former head, whose server has executed more than its tap had read, and the member that was alone after it."""
+    a, b = chain("ab")
+    write(a, 100)
+    commit([a, b])
+    a.executed = executed
+    for member in (b, a):
+        member.adopt(view(2, "b", kind=KIND_ALL))
+    return [a, b]
+
+
+def test_a_former_head_that_is_formed_alone_goes_on_behind_its_own_effects() -> None:
+    """Who had others in their place is told that it has diverged, and who has less that it is too far behind."""
+    a, b = deposed(149)
+    write(b, 50)
+    assert not a.lacks_own()
+    a.adopt(view(3, "a", kind=KIND_ALL))
+    assert a.lacks_own()
+    a.continue_alone()
+    assert not a.lacks_own()
+    assert (a.applied, a.committed, a.executed, a.log_first) == (149, 149, 149, 150)
+    assert a.boundaries == [(0, 1), (100, 3)]
+    assert a.pin_from(b.applied, b.epoch_of(b.applied)) == Verdict.DIVERGED
+    assert a.pin_from(99, 1) == Verdict.TOO_FAR_BEHIND
+    write(a, 10)
+    settle(a)
+    assert a.committed == 159
+
+
+def test_a_former_head_goes_on_alone_when_its_disk_has_its_own_effects() -> None:
+    a, _ = deposed(149)
+    a.saved(99)
+    a.adopt(view(3, "a", kind=KIND_ALL))
+    assert not a.lacks_own()
+    a.saved(149)
+    assert a.lacks_own()
+
+
+def test_nobody_joins_by_a_log_that_goes_on_elsewhere() -> None:
+    """A head that is alone has lost its tap while it kept its log for a server that joins."""
+    [a] = chain("a")
+    write(a, 100)
+    assert a.pin()
+    a.executed = 149
+    a.continue_alone()
+    assert (a.pinned, a.pin_broken) == (-1, True)
+
+
 def test_a_former_head_whose_tap_still_reads_logs_nothing() -> None:
     """Or bytes of its own would be of an epoch in which the chain has others (rule 1)."""
     a, b = chain("ab")

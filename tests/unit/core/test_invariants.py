@@ -133,6 +133,7 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 1: a member with a predecessor acknowledges, and no other": lambda: Core.take_ack(pair()[0]),
     "rule 1: the successor is sent what the log has, without a gap":
         lambda: damaged_batch("next_sn", -1),
+    "rule 1: only a member that is alone has what its log lacks": lambda: Core.continue_alone(pair()[0]),
     "rule 1: updates are recorded in order, and each once":
         lambda: misuse(alone(3), "durability_note_recorded", 1, 1),
     "rule 2: a head that is fenced assigns nothing": fenced_head_assigns,
