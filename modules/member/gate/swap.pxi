@@ -5,11 +5,12 @@
 # Nothing here depends on the layout of a struct of the server. It depends on epoll, and on what the server's event loop
 # keeps in epoll with a descriptor: the number of the descriptor. /proc shows that, and `find_epoll` checks it.
 
+from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf, sscanf
 from libc.string cimport memcmp, memmove, strlen, strstr
 
 from modules.bindings.descriptors cimport AF_UNIX, dup3, readlink, socketpair
-from modules.bindings.libc cimport O_CLOEXEC, O_RDONLY, open
+from modules.bindings.libc cimport O_CLOEXEC, O_RDONLY, open, read
 from modules.bindings.socket cimport SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM
 from modules.member.state.gate cimport GATE_ERROR_BYTES
 from modules.member.state.member cimport Member

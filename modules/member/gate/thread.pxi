@@ -3,7 +3,6 @@
 # The gate's thread. It has a table of descriptors of its own: a child that Redis forks does not keep clients'
 # connections alive, and the server's limit on descriptors counts a client once.
 
-from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
 from modules.bindings.atomics cimport fence
@@ -11,7 +10,7 @@ from modules.bindings.descriptors cimport (
     CLONE_FILES, RLIMIT_NOFILE, close_range, getrlimit, rlimit, setrlimit, unshare,
 )
 from modules.bindings.epoll cimport EPOLL_CLOEXEC, epoll_create1, epoll_wait
-from modules.bindings.libc cimport PR_SET_NAME, prctl, read
+from modules.bindings.libc cimport PR_SET_NAME, prctl
 from modules.core.held_output cimport line_release_next
 
 cdef enum:
@@ -146,12 +145,9 @@ cdef void fall_asleep(Relay *r) noexcept nogil:
 
 
 cdef void handle(Relay *r, const epoll_event *event) noexcept nogil:
-    cdef uint64_t count
     if event.data.ptr == <void *>&r.control:
         read_messages(r)
-    elif event.data.ptr == <void *>&r.wake_fd:
-        read(r.wake_fd, &count, sizeof(count))
-    else:
+    elif event.data.ptr != <void *>&r.wake_fd:
         on_event(r, <Side *>event.data.ptr, event.events)
 
 
@@ -210,9 +206,9 @@ cdef void allow_descriptors() noexcept nogil:
         setrlimit(RLIMIT_NOFILE, &limit)
 
 
-cdef bint watch_fd(Relay *r, int *fd) noexcept nogil:
+cdef bint watch_fd(Relay *r, int *fd, uint32_t wanted) noexcept nogil:
     cdef epoll_event event
-    event.events = EPOLLIN
+    event.events = wanted
     event.data.ptr = fd
     return epoll_ctl(r.epoll, EPOLL_CTL_ADD, fd[0], &event) == 0
 
@@ -223,7 +219,8 @@ cdef bint open_up(Relay *r) noexcept nogil:
         return False
     keep_two(r.control, r.wake_fd)
     r.epoll = epoll_create1(EPOLL_CLOEXEC)
-    return r.epoll >= 0 and watch_fd(r, &r.control) and watch_fd(r, &r.wake_fd)
+    # Each write to the eventfd is an edge, so its count is never read.
+    return r.epoll >= 0 and watch_fd(r, &r.control, EPOLLIN) and watch_fd(r, &r.wake_fd, EPOLLIN | EPOLLET)
 
 
 cdef void *gate_main(void *data) noexcept nogil:
