@@ -5,7 +5,6 @@ import random
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Event
-from time import monotonic
 from typing import Any
 
 from chainredis.local_cluster.cluster import Cluster
@@ -40,7 +39,6 @@ class Writer:
     name: str
     acknowledged: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, list[int]] = field(default_factory=dict)
-    longest_s: float = 0
     writes: int = 0
 
     def __call__(self, stop: Event) -> None:
@@ -49,9 +47,7 @@ class Writer:
         while not stop.is_set():
             number += 1
             key = f"{self.name}-{number % KEYS_EACH}"
-            began = monotonic()
             reply = talk("MEMBER.PUT", key, number)
-            self.longest_s = max(self.longest_s, monotonic() - began)
             if isinstance(reply, int):
                 self.acknowledged[key] = number
                 self.writes += 1
