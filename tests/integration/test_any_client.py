@@ -20,6 +20,7 @@ from integration.conftest import StartChain
 from integration.helpers import PATIENT, Error, Talk, Word, ask, await_repair, member_number, paused
 
 DEBUG = {"enable-debug-command": "yes"}
+ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
 MIB = 1 << 20
 MANY = 10_000
 BUSY_LOOP = "while true do end"
@@ -212,9 +213,39 @@ def test_a_key_expires_during_a_pause(three: Cluster) -> None:
     same_data(three.members)
 
 
+@pytest.mark.parametrize("disk", [{}, ALWAYS], ids=["memory", "always"])
+def test_shutdown_under_load(chain: StartChain, disk: dict[str, str]) -> None:
+    """The server ends when all that it has executed is committed, and has been answered. With `appendfsync always` some
+    outcomes are unknown: nothing can be recorded while Redis pauses its clients for the shutdown.
+    """
+    cluster = chain(3, commands="all", member_config=DEBUG | disk | {"shutdown-timeout": "3600"})
+    head, answered = cluster.head, 0
+    with Talk(head) as writer:
+        sender = Thread(target=send_all_in_vain, args=(writer, b"INCR n\r\n" * 200_000))
+        sender.start()
+        answered = writer.receive()
+        head.terminate()
+        with suppress(redis.ConnectionError):
+            while True:
+                answered = writer.receive()
+        sender.join()
+    wait_until(lambda: not head.running, 20)
+    await_repair(cluster, head)
+    counted = int(ask(cluster.head, "GET", "n"))
+    assert counted == answered or (disk and counted > answered)
+    same_data(cluster.members)
+
+
+def send_all_in_vain(talk: Talk, requests: bytes) -> None:
+    with suppress(redis.ConnectionError):
+        talk.send_bytes(requests)
+
+
 def test_shutdown_with_held_clients(chain: StartChain) -> None:
-    """Their connections are closed without the reply, which means that the outcome is unknown."""
-    cluster = chain(3, commands="all", member_config=DEBUG, master_config=PATIENT)
+    """It waits for what is not committed, but not for ever. Then the connections are closed without the reply, which
+    means that the outcome is unknown.
+    """
+    cluster = chain(3, commands="all", member_config=DEBUG | {"shutdown-timeout": "1"}, master_config=PATIENT)
     head = cluster.head
     with Talk(head) as held, Talk(head) as idle:
         assert idle("PING") == b"PONG"

@@ -250,12 +250,23 @@ cdef bint tap_take(Member *m, const char *bytes, int64_t count) noexcept nogil:
     return True
 
 
+cdef int64_t to_acknowledge(const Member *m) noexcept nogil:
+    """Returns one past the newest byte that the server may take for safe.
+
+    A server that shuts down pauses its clients and waits for that, up to shutdown-timeout: so clients get the replies
+    that are held. With `appendfsync always` nothing is committed in a pause but what was recorded before it.
+    """
+    if m.disk.waits and m.disk.hindered and m.chain.committed >= m.disk.positioned:
+        return m.chain.log.end
+    return m.chain.committed + 1
+
+
 cdef void tap_acknowledge(Member *m) noexcept nogil:
-    """Redis closes a replica that acknowledges nothing, and waits for one before it shuts down."""
+    """Redis closes a replica that acknowledges nothing."""
     cdef char text[96]
     cdef char offset[24]
     cdef int length
-    snprintf(offset, sizeof(offset), "%lld", <long long>(m.chain.log.end - m.effects.shift))
+    snprintf(offset, sizeof(offset), "%lld", <long long>(m.effects.tap.acknowledged - m.effects.shift))
     length = snprintf(
         text, sizeof(text), "*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n", <int>strlen(offset), &offset[0])
     if m.effects.tap.phase == TAP_STREAMING and send(m.effects.tap.fd, text, <size_t>length, MSG_NOSIGNAL) != length:
@@ -264,10 +275,11 @@ cdef void tap_acknowledge(Member *m) noexcept nogil:
 
 cdef void tap_tick(Member *m) noexcept nogil:
     cdef Tap *tap = &m.effects.tap
+    cdef int64_t safe = to_acknowledge(m)
     if tap.phase == TAP_ASKING and tap.entering:
         tap_fail(m, "the server has read a part of the request, and the rest was lost with the first connection")
     if tap.phase == TAP_STREAMING and (
-            tap.acknowledged != m.chain.log.end or m.now_ms - tap.acknowledged_ms >= ACKNOWLEDGE_MS):
-        tap.acknowledged = m.chain.log.end
+            tap.acknowledged != safe or m.now_ms - tap.acknowledged_ms >= ACKNOWLEDGE_MS):
+        tap.acknowledged = safe
         tap.acknowledged_ms = m.now_ms
         tap_acknowledge(m)

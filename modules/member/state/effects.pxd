@@ -40,7 +40,7 @@ cdef struct Tap:
     char line[LINE_BYTES]       # the beginning of an answer
     int line_length
     EffectScanner scanner
-    int64_t acknowledged        # the end of the log that the server was last told
+    int64_t acknowledged        # where what is safe ends, as the server was last told
     int64_t acknowledged_ms
     Complaint complaint
 
