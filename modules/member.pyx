@@ -47,8 +47,8 @@ from modules.member.keyspace cimport (
 )
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport (
-    adopt_command, branch_command, feed_command, fork_register, join_command, lifelines_init, pin_command, poll_command,
-    rejoin_command, state_command, unjoin_command, unpin_command, watch_command, watch_invariants,
+    adopt_command, branch_command, copy_command, feed_command, fork_register, join_command, lifelines_init, pin_command,
+    poll_command, rejoin_command, state_command, unjoin_command, unpin_command, watch_command, watch_invariants,
 )
 from modules.member.persistence cimport disk_configure, marker_name, marker_read
 from modules.member.replication cimport (
@@ -217,7 +217,6 @@ cdef int on_numbered_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
 
 
 cdef int on_tap_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.TAP nonce -> OK; this server's own module says it, before it asks for the stream of effects"""
     return tap_command(the_member(), ctx, argv) if argc == 2 else RedisModule_WrongArity(ctx)
 
 
@@ -267,6 +266,10 @@ cdef int on_pin(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcep
     if argc != 1 and argc != 3:
         return RedisModule_WrongArity(ctx)
     return pin_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_copy(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return copy_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_feed(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -417,12 +420,13 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx, bint all) noexcept nogil
         and create_internal(ctx, "chain.poll", on_poll, flags)
         and create_internal(ctx, "chain.watch", on_watch, flags)
         and create_internal(ctx, "chain.pin", on_pin, flags)
+        and create_internal(ctx, "chain.copy", on_copy, flags)
         and create_internal(ctx, "chain.feed", on_feed, flags)
         and create_internal(ctx, "chain.checkpoint", on_chain_checkpoint, flags)
         and create_internal(ctx, "chain.page", on_chain_page, flags)
         and create_internal(ctx, "chain.flush", on_chain_flush, flags)
         and create_internal(ctx, "chain.unpin", on_unpin, flags)
-        and create_internal(ctx, "chain.unjoin", on_unjoin, flags)
+        and create_internal(ctx, "chain.unjoin", on_unjoin, early)
     )
 
 

@@ -90,7 +90,9 @@ cdef extern from "fcntl.h" nogil:
         O_CLOEXEC
         O_RDONLY
         O_DIRECTORY
+        F_DUPFD_CLOEXEC
     int open(const char *path, int flags, ...)
+    int fcntl(int fd, int command, ...)
 
 cdef extern from "signal.h" nogil:
     enum:

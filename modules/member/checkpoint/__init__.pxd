@@ -6,11 +6,10 @@ from libc.stdint cimport uint64_t, uint8_t
 
 from modules.bindings.redismodule cimport RedisModuleString
 from modules.core.checkpoint.record_format cimport Meta
-from modules.core.view cimport Node
 from modules.member.state.checkpoint cimport Checkpoint, Database, Finished, Job, TEXT_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport Waiter
-from modules.server.proofs cimport NONCE_BYTES, SECRET_BYTES
+from modules.server.proven_connection cimport Caller
 
 cdef struct Buffer:
     char *bytes
@@ -47,18 +46,11 @@ cdef struct Lookup:
 cdef struct Fetch:
     Job job
     Database *database
-    Node tail
+    Caller caller               # of the old tail
     long long epoch
-    unsigned char secret[SECRET_BYTES]
-    char run_id[41]             # this member's run_id
-    char nonce[NONCE_BYTES]
-    char *user
-    char *password
-    int off_fd                  # eventfd that becomes readable when the join is cancelled
     uint64_t bytes              # bytes received; the main thread reads it, for INFO and logs
     Meta meta                   # from the last page
     bint good
-    char error[TEXT_BYTES]
 
 
 # batches.pxi

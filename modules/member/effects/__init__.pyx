@@ -4,5 +4,6 @@
 
 include "tap.pxi"
 include "pseudo_master.pxi"
+include "copy_relay.pxi"
 include "server_role.pxi"
 include "output.pxi"

@@ -10,7 +10,7 @@ from modules.bindings.atomics cimport publish
 from modules.core.chain cimport chain_executed, chain_fenced, chain_shows_data
 from modules.core.read_lease cimport read_lease_proven_ms, read_lease_until
 from modules.core.tickets cimport tickets_commit
-from modules.member.gate cimport gate_era, gate_unhold_replicas, gate_wake
+from modules.member.gate cimport gate_era, gate_wake
 from modules.member.state.gate cimport GateShared
 from modules.member.state.member cimport Member
 
@@ -83,9 +83,6 @@ cdef void hold_uncommitted(Member *m) noexcept nogil:
 
 cdef void note_commits(Member *m) noexcept nogil:
     """Tell the gate what may be shown now. Called in each pass, after everything that may have changed that."""
-    if m.effects.copied_from:
-        m.effects.copied_from = False
-        gate_unhold_replicas(m)
     if m.chain.log.streams and m.chain.me >= 0:
         hold_uncommitted(m)
     else:

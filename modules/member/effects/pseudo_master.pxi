@@ -21,7 +21,7 @@ from modules.core.effect_stream cimport stream_at
 from modules.core.tickets cimport tickets_close, tickets_lack
 from modules.member.gate cimport gate_shortcut
 from modules.member.state.effects cimport PseudoMaster, REQUEST_BYTES
-from modules.member.state.member cimport Member
+from modules.member.state.member cimport Member, is_native_replica
 from modules.server.sockets cimport set_no_delay
 
 cdef enum:
@@ -229,8 +229,8 @@ cdef void continue_server(Member *m, int64_t next_offset) noexcept nogil:
     cdef int64_t bytes
     cdef bint selects
     p.asked = next_offset
-    if not m.chain.log.streams or (m.chain.me < 0 and not m.chain.learner):
-        return          # answered when this member is in a chain: Redis waits
+    if not m.chain.log.streams or (m.chain.me < 0 and not m.chain.learner) or is_native_replica(m):
+        return          # answered when this member is in a chain, or with a copy: Redis waits
     p.asked = 0
     if next_offset < 0:
         say_to_server(m, "-NOMASTERLINK this server names no data that it has\r\n")

@@ -14,12 +14,13 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.view cimport KIND_PUT
 from modules.member.checkpoint cimport session_left, store_stop
+from modules.member.effects cimport copy_off
 from modules.member.gate cimport gate_client_connected, gate_client_gone, gate_settle, gate_stop
 from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, settings_care
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.membership cimport (
-    empty_log, fetch_off, info_chain, join_fail, join_off, join_on_link_up, lifelines_care,
+    empty_log, fetch_off, info_chain, join_fail_load, join_off, join_on_link_up, lifelines_care,
 )
 from modules.member.persistence cimport disk_cares, disk_configure
 from modules.member.replication cimport find_peer, forget_peer
@@ -84,7 +85,7 @@ cdef void on_loading(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what,
     else:
         m.disk.source = SOURCE_OTHERS
     if what == REDISMODULE_SUBEVENT_LOADING_FAILED and m.membership.join == JOIN_COPYING:
-        join_fail(m, "the copy of the old tail's data could not be loaded")
+        join_fail_load(m)
 
 
 cdef void on_master_link(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
@@ -107,6 +108,7 @@ cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, 
 
 cdef void on_shutdown(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     fetch_off(the_member())
+    copy_off(the_member())
     store_stop(&the_member().checkpoint)
     gate_stop(the_member())
 

@@ -16,7 +16,6 @@ cdef extern void gate_client_gone(Member *m, int64_t id) noexcept nogil
 cdef extern void gate_exempt(Member *m, int local_port) noexcept nogil
 cdef extern void gate_exempt_no_more(Member *m, int local_port) noexcept nogil
 cdef extern void gate_unhold(Member *m, int64_t client_id) noexcept nogil
-cdef extern void gate_unhold_replicas(Member *m) noexcept nogil
 cdef extern int unheld_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void gate_settle(Member *m) noexcept nogil
 

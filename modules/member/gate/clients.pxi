@@ -106,16 +106,6 @@ cdef void judge(Member *m, const Trial *trial) noexcept nogil:
             doom(m, id, client.fd)
 
 
-cdef void gate_unhold_replicas(Member *m) noexcept nogil:
-    """A learner copies this server's data by Redis's replication, whose stream is never held."""
-    cdef ClientList list
-    cdef ServerClient client
-    list_begin(&list, RedisModule_Call(m.ctx, "CLIENT", "ccc", b"LIST", b"TYPE", b"replica"))
-    while list_next(&list, &client):
-        gate_unhold(m, client.id)
-    list_end(&list)
-
-
 cdef void gate_settle(Member *m) noexcept nogil:
     """Judge the clients on trial. Called before the event loop sleeps, which is before Redis sends replies."""
     cdef int i

@@ -14,7 +14,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
     RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
-from modules.core.chain cimport chain_is_tail, chain_shows_data
+from modules.core.chain cimport chain_shows_data
 from modules.member.keyspace.tickets cimport note_command, open_ticket
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.acl cimport is_denied
@@ -129,27 +129,21 @@ cdef bint is_clients(Member *m, RedisModuleCommandFilterCtx *command) noexcept n
     return client != m.effects.master_client and client != 0 and client >> 63 == 0
 
 
-cdef bint is_copied_from(const Member *m) noexcept nogil:
-    """Returns whether a learner may ask for this member's data: a master has made it the old tail of a join."""
-    return m.membership.pin_client != 0 and chain_is_tail(&m.chain)
-
-
 cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
     """Filter one command at a member of a chain of all commands.
 
     The serving head executes every command that changes data; a ticket is opened before. Redis itself refuses writes at
     the others, whose servers are replicas.
     """
-    cdef bint entering = m.effects.tap.entering
-    m.effects.tap.entering = False
+    cdef bint entering = m.effects.tap.entering or m.effects.copied
+    m.effects.tap.entering = m.effects.copied = False
     if rule == RULE_CONFIG or rule == RULE_EXECUTES:
         passwords_filter(command)
     if rule == RULE_FOLLOW or rule == RULE_BYPASS:
         hand_over(command, "CHAIN.REFUSED.ALL")
     elif rule == RULE_SYNC:
-        if not entering and not is_copied_from(m):
+        if not entering:
             hand_over(command, "CHAIN.REFUSED.ALL")
-        m.effects.copied_from = m.effects.copied_from or not entering
     elif not may_show_data(m) and (rule == RULE_READ or (rule == RULE_WRITE and not m.effects.pseudo_master.feeding)):
         # The stream of effects has writes, and no reads. Redis itself refuses a client's write while it is fed.
         hand_over(command, "CHAIN.REFUSED.READ")

@@ -19,7 +19,7 @@ cdef extern bint fork_register() noexcept nogil
 
 # joining.pxi
 cdef extern void empty_log(Member *m) noexcept nogil
-cdef extern void join_fail(Member *m, const char *why) noexcept nogil
+cdef extern void join_fail_load(Member *m) noexcept nogil
 cdef extern void join_on_link_up(Member *m) noexcept nogil
 cdef extern void join_save(Member *m) noexcept nogil
 cdef extern void fetch_off(Member *m) noexcept nogil
@@ -36,6 +36,7 @@ cdef extern int adopt_command(Member *m, RedisModuleCtx *ctx, RedisModuleString 
 cdef extern int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int rejoin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int copy_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int feed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
 cdef extern int unpin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int unjoin_command(Member *m, RedisModuleCtx *ctx) noexcept nogil

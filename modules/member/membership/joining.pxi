@@ -1,10 +1,10 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-# Joining as the new tail. Redis's full synchronisation copies a snapshot; the old tail's log supplies the rest.
+# Joining as the new tail. Redis's full synchronisation copies a snapshot; the old tail's log supplies the rest. The
+# snapshot contains a position, from which the log continues (docs/protocol.md, "Joining").
 #
-# The learner is a replica of the old tail until the copy is complete. Then it stops replicating and receives
-# CHAIN.FORWARD like any member. The snapshot contains a position, from which the log continues (docs/protocol.md,
-# "Joining").
+# In a chain of PUTs the learner is a replica of the old tail until the copy is complete. In a chain of all commands the
+# snapshot comes through the learner's own pseudo-master (`effects/copy_relay.pxi`), whose replica the learner stays.
 
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf
@@ -22,13 +22,16 @@ from modules.core.view cimport Node, View
 from modules.member.checkpoint.memtable cimport take_both
 from modules.member.checkpoint cimport Fetch, fetch_begin, fetch_cancel, fetch_free, track_end
 from modules.member.clients cimport settle_reads
-from modules.member.effects cimport effects_begin, follow_self, place_server
+from modules.member.effects cimport (
+    copy_begin, copy_has_begun, copy_is_asked_for, copy_is_over, copy_off, copy_taken, copy_trouble, effects_begin,
+    follow_self,
+)
 from modules.member.keyspace cimport (
     drop_data, end_waiting_commands, lend_credentials, set_redis, settle_redis_settings, take_back_credentials,
 )
 from modules.member.keyspace.values cimport release_entry
 from modules.member.persistence cimport (
-    REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record, server_offset,
+    REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record,
 )
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.replication cimport aim_links, take_secret
@@ -48,6 +51,7 @@ from modules.server.redis_calls cimport drop_reply
 
 cdef enum:
     REACH_MS = 1000             # the time to connect to an old tail that does not answer with an error
+    ASK_MS = 10000              # the time in which our own server has to ask its pseudo-master for a copy
 
 
 cdef bint replicate(Member *m, const char *host, const char *port) noexcept nogil:
@@ -146,8 +150,11 @@ cdef void join_copy(Member *m) noexcept nogil:
     drop_data(m)
     set_redis(m, b"repl-diskless-load", b"on-empty-db")
     m.membership.join = JOIN_COPYING
-    lend_credentials(m)
     disk_begin_anew(m)      # Redis rewrites the append-only file after the copy
+    if m.chain.log.streams:
+        ask_for_copy(m)
+        return
+    lend_credentials(m)
     # REPLICAOF NO ONE gives this server a replication id that the tail has never seen. With an id that both know from
     # earlier, Redis may choose a partial synchronisation, which copies nothing: a module's writes move no offset.
     if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
@@ -158,11 +165,51 @@ cdef void join_copy(Member *m) noexcept nogil:
     RedisModule_Log(m.ctx, "notice", "joining: copying from %s:%d", &tail.host[0], tail.port)
 
 
+cdef void ask_for_copy(Member *m) noexcept nogil:
+    """Let our own server connect to its pseudo-master anew, and ask for its data.
+
+    REPLICAOF NO ONE comes first, because Redis does not connect anew to the master that it follows already.
+    """
+    m.disk.missing = True       # what is saved from now on is of no chain, until the copy is complete
+    m.membership.copy_since_ms = m.now_ms
+    if not replicate(m, "NO", "ONE") or not follow_self(m):
+        join_fail(m, "this server cannot become a replica of its own module: see its log")
+    else:
+        RedisModule_Log(m.ctx, "notice", "joining: copying from %s:%d", &m.replication.upstream.target.host[0],
+                        m.replication.upstream.target.port)
+
+
+cdef void copy_step(Member *m) noexcept nogil:
+    """Answer our own server with the old tail's snapshot, as soon as it asks."""
+    if copy_trouble(m) != NULL:
+        join_fail_load(m)
+    elif copy_has_begun(m):
+        pass
+    elif copy_is_asked_for(m):
+        if not copy_begin(m):
+            join_fail(m, "the old tail's data cannot be copied: out of memory, descriptors or threads")
+    elif m.now_ms - m.membership.copy_since_ms > ASK_MS:
+        join_fail(m, "this server does not connect to its own module for a copy: see its log")
+
+
 cdef void join_fail(Member *m, const char *why) noexcept nogil:
     """The join has failed because of `why`. `join_step` then ends the replication."""
     snprintf(m.membership.join_error, JOIN_ERROR_BYTES, "%s", why)
+    if m.chain.log.streams and m.membership.join == JOIN_COPYING:
+        m.disk.missing = True       # some of the data may have been loaded, and its position
     m.membership.join = JOIN_FAILING
+    copy_off(m)
     RedisModule_Log(m.ctx, "warning", "joining failed: %s", why)
+
+
+cdef void join_fail_load(Member *m) noexcept nogil:
+    """Redis has given up loading the snapshot."""
+    cdef char why[JOIN_ERROR_BYTES]
+    if copy_trouble(m) == NULL:
+        join_fail(m, "the copy of the old tail's data could not be loaded")
+        return
+    snprintf(why, sizeof(why), "the copy of the old tail's data was broken off: %s", copy_trouble(m))
+    join_fail(m, why)
 
 
 cdef bint is_under_way(const Member *m) noexcept nogil:
@@ -210,8 +257,6 @@ cdef void join_on_link_up(Member *m) noexcept nogil:
         return
     if m.membership.snapshot_loaded:
         m.membership.join = JOIN_LOADED
-        if m.chain.log.streams:
-            place_server(m, m.chain.applied + 1, server_offset(m))
     else:
         join_fail(m, "the old tail's data came without a position: does it run another version?")
 
@@ -231,7 +276,11 @@ cdef void join_save(Member *m) noexcept nogil:
 
 cdef void join_loaded(Member *m) noexcept nogil:
     """Redis's part of the copy is complete. If the old tail has flushed keys, copy its checkpoint next."""
-    m.membership.join = JOIN_SAVING if replicate_no_more(m) else JOIN_FAILED
+    if m.chain.log.streams:
+        copy_taken(m)
+        m.membership.join = JOIN_SAVING
+    else:
+        m.membership.join = JOIN_SAVING if replicate_no_more(m) else JOIN_FAILED
     m.membership.copied_joins += 1
     RedisModule_Log(m.ctx, "notice", "joining: copied up to sn %lld", <long long>m.chain.applied)
     if not m.checkpoint.incomplete:
@@ -262,7 +311,7 @@ cdef void done_fetch(Job *job) noexcept nogil:
             m.membership.join = JOIN_SAVING
             join_save(m)
         else:
-            snprintf(why, ERROR_BYTES, "the old tail's checkpoint could not be copied: %.190s", &fetch.error[0])
+            snprintf(why, ERROR_BYTES, "the old tail's checkpoint could not be copied: %.190s", &fetch.caller.error[0])
             join_fail(m, why)
     fetch_free(fetch)
 
@@ -296,8 +345,11 @@ cdef void join_step(Member *m) noexcept nogil:
             join_check_link(m)
     elif m.membership.join == JOIN_COPYING:
         join_check_link(m)
+        if m.chain.log.streams and m.membership.join == JOIN_COPYING:
+            copy_step(m)
     elif m.membership.join == JOIN_LOADED:
-        join_loaded(m)
+        if not m.chain.log.streams or copy_is_over(m):
+            join_loaded(m)
     elif m.membership.join == JOIN_FAILING:
         replicate_no_more(m)
         m.membership.join = JOIN_FAILED
@@ -309,6 +361,7 @@ cdef void join_abort(Member *m) noexcept nogil:
     if m.membership.join == JOIN_COPYING or m.membership.join == JOIN_LOADED or m.membership.join == JOIN_FAILING:
         replicate_no_more(m)
     fetch_off(m)
+    copy_off(m)
     m.membership.join = JOIN_NONE
 
 

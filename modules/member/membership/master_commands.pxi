@@ -223,6 +223,19 @@ cdef int pin_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, i
     return RedisModule_ReplyWithLongLong(ctx, m.chain.pinned)
 
 
+cdef int copy_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """CHAIN.COPY -> nothing: the next command on this connection is a learner's PSYNC | ERR
+
+    Redis refuses PSYNC on a connection to which an answer is under way, so there is none.
+    """
+    if proven_peer(m, ctx) == NULL:
+        return 0
+    if not m.chain.log.streams or not chain_is_tail(&m.chain) or m.membership.pin_client == 0:
+        return RedisModule_ReplyWithError(ctx, "ERR no learner copies this member now: a master has not asked for that")
+    m.effects.copied = True
+    return 0
+
+
 cdef int feed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
     """CHAIN.FEED host address port run_id -> OK | ERR
 

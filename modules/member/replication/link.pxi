@@ -297,8 +297,9 @@ cdef void link_proven(Member *m, Link *link) noexcept nogil:
     if link.setbacks < STRUGGLES:
         link.error[0] = 0
     if m.membership.join == JOIN_LEAVING or m.membership.join == JOIN_STARTING:
-        redisAppendCommand(link.context, "CHAIN.ALLOWED PING REPLCONF PSYNC CHAIN.PAGE CHAIN.GREET CHAIN.FORWARD "
-                           "CHAIN.ACK CHAIN.ADOPT CHAIN.CHECKPOINT CHAIN.FLUSH")
+        redisAppendCommand(link.context, "CHAIN.ALLOWED PING REPLCONF PSYNC %s CHAIN.GREET CHAIN.FORWARD CHAIN.ACK "
+                           "CHAIN.ADOPT CHAIN.CHECKPOINT CHAIN.FLUSH",
+                           "CHAIN.COPY" if m.chain.log.streams else "CHAIN.PAGE")
 
 
 cdef void link_check_proof(Member *m, Link *link, const redisReply *reply) noexcept nogil:

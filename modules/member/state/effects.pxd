@@ -85,7 +85,8 @@ cdef struct Effects:
     unsigned long long master_client    # the client id of the pseudo-master at our own server; 0: not known
     bint holds                  # replies are held until what they may show is committed
     bint fresh                  # it was in no view before, and its server lacks what was committed meanwhile
-    bint copied_from            # a learner has asked for this server's data: its connection is not held
+    bint copied                 # the next command is the PSYNC of a learner's copy
+    void *copy                  # the running Copy of a learner (`copy_relay.pxi`); NULL: none
     int calm                    # passes since clients were paused
     bint stirred                # a command has come in a pass of less than CALM_PASSES
     Tap tap

@@ -44,7 +44,9 @@ cdef struct Member:
 
 
 cdef inline bint is_native_replica(const Member *m) noexcept nogil:
-    """Returns whether this member is a Redis replica of the old tail because it is joining by copy."""
+    """Returns whether this member is a Redis replica because it is joining by copy: of the old tail, or of its own
+    module, which passes the old tail's snapshot on.
+    """
     return m.membership.join == JOIN_COPYING or m.membership.join == JOIN_LOADED or m.membership.join == JOIN_FAILING
 
 

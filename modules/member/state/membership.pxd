@@ -38,7 +38,8 @@ cdef enum JoinPhase:
     JOIN_LEAVING
     JOIN_STARTING               # the blocked clients have their replies
     JOIN_COPYING                # Redis's full synchronisation from the old tail is running
-    JOIN_LOADED                 # the synchronisation is complete; this server must stop being a replica of the old tail
+    # the synchronisation is complete; this server must stop being a replica of the old tail, if it is one
+    JOIN_LOADED
     JOIN_FETCHING               # the old tail's checkpoint is being copied
     JOIN_SAVING                 # the append-only file is being rewritten, and does not hold the copy yet
     JOIN_COPIED
@@ -49,6 +50,7 @@ cdef enum JoinPhase:
 cdef struct Membership:
     # How this member joins a chain.
     JoinPhase join
+    int64_t copy_since_ms       # when our own server was told to ask for its copy, in a chain of all commands
     bint snapshot_loaded        # the full synchronisation has delivered the snapshot's position
     char join_error[JOIN_ERROR_BYTES]
     uint64_t copied_keys        # keys in the whole copy; known once the copy has begun

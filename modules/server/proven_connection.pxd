@@ -1,0 +1,228 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+"""A connection to another member, made by a thread of its own that blocks. Both sides prove the chain's secret.
+
+Links between members are non-blocking (`member/replication/link.pxi`). What a learner copies from the old tail, a
+snapshot and a checkpoint, comes through a connection of this file.
+"""
+
+from libc.stdint cimport uint64_t
+from libc.stdio cimport snprintf
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy, strcmp, strerror
+
+from modules.bindings.hiredis cimport (
+    REDIS_OK, REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_STRING, freeReplyObject, redisAppendCommand,
+    redisBufferRead, redisBufferWrite, redisConnectNonBlock, redisContext, redisFree, redisGetReplyFromReader,
+    redisReply,
+)
+from modules.bindings.libc cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, POLLIN, POLLOUT, close, eventfd, poll, pollfd, write as write_fd,
+)
+from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.core.view cimport Node, RUN_ID_BYTES
+from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
+from modules.server.sockets cimport connect_result
+
+cdef enum:
+    CALL_TIMEOUT_MS = 15000     # for connecting, and for the next byte of an answer
+    CALL_ERROR_BYTES = 256
+
+
+cdef struct Caller:
+    Node peer                   # who is called
+    unsigned char secret[SECRET_BYTES]
+    char run_id[RUN_ID_BYTES]   # of this member
+    char nonce[NONCE_BYTES]
+    char *user
+    char *password
+    int off_fd                  # eventfd that becomes readable when the call is off
+    char error[CALL_ERROR_BYTES]
+
+
+# ------------------------------------------------------------------------------------------ on the main thread
+
+cdef inline char *copy_of(const RedisModuleString *setting) noexcept nogil:
+    """Returns a copy of the setting, which may have any length. NULL: no memory."""
+    cdef size_t length
+    cdef const char *text = RedisModule_StringPtrLen(setting, &length)
+    cdef char *copy = <char *>calloc(1, length + 1)
+    if copy != NULL:
+        memcpy(copy, text, length)
+    return copy
+
+
+cdef inline bint caller_init(
+    Caller *caller, const Node *peer, const unsigned char *secret, const char *run_id, const RedisModuleString *user,
+    const RedisModuleString *password,
+) noexcept nogil:
+    """Fill in a zeroed Caller. Returns False without memory or descriptors. `caller_free` is to be called anyway."""
+    caller.peer = peer[0]
+    memcpy(caller.secret, secret, SECRET_BYTES)
+    memcpy(caller.run_id, run_id, RUN_ID_BYTES)
+    draw_nonce(caller.nonce)
+    caller.off_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+    caller.user = copy_of(user)
+    caller.password = copy_of(password)
+    return caller.off_fd >= 0 and caller.user != NULL and caller.password != NULL
+
+
+cdef inline void caller_free(Caller *caller) noexcept nogil:
+    if caller.off_fd >= 0:
+        close(caller.off_fd)
+    free(caller.user)
+    free(caller.password)
+
+
+cdef inline void caller_cancel(Caller *caller) noexcept nogil:
+    """Stop the thread's wait for the peer."""
+    cdef uint64_t one = 1
+    write_fd(caller.off_fd, &one, sizeof(one))
+
+
+# ---------------------------------------------------------------------------------------------- on the thread
+
+cdef inline bint call_fails(Caller *caller, const char *why) noexcept nogil:
+    """Returns False, for the caller to return."""
+    snprintf(caller.error, CALL_ERROR_BYTES, "%s", why)
+    return False
+
+
+cdef inline bint await_socket(Caller *caller, const redisContext *context, short events) noexcept nogil:
+    """Wait until the socket is ready. Returns False after the timeout, or if the call is off."""
+    cdef pollfd watched[2]
+    cdef int ready = -1
+    watched[0].fd, watched[0].events = context.fd, events
+    watched[1].fd, watched[1].events = caller.off_fd, POLLIN
+    while ready < 0:
+        ready = poll(watched, 2, CALL_TIMEOUT_MS)
+    if ready == 0:
+        return call_fails(caller, "no answer in time")
+    return watched[1].revents == 0 or call_fails(caller, "the join is off")
+
+
+cdef inline bint is_connected(Caller *caller, const redisContext *context) noexcept nogil:
+    cdef int error
+    if context.err:
+        return call_fails(caller, context.errstr)
+    if not await_socket(caller, context, POLLOUT):
+        return False
+    error = connect_result(context.fd)
+    return error == 0 or call_fails(caller, strerror(error))
+
+
+cdef inline bint send_appended(Caller *caller, redisContext *context) noexcept nogil:
+    cdef int sent = 0
+    while not sent:
+        if redisBufferWrite(context, &sent) != REDIS_OK and context.err:
+            return call_fails(caller, context.errstr)
+        if not sent and not await_socket(caller, context, POLLOUT):
+            return False
+    return True
+
+
+cdef inline redisReply *next_answer(Caller *caller, redisContext *context) noexcept nogil:
+    """Returns the next reply, which the caller frees. NULL: `error` has the reason."""
+    cdef void *reply = NULL
+    if redisGetReplyFromReader(context, &reply) != REDIS_OK:
+        call_fails(caller, context.errstr)
+        return NULL
+    while reply == NULL:
+        if not await_socket(caller, context, POLLIN):
+            return NULL
+        if redisBufferRead(context) != REDIS_OK or redisGetReplyFromReader(context, &reply) != REDIS_OK:
+            call_fails(caller, context.errstr)
+            return NULL
+    return <redisReply *>reply
+
+
+cdef inline redisReply *good_answer(Caller *caller, redisContext *context) noexcept nogil:
+    """Like `next_answer`, but returns NULL for an error reply, too."""
+    cdef redisReply *answer = next_answer(caller, context)
+    if answer != NULL and answer.type == REDIS_REPLY_ERROR:
+        call_fails(caller, answer.str)
+        freeReplyObject(answer)
+        return NULL
+    return answer
+
+
+cdef inline redisReply *ask(Caller *caller, redisContext *context) noexcept nogil:
+    """Send the appended command. Returns its reply, which is no error. NULL: `error` has the reason."""
+    return good_answer(caller, context) if send_appended(caller, context) else NULL
+
+
+cdef inline bint is_answered(redisReply *answer) noexcept nogil:
+    """Free the answer, of which only its being there counts."""
+    if answer != NULL:
+        freeReplyObject(answer)
+    return answer != NULL
+
+
+cdef inline bint log_in(Caller *caller, redisContext *context, bint unheld) noexcept nogil:
+    """Log in, and ask for exemption from `maxmemory-clients`. If `unheld`, the peer's gate must hold nothing.
+
+    All of this is one write: the gate must see MEMBER.UNHELD before it holds any reply. An error reply to CLIENT
+    NO-EVICT is ignored: our user may lack the right.
+    """
+    if caller.password[0] and caller.user[0]:
+        redisAppendCommand(context, "AUTH %s %s", caller.user, caller.password)
+    elif caller.password[0]:
+        redisAppendCommand(context, "AUTH %s", caller.password)
+    if unheld:
+        redisAppendCommand(context, "MEMBER.UNHELD")
+    redisAppendCommand(context, "CLIENT NO-EVICT ON")
+    if not send_appended(caller, context):
+        return False
+    if caller.password[0] and not is_answered(good_answer(caller, context)):
+        return False
+    if unheld and not is_answered(good_answer(caller, context)):
+        return False
+    return is_answered(next_answer(caller, context))
+
+
+cdef inline bint is_proof(Caller *caller, const redisReply *answer) noexcept nogil:
+    """Returns whether the reply is from the peer and proves that it knows the secret."""
+    cdef char proof[PROOF_BYTES]
+    cdef redisReply **parts = answer.element
+    cdef int i
+    if answer.type != REDIS_REPLY_ARRAY or answer.elements != 3:
+        return False
+    for i in range(3):
+        if parts[i].type != REDIS_REPLY_STRING:
+            return False
+    if parts[0].len != NONCE_BYTES - 1 or strcmp(parts[1].str, caller.peer.run_id) != 0:
+        return False
+    prove_with(caller.secret, "answer", caller.nonce, parts[0].str, parts[1].str, proof)
+    return proofs_equal(parts[2].str, parts[2].len, proof)
+
+
+cdef inline bint prove_each_other(Caller *caller, redisContext *context) noexcept nogil:
+    cdef char proof[PROOF_BYTES]
+    cdef redisReply *answer
+    cdef bint good
+    redisAppendCommand(context, "CHAIN.CHALLENGE %s", &caller.nonce[0])
+    answer = ask(caller, context)
+    if answer == NULL:
+        return False
+    good = is_proof(caller, answer)
+    if good:
+        prove_with(caller.secret, "prove", answer.element[0].str, caller.nonce, caller.run_id, proof)
+    freeReplyObject(answer)
+    if not good:
+        return call_fails(caller, "what answers at the old tail's address is not that member")
+    redisAppendCommand(context, "CHAIN.PROVE %s %s", &proof[0], &caller.run_id[0])
+    return is_answered(ask(caller, context))
+
+
+cdef inline redisContext *call_peer(Caller *caller, bint unheld) noexcept nogil:
+    """Returns a connection on which both sides have proved the secret, for the caller to free. NULL: `error` has the
+    reason.
+    """
+    cdef redisContext *context = redisConnectNonBlock(caller.peer.address, caller.peer.port)
+    if context == NULL:
+        call_fails(caller, "out of memory")
+        return NULL
+    if (is_connected(caller, context) and log_in(caller, context, unheld) and prove_each_other(caller, context)):
+        return context
+    redisFree(context)
+    return NULL

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A copy in a chain of all commands comes through the joiner's own module: its server connects to no other machine."""
+
+import re
+
+import pytest
+
+from chainredis.local_cluster.cluster import MEMBER, Cluster
+from chainredis.local_cluster.ports import HOST
+from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.server import Server
+from chainredis.protocol.view import Kind
+from chainredis.transport.waiting import wait_until
+from commands.case import SERVERS
+from commands.conftest import use
+from commands.run import same_data
+from integration.conftest import StartChain, StartServer
+from integration.helpers import (
+    Error,
+    Talk,
+    ask,
+    await_repair,
+    become_chain,
+    info,
+    member_number,
+    proven,
+    state,
+    stored_view,
+)
+
+DEBUG = {"enable-debug-command": "yes", "rdbcompression": "no"}
+# 20 MB over two databases: more than the sockets of a connection hold.
+FILL = """
+redis.call('SELECT', ARGV[1] % 2 * 5)
+local block = {}
+for j = 1, 1250 do block[j] = redis.sha1hex(ARGV[1] .. ':' .. j) end
+for i = 1, 10 do redis.call('SET', ARGV[1] .. ':' .. i, table.concat(block)) end
+"""
+SLOW = ("CONFIG", "SET", "rdb-key-save-delay")
+
+
+def fill(server: Server) -> None:
+    for i in range(40):
+        assert ask(server, "EVAL", FILL, 0, i) is None
+    for i in range(100):
+        assert ask(server, "RPUSH", f"list:{i}", *range(10)) == 10
+
+
+def masters_of(server: Server) -> set[str]:
+    """The ports that Redis itself has connected to as a replica, by its log."""
+    return set(re.findall(r"Connecting to (?:MASTER|PRIMARY) [^ ]+:(\d+)", server.log()))
+
+
+def assert_never_followed_another(cluster: Cluster) -> None:
+    for server in cluster.members:
+        assert not masters_of(server) & {str(other.port) for other in cluster.members}, server
+
+
+@pytest.mark.parametrize("version", SERVERS)
+def test_the_snapshot_comes_through_the_own_module(
+    chain: StartChain, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the tail's memory and from its disk, and under load."""
+    use(version, monkeypatch)
+    cluster = chain(1, commands="all", member_config=DEBUG)
+    fill(cluster.head)
+    for diskless in ("yes", "no"):
+        assert ask(cluster.tail, "CONFIG", "SET", "repl-diskless-sync", diskless) == b"OK"
+        joiner = cluster.grow()
+        assert member_number(joiner, "joins_by_copy") == 1
+        assert masters_of(joiner)
+        with Talk(cluster.head) as talk:
+            assert talk("SELECT", 5) == b"OK"
+            assert talk("SET", "after", diskless) == b"OK"
+    same_data(cluster.members)
+    assert_never_followed_another(cluster)
+    assert not any(ask(server, "CLIENT", "LIST", "TYPE", "replica") for server in cluster.members[1:])
+
+
+def test_passwords_of_redis_s_own_replication_are_not_needed(chain: StartChain) -> None:
+    config = DEBUG | {"requirepass": "pw", "member.auth-password": "pw", "masterauth": "wrong", "masteruser": "nobody"}
+    cluster = chain(2, commands="all", member_config=config, master_config={"master.auth-password": "pw"})
+    assert ask(cluster.head, "SET", "k", "v") == b"OK"
+    same_data(cluster.members)
+    assert ask(cluster.tail, "CONFIG", "GET", "masterauth") == [b"masterauth", b"wrong"]
+    assert_never_followed_another(cluster)
+
+
+def start_slow_join(cluster: Cluster, talk: Talk) -> Server:
+    """Begin an addition whose snapshot takes long."""
+    fill(cluster.head)
+    assert ask(cluster.tail, *SLOW, 10_000) == b"OK"
+    joiner = cluster.spare()
+    talk.send("MASTER.ADD", HOST, joiner.port)
+    wait_until(lambda: is_loading(joiner), 20)
+    return joiner
+
+
+def is_loading(server: Server) -> bool:
+    return info(server, "persistence")["loading"] == "1"
+
+
+def assert_joins(cluster: Cluster, joiner: Server) -> None:
+    assert ask(cluster.tail, *SLOW, 0) == b"OK"
+    cluster.add(joiner)
+    assert ask(cluster.head, "SET", "k", "v") == b"OK"
+    same_data(cluster.members)
+    assert_never_followed_another(cluster)
+
+
+def test_the_tail_dies_amid_the_copy(chain: StartChain) -> None:
+    cluster = chain(2, commands="all", member_config=DEBUG)
+    with Talk(cluster.master) as talk:
+        joiner = start_slow_join(cluster, talk)
+        dead = cluster.tail
+        dead.kill()
+        assert isinstance(talk.receive(), Error)
+    await_repair(cluster, dead)
+    wait_until(lambda: state(joiner).join == "failed", 20)
+    assert "the copy of the old tail's data was broken off: the old tail has closed" in state(joiner).join_error
+    assert_joins(cluster, joiner)
+
+
+def test_the_joiner_dies_amid_the_copy(chain: StartChain) -> None:
+    cluster = chain(2, commands="all", member_config=DEBUG)
+    with Talk(cluster.master) as talk:
+        joiner = start_slow_join(cluster, talk)
+        joiner.kill()
+        assert isinstance(talk.receive(), Error)
+    assert ask(cluster.head, "SET", "k", "older") == b"OK"
+    joiner.start()
+    assert_joins(cluster, joiner)
+
+
+def test_an_addition_is_called_off_amid_the_copy(chain: StartChain) -> None:
+    cluster = chain(2, commands="all", member_config=DEBUG)
+    with Talk(cluster.master) as talk:
+        joiner = start_slow_join(cluster, talk)
+        assert ask(cluster.master, "MASTER.REMOVE", HOST, joiner.port) == b"OK"
+        assert "has called this off" in talk.receive()
+    wait_until(lambda: not is_loading(joiner) and state(joiner).join == "failed", 20)
+    assert ask(joiner, "DBSIZE") == 0 or str(ask(joiner, "DBSIZE")).startswith("MASTERDOWN")
+    assert_joins(cluster, joiner)
+
+
+def test_a_snapshot_that_does_not_move_on_ends_the_join(chain: StartChain) -> None:
+    cluster = chain(1, commands="all", member_config=DEBUG)
+    fill(cluster.head)
+    assert ask(cluster.tail, *SLOW, 4_000_000) == b"OK"
+    joiner = cluster.spare(repl_timeout="2", repl_ping_replica_period="1")
+    with pytest.raises(LauncherError, match="the old tail sends nothing for 2 s"):
+        cluster.add(joiner)
+    assert_joins(cluster, joiner)
+
+
+def test_only_a_learner_that_a_master_has_announced_gets_a_copy(chain: StartChain, server: StartServer) -> None:
+    cluster = chain(2, commands="all", member_config=DEBUG)
+    assert "has not proved the chain's secret" in ask(cluster.tail, "CHAIN.COPY")
+    assert isinstance(ask(cluster.tail, "PSYNC", "?", "-1"), Error)
+    link = proven(cluster.tail, stored_view(cluster))
+    try:
+        assert "no learner copies this member" in Talk.over(cluster.tail, link)("CHAIN.COPY")
+    finally:
+        link.close()
+    only = server(MEMBER)
+    link = proven(only, become_chain(only, Kind.PUT))
+    try:
+        assert "no learner copies this member" in Talk.over(only, link)("CHAIN.COPY")
+    finally:
+        link.close()
