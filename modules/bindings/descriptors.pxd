@@ -34,6 +34,15 @@ cdef extern from "sys/socket.h" nogil:
     int shutdown(int fd, int how)
     int socketpair(int family, int kind, int protocol, int *pair)
 
+cdef extern from "dirent.h" nogil:
+    ctypedef struct DIR:
+        pass
+    struct dirent:
+        char *d_name
+    DIR *opendir(const char *path)
+    dirent *readdir(DIR *folder)
+    int closedir(DIR *folder)
+
 cdef extern from "sys/resource.h" nogil:
     enum:
         RLIMIT_NOFILE

@@ -5,8 +5,10 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf, sscanf
+from libc.stdlib cimport atoi
 from libc.string cimport memset, strerror, strlen, strncasecmp
 
+from modules.bindings.descriptors cimport DIR, closedir, dirent, opendir, readdir
 from modules.bindings.libc cimport close, errno
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModule_EventLoopAdd, RedisModule_EventLoopDel,
@@ -26,7 +28,6 @@ from modules.server.sockets cimport set_no_delay
 
 cdef enum:
     FEED_BYTES = 1024 * 1024    # in one call: clients must be served, too
-    MAX_DESCRIPTORS = 65536
     SELECT_ROOM = 64
 
 
@@ -56,17 +57,25 @@ cdef bint pseudo_master_listen(Member *m) noexcept nogil:
     return True
 
 
+cdef bint is_socket_of(int fd, const sockaddr_in *address) noexcept nogil:
+    cdef sockaddr_in own
+    cdef socklen_t length = sizeof(own)
+    return (getsockname(fd, <sockaddr *>&own, &length) == 0 and own.sin_family == AF_INET
+            and own.sin_port == address.sin_port and own.sin_addr.s_addr == address.sin_addr.s_addr)
+
+
 cdef int own_descriptor(const sockaddr_in *peer) noexcept nogil:
     """Returns this process's descriptor of the other end of a connection; -1: that is not a socket of this process."""
-    cdef sockaddr_in own
-    cdef socklen_t length
-    cdef int fd
-    for fd in range(3, MAX_DESCRIPTORS):
-        length = sizeof(own)
-        if (getsockname(fd, <sockaddr *>&own, &length) == 0 and own.sin_family == AF_INET
-                and own.sin_port == peer.sin_port and own.sin_addr.s_addr == peer.sin_addr.s_addr):
-            return fd
-    return -1
+    cdef DIR *descriptors = opendir("/proc/self/fd")
+    cdef dirent *entry = readdir(descriptors) if descriptors != NULL else NULL
+    cdef int found = -1
+    while entry != NULL and found < 0:
+        if c"0" <= entry.d_name[0] <= c"9" and is_socket_of(atoi(entry.d_name), peer):
+            found = atoi(entry.d_name)
+        entry = readdir(descriptors)
+    if descriptors != NULL:
+        closedir(descriptors)
+    return found
 
 
 cdef void on_own_server(int listener, void *data, int mask) noexcept nogil:
