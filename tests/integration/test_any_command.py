@@ -7,6 +7,7 @@ import contextlib
 import socket
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
@@ -16,7 +17,7 @@ from chainredis.transport.waiting import wait_until
 from commands.case import SERVERS
 from commands.conftest import use
 from integration.conftest import StartChain
-from integration.helpers import ask, await_chain, await_repair, info, member_number, paused, state
+from integration.helpers import Talk, ask, await_chain, await_repair, info, member_number, paused, state
 
 DEBUG = {"enable-debug-command": "yes"}
 
@@ -190,6 +191,36 @@ def test_wait_counts_the_other_members(chain: StartChain) -> None:
     assert head.set("key", 1)
     assert [head.wait(number, 0) for number in (0, 1, 2)] == [2, 2, 2]
     assert head.wait(3, 50) == 2
+
+
+def test_waitaof_knows_its_own_file(chain: StartChain, version: str) -> None:
+    """And no other's. As each reply, its own is held until what was written before is committed."""
+    if version == SERVERS[0]:
+        pytest.skip("this server has no WAITAOF")
+    cluster = start(chain, 2, appendonly="yes")
+    with Talk(cluster.head) as talk:
+        assert talk("SET", "key", 1) == b"OK"
+        assert talk.pipeline([["WAITAOF", 1, 0, 0], ["WAITAOF", 1, 1, 50]]) == [[1, 0], [1, 0]]
+        with paused(cluster.tail):
+            talk.send_all([["SET", "key", 2], ["WAITAOF", 1, 0, 0]])
+            assert talk.is_silent(0.3)
+        assert [talk.receive(), talk.receive()] == [b"OK", [1, 0]]
+    assert str(ask(cluster.tail, "WAITAOF", 1, 0, 0)).startswith("ERR")
+    assert_same(cluster)
+
+
+def test_a_stranger_is_not_fed(chain: StartChain) -> None:
+    """The port on which a member's own server gets its effects closes all other connections."""
+    cluster = start(chain, 2)
+    sockets = psutil.Process(cluster.tail.pid).net_connections("tcp4")
+    listening = {each.laddr[1] for each in sockets if each.status == psutil.CONN_LISTEN}
+    (port,) = listening - {cluster.tail.port, member_number(cluster.tail, "lifeline_port")}
+    place = (cluster.tail.endpoint.host, port)
+    with contextlib.suppress(ConnectionError), socket.create_connection(place, 15) as connection:
+        connection.sendall(b"PING\r\n")
+        assert connection.recv(100) == b""
+    assert client(cluster.head).set("key", 1)
+    assert_same(cluster)
 
 
 def test_a_tap_that_is_killed_goes_on(chain: StartChain) -> None:
