@@ -134,7 +134,8 @@ class Proxy:
             return False
         try:
             if self._listener is None:
-                self._listener = await asyncio.start_server(self._serve, HOST, self.port)
+                self._listener = await asyncio.start_server(self._serve, HOST, self.port, start_serving=False)
+                await self._listener.start_serving()
             self._looked.set()
             await _read(reader)
             return True
@@ -147,11 +148,19 @@ class Proxy:
         self._listener = None
 
     async def _serve(self, reader: asyncio.StreamReader, outer: asyncio.StreamWriter) -> None:
-        try:
-            inner_reader, inner = await asyncio.open_connection(HOST, self.server_port)
-        except OSError:
-            outer.transport.abort()
-            return
+        with contextlib.suppress(OSError):
+            try:
+                await self._relay(reader, outer, *await asyncio.open_connection(HOST, self.server_port))
+            finally:
+                outer.transport.abort()
+
+    async def _relay(
+        self,
+        reader: asyncio.StreamReader,
+        outer: asyncio.StreamWriter,
+        inner_reader: asyncio.StreamReader,
+        inner: asyncio.StreamWriter,
+    ) -> None:
         link = Link(inner, outer)
         self._links.add(link)
         pumps = self._pump(link, Way.IN, reader, inner), self._pump(link, Way.OUT, inner_reader, outer)
@@ -220,8 +229,10 @@ class Network:
         await proxy.first_look()
 
     async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)  # lets transports close
+        """End all tasks, also those that begin meanwhile: a listener may just have accepted a connection."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.sleep(0)  # lets each begin: only then it closes what it was given
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)  # lets transports close

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proxy, in front of a plain server: held bytes arrive later, and no others."""
 
+import asyncio
+import socket
 from collections.abc import Iterator
 from time import monotonic
 
 import pytest
 import redis
 
+from chainredis.local_cluster.ports import HOST
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.waiting import wait_until
@@ -43,6 +46,18 @@ def test_a_new_one_before_a_server_that_is_down_refuses(plain: Server) -> None:
     plain.kill()
     with Network() as network:
         assert refuses(network.front(plain.port).endpoint)
+
+
+def test_its_end_closes_connections_that_have_not_reached_the_server() -> None:
+    """Or Python complains about them in some later test. The server's backlog has room for the proxy's own one."""
+    with socket.create_server((HOST, 0), backlog=0) as full:
+        with Network() as network:
+            proxy = network.front(full.getsockname()[1])
+            client = socket.create_connection((HOST, proxy.port))
+            wait_until(lambda: any("_serve" in repr(task) for task in asyncio.all_tasks(network._loop)), 10)
+        with client:
+            client.settimeout(10)
+            assert client.recv(1) == b""
 
 
 def test_everything_goes_through(plain: Server, proxy: Proxy) -> None:
