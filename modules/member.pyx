@@ -32,7 +32,8 @@ from modules.core.messages cimport Limits
 from modules.core.view cimport KIND_ALL
 from modules.member.clients cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
-    native_wait_command, numbered_command, read_command, tail_checkpoint_command, wait_command, write_command,
+    native_wait_command, numbered_command, read_command, tail_checkpoint_command, view_command, wait_command,
+    write_command,
 )
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
 from modules.member.effects cimport effects_init, follow_self, tap_command
@@ -53,7 +54,6 @@ from modules.member.membership cimport (
 from modules.member.persistence cimport disk_configure, marker_name, marker_read
 from modules.member.replication cimport (
     ack_command, allowed_command, challenge_command, forward_command, greet_command, links_init, prove_command,
-    reply_view,
 )
 from modules.member.replies cimport reply_elsewhere, waiting_init
 from modules.member.startup cimport (
@@ -129,8 +129,7 @@ cdef int on_sn(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept
 
 
 cdef int on_view(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """MEMBER.VIEW -> [epoch, host:port, …]"""
-    return reply_view(the_member(), ctx)
+    return view_command(the_member(), ctx, argv, argc) if argc <= 3 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_connect(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -355,7 +354,8 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "read", "key", on_read, "readonly fast", read, "read fast",
                    "The committed value of a key, wherever it is")
         and create(ctx, "member.sn", "", on_sn, looks, 0, "read fast", "The highest sequence number applied here")
-        and create(ctx, "member.view", "", on_view, looks, 0, "read fast", "The epoch, then the members, head first")
+        and create(ctx, "member.view", "[epoch# [timeout_ms#]]", on_view, looks, 0, "read fast blocking",
+                   "The epoch, then the members, head first. With an epoch, when there is a newer one")
         and create(ctx, "member.connect_to_master", "url [port#]", on_connect, "admin deny-script", 0,
                    "admin dangerous slow blocking", "Which master this member belongs to; starts heartbeats to etcd")
         and create(ctx, "member.unheld", "", on_unheld, unheld, 0, "admin dangerous fast",

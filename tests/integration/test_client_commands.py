@@ -32,12 +32,13 @@ WRITES: list[tuple[Word, ...]] = [
 WRONG_ARITY: list[tuple[str, ...]] = [
     ("MEMBER.PUT",), ("MEMBER.PUT", "k"), ("MEMBER.PUT", "k", "v", "c", "x"), ("MEMBER.DEL",),
     ("MEMBER.DEL", "k", "c", "x"), ("MEMBER.WAIT",), ("MEMBER.WAIT", "0", "0", "0", "0"), ("READ",), ("READ", "k", "x"),
-    ("MEMBER.SN", "x"), ("MEMBER.VIEW", "x"),
+    ("MEMBER.SN", "x"), ("MEMBER.VIEW", "0", "0", "x"),
 ]  # fmt: skip
 
 BAD_NUMBERS = [
     ("MEMBER.WAIT", "x"), ("MEMBER.WAIT", "-1"), ("MEMBER.WAIT", ""), ("MEMBER.WAIT", "1.5"), ("MEMBER.WAIT", "1" * 30),
     ("MEMBER.WAIT", "0", "x"), ("MEMBER.WAIT", "0", "-1"), ("MEMBER.WAIT", "0", "9" * 18),
+    ("MEMBER.VIEW", "x"), ("MEMBER.VIEW", "-1"), ("MEMBER.VIEW", "0", "x"), ("MEMBER.VIEW", "0", "-1"),
     ("MEMBER.WAIT", "0", "1", "x"), ("MEMBER.WAIT", "0", "1", "-1"), ("MEMBER.WAIT", "9223372036854775808"),
 ]  # fmt: skip
 
@@ -94,6 +95,24 @@ def test_head_and_tail_of_four_serve(chain: StartChain) -> None:
     put_read_delete(cluster.head, cluster.tail, cluster.members[1:-1])
     view = [4, *(str(each.endpoint).encode() for each in cluster.members)]
     assert [ask(each, "MEMBER.VIEW") for each in cluster.members] == [view] * 4
+
+
+@pytest.mark.parametrize("commands", ["put", "all"])
+def test_a_client_that_waits_for_the_next_view_is_told_of_it(chain: StartChain, commands: str) -> None:
+    cluster = chain(3, commands=commands)
+    before = ask(cluster.head, "MEMBER.VIEW")
+    with Talk(cluster.head) as first, Talk(cluster.tail) as second, Talk(cluster.head) as leaver:
+        assert first("MEMBER.VIEW", before[0], 20) == before    # there is no newer one in this time
+        for talk in (first, second, leaver):
+            talk.send("MEMBER.VIEW", before[0])
+        assert first.is_silent()
+        leaver.close()
+        cluster.remove(cluster.members[1])
+        after = [before[0] + 1, *(str(each.endpoint).encode() for each in cluster.members)]
+        assert [first.receive(), second.receive()] == [after] * 2
+    assert ask(cluster.head, "MEMBER.VIEW", before[0], 0) == after
+    with Talk(cluster.head) as talk:
+        assert [talk("MULTI"), talk("MEMBER.VIEW", after[0]), talk("EXEC")] == [b"OK", b"QUEUED", [after]]
 
 
 def test_the_wrong_member_names_the_right_one(chain: StartChain) -> None:

@@ -26,6 +26,10 @@ cdef extern int numbered_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, RedisModuleString *value, RedisModuleString *client,
 ) noexcept nogil
 
+# view_question.pxi
+cdef extern int view_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern void settle_view_questions(Member *m) noexcept nogil
+
 # writes.pxi
 cdef extern int write_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,

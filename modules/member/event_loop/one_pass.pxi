@@ -22,7 +22,7 @@ from modules.core.invariant cimport INVARIANT
 from modules.core.outbox cimport outbox_check_sleep
 from modules.core.replication cimport replication_ack_due, replication_is_batch_due
 from modules.member.checkpoint cimport checkpoint_step, is_active
-from modules.member.clients cimport serve_held, settle_reads
+from modules.member.clients cimport serve_held, settle_reads, settle_view_questions
 from modules.member.effects cimport effects_step, feed_server, note_commits
 from modules.member.keyspace cimport settings_step
 from modules.member.membership cimport join_step, settle_watches
@@ -163,6 +163,7 @@ cdef void publish_and_answer(Member *m) noexcept nogil:
 
 cdef void answer_waits(Member *m) noexcept nogil:
     settle_waits(m)
+    settle_view_questions(m)
 
 
 cdef void answer_reads(Member *m) noexcept nogil:

@@ -16,6 +16,7 @@ cdef enum WaitKind:
     WAIT_CHECKPOINT             # the client of a TAIL.CHECKPOINT
     WAIT_FLUSH                  # the client of a HEAD.FLUSH
     WAIT_SUSPICION              # the master of a CHAIN.WATCH
+    WAIT_VIEW                   # the client of a MEMBER.VIEW, until there is a newer view
     WAIT_KINDS
 
 
@@ -29,9 +30,10 @@ cdef struct Waiter:
     RedisModuleString *value
     RedisModuleString *channel
     int64_t since_ms            # when the client was blocked; member.write-timeout limits the wait from then on
-    int64_t deadline_ms         # of a MEMBER.WAIT; 0: no limit
+    int64_t deadline_ms         # of a MEMBER.WAIT or MEMBER.VIEW; 0: no limit
     int64_t sn                  # of a READ: the question that must be answered first; 0: no question was sent yet
-    # MEMBER.WAIT: the client's epoch, or -1; READ: the epoch of its question; TAIL.CHECKPOINT: the watermark
+    # MEMBER.WAIT: the client's epoch, or -1; MEMBER.VIEW: the epoch that the client knows; READ: the epoch of its
+    # question; TAIL.CHECKPOINT: the watermark
     int64_t epoch
 
 
