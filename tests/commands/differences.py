@@ -23,6 +23,7 @@ OTHERWISE = {
 DIFFERENT = REFUSED | OTHERWISE
 PARTLY = {
     "client|list": "its clients include the chain's own connections",
+    "client|pause": "it pauses writes only, also with `ALL`: the chain's own connections would be paused, too",
     "command": "its commands include those of the module",
     "config|set": "it refuses values that a chain cannot work with ([redis.md](redis.md))",
     "debug": "`RELOAD`, `LOADAOF`, `POPULATE`, `REPLICATE`, `CHANGE-REPL-ID` and `SET-ACTIVE-EXPIRE` are refused",

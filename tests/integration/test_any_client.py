@@ -192,12 +192,14 @@ def test_a_pause_of_clients(three: Cluster) -> None:
     same_data(three.members)
 
 
-def test_nothing_uncommitted_is_told_during_a_pause(three: Cluster) -> None:
+@pytest.mark.parametrize("mode", [["WRITE"], ["ALL"], []], ids=["write", "all", "default"])
+def test_nothing_uncommitted_is_told_during_a_pause(three: Cluster, mode: list[Word]) -> None:
+    """Any pause is one of writes: the chain's own connections go on, so what was written before is committed."""
     with Talk(three.head) as writer, Talk(three.head) as other:
         with paused(three.tail):
             writer.send("INCR", "n")
             assert writer.is_silent()
-            other.send_all([["CLIENT", "PAUSE", 60_000, "WRITE"], ["GET", "n"]])
+            other.send_all([["CLIENT", "PAUSE", 60_000, *mode], ["GET", "n"]])
             assert other.is_silent()
         assert [writer.receive(), other.receive(), other.receive()] == [1, b"OK", b"1"]
         assert other("CLIENT", "UNPAUSE") == b"OK"

@@ -10,9 +10,9 @@ from libc.string cimport memchr, strchr, strcspn, strlen, strncmp, strspn, strst
 from modules.bindings.redismodule cimport (
     RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleString,
     RedisModule_Call, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert,
-    RedisModule_CommandFilterArgReplace, RedisModule_CreateDict, RedisModule_CreateString,
-    RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
-    RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
+    RedisModule_CommandFilterArgReplace, RedisModule_CommandFilterArgsCount, RedisModule_CreateDict,
+    RedisModule_CreateString, RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict,
+    RedisModule_FreeString, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
 from modules.core.chain cimport chain_shows_data
 from modules.member.keyspace.tickets cimport note_command, open_ticket
@@ -21,7 +21,7 @@ from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
     NAME_BYTES, RULE_BYPASS, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_PAUSE,
     RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WRITE, Rule, begins_with,
-    is_ours, is_refusable, lower_name, table_fill, table_find, table_rule, table_set,
+    is_ours, is_refusable, lower_argument, lower_name, table_fill, table_find, table_rule, table_set,
 )
 from modules.server.logins cimport ENTRANCE_PASSWORD
 from modules.server.passwords cimport passwords_filter, the_passwords
@@ -129,6 +129,17 @@ cdef bint is_clients(Member *m, RedisModuleCommandFilterCtx *command) noexcept n
     return client != m.effects.master_client and client != 0 and client >> 63 == 0
 
 
+cdef void pause_writes(RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Let CLIENT PAUSE time [ALL] pause writes alone: the connections of members and masters would be paused, too."""
+    cdef char mode[NAME_BYTES]
+    cdef size_t length = 0
+    cdef int count = RedisModule_CommandFilterArgsCount(command)
+    if count == 3:
+        RedisModule_CommandFilterArgInsert(command, 3, RedisModule_CreateString(NULL, "WRITE", 5))
+    elif count == 4 and lower_argument(command, 3, mode, &length) and length == 3 and strncmp(mode, "all", 3) == 0:
+        RedisModule_CommandFilterArgReplace(command, 3, RedisModule_CreateString(NULL, "WRITE", 5))
+
+
 cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
     """Filter one command at a member of a chain of all commands.
 
@@ -151,6 +162,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
         replace_asked(m, command, rule)
     elif m.effects.leads:
         if rule == RULE_PAUSE:
+            pause_writes(command)
             m.effects.calm = 0      # the pause may be over when the pass ends, and what was postponed runs after that
         note_command(m)
         if rule == RULE_WAIT:
