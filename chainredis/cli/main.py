@@ -10,11 +10,13 @@ from chainredis.cli import (
     bench_etcd,
     bench_failover,
     bench_flush,
+    change,
     checkpoint,
     run,
+    status,
 )
 from chainredis.local_cluster.process import LauncherError
-from chainredis.protocol.errors import BackupError, CheckpointError
+from chainredis.protocol.errors import BackupError, CheckpointError, MemberError, OperatorError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -22,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m chainredis", description="Chain Replicated Redis")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     run.register(subcommands.add_parser)
+    status.register(subcommands.add_parser)
+    change.register(subcommands.add_parser)
     bench.register(subcommands.add_parser)
     bench_failover.register(subcommands.add_parser)
     bench_etcd.register(subcommands.add_parser)
@@ -30,10 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
     backup.register(subcommands.add_parser)
     options = parser.parse_args(arguments)
     try:
-        options.call(options)
-    except (LauncherError, CheckpointError, BackupError) as error:
+        result = options.call(options)
+    except (LauncherError, CheckpointError, BackupError, MemberError, OperatorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return result if isinstance(result, int) else 0

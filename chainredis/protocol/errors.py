@@ -49,6 +49,10 @@ class LeaseLost(StoreError):
     """The lease in etcd has ended, and all of its keys are gone."""
 
 
+class OperatorError(Exception):
+    """What an operator wants of a running chain was refused, or its outcome is not known. The text says which."""
+
+
 class BackupError(Exception):
     """A backup cannot be read or written. The text says why."""
 

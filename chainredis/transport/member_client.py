@@ -294,13 +294,24 @@ class RedisLink:
         return bool(replicas)
 
     def progress(self) -> Progress:
-        found = self._info("replication") | self._info("persistence") | self._info("member")
-        values = (found.get(name.encode(), b"") for name in Progress._fields)
+        found = self.info("replication") | self.info("persistence") | self.info("member")
+        values = (found.get(name, "") for name in Progress._fields)
         return Progress(*(int(value) if value.isdigit() else -1 for value in values))
 
     def run_id(self) -> str:
         """The run_id of any Redis server; empty if it does not tell."""
-        return self._info("server").get(b"run_id", b"").decode("ascii", "replace")
+        return self.info("server").get("run_id", "")
+
+    def view(self) -> tuple[int, list[str]]:
+        """The epoch and the members of the view, as host:port. NotAMember if the server has no libmember.so."""
+        try:
+            reply = self._call("MEMBER.VIEW")
+        except Rejected as error:
+            if "unknown command" in str(error):
+                raise self._not_a_member() from error
+            raise
+        epoch, *members = reply
+        return epoch, [member.decode("ascii", "replace") for member in members]
 
     def await_end(self) -> None:
         """Waits until the connection ends, which is a MemberError. No other call may follow."""
@@ -310,10 +321,11 @@ class RedisLink:
             raise self._explain(error) from error
         raise self._nonsense("nothing")
 
-    def _info(self, section: str) -> dict[bytes, bytes]:
+    def info(self, section: str) -> dict[str, str]:
+        """A section of INFO of any Redis server; empty if the server has no such section."""
         reply = self._call("INFO", section)
-        lines = reply.splitlines() if isinstance(reply, bytes) else []
-        return {name: value for name, _, value in (line.partition(b":") for line in lines)}
+        lines = reply.decode("utf-8", "replace").splitlines() if isinstance(reply, bytes) else []
+        return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
 
     def _call(self, *command: str | bytes, timeout_s: float | None = None) -> Any:
         self._send(command)

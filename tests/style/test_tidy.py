@@ -117,10 +117,11 @@ PYTHON_ROOMS = closure({
     "coordinator": {"transport", "storage"},
     "etcd": {"coordinator"},
     "local_cluster": {"etcd"},
+    "operator": {"transport"},
     "checkpoint_tool": {"protocol"},
     "backup": {"checkpoint_tool", "local_cluster"},
     "benchmarks": {"local_cluster"},
-    "cli": {"backup", "benchmarks"},
+    "cli": {"backup", "benchmarks", "operator"},
 })
 PURE = {"collections.abc", "dataclasses", "enum", "functools", "itertools", "math", "re", "typing"}
 

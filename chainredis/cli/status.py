@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`chainredis status`: a running chain, given one address, and what to do about what is wrong."""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from chainredis.cli.addresses import add_login, address, credentials
+from chainredis.operator.chain_status import ChainStatus, MemberStatus
+from chainredis.operator.looking import look
+
+NUMBERS = ("epoch", "applied", "committed")
+ALL_WELL, SOMETHING_WRONG = 0, 3
+
+
+def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+    parser = add_parser(
+        "status",
+        help="show a running chain, given the address of a master or a member",
+        epilog="The exit status is 0 when all is well, 3 when something is wrong, 1 when the chain cannot be asked.",
+    )
+    parser.add_argument("address", type=address, metavar="HOST:PORT", help="of a master, or of any member")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--watch", type=float, metavar="SECONDS", help="show it again and again, until Ctrl-C")
+    add_login(parser)
+    parser.set_defaults(call=status)
+
+
+def status(options: argparse.Namespace) -> int:
+    """Returns the exit status. MemberError if the server does not answer."""
+    login = credentials(options)
+    if options.watch:
+        with Live(auto_refresh=False) as live:
+            while True:
+                live.update(_picture(look(options.address, login)), refresh=True)
+                time.sleep(options.watch)
+    seen = look(options.address, login)
+    if options.json:
+        print(json.dumps(seen.to_json()))
+    else:
+        Console(highlight=False).print(_picture(seen))
+    return SOMETHING_WRONG if seen.findings() else ALL_WELL
+
+
+def _picture(seen: ChainStatus) -> Group:
+    title = f"A chain of kind {seen.kind or 'unknown'}, in epoch {seen.epoch}"
+    table = Table(title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("member", "role", "serving"):
+        table.add_column(column, no_wrap=True)
+    for column in NUMBERS:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("replies held")
+    for member in seen.members:
+        table.add_row(*_row(member))
+    findings = [Text(f"- {finding}", style="yellow") for finding in seen.findings()]
+    return Group(table, *(findings or [Text("all is well", style="green")]))
+
+
+def _row(member: MemberStatus) -> list[str | Text]:
+    if member.trouble:
+        return [str(member.endpoint), Text("does not answer", style="red")]
+    serving = Text("yes") if member.serving else Text("no", style="red")
+    numbers = (str(member.numbers.get(name, "")) for name in NUMBERS)
+    return [str(member.endpoint), member.role, serving, *numbers, _held(member)]
+
+
+def _held(member: MemberStatus) -> str:
+    """What waits until it is committed. A member whose gate holds nothing for long is well."""
+    clients = member.numbers.get("held_clients", 0)
+    if not clients:
+        return ""
+    held_bytes, oldest_ms = member.numbers.get("held_bytes", 0), member.numbers.get("oldest_held_ms", 0)
+    return f"{held_bytes} bytes for {clients} clients, the oldest for {oldest_ms} ms"

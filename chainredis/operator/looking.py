@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks the servers of a running chain, of which one address is known: a member's or a master's."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from chainredis.operator.chain_status import ChainStatus, MemberStatus
+from chainredis.protocol.errors import MemberError
+from chainredis.protocol.view import Endpoint, parse_endpoint
+from chainredis.transport.member_client import RedisLink
+from chainredis.transport.settings import Credentials, Settings
+
+ANSWER_TIMEOUT_S = 2.0
+
+
+def look(address: Endpoint, credentials: Credentials) -> ChainStatus:
+    """The chain of a server. MemberError if the server does not answer, or has none of the modules."""
+    settings = Settings(
+        Path(), "", 0, credentials=lambda: credentials, connect_timeout_s=ANSWER_TIMEOUT_S,
+        answer_timeout_s=ANSWER_TIMEOUT_S,
+    )  # fmt: skip
+    link = RedisLink(address, settings)
+    try:
+        if master := link.info("master"):
+            epoch, members = int(master["master_epoch"]), master["master_chain"].split(",")
+        else:
+            epoch, members = link.view()
+    finally:
+        link.close()
+    endpoints = [_endpoint(text) for text in members if text]
+    return ChainStatus(epoch, _ask_all(endpoints, settings), master)
+
+
+def _ask_all(endpoints: Sequence[Endpoint], settings: Settings) -> list[MemberStatus]:
+    """At once, since each may be silent."""
+    with ThreadPoolExecutor(max(len(endpoints), 1)) as threads:
+        return list(threads.map(lambda endpoint: _ask(endpoint, settings), endpoints))
+
+
+def _ask(endpoint: Endpoint, settings: Settings) -> MemberStatus:
+    try:
+        link = RedisLink(endpoint, settings)
+        try:
+            return MemberStatus(endpoint, link.info("member"))
+        finally:
+            link.close()
+    except MemberError as error:
+        return MemberStatus(endpoint, trouble=str(error))
+
+
+def _endpoint(text: str) -> Endpoint:
+    """ValueError if a server names no address."""
+    host, _, port = text.rpartition(":")
+    return parse_endpoint(host.encode(), port.encode())

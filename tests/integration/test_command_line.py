@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of operators, on a running chain."""
+
+import json
+
+import pytest
+
+from chainredis.cli.main import main
+from integration.conftest import StartChain
+from integration.helpers import ask, await_repair
+
+WRONG = 3
+
+
+def test_an_operator_sees_and_changes_a_chain(
+    chain: StartChain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = chain(3, commands="all")
+    master, (head, middle, tail) = str(cluster.master.endpoint), cluster.members
+
+    def status(address: str) -> dict[str, list[dict[str, object]]]:
+        capsys.readouterr()
+        main(["status", "--json", address])
+        return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+    assert ask(head, "SET", "a", "1") == b"OK"
+    for address in (master, str(tail.endpoint)):
+        assert main(["status", address]) == 0
+        assert "all is well" in capsys.readouterr().out
+    said = status(master)
+    assert [member["role"] for member in said["members"]] == ["head", "middle", "tail"]
+    assert len({member["applied"] for member in said["members"]}) == 1
+
+    middle.kill()
+    await_repair(cluster, middle)
+    assert main(["status", master]) == WRONG
+    assert "Start its server again" in capsys.readouterr().out
+    middle.start()
+    assert main(["add", master, str(middle.endpoint)]) == 0
+    assert [member["address"] for member in status(master)["members"]] == [
+        str(each.endpoint) for each in (head, tail, middle)
+    ]
+    assert main(["remove", master, str(head.endpoint)]) == 0
+    assert main(["status", master]) == 0
+    capsys.readouterr()
+    assert main(["remove", master, str(head.endpoint)]) == 1
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_chain_that_is_stalled_is_shown(chain: StartChain, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is committed, so replies are held. The answers to an operator are not."""
+    cluster = chain(2, commands="all")
+    cluster.master.kill()
+    cluster.tail.pause()
+    try:
+        assert main(["status", str(cluster.head.endpoint)]) == WRONG
+        assert "no answer in time" in capsys.readouterr().out.replace("\n", " ")
+    finally:
+        cluster.tail.resume()
+
+
+def test_what_cannot_be_asked_is_an_error(chain: StartChain, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster = chain(1)
+    cluster.head.kill()
+    for words in (["status", str(cluster.head.endpoint)], ["add", str(cluster.head.endpoint), "127.0.0.1:1"]):
+        assert main(words) == 1
+        assert "error: " in capsys.readouterr().err
