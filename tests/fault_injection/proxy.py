@@ -117,10 +117,10 @@ class Proxy:
                 if not await self._watch_server():
                     self._looked.set()
                     await self._passable("", Way.OUT)
-                    self._hang_up()
+                    await self._hang_up()
                     await asyncio.sleep(LOOK_EVERY_S)
         finally:
-            self._hang_up()
+            await self._hang_up()
 
     async def first_look(self) -> None:
         """Wait until it listens, or has found that the server does not."""
@@ -142,10 +142,14 @@ class Proxy:
         finally:
             writer.transport.abort()
 
-    def _hang_up(self) -> None:
-        if self._listener:
-            self._listener.close()
-        self._listener = None
+    async def _hang_up(self) -> None:
+        """Accept nobody any more, then close: a closed listener loses a connection that it has just accepted."""
+        listener, self._listener = self._listener, None
+        if listener:
+            for each in listener.sockets:
+                asyncio.get_running_loop().remove_reader(each.fileno())
+            await asyncio.sleep(0)
+            listener.close()
 
     async def _serve(self, reader: asyncio.StreamReader, outer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):

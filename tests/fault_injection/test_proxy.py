@@ -60,6 +60,22 @@ def test_its_end_closes_connections_that_have_not_reached_the_server() -> None:
             assert client.recv(1) == b""
 
 
+def test_a_connection_that_is_accepted_while_it_hangs_up(proxy: Proxy) -> None:
+    client = socket.socket()
+
+    async def hang_up() -> None:
+        client.connect((HOST, proxy.port))
+        for _ in range(2):      # in the first pass of the loop it is accepted, and in the next one it gets a transport
+            await asyncio.sleep(0)
+        await proxy._hang_up()
+
+    with client:
+        proxy._call(hang_up())
+        client.settimeout(10)
+        client.sendall(b"PING\r\n")
+        assert client.recv(100) == b"+PONG\r\n"
+
+
 def test_everything_goes_through(plain: Server, proxy: Proxy) -> None:
     value = bytes(range(256)) * 100_000
     with Talk(proxy.endpoint) as talk:
