@@ -78,6 +78,7 @@ cdef void lead(Member *m) noexcept nogil:
     pseudo_master_close(m)
     if not call_replicaof(m, "NO", "ONE"):
         return
+    m.chain.log.stream.ahead = 0        # parts of an effect that did not come whole
     # Redis selects the database anew in the stream of a new master. Its offset may differ from that of the replica.
     m.effects.tap.scanner.database = 0
     place_server(m, m.chain.log.end, server_offset(m))

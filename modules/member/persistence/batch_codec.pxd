@@ -2,11 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encodes updates of the log into one argument, for the successor or the append-only file (`core/wire.pxd`)."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
 from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
-from modules.core.effect_stream cimport stream_copy_out
 from modules.core.log cimport Entry, log_at
 from modules.core.memory cimport memory_give, memory_take
 from modules.core.messages cimport Batch
@@ -55,12 +54,6 @@ cdef inline void packing_over(Member *m) noexcept nogil:
         memory_give(m.disk.scratch)
         m.disk.scratch = NULL
         m.disk.scratch_bytes = 0
-
-
-cdef inline size_t pack_effects(Member *m, const Batch *batch) noexcept nogil:
-    """Copy the batch's bytes of the stream of effects into the scratch buffer. Returns their number."""
-    stream_copy_out(&m.chain.log.stream, batch.first, m.disk.scratch, <uint64_t>batch.count)
-    return <size_t>batch.count
 
 
 cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:

@@ -11,11 +11,11 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
 )
 from modules.core.chain cimport chain_executed
-from modules.core.effect_stream cimport stream_reserve, stream_write
+from modules.core.effect_stream cimport EffectStream, stream_reserve, stream_write
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Entry
-from modules.core.messages cimport ACCEPTED, Ack, Batch, Greeting, NONSENSE, NO_MEMORY, Verdict
+from modules.core.messages cimport ACCEPTED, Ack, Batch, GAP, Greeting, NONSENSE, NO_MEMORY, Verdict
 from modules.core.replication cimport (
     replication_append, replication_append_bytes, replication_batch_applied, replication_on_ack,
     replication_on_batch, replication_on_greet,
@@ -176,8 +176,12 @@ cdef bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:
             and argument_number(argv[7], &out.answer))
 
 
-cdef bint is_whole(const Member *m, const Batch *batch, const Text *payload) noexcept nogil:
-    """Returns whether the payload has exactly the updates that the batch names."""
+cdef bint is_whole(const Member *m, const Batch *batch, const Text *payload, int64_t offset) noexcept nogil:
+    """Returns whether the payload has exactly the updates that the batch names, or is a part of a batch of effects,
+    from byte `offset` of the batch on.
+    """
+    if m.chain.log.streams and offset >= 0:
+        return 0 < payload.length and offset + <int64_t>payload.length <= batch.count
     if m.chain.log.streams:
         return <uint64_t>batch.count == payload.length
     return wire_valid(payload.bytes, payload.bytes + payload.length, <uint64_t>batch.count)
@@ -189,6 +193,7 @@ cdef bint append_effects(Member *m, const Batch *batch, int64_t skip, const char
     Returns False if memory ran out: then nothing was appended.
     """
     cdef uint64_t count = <uint64_t>(batch.count - skip)
+    m.chain.log.stream.ahead = 0        # parts of a batch that did not come whole
     if count == 0:
         return True
     if not stream_reserve(&m.chain.log.stream, m.chain.log.first, m.chain.log.end, count):
@@ -200,12 +205,39 @@ cdef bint append_effects(Member *m, const Batch *batch, int64_t skip, const char
     return True
 
 
-cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.FORWARD epoch assigned first count committed upto answer payload -> nothing | REGREET | STALE | …"""
+cdef bint is_next_part(const Member *m, const Batch *batch, int64_t offset) noexcept nogil:
+    """Returns whether the part goes on where the log ends, or behind the parts that have come."""
+    return batch.first + offset == m.chain.log.end + (m.chain.log.stream.ahead if offset else 0)
+
+
+cdef bint take_part(Member *m, const Batch *batch, int64_t offset, const Text *payload) noexcept nogil:
+    """Keep a part of a batch of effects behind the end of the log. With its last part the batch is in the log.
+
+    Until then it is not: a member that becomes the head would have half an effect. Returns False if memory ran out.
+    """
+    cdef EffectStream *stream = &m.chain.log.stream
+    cdef int64_t end = m.chain.log.end + offset
+    if not stream_reserve(stream, m.chain.log.first, end, payload.length):
+        return False
+    stream_write(stream, end, payload.bytes, payload.length)
+    stream.ahead = offset + <int64_t>payload.length
+    if stream.ahead < batch.count:
+        return True
+    if not replication_append_bytes(&m.chain, <uint64_t>batch.count, batch.assigned):
+        return False
+    stream.ahead = 0
+    cover_log(m)
+    return True
+
+
+cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.FORWARD epoch assigned first count committed upto answer payload [offset] -> nothing | REGREET | STALE | …
+    """
     cdef Batch batch
     cdef Text payload
     cdef Verdict verdict
     cdef int64_t skip = 0
+    cdef int64_t offset = -1            # the payload is the whole batch
     cdef bint whole
     cdef bint nested = in_script(ctx)
     cdef Peer *peer = proven_peer(m, ctx)
@@ -216,19 +248,27 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     argument_text(argv[8], &payload)
     if not parse_batch(argv, &batch) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
         return reply_verdict(m, ctx, NONSENSE)
-    if not is_whole(m, &batch, &payload):
+    if argc == 10 and (not argument_number(argv[9], &offset) or offset < 0):
+        return reply_verdict(m, ctx, NONSENSE)
+    if not is_whole(m, &batch, &payload, offset):
         return reply_verdict(m, ctx, NONSENSE)
     verdict = replication_on_batch(&m.chain, &batch, <int64_t>peer.client, &skip)
+    if verdict == ACCEPTED and offset >= 0 and not is_next_part(m, &batch, offset):
+        verdict = GAP
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     INVARIANT(peer.proven, "rule 2: updates come from a peer that has proved the secret")
     m.replication.batches_received += 1
-    if m.chain.log.streams:
+    if offset >= 0:
+        whole = take_part(m, &batch, offset, &payload)
+    elif m.chain.log.streams:
         whole = append_effects(m, &batch, skip, payload.bytes)
     else:
         whole = apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length)
     if not whole:
         reply_verdict(m, ctx, NO_MEMORY)
+    if m.chain.log.stream.ahead:
+        return 0            # more parts come
     replication_batch_applied(&m.chain, &batch)
     settle(m)
     wake(m)

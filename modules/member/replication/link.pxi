@@ -86,6 +86,7 @@ cdef void link_close(Member *m, Link *link) noexcept nogil:
     link.view_due = link.allowed = False
     let_go(link.streamed)
     link.streamed = NULL
+    link.parted.count = 0
 
 
 cdef void link_fail(Member *m, Link *link, const char *why) noexcept nogil:
@@ -189,14 +190,18 @@ cdef size_t link_backlog(const Link *link) noexcept nogil:
 
 cdef bint link_is_free(const Link *link) noexcept nogil:
     """Returns whether the link is ready and everything before has been written to the socket."""
-    return link.phase == LINK_READY and link.streamed == NULL and link_backlog(link) == 0
+    return link.phase == LINK_READY and link.streamed == NULL and link.parted.count == 0 and link_backlog(link) == 0
 
 
-cdef bint link_refill(Link *link) noexcept nogil:
-    """Append the next slice of a long value to the send buffer, which is empty. Returns False if no slice is left."""
+cdef bint link_refill(Member *m, Link *link) noexcept nogil:
+    """Append the next slice of a long value, or part of a long batch, to the send buffer, which is empty. Returns False
+    if none is left.
+    """
     cdef size_t length
     cdef const char *bytes
     cdef size_t slice
+    if link.parted.count:
+        return send_part(m, link)
     if link.streamed == NULL:
         return False
     bytes = RedisModule_StringPtrLen(link.streamed, &length)
@@ -213,7 +218,7 @@ cdef bint link_refill(Link *link) noexcept nogil:
 cdef bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
     """Write as much as the socket takes. Returns True if everything has been written, so that more may be appended."""
     cdef int done
-    while link_backlog(link) or link_refill(link):
+    while link_backlog(link) or link_refill(m, link):
         done = 0
         # Some versions of hiredis return an error without setting one when the socket takes nothing at present.
         if redisBufferWrite(link.context, &done) != REDIS_OK and link.context.err:

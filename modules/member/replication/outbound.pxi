@@ -6,7 +6,7 @@
 # `pass_on_in_script`. Answers arrive in socket callbacks. Redis runs such callbacks inside a slow script or a load,
 # too, so an answer may change the chain's state but must never apply an update.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcmp, strlen, strncmp, strstr
 
@@ -19,6 +19,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
 )
 from modules.core.chain cimport chain_position
+from modules.core.effect_stream cimport stream_at
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.invariant cimport INVARIANT
 from modules.core.messages cimport (
@@ -33,7 +34,7 @@ from modules.core.replication cimport (
 from modules.core.view cimport HISTORY_BYTES, View
 from modules.member.keyspace.values cimport keep, string_length
 from modules.member.persistence.batch_codec cimport (
-    BATCH_BYTES, long_value, pack_batch, pack_effects, packing_over, packing_room,
+    BATCH_BYTES, long_value, pack_batch, packing_over, packing_room,
 )
 from modules.member.state.member cimport Member, the_member
 from modules.member.state.replication cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link
@@ -132,27 +133,29 @@ cdef int put_number(char *out, int64_t number) noexcept nogil:
     return snprintf(out, 2 * NUMBER_BYTES, "$%d\r\n%s\r\n", length, &digits[0])
 
 
-cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
-    """Send CHAIN.FORWARD. The command is formatted here, because hiredis would copy a long value as a whole.
+cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload) noexcept nogil:
+    """Write the beginning of a CHAIN.FORWARD, up to its payload of so many bytes. Returns the number of bytes written.
 
-    A long value is instead sent in slices from the string that the log keeps.
+    The command is formatted here, because hiredis would copy a long payload as a whole.
     """
+    cdef int length = snprintf(out, HEADER_BYTES, "*%s\r\n$13\r\nCHAIN.FORWARD\r\n", "10" if in_parts else "9")
+    length += put_number(&out[length], batch.epoch)
+    length += put_number(&out[length], batch.assigned)
+    length += put_number(&out[length], batch.first)
+    length += put_number(&out[length], batch.count)
+    length += put_number(&out[length], batch.committed)
+    length += put_number(&out[length], batch.upto)
+    length += put_number(&out[length], batch.answer)
+    return length + snprintf(&out[length], NUMBER_BYTES, "$%zu\r\n", payload)
+
+
+cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
+    """Send a batch of updates. A long value is sent in slices from the string that the log keeps."""
     cdef char header[HEADER_BYTES]
-    cdef size_t packed = pack_effects(m, batch) if m.chain.log.streams else pack_batch(m, batch)
+    cdef size_t packed = pack_batch(m, batch)
     cdef RedisModuleString *value = long_value(m, batch)
     cdef size_t rest = string_length(value) if value != NULL else 0
-    cdef int length
-    INVARIANT(link.streamed == NULL, "rule 1: a message begins when all of the one before has been written")
-    length = snprintf(header, HEADER_BYTES, "*9\r\n$13\r\nCHAIN.FORWARD\r\n")
-    length += put_number(&header[length], batch.epoch)
-    length += put_number(&header[length], batch.assigned)
-    length += put_number(&header[length], batch.first)
-    length += put_number(&header[length], batch.count)
-    length += put_number(&header[length], batch.committed)
-    length += put_number(&header[length], batch.upto)
-    length += put_number(&header[length], batch.answer)
-    length += snprintf(&header[length], NUMBER_BYTES, "$%zu\r\n", packed + rest)
-    redisAppendFormattedCommand(link.context, header, length)
+    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, False, packed + rest))
     redisAppendFormattedCommand(link.context, m.disk.scratch, packed)
     packing_over(m)
     if value != NULL:
@@ -160,7 +163,50 @@ cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
         link.streamed_to = 0
     else:
         redisAppendFormattedCommand(link.context, "\r\n", 2)
-    m.replication.batches_sent += 1
+
+
+cdef void append_stream(Member *m, Link *link, int64_t sn, uint64_t count) noexcept nogil:
+    """Append bytes of the stream of effects, which lie in one or two pieces in the log's ring."""
+    cdef uint64_t run
+    cdef const char *place = stream_at(&m.chain.log.stream, sn, &run)
+    run = min(run, count)
+    redisAppendFormattedCommand(link.context, place, run)
+    if count > run:
+        redisAppendFormattedCommand(link.context, m.chain.log.stream.ring, count - run)
+
+
+cdef void send_effects(Member *m, Link *link, const Batch *batch) noexcept nogil:
+    """Send a batch of effects. A batch that is one long effect is sent in parts (`send_part`)."""
+    cdef char header[HEADER_BYTES]
+    if batch.bytes > BATCH_BYTES:
+        link.parted = batch[0]
+        link.parted_to = 0
+        return
+    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, False, <size_t>batch.count))
+    if batch.count:
+        append_stream(m, link, batch.first, <uint64_t>batch.count)
+    redisAppendFormattedCommand(link.context, "\r\n", 2)
+
+
+cdef bint send_part(Member *m, Link *link) noexcept nogil:
+    """Append the next part of a long batch. Returns False if the batch is of an earlier handshake."""
+    cdef char header[HEADER_BYTES]
+    cdef char end[2 * NUMBER_BYTES + 2]
+    cdef int length
+    cdef int64_t sn = link.parted.first + link.parted_to
+    cdef int64_t size = min(link.parted.count - link.parted_to, <int64_t>BATCH_BYTES)
+    if not m.chain.streaming or link.parted.epoch != m.chain.view.epoch or sn < m.chain.log.first:
+        link.parted.count = 0
+        return False
+    redisAppendFormattedCommand(link.context, header, put_batch(header, &link.parted, True, <size_t>size))
+    append_stream(m, link, sn, <uint64_t>size)
+    length = snprintf(end, sizeof(end), "\r\n")
+    length += put_number(&end[length], link.parted_to)
+    redisAppendFormattedCommand(link.context, end, length)
+    link.parted_to += size
+    if link.parted_to == link.parted.count:
+        link.parted.count = 0
+    return True
 
 
 # ------------------------------------------------------------------------------------------------- sending
@@ -194,10 +240,15 @@ cdef void forward(Member *m) noexcept nogil:
     while link_flush(m, link, on_link_ready):
         if not replication_next_batch(&m.chain, BATCH_BYTES, &batch):
             return
-        if not packing_room(m, &batch):
+        INVARIANT(link.streamed == NULL, "rule 1: a message begins when all of the one before has been written")
+        m.replication.batches_sent += 1
+        if m.chain.log.streams:
+            send_effects(m, link, &batch)
+        elif packing_room(m, &batch):
+            send_batch(m, link, &batch)
+        else:
             link_fail(m, link, "out of memory")
             return
-        send_batch(m, link, &batch)
 
 
 cdef void acknowledge(Member *m) noexcept nogil:

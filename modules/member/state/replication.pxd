@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from modules.bindings.hiredis cimport redisContext
 from modules.bindings.redismodule cimport RedisModuleString
+from modules.core.messages cimport Batch
 from modules.core.view cimport Node
 from modules.member.state.complaint cimport Complaint, ERROR_BYTES
 from modules.server.proofs cimport NONCE_BYTES, SECRET_BYTES
@@ -55,6 +56,8 @@ cdef struct Link:
     size_t unfinished_bytes     # bytes received of an incomplete reply
     RedisModuleString *streamed     # a long value that is sent in slices, without a copy
     size_t streamed_to
+    Batch parted                # a long batch of effects that is sent in parts; count 0: none
+    int64_t parted_to
     uint64_t connects
     uint64_t failures
     char error[ERROR_BYTES]     # why the link is not ready
