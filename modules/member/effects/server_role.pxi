@@ -18,6 +18,7 @@ from modules.core.chain cimport chain_executed, chain_fenced
 from modules.core.membership cimport membership_continue_alone, membership_lacks_own
 from modules.core.replication cimport replication_commit_own
 from modules.core.tickets cimport tickets_begin_anew, tickets_close, tickets_init
+from modules.member.gate cimport gate_close_clients
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.persistence cimport server_offset
@@ -95,6 +96,7 @@ cdef void lead_no_more(Member *m) noexcept nogil:
     note_executed(m)
     tap_close(m)
     m.effects.leads = False
+    gate_close_clients(m)
     if not follow_self(m):
         m.effects.diverged = True
 

@@ -108,6 +108,15 @@ cdef void gate_era(Member *m) noexcept nogil:
         poke(m)
 
 
+cdef void gate_close_clients(Member *m) noexcept nogil:
+    """This member is the head no more: close its clients, which find the new one when they connect again.
+
+    Clients of Sentinels wait for that, since Redis's own Sentinel does it when it makes a master a replica.
+    """
+    if m.gate.runs:
+        message_send(m.gate.control, CLIENTS_CLOSE, 0, -1, -1, PATIENCE_MS)
+
+
 cdef void gate_stop(Member *m) noexcept nogil:
     """The server ends: send clients what may go. The call returns when that is done, and waits for no client."""
     if not m.gate.runs:

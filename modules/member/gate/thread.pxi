@@ -93,11 +93,26 @@ cdef Client *client_of(Relay *r, int64_t id) noexcept nogil:
     return c
 
 
+cdef void close_clients(Relay *r) noexcept nogil:
+    """Close all held clients that have said anything, so that they look for the head."""
+    cdef Client *c = r.clients
+    cdef Client *following
+    while c != NULL:
+        following = c.next
+        if not c.unheld and not c.deciding and c.replies.held != NULL:
+            client_drop(r, c)
+        elif not c.unheld and not c.deciding:
+            client_close(r, c)
+        c = following
+
+
 cdef void obey(Relay *r, const Message *message, const int *sockets) noexcept nogil:
     cdef Client *c
     if message.kind == CLIENT_NEW or message.kind == CLIENT_RELAY:
         if sockets[0] >= 0:
             client_open(r, message.client, sockets[0], sockets[1], message.kind == CLIENT_NEW)
+    elif message.kind == CLIENTS_CLOSE:
+        close_clients(r)
     elif message.kind == GATE_STOP:
         r.stopping = True
     else:
