@@ -35,6 +35,7 @@ from modules.member.clients cimport (
     native_wait_command, numbered_command, read_command, tail_checkpoint_command, view_command, wait_command,
     write_command,
 )
+from modules.member.cluster cimport on_cluster, on_cluster_any
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
 from modules.member.effects cimport effects_init, follow_self, tap_command
 from modules.member.event_loop cimport (
@@ -370,6 +371,8 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.role.any", NULL, on_role_any, "fast allow-loading allow-stale no-auth", 0, "fast", "so")
         and create(ctx, "chain.info", NULL, on_info_command, "allow-loading allow-stale", 0, "slow", "Answers for INFO")
         and create(ctx, "chain.info.any", NULL, on_info_any, "allow-loading allow-stale no-auth", 0, "slow", "As it")
+        and create(ctx, "chain.cluster", NULL, on_cluster, "allow-loading allow-stale", 0, "slow", "For CLUSTER")
+        and create(ctx, "chain.cluster.any", NULL, on_cluster_any, refuses, 0, "slow", "As it")
         and create(ctx, "chain.refused", NULL, on_refused, refuses, 0, "slow", "Answers for native writes")
         and create(ctx, "chain.refused.all", NULL, on_refused_all, refuses, 0, "slow", "Answers for what bypasses")
         and create(ctx, "chain.elsewhere", NULL, on_elsewhere, refuses, 0, "slow", "Answers where the head is not")

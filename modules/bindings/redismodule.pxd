@@ -32,6 +32,7 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_REPLY_ARRAY
         REDISMODULE_REPLY_INTEGER
         REDISMODULE_REPLY_STRING
+        REDISMODULE_POSTPONED_LEN
         REDISMODULE_CONFIG_DEFAULT
         REDISMODULE_CONFIG_IMMUTABLE
         REDISMODULE_CONFIG_SENSITIVE
@@ -269,6 +270,8 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_ReplyWithNullArray(RedisModuleCtx *)
     int RedisModule_ReplyWithStringBuffer(RedisModuleCtx *, const char *, size_t)
     int RedisModule_ReplyWithCString(RedisModuleCtx *, const char *)
+    int RedisModule_ReplyWithString(RedisModuleCtx *, RedisModuleString *)
+    void RedisModule_ReplySetArrayLength(RedisModuleCtx *, long)
     int RedisModule_ReplyWithNull(RedisModuleCtx *)
     int RedisModule_ReplyWithVerbatimString(RedisModuleCtx *, const char *, size_t)
 

@@ -38,6 +38,7 @@ cdef enum Rule:
     RULE_SUBSCRIBES             # may subscribe to a channel
     RULE_ROLE                   # ROLE: a member replies to it instead of Redis
     RULE_INFO                   # INFO: likewise
+    RULE_CLUSTER                # CLUSTER, READONLY, READWRITE, ASKING: likewise, for clients of Redis Cluster
     RULE_WAIT                   # WAIT: the chain answers it
     RULE_PAUSE                  # CLIENT PAUSE
     RULE_PUBLISH                # tells subscribers: counts as a write where a filter knows its client

@@ -4,6 +4,7 @@
 All clients write at the same time. What one was told to be written is there at the end.
 """
 
+import contextlib
 import shutil
 import subprocess
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from applications.test_applications import INSTALLED
 from chainredis.local_cluster.cluster import Cluster
-from chainredis.transport.waiting import wait_until
+from chainredis.transport.waiting import WaitTimeout, wait_until
 from commands.run import same_data
 from integration.conftest import _examine
 from integration.disks import ALWAYS
@@ -24,6 +25,7 @@ from integration.helpers import await_chain, chain_of
 
 PROGRAMS = Path(__file__).with_name("programs") / "finding"
 NAME = "orders"
+MEMBERS = ALWAYS | {"member.cluster-announce": "yes"}
 PROGRESS = 20  # writes of each client between two events
 PATIENCE_S = 60
 
@@ -31,12 +33,12 @@ PATIENCE_S = 60
 class Client:
     """A program that writes numbers, and prints each that was acknowledged."""
 
-    def __init__(self, program: Path, protocol: str, address: str) -> None:
+    def __init__(self, program: Path, protocol: str, addresses: str) -> None:
         self.key = f"{protocol}:{program.stem}"
         is_node = program.suffix == ".mjs"
         interpreter = "node" if is_node else INSTALLED / "bin/python"
         more = [INSTALLED / "package.json"] if is_node else []
-        words = [interpreter, program, protocol, address, NAME, self.key, *more]
+        words = [interpreter, program, protocol, addresses, NAME, self.key, *more]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.acknowledged = 0
         self.longest_s = 0.0
@@ -63,8 +65,12 @@ def go_on(clients: list[Client], what: str) -> None:
     def laggards() -> list[Client]:
         return [each for each, had in zip(clients, before, strict=True) if each.acknowledged < had + PROGRESS]
 
-    wait_until(lambda: not laggards() or any(each.process.poll() is not None for each in clients), PATIENCE_S)
-    for each in laggards():
+    def ended() -> list[Client]:
+        return [each for each in clients if each.process.poll() is not None]
+
+    with contextlib.suppress(WaitTimeout):
+        wait_until(lambda: not laggards() or bool(ended()), PATIENCE_S)
+    for each in ended() + laggards():
         each.process.kill()
         pytest.fail(f"{each.key} after {what}: {each.process.communicate()[1][-4000:]}")
     print(what, {each.key: f"{each.longest_s * 1000:.0f} ms" for each in clients})
@@ -88,15 +94,17 @@ def programs() -> list[Path]:
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
     """Members do not come back by themselves: the test says when."""
     masters = {"master.name": NAME, "master.auto-return": "no"}
-    with Cluster(3, folder=tmp_path, commands="all", member_config=ALWAYS, master_config=masters) as started:
+    with Cluster(3, folder=tmp_path, commands="all", member_config=MEMBERS, master_config=masters) as started:
         yield started
     _examine(started.servers)
 
 
 @pytest.mark.timeout(300)
 def test_clients_find_the_head(cluster: Cluster, clients: list[Client]) -> None:
-    address = str(cluster.master.endpoint)
-    clients += [Client(program, "sentinel", address) for program in programs()]
+    places = {"sentinel": [cluster.master], "cluster": cluster.members}
+    for protocol, servers in places.items():
+        addresses = ",".join(str(server.endpoint) for server in servers)
+        clients += [Client(program, protocol, addresses) for program in programs()]
     go_on(clients, "start")
     for what, event in EVENTS.items():
         event(cluster)

@@ -3,7 +3,7 @@
 
 import enum
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeAlias
 
 MAX_MEMBERS: int
 KIND_PUT: int
@@ -268,6 +268,12 @@ def encode(updates: Iterable[Update]) -> bytes: ...
 def valid(payload: bytes, count: int) -> bool: ...
 def decode(payload: bytes, count: int) -> list[Update]: ...
 def keyspace_info(text: bytes) -> KeyspaceInfo: ...
+
+_Shard: TypeAlias = tuple[tuple[int, int], list[tuple[bytes, bytes, int, bytes]]]
+
+def cluster_reply(
+    question: str, shards: list[_Shard], run_id: bytes, port: int, asked: bytes = b""
+) -> list[bytes] | bytes: ...
 
 class Recovery(enum.IntEnum):
     ANEW = ...

@@ -47,3 +47,6 @@ def keyspace_info(bytes text):
     memset(&info, 0, sizeof(info))
     keyspace.keyspace_parse(PyBytes_AS_STRING(text), len(text), &info)
     return KeyspaceInfo(info.keys, bool(info.others), info.expiring, info.expiring_fields)
+
+
+include "core_cluster.pxi"

@@ -96,6 +96,7 @@ CYTHON_ROOMS = closure({
     "member/state": {"server"},
     "member/gate": {"member/state"},
     "member/keyspace": {"member/gate"},
+    "member/cluster": {"member/keyspace"},
     "member/persistence": {"member/keyspace"},
     "member/replies": {"member/persistence"},
     "member/effects": {"member/replies"},

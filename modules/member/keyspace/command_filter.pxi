@@ -16,10 +16,10 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.chain cimport chain_shows_data
 from modules.member.keyspace.tickets cimport note_command, open_ticket
-from modules.member.state.member cimport Member, is_native_replica
+from modules.member.state.member cimport Member, is_native_replica, the_member
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
-    NAME_BYTES, RULE_BYPASS, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_PAUSE,
+    NAME_BYTES, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_PAUSE,
     RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WRITE, Rule, begins_with,
     is_ours, is_refusable, lower_argument, lower_name, table_fill, table_find, table_rule, table_set,
 )
@@ -51,6 +51,10 @@ cdef bint filter_build(Member *m) noexcept nogil:
     table_set(table, "spublish", 8, RULE_PUBLISH)
     table_set(table, "sync", 4, RULE_SYNC)
     table_set(table, "info", 4, RULE_INFO)
+    table_set(table, "cluster", 7, RULE_CLUSTER)    # with all of its subcommands
+    table_set(table, "readonly", 8, RULE_CLUSTER)
+    table_set(table, "readwrite", 9, RULE_CLUSTER)
+    table_set(table, "asking", 6, RULE_CLUSTER)
     # Commands of this module whose names lack its usual prefix. They check the member's state themselves.
     table_set(table, "list.checkpoint", 15, RULE_NONE)
     table_set(table, "tail.checkpoint", 15, RULE_NONE)
@@ -104,6 +108,14 @@ cdef bint may_show_data(const Member *m) noexcept nogil:
     return chain_shows_data(&m.chain) or m.settings.serve_removed_data
 
 
+cdef void refuse_read(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Clients of a cluster are sent to the head, if this member knows one."""
+    if m.settings.cluster_announce and m.chain.view.count:
+        hand_over(command, "CHAIN.ELSEWHERE")
+    else:
+        hand_over(command, "CHAIN.REFUSED.READ")
+
+
 cdef void note_unreplicated(Member *m) noexcept nogil:
     """Count a write of a member that is in no chain yet, and log the first: no other server has it."""
     if m.keyspace.unreplicated_writes == 0:
@@ -120,9 +132,12 @@ cdef bint is_update(const char *name, size_t length) noexcept nogil:
 cdef bint is_clients(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
     """Returns whether it is certain that a client has sent the command. The filter sees those of the stream, too.
 
-    Redis 7.0 cannot tell, and refuses clients' writes at a replica by itself.
+    Redis 7.0 cannot tell while the server executes the stream, and refuses clients' writes at a replica by itself. For
+    clients of Sentinels that is as good, and for those of a cluster it is not.
     """
     cdef unsigned long long client
+    if m.effects.client_of == NULL and m.settings.cluster_announce:
+        return m.effects.pseudo_master.feeding and m.effects.pseudo_master.fed == m.chain.executed + 1
     if m.effects.master_client == 0 or m.effects.client_of == NULL:
         return False
     client = m.effects.client_of(command)
@@ -157,7 +172,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
             hand_over(command, "CHAIN.REFUSED.ALL")
     elif not may_show_data(m) and (rule == RULE_READ or (rule == RULE_WRITE and not m.effects.pseudo_master.feeding)):
         # The stream of effects has writes, and no reads. Redis itself refuses a client's write while it is fed.
-        hand_over(command, "CHAIN.REFUSED.READ")
+        refuse_read(m, command)
     elif rule == RULE_ROLE or rule == RULE_INFO:
         replace_asked(m, command, rule)
     elif m.effects.leads:
@@ -188,6 +203,9 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
             hand_over(command, "CHAIN.ELSEWHERE")
         return
     rule = table_rule(m.keyspace.commands, command)
+    if rule == RULE_CLUSTER and m.settings.cluster_announce:
+        hand_over(command, "CHAIN.CLUSTER" if who_enters(m) == ENTRANCE_PASSWORD else "CHAIN.CLUSTER.ANY")
+        return
     if m.chain.log.streams:
         filter_of_all(m, command, rule)
         return
@@ -202,7 +220,7 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     elif rule == RULE_WRITE or rule == RULE_BYPASS or (rule == RULE_FOLLOW and m.chain.has_history):
         hand_over(command, "CHAIN.REFUSED")
     elif rule == RULE_READ and shows_old_data(m):
-        hand_over(command, "CHAIN.REFUSED.READ")
+        refuse_read(m, command)
     elif (rule == RULE_ROLE or rule == RULE_INFO) and (m.chain.has_history or m.disk.marker.found):
         replace_asked(m, command, rule)
 
@@ -232,9 +250,12 @@ cdef int on_refused_pause(RedisModuleCtx *ctx, RedisModuleString **argv, int arg
 
 
 cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.REFUSED.READ command …: replies for a command that would show old data -> MASTERDOWN | NOPERM"""
+    """CHAIN.REFUSED.READ command …: replies for a command that would show old data -> MASTERDOWN | CLUSTERDOWN | NOPERM
+    """
     if is_denied(ctx, argv, argc):
         return 0
+    if the_member().settings.cluster_announce:
+        return RedisModule_ReplyWithError(ctx, "CLUSTERDOWN this member is in no chain at present: ask another one")
     return RedisModule_ReplyWithError(
         ctx, "MASTERDOWN this member is in no chain at present, and what it has may be old. Its master takes it in "
         "again after a fault, and with MASTER.ADD. With member.serve-removed-data yes it shows what it has")

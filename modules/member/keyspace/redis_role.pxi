@@ -201,6 +201,14 @@ cdef RedisModuleString *with_section(const Member *m, const char *text, size_t l
     return out
 
 
+cdef void announce_cluster(RedisModuleString *native) noexcept nogil:
+    """Let the text say that this server is a node of a cluster. The text is nobody else's, and keeps its length."""
+    cdef const char *line = "cluster_enabled:0\r\n"
+    cdef char *found = strstr(<char *>RedisModule_StringPtrLen(native, NULL), line)
+    if found != NULL:
+        found[strlen(line) - 3] = c"1"
+
+
 cdef int info_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
 ) noexcept nogil:
@@ -222,6 +230,8 @@ cdef int info_command(
     bytes = RedisModule_CallReplyStringPtr(reply, &length)
     native = RedisModule_CreateString(NULL, bytes, length)      # a module string ends with a zero byte
     drop_reply(reply)
+    if m.settings.cluster_announce:
+        announce_cluster(native)
     text = with_section(m, RedisModule_StringPtrLen(native, &length), length)
     bytes = RedisModule_StringPtrLen(text, &length)
     RedisModule_ReplyWithVerbatimString(ctx, bytes, length)

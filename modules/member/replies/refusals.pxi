@@ -69,21 +69,32 @@ cdef int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
     return RedisModule_ReplyWithError(ctx, not_head(m, text))
 
 
+cdef bint names_head(const Member *m) noexcept nogil:
+    """Returns whether clients are sent to the head of this member's view. A member that was removed knows the view
+    without it, and sends clients of a cluster there: some of them look nowhere else.
+    """
+    if m.chain.me < 0 and m.settings.cluster_announce and m.chain.view.count:
+        return True
+    return m.chain.me > 0 or m.chain.learner
+
+
 cdef int reply_elsewhere(
     const Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc,
 ) noexcept nogil:
-    """Reply the error for a write at a member that is not the head; `argv` is the whole command."""
+    """Reply the error for a command that another member is to execute; `argv` is the whole command."""
     cdef char text[REFUSAL_BYTES]
     cdef const char *key
     cdef size_t length
     cdef int count = 0
     cdef int *keys = RedisModule_GetCommandKeys(ctx, argv, argc, &count)
-    if count == 0 or (m.chain.me <= 0 and not m.chain.learner):
-        RedisModule_Free(keys)
-        return reply_not_head(m, ctx)
-    key = RedisModule_StringPtrLen(argv[keys[0]], &length)
+    cdef int slot = 0
+    if count:
+        key = RedisModule_StringPtrLen(argv[keys[0]], &length)
+        slot = key_slot(key, length)
     RedisModule_Free(keys)
-    return RedisModule_ReplyWithError(ctx, moved_slot_to(key_slot(key, length), &m.chain.view.members[0], text))
+    if not names_head(m):
+        return reply_not_head(m, ctx)
+    return RedisModule_ReplyWithError(ctx, moved_slot_to(slot, &m.chain.view.members[0], text))
 
 
 cdef int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noexcept nogil:

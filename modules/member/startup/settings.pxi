@@ -220,6 +220,7 @@ cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_number(ctx, "checkpoint-interval", 0, 0, 86400000, &m.settings.checkpoint_interval)
         and register_memory(ctx, "flush-above", &m.settings.flush_above)
         and register_switch(ctx, "serve-removed-data", 0, REDISMODULE_CONFIG_DEFAULT, &m.settings.serve_removed_data)
+        and register_switch(ctx, "cluster-announce", 0, REDISMODULE_CONFIG_DEFAULT, &m.settings.cluster_announce)
         and register_commands(ctx, &m.settings.commands)
         and register_switch(ctx, "gate", 1, REDISMODULE_CONFIG_IMMUTABLE, &m.settings.gate)
         and register_hold_timeout(ctx, &m.settings.hold_timeout)

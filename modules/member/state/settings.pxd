@@ -29,6 +29,7 @@ cdef struct Settings:
     long long flush_above
     long long lifeline_port     # 0: any free port; -1: no lifelines
     int serve_removed_data
+    int cluster_announce        # clients of Redis Cluster are answered
     int commands                # of Commands
     int gate                    # clients' output is held until it is committed, unless `commands` is COMMANDS_PUT
     long long hold_timeout      # ms; 0: held output waits for ever
