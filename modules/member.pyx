@@ -44,8 +44,8 @@ from modules.member.event_loop cimport (
 )
 from modules.member.gate cimport gate_start, unheld_command
 from modules.member.keyspace cimport (
-    filter_build, info_command, is_logged_in, on_refused, on_refused_all, on_refused_pause, on_refused_read,
-    on_refused_rewrite, role_command,
+    filter_build, on_info_any, on_info_command, on_refused, on_refused_all, on_refused_pause, on_refused_read,
+    on_refused_rewrite, on_role, on_role_any,
 )
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport (
@@ -167,24 +167,6 @@ cdef int on_list_checkpoint(RedisModuleCtx *ctx, RedisModuleString **argv, int a
     if argc > 2:
         return RedisModule_WrongArity(ctx)
     return list_command(the_member(), ctx, argv, argc)
-
-
-cdef int on_role(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.ROLE, in place of ROLE -> the reply of Redis's ROLE"""
-    return role_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
-
-
-cdef int on_role_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    return on_role(ctx, argv, argc) if is_logged_in(the_member(), ctx) else 0
-
-
-cdef int on_info_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.INFO, in place of INFO -> the reply of Redis's INFO"""
-    return info_command(the_member(), ctx, argv, argc)
-
-
-cdef int on_info_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    return on_info_command(ctx, argv, argc) if is_logged_in(the_member(), ctx) else 0
 
 
 # --------------------------------------------------------------------------- commands of members and the master

@@ -12,9 +12,10 @@ from modules.member.state.member cimport Member
 
 # redis_role.pxi
 cdef extern bint is_logged_in(Member *m, RedisModuleCtx *ctx) noexcept nogil
-cdef extern int role_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
-cdef extern int info_command(
-    Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_role(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_role_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_info_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_info_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 
 # command_filter.pxi
 cdef extern bint filter_build(Member *m) noexcept nogil

@@ -18,13 +18,13 @@ from modules.bindings.redismodule cimport (
     RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_FreeString,
     RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_ReplyWithVerbatimString, RedisModule_StringAppendBuffer,
-    RedisModule_StringPtrLen,
+    RedisModule_StringPtrLen, RedisModule_WrongArity,
 )
 from modules.core.chain cimport chain_takes_writes
 from modules.core.hex cimport to_hex
 from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, Node
 from modules.member.keyspace.serving cimport serves_in_role
-from modules.member.state.member cimport Member
+from modules.member.state.member cimport Member, the_member
 from modules.server.logins cimport ENTRANCE_OPEN, Entrance, entrance, has_name, may_ask
 from modules.server.redis_calls cimport drop_reply
 
@@ -238,3 +238,23 @@ cdef int info_command(
     RedisModule_FreeString(NULL, text)
     RedisModule_FreeString(NULL, native)
     return 0
+
+
+# ------------------------------------------------------------------------------------------------- the handlers
+
+cdef int on_role(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.ROLE, in place of ROLE -> the reply of Redis's ROLE"""
+    return role_command(the_member(), ctx) if argc == 1 else RedisModule_WrongArity(ctx)
+
+
+cdef int on_role_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return on_role(ctx, argv, argc) if is_logged_in(the_member(), ctx) else 0
+
+
+cdef int on_info_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.INFO, in place of INFO -> the reply of Redis's INFO"""
+    return info_command(the_member(), ctx, argv, argc)
+
+
+cdef int on_info_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return on_info_command(ctx, argv, argc) if is_logged_in(the_member(), ctx) else 0
