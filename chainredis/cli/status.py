@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`chainredis status`: a running chain, given one address, and what to do about what is wrong."""
+"""`chainredis status` and `doctor`: a running chain, given one address, and what to do about what is wrong."""
 
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -14,7 +14,8 @@ from rich.text import Text
 
 from chainredis.cli.addresses import add_login, address, credentials
 from chainredis.operator.chain_status import ChainStatus, MemberStatus
-from chainredis.operator.looking import look
+from chainredis.operator.doctor import examine
+from chainredis.operator.looking import examine_members, look
 
 NUMBERS = ("epoch", "applied", "committed")
 ALL_WELL, SOMETHING_WRONG = 0, 3
@@ -31,6 +32,15 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.add_argument("--watch", type=float, metavar="SECONDS", help="show it again and again, until Ctrl-C")
     add_login(parser)
     parser.set_defaults(call=status)
+    parser = add_parser(
+        "doctor",
+        help="examine a running chain: versions, clocks, files, leases, links, limits, and what to change",
+        epilog="The exit status is 0 when nothing is found, 3 when something is, 1 when the chain cannot be asked.",
+    )
+    parser.add_argument("address", type=address, metavar="HOST:PORT", help="of a master, or of any member")
+    parser.add_argument("--json", action="store_true", help="for programs: a list of texts")
+    add_login(parser)
+    parser.set_defaults(call=doctor)
 
 
 def status(options: argparse.Namespace) -> int:
@@ -49,6 +59,23 @@ def status(options: argparse.Namespace) -> int:
     return SOMETHING_WRONG if seen.findings() else ALL_WELL
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """Returns the exit status. MemberError if the server does not answer."""
+    login = credentials(options)
+    seen = look(options.address, login)
+    findings = examine(seen, examine_members(seen, login))
+    if options.json:
+        print(json.dumps(findings))
+    else:
+        Console(highlight=False).print(_list(findings, "nothing was found"))
+    return SOMETHING_WRONG if findings else ALL_WELL
+
+
+def _list(findings: Sequence[str], otherwise: str) -> Group:
+    lines = [Text(f"- {finding}", style="yellow") for finding in findings]
+    return Group(*(lines or [Text(otherwise, style="green")]))
+
+
 def _picture(seen: ChainStatus) -> Group:
     title = f"A chain of kind {seen.kind or 'unknown'}, in epoch {seen.epoch}"
     table = Table(title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, pad_edge=False)
@@ -59,8 +86,7 @@ def _picture(seen: ChainStatus) -> Group:
     table.add_column("replies held")
     for member in seen.members:
         table.add_row(*_row(member))
-    findings = [Text(f"- {finding}", style="yellow") for finding in seen.findings()]
-    return Group(table, *(findings or [Text("all is well", style="green")]))
+    return Group(table, _list(seen.findings(), "all is well"))
 
 
 def _row(member: MemberStatus) -> list[str | Text]:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Asks the servers of a running chain, of which one address is known: a member's or a master's."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from chainredis.operator.chain_status import ChainStatus, MemberStatus
+from chainredis.operator.doctor import Patient
 from chainredis.protocol.errors import MemberError
 from chainredis.protocol.view import Endpoint, parse_endpoint
 from chainredis.transport.member_client import RedisLink
@@ -16,20 +19,38 @@ ANSWER_TIMEOUT_S = 2.0
 
 def look(address: Endpoint, credentials: Credentials) -> ChainStatus:
     """The chain of a server. MemberError if the server does not answer, or has none of the modules."""
-    settings = Settings(
-        Path(), "", 0, credentials=lambda: credentials, connect_timeout_s=ANSWER_TIMEOUT_S,
-        answer_timeout_s=ANSWER_TIMEOUT_S,
-    )  # fmt: skip
-    link = RedisLink(address, settings)
-    try:
+    settings = _settings(credentials)
+    with closing(RedisLink(address, settings)) as link:
         if master := link.info("master"):
             epoch, members = int(master["master_epoch"]), master["master_chain"].split(",")
         else:
             epoch, members = link.view()
-    finally:
-        link.close()
     endpoints = [_endpoint(text) for text in members if text]
     return ChainStatus(epoch, _ask_all(endpoints, settings), master)
+
+
+def examine_members(status: ChainStatus, credentials: Credentials) -> list[Patient]:
+    """All that those members say that answer."""
+    settings = _settings(credentials)
+    asked = (member.endpoint for member in status.members if not member.trouble)
+    return [patient for endpoint in asked if (patient := _examine(endpoint, settings))]
+
+
+def _examine(endpoint: Endpoint, settings: Settings) -> Patient | None:
+    try:
+        with closing(RedisLink(endpoint, settings)) as link:
+            before = time.time()
+            ahead_ms = 1000 * (link.time() - (before + time.time()) / 2)
+            return Patient(endpoint, link.info("everything"), ahead_ms)
+    except MemberError:
+        return None     # it has ended since it was first asked
+
+
+def _settings(credentials: Credentials) -> Settings:
+    return Settings(
+        Path(), "", 0, credentials=lambda: credentials, connect_timeout_s=ANSWER_TIMEOUT_S,
+        answer_timeout_s=ANSWER_TIMEOUT_S,
+    )  # fmt: skip
 
 
 def _ask_all(endpoints: Sequence[Endpoint], settings: Settings) -> list[MemberStatus]:
@@ -40,11 +61,8 @@ def _ask_all(endpoints: Sequence[Endpoint], settings: Settings) -> list[MemberSt
 
 def _ask(endpoint: Endpoint, settings: Settings) -> MemberStatus:
     try:
-        link = RedisLink(endpoint, settings)
-        try:
+        with closing(RedisLink(endpoint, settings)) as link:
             return MemberStatus(endpoint, link.info("member"))
-        finally:
-            link.close()
     except MemberError as error:
         return MemberStatus(endpoint, trouble=str(error))
 

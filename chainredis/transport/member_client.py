@@ -302,6 +302,11 @@ class RedisLink:
         """The run_id of any Redis server; empty if it does not tell."""
         return self.info("server").get("run_id", "")
 
+    def time(self) -> float:
+        """The server's clock, in seconds since 1970."""
+        seconds, microseconds = self._call("TIME")
+        return int(seconds) + int(microseconds) / 1e6
+
     def view(self) -> tuple[int, list[str]]:
         """The epoch and the members of the view, as host:port. NotAMember if the server has no libmember.so."""
         try:

@@ -30,6 +30,9 @@ def test_an_operator_sees_and_changes_a_chain(
     said = status(master)
     assert [member["role"] for member in said["members"]] == ["head", "middle", "tail"]
     assert len({member["applied"] for member in said["members"]}) == 1
+    assert main(["doctor", "--json", master]) == WRONG
+    (found,) = json.loads(capsys.readouterr().out)
+    assert "no member has an append-only file" in found
 
     middle.kill()
     await_repair(cluster, middle)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""chainredis.operator.doctor: what will hurt a chain that is well today."""
+
+import pytest
+
+from chainredis.operator.chain_status import ChainStatus
+from chainredis.operator.doctor import Patient, examine
+from chainredis.protocol.view import Endpoint
+
+HEALTHY = {"redis_version": "7.0.15", "aof_enabled": "1", "member_lease_ms": "1900", "connected_clients": "3",
+           "maxclients": "100", "maxmemory": "0"}  # fmt: skip
+WELL = ChainStatus(7, (), {"master_state": "serving"})
+
+
+def patient(number: int, ahead_ms: float = 0, **info: str) -> Patient:
+    return Patient(Endpoint("m", number), HEALTHY | info, ahead_ms)
+
+
+def findings(*patients: Patient) -> list[str]:
+    return [text for text in examine(WELL, patients) if "no members" not in text]
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    assert findings(patient(1), patient(2, 40), patient(3, -40)) == []
+
+
+def test_what_is_wrong_now_comes_first() -> None:
+    first, *_ = examine(ChainStatus(7, (), {"master_state": "no chain"}), [patient(1)])
+    assert first == "the master says: no chain"
+
+
+@pytest.mark.parametrize(
+    ("worse", "text"),
+    [
+        (patient(3, redis_version="8.2.3"), "Redis 7.0.15 at m:1, m:2; Redis 8.2.3 at m:3"),
+        (patient(3, valkey_version="9.1.2"), "Valkey 9.1.2 at m:3"),
+        (patient(3, 900), "m:3: its clock differs by +900 ms"),
+        (patient(3, -900), "m:3: its clock differs by -900 ms"),
+        (patient(3, aof_enabled="0"), "m:3: no append-only file, unlike the others"),
+        (patient(3, aof_last_write_status="err"), "m:3: aof_last_write_status is err"),
+        (patient(3, member_lease_ms="0"), "m:3: no lease"),
+        (patient(3, member_link_up_error="timed out"), "m:3: does not reach its predecessor: timed out"),
+        (patient(3, connected_clients="81"), "m:3: has 81 clients of 100"),
+        (patient(3, maxmemory="5"), "0 at m:1; 0 at m:2; 5 at m:3"),
+    ],
+)
+def test_each_check_finds_what_it_is_for(worse: Patient, text: str) -> None:
+    (found,) = findings(patient(1), patient(2), worse)
+    assert text in found
+
+
+def test_what_only_a_whole_chain_has() -> None:
+    assert "m:1 is the only member" in findings(patient(1))[0]
+    assert "no member has an append-only file" in findings(patient(1, aof_enabled="0"), patient(2, aof_enabled="0"))[0]
