@@ -26,18 +26,23 @@ def test_python(chain: Cluster, program: Path) -> None:
     run(chain, INSTALLED / "bin/python", program)
 
 
+@pytest.mark.parametrize("name", ["celery_tasks", "rq_jobs"])
+def test_python_by_sentinel(chain: Cluster, name: str) -> None:
+    """The application asks the master for the head, as its documentation says of Sentinels."""
+    run(chain, INSTALLED / "bin/python", PROGRAMS / f"{name}.py", url=f"sentinel://{chain.master.endpoint}")
+
+
 @pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
 @pytest.mark.parametrize("program", sorted(PROGRAMS.glob("*.mjs")), ids=lambda path: path.stem)
 def test_javascript(chain: Cluster, program: Path) -> None:
     run(chain, "node", program, INSTALLED / "package.json")
 
 
-def run(chain: Cluster, *command: str | Path) -> None:
-    """Run the program, whose URL is the head's. Its result must be right, and the same on each member."""
+def run(chain: Cluster, *command: str | Path, url: str = "") -> None:
+    """Run the program, whose URL is the head's unless given. Its result must be right, and the same on each member."""
     interpreter, program, *more = command
     assert (INSTALLED / ".installed").is_file(), "`make test` installs the applications"
-    url = f"redis://{chain.head.endpoint}/0"
-    words = [interpreter, program, url, *more]
+    words = [interpreter, program, url or f"redis://{chain.head.endpoint}/0", *more]
     done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-6000:]
     same_data(chain.members)

@@ -8,6 +8,8 @@ from celery.contrib.testing.worker import start_worker
 
 app = Celery("tasks", broker=sys.argv[1], backend=sys.argv[1])
 app.conf.update(worker_hijack_root_logger=False, broker_connection_retry_on_startup=True)
+if sys.argv[1].startswith("sentinel://"):
+    app.conf.broker_transport_options = app.conf.result_backend_transport_options = {"master_name": "mymaster"}
 
 
 @app.task

@@ -6,10 +6,20 @@ import sys
 from datetime import timedelta
 
 import redis
+from redis.sentinel import Sentinel
 from rq import Queue, Retry, SimpleWorker
 from rq.job import JobStatus
 
-connection = redis.Redis.from_url(sys.argv[1])
+
+def connect(url: str) -> redis.Redis:
+    """url: of the head; or sentinel://host:port of a master."""
+    if not url.startswith("sentinel://"):
+        return redis.Redis.from_url(url)
+    host, port = url.removeprefix("sentinel://").split(":")
+    return Sentinel([(host, int(port))], socket_timeout=1).master_for("mymaster")
+
+
+connection = connect(sys.argv[1])
 
 
 def main() -> None:
