@@ -15,11 +15,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from core_extension.core import Role
+from core_extension.core import Role, Update
 
 from .clients import Write
 from .seeds import seeds
-from .simulation import Simulation
+from .settling import grow
+from .simulation import Setting, Simulation
 from .walks import FOCUSES, STEPS_A_WALK, setting_of, walk
 
 STEPS = int(os.environ.get("SIM_STEPS", "120000"))
@@ -77,6 +78,22 @@ def test_walks_of_all_commands_get_around() -> None:
     assert min(seen["changes"], seen["eras of gates"]) > 10
     assert min(seen["committed"], seen["read"]) > 500
     assert seen["proven"] > 0, seen
+
+
+def test_a_head_that_is_alone_keeps_what_its_tap_had_not_read() -> None:
+    """No walk in hundreds comes here. Its log goes on behind that, and others join it."""
+    simulation = Simulation(Setting(length=1, all_commands=True))
+    simulation.settle()
+    [head] = [node for node in simulation.world.nodes.values() if node.server.leads]
+    head.touch()
+    head.server.act(Update(b"own", b"1"))
+    head.before_sleep()
+    head.server.close_tap()
+    head.server.leads = False
+    simulation.settle()
+    assert [prefix.update.key for prefix in head.history] == [b"own"]
+    grow(simulation, 3)
+    simulation.finish()
 
 
 def test_walks_get_around() -> None:
