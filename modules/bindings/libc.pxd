@@ -79,6 +79,7 @@ cdef extern from "stdlib.h" nogil:
 
 cdef extern from "string.h" nogil:
     void *memrchr(const void *, int, size_t)
+    char *strtok_r(char *text, const char *delimiters, char **rest)
 
 cdef extern from "dlfcn.h" nogil:
     ctypedef struct Dl_info:

@@ -65,11 +65,24 @@ cdef extern from "netinet/in.h" nogil:
         sa_family_t sin_family
         unsigned short sin_port
         in_addr sin_addr
+    struct in6_addr:
+        pass
     struct sockaddr_in6:
         unsigned short sin6_port
+        in6_addr sin6_addr
     unsigned int htonl(unsigned int)
     unsigned short htons(unsigned short)
     unsigned short ntohs(unsigned short)
+
+cdef extern from "sys/un.h" nogil:
+    struct sockaddr_un:
+        sa_family_t sun_family
+        char sun_path[108]
+
+cdef extern from "arpa/inet.h" nogil:
+    enum:
+        INET6_ADDRSTRLEN
+    const char *inet_ntop(int family, const void *address, char *out, socklen_t room)
 
 cdef extern from "netinet/tcp.h" nogil:
     enum:

@@ -6,7 +6,7 @@ from modules.bindings.libc cimport (
     IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY, TCP_USER_TIMEOUT, errno, getsockopt, setsockopt, socklen_t,
 )
 from modules.bindings.socket cimport (
-    AF_INET6, getsockname, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
+    AF_INET, AF_INET6, getsockname, inet_ntop, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
 )
 
 
@@ -31,6 +31,19 @@ cdef inline int connect_result(int fd) noexcept nogil:
     return error
 
 
+cdef inline void bound_host(int fd, char *out, socklen_t room) noexcept nogil:
+    """Write the local address of the socket to `out`, which has room for INET6_ADDRSTRLEN; empty: it has none."""
+    cdef sockaddr_storage address
+    cdef socklen_t length = sizeof(address)
+    out[0] = 0
+    if getsockname(fd, <sockaddr *>&address, &length) != 0:
+        return
+    if address.ss_family == AF_INET6:
+        inet_ntop(AF_INET6, &(<sockaddr_in6 *>&address).sin6_addr, out, room)
+    elif address.ss_family == AF_INET:
+        inet_ntop(AF_INET, &(<sockaddr_in *>&address).sin_addr, out, room)
+
+
 cdef inline int bound_port(int fd) noexcept nogil:
     """Returns the port that the socket is bound to; 0 on an error."""
     cdef sockaddr_storage address
@@ -39,4 +52,4 @@ cdef inline int bound_port(int fd) noexcept nogil:
         return 0
     if address.ss_family == AF_INET6:
         return ntohs((<sockaddr_in6 *>&address).sin6_port)
-    return ntohs((<sockaddr_in *>&address).sin_port)
+    return ntohs((<sockaddr_in *>&address).sin_port) if address.ss_family == AF_INET else 0

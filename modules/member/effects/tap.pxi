@@ -17,20 +17,19 @@ from modules.bindings.redismodule cimport (
     RedisModule_SetModuleUserACL, RedisModule_StringPtrLen,
 )
 from modules.bindings.socket cimport (
-    AF_INET, EAGAIN, EINPROGRESS, EINTR, INADDR_LOOPBACK, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM,
-    connect, htonl, htons, recv, send, sockaddr, sockaddr_in, socket,
+    EAGAIN, EINPROGRESS, EINTR, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, connect, recv, send, sockaddr,
+    socket,
 )
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport EffectStream, stream_at, stream_reserve
 from modules.core.replication cimport replication_append_own
 from modules.member.gate cimport gate_descriptor_of, gate_exempt, gate_exempt_no_more, gate_shortcut
-from modules.member.keyspace cimport redis_number
 from modules.member.replies cimport complain
 from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
 from modules.member.state.member cimport Member
 from modules.server.proofs cimport draw_nonce
 from modules.server.redis_calls cimport info_field
-from modules.server.sockets cimport bound_port, connect_result, set_no_delay
+from modules.server.sockets cimport connect_result, set_no_delay
 
 cdef enum:
     TAP_RETRY_MS = 20
@@ -42,23 +41,18 @@ cdef enum:
 cdef bint tap_open(Member *m) noexcept nogil:
     """Connect to our own server. Returns False if that cannot begin; it is tried again."""
     cdef Tap *tap = &m.effects.tap
-    cdef sockaddr_in address
-    cdef int64_t port = redis_number(m, b"port")
-    memset(&address, 0, sizeof(address))
-    if port < 0:
+    cdef OwnAddress own
+    if not own_address(m, &own):
+        tap_fail(m, "this server has neither a plain port nor a unix socket, by which its module could reach it")
         return False
-    address.sin_family = AF_INET
-    address.sin_port = htons(<unsigned short>port)
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
-    tap.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    tap.fd = socket(own.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if tap.fd < 0:
         return False
     set_no_delay(tap.fd)
-    if connect(tap.fd, <sockaddr *>&address, sizeof(address)) != 0 and errno != EINPROGRESS:
+    if connect(tap.fd, <sockaddr *>&own.storage, own.length) != 0 and errno != EINPROGRESS:
         tap_fail(m, strerror(errno))
         return False
-    tap.port = bound_port(tap.fd)
-    gate_exempt(m, tap.port)    # before the server can have accepted the connection
+    tap.port = gate_exempt(m, tap.fd)   # before the server can have accepted the connection
     tap.phase = TAP_CONNECTING
     tap.line_length = 0
     tap_watch(m, REDISMODULE_EVENTLOOP_WRITABLE)

@@ -17,19 +17,23 @@ from modules.bindings.redismodule cimport (
 from modules.member.state.gate cimport MAX_EXEMPT, MAX_TRIALS, Trial
 from modules.member.state.member cimport the_member
 from modules.server.redis_calls cimport is_configured
+from modules.server.sockets cimport bound_host, bound_port
 
 
 # ------------------------------------------------------------------------------------------------- own connections
 
-cdef void gate_exempt(Member *m, int local_port) noexcept nogil:
-    """A connection from this port of the loopback interface to the own server is this module's own. Called before the
-    server can have accepted it.
+cdef int gate_exempt(Member *m, int fd) noexcept nogil:
+    """The socket is this module's connection to the own server. Called before the server can have accepted it. Returns
+    its local port; 0: it is no socket of the internet, and known by the process that made it.
     """
+    cdef int port = bound_port(fd)
     cdef int i
+    bound_host(fd, m.gate.exempt_host, sizeof(m.gate.exempt_host))
     for i in range(MAX_EXEMPT):
         if m.gate.exempt[i] == 0:
-            m.gate.exempt[i] = local_port
-            return
+            m.gate.exempt[i] = port
+            break
+    return port
 
 
 cdef void gate_exempt_no_more(Member *m, int local_port) noexcept nogil:
@@ -48,7 +52,7 @@ cdef bint is_own(const Member *m, const RedisModuleClientInfo *client, int fd) n
     peer[0] = 0
     if getsockopt(fd, SOL_SOCKET, SO_PEERCRED, peer, &length) == 0 and peer[0] == getpid():
         return True
-    if strcmp(client.addr, "127.0.0.1") != 0 and strcmp(client.addr, "::1") != 0:
+    if strcmp(client.addr, m.gate.exempt_host) != 0:
         return False
     for i in range(MAX_EXEMPT):
         if m.gate.exempt[i] != 0 and m.gate.exempt[i] == client.port:

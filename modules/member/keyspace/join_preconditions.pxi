@@ -17,7 +17,7 @@ from modules.member.keyspace.kind cimport own_kind
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member, the_member
 from modules.server.native_replication cimport follows_another
-from modules.server.redis_calls cimport drop_reply, info_field
+from modules.server.redis_calls cimport drop_reply, info_field, is_configured
 
 cdef enum:
     SCAN_STEPS = 10000          # bound of the search: some milliseconds
@@ -102,6 +102,10 @@ cdef bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
         return False
     if RedisModule_AvoidReplicaTraffic():
         snprintf(why, ERROR_BYTES, "the clients of this server are paused: CLIENT UNPAUSE first")
+        return False
+    if own_kind(the_member()) == KIND_ALL and is_configured(ctx, "tls-replication", "yes"):
+        snprintf(why, ERROR_BYTES, "this server has tls-replication yes, and would want TLS of its own module: set "
+                 "tls-replication no")
         return False
     if own_kind(the_member()) == KIND_ALL:
         return True     # databases and times to live are copied as they are

@@ -53,6 +53,7 @@ cdef struct Gate:
     int wake_fd
     int epoll                   # the one of Redis's event loop
     int exempt[MAX_EXEMPT]      # local ports of this process's own connections; 0: the place is free
+    char exempt_host[64]        # the local address of the newest of them
     Trial trials[MAX_TRIALS]
     int trial_count
     int64_t handed_back         # clients that left the gate by MEMBER.UNHELD, since the start

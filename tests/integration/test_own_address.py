@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A head's module reaches its own server where that listens, which need not be 127.0.0.1."""
+
+from pathlib import Path
+
+import pytest
+
+from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.server import Server
+from chainredis.protocol.view import Kind
+from chainredis.transport.waiting import wait_until
+from integration.conftest import _examine
+from integration.helpers import Talk, ask, become_chain, state
+
+ONLY = {"member.commands": "all", "member.lifeline-port": "-1"}
+
+
+@pytest.mark.parametrize(("host", "bind"), [
+    ("127.0.0.2", "127.0.0.2"), ("::1", "::1"), ("127.0.0.2", "-192.0.2.99 127.0.0.2"), ("::1", "-192.0.2.99 ::*"),
+])  # fmt: skip
+def test_a_server_that_does_not_bind_127_0_0_1(tmp_path: Path, host: str, bind: str) -> None:
+    server = Server(tmp_path / "server", modules=[MEMBER], config={**ONLY, "bind": bind}, host=host)
+    server.start()
+    try:
+        become_chain(server, Kind.ALL)
+        with Talk(server) as talk:
+            assert talk("MEMBER.UNHELD") == b"OK"
+            assert talk("SET", "k", "v") == b"OK"
+            wait_until(lambda: state(server).committed > 0, 10)
+        assert ask(server, "GET", "k") == b"v"
+    finally:
+        server.stop()
+    _examine([server])
