@@ -47,7 +47,7 @@ from modules.member.keyspace cimport (
     filter_build, on_info_any, on_info_command, on_refused, on_refused_all, on_refused_pause, on_refused_read,
     on_refused_rewrite, on_role, on_role_any,
 )
-from modules.member.keyspace.kind cimport own_kind
+from modules.member.keyspace.kind cimport has_snapshot, own_kind
 from modules.member.membership cimport (
     adopt_command, branch_command, copy_command, feed_command, fork_register, join_command, lifelines_init, pin_command,
     poll_command, rejoin_command, state_command, unjoin_command, unpin_command, watch_command, watch_invariants,
@@ -480,6 +480,6 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
                         &m.gate.error[0] if m.gate.error[0] else strerror(errno))
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
-    if m.disk.marker.found and own_kind(m) == KIND_ALL:
+    if own_kind(m) == KIND_ALL and (m.disk.marker.found or has_snapshot(ctx)):
         follow_self(m)      # before Redis loads its files: a master would drop keys that have expired by its own clock
     return REDISMODULE_OK

@@ -59,6 +59,12 @@ cdef bint follow_self(Member *m) noexcept nogil:
     return call_replicaof(m, "127.0.0.1", port)
 
 
+cdef void follow_none(Member *m) noexcept nogil:
+    """This server is of no chain: its data are its own, and it takes writes."""
+    if follows_another(m.ctx):
+        call_replicaof(m, "NO", "ONE")
+
+
 cdef void place_server(Member *m, int64_t bytes, int64_t offset) noexcept nogil:
     """This server's data has exactly the first `bytes` bytes of the stream, and its own offset is `offset`."""
     m.effects.shift = bytes - offset

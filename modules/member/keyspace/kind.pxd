@@ -2,11 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kind of chain that this server can be in (docs/configuration.md, `member.commands`)."""
 
+from modules.bindings.libc cimport F_OK, access
+from modules.bindings.redismodule cimport RedisModuleCtx
 from modules.core.view cimport KIND_ALL, KIND_PUT, is_no_history
 from modules.member.state.checkpoint cimport MODE_NORMAL
 from modules.member.state.member cimport Member
 from modules.member.state.persistence cimport Marker
 from modules.member.state.settings cimport COMMANDS_ALL, COMMANDS_AUTO
+from modules.server.redis_calls cimport redis_setting
+
+
+cdef inline bint has_snapshot(RedisModuleCtx *ctx) noexcept nogil:
+    """Returns whether Redis will load an RDB when it starts, which may be a chain's although no identity file says so.
+    """
+    cdef char name[256]
+    return redis_setting(ctx, "dbfilename", name, sizeof(name)) and access(name, F_OK) == 0
 
 
 cdef inline bint names_kind(const Marker *marker) noexcept nogil:

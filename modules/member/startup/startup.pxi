@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memset
 from modules.bindings.redismodule cimport RedisModule_Call, RedisModule_Log
 from modules.core.durability cimport durability_restore, durability_restore_kind
 from modules.core.view cimport HISTORY_BYTES, KIND_ALL
+from modules.member.effects cimport follow_none
 from modules.member.etcd_heartbeat cimport heartbeat_resume
 from modules.member.keyspace cimport holds_keys, settle_redis_settings
 from modules.member.keyspace.kind cimport own_kind
@@ -73,6 +74,8 @@ cdef void start_up(Member *m) noexcept nogil:
         weigh_data(m)
     elif m.disk.marker.found:
         miss_data(m)
+    elif own_kind(m) == KIND_ALL:
+        follow_none(m)      # it has loaded a snapshot that is of no chain
     if m.chain.has_history:
         durability_restore_kind(&m.chain, own_kind(m))
     heartbeat_resume(m)
