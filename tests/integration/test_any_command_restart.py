@@ -18,7 +18,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.append_only import append, file_of
 from integration.conftest import StartChain, StartServer
-from integration.disks import ALWAYS, EVERY_SECOND
+from integration.disks import ALWAYS, EVERY_SECOND, restart
 from integration.helpers import (
     Error,
     Talk,
@@ -41,6 +41,16 @@ def come_back(cluster: Cluster, member: Server) -> None:
     member.start()
     cluster.add(member)
     await_chain(cluster, *cluster.members)
+
+
+def test_a_restarted_member_says_of_writes_that_it_is_in_no_chain(chain: StartChain) -> None:
+    """And not that they are refused for good: its clients find another member."""
+    cluster = start(chain, 1, **ALWAYS)
+    cluster.master.kill()
+    restart(cluster.head)
+    with Talk(cluster.head) as talk:
+        for words in (["SET", "k", "v"], ["MEMBER.PUT", "k", "v"]):
+            assert str(talk(*words)).startswith(("ERR this member is in no chain at present", "READONLY"))
 
 
 def positions(cluster: Cluster) -> set[int]:

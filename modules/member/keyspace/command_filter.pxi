@@ -15,6 +15,8 @@ from modules.bindings.redismodule cimport (
     RedisModule_FreeString, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
 from modules.core.chain cimport chain_shows_data
+from modules.core.view cimport KIND_ALL
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.tickets cimport note_command, open_ticket
 from modules.member.state.member cimport Member, is_native_replica, the_member
 from modules.server.acl cimport is_denied
@@ -217,6 +219,8 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
             hand_over(command, "CHAIN.REFUSED.REWRITE")
     elif (rule == RULE_WRITE or rule == RULE_BYPASS) and not m.chain.has_history:
         note_unreplicated(m)
+    elif rule == RULE_WRITE and m.chain.me < 0 and own_kind(m) == KIND_ALL:
+        hand_over(command, "CHAIN.ELSEWHERE")   # restarted, and in no view yet: another member takes the write
     elif rule == RULE_WRITE or rule == RULE_BYPASS or (rule == RULE_FOLLOW and m.chain.has_history):
         hand_over(command, "CHAIN.REFUSED")
     elif rule == RULE_READ and shows_old_data(m):
