@@ -197,6 +197,7 @@ if __name__ == "__main__":
     setup(
         name="chainredis",
         packages=find_packages(include=["chainredis*"]),
+        package_data={"chainredis": ["py.typed"]},
         cmdclass={"build_ext": BuildModules},
         options={"build": {"build_base": str(BUILD)}},
         ext_modules=extensions(),

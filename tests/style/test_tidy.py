@@ -111,6 +111,7 @@ CYTHON_ROOMS = closure({
     "master": {"python_host", "server"},
 })
 PYTHON_ROOMS = closure({
+    "client": set(),
     "embedded": set(),
     "protocol": set(),
     "transport": {"protocol"},
@@ -162,6 +163,12 @@ def test_bindings_only_declare(path: Path) -> None:
 def test_the_masters_protocol_is_pure(path: Path) -> None:
     others = {name for name in python_imports(path) if not name.startswith("chainredis.protocol")}
     assert others <= PURE
+
+
+@pytest.mark.parametrize("name", ["routing", "commands", "batches", "errors"])
+def test_what_both_clients_decide_by_is_pure(name: str) -> None:
+    allowed = PURE | {"redis"} | {f"chainredis.client.{other}" for other in ("routing", "errors")}
+    assert python_imports(ROOT / f"chainredis/client/{name}.py") <= allowed
 
 
 def test_only_its_own_package_knows_etcd() -> None:

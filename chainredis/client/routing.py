@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which member gets a command, and what is done when it does not answer: pure, for both clients.
+
+A plan is a generator. It yields steps, which a courier carries out over its connections, and it gets the outcome of
+each. It returns the reply of the command, or raises what became of it.
+"""
+
+import itertools
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import redis
+
+from chainredis.client.errors import Fate, NotWritten, Unknown, fate_of
+
+Address = tuple[str, int]
+
+FIRST_PAUSE_S = 0.001
+LONGEST_PAUSE_S = 0.05
+GRACE_S = 0.5  # for the answer of a server that has waited for a newer view
+
+
+def address_of(text: str | bytes) -> Address:
+    """The address in `host:port`. ValueError if it is none."""
+    decoded = text.decode() if isinstance(text, bytes) else text
+    host, colon, port = decoded.rpartition(":")
+    if not (host and colon and port.isdecimal()):
+        raise ValueError(f"{decoded!r} is not host:port")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+@dataclass(frozen=True)
+class View:
+    """Who is in the chain, head first, since `epoch`."""
+
+    epoch: int
+    members: tuple[Address, ...]
+
+    @classmethod
+    def of(cls, reply: list[Any]) -> "View":
+        """The reply to MEMBER.VIEW."""
+        epoch, *members = reply
+        return cls(int(epoch), tuple(map(address_of, members)))
+
+
+class Role(Enum):
+    """Whom a command is for."""
+
+    HEAD = "head"
+    TAIL = "tail"
+    ANY = "members"
+
+
+# ------------------------------------------------------------------------------------------------ what is known
+
+
+class Route:
+    """What a client knows of its chain. Threads share it: each change is one assignment.
+
+    given: the addresses that the application named, which are asked as long as nothing better is known.
+    """
+
+    def __init__(self, given: Iterable[Address]) -> None:
+        self.given = tuple(dict.fromkeys(given))
+        if not self.given:
+            raise ValueError("a chain's client needs the address of at least one member")
+        self.view: View | None = None
+        self._shunned: frozenset[Address] = frozenset()
+        self._turns = itertools.count()
+
+    @property
+    def epoch(self) -> int | None:
+        view = self.view
+        return view.epoch if view else None
+
+    def learn(self, view: View) -> bool:
+        """Take note of a view. Returns whether it is a newer one. One without members is none."""
+        known = self.view
+        if not view.members or (known and known.epoch >= view.epoch):
+            return False
+        self.view, self._shunned = view, frozenset()
+        return True
+
+    def forget(self) -> None:
+        """Take any view the next time: perhaps another chain, with lower epochs, has come in the place of this one."""
+        self.view, self._shunned = None, frozenset()
+
+    def shun(self, address: Address) -> None:
+        """Prefer other members for what any member can answer, until there is another view."""
+        self._shunned |= {address}
+
+    def place(self, role: Role) -> Address | None:
+        """The member that a command is for; None while no view is known. Members take turns in the role ANY."""
+        view = self.view
+        if view is None:
+            return None
+        if role is Role.HEAD:
+            return view.members[0]
+        if role is Role.TAIL:
+            return view.members[-1]
+        willing = [each for each in view.members if each not in self._shunned]
+        if not willing:
+            self._shunned = frozenset()
+        choice = willing or view.members
+        return choice[next(self._turns) % len(choice)]
+
+    def everyone(self, but: Address | None = None) -> tuple[Address, ...]:
+        """Whom to ask for the view: the known members, then the given addresses."""
+        view = self.view
+        known = dict.fromkeys((*(view.members if view else ()), *self.given))
+        return tuple(each for each in known if each != but) or tuple(known)
+
+
+# --------------------------------------------------------------------------------------------------------- steps
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send the command to this member. The outcome is a Reply or a redis.RedisError."""
+
+    address: Address
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask these servers for a view newer than `epoch`, all at once, and let the route learn the first that comes.
+
+    They answer when they know a newer one, or after `wait_s`. If there is none, the step takes `pause_s` at least.
+    The outcome is whether there was one.
+    """
+
+    addresses: tuple[Address, ...]
+    epoch: int | None
+    wait_s: float = 0.0
+    pause_s: float = 0.0
+
+
+def view_words(step: Ask) -> tuple[str | int, ...]:
+    """The command that asks one server."""
+    return ("MEMBER.VIEW",) if step.epoch is None else ("MEMBER.VIEW", step.epoch, max(1, int(1000 * step.wait_s)))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The reply to a command. An error is none."""
+
+    value: Any
+
+
+Step = Send | Ask
+Plan = Generator[Step, Any, Any]
+
+
+# --------------------------------------------------------------------------------------------------------- plans
+
+
+@dataclass
+class Deadline:
+    """timeout_s: for how long refusals are followed, from now on. now: a monotonic clock in seconds."""
+
+    timeout_s: float
+    now: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self.at = self.now() + self.timeout_s
+
+    @property
+    def is_over(self) -> bool:
+        return self.now() >= self.at
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self.at - self.now())
+
+
+def deliver(route: Route, role: Role, deadline: Deadline, *, repeatable: bool, settles: bool = False) -> Plan:
+    """Bring one command to the member that it is for.
+
+    repeatable: it may be carried out twice, as reads may. settles: it asks what became of another command, and a member
+    that does not know is not the last one to be asked.
+    """
+    follower = Follower(route, role)
+    while True:
+        address = follower.next_place()
+        if address is None:
+            if deadline.is_over:
+                raise NotWritten(f"no member of the chain was found at {_names(route.given)}")
+            yield from follower.find()
+            continue
+        outcome = yield Send(address)
+        if isinstance(outcome, Reply):
+            return outcome.value
+        fate = fate_of(outcome)
+        if fate is Fate.FINAL:
+            raise outcome
+        if fate is Fate.LOST and not repeatable:
+            raise Unknown(f"{_name(address)} got the command, and its answer is lost: {outcome}") from outcome
+        if fate is Fate.UNKNOWN and not (settles and "the head no more" in str(outcome)):
+            raise Unknown(str(outcome)) from outcome
+        if deadline.is_over:
+            route.forget()
+            raise NotWritten(f"not within {deadline.timeout_s:g} s; {_name(address)} last: {outcome}") from outcome
+        yield from follower.follow(address, outcome)
+
+
+class Follower:
+    """Finds out where a command goes that one member did not take. The pauses grow as long as nothing changes."""
+
+    def __init__(self, route: Route, role: Role) -> None:
+        self._route = route
+        self._role = role
+        self._pause_s = FIRST_PAUSE_S
+        self._moved_to: Address | None = None
+        self._may_jump = True  # once between two pauses: two members that name each other cost no more
+
+    def next_place(self) -> Address | None:
+        moved_to, self._moved_to = self._moved_to, None
+        return moved_to or self._route.place(self._role)
+
+    def find(self) -> Generator[Step, bool, None]:
+        """Find any member that knows the view."""
+        yield from self._ask(self._route.everyone(), 0.0)
+
+    def follow(self, address: Address, error: redis.RedisError) -> Generator[Step, bool, None]:
+        """Go on after `address` did not take the command, for the reason `error`."""
+        fate = fate_of(error)
+        if fate is Fate.LOST and self._role is not Role.ANY:
+            return  # the connection broke: the member may be well, and another connection shows that
+        if isinstance(error, redis.exceptions.MovedError) and self._may_jump:
+            self._moved_to, self._may_jump = (error.host, error.port), False
+            if (yield Ask((self._moved_to,), self._route.epoch)):
+                self._moved_to = None
+            return
+        self._may_jump = True
+        if self._role is Role.ANY:
+            self._route.shun(address)
+            others = self._route.place(self._role) != address
+            yield from self._ask(self._route.everyone(but=address), 0.0, pauses=not others)
+        else:
+            wait_s = LONGEST_PAUSE_S if fate is Fate.UNREACHED else self._pause_s
+            yield from self._ask(self._route.everyone(but=address), wait_s)
+
+    def _ask(
+        self, addresses: tuple[Address, ...], wait_s: float, *, pauses: bool = True
+    ) -> Generator[Step, bool, None]:
+        pause_s = self._pause_s if pauses else 0.0
+        if (yield Ask(addresses, self._route.epoch, wait_s, pause_s)):
+            self._pause_s = FIRST_PAUSE_S
+        else:
+            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+
+def _name(address: Address) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def _names(addresses: Iterable[Address]) -> str:
+    return ", ".join(map(_name, addresses))

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""chainredis.client without servers: where a command goes, and what each outcome leads to."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import redis
+from redis.exceptions import BusyLoadingError, MasterDownError, MovedError, TryAgainError
+
+from chainredis.client.batches import MAX_UPDATES, Batch, batches, pairs_of
+from chainredis.client.commands import CommandTable, read_names
+from chainredis.client.errors import Fate, NotWritten, Unknown, Unreached, fate_of, raise_if_all_refused
+from chainredis.client.routing import (
+    LONGEST_PAUSE_S,
+    Address,
+    Ask,
+    Deadline,
+    Plan,
+    Reply,
+    Role,
+    Route,
+    Send,
+    Step,
+    View,
+    address_of,
+    deliver,
+)
+
+A, B, C = [("host", port) for port in (1, 2, 3)]
+TIMEOUT_S = 1.0
+
+
+class Chain:
+    """What answers a plan: for each server a view that it knows, and what it does with a command. Time is counted."""
+
+    def __init__(self, *known: Address) -> None:
+        self.now = 0.0
+        self.route = Route(known or (A, B, C))
+        self.views: dict[Address, View] = {}
+        self.answers: dict[Address, Callable[[], Any]] = {}
+        self.sent: list[Address] = []
+        self.asked: list[Ask] = []
+
+    def run(self, role: Role = Role.HEAD, *, repeatable: bool = False, settles: bool = False) -> Any:
+        self.sent.clear()
+        deadline = Deadline(TIMEOUT_S, lambda: self.now)
+        return self._carry_out(deliver(self.route, role, deadline, repeatable=repeatable, settles=settles))
+
+    def _carry_out(self, plan: Plan) -> Any:
+        try:
+            step: Step = next(plan)
+            while True:
+                step = plan.send(self._ask(step) if isinstance(step, Ask) else self._send(step))
+        except StopIteration as end:
+            return end.value
+
+    def _send(self, step: Send) -> Any:
+        self.sent.append(step.address)
+        answer = self.answers.get(step.address, lambda: Unreached("refused"))()
+        return answer if isinstance(answer, redis.RedisError) else Reply(answer)
+
+    def _ask(self, step: Ask) -> bool:
+        self.asked.append(step)
+        views = [self.views[each] for each in step.addresses if each in self.views]
+        if [view for view in views if self.route.learn(view)]:
+            return True
+        self.now += max(step.wait_s if views else 0.0, step.pause_s)
+        return False
+
+
+@pytest.fixture
+def chain() -> Chain:
+    """A chain of three that is well, whose view the client knows."""
+    made = Chain()
+    made.route.learn(View(1, (A, B, C)))
+    made.views = dict.fromkeys((A, B, C), View(1, (A, B, C)))
+    made.answers = {each: lambda: "OK" for each in (A, B, C)}
+    return made
+
+
+def repaired(chain: Chain, *members: Address) -> None:
+    """The others know the next view."""
+    for each in members:
+        chain.views[each] = View(2, members)
+
+
+def test_the_view_is_asked_for_first() -> None:
+    chain = Chain(B)
+    chain.views[B] = View(7, (A, B))
+    chain.answers[A] = lambda: "OK"
+    assert chain.run() == "OK"
+    assert (chain.sent, chain.route.epoch) == ([A], 7)
+
+
+def test_each_role_has_its_member(chain: Chain) -> None:
+    assert [chain.route.place(role) for role in (Role.HEAD, Role.TAIL)] == [A, C]
+    assert [chain.route.place(Role.ANY) for _ in range(4)] == [A, B, C, A]
+
+
+def test_a_dead_head_is_followed_without_a_pause(chain: Chain) -> None:
+    chain.answers[A] = lambda: Unreached("refused")
+    repaired(chain, B, C)
+    assert chain.run() == "OK"
+    assert (chain.sent, chain.now) == ([A, B], 0.0)
+    assert A not in chain.asked[0].addresses
+    assert chain.asked[0].wait_s == LONGEST_PAUSE_S  # the answer comes with the view, and not later
+
+
+@pytest.mark.parametrize("error", [redis.ConnectionError("closed"), redis.TimeoutError("silent")])
+def test_a_write_whose_answer_is_lost_is_unknown_and_not_repeated(chain: Chain, error: redis.RedisError) -> None:
+    chain.answers[A] = lambda: error
+    with pytest.raises(Unknown):
+        chain.run()
+    assert chain.sent == [A]
+
+
+def test_a_read_whose_answer_is_lost_is_repeated_elsewhere(chain: Chain) -> None:
+    chain.answers[A] = lambda: redis.ConnectionError("closed")
+    assert chain.run(Role.ANY, repeatable=True) == "OK"
+    assert chain.sent == [A, B]
+    assert [chain.route.place(Role.ANY) for _ in range(4)].count(A) == 0
+
+
+def test_all_members_are_read_again_when_none_is_left_or_there_is_a_new_view(chain: Chain) -> None:
+    for each in (A, B, C):
+        chain.route.shun(each)
+    assert {chain.route.place(Role.ANY) for _ in range(3)} == {A, B, C}
+    chain.route.shun(A)
+    chain.route.learn(View(2, (A, B)))
+    assert {chain.route.place(Role.ANY) for _ in range(2)} == {A, B}
+
+
+def test_what_the_server_does_not_know_is_unknown(chain: Chain) -> None:
+    chain.answers[A] = lambda: redis.ResponseError("UNKNOWN the write was not known to be committed in time")
+    with pytest.raises(Unknown, match="not known to be committed"):
+        chain.run()
+
+
+def test_a_settling_question_goes_on_where_the_head_is(chain: Chain) -> None:
+    chain.answers[A] = lambda: redis.ResponseError("UNKNOWN this member is the head no more: …")
+    repaired(chain, B, C)
+    assert chain.run(repeatable=True, settles=True) == "OK"
+    chain.answers[B] = lambda: redis.ResponseError("UNKNOWN that sequence number now belongs to …")
+    with pytest.raises(Unknown):
+        chain.run(repeatable=True, settles=True)
+
+
+def test_moved_is_followed_at_once_and_the_view_is_asked_for(chain: Chain) -> None:
+    chain.answers[A] = lambda: MovedError("0 host:2")
+    assert chain.run() == "OK"
+    assert (chain.sent, chain.now) == ([A, B], 0.0)
+    assert chain.asked == [Ask((B,), 1)]
+
+
+def test_two_members_that_name_each_other_cost_pauses_and_no_more(chain: Chain) -> None:
+    chain.answers |= {A: lambda: MovedError("0 host:2"), B: lambda: MovedError("0 host:1")}
+    with pytest.raises(NotWritten, match="host:"):
+        chain.run()
+    assert len(chain.sent) < 100
+    assert TIMEOUT_S <= chain.now < TIMEOUT_S + 2 * LONGEST_PAUSE_S
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TryAgainError("about to be the head"),
+        redis.ReadOnlyError("You can't write"),
+        MasterDownError("this member is in no chain"),
+        BusyLoadingError("loading"),
+        redis.ResponseError("this member is in no chain at present: nothing was written."),
+        redis.exceptions.ExecAbortError("Transaction discarded because of: READONLY You can't write"),
+    ],
+)
+def test_refusals_are_followed_with_growing_pauses(chain: Chain, error: redis.RedisError) -> None:
+    answers = iter([error] * 10)
+    chain.answers[A] = lambda: next(answers, "OK")
+    assert chain.run() == "OK"
+    waits = [ask.wait_s for ask in chain.asked]
+    assert waits[:3] == [0.001, 0.002, 0.004]
+    assert max(waits) == LONGEST_PAUSE_S
+
+
+def test_a_chain_that_refuses_for_ever_has_not_written(chain: Chain) -> None:
+    chain.answers[A] = lambda: TryAgainError("about to be the head")
+    with pytest.raises(NotWritten, match="about to be the head"):
+        chain.run()
+    assert chain.route.view is None  # another chain with lower epochs may have come
+    chain.views = dict.fromkeys((A, B, C), View(0, (B, C)))
+    assert chain.run() == "OK"
+    assert chain.sent == [B]
+
+
+def test_nobody_answers() -> None:
+    chain = Chain()
+    with pytest.raises(NotWritten, match="host:1, host:2, host:3"):
+        chain.run()
+    assert chain.sent == []
+
+
+def test_other_errors_are_those_of_the_server(chain: Chain) -> None:
+    for error in (redis.ResponseError("WRONGTYPE"), redis.AuthenticationError("NOAUTH"), redis.WatchError("changed")):
+        chain.answers[A] = partial(_same, error)
+        with pytest.raises(type(error)):
+            chain.run()
+        assert chain.sent == [A]
+
+
+def _same(error: redis.RedisError) -> redis.RedisError:
+    return error
+
+
+def test_a_lost_exec_is_told_from_a_changed_key() -> None:
+    lost = redis.WatchError("A ConnectionError occurred while watching one or more keys")
+    lost.__context__ = redis.ConnectionError("closed")
+    assert (fate_of(lost), fate_of(redis.WatchError("changed"))) == (Fate.LOST, Fate.FINAL)
+
+
+def test_an_older_view_is_not_learned(chain: Chain) -> None:
+    assert not chain.route.learn(View(1, (C,)))
+    assert not chain.route.learn(View(2, ()))
+    assert chain.route.place(Role.HEAD) == A
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:x"])
+def test_addresses(text: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        address_of(text)
+    assert (address_of(b"10.0.0.1:6370"), address_of("[::1]:6370")) == (("10.0.0.1", 6370), ("::1", 6370))
+
+
+# ------------------------------------------------------------------------------------- which commands are for whom
+
+COMMANDS = [
+    [b"get", 2, [b"readonly", b"fast"], 1, 1, 1, [], [], [], []],
+    [b"scan", -2, [b"readonly"], 0, 0, 0, [], [], [], []],
+    [b"xread", -4, [b"readonly", b"blocking"], 0, 0, 0, [], [], [], []],
+    [b"pfcount", -2, [b"readonly", b"may_replicate"], 1, 1, 1, [], [], [], []],
+    [b"set", -3, [b"write"], 1, 1, 1, [], [], [], []],
+    [b"object", -2, [], 0, 0, 0, [], [], [], [[b"object|encoding", 3, {b"readonly"}, 2, 2, 1, [], [], [], []]]],
+    [b"read", 2, [b"readonly"], 1, 1, 1, [], [], [], []],
+]
+
+
+@pytest.mark.parametrize(
+    ("args", "role"),
+    [
+        (("GET", "k"), Role.ANY),
+        ((b"get", "k"), Role.ANY),
+        (("OBJECT", "ENCODING", "k"), Role.ANY),
+        (("OBJECT ENCODING", "k"), Role.ANY),
+        (("OBJECT", "FREQ", "k"), Role.HEAD),
+        (("SCAN", 0), Role.HEAD),
+        (("XREAD", "STREAMS", "k", "0"), Role.HEAD),
+        (("PFCOUNT", "k"), Role.HEAD),
+        (("SET", "k", "v"), Role.HEAD),
+        (("READ", "k"), Role.TAIL),
+        (("MEMBER.PUT", "k", "v"), Role.HEAD),
+    ],
+)
+def test_reads_go_to_any_member_and_all_else_to_the_head(args: tuple[Any, ...], role: Role) -> None:
+    assert CommandTable(read_names(COMMANDS), Role.ANY).role(args) is role
+
+
+def test_a_cursor_belongs_to_the_head_and_may_be_asked_for_twice() -> None:
+    table = CommandTable(read_names(COMMANDS), Role.ANY)
+    assert table.is_read(("SCAN", 0))
+    assert not table.is_read(("SET", "k", "v"))
+
+
+# ------------------------------------------------------------------------------------------- many updates at once
+
+
+def test_batches_are_bounded() -> None:
+    sizes = [len(batch.pairs) for batch in batches(iter([("k", "v")] * (MAX_UPDATES + 1)), "id")]
+    assert sizes == [MAX_UPDATES, 1]
+    assert len(list(batches(pairs_of({"a": "x" * 2_000_000, "b": "x"}), "id"))) == 2
+
+
+def batch_of(*keys: str) -> Batch:
+    return Batch([(key, "v") for key in keys], "id")
+
+
+def test_a_batch_that_is_committed() -> None:
+    batch = batch_of("a", "b")
+    assert batch.commands() == [("MEMBER.VIEW",), ("MEMBER.PUT", "a", "v", "id"), ("MEMBER.PUT", "b", "v", "id")]
+    batch.take([[4, b"host:1"], 10, 11])
+    assert (batch.epoch, batch.newest, batch.is_pending) == (4, 11, False)
+    batch.settle(11)
+    assert batch.check([]) == [10, 11]
+
+
+def test_what_was_refused_is_sent_again() -> None:
+    batch = batch_of("a", "b")
+    batch.take([[4, b"host:1"], 10, MovedError("0 host:2")])
+    batch.settle(10)
+    assert batch.commands()[1:] == [("MEMBER.PUT", "b", "v", "id")]
+    batch.take([[5, b"host:2"], 11])
+    batch.settle(12)
+    assert batch.check([]) == [10, 11]
+
+
+def test_a_member_that_refuses_all_updates_is_no_head() -> None:
+    raise_if_all_refused([])
+    raise_if_all_refused([10, MovedError("0 host:2")])
+    with pytest.raises(MovedError):
+        raise_if_all_refused([MovedError("0 host:2")])
+
+
+def test_what_got_no_reply_is_unknown_and_the_rest_is_not() -> None:
+    batch = batch_of("a", "b", "c")
+    batch.take([[4, b"host:1"], 10])
+    batch.settle(10)
+    with pytest.raises(Unknown) as raised:
+        batch.check([("d", "v")])
+    assert (raised.value.keys, raised.value.not_written) == (["b", "c"], ["d"])
+
+
+def test_what_is_not_known_to_be_committed_is_unknown() -> None:
+    batch = batch_of("a", "b")
+    batch.take([[4, b"host:1"], 10, redis.ResponseError("too large")])
+    batch.settle(None)
+    with pytest.raises(Unknown) as raised:
+        batch.check([])
+    assert (raised.value.keys, raised.value.not_written) == (["a"], ["b"])
+
+
+def test_what_nobody_took_is_not_written() -> None:
+    batch = batch_of("a", "b")
+    batch.take([[4, b"host:1"], 10, MovedError("0 host:2")])
+    batch.settle(10)
+    batch.refuse(NotWritten("not within 1 s"))
+    with pytest.raises(NotWritten, match="not within 1 s") as raised:
+        batch.check([("c", "v")])
+    assert raised.value.keys == ["b", "c"]
