@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replies are held until they are committed: what waits, what does not, and what becomes of clients that leave."""
 
+import re
 import socket
 import struct
 import time
@@ -81,6 +82,26 @@ def test_nothing_is_told_before_the_tail_has_it(chain: StartChain) -> None:
         assert (reader.receive(), reader.receive()) == (b"PONG", b"new")
         assert subscriber.receive() == [b"message", b"news", b"one"]
     wait_until(lambda: member_number(cluster.head, "gate_held_clients") == 0, 10)
+
+
+def test_a_client_with_a_port_that_the_tap_had_is_held(chain: StartChain) -> None:
+    """The tap's connection goes on over a pair of sockets, and its port is free."""
+    head = chain(1, commands="all").head
+
+    def connected_from_it() -> bool:
+        listed = re.search(rb" addr=127\.0\.0\.1:(\d+) ", ask(head, "CLIENT", "LIST", "TYPE", "replica"))
+        with suppress(OSError), socket.socket() as client:      # another program may have got the port
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            client.bind(("127.0.0.1", int(listed[1]) if listed else 0))
+            client.connect(("127.0.0.1", head.port))
+            client.sendall(words("PING"))
+            assert client.recv(100) == b"+PONG\r\n"
+            assert member_number(head, "gate_clients") == 2      # with the one that asks
+            return listed is not None
+        ask(head, "CLIENT", "KILL", "TYPE", "replica")
+        return False
+
+    wait_until(connected_from_it, 20)
 
 
 def test_a_client_that_becomes_unheld_gets_what_was_held(chain: StartChain) -> None:

@@ -143,6 +143,7 @@ cdef void tap_shorten(Member *m, int64_t client) noexcept nogil:
     if end < 0:
         return
     tap_watch(m, 0)
+    gate_exempt_no_more(m, tap.port)    # the port is free from now on, and a client may get it
     close(tap.fd)
     tap.fd = end
     tap_watch(m, REDISMODULE_EVENTLOOP_READABLE)
