@@ -205,6 +205,23 @@ def test_nothing_uncommitted_is_told_during_a_pause(three: Cluster, mode: list[W
         assert other("CLIENT", "UNPAUSE") == b"OK"
 
 
+def test_a_pause_ends_where_a_member_does_not_lead(chain: StartChain) -> None:
+    """A former head, and a server that was paused while it was in no chain, would postpone the stream of effects."""
+    cluster = chain(2, commands="all")
+    former = cluster.head
+    with Talk(former) as talk:
+        assert talk("CLIENT", "PAUSE", 60_000, "WRITE") == b"OK"
+    cluster.remove(former)
+    cluster.add(former)
+    with Talk(cluster.head) as talk:
+        assert talk("INCR", "n") == 1
+        cluster.remove(former)
+        assert ask(former, "CLIENT", "PAUSE", 60_000, "WRITE") == b"OK"
+        cluster.add(former)
+        assert talk("INCR", "n") == 2
+    same_data(cluster.members)
+
+
 def test_a_key_expires_during_a_pause(three: Cluster) -> None:
     with Talk(three.head) as talk:
         assert talk("SET", "k", "v", "PX", 100) == b"OK"

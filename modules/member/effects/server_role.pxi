@@ -78,10 +78,6 @@ cdef void place_server(Member *m, int64_t bytes, int64_t offset) noexcept nogil:
 
 cdef void lead(Member *m) noexcept nogil:
     """This server has all of the log, and becomes a master for Redis."""
-    cdef RedisModuleCallReply *reply
-    if RedisModule_AvoidReplicaTraffic():
-        reply = RedisModule_Call(m.ctx, "CLIENT", "c", b"UNPAUSE")
-        drop_reply(reply)
     pseudo_master_close(m)
     if not call_replicaof(m, "NO", "ONE"):
         return
@@ -179,6 +175,14 @@ cdef void note_master(Member *m) noexcept nogil:
     drop_reply(reply)
 
 
+cdef void end_pause(Member *m) noexcept nogil:
+    """A pause of clients postpones the stream of effects, too, at a member that does not lead. It was begun when this
+    server led, or was in no chain.
+    """
+    if m.chain.me >= 0 or m.chain.learner:
+        drop_reply(RedisModule_Call(m.ctx, "CLIENT", "c", b"UNPAUSE"))
+
+
 cdef void close_ticket(Member *m) noexcept nogil:
     """The effects of this pass are known.
 
@@ -188,6 +192,8 @@ cdef void close_ticket(Member *m) noexcept nogil:
     cdef bint paused = RedisModule_AvoidReplicaTraffic()
     m.effects.calm = 0 if paused else min(m.effects.calm + 1, CALM_PASSES)
     if not m.effects.leads:
+        if paused:
+            end_pause(m)
         return
     tickets_close(&m.effects.tickets, m.chain.executed)
     if m.effects.calm < CALM_PASSES:
