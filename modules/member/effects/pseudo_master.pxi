@@ -57,20 +57,29 @@ cdef bint pseudo_master_listen(Member *m) noexcept nogil:
     return True
 
 
-cdef bint is_socket_of(int fd, const sockaddr_in *address) noexcept nogil:
+cdef bint is_socket_of(int fd, const sockaddr_in *address, int port) noexcept nogil:
+    """Returns whether the socket has this address, and is connected to this port. Connections to several ports may have
+    one address.
+    """
     cdef sockaddr_in own
+    cdef sockaddr_in other
     cdef socklen_t length = sizeof(own)
+    cdef socklen_t other_length = sizeof(other)
     return (getsockname(fd, <sockaddr *>&own, &length) == 0 and own.sin_family == AF_INET
-            and own.sin_port == address.sin_port and own.sin_addr.s_addr == address.sin_addr.s_addr)
+            and own.sin_port == address.sin_port and own.sin_addr.s_addr == address.sin_addr.s_addr
+            and getpeername(fd, <sockaddr *>&other, &other_length) == 0 and ntohs(other.sin_port) == port)
 
 
-cdef int own_descriptor(const sockaddr_in *peer) noexcept nogil:
-    """Returns this process's descriptor of the other end of a connection; -1: that is not a socket of this process."""
+cdef int own_descriptor(const Member *m, const sockaddr_in *peer) noexcept nogil:
+    """Returns this process's descriptor of the other end of a connection to the pseudo-master; -1: that is not a socket
+    of this process.
+    """
     cdef DIR *descriptors = opendir("/proc/self/fd")
     cdef dirent *entry = readdir(descriptors) if descriptors != NULL else NULL
     cdef int found = -1
     while entry != NULL and found < 0:
-        if c"0" <= entry.d_name[0] <= c"9" and is_socket_of(atoi(entry.d_name), peer):
+        if c"0" <= entry.d_name[0] <= c"9" and is_socket_of(
+                atoi(entry.d_name), peer, m.effects.pseudo_master.port):
             found = atoi(entry.d_name)
         entry = readdir(descriptors)
     if descriptors != NULL:
@@ -87,7 +96,7 @@ cdef void on_own_server(int listener, void *data, int mask) noexcept nogil:
     cdef int fd = accept4(listener, <sockaddr *>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
     if fd < 0:
         return
-    if own_descriptor(&peer) < 0:
+    if own_descriptor(m, &peer) < 0:
         close(fd)
         return
     pseudo_master_close(m)
@@ -107,7 +116,7 @@ cdef void pseudo_master_shorten(Member *m) noexcept nogil:
     cdef int end
     if getpeername(p.fd, <sockaddr *>&peer, &length) != 0 or peer.sin_family != AF_INET:
         return
-    end = gate_shortcut(m, own_descriptor(&peer))
+    end = gate_shortcut(m, own_descriptor(m, &peer))
     if end < 0:
         return
     pseudo_master_watch(m, 0)
