@@ -14,8 +14,8 @@ from redis.backoff import NoBackoff
 from chainredis.client.commands import CommandTable, read_names
 from chainredis.client.connections import AsyncChainConnection, AsyncChainSSLConnection, pool_options
 from chainredis.client.routing import (
-    GRACE_S,
     Address,
+    Answers,
     Ask,
     Deadline,
     Follower,
@@ -105,26 +105,29 @@ class AsyncCourier:
     async def _ask_all(self, step: Ask) -> None:
         """Questions that are still open when a newer view has come are called off."""
         began = time.monotonic()
+        answers = Answers(self.route, step, began)
         questions = [asyncio.create_task(self._ask_one(address, step)) for address in step.addresses]
+        open_ones = set(questions)
         try:
-            for answer in asyncio.as_completed(questions, timeout=step.wait_s + GRACE_S):
-                view = await answer
-                if view and self.route.learn(view):
+            while open_ones and (left_s := answers.until - time.monotonic()) > 0:
+                done, open_ones = await asyncio.wait(
+                    open_ones, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
+                )
+                if any([answers.take(question.result(), time.monotonic()) for question in done]):  # noqa: C419
                     return
-        except TimeoutError:
-            pass
         finally:
             for question in questions:
                 question.cancel()
             await asyncio.gather(*questions, return_exceptions=True)
+        answers.check()
         await asyncio.sleep(max(0.0, began + step.pause_s - time.monotonic()))
 
-    async def _ask_one(self, address: Address, step: Ask) -> View | None:
+    async def _ask_one(self, address: Address, step: Ask) -> View | redis.RedisError:
         try:
             reply = await self.node(address).execute_command(*view_words(step))  # type: ignore[no-untyped-call]
             return View.of(reply)
-        except (redis.RedisError, ValueError):
-            return None
+        except redis.RedisError as error:
+            return error
 
     def node(self, address: Address) -> redis.asyncio.Redis:
         node = self._nodes.get(address)

@@ -15,8 +15,8 @@ from redis.retry import Retry
 from chainredis.client.commands import CommandTable, read_names
 from chainredis.client.connections import ChainConnection, ChainSSLConnection, pool_options
 from chainredis.client.routing import (
-    GRACE_S,
     Address,
+    Answers,
     Ask,
     Deadline,
     Follower,
@@ -111,25 +111,26 @@ class Courier:
     def _ask_all(self, step: Ask) -> None:
         """The threads end by themselves: each server answers in time, or its connection times out."""
         began = time.monotonic()
-        answers: SimpleQueue[View | None] = SimpleQueue()
+        answers = Answers(self.route, step, began)
+        arrived: SimpleQueue[View | redis.RedisError] = SimpleQueue()
         for address in step.addresses:
-            Thread(target=self._ask_one, args=(address, step, answers), daemon=True).start()
-        grace_s = step.wait_s + GRACE_S
+            Thread(target=self._ask_one, args=(address, step, arrived), daemon=True).start()
         for _ in step.addresses:
             try:
-                view = answers.get(timeout=max(0.0, began + grace_s - time.monotonic()))
+                answer = arrived.get(timeout=max(0.0, answers.until - time.monotonic()))
             except Empty:
                 break
-            if view and self.route.learn(view):
+            if answers.take(answer, time.monotonic()):
                 return
+        answers.check()
         time.sleep(max(0.0, began + step.pause_s - time.monotonic()))
 
-    def _ask_one(self, address: Address, step: Ask, answers: SimpleQueue[View | None]) -> None:
+    def _ask_one(self, address: Address, step: Ask, arrived: SimpleQueue[View | redis.RedisError]) -> None:
         try:
             reply = self.node(address).execute_command(*view_words(step))  # type: ignore[no-untyped-call]
-            answers.put(View.of(reply))
-        except (redis.RedisError, ValueError):
-            answers.put(None)
+            arrived.put(View.of(reply))
+        except redis.RedisError as error:
+            arrived.put(error)
 
     def node(self, address: Address) -> redis.Redis:
         node = self._nodes.get(address)

@@ -40,9 +40,12 @@ class View:
 
     @classmethod
     def of(cls, reply: list[Any]) -> "View":
-        """The reply to MEMBER.VIEW."""
+        """The reply to MEMBER.VIEW. redis.InvalidResponse if it is none."""
         epoch, *members = reply
-        return cls(int(epoch), tuple(map(address_of, members)))
+        try:
+            return cls(int(epoch), tuple(map(address_of, members)))
+        except ValueError as error:
+            raise redis.InvalidResponse(f"MEMBER.VIEW: {error}") from error
 
 
 class Role(Enum):
@@ -140,6 +143,30 @@ class Ask:
 def view_words(step: Ask) -> tuple[str | int, ...]:
     """The command that asks one server."""
     return ("MEMBER.VIEW",) if step.epoch is None else ("MEMBER.VIEW", step.epoch, max(1, int(1000 * step.wait_s)))
+
+
+class Answers:
+    """The answers to a question. Once somebody has answered, nobody who hangs is waited for."""
+
+    def __init__(self, route: Route, step: Ask, now: float) -> None:
+        self._route = route
+        self._due = now + step.wait_s
+        self._error: redis.RedisError | None = None
+        self.until = self._due + GRACE_S
+
+    def take(self, answer: View | redis.RedisError, now: float) -> bool:
+        """Returns whether this is the answer that was waited for."""
+        if isinstance(answer, View):
+            self.until = min(self.until, max(now, self._due) + LONGEST_PAUSE_S)
+            return self._route.learn(answer)
+        if fate_of(answer) is Fate.FINAL:
+            self._error = answer
+        return False
+
+    def check(self) -> None:
+        """Raise what keeps this client from finding out anything, such as a wrong password."""
+        if self._error and self._route.view is None:
+            raise self._error
 
 
 @dataclass(frozen=True)

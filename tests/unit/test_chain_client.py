@@ -15,6 +15,7 @@ from chainredis.client.errors import Fate, NotWritten, Unknown, Unreached, fate_
 from chainredis.client.routing import (
     LONGEST_PAUSE_S,
     Address,
+    Answers,
     Ask,
     Deadline,
     Plan,
@@ -215,6 +216,23 @@ def test_a_lost_exec_is_told_from_a_changed_key() -> None:
     lost = redis.WatchError("A ConnectionError occurred while watching one or more keys")
     lost.__context__ = redis.ConnectionError("closed")
     assert (fate_of(lost), fate_of(redis.WatchError("changed"))) == (Fate.LOST, Fate.FINAL)
+
+
+def test_once_somebody_has_answered_nobody_who_hangs_is_waited_for(chain: Chain) -> None:
+    answers = Answers(chain.route, Ask((A, B, C), 1, wait_s=0.01), now=100.0)
+    before = answers.until
+    assert not answers.take(Unreached("refused"), 100.0)
+    assert answers.until == before
+    assert not answers.take(View(1, (A, B, C)), 100.01)
+    assert answers.until == pytest.approx(100.01 + LONGEST_PAUSE_S)
+    assert answers.take(View(2, (B, C)), 100.02)
+
+
+def test_a_wrong_password_is_said_at_once() -> None:
+    answers = Answers(Chain().route, Ask((A,), None), now=0.0)
+    answers.take(redis.AuthenticationError("WRONGPASS"), 0.0)
+    with pytest.raises(redis.AuthenticationError):
+        answers.check()
 
 
 def test_an_older_view_is_not_learned(chain: Chain) -> None:
