@@ -260,6 +260,19 @@ def send_all_in_vain(talk: Talk, requests: bytes) -> None:
         talk.send_bytes(requests)
 
 
+def test_the_head_is_shut_down_when_the_others_have_ended(chain: StartChain) -> None:
+    """As when a machine with all members is switched off. It does not wait for a commit that cannot come."""
+    cluster = chain(2, commands="all", member_config=DEBUG | {"shutdown-timeout": "3600"}, master_config=PATIENT)
+    cluster.master.kill()
+    cluster.tail.kill()
+    with Talk(cluster.head) as talk:
+        talk.send("INCR", "n")
+        assert talk.is_silent()
+        cluster.head.terminate()
+        with pytest.raises(redis.ConnectionError):
+            talk.receive()
+
+
 def test_shutdown_with_held_clients(chain: StartChain) -> None:
     """It waits for what is not committed, but not for ever. Then the connections are closed without the reply, which
     means that the outcome is unknown.

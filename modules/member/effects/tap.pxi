@@ -35,6 +35,7 @@ cdef enum:
     TAP_RETRY_MS = 20
     TAP_READ_BYTES = 256 * 1024     # in one event: clients must be served, too
     ACKNOWLEDGE_MS = 1000
+    ALONE_MS = 1000                 # without a successor for so long, a server that shuts down waits for nobody
     RUN_ID_ROOM = 41
 
 
@@ -251,8 +252,11 @@ cdef int64_t to_acknowledge(const Member *m) noexcept nogil:
     A server that shuts down pauses its clients and waits for that, up to shutdown-timeout: so clients get the replies
     that are held. With `appendfsync always` nothing is committed in a pause but what was recorded before it.
     """
+    cdef int64_t down_since_ms = m.replication.downstream.down_since_ms
     if m.disk.waits and m.disk.hindered and m.chain.committed >= m.disk.positioned:
         return m.chain.log.end
+    if down_since_ms and m.now_ms - down_since_ms >= ALONE_MS:
+        return m.chain.log.end      # all members are being stopped: nothing will be committed
     return m.chain.committed + 1
 
 
