@@ -16,9 +16,7 @@ from chainredis.client.batches import Batch, Pairs, batches, pairs_of
 from chainredis.client.courier import Courier
 from chainredis.client.errors import Fate, NotWritten, Unknown, fate_of, raise_if_all_refused
 from chainredis.client.pipelines import ChainPipeline
-from chainredis.client.routing import (
-    Role,
-)
+from chainredis.client.routing import Role
 from chainredis.client.subscriptions import RoamingConnection, RoamingSSLConnection, roaming_retries
 
 Action = Callable[["redis.Redis"], Any]
