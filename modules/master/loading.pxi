@@ -40,10 +40,14 @@ cdef bint create_sentinel(
 
 
 cdef bint create_sentinel_commands(RedisModuleCtx *ctx) noexcept nogil:
-    """Create the commands of clients of Sentinels. Redis has its own only in a server that is a Sentinel."""
+    """Create the commands of clients of Sentinels. Redis has its own only in a server that is a Sentinel.
+
+    `sentinel` by itself has no function to call. Redis refuses it because of the number of its arguments.
+    """
     cdef const char *flags = b"readonly deny-script blocking"
     return (
-        create_command(ctx, b"sentinel", NULL, NULL, flags, b"read slow blocking", b"What a Sentinel is asked")
+        create_command(ctx, b"sentinel", b"subcommand [argument]", NULL, flags, b"read slow blocking",
+                       b"What a Sentinel is asked")
         and create_sentinel(ctx, b"sentinel|masters", b"", b"The one chain, and its head's state")
         and create_sentinel(ctx, b"sentinel|master", b"name", b"The state of the head")
         and create_sentinel(ctx, b"sentinel|get-master-addr-by-name", b"name", b"The head's host and port")

@@ -40,6 +40,7 @@ def test_replies_have_the_forms_of_a_sentinel(
         assert len(talk("SENTINEL", "MYID")) == 40
         assert talk("SENTINEL", "MASTER", "other") == Error("ERR No such master with that name")
         assert talk("SENTINEL", "MASTER") == Error("ERR wrong number of arguments for 'sentinel|master' command")
+        assert talk("SENTINEL") == Error("ERR wrong number of arguments for 'sentinel' command")
         assert talk("SENTINEL", "NOPE") == Error("ERR unknown subcommand 'NOPE'. Try SENTINEL HELP.")
         assert talk("ROLE") == [b"sentinel", [NAME.encode()]]
         assert f"master0:name={NAME},status=ok,address={head},slaves=1,sentinels=1\r\n".encode() in talk("INFO")
