@@ -183,10 +183,11 @@ class PollSession(MemberSession):
         self._woken.clear()
 
     def _talk(self) -> None:
+        asked_at = self._runtime.now()
         link, state = reach(self._dial, self._place)
         self._use(link)
         self._stood = True
-        self._runtime.answered(self._run_id, report(state))
+        self._runtime.answered(self._run_id, report(state), asked_at)
         is_proven = False
         while not self._over.is_set():
             view, lease = self._runtime.due(self._run_id)
@@ -196,8 +197,9 @@ class PollSession(MemberSession):
             if view:
                 self._tell(link, view)
                 continue
+            asked_at = self._runtime.now()
             try:
-                self._saw(link.poll(lease) if lease and is_proven else link.state())
+                self._saw(link.poll(lease) if lease and is_proven else link.state(), asked_at)
             except Busy:
                 self._runtime.spoke(self._run_id)
             self._pause(self._runtime.pause_s(self._run_id))
@@ -227,9 +229,9 @@ class PollSession(MemberSession):
         else:
             self._runtime.adopted(self._run_id, view.epoch)
 
-    def _saw(self, state: MemberState) -> None:
+    def _saw(self, state: MemberState, asked_at: float) -> None:
         self._complaint.over()  # a view that it refuses would have come before
-        self._runtime.answered(self._run_id, report(state))
+        self._runtime.answered(self._run_id, report(state), asked_at)
 
 
 class ReportSession(MemberSession):

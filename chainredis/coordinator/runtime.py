@@ -116,9 +116,14 @@ class Runtime:
 
     # ------------------------------------------------------------------------------------- what members said
 
-    def answered(self, run_id: str, report: MemberReport) -> None:
+    def now(self) -> float:
+        """The time on the clock of everything here."""
+        return self._clock()
+
+    def answered(self, run_id: str, report: MemberReport, asked_at: float) -> None:
+        """asked_at: `now` before the member was asked."""
         with self._changed:
-            self._detector.answered(run_id, report, self._clock())
+            self._detector.answered(run_id, report, self._clock(), asked_at)
             self._changed.notify_all()
 
     def adopted(self, run_id: str, epoch: int) -> None:

@@ -135,13 +135,13 @@ class Controller:
         return self.configuration is not None and self.detector.epoch_of(run_id) == self.configuration.view.epoch
 
     def found_serving(self, place: int, since: float) -> Member | None:
-        """The member at that place of the chain, if it has answered since then, and serves there."""
+        """The member at that place of the chain, if it was asked since then, has answered, and serves there."""
         if self.configuration is None:
             return None
         member = self.configuration.view.members[place]
         if not self.repairs.serves(member, self.configuration):
             return None
-        return member if self.detector.records[member.run_id].answered_at > since else None
+        return member if self.detector.records[member.run_id].asked_at >= since else None
 
     def missing(self, fallen: bool) -> tuple[Member, ...]:
         """Members that may come back to a chain that serves. fallen: also those that a fault took out."""

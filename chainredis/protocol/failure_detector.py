@@ -64,13 +64,15 @@ class FailureDetector:
         for record in self.records.values():
             record.attend(gap)
 
-    def answered(self, run_id: str, report: MemberReport, now: float) -> None:
-        """The member has answered a poll. now: read after the answer had come, since its lease counts from then."""
+    def answered(self, run_id: str, report: MemberReport, now: float, asked_at: float | None = None) -> None:
+        """The member has answered a poll. now: read after the answer had come, since its lease counts from then.
+        asked_at: read before the poll was sent; None: `now`.
+        """
         self.attend(now)
         if record := self.records.get(run_id):
             if record.report and record.report.committed < report.committed:
                 self._committed_at = self.now
-            record.answered(report, self.now, self.settings)
+            record.answered(report, self.now if asked_at is None else asked_at, self.now, self.settings)
 
     def adopted(self, run_id: str, epoch: int, now: float) -> None:
         """The member has adopted the view of this epoch. Its next answer tells whether it serves in that view."""

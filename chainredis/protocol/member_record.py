@@ -74,14 +74,15 @@ class Lifeline(Enum):
 class MemberRecord:
     """Everything that the master has seen of one process. Times are in seconds on the master's clock.
 
-    granted_until: no lease of the process lasts longer. answered_at: when it last answered. heard_at: when it last
-    answered or showed life by itself. silent: seconds of attention since its last answer. mute: seconds of attention
-    since its last sign of life. steady_at: it has answered without a pause since then. stuck_at: it has had updates
-    since then, and none was committed; None if it has none. suspected_at: when the first trace of its end was seen.
-    is_refused: nobody listens on its port. is_replaced: another process answers on its port. is_displaced: another
-    process answers where its host name leads now. address: where the process has proved its identity; empty before.
-    cannot_feed_epoch: of the view that it refused for want of updates. lapsed_at: when its heartbeat in etcd ceased;
-    None while there is one, or if there never was. lapsed: seconds of attention since then.
+    granted_until: no lease of the process lasts longer. answered_at: when it last answered. asked_at: when it was
+    asked what it answered then. heard_at: when it last answered or showed life by itself. silent: seconds of
+    attention since its last answer. mute: seconds of attention since its last sign of life. steady_at: it has
+    answered without a pause since then. stuck_at: it has had updates since then, and none was committed; None if it
+    has none. suspected_at: when the first trace of its end was seen. is_refused: nobody listens on its port.
+    is_replaced: another process answers on its port. is_displaced: another process answers where its host name
+    leads now. address: where the process has proved its identity; empty before. cannot_feed_epoch: of the view that
+    it refused for want of updates. lapsed_at: when its heartbeat in etcd ceased; None while there is one, or if
+    there never was. lapsed: seconds of attention since then.
     """
 
     granted_until: float
@@ -92,6 +93,7 @@ class MemberRecord:
     steady_at: float = math.inf
     stuck_at: float | None = None
     report: MemberReport | None = None
+    asked_at: float = -math.inf
     lifeline: Lifeline = field(default=Lifeline.NONE)
     is_refused: bool = False
     is_replaced: bool = False
@@ -120,7 +122,7 @@ class MemberRecord:
         """It has shown life by itself."""
         self.heard_at, self.mute = now, 0.0
 
-    def answered(self, report: MemberReport, now: float, settings: ProtocolSettings) -> None:
+    def answered(self, report: MemberReport, asked_at: float, now: float, settings: ProtocolSettings) -> None:
         """An answer also clears every trace of an end, but for the lifeline's."""
         if self.owes_answer(settings):
             self.steady_at = now
@@ -129,7 +131,7 @@ class MemberRecord:
         elif self.stuck_at is None or (self.report and self.report.committed != report.committed):
             self.stuck_at = now
         self.spoke(now)
-        self.report, self.silent, self.answered_at = report, 0.0, now
+        self.report, self.silent, self.answered_at, self.asked_at = report, 0.0, now, asked_at
         self.is_refused = self.is_replaced = False
         self.suspected_at = None
 

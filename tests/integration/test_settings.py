@@ -26,6 +26,7 @@ DEFAULTS = {
     "member.lifeline-port": "0",
     "member.serve-removed-data": "no",
     "member.commands": "put",
+    "member.cluster-announce": "no",
     "member.gate": "yes",
     "member.hold-timeout": "0",
     "member.auth-user": "",
@@ -50,6 +51,7 @@ IN_RANGE = {
     "member.checkpoint-interval": ["0", "86400000"],
     "member.flush-above": ["0", "1", "2gb"],
     "member.serve-removed-data": ["yes", "no"],
+    "member.cluster-announce": ["yes", "no"],
     "member.hold-timeout": ["0", "86400000"],
     "member.auth-user": ["", "somebody"],
     "member.auth-password": [""],  # CONFIG GET shows no other value

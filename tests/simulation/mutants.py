@@ -320,8 +320,8 @@ class TakesADropForDeath(FailureDetector):
         super().dropped(run_id)
         self.closed = getattr(self, "closed", frozenset()) | {run_id}
 
-    def answered(self, run_id: str, report: MemberReport, now: float) -> None:
-        super().answered(run_id, report, now)
+    def answered(self, run_id: str, report: MemberReport, now: float, asked_at: float | None = None) -> None:
+        super().answered(run_id, report, now, asked_at)
         self.closed = getattr(self, "closed", frozenset()) - {run_id}
 
     def is_dead(self, run_id: str) -> bool:

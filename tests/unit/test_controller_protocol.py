@@ -34,6 +34,16 @@ def hear(controller: Controller, member: Member, now: float, epoch: int = 5) -> 
     controller.detector.answered(member.run_id, MemberReport(epoch, serving=True, stamp_ms=0), now)
 
 
+def test_who_was_asked_before_is_not_found_serving_by_a_late_answer() -> None:
+    """It may have been killed since."""
+    controller = controller_of(chain(A, B))
+    report = MemberReport(5, serving=True, stamp_ms=0)
+    controller.detector.answered(A.run_id, report, 2.0, asked_at=0.9)
+    assert controller.found_serving(0, since=1.0) is None
+    controller.detector.answered(A.run_id, report, 2.1, asked_at=1.0)
+    assert controller.found_serving(0, since=1.0) == A
+
+
 def hear_nothing(controller: Controller, until: float) -> None:
     while controller.detector.now < until:
         controller.detector.attend(controller.detector.now + 0.1)
