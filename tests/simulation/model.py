@@ -110,8 +110,11 @@ class Model:
         return max(self._views, default=0)
 
     def note_committed(self, node: Node) -> None:
-        """Rules 1 and 3: all members agree for ever on the updates that a member has known to be committed."""
-        if not node.trusted or node.core.epoch < self.era:
+        """Rules 1 and 3: all members agree for ever on the updates that a member has known to be committed.
+
+        A process that is in no view may know of commits of an era before, which nobody has kept into this one.
+        """
+        if not node.trusted or node.core.epoch < self.era or node.core.me < 0 < node.core.epoch:
             return
         history, committed = node.history, node.index_of(node.core.committed)
         known = min(committed + 1, len(self.committed)) - 1

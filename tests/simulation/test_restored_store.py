@@ -70,6 +70,13 @@ def test_random_walks_with_rivals_and_a_store_that_goes_back() -> None:
     assert GIVEN or min(seen["went back"], seen["noticed"], seen["beside former masters"]) > 0
 
 
+def test_a_process_that_was_left_behind_commits_nothing_in_the_next_era() -> None:
+    """The only member of a chain dies, and an operator forms the chain of one that had been removed before. Another
+    removed one hears of that, and knows of one commit more.
+    """
+    walk(3505219275, RestoredRivals(setting_of(3505219275)))
+
+
 class BelievesTheStore(Controller):
     def superseded(self, view: View) -> bool:
         return False
