@@ -40,6 +40,8 @@ SLOW = ("CONFIG", "SET", "rdb-key-save-delay")
 
 
 def fill(server: Server) -> None:
+    # The first member has answered that it serves, and its server is about to become a master.
+    wait_until(lambda: ask(server, "SET", "ready", "1") == b"OK", 20)
     for i in range(40):
         assert ask(server, "EVAL", FILL, 0, i) is None
     for i in range(100):
