@@ -100,7 +100,7 @@ class AsyncCourier:
             if self._asked == asked_before:
                 await self._ask_all(step)
                 self._asked += 1
-        return self.route.epoch is not None and (step.epoch is None or self.route.epoch > step.epoch)
+        return self.route.knows_newer_than(step.epoch)
 
     async def _ask_all(self, step: Ask) -> None:
         """Questions that are still open when a newer view has come are called off."""

@@ -106,7 +106,7 @@ class Courier:
             if self._asked == asked_before:
                 self._ask_all(step)
                 self._asked += 1
-        return self.route.epoch is not None and (step.epoch is None or self.route.epoch > step.epoch)
+        return self.route.knows_newer_than(step.epoch)
 
     def _ask_all(self, step: Ask) -> None:
         """The threads end by themselves: each server answers in time, or its connection times out."""

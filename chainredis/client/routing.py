@@ -78,6 +78,11 @@ class Route:
         view = self.view
         return view.epoch if view else None
 
+    def knows_newer_than(self, epoch: int | None) -> bool:
+        """Is the known view newer than that of `epoch`? None: of no epoch at all."""
+        known = self.epoch
+        return known is not None and (epoch is None or known > epoch)
+
     def learn(self, view: View) -> bool:
         """Take note of a view. Returns whether it is a newer one. One without members is none."""
         known = self.view
