@@ -21,7 +21,7 @@ from chainredis.transport.waiting import WaitTimeout, wait_until
 from commands.run import same_data
 from integration.conftest import _examine
 from integration.disks import ALWAYS
-from integration.helpers import await_chain, chain_of
+from integration.upheavals import come_back, kill, restart_all
 
 PROGRAMS = Path(__file__).with_name("programs") / "finding"
 NAME = "orders"
@@ -116,30 +116,6 @@ def test_clients_find_the_head(cluster: Cluster, clients: list[Client]) -> None:
         written = {int(member) for member in head.smembers(each.key)}
         assert set(range(each.acknowledged)) <= written, each.key
     same_data(cluster.members)
-
-
-def kill(cluster: Cluster, place: int) -> None:
-    """Kill a member, and add it again as the new tail."""
-    dead = cluster.members.pop(place)
-    dead.kill()
-    await_chain(cluster, *cluster.members)
-
-
-def come_back(cluster: Cluster) -> None:
-    dead = next(server for server in cluster.servers if not server.running)
-    dead.start()
-    cluster.add(dead)
-
-
-def restart_all(cluster: Cluster) -> None:
-    for server in (*cluster.members, cluster.master):
-        server.kill()
-    for server in (cluster.master, *cluster.members):
-        server.spawn()
-    for server in (cluster.master, *cluster.members):
-        server.await_answer()
-    wait_until(lambda: len(chain_of(cluster)) == len(cluster.members), PATIENCE_S)
-    cluster.members[:] = chain_of(cluster)
 
 
 EVENTS: dict[str, Callable[[Cluster], None]] = {

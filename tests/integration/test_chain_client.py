@@ -20,7 +20,8 @@ from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.disks import ALWAYS
-from integration.helpers import ask, await_chain, chain_of, paused
+from integration.helpers import ask, paused
+from integration.upheavals import come_back, kill, restart_all
 
 PROGRESS = 20  # writes of each writer between two events
 PATIENCE_S = 60
@@ -131,30 +132,6 @@ def go_on(writers: list[Writer], what: str) -> None:
     print(f"{what}:", {each.name: f"{each.longest_s * 1000:.0f} ms" for each in writers})
     for each in writers:
         each.longest_s = 0.0
-
-
-def kill(cluster: Cluster, place: int) -> None:
-    dead = cluster.members.pop(place)
-    dead.kill()
-    await_chain(cluster, *cluster.members)
-
-
-def come_back(cluster: Cluster) -> None:
-    dead = next(server for server in cluster.servers if not server.running)
-    dead.start()
-    cluster.add(dead)
-
-
-def restart_all(cluster: Cluster) -> None:
-    servers: list[Server] = [cluster.master, *cluster.members]
-    for server in servers:
-        server.kill()
-    for server in servers:
-        server.spawn()
-    for server in servers:
-        server.await_answer()
-    wait_until(lambda: len(chain_of(cluster)) == len(cluster.members), PATIENCE_S)
-    cluster.members[:] = chain_of(cluster)
 
 
 EVENTS: dict[str, Callable[[Cluster], None]] = {

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What befalls a chain while clients write: its members die, come back, and all its processes are restarted."""
+
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.transport.waiting import wait_until
+from integration.helpers import await_chain, chain_of
+
+RESTART_S = 60
+
+
+def kill(cluster: Cluster, place: int) -> None:
+    """Kill the member at this place. Returns when the others are the chain."""
+    dead = cluster.members.pop(place)
+    dead.kill()
+    await_chain(cluster, *cluster.members)
+
+
+def come_back(cluster: Cluster) -> None:
+    """Start a member that was killed, and add it as the new tail."""
+    dead = next(server for server in cluster.servers if not server.running)
+    dead.start()
+    cluster.add(dead)
+
+
+def restart_all(cluster: Cluster) -> None:
+    """Kill all members and the master, and start them at once. Returns when they are a chain again."""
+    for server in (*cluster.members, cluster.master):
+        server.kill()
+    for server in (cluster.master, *cluster.members):
+        server.spawn()
+    for server in (cluster.master, *cluster.members):
+        server.await_answer()
+    wait_until(lambda: len(chain_of(cluster)) == len(cluster.members), RESTART_S)
+    cluster.members[:] = chain_of(cluster)
