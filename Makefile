@@ -12,7 +12,8 @@ sources := setup.py include/redismodule.h \
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 # A server that is built says of which commit it is: of its own tree, if that has one, not of the repository around it.
 own_commit := GIT_CEILING_DIRECTORIES='$(CURDIR)/vendor:$(CURDIR)/build/asan'
-say := @printf '\033[1m==> %s\033[0m\n'
+# In bold on a terminal.
+say := @[ ! -t 1 ] || set -- '\033[1m' '\033[0m'; printf "$$1==> %s$$2\n"
 
 .DELETE_ON_ERROR:
 .PHONY: build test lint bench bench-failover bench-etcd bench-flush soak run asan clean help
@@ -32,19 +33,19 @@ lint: $(venv)/.installed                ## Check style and types
 
 bench: build                            ## Measure against plain Redis, into benchmarks/; ARGS= goes to the program
 	$(say) 'Measuring: this takes some minutes'
-	$(python) -m chainredis bench $(ARGS)
+	$(venv)/bin/chainredis bench $(ARGS)
 
 bench-failover: build                   ## Measure what clients notice when members die and join; ARGS= goes to the program
 	$(say) 'Measuring: this takes some minutes'
-	$(python) -m chainredis bench-failover $(ARGS)
+	$(venv)/bin/chainredis bench-failover $(ARGS)
 
 bench-etcd: build vendor/etcd/bin/etcd  ## Measure repairs with masters in etcd, into benchmarks/; ARGS= goes to the program
 	$(say) 'Measuring: this takes some minutes'
-	$(python) -m chainredis bench-etcd $(ARGS)
+	$(venv)/bin/chainredis bench-etcd $(ARGS)
 
 bench-flush: build                      ## Measure checkpoints and flushing, into benchmarks/; ARGS= goes to the program
 	$(say) 'Measuring: this takes some minutes'
-	$(python) -m chainredis bench-flush $(ARGS)
+	$(venv)/bin/chainredis bench-flush $(ARGS)
 
 soak: build vendor/etcd/bin/etcd        ## Faults at random for MINUTES= (60), then the simulator for SIM_STEPS= (ten million)
 	$(say) 'Soaking'
@@ -52,7 +53,7 @@ soak: build vendor/etcd/bin/etcd        ## Faults at random for MINUTES= (60), t
 	SIM_STEPS=$(or $(SIM_STEPS),10000000) $(python) -m pytest --timeout=0 tests/simulation $(ARGS)
 
 run: build $(if $(ETCD),vendor/etcd/bin/etcd)   ## Start a master and three members and show the chain; ETCD=1: with an etcd; ARGS='--help'
-	@$(python) -m chainredis run $(if $(ETCD),--etcd) $(ARGS)
+	@$(venv)/bin/chainredis run $(if $(ETCD),--etcd) $(ARGS)
 
 asan: build build/asan/.modules vendor/etcd/bin/etcd    ## Run the real-server tests with AddressSanitizer and UBSan; ARGS= to pytest
 	$(say) 'Testing with sanitizers'
@@ -97,7 +98,7 @@ $(venv)/.installed: requirements.txt | build/.system-packages
 	    || { echo '$(PYTHON) is not a shared-library build of Python 3.11 or later: give PYTHON=, such as /usr/bin/python3'; exit 1; }
 	$(PYTHON) -m venv --clear $(venv)
 	$(python) -m pip install -qq --disable-pip-version-check --requirement $<
-	@echo '$(CURDIR)' > "$$($(python) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/chainredis.pth"
+	$(python) -m pip install -qq --disable-pip-version-check --no-index --no-build-isolation --no-deps --editable .
 	@touch $@
 
 # In an environment of their own, since they want other versions. Without Node.js those for it are left out.

@@ -151,6 +151,11 @@ def write_c(source: str, target: Path, module: str) -> bool:
 class BuildModules(build_ext):
     """Puts modules/NAME.pyx where redis-server's users look for it, and core_extension.core beside its source."""
 
+    def run(self) -> None:
+        """An editable install is for the command line alone: who works on the modules runs `make`."""
+        if not self.editable_mode:
+            super().run()
+
     def get_ext_fullpath(self, ext_name: str) -> str:
         package, name = ext_name.rsplit(".", 1)
         if package == "modules":
@@ -197,6 +202,7 @@ if __name__ == "__main__":
     setup(
         name="chainredis",
         packages=find_packages(include=["chainredis*"]),
+        package_dir={"": "."},  # so that an editable install is this folder on the path, and no import hook
         package_data={"chainredis": ["py.typed"]},
         cmdclass={"build_ext": BuildModules},
         options={"build": {"build_base": str(BUILD)}},

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
@@ -123,6 +122,8 @@ class FlushReport:
 
 
 def _draw(fills: Sequence[Fill], path: Path) -> None:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as slow to load as all of the command line
+
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     for name, axes in zip(WATCHED, figure.subplots(1, len(WATCHED), sharey=True), strict=True):
         for fill in fills:

@@ -3,12 +3,13 @@
 
 from pathlib import Path
 from statistics import median_low
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from chainredis.benchmarks.gaps import NS_PER_MS, NS_PER_S, Service, Window
 from chainredis.benchmarks.kills import CLIENTS, POSITIONS, Failover, Kill
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 BEFORE_S, AFTER_S = 0.1, 0.1
 COLORS = dict(zip(CLIENTS, ("tab:red", "tab:blue"), strict=True))
@@ -18,6 +19,8 @@ INTERRUPTED = dict(zip(POSITIONS, ("writers", "writers", "readers"), strict=True
 
 def draw(failover: Failover, path: Path) -> None:
     """Draw how long each request took, over time; for each position, of the kill with the median gap."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as slow to load as all of the command line
+
     figure = Figure(figsize=(10, 9), layout="constrained")
     axes = figure.subplots(len(POSITIONS), sharex=True, sharey=True)
     for position, place in zip(POSITIONS, axes, strict=True):
@@ -36,7 +39,7 @@ def _typical(failover: Failover, position: str) -> tuple[Kill, float]:
     return kills[gaps.index(gap)], gap
 
 
-def _draw_kill(axes: Axes, failover: Failover, kill: Kill) -> None:
+def _draw_kill(axes: "Axes", failover: Failover, kill: Kill) -> None:
     killed = kill.after.begin
     shown = Window(killed - int(BEFORE_S * NS_PER_S), kill.adding.end + int(AFTER_S * NS_PER_S))
     for clients, color in COLORS.items():

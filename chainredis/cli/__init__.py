@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m chainredis`: the command line."""
+"""`chainredis`: the command line."""

@@ -10,7 +10,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from chainredis.cli.addresses import add_login, address, credentials
-from chainredis.protocol.errors import OperatorError
+from chainredis.protocol.errors import OperatorError, Silent
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.settings import Credentials
 
@@ -34,7 +34,10 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def change(command: str, options: argparse.Namespace) -> None:
-    """Returns when the change is done, which takes as long as a copy. OperatorError if the master refuses it."""
+    """Returns when the change is done, which takes as long as a copy.
+
+    OperatorError if the master refuses it, Silent if it does not answer, or did not to the end.
+    """
     words = [command, options.server.host, str(options.server.port)]
     if getattr(options, "adopt", False):
         words.append("ADOPT")
@@ -51,7 +54,7 @@ def _at_the_leader(master: Endpoint, login: Credentials, words: list[str]) -> st
         except redis.ResponseError as error:
             raise OperatorError(str(error)) from error
         except redis.RedisError as error:
-            raise OperatorError(f"the master {master} cannot be asked: {error}") from error
+            raise Silent(f"{master}: {error}. If it was asked, `status` shows whether it is done") from error
     raise OperatorError("the masters do not agree on which of them leads: try again")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m chainredis`: the subcommands, each in a module of its own with a `register` function."""
+"""`chainredis`: the subcommands, each in a module of its own with a `register` function."""
 
 import argparse
 import sys
@@ -12,16 +12,18 @@ from chainredis.cli import (
     bench_flush,
     change,
     checkpoint,
+    completion,
     run,
     status,
 )
+from chainredis.cli.exit_status import ExitStatus
 from chainredis.local_cluster.process import LauncherError
 from chainredis.protocol.errors import BackupError, CheckpointError, MemberError, OperatorError
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Carry out a command line. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m chainredis", description="Chain Replicated Redis")
+def command_line() -> argparse.ArgumentParser:
+    """What a shell's user may type. The options' `call` carries it out, and returns the exit status or None."""
+    parser = argparse.ArgumentParser(prog="chainredis", description="Chain Replicated Redis")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     run.register(subcommands.add_parser)
     status.register(subcommands.add_parser)
@@ -32,12 +34,20 @@ def main(arguments: list[str] | None = None) -> int:
     bench_flush.register(subcommands.add_parser)
     checkpoint.register(subcommands.add_parser)
     backup.register(subcommands.add_parser)
-    options = parser.parse_args(arguments)
+    completion.register(subcommands.add_parser, parser)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Carry out a command line. Returns the exit status."""
+    options = command_line().parse_args(arguments)
     try:
-        result = options.call(options)
-    except (LauncherError, CheckpointError, BackupError, MemberError, OperatorError) as error:
+        return options.call(options) or ExitStatus.WELL
+    except (LauncherError, CheckpointError, BackupError, OperatorError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return ExitStatus.NOT_WELL
+    except MemberError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitStatus.UNREACHABLE
     except KeyboardInterrupt:
-        return 130
-    return result if isinstance(result, int) else 0
+        return ExitStatus.INTERRUPTED

@@ -13,19 +13,20 @@ from rich.table import Table
 from rich.text import Text
 
 from chainredis.cli.addresses import add_login, address, credentials
+from chainredis.cli.exit_status import ExitStatus
 from chainredis.operator.chain_status import ChainStatus, MemberStatus
 from chainredis.operator.doctor import examine
 from chainredis.operator.looking import examine_members, look
 
 NUMBERS = ("epoch", "applied", "committed")
-ALL_WELL, SOMETHING_WRONG = 0, 3
+STATUSES = "1 when something is wrong, 3 when the chain cannot be asked"
 
 
 def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add_parser(
         "status",
         help="show a running chain, given the address of a master or a member",
-        epilog="The exit status is 0 when all is well, 3 when something is wrong, 1 when the chain cannot be asked.",
+        epilog=f"The exit status is 0 when all is well, {STATUSES}.",
     )
     parser.add_argument("address", type=address, metavar="HOST:PORT", help="of a master, or of any member")
     parser.add_argument("--json", action="store_true", help="for programs")
@@ -35,7 +36,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser = add_parser(
         "doctor",
         help="examine a running chain: versions, clocks, files, leases, links, limits, and what to change",
-        epilog="The exit status is 0 when nothing is found, 3 when something is, 1 when the chain cannot be asked.",
+        epilog=f"The exit status is 0 when nothing is found, {STATUSES}.",
     )
     parser.add_argument("address", type=address, metavar="HOST:PORT", help="of a master, or of any member")
     parser.add_argument("--json", action="store_true", help="for programs: a list of texts")
@@ -56,7 +57,7 @@ def status(options: argparse.Namespace) -> int:
         print(json.dumps(seen.to_json()))
     else:
         Console(highlight=False).print(_picture(seen))
-    return SOMETHING_WRONG if seen.findings() else ALL_WELL
+    return ExitStatus.NOT_WELL if seen.findings() else ExitStatus.WELL
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -68,7 +69,7 @@ def doctor(options: argparse.Namespace) -> int:
         print(json.dumps(findings))
     else:
         Console(highlight=False).print(_list(findings, "nothing was found"))
-    return SOMETHING_WRONG if findings else ALL_WELL
+    return ExitStatus.NOT_WELL if findings else ExitStatus.WELL
 
 
 def _list(findings: Sequence[str], otherwise: str) -> Group:

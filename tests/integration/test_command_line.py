@@ -2,6 +2,11 @@
 """The command line of operators, on a running chain."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +14,7 @@ from chainredis.cli.main import main
 from integration.conftest import StartChain
 from integration.helpers import ask, await_repair
 
-WRONG = 3
+WRONG, UNREACHABLE = 1, 3
 
 
 def test_an_operator_sees_and_changes_a_chain(
@@ -46,7 +51,7 @@ def test_an_operator_sees_and_changes_a_chain(
     assert main(["remove", master, str(head.endpoint)]) == 0
     assert main(["status", master]) == 0
     capsys.readouterr()
-    assert main(["remove", master, str(head.endpoint)]) == 1
+    assert main(["remove", master, str(head.endpoint)]) == WRONG
     assert "error: " in capsys.readouterr().err
 
 
@@ -66,5 +71,17 @@ def test_what_cannot_be_asked_is_an_error(chain: StartChain, capsys: pytest.Capt
     cluster = chain(1)
     cluster.head.kill()
     for words in (["status", str(cluster.head.endpoint)], ["add", str(cluster.head.endpoint), "127.0.0.1:1"]):
-        assert main(words) == 1
+        assert main(words) == UNREACHABLE
         assert "error: " in capsys.readouterr().err
+
+
+def test_colours_are_for_terminals(chain: StartChain) -> None:
+    status = [str(Path(sys.executable).with_name("chainredis")), "status", str(chain(1).head.endpoint)]
+    assert "\033" not in subprocess.run(status, capture_output=True, text=True, check=True).stdout
+    plain = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm"}
+    for more, is_coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        ours, theirs = pty.openpty()
+        subprocess.run(status, stdout=theirs, env=plain | more, check=True)
+        assert ("\033[32mall is well" in os.read(ours, 65536).decode()) is is_coloured
+        os.close(ours)
+        os.close(theirs)

@@ -94,7 +94,7 @@ def test_growing_and_shrinking(chain: StartChain) -> None:
 
 
 def chainredis(*arguments: str | int | Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "chainredis", *map(str, arguments)]
+    command = [str(Path(sys.executable).with_name("chainredis")), *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 

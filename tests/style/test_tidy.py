@@ -347,6 +347,6 @@ def test_make_help_lists_every_target() -> None:
 def test_requirements_are_pinned_and_complete() -> None:
     lines = [line.split("#")[0].strip() for line in (ROOT / "requirements.txt").read_text().splitlines()]
     pinned = dict(line.lower().replace("_", "-").split("==") for line in lines if line)
-    frozen = output(sys.executable, "-m", "pip", "freeze", "--all").lower().replace("_", "-")
+    frozen = output(sys.executable, "-m", "pip", "freeze", "--all", "--exclude-editable").lower().replace("_", "-")
     installed = dict(line.split("==") for line in frozen.splitlines() if "==" in line)
     assert {name: version for name, version in installed.items() if name != "pip"} == pinned
