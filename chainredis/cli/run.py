@@ -7,22 +7,21 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from chainredis.cli.picture import Rates, picture
 from chainredis.local_cluster.cluster import Cluster
-from chainredis.local_cluster.server import ROOT, Server
-from chainredis.protocol.errors import MemberError
-from chainredis.protocol.view import MAX_MEMBERS, Kind
-from chainredis.transport.member_client import MemberState, RedisLink
-from chainredis.transport.settings import Settings
+from chainredis.local_cluster.ports import is_free
+from chainredis.local_cluster.server import ROOT, server_path
+from chainredis.operator.chain_status import ChainStatus, MemberStatus
+from chainredis.operator.looking import look_around
+from chainredis.protocol.view import MAX_MEMBERS, Endpoint, Kind
 
 ETCD_PORT = 12379
 MAX_MASTERS = 7
@@ -84,83 +83,43 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
 
 
 def _show(cluster: Cluster, console: Console) -> None:
-    monitors = [Monitor(server) for server in cluster.members]
-    masters = ", ".join(str(master.endpoint) for master in cluster.masters)
-    caption = f"master{'s' if len(cluster.masters) > 1 else ''}: {masters}. Ctrl-C stops everything"
+    rates = Rates()
     if console.is_terminal:
-        with Live(_table(monitors, caption), console=console, auto_refresh=False) as live:
+        with Live(console=console, auto_refresh=False) as live:
             while True:
+                seen = _look(cluster)
+                footer = Text("Ctrl-C stops everything", style="italic")
+                live.update(Group(picture(seen, rates.of(seen), _advice(cluster)), footer), refresh=True)
                 time.sleep(LIVE_INTERVAL_S)
-                live.update(_table(monitors, caption), refresh=True)
+    said: list[str] = []
     while True:
-        print("  ".join(_line(monitor) for monitor in monitors), flush=True)
+        seen = _look(cluster)
+        speeds = rates.of(seen)
+        print("  ".join(_line(member, seen, speeds) for member in seen.members), flush=True)
+        if (findings := [*seen.findings(), *_advice(cluster)]) != said:
+            print("\n".join(f"- {finding}" for finding in findings) or "all is well", flush=True)
+            said = findings
         time.sleep(LINES_INTERVAL_S)
 
 
-@dataclass
-class Monitor:
-    """One member, polled for the table."""
-
-    server: Server
-    state: MemberState | None = None
-    trouble: str = ""
-    applied_per_s: float = 0
-    _link: RedisLink | None = None
-    _looked_at: float = field(default_factory=time.monotonic)
-
-    @property
-    def unit(self) -> str:
-        """What `applied` counts, by the second: updates, or bytes of effects."""
-        return "bytes/s" if self.state and self.state.kind == Kind.ALL else "writes/s"
-
-    def look(self) -> None:
-        before, last = self.state, self._looked_at
-        self._looked_at = time.monotonic()
-        try:
-            self._link = self._link or RedisLink(self.server.endpoint, _settings(self.server))
-            self.state = self._link.state()
-            self.trouble = ""
-        except MemberError as error:
-            self.state, self.trouble = None, str(error)
-            if self._link:
-                self._link.close()
-            self._link = None
-        elapsed = self._looked_at - last
-        moved = self.state.applied - before.applied if self.state and before and elapsed else 0
-        self.applied_per_s = max(0.0, moved / elapsed) if elapsed else 0.0
+def _look(cluster: Cluster) -> ChainStatus:
+    return look_around([each.endpoint for each in cluster.masters], [each.endpoint for each in cluster.members])
 
 
-def _settings(server: Server) -> Settings:
-    return Settings(server.folder, "", server.port, connect_timeout_s=0.5, answer_timeout_s=0.5)
+def _advice(cluster: Cluster) -> list[str]:
+    """How to start those servers again that have ended."""
+    program = os.path.relpath(server_path())
+    ended = (server for server in cluster.servers if not server.running and is_free(server.port))
+    return [f"{server} has ended. In another terminal: {program} {server.folder / 'redis.conf'}" for server in ended]
 
 
-def _table(monitors: list[Monitor], caption: str) -> Table:
-    table = Table(caption=caption)
-    for column in ("member", "role", "serving"):
-        table.add_column(column, no_wrap=column == "member")
-    for monitor in monitors:
-        monitor.look()
-    for column in ("epoch", "applied", "committed", "keys", monitors[0].unit):
-        table.add_column(column, justify="right")
-    for monitor in monitors:
-        state, where = monitor.state, str(monitor.server.endpoint)
-        if state is None:
-            table.add_row(where, Text(monitor.trouble.removeprefix(f"{where}: "), style="red"))
-            continue
-        numbers = (state.epoch, state.applied, state.committed, state.keys, round(monitor.applied_per_s))
-        table.add_row(where, state.role, "yes" if state.serving else "[yellow]no[/yellow]", *map(str, numbers))
-    return table
-
-
-def _line(monitor: Monitor) -> str:
-    monitor.look()
-    state = monitor.state
-    if state is None:
-        return monitor.trouble
-    return (
-        f"{monitor.server.endpoint} {state.role} epoch={state.epoch} applied={state.applied} "
-        f"committed={state.committed} {monitor.unit}={monitor.applied_per_s:.0f}"
-    )
+def _line(member: MemberStatus, seen: ChainStatus, speeds: Mapping[Endpoint, float]) -> str:
+    if member.trouble:
+        return member.trouble
+    numbers = {name: member.numbers.get(name, "") for name in ("epoch", "applied", "committed")}
+    numbers |= {"behind": seen.lag(member) or 0, "held_clients": member.numbers.get("held_clients", 0)}
+    told = " ".join(f"{name}={value}" for name, value in numbers.items())
+    return f"{member.endpoint} {member.role} {told} per_second={speeds.get(member.endpoint, 0):.0f}"
 
 
 def _how_to_talk(cluster: Cluster) -> str:

@@ -4,10 +4,11 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 
-from chainredis.operator.chain_status import ChainStatus, MemberStatus
+from chainredis.operator.chain_status import ChainStatus, MasterStatus, MemberStatus
 from chainredis.operator.doctor import Patient
 from chainredis.protocol.errors import MemberError
 from chainredis.protocol.view import Endpoint, parse_endpoint
@@ -21,12 +22,34 @@ def look(address: Endpoint, credentials: Credentials) -> ChainStatus:
     """The chain of a server. MemberError if the server does not answer, or has none of the modules."""
     settings = _settings(credentials)
     with closing(RedisLink(address, settings)) as link:
-        if master := link.info("master"):
-            epoch, members = int(master["master_epoch"]), master["master_chain"].split(",")
-        else:
+        master = MasterStatus(address, link.info("master"))
+        if not master.info:
             epoch, members = link.view()
-    endpoints = [_endpoint(text) for text in members if text]
-    return ChainStatus(epoch, _ask_all(endpoints, settings), master)
+            return ChainStatus(epoch, _ask_all([_endpoint(text) for text in members], settings))
+    masters = [master]
+    if not master.leads and master.leader:
+        masters.append(_ask_master(_endpoint(master.leader), settings))
+    return _chain_of(masters, settings)
+
+
+def look_around(masters: Sequence[Endpoint], members: Sequence[Endpoint]) -> ChainStatus:
+    """The chain of these servers, of which some may not answer. members: those that are asked if no master answers."""
+    settings = _settings(Credentials())
+    with ThreadPoolExecutor(len(masters)) as threads:
+        told = list(threads.map(lambda endpoint: _ask_master(endpoint, settings), masters))
+    if any(not master.trouble for master in told):
+        return _chain_of(told, settings)
+    for endpoint in members:
+        with suppress(MemberError):
+            return replace(look(endpoint, Credentials()), masters=told)
+    return ChainStatus(0, [], told)
+
+
+def _chain_of(masters: Sequence[MasterStatus], settings: Settings) -> ChainStatus:
+    """masters: at least one has answered."""
+    info = ChainStatus(0, [], masters).master
+    endpoints = [_endpoint(text) for text in info["master_chain"].split(",") if text]
+    return ChainStatus(int(info["master_epoch"]), _ask_all(endpoints, settings), masters)
 
 
 def examine_members(status: ChainStatus, credentials: Credentials) -> list[Patient]:
@@ -62,9 +85,17 @@ def _ask_all(endpoints: Sequence[Endpoint], settings: Settings) -> list[MemberSt
 def _ask(endpoint: Endpoint, settings: Settings) -> MemberStatus:
     try:
         with closing(RedisLink(endpoint, settings)) as link:
-            return MemberStatus(endpoint, link.info("member"))
+            return MemberStatus(endpoint, link.info("member") | link.info("keyspace"))
     except MemberError as error:
         return MemberStatus(endpoint, trouble=str(error))
+
+
+def _ask_master(endpoint: Endpoint, settings: Settings) -> MasterStatus:
+    try:
+        with closing(RedisLink(endpoint, settings)) as link:
+            return MasterStatus(endpoint, link.info("master"))
+    except MemberError as error:
+        return MasterStatus(endpoint, trouble=str(error))
 
 
 def _endpoint(text: str) -> Endpoint:

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from chainredis.cli.main import main
+from chainredis.local_cluster.ports import free_port
+from chainredis.operator.looking import look_around
+from chainredis.protocol.view import Endpoint
 from integration.conftest import StartChain
 from integration.helpers import ask, await_repair
 
@@ -43,6 +46,12 @@ def test_an_operator_sees_and_changes_a_chain(
     await_repair(cluster, middle)
     assert main(["status", master]) == WRONG
     assert "Start its server again" in capsys.readouterr().out
+    nobody = Endpoint("127.0.0.1", free_port())
+    seen = look_around([nobody, cluster.master.endpoint], [])
+    assert [(master.leads, bool(master.trouble)) for master in seen.masters] == [(False, True), (True, False)]
+    assert [member.endpoint for member in seen.members] == [head.endpoint, tail.endpoint]
+    seen = look_around([nobody], [middle.endpoint, tail.endpoint])
+    assert [member.endpoint for member in seen.members] == [head.endpoint, tail.endpoint]
     middle.start()
     assert main(["add", master, str(middle.endpoint)]) == 0
     assert [member["address"] for member in status(master)["members"]] == [

@@ -3,13 +3,13 @@
 
 import pytest
 
-from chainredis.operator.chain_status import ChainStatus
+from chainredis.operator.chain_status import ChainStatus, MasterStatus
 from chainredis.operator.doctor import Patient, examine
 from chainredis.protocol.view import Endpoint
 
 HEALTHY = {"redis_version": "7.0.15", "aof_enabled": "1", "member_lease_ms": "1900", "connected_clients": "3",
            "maxclients": "100", "maxmemory": "0"}  # fmt: skip
-WELL = ChainStatus(7, (), {"master_state": "serving"})
+WELL = ChainStatus(7, ())
 
 
 def patient(number: int, ahead_ms: float = 0, **info: str) -> Patient:
@@ -25,7 +25,8 @@ def test_nothing_is_found_where_nothing_is_wrong() -> None:
 
 
 def test_what_is_wrong_now_comes_first() -> None:
-    first, *_ = examine(ChainStatus(7, (), {"master_state": "no chain"}), [patient(1)])
+    master = MasterStatus(Endpoint("m", 9), {"master_state": "no chain"})
+    first, *_ = examine(ChainStatus(7, (), [master]), [patient(1)])
     assert first == "the master says: no chain"
 
 
