@@ -44,9 +44,12 @@ def field_of(talk: Talk, name: str) -> str:
 
 def gate_threads(server: Server) -> list[Path]:
     """The threads of the server that have a table of descriptors of their own: it has an eventfd and two sockets."""
-    tasks = Path(f"/proc/{server.pid}/task").iterdir()
-    main = descriptors(Path(f"/proc/{server.pid}"))
-    return [task for task in tasks if descriptors(task) != main]
+    process = Path(f"/proc/{server.pid}")
+    while True:     # until the server's table is the same after the threads' tables were read as before
+        main = descriptors(process)
+        others = [task for task in (process / "task").iterdir() if descriptors(task) != main]
+        if descriptors(process) == main:
+            return others
 
 
 @pytest.fixture
