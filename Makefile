@@ -23,7 +23,7 @@ build: build/.modules redis             ## Build Redis and the modules (the defa
 
 test: build vendor/etcd/bin/etcd build/applications/.installed  ## Run all tests; ARGS= goes to pytest
 	$(say) 'Testing'
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest --numprocesses logical --dist worksteal $(ARGS)
 
 lint: $(venv)/.installed                ## Check style and types
 	$(say) 'Checking style and types'

@@ -8,7 +8,9 @@ firewall is needed. The addresses are those that RFC 2544 reserves for benchmark
 import contextlib
 import os
 import re
+import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,10 @@ class UnavailableError(Exception):
 
 
 class Router:
-    """The router, between `open` and `close`. `open` raises UnavailableError. Hosts are numbered from 1 on."""
+    """The router, between `open` and `close`. `open` raises UnavailableError. Hosts are numbered from 1 on.
+
+    A machine has room for one router, whose addresses are fixed: `open` waits for the end of another.
+    """
 
     def __init__(self) -> None:
         self._name = f"{PREFIX}-{os.getpid()}"
@@ -36,8 +41,9 @@ class Router:
         self._cleanup = contextlib.ExitStack()
 
     def open(self) -> None:
-        remove_leftovers()
         try:
+            self._wait_for_room()
+            remove_leftovers()
             self._build()
             # Fail now, not later, if this machine lacks what `drop` needs.
             self.drop(0, 0)
@@ -49,6 +55,14 @@ class Router:
 
     def close(self) -> None:
         self._cleanup.close()
+
+    def _wait_for_room(self) -> None:
+        """Take a name that the kernel gives to one process at a time, and frees when the process ends."""
+        room = self._cleanup.enter_context(socket.socket(socket.AF_UNIX))
+        while True:
+            with contextlib.suppress(OSError):
+                return room.bind(f"\0{PREFIX}")
+            time.sleep(0.1)
 
     def _build(self) -> None:
         self._add_namespace(self._name)

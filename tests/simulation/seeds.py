@@ -7,7 +7,8 @@ import os
 import secrets
 
 GIVEN = os.environ.get("SIM_SEED")
-SEED = int(GIVEN) if GIVEN else secrets.randbelow(1 << 32)
+# The workers of one run inherit where it begins.
+SEED = int(GIVEN or os.environ.setdefault("SIM_BEGIN", str(secrets.randbelow(1 << 32))))
 
 
 def seeds(walks: int) -> range:
