@@ -90,7 +90,9 @@ def serves(node: Node) -> bool:
         return False
     if role == Role.MIDDLE:
         return node.core.in_step and not node.core.fenced()
-    return node.core.serves_reads() if role == Role.TAIL else node.core.takes_writes()
+    if role == Role.TAIL:
+        return node.core.serves_reads()
+    return node.core.takes_writes() and (node.server.leads or not node.core.streams)
 
 
 # ------------------------------------------------------------------------------------------------------ the views

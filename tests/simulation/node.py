@@ -241,9 +241,9 @@ class Node(EventLoop):
             return
         tickets.commit(member.committed, member.executed)
         executed = NO_LIMIT if self.server.leads else tickets.executed
+        may_take = member.shows_data() and (self.server.leads or member.me > 0)
         self.gate.publish(Horizon(
-            tickets.committed, executed if member.shows_data() else -1, member.lease_until,
-            member.proven_ms(self._pass_ms)))
+            tickets.committed, executed if may_take else -1, member.lease_until, member.proven_ms(self._pass_ms)))
 
     def may_read(self) -> bool:
         """The clock is read now: this process may have been stopped since the pass began."""

@@ -26,8 +26,11 @@ cdef int64_t may_tell_until(const Member *m) noexcept nogil:
 
 
 cdef int64_t may_take(const Member *m) noexcept nogil:
-    """Returns the newest ticket with which a request may be given to this member's server; -1: none may."""
-    if m.effects.fresh or not chain_shows_data(&m.chain):
+    """Returns the newest ticket with which a request may be given to this member's server; -1: none may.
+
+    A write that came before the server of a new head is a master would be refused, and no reply could go out yet.
+    """
+    if m.effects.fresh or not chain_shows_data(&m.chain) or (m.chain.me == 0 and not m.effects.leads):
         return -1
     return INT64_MAX if m.effects.leads else m.effects.tickets.executed
 

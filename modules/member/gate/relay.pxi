@@ -325,7 +325,7 @@ cdef void take_requests(Relay *r, Client *c, size_t length) noexcept nogil:
     if c.requests.held == NULL and (c.unheld or tag <= observe(&r.shared.executed)):
         good = pass_on(&c.back, &c.requests, r.buffer, length)
     else:
-        good = stream_hold(&r.requests, &c.requests, r.buffer, length, tag, 0)
+        good = stream_hold(&r.requests, &c.requests, r.buffer, length, tag, boot_ms())
     if not good:
         drain_replies(r, c)
 

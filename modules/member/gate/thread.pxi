@@ -61,15 +61,30 @@ cdef void begin_era(Relay *r) noexcept nogil:
     r.era = era
 
 
+cdef int64_t oldest_ms(const Relay *r) noexcept nogil:
+    """When the oldest bytes that are held were read. INT64_MAX: nothing is held."""
+    cdef int64_t since_ms = INT64_MAX
+    if r.requests.oldest != NULL:
+        since_ms = r.requests.oldest.read_ms
+    if r.replies.oldest != NULL:
+        since_ms = min(since_ms, r.replies.oldest.read_ms)
+    return since_ms
+
+
+cdef void drop_late_in(Relay *r, Line *line, int64_t too_old_ms) noexcept nogil:
+    while line.oldest != NULL and line.oldest.read_ms <= too_old_ms:
+        client_drop(r, <Client *>line.oldest.stream.owner)
+
+
 cdef void drop_late(Relay *r) noexcept nogil:
     """Close the clients whose oldest held bytes have waited too long."""
     cdef int64_t timeout = observe(&r.shared.hold_timeout)
-    cdef int64_t now_ms
-    if not timeout or r.replies.oldest == NULL:
+    cdef int64_t too_old_ms
+    if not timeout or oldest_ms(r) == INT64_MAX:
         return
-    now_ms = boot_ms()
-    while r.replies.oldest != NULL and now_ms - r.replies.oldest.read_ms >= timeout:
-        client_drop(r, <Client *>r.replies.oldest.stream.owner)
+    too_old_ms = boot_ms() - timeout
+    drop_late_in(r, &r.replies, too_old_ms)
+    drop_late_in(r, &r.requests, too_old_ms)
 
 
 cdef void start_stopped(Relay *r) noexcept nogil:
@@ -138,9 +153,9 @@ cdef void read_messages(Relay *r) noexcept nogil:
 cdef int patience(const Relay *r) noexcept nogil:
     """For how long the thread may sleep, in ms. -1: until something happens."""
     cdef int64_t timeout = observe(&r.shared.hold_timeout)
-    if not timeout or r.replies.oldest == NULL:
+    if not timeout or oldest_ms(r) == INT64_MAX:
         return -1
-    return <int>max(1, r.replies.oldest.read_ms + timeout - boot_ms() + 1)
+    return <int>max(1, oldest_ms(r) + timeout - boot_ms() + 1)
 
 
 cdef void tell(const Relay *r) noexcept nogil:

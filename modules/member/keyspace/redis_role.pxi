@@ -20,10 +20,9 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithLongLong, RedisModule_ReplyWithVerbatimString, RedisModule_StringAppendBuffer,
     RedisModule_StringPtrLen, RedisModule_WrongArity,
 )
-from modules.core.chain cimport chain_takes_writes
 from modules.core.hex cimport to_hex
 from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, Node
-from modules.member.keyspace.serving cimport serves_in_role
+from modules.member.keyspace.serving cimport may_write, serves_in_role
 from modules.member.state.member cimport Member, the_member
 from modules.server.logins cimport ENTRANCE_OPEN, Entrance, entrance, has_name, may_ask
 from modules.server.redis_calls cimport drop_reply
@@ -56,7 +55,7 @@ cdef bint is_logged_in(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 cdef bint is_head(const Member *m) noexcept nogil:
     """Returns whether this member says that it is a master. A head that knows of a newer view does not (rule 2)."""
-    return m.disk.started and chain_takes_writes(&m.chain)
+    return m.disk.started and may_write(m)
 
 
 cdef bint knows_head(const Member *m) noexcept nogil:

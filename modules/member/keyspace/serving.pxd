@@ -23,10 +23,15 @@ cdef inline const char *role_name(Role role) noexcept nogil:
     return "middle" if role == ROLE_MIDDLE else "tail"
 
 
+cdef inline bint may_write(const Member *m) noexcept nogil:
+    """Does a write that comes now get executed? The server of a new head is a replica until it has become a master."""
+    return chain_takes_writes(&m.chain) and (m.effects.leads or not m.chain.log.streams)
+
+
 cdef inline bint serves_in_role(const Member *m) noexcept nogil:
     cdef Role role = chain_role(&m.chain)
     if role == ROLE_REMOVED or role == ROLE_LEARNER:
         return False
     if role == ROLE_MIDDLE:
         return m.chain.in_step and not chain_fenced(&m.chain)
-    return chain_serves_reads(&m.chain) if role == ROLE_TAIL else chain_takes_writes(&m.chain)
+    return chain_serves_reads(&m.chain) if role == ROLE_TAIL else may_write(m)
