@@ -2,6 +2,7 @@
 """The reply of each client command in each role, and the kind of each error (design.md, section 4 and rule 6)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from time import monotonic
 
 import pytest
@@ -18,6 +19,8 @@ from integration.helpers import (
     ask,
     ask_removed,
     assert_serves,
+    be_removed,
+    become_chain,
     paused,
     proven,
     state,
@@ -113,6 +116,21 @@ def test_a_client_that_waits_for_the_next_view_is_told_of_it(chain: StartChain, 
     assert ask(cluster.head, "MEMBER.VIEW", before[0], 0) == after
     with Talk(cluster.head) as talk:
         assert [talk("MULTI"), talk("MEMBER.VIEW", after[0]), talk("EXEC")] == [b"OK", b"QUEUED", [after]]
+
+
+def test_a_client_that_waits_for_the_next_view_is_told_of_another_chain(server: StartServer) -> None:
+    """Its epochs begin anew, so none may ever be newer than the one that the client knows."""
+    only = server(MEMBER)
+    view = become_chain(only)
+    be_removed(only, view)
+    with Talk(only) as client:
+        client.send("MEMBER.VIEW", view.epoch + 1)
+        assert client.is_silent()
+        link = proven(only, view)
+        other = replace(view, history="ef" * 16)
+        assert Talk.over(only, link)("CHAIN.ADOPT", *other.wire())[0] == b"ADOPTED"
+        link.close()
+        assert client.receive() == [view.epoch, str(only.endpoint).encode()]
 
 
 def test_the_wrong_member_names_the_right_one(chain: StartChain) -> None:

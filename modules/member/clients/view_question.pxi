@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # MEMBER.VIEW: who is in the chain. A client that names an epoch hears of the next view as soon as this member does.
 
+from libc.string cimport memcpy
+
 from modules.bindings.redismodule cimport (
     REDISMODULE_ERR, RedisModuleCtx, RedisModuleString, RedisModule_ReplyWithError, RedisModule_StringToLongLong,
 )
+from modules.core.view cimport HISTORY_BYTES, same_history
 from modules.member.replication cimport reply_view
 from modules.member.replies cimport (
     OUTCOME_NO_MEMORY, answer_free, answer_number, may_block, reply_outcome, tell, wait_with, waiter_new,
@@ -21,7 +24,8 @@ cdef int on_view_known(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
 cdef int view_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """MEMBER.VIEW [epoch [timeout_ms]] -> [epoch, host:port, …] | ERR
 
-    With an epoch the reply comes when this member knows a newer view, or when the time is over; 0 waits for ever.
+    With an epoch the reply comes when this member knows a newer view, or one of another chain, or when the time is
+    over; 0 waits for ever.
     """
     cdef long long epoch = -1
     cdef long long timeout = 0
@@ -44,15 +48,17 @@ cdef int view_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, 
 
 cdef void settle_view_questions(Member *m) noexcept nogil:
     """Answer whoever waits for a newer view, or has waited long enough. There may be thousands of them, so nobody looks
-    when there is no newer view and no tick.
+    when there is no newer view and no tick. The epochs of another chain begin anew.
     """
     cdef Waiter *wait = first_waiting(m, WAIT_VIEW)
     cdef Waiter *next
-    if m.clients.told_epoch == m.chain.view.epoch and m.event_loop.ticked_ms != m.now_ms:
+    cdef bint another_chain = not same_history(m.clients.told_history, m.chain.history)
+    if not another_chain and m.clients.told_epoch == m.chain.view.epoch and m.event_loop.ticked_ms != m.now_ms:
         return
     m.clients.told_epoch = m.chain.view.epoch
+    memcpy(m.clients.told_history, m.chain.history, HISTORY_BYTES)
     while wait != NULL:
         next = wait.next
-        if m.chain.view.epoch > wait.epoch or (wait.deadline_ms and m.now_ms >= wait.deadline_ms):
+        if another_chain or m.chain.view.epoch > wait.epoch or (wait.deadline_ms and m.now_ms >= wait.deadline_ms):
             tell(m, wait, answer_number(0))
         wait = next

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of modules/member/clients: blocked clients, and counters for INFO."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from modules.core.view cimport HISTORY_BYTES
 from modules.member.state.waiter cimport Waiting
 
 
@@ -13,6 +14,7 @@ cdef struct Clients:
     bint was_tail               # this member was the tail of the current chain: it may still have subscribers
     bint subscribers            # some client may be subscribed to a channel
     int64_t told_epoch          # of the newest view of which those who wait for one have been told
+    uint8_t told_history[HISTORY_BYTES]     # its chain's
     uint64_t writes
     uint64_t reads_served
     uint64_t unknown_outcomes
