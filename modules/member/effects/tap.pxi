@@ -35,6 +35,7 @@ cdef enum:
     TAP_RETRY_MS = 20
     TAP_READ_BYTES = 256 * 1024     # in one event: clients must be served, too
     ACKNOWLEDGE_MS = 1000
+    ANSWER_TICKS = 20               # without an answer for so long, the tap asks anew
     ALONE_MS = 1000                 # without a successor for so long, a server that shuts down waits for nobody
     RUN_ID_ROOM = 41
 
@@ -55,6 +56,7 @@ cdef bint tap_open(Member *m) noexcept nogil:
         return False
     tap.port = gate_exempt(m, tap.fd)   # before the server can have accepted the connection
     tap.phase = TAP_CONNECTING
+    tap.ticks = 0
     tap.line_length = 0
     tap_watch(m, REDISMODULE_EVENTLOOP_WRITABLE)
     return True
@@ -277,6 +279,10 @@ cdef void tap_tick(Member *m) noexcept nogil:
     cdef int64_t safe = to_acknowledge(m)
     if tap.phase == TAP_ASKING and tap.entering:
         tap_fail(m, "the server has read a part of the request, and the rest was lost with the first connection")
+    elif tap.phase != TAP_CLOSED and tap.phase != TAP_STREAMING and tap.ticks == ANSWER_TICKS:
+        # There are as many passes as ticks, in which the server could have answered.
+        tap_fail(m, "the server does not answer")
+    tap.ticks += 1
     if tap.phase == TAP_STREAMING and (
             tap.acknowledged != safe or m.now_ms - tap.acknowledged_ms >= ACKNOWLEDGE_MS):
         tap.acknowledged = safe

@@ -15,7 +15,6 @@ cdef extern void gate_client_connected(Member *m, const RedisModuleClientInfo *c
 cdef extern void gate_client_gone(Member *m, int64_t id) noexcept nogil
 cdef extern int gate_exempt(Member *m, int fd) noexcept nogil
 cdef extern void gate_exempt_no_more(Member *m, int local_port) noexcept nogil
-cdef extern void gate_unhold(Member *m, int64_t client_id) noexcept nogil
 cdef extern int unheld_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void gate_settle(Member *m) noexcept nogil
 

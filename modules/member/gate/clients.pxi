@@ -129,7 +129,9 @@ cdef void gate_client_connected(Member *m, const RedisModuleClientInfo *client) 
 
 
 cdef void gate_client_gone(Member *m, int64_t id) noexcept nogil:
-    """Redis closes a client's socket, and writes nothing more. Without a child that has a copy, the gate sees that."""
+    """Redis closes a client's socket, and writes nothing more. Without a child that has a copy, the gate sees that by
+    itself; if the message is lost, it does so when the child ends.
+    """
     if m.gate.runs and RedisModule_GetContextFlags(m.ctx) & REDISMODULE_CTX_FLAGS_ACTIVE_CHILD:
         message_send(m.gate.control, CLIENT_GONE, id, -1, -1, PATIENCE_MS)
 
@@ -167,12 +169,6 @@ cdef void on_message(int control, void *data, int mask) noexcept nogil:
             take_back(the_member(), message.client, sockets[0], sockets[1])
             close(sockets[0])
             close(sockets[1])
-
-
-cdef void gate_unhold(Member *m, int64_t client_id) noexcept nogil:
-    """From now on nothing of this client is held, nor is what is held already."""
-    if m.gate.runs:
-        message_send(m.gate.control, CLIENT_UNHELD, client_id, -1, -1, PATIENCE_MS)
 
 
 cdef int unheld_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:

@@ -86,26 +86,34 @@ cdef void gate_set_hold_timeout(Member *m, int64_t ms) noexcept nogil:
         poke(m)     # it may sleep for as long as the former timeout allowed
 
 
-cdef void close_clients_with_output(Member *m) noexcept nogil:
-    """Name to the gate the clients for which the server has replies that are not even in their sockets."""
+cdef bint close_clients_with_output(Member *m) noexcept nogil:
+    """Name to the gate the clients for which the server has replies that are not even in their sockets. Returns False
+    if the gate takes no more names.
+    """
     cdef ClientList list
     cdef ServerClient client
+    cdef bint good = True
     list_begin(&list, RedisModule_Call(m.ctx, "CLIENT", "c", b"LIST"))
-    while list_next(&list, &client):
+    while good and list_next(&list, &client):
         if client.has_output:
-            message_send(m.gate.control, CLIENT_CLOSE, client.id, -1, -1, PATIENCE_MS)
+            good = message_send(m.gate.control, CLIENT_CLOSE, client.id, -1, -1, PATIENCE_MS)
     list_end(&list)
+    return good
+
+
+cdef void begin_next_era(Member *m, bint closes_all) noexcept nogil:
+    if closes_all:
+        publish(&m.gate.shared.closing_era, m.gate.shared.era + 1)
+    publish(&m.gate.shared.era, m.gate.shared.era + 1)
+    if m.gate.runs:
+        poke(m)
 
 
 cdef void gate_era(Member *m) noexcept nogil:
     """From now on no reply that was written before is sent: a client for which there is one is closed. Called before
     `committed` moves to what the new era has.
     """
-    if m.gate.runs:
-        close_clients_with_output(m)
-    publish(&m.gate.shared.era, m.gate.shared.era + 1)
-    if m.gate.runs:
-        poke(m)
+    begin_next_era(m, m.gate.runs and not close_clients_with_output(m))
 
 
 cdef void gate_close_clients(Member *m) noexcept nogil:
@@ -113,8 +121,7 @@ cdef void gate_close_clients(Member *m) noexcept nogil:
 
     Clients of Sentinels wait for that, since Redis's own Sentinel does it when it makes a master a replica.
     """
-    if m.gate.runs:
-        message_send(m.gate.control, CLIENTS_CLOSE, 0, -1, -1, PATIENCE_MS)
+    begin_next_era(m, True)
 
 
 cdef void gate_stop(Member *m) noexcept nogil:

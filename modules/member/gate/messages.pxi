@@ -24,7 +24,6 @@ cdef enum MessageKind:
     CLIENT_RELAY                # with sockets: relay between them
     CLIENT_UNHELD               # hold nothing of this client from now on
     CLIENT_CLOSE                # close this client, if it is held: the server has replies for it that are too old
-    CLIENTS_CLOSE               # close all that are held: this member is the head no more
     CLIENT_GONE                 # the server has closed its socket, and a child of the server may have a copy of that
     GATE_STOP                   # send what may go, and end
     # From the gate's thread:

@@ -44,19 +44,29 @@ cdef void release(Relay *r) noexcept nogil:
             stream = line_release_next(&r.replies, &now, now_ms)
 
 
-cdef void begin_era(Relay *r) noexcept nogil:
-    """Close the clients for which there are replies of the era before, here or still in the socket of the server."""
+cdef bint has_old_reply(const Client *c) noexcept nogil:
+    """Is there a reply of the era before, here or still in the socket of the server?"""
     cdef char next
+    return c.replies.held != NULL or (
+        c.back.fd >= 0 and recv(c.back.fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0)
+
+
+cdef void begin_era(Relay *r) noexcept nogil:
+    """Close the clients for which there are replies of the era before. When all are to be closed, so that they look for
+    the head, those stay which have said nothing yet.
+    """
     cdef Client *c
     cdef Client *following
     cdef int64_t era = observe(&r.shared.era)
+    cdef bint closes_all = observe(&r.shared.closing_era) > r.era
     read_messages(r)        # they name clients whose old replies the server has not even written yet
     c = r.clients
     while c != NULL:
         following = c.next
-        if not c.unheld and (c.replies.held != NULL or (
-                c.back.fd >= 0 and recv(c.back.fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) > 0)):
+        if not c.unheld and has_old_reply(c):
             client_drop(r, c)
+        elif not c.unheld and closes_all and not c.deciding:
+            client_close(r, c)
         c = following
     r.era = era
 
@@ -108,26 +118,11 @@ cdef Client *client_of(Relay *r, int64_t id) noexcept nogil:
     return c
 
 
-cdef void close_clients(Relay *r) noexcept nogil:
-    """Close all held clients that have said anything, so that they look for the head."""
-    cdef Client *c = r.clients
-    cdef Client *following
-    while c != NULL:
-        following = c.next
-        if not c.unheld and not c.deciding and c.replies.held != NULL:
-            client_drop(r, c)
-        elif not c.unheld and not c.deciding:
-            client_close(r, c)
-        c = following
-
-
 cdef void obey(Relay *r, const Message *message, const int *sockets) noexcept nogil:
     cdef Client *c
     if message.kind == CLIENT_NEW or message.kind == CLIENT_RELAY:
         if sockets[0] >= 0:
             client_open(r, message.client, sockets[0], sockets[1], message.kind == CLIENT_NEW)
-    elif message.kind == CLIENTS_CLOSE:
-        close_clients(r)
     elif message.kind == GATE_STOP:
         r.stopping = True
     else:

@@ -34,6 +34,7 @@ cdef struct Tap:
     TapPhase phase
     int watched                 # event mask registered with the event loop
     int64_t retry_ms            # when a closed tap is opened again
+    int ticks                   # since it has begun to connect
     char nonce[NONCE_BYTES]     # by which the server's side knows that the connection is ours
     RedisModuleUser *user       # may do everything; nobody else can be that user
     bint entering               # the next command is the tap's PSYNC

@@ -23,6 +23,7 @@ cdef struct GateShared:
     int64_t lease_until         # boot clock, ms: before it what is committed may go
     int64_t proven_ms           # boot clock, ms: what was read before it may go without a lease
     int64_t era                 # what was read in an older era is never sent
+    int64_t closing_era         # the newest era that began with the end of all held clients' connections
     int64_t closed              # 1: nothing is read from held clients
     int64_t hold_timeout        # ms; 0: none
     char main_writes[64]        # two threads do not write into one cache line
