@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A head's module reaches its own server where that listens, which need not be 127.0.0.1."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.server import Server
-from chainredis.protocol.view import Kind
+from chainredis.protocol.view import Kind, Member
 from chainredis.transport.waiting import wait_until
-from integration.conftest import _examine
+from integration.conftest import StartServer, _examine
 from integration.helpers import Talk, ask, become_chain, state
 
 ONLY = {"member.commands": "all", "member.lifeline-port": "-1"}
@@ -31,3 +32,16 @@ def test_a_server_that_does_not_bind_127_0_0_1(tmp_path: Path, host: str, bind: 
     finally:
         server.stop()
     _examine([server])
+
+
+def test_a_server_that_its_own_module_cannot_reach_is_told_so(server: StartServer) -> None:
+    """It has TLS ports alone. The connection of before stays, as one through a proxy would."""
+    only, first = server(MEMBER, **{"member.commands": "all"}), server(MEMBER, **{"member.commands": "all"})
+    view = become_chain(first, Kind.ALL)
+    itself = Member(only.endpoint.host, only.endpoint.host, only.port, state(only).run_id)
+    with Talk(only) as talk:
+        assert talk("CONFIG", "SET", "port", 0) == b"OK"
+        orders = {"CHAIN.ADOPT": replace(view, members=(itself,)), "CHAIN.JOIN": view, "CHAIN.REJOIN": view}
+        for order, its_view in orders.items():
+            assert "neither a plain port nor a unix socket" in talk(order, *its_view.wire())
+        assert any(b"neither a plain port" in bytes(item) for item in talk("CHAIN.STATE"))

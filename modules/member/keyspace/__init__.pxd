@@ -34,6 +34,7 @@ cdef extern void end_before_loss(Member *m) noexcept nogil
 
 # join_preconditions.pxi
 cdef extern bint holds_keys(RedisModuleCtx *ctx) noexcept nogil
+cdef extern bint reaches_itself(RedisModuleCtx *ctx, char *why) noexcept nogil
 cdef extern bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil
 
 # redis_settings.pxi

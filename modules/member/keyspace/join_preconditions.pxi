@@ -88,6 +88,18 @@ cdef bint is_failing_over(RedisModuleCtx *ctx) noexcept nogil:
             and strcmp(text, "no-failover") != 0)
 
 
+cdef bint reaches_itself(RedisModuleCtx *ctx, char *why) noexcept nogil:
+    """Returns whether this server's own module can reach it, as it has to when the server is the head of a chain of all
+    commands. If not, writes the reason into `why`, which has room for ERROR_BYTES.
+    """
+    if (not is_configured(ctx, "port", "0") and not is_configured(ctx, "bind", "")
+            or not is_configured(ctx, "unixsocket", "")):
+        return True
+    snprintf(why, ERROR_BYTES, "this server has neither a plain port nor a unix socket, by which its own module could "
+             "reach it, and other members reach each other by plain ports: set port")
+    return False
+
+
 cdef bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
     """Returns whether this server's own data may become the data of a chain. If not, writes the reason into `why`,
     which has room for ERROR_BYTES.
@@ -108,7 +120,7 @@ cdef bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
                  "tls-replication no")
         return False
     if own_kind(the_member()) == KIND_ALL:
-        return True     # databases and times to live are copied as they are
+        return reaches_itself(ctx, why)     # databases and times to live are copied as they are
     read_keyspace(ctx, &keyspace)
     if keyspace.others:
         snprintf(why, ERROR_BYTES, "a chain has database 0 only, and other databases of this server hold keys")

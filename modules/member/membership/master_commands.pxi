@@ -17,7 +17,9 @@ from modules.core.membership cimport membership_forget
 from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 from modules.core.view cimport KIND_ALL, MAX_MEMBERS, Node, View, kind_name, same_history, view_index
 from modules.member.effects cimport effects_begin
-from modules.member.keyspace cimport end_waiting_commands, holds_keys, may_become_chain, settle_redis_settings
+from modules.member.keyspace cimport (
+    end_waiting_commands, holds_keys, may_become_chain, reaches_itself, settle_redis_settings,
+)
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.persistence cimport marker_take, record
 from modules.member.persistence.wakeup cimport wake
@@ -69,7 +71,7 @@ cdef bint is_order(
 ) noexcept nogil:
     """Returns whether the client may give this server the view in the arguments. If not, an error has been replied."""
     return (entitled(m, ctx) and read_view(m, ctx, argv, argc, view, secret)
-            and (m.chain.me >= 0 or is_of_own_kind(m, ctx, view)))
+            and (m.chain.me >= 0 or (is_of_own_kind(m, ctx, view) and is_reachable(ctx, view))))
 
 
 cdef bint may_start_over(const Member *m, RedisModuleCtx *ctx, const View *view) noexcept nogil:
@@ -87,6 +89,16 @@ cdef bint is_of_own_kind(const Member *m, RedisModuleCtx *ctx, const View *view)
     snprintf(text, ERROR_BYTES, "ERR that chain is of kind %s, and this server's member.commands is for one of kind %s",
              kind_name(view.kind), kind_name(own_kind(m)))
     RedisModule_ReplyWithError(ctx, text)
+    return False
+
+
+cdef bint is_reachable(RedisModuleCtx *ctx, const View *view) noexcept nogil:
+    """Returns whether this server's own module can reach it, if it has to. If not, an error has been replied."""
+    cdef char why[ERROR_BYTES + 4]
+    memcpy(why, b"ERR ", 4)
+    if view.kind != KIND_ALL or reaches_itself(ctx, &why[4]):
+        return True
+    RedisModule_ReplyWithError(ctx, why)
     return False
 
 
