@@ -101,9 +101,11 @@ $(venv)/.installed: requirements.txt | build/.system-packages
 	$(python) -m pip install -qq --disable-pip-version-check --no-index --no-build-isolation --no-deps --editable .
 	@touch $@
 
-# In an environment of their own, since they want other versions. Without Node.js those for it are left out.
+# In an environment of their own, since they want other versions. Without Node.js, PHP or Ruby
+# those for it are left out.
 build/applications/.installed: tests/applications/requirements.txt tests/applications/package-lock.json | build/.system-packages
 	$(say) 'Installing the applications that the tests run'
+	@scripts/system-packages clients || echo 'Going on without them'
 	$(PYTHON) -m venv --clear build/applications
 	build/applications/bin/python -m pip install -qq --disable-pip-version-check --requirement $<
 	@cp tests/applications/package.json tests/applications/package-lock.json build/applications/

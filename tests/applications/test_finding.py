@@ -23,6 +23,9 @@ from integration.conftest import _examine
 from integration.disks import ALWAYS
 from integration.upheavals import come_back, kill, restart_all
 
+# What runs a program with this ending. Those that are not installed are left out.
+INTERPRETERS = {".py": str(INSTALLED / "bin/python"), ".mjs": "node", ".php": "php", ".rb": "ruby"}
+ONE_PROTOCOL = {"django_redis_cache": "sentinel", "valkey_glide": "cluster"}
 PROGRAMS = Path(__file__).with_name("programs") / "finding"
 NAME = "orders"
 MEMBERS = ALWAYS | {"member.cluster-announce": "yes"}
@@ -35,10 +38,9 @@ class Client:
 
     def __init__(self, program: Path, protocol: str, addresses: str) -> None:
         self.key = f"{protocol}:{program.stem}"
-        is_node = program.suffix == ".mjs"
-        interpreter = "node" if is_node else INSTALLED / "bin/python"
-        more = [INSTALLED / "package.json"] if is_node else []
-        words = [interpreter, program, protocol, addresses, NAME, self.key, *more]
+        more = [INSTALLED / "package.json"] if program.suffix == ".mjs" else []
+        run = INTERPRETERS[program.suffix]
+        words: list[str | Path] = [run, program, protocol, addresses, NAME, self.key, *more]
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.acknowledged = 0
         self.longest_s = 0.0
@@ -87,7 +89,7 @@ def clients() -> Iterator[list[Client]]:
 
 
 def programs() -> list[Path]:
-    return [path for path in sorted(PROGRAMS.iterdir()) if path.suffix == ".py" or shutil.which("node")]
+    return [path for path in sorted(PROGRAMS.iterdir()) if shutil.which(INTERPRETERS[path.suffix])]
 
 
 @pytest.fixture
@@ -104,7 +106,8 @@ def test_clients_find_the_head(cluster: Cluster, clients: list[Client]) -> None:
     places = {"sentinel": [cluster.master], "cluster": cluster.members}
     for protocol, servers in places.items():
         addresses = ",".join(str(server.endpoint) for server in servers)
-        clients += [Client(program, protocol, addresses) for program in programs()]
+        those = [program for program in programs() if ONE_PROTOCOL.get(program.stem, protocol) == protocol]
+        clients += [Client(program, protocol, addresses) for program in those]
     go_on(clients, "start")
     for what, event in EVENTS.items():
         event(cluster)
