@@ -13,7 +13,7 @@ from dataclasses import replace
 from chainredis.protocol.errors import CommandError
 from chainredis.protocol.failure_detector import FailureDetector
 from chainredis.protocol.leases import Lease, Leases
-from chainredis.protocol.reconfiguration import BringForward, Configuration, Event, Form, reconfigure
+from chainredis.protocol.reconfiguration import BringForward, Configuration, Event, Forget, Form, reconfigure
 from chainredis.protocol.repairs import Repairs
 from chainredis.protocol.settings import ProtocolSettings
 from chainredis.protocol.status_text import why_outdated, why_unlinked, why_unsettled
@@ -105,7 +105,9 @@ class Controller:
     @property
     def is_open(self) -> bool:
         """Returns True if an operator's command would not be refused because of something that will soon be over."""
-        return self._undecided is None and (self.is_outdated or not (self.configuration and self.configuration.leaving))
+        if self._undecided or self.is_outdated:
+            return self._undecided is None
+        return self._has_heard_everybody() and not (self.configuration and self.configuration.leaving)
 
     @property
     def why_unsettled(self) -> str:
@@ -170,6 +172,8 @@ class Controller:
             if not isinstance(event, Form):
                 raise CommandError(self._why_outdated)
             event = replace(event, newer=self.newer)
+        elif not isinstance(event, Form | Forget) and not self._has_heard_everybody():
+            raise CommandError(self._why_not_heard)
         self._undecided = replace(reconfigure(self.configuration, event), lease_ms=self.leases.length_to_store())
         return self._undecided
 
@@ -191,6 +195,15 @@ class Controller:
         """
         self._strangers &= self.detector.unheard()
         return not self._strangers
+
+    @property
+    def _why_not_heard(self) -> str:
+        members = self.configuration.view.members + self.configuration.leaving if self.configuration else ()
+        silent = ", ".join(str(member) for member in members if member.run_id in self._strangers)
+        return (
+            f"{silent} has not answered since this master began, and may know a newer view than the stored one: try "
+            "again when it is found dead or silent for the heartbeat timeout"
+        )
 
     def _noted(self) -> Configuration | None:
         """The newer view is noted in the store: the next master has to know it, too, when its members are dead."""

@@ -275,10 +275,8 @@ def _form(now: Configuration, event: Form) -> Configuration:
         for member in now.view.members:
             if member.run_id not in event.health.dead:
                 raise CommandError(f"{member} is in the chain and may be alive: MASTER.FORM that one, or end it first")
-    epoch = max(now.view.epoch, event.epoch)
-    if epoch > now.view.epoch or not now.view.member(survivor.run_id):
-        epoch = _beyond(epoch)  # the store may have gone back, and all members that know that may be dead
-    view = _next(replace(now.view, epoch=epoch), (survivor,))
+    # The store may have gone back, and all who know that may be dead, or silent.
+    view = _next(replace(now.view, epoch=_beyond(max(now.view.epoch, event.epoch))), (survivor,))
     return replace(_leave_out(now, view, event.health.dead), awaited=(), fallen=())
 
 

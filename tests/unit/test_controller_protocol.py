@@ -10,7 +10,17 @@ import pytest
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError
 from chainredis.protocol.member_record import MemberReport
-from chainredis.protocol.reconfiguration import Begin, Configuration, Form, Health, Reform, Returned, reconfigure
+from chainredis.protocol.reconfiguration import (
+    EPOCHS_LEFT_OUT,
+    Begin,
+    Configuration,
+    Form,
+    Health,
+    Reform,
+    Remove,
+    Returned,
+    reconfigure,
+)  # fmt: skip
 from chainredis.protocol.settings import ProtocolSettings
 from chainredis.protocol.view import Kind, Member, View
 
@@ -118,3 +128,25 @@ def test_the_disk_of_a_new_tail_counts_beside_those_of_the_others() -> None:
 
 def health_of_dead(*members: Member) -> Health:
     return Health(dead=frozenset(member.run_id for member in members))
+
+
+def test_an_operators_chain_takes_no_epoch_that_a_silent_member_may_know() -> None:
+    """The store has gone back from epoch 6, and C, who leaves in epoch 6, would count as one who has heard of that."""
+    controller = Controller(chain(A, B, C), SETTINGS, 0)
+    hear(controller, A, 0)
+    formed = controller.propose(Form(A, 5, controller.detector.health()))
+    assert formed.view.epoch > 5 + EPOCHS_LEFT_OUT
+    assert formed.leaving == (B, C)
+
+
+def test_an_operator_waits_for_what_a_silent_member_may_know() -> None:
+    """The store may have gone back: until C has answered, or is gone, a next view might take the epoch that C is in."""
+    controller = Controller(chain(A, B, C), SETTINGS, 0)
+    hear(controller, A, 0)
+    hear(controller, B, 0)
+    remove = Remove(B, controller.detector.health())
+    with pytest.raises(CommandError, match="7002 has not answered since this master began"):
+        controller.propose(remove)
+    assert not controller.is_open, "it will be soon"
+    hear(controller, C, 0)
+    assert controller.propose(remove).view.epoch == 6
