@@ -188,7 +188,7 @@ class EtcdMaster:
 
     def _stored_in(self, picture: Picture) -> View | None:
         configuration = self._configuration_in(picture)
-        return configuration.view if configuration else None
+        return (configuration.newer or configuration.view) if configuration else None
 
     def _configuration_in(self, picture: Picture | None) -> Configuration | None:
         """The configuration in etcd; None if there is none, or none that can be read."""

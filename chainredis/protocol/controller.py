@@ -122,8 +122,9 @@ class Controller:
 
     @property
     def _why_outdated(self) -> str:
-        idle = self._idle_in(self.newer) if self.newer else []
-        return why_outdated(self.configuration.view if self.configuration else None, self.newer, idle)
+        members = self.newer.members if self.newer else ()
+        silent = [member for member in members if not self.detector.is_well(member.run_id)]
+        return why_outdated(self.configuration.view if self.configuration else None, self.newer, silent)
 
     def _idle_in(self, view: View) -> list[Member]:
         return [member for member in view.members if not self.detector.serves(member.run_id, view.epoch)]
@@ -211,15 +212,19 @@ class Controller:
         return replace(self.configuration, newer=self.newer) if self.configuration and is_new else None
 
     def _brought_forward(self) -> Configuration | None:
-        """The newest view that any member knows, once all its members serve in it: then it is in force.
+        """The newest view that any member knows, once all its members have answered, and none is in a newer one.
 
-        Not before all leases from before this master's start are over, and the last term of any other master: until
-        then one that stored a still newer view may be telling it.
+        They answer questions that were asked after all leases from before this master's start were over, and the last
+        term of any other master: until then one that stored a still newer view may be telling it.
         """
         newer, detector = self.newer, self.detector
-        if newer is None or detector.is_any_ahead_of(newer) or detector.now < detector.started + self.leases.longest_s:
+        if newer is None or detector.is_any_ahead_of(newer):
             return None
-        return None if self._idle_in(newer) else self.repairs.reconfigured(self.configuration, BringForward(newer))
+        if not detector.have_answered(newer.members, asked_since=detector.started + self.leases.longest_s):
+            return None
+        outside = tuple(member for member in self.followed if not newer.member(member.run_id))
+        is_new_tail = len(newer.members) > 1 and not detector.serves_somewhere(newer.tail.run_id)
+        return self.repairs.reconfigured(self.configuration, BringForward(newer, outside, is_new_tail))
 
     # -------------------------------------------------------------------------------------------- what to tell a member
 

@@ -239,6 +239,17 @@ class FailureDetector:
             return False
         return record.report.serving and record.epoch == epoch
 
+    def serves_somewhere(self, run_id: str) -> bool:
+        """Returns True if the member serves in some view: it is not just being added."""
+        record = self.records.get(run_id)
+        return record is not None and record.report is not None and record.report.serving
+
+    def have_answered(self, members: Iterable[Member], asked_since: float) -> bool:
+        """Returns True if all these live, and their last answers are to questions that were asked since then."""
+        return all(
+            self.is_well(member.run_id) and self.records[member.run_id].asked_at >= asked_since for member in members
+        )
+
     def unheard(self) -> frozenset[str]:
         """Those that have not answered yet, and may."""
         return frozenset(each for each, record in self.records.items() if not record.report and not self.is_gone(each))

@@ -108,9 +108,14 @@ class Form:
 
 @dataclass(frozen=True)
 class BringForward:
-    """The store has gone back, and every member of the view `newer` was just found to serve in it."""
+    """The store has gone back, and every member of the view `newer` has answered, and is in no view after it.
+
+    leaving: members of former views that `newer` leaves out. pending: the tail may be one that was just being added.
+    """
 
     newer: View
+    leaving: tuple[Member, ...] = ()
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -303,12 +308,13 @@ def _recover(now: Configuration | None, event: Recover) -> Configuration:
 
 
 def _bring_forward(event: BringForward) -> Configuration:
-    """The newer view again, with an epoch that was never used. Nobody leaves.
+    """The newer view again, with an epoch that was never used.
 
-    A view in which all members serve is in force. Nobody can serve in a later view: each view has a member of the view
-    before it, except for one that was formed when all of these were dead.
+    Nobody serves in a later view: a view adds members only when all of the view before serve in that, and otherwise
+    has only members of the view before, except for one that was formed when all of these were dead.
     """
-    return Configuration(replace(event.newer, epoch=_beyond(event.newer.epoch)))
+    view = replace(event.newer, epoch=_beyond(event.newer.epoch))
+    return Configuration(view, event.leaving, event.pending)
 
 
 def _repair(now: Configuration, event: Repair) -> Configuration:

@@ -11,15 +11,15 @@ from chainredis.protocol.view import Member, View
 WORTH_TELLING_MS = 1000
 
 
-def why_outdated(stored: View | None, newer: View | None, idle: Sequence[Member]) -> str:
-    """newer: the view that members know, None before one has told it. idle: its members that do not serve in it."""
+def why_outdated(stored: View | None, newer: View | None, silent: Sequence[Member]) -> str:
+    """newer: the view that members know, None before one has told it. silent: its members that do not answer."""
     loss = f"the stored view has gone back to epoch {stored.epoch}" if stored else "the stored view is lost"
     if newer is None:
         return (
             f"{loss}: a member is in a newer one, and is being asked for it. If it does not tell, that is of another "
             "history: restore what was stored last, or begin with an empty store and MASTER.FORM"
         )
-    awaited = f"serve in it: {', '.join(map(str, idle))}" if idle else "have served in it for a heartbeat timeout"
+    awaited = f"answer: {', '.join(map(str, silent))}" if silent else "have answered for a heartbeat timeout"
     return (
         f"{loss}, and there was one of epoch {newer.epoch}. That is stored again as soon as all its members {awaited}. "
         "MASTER.FORM host port does not wait for all, and loses what that one member lacks"

@@ -150,3 +150,36 @@ def test_an_operator_waits_for_what_a_silent_member_may_know() -> None:
     assert not controller.is_open, "it will be soon"
     hear(controller, C, 0)
     assert controller.propose(remove).view.epoch == 6
+
+
+def gone_back(stored: Configuration, newer: Configuration, knows: Member) -> Controller:
+    """The store has `stored`, and this member knows `newer`: the others are in the view before, in which they serve."""
+    controller = controller_of(stored)
+    hear(controller, knows, 0, epoch=newer.view.epoch)
+    controller.superseded(newer.view)
+    controller.stored(controller.next_configuration())
+    return controller
+
+
+def test_a_newer_view_that_its_own_members_have_not_heard_of_is_brought_forward() -> None:
+    """A has left, and was told first. Then the store went back, and nobody told B of that view any more."""
+    controller = gone_back(chain(A, B, C), chain(B, epoch=6), knows=A)
+    hear_nothing(controller, until=2)
+    assert controller.next_configuration() is None, "B, too, may be in a newer one by now"
+    hear(controller, B, 2)
+    forward = controller.next_configuration()
+    assert forward is not None
+    assert (forward.view.epoch, forward.view.members) == (6 + EPOCHS_LEFT_OUT, (B,))
+    assert (forward.leaving, forward.pending) == ((A, C), False)
+
+
+def test_the_tail_of_a_newer_view_that_serves_in_none_may_lack_something() -> None:
+    controller = gone_back(chain(A, B), chain(A, B, C, epoch=6), knows=A)
+    hear_nothing(controller, until=2)
+    for member in (A, B):
+        hear(controller, member, 2)
+    controller.detector.answered(C.run_id, MemberReport(0, serving=False, stamp_ms=0), 2)
+    forward = controller.next_configuration()
+    assert forward is not None
+    assert forward.pending
+    assert forward.complete == (A, B)
