@@ -198,7 +198,10 @@ class Faults:
         self._simulation.master.is_stopped = False
 
     def _restore(self, a: int, b: int) -> None:
-        """The master's folder is restored from a backup, unless nobody would tell the new master of newer views."""
+        """The master's folder is restored from a backup, unless nobody would tell the new master of newer views.
+
+        Then operators have to look to it (design.md, "A store that goes back").
+        """
         simulation = self._simulation
         saved = simulation.store.saved
         if simulation.master.is_alive:
@@ -206,8 +209,10 @@ class Faults:
         number = len(saved) - 1 - a % min(len(saved), MOST_LOST_CHANGES)
         self._network.forget(MASTER)
         is_same_chain = saved and saved[number].view.history == saved[-1].view.history
-        if is_same_chain and self._is_known(saved[number]):
-            simulation.store.go_back(number, self._world.model.newest_epoch)
+        newest = self._world.model.newest_epoch
+        if is_same_chain and self._is_known(saved[number]) and not simulation.may_yet_tell(newest):
+            simulation.store.go_back(number, newest)
+            self._world.model.forget_eras(newest)
         simulation.master = simulation.new_master()
         for _ in range(TURNS_TO_HEAR):
             if simulation.store.has_gone_back:
@@ -218,7 +223,7 @@ class Faults:
         newest = self._world.model.newest_epoch
         asked = [self._world.nodes.get(member.run_id) for member in configuration.view.members + configuration.leaving]
         return any(
-            node.core.epoch == newest and node.running and self._network.reaches(MASTER, node.place)
+            node.core.epoch == newest and node.reachable and self._network.reaches(MASTER, node.place)
             for node in asked
             if node
         )

@@ -132,6 +132,10 @@ class Model:
         """The view of this epoch is stored: a process that was in no view is to be the chain."""
         self._eras[epoch] = era
 
+    def forget_eras(self, newest: int) -> None:
+        """The views after this epoch are lost, and nobody was told of them. Their epochs may be used for others."""
+        self._eras = {epoch: era for epoch, era in self._eras.items() if epoch <= newest}
+
     def check_chosen(self, chosen: Node, others: Sequence[Node]) -> None:
         """No other process that is there has kept more of what was committed than `chosen`."""
         for node in others:

@@ -135,6 +135,9 @@ class Network:
     def between(self, owner: int, peer: int) -> list[Link]:
         return [link for link in self._links if link.owner.place == owner and link.peer.place == peer and link.alive]
 
+    def of_place(self, owner: int) -> list[Link]:
+        return [link for link in self._links if link.owner.place == owner]
+
     def of(self, owner: Process) -> list[Link]:
         return [link for link in self._links if link.owner is owner]
 

@@ -201,10 +201,15 @@ def form(master: Master, number: int) -> None:
         survivor = survivors[number % len(survivors)]
         if not view.member(survivor.run_id) and not _is_dead(master):
             return
-        event = Form(member_of(survivor.run_id), survivor.core.epoch, controller.detector.health())
+        event = Form(member_of(survivor.run_id), _newest_epoch(survivor), controller.detector.health())
         is_loss = controller.is_outdated or not view.member(survivor.run_id)
         if master.propose(event) and is_loss:
             master.begins_era = Era.MAY_LOSE
+
+
+def _newest_epoch(node: Node) -> int:
+    """The newest epoch that the process or its data knows."""
+    return max(node.core.epoch, node.record.epoch, node.core.position().assigned)
 
 
 def _most_informed(master: Master, survivors: list[Node]) -> list[Node]:

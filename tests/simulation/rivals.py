@@ -14,6 +14,7 @@ from chainredis.protocol.settings import ProtocolSettings
 
 from .clocks import Clock, Time
 from .master import Master, Part, Store, controller_with
+from .messages import Adopt
 from .names import FORMER, place_of
 from .node import Node
 from .settling import settle
@@ -76,6 +77,11 @@ class RivalMaster(Master):
         self.etcd.renew(ttl_ms)
         self.controller.leases.leads_until = now + ttl_ms / 1000 / (1 + settings.drift)
         self._renew_at = now + ttl_ms / 1000 / RENEWALS
+
+    @property
+    def may_tell(self) -> bool:
+        """By its own clock."""
+        return self.clock.seconds() < self.controller.leases.leads_until
 
     def decide(self, luck: int) -> None:
         """A master that does not lead any more decides as before, and cannot store it: no process hears of it."""
@@ -147,6 +153,14 @@ class Rivals(Simulation):
             former.die(0)
         self.formers.clear()
         settle(self)
+
+    def may_yet_tell(self, newest: int) -> bool:
+        """A former leader knows views that it has stored, and tells them until its term is over by its own clock."""
+        told = [former.controller.configuration for former in self.formers if former.may_tell]
+        under_way = (request for link in self.world.network.of_place(FORMER) for request in link.requests)
+        told_epochs = [configuration.view.epoch for configuration in told if configuration]
+        told_epochs += [request.view.epoch for request in under_way if isinstance(request, Adopt)]
+        return max(told_epochs, default=0) > newest
 
     # ---- steps
 

@@ -110,6 +110,10 @@ class Simulation:
         operations.begin(self.master, 0)
         grow(self, self.setting.length)
 
+    def may_yet_tell(self, newest: int) -> bool:
+        """May a master, other than the present one, or a message of one, tell a view after this epoch?"""
+        return False
+
     def start_member(self, place: Place) -> None:
         place.process = self.node_class(self.world, place)
         self.world.nodes[place.process.run_id] = place.process

@@ -10,12 +10,14 @@ import pytest
 
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.reconfiguration import BringForward, Configuration
-from chainredis.protocol.view import View
+from chainredis.protocol.view import Member, View
 
-from .master import Master
+from .master import Conversation, Master
+from .messages import Poll, Request
 from .model import BrokenInvariantError
 from .mutants import with_controller
-from .rivals import Rivals
+from .node import Node
+from .rivals import RivalMaster, Rivals
 from .seeds import GIVEN, seeds
 from .simulation import Setting, Simulation, Step
 from .walks import setting_of, walk
@@ -46,11 +48,18 @@ class Restored(Simulation):
         self._handlers["save"] = lambda a, b: go_back(self, self.seen, a, b)
 
 
+class TellsInItsTerm(RivalMaster):
+    """As Runtime.due. A view that was stored, and is lost with the store, is told no more when that term is over."""
+
+    def _question(self, member: Member, talk: Conversation) -> Request:
+        return super()._question(member, talk) if self.may_tell else Poll(0, 0, 0)
+
+
 class RestoredRivals(Rivals):
-    """The same in etcd: masters that led before the store went back live on, and grant and tell as before."""
+    """The same in etcd: masters that led before the store went back live on, and tell while their terms last."""
 
     def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
+        super().__init__(setting, master_class=TellsInItsTerm)
         self.seen: Counter[str] = Counter()
         self._handlers["save"] = lambda a, b: go_back(self, self.seen, a, b)
 
@@ -80,6 +89,85 @@ def test_a_process_that_was_left_behind_commits_nothing_in_the_next_era() -> Non
     removed one hears of that, and knows of one commit more.
     """
     walk(3505219275, RestoredRivals(setting_of(3505219275)))
+
+
+def run_all(simulation: Simulation, *steps: tuple[str, int, int]) -> None:
+    for step in steps:
+        simulation.run(Step(*step))
+
+
+def test_only_who_has_left_knows_the_newest_view_and_its_members_are_taken_over_from_older_ones() -> None:
+    """SIM_SEED=4171865708: the head is removed, and is told first. The store goes back before another one is told."""
+    simulation = Restored(Setting(size=5))
+    run_all(
+        simulation, ("kill", 8827, 55197), ("flow", 58885, 34415), ("talk", 3326, 7766), ("deliver", 57947, 22107),
+        ("talk", 57941, 35589), ("remove", 21510, 16614), ("decide", 14609, 65132), ("decide", 7051, 37468),
+        ("talk", 15343, 28124), ("save", 11106, 31671),
+    )  # fmt: skip
+    assert simulation.store.has_gone_back
+    simulation.finish()
+
+
+def test_only_a_new_tail_that_was_withdrawn_knows_the_newest_view() -> None:
+    """SIM_SEED=3706131859: it leaves with the head, and is told first. The store goes back to its addition."""
+    simulation = RestoredRivals(setting_of(3706131859))
+    run_all(
+        simulation, ("add", 45955, 10989), ("operate", 29474, 26332), ("operate", 54073, 38474),
+        ("flow", 57594, 28516), ("operate", 40494, 62983), ("decide", 56739, 24839), ("remove", 53184, 41438),
+        ("decide", 41284, 26866), ("talk", 22403, 26289), ("talk", 62855, 10090), ("talk", 21299, 43375),
+        ("save", 35022, 8598),
+    )  # fmt: skip
+    assert simulation.store.has_gone_back
+    simulation.finish()
+
+
+def test_the_epoch_of_a_lost_view_begins_no_era() -> None:
+    """SIM_SEED=1218803625: an operator forms the chain, and the store goes back before any process hears of that. Its
+    epoch comes again, for a view that loses nothing.
+    """
+    simulation = Restored(Setting(size=3))
+    run_all(simulation, ("restore", 3, 0), ("form", 0, 0), ("decide", 0, 1))
+    formed = max(simulation.store.epochs)
+    run_all(simulation, ("restore", 1, 0), ("settle", 0, 0), ("remove", 1, 0), ("settle", 0, 0), ("settle", 1, 0))
+    assert formed in simulation.store.epochs
+    simulation.finish()
+
+
+def removed(simulation: Simulation) -> Node:
+    """The head, which was removed, and is the only one that was told so."""
+    head = simulation.world.nodes[simulation.master.controller.followed[0].run_id]
+    run_all(simulation, ("remove", 0, 0), ("decide", 1, 1))
+    while head.core.me >= 0:
+        run_all(simulation, ("talk", 2, 1), ("sleep", 0, 0))
+    return head
+
+
+def test_no_store_goes_back_when_who_knows_the_newest_view_has_left_its_port() -> None:
+    """SIM_SEED=13, and 168 with rivals: no rule is known for that (design.md)."""
+    simulation = Restored(Setting(size=3))
+    removed(simulation).has_left_its_port = True
+    simulation.run(Step("restore", 1, 0))
+    assert not simulation.store.has_gone_back
+
+
+def test_a_master_that_led_before_the_store_went_back_tells_nothing_after_its_term() -> None:
+    """SIM_SEED=2380517583 and 4099412853: only that master knew the view that it had stored."""
+    simulation = RestoredRivals(Setting(size=3))
+    simulation.run(Step("remove", 0, 0))
+    simulation.run(Step("decide", 0, 1))
+    simulation.depose()
+    [former] = simulation.formers
+    newest = simulation.model.newest_epoch
+    assert simulation.store.configuration and simulation.store.configuration.view.epoch > newest
+    assert simulation.may_yet_tell(newest)
+    simulation.pass_time(10_000, ticks=False)
+    assert not simulation.may_yet_tell(newest)
+    simulation.run(Step("restore", 1, 0))
+    for number in range(3):
+        former.talk(number)
+        former.talk(number)
+    assert former in simulation.formers and not simulation.may_yet_tell(newest)
+    simulation.finish()
 
 
 class BelievesTheStore(Controller):
