@@ -31,7 +31,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
     parser.set_defaults(call=status)
     parser = add_parser(
         "doctor",
-        help="examine a running chain: versions, clocks, files, leases, links, limits, and what to change",
+        help="examine a running chain: versions, clocks, settings, rights, links, limits, and what to change",
         epilog=f"The exit status is 0 when nothing is found, {STATUSES}.",
     )
     parser.add_argument("address", type=address, metavar="HOST:PORT", help="of a master, or of any member")

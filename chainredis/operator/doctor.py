@@ -2,7 +2,8 @@
 """What will hurt a chain that is well today, and what to change. Pure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from statistics import median
 
 from chainredis.operator.chain_status import ChainStatus
@@ -10,15 +11,37 @@ from chainredis.protocol.view import Endpoint
 
 SKEW_MS = 250  # clocks that NTP keeps differ by a few milliseconds
 CROWDED = 0.8  # of maxclients
+RECIPES = 'docs/operations.md, "Users"'
+# Settings that every member should have alike, and why. Any member may become the head.
+ALIKE = {
+    "maxmemory-policy": "the head's says which keys are evicted",
+    "maxclients": "the clients of a head that fails have to fit into the next one",
+    "proto-max-bulk-len": "what the head takes may be too long elsewhere",
+    "member.cluster-announce": "clients of Redis Cluster find no head at those that do not announce one",
+    "member.log-limit": "the head's says when writers are held back",
+    "member.write-timeout": "the head's says when writers are told UNKNOWN",
+    "member.hold-timeout": "replies are held for different times",
+}
 
 
 @dataclass(frozen=True)
 class Patient:
-    """A member that answered: all of its INFO, and how far its clock was ahead of the asker's, in ms."""
+    """A member that answered.
+
+    info: all of its INFO. ahead_ms: how far its clock was ahead of the asker's, None if the asker may not see it, and
+    settings: some of CONFIG GET, likewise empty. is_open: who does not log in may run commands. refused: commands that
+    members and masters run there, and may not, by their user. strangers: their users that are not there. unexamined:
+    why not all is known.
+    """
 
     endpoint: Endpoint
     info: Mapping[str, str]
-    ahead_ms: float
+    ahead_ms: float | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    is_open: bool = False
+    refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    strangers: Sequence[str] = ()
+    unexamined: str = ""
 
     @property
     def version(self) -> str:
@@ -37,7 +60,22 @@ Check = Callable[[Sequence[Patient]], Iterator[str]]
 
 def examine(status: ChainStatus, patients: Sequence[Patient]) -> list[str]:
     """What is wrong now, and then what will be. Empty: nothing was found."""
-    return status.findings() + [finding for check in CHECKS for finding in check(patients)]
+    found = [finding for check in CHECKS for finding in check(patients)]
+    return [*status.findings(), *_as_the_master_sees_them(status), *found]
+
+
+def _as_the_master_sees_them(status: ChainStatus) -> Iterator[str]:
+    for place in range(len(status.members)):
+        address, *pairs = status.master.get(f"master_member_{place}", "").split(",")
+        seen = dict(pair.split("=", 1) for pair in pairs)
+        if seen.get("state", "alive") != "alive":
+            silence = f"{seen['state']}, for {seen.get('silent_ms')} ms"
+            yield f"the master does not reach {address} ({silence}): see the network"
+        elif seen.get("lifeline", "held") != "held":
+            yield (
+                f"{address}: the master holds no lifeline to it, so that its death is noticed only when its lease has "
+                "run out: let the master reach the port member.lifeline-port"
+            )
 
 
 def _names(patients: Sequence[Patient]) -> str:
@@ -62,11 +100,12 @@ def _versions(patients: Sequence[Patient]) -> Iterator[str]:
 
 
 def _clocks(patients: Sequence[Patient]) -> Iterator[str]:
-    usual = median(patient.ahead_ms for patient in patients) if patients else 0
-    for patient in patients:
-        if abs(off := patient.ahead_ms - usual) > SKEW_MS:
+    clocks = {patient.endpoint: patient.ahead_ms for patient in patients if patient.ahead_ms is not None}
+    usual = median(clocks.values()) if clocks else 0
+    for endpoint, ahead_ms in clocks.items():
+        if abs(off := ahead_ms - usual) > SKEW_MS:
             yield (
-                f"{patient.endpoint}: its clock differs by {off:+.0f} ms from the others', so a key that expires is "
+                f"{endpoint}: its clock differs by {off:+.0f} ms from the others', so a key that expires is "
                 "gone earlier or later there: run NTP on the machine"
             )
 
@@ -81,9 +120,9 @@ def _files(patients: Sequence[Patient]) -> Iterator[str]:
     elif without:
         yield f"{_names(without)}: no append-only file, unlike the others: appendonly yes"
     for patient in patients:
-        for field in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"):
-            if patient.info.get(field, "ok") != "ok":
-                yield f"{patient.endpoint}: {field} is {patient.info[field]}: see its disk and its log"
+        for name in ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_bgsave_status"):
+            if patient.info.get(name, "ok") != "ok":
+                yield f"{patient.endpoint}: {name} is {patient.info[name]}: see its disk and its log"
 
 
 def _leases(patients: Sequence[Patient]) -> Iterator[str]:
@@ -97,9 +136,67 @@ def _leases(patients: Sequence[Patient]) -> Iterator[str]:
 
 def _links(patients: Sequence[Patient]) -> Iterator[str]:
     for patient in patients:
-        for field, neighbour in (("member_link_down", "successor"), ("member_link_up", "predecessor")):
-            if why := patient.info.get(f"{field}_error"):
+        for link, neighbour in (("member_link_down", "successor"), ("member_link_up", "predecessor")):
+            if why := patient.info.get(f"{link}_error"):
                 yield f"{patient.endpoint}: does not reach its {neighbour}: {why}"
+        if patient.info.get("member_link_head") == "down":
+            yield f"{patient.endpoint}: does not reach the head, which hears of commits later so: see the network"
+
+
+def _addresses(patients: Sequence[Patient]) -> Iterator[str]:
+    """Members connect to each other, and clients to them, at the addresses that MASTER.ADD was given."""
+    own = [patient for patient in patients if _is_loopback(patient.endpoint)]
+    if own and len(own) < len(patients):
+        yield (
+            f"{_names(own)}: a loopback address, which is another server on each machine. `remove` it, and `add` it by "
+            "an address that all members, masters and clients reach"
+        )
+
+
+def _is_loopback(endpoint: Endpoint) -> bool:
+    try:
+        return ip_address(endpoint.host).is_loopback
+    except ValueError:
+        return endpoint.host == "localhost"
+
+
+def _strangers(patients: Sequence[Patient]) -> Iterator[str]:
+    unguarded = [patient for patient in patients if patient.is_open and not _is_loopback(patient.endpoint)]
+    if unguarded:
+        yield (
+            f"{_names(unguarded)}: who does not log in may run commands: requirepass, or ACLs with the user default "
+            f"off ({RECIPES})"
+        )
+
+
+def _rights(patients: Sequence[Patient]) -> Iterator[str]:
+    for patient in patients:
+        for user in patient.strangers:
+            yield f"{patient.endpoint}: there is no user {user}, as whom members or masters log in ({RECIPES})"
+        for user, commands in patient.refused.items():
+            rules = " ".join(f"+{command}" for command in commands)
+            yield f"{patient.endpoint}: lacks rights that members and masters need: ACL SETUSER {user} {rules}"
+    reasons = {patient.unexamined for patient in patients if patient.unexamined}
+    if reasons:
+        yield f"not all could be examined: {'; '.join(sorted(reasons))}"
+
+
+def _tls(patients: Sequence[Patient]) -> Iterator[str]:
+    for patient in patients:
+        if patient.settings.get("tls-replication") == "yes":
+            yield f"{patient.endpoint}: tls-replication yes; members talk without TLS: CONFIG SET tls-replication no"
+    ports = [patient for patient in patients if patient.settings.get("tls-port", "0") != "0"]
+    if ports and len(ports) < len(patients):
+        without = [patient for patient in patients if patient not in ports]
+        yield f"{_names(without)}: no tls-port, unlike the others: clients that use TLS do not reach the head there"
+
+
+def _settings(patients: Sequence[Patient]) -> Iterator[str]:
+    for name, why in ALIKE.items():
+        values = {patient.endpoint: patient.settings[name] for patient in patients if name in patient.settings}
+        if len(set(values.values())) > 1:
+            different = "; ".join(f"{value} at {endpoint}" for endpoint, value in values.items())
+            yield f"{name} differs between the members: {different}. Set it alike: {why}"
 
 
 def _clients(patients: Sequence[Patient]) -> Iterator[str]:
@@ -119,4 +216,7 @@ def _memory(patients: Sequence[Patient]) -> Iterator[str]:
         )
 
 
-CHECKS: Sequence[Check] = (_size, _versions, _clocks, _files, _leases, _links, _clients, _memory)
+CHECKS: Sequence[Check] = (
+    _size, _versions, _clocks, _files, _leases, _links, _addresses, _clients, _memory, _settings, _tls, _strangers,
+    _rights,
+)  # fmt: skip

@@ -2,20 +2,22 @@
 """Asks the servers of a running chain, of which one address is known: a member's or a master's."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from chainredis.operator import rights
 from chainredis.operator.chain_status import ChainStatus, MasterStatus, MemberStatus
-from chainredis.operator.doctor import Patient
-from chainredis.protocol.errors import MemberError
+from chainredis.operator.doctor import ALIKE, Patient
+from chainredis.protocol.errors import MemberError, Rejected
 from chainredis.protocol.view import Endpoint, parse_endpoint
 from chainredis.transport.member_client import RedisLink
 from chainredis.transport.settings import Credentials, Settings
 
 ANSWER_TIMEOUT_S = 2.0
+MORE_SETTINGS = ("member.auth-user", "tls-port", "tls-replication")
 
 
 def look(address: Endpoint, credentials: Credentials) -> ChainStatus:
@@ -56,17 +58,82 @@ def examine_members(status: ChainStatus, credentials: Credentials) -> list[Patie
     """All that those members say that answer."""
     settings = _settings(credentials)
     asked = (member.endpoint for member in status.members if not member.trouble)
-    return [patient for endpoint in asked if (patient := _examine(endpoint, settings))]
+    patients = [patient for endpoint in asked if (patient := _examine(endpoint, settings))]
+    needs: dict[str, set[str]] = {}
+    for patient in patients:
+        if "member.auth-user" in patient.settings:
+            needs.setdefault(patient.settings["member.auth-user"] or "default", set()).update(rights.MEMBERS)
+    for master in status.masters:
+        if (user := _user_of(master, settings)) is not None:
+            needs.setdefault(user or "default", set()).update(rights.MASTERS)
+    return [_examine_rights(patient, needs, settings) for patient in patients]
 
 
 def _examine(endpoint: Endpoint, settings: Settings) -> Patient | None:
     try:
         with closing(RedisLink(endpoint, settings)) as link:
-            before = time.time()
-            ahead_ms = 1000 * (link.time() - (before + time.time()) / 2)
-            return Patient(endpoint, link.info("everything"), ahead_ms)
+            patient = Patient(endpoint, link.info("everything"), is_open=_is_open(endpoint))
+            try:
+                before = time.time()
+                ahead_ms = 1000 * (link.time() - (before + time.time()) / 2)
+                return replace(patient, ahead_ms=ahead_ms, settings=link.settings(*ALIKE, *MORE_SETTINGS))
+            except Rejected as error:
+                return replace(patient, unexamined=str(error))
     except MemberError:
         return None     # it has ended since it was first asked
+
+
+def _is_open(endpoint: Endpoint) -> bool:
+    """Returns True if somebody who does not log in may run commands there."""
+    try:
+        with closing(RedisLink(endpoint, _settings(Credentials()))) as link:
+            link.time()
+    except MemberError:
+        return False
+    return True
+
+
+def _user_of(master: MasterStatus, settings: Settings) -> str | None:
+    """The user as whom the master logs in at members; empty: the default one. None if that cannot be asked."""
+    try:
+        with closing(RedisLink(master.endpoint, settings)) as link:
+            return link.settings("master.auth-user").get("master.auth-user")
+    except MemberError:
+        return None
+
+
+def _examine_rights(patient: Patient, needs: Mapping[str, Collection[str]], settings: Settings) -> Patient:
+    """needs: what each user has to be able to run there."""
+    refused: dict[str, list[str]] = {}
+    strangers: list[str] = []
+    try:
+        with closing(RedisLink(patient.endpoint, settings)) as link:
+            for user, commands in needs.items():
+                try:
+                    lacking = [each for each in sorted(commands) if not _may_run(link, user, each)]
+                except NoSuchUser:
+                    strangers.append(user)
+                    continue
+                if lacking:
+                    refused[user] = lacking
+    except MemberError as error:
+        return replace(patient, unexamined=patient.unexamined or str(error))
+    return replace(patient, refused=refused, strangers=strangers)
+
+
+class NoSuchUser(Exception):
+    """Somebody is to log in as a user that the server does not know."""
+
+
+def _may_run(link: RedisLink, user: str, command: str) -> bool:
+    try:
+        return link.may_run(user, command, *rights.ARGUMENTS.get(command, ()))
+    except Rejected as error:
+        if "not found" not in str(error):
+            raise
+        if f"Command '{command}'" in str(error):
+            return True  # a member of another version has no such command
+        raise NoSuchUser from error
 
 
 def _settings(credentials: Credentials) -> Settings:

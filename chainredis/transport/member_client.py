@@ -332,6 +332,16 @@ class RedisLink:
         lines = reply.decode("utf-8", "replace").splitlines() if isinstance(reply, bytes) else []
         return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
 
+    def settings(self, *names: str) -> dict[str, str]:
+        """Those of these settings that the server has."""
+        reply = self._call("CONFIG", "GET", *names)
+        texts = [item.decode("utf-8", "replace") for item in reply]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
+    def may_run(self, user: str, *command: str) -> bool:
+        """Returns True if that user may run the command here. Rejected if there is no such user or command."""
+        return bool(self._call("ACL", "DRYRUN", user, *command) == b"OK")
+
     def _call(self, *command: str | bytes, timeout_s: float | None = None) -> Any:
         self._send(command)
         return self._reply(timeout_s)

@@ -8,6 +8,10 @@ import pytest
 
 from chainredis.local_cluster.cluster import MASTER, MEMBER
 from chainredis.local_cluster.server import ROOT, Server
+from chainredis.operator import rights
+from chainredis.operator.doctor import examine
+from chainredis.operator.looking import examine_members, look
+from chainredis.transport.settings import Credentials
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, assert_serves
 
@@ -51,6 +55,13 @@ def as_user(server: Server, *rules: str) -> Talk:
     return log_in(server, "somebody")
 
 
+def findings_of_doctor(master: Server) -> list[str]:
+    """What `chainredis doctor --user operator` finds."""
+    operator = Credentials("operator", PASSWORD)
+    seen = look(master.endpoint, operator)
+    return examine(seen, examine_members(seen, operator))
+
+
 def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp_path: Path) -> None:
     login = {"auth-user": "{}", "auth-password": PASSWORD}
     cluster = chain(
@@ -87,6 +98,11 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp
             ["LIST.CHECKPOINT"], *ADMINISTRATION[MEMBER],
         ]  # fmt: skip
         assert denied(app, *others) == [command[0] for command in others]
+    (found,) = findings_of_doctor(master)
+    assert "no member has an append-only file" in found
+    assert ask(head, "ACL", "SETUSER", "member", "-chain.copy") == b"OK"
+    _, found = findings_of_doctor(master)
+    assert found == f"{head.endpoint}: lacks rights that members and masters need: ACL SETUSER member +chain.copy"
     with log_in(master, "operator") as operator:
         assert operator("MASTER.REMOVE", "127.0.0.1", head.port) == b"OK"
         assert operator("MASTER.ADD", "127.0.0.1", head.port) == b"OK"
@@ -96,6 +112,14 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp
     for line in recipes("at every member"):
         assert ask(head, *line.split()) == b"OK"  # as an operator types it
     assert_serves(cluster)
+
+
+def test_doctor_knows_what_members_and_masters_run() -> None:
+    granted = {}
+    for line in recipes("at every member"):
+        words = line.split()
+        granted[words[2]] = {word[1:] for word in words if word.startswith("+") and "@" not in word}
+    assert (set(rights.MEMBERS), set(rights.MASTERS)) == (granted["member"], granted["master"])
 
 
 def test_members_and_masters_may_run_each_command_that_they_send(server: StartServer) -> None:

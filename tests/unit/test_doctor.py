@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """chainredis.operator.doctor: what will hurt a chain that is well today."""
 
+from dataclasses import replace
+
 import pytest
 
-from chainredis.operator.chain_status import ChainStatus, MasterStatus
+from chainredis.operator.chain_status import ChainStatus, MasterStatus, MemberStatus
 from chainredis.operator.doctor import Patient, examine
 from chainredis.protocol.view import Endpoint
 
@@ -14,6 +16,10 @@ WELL = ChainStatus(7, ())
 
 def patient(number: int, ahead_ms: float = 0, **info: str) -> Patient:
     return Patient(Endpoint("m", number), HEALTHY | info, ahead_ms)
+
+
+def setting(**settings: str) -> Patient:
+    return replace(patient(3), settings={name.replace("_", "-"): value for name, value in settings.items()})
 
 
 def findings(*patients: Patient) -> list[str]:
@@ -43,10 +49,39 @@ def test_what_is_wrong_now_comes_first() -> None:
         (patient(3, member_link_up_error="timed out"), "m:3: does not reach its predecessor: timed out"),
         (patient(3, connected_clients="81"), "m:3: has 81 clients of 100"),
         (patient(3, maxmemory="5"), "0 at m:1; 0 at m:2; 5 at m:3"),
+        (patient(3, member_link_head="down"), "m:3: does not reach the head"),
+        (replace(patient(3), endpoint=Endpoint("127.0.0.1", 3)), "127.0.0.1:3: a loopback address"),
+        (replace(patient(3), endpoint=Endpoint("localhost", 3)), "localhost:3: a loopback address"),
+        (replace(patient(3), is_open=True), "m:3: who does not log in may run commands"),
+        (replace(patient(3), refused={"member": ["chain.copy"]}), "need: ACL SETUSER member +chain.copy"),
+        (replace(patient(3), strangers=["member"]), "m:3: there is no user member"),
+        (replace(patient(3), unexamined="m:3: says: NOPERM"), "not all could be examined: m:3: says: NOPERM"),
+        (setting(tls_replication="yes"), "m:3: tls-replication yes"),
+        (setting(tls_port="6380"), "m:1, m:2: no tls-port, unlike the others"),
     ],
 )
 def test_each_check_finds_what_it_is_for(worse: Patient, text: str) -> None:
     (found,) = findings(patient(1), patient(2), worse)
+    assert text in found
+
+
+def test_settings_that_should_be_alike_are_compared() -> None:
+    several = [replace(patient(1), settings={"maxclients": "10000"}), setting(maxclients="100")]
+    (found,) = findings(*several)
+    assert found.startswith("maxclients differs between the members: 10000 at m:1; 100 at m:3. Set it alike: ")
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        ("m:1,state=silent,silent_ms=900,checkpointed=-1,lifeline=held", "does not reach m:1 (silent, for 900 ms)"),
+        ("m:1,state=alive,silent_ms=9,checkpointed=-1,lifeline=none", "m:1: the master holds no lifeline"),
+    ],
+)
+def test_what_the_master_sees_of_members_counts(told: str, text: str) -> None:
+    member = MemberStatus(Endpoint("m", 1), {"member_serving": "1"})
+    master = MasterStatus(Endpoint("m", 9), {"master_state": "serving", "master_member_0": told})
+    (found,) = examine(ChainStatus(7, [member], [master]), [patient(1), patient(2)])
     assert text in found
 
 
