@@ -20,7 +20,8 @@ from modules.bindings.redismodule cimport (
     RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
     RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModule_ChannelAtPosWithFlags,
     RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free, RedisModule_GetDetachedThreadSafeContext,
-    RedisModule_Init, RedisModule_IsChannelsPositionRequest, RedisModule_Log, RedisModule_RegisterCommandFilter,
+    RedisModule_Init, RedisModule_IsChannelsPositionRequest, RedisModule_IsKeysPositionRequest, RedisModule_Log,
+    RedisModule_RegisterCommandFilter,
     RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions,
     RedisModule_SubscribeToKeyspaceEvents, RedisModule_SubscribeToServerEvent, RedisModule_TryAlloc,
     RedisModule_WrongArity,
@@ -31,9 +32,9 @@ from modules.core.memory cimport memory_from
 from modules.core.messages cimport Limits
 from modules.core.view cimport KIND_ALL
 from modules.member.clients cimport (
-    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, list_command,
-    native_wait_command, numbered_command, read_command, tail_checkpoint_command, view_command, wait_command,
-    write_command,
+    chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, kept_command, list_command,
+    native_wait_command, numbered_command, once_command, once_keys, read_command, tail_checkpoint_command, view_command,
+    wait_command, write_command,
 )
 from modules.member.cluster cimport on_cluster, on_cluster_any
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
@@ -98,6 +99,12 @@ cdef int on_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcep
     if argc < 2 or argc > 3:
         return RedisModule_WrongArity(ctx)
     return write_command(the_member(), ctx, argv[1], NULL, argv[2] if argc == 3 else NULL)
+
+
+cdef int on_once(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    if RedisModule_IsKeysPositionRequest(ctx):
+        return once_keys(ctx, argv, argc)
+    return once_command(the_member(), ctx, argv, argc) if argc >= 3 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -196,6 +203,10 @@ cdef int on_numbered_del(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
     if argc != 4 and argc != 5:
         return RedisModule_WrongArity(ctx)
     return numbered_command(the_member(), ctx, argv, NULL, argv[4] if argc == 5 else NULL)
+
+
+cdef int on_kept(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    return kept_command(the_member(), ctx, argv, argc)
 
 
 cdef int on_tap_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -326,12 +337,15 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
     cdef uint64_t read = REDISMODULE_CMD_KEY_RO | REDISMODULE_CMD_KEY_ACCESS
     cdef const char *looks = "readonly fast allow-loading allow-stale"
     cdef const char *unheld = "admin deny-script allow-loading allow-stale allow-busy fast"
+    cdef const char *once = "write deny-script no-mandatory-keys getkeys-api"
     cdef const char *refuses = "allow-loading allow-stale no-auth"
     return (
         create(ctx, "member.put", "key value [client_id]", on_put, "write deny-oom deny-script getchannels-api", put,
                "write slow blocking", "Sets a key. The sequence number, once it is committed; with client_id at once")
         and create(ctx, "member.del", "key [client_id]", on_del, "write deny-script getchannels-api", delete,
                    "write slow blocking", "Deletes a key. Answers as MEMBER.PUT")
+        and create(ctx, "member.once", NULL, on_once, once, 0, "write slow",
+                   "Runs a command unless it was run already: client_id, sequence, command. The command's reply")
         and create(ctx, "member.wait", "sn# [timeout_ms# [epoch#]]", on_wait, "readonly deny-script", 0,
                    "read slow blocking", "Waits until a sequence number is committed, and returns the newest that is")
         and create(ctx, "read", "key", on_read, "readonly fast", read, "read fast",
@@ -390,6 +404,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx, bint all) noexcept nogil
         and create_internal(ctx, "chain.tap", on_tap_command, "admin deny-script no-monitor no-slowlog no-auth")
         and create_internal(ctx, "chain.put", on_numbered_put, "write admin deny-script no-monitor no-slowlog")
         and create_internal(ctx, "chain.del", on_numbered_del, "write admin deny-script no-monitor no-slowlog")
+        and create_internal(ctx, "chain.once", on_kept, "write admin deny-script no-monitor no-slowlog")
         and create_internal(ctx, "chain.idle", on_idle, idle)
         and create_internal(ctx, "chain.state", on_state, early)
         and create_internal(ctx, "chain.record", on_record, early)

@@ -111,7 +111,18 @@ cdef extern from "pthread.h" nogil:
 
 cdef extern from "errno.h" nogil:
     enum:
+        EACCES
         ECONNRESET
+        EINVAL
         ENOENT
+        ENOTSUP
         EPIPE
+        ESPIPE
     int errno
+
+cdef extern from *:
+    """
+    #include <errno.h>
+    static inline void chain_clear_errno(void) { errno = 0; }
+    """
+    void clear_errno "chain_clear_errno"() noexcept nogil

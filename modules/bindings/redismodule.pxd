@@ -212,6 +212,9 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_SetCommandInfo(RedisModuleCommand *, const RedisModuleCommandInfo *)
     int RedisModule_GetApi(const char *, void *)
     int *RedisModule_GetCommandKeys(RedisModuleCtx *, RedisModuleString **, int, int *)
+    int *RedisModule_GetCommandKeysWithFlags(RedisModuleCtx *, RedisModuleString **, int, int *, int **)
+    int RedisModule_IsKeysPositionRequest(RedisModuleCtx *)
+    void RedisModule_KeyAtPosWithFlags(RedisModuleCtx *, int, int)
     int RedisModule_IsChannelsPositionRequest(RedisModuleCtx *)
     void RedisModule_ChannelAtPosWithFlags(RedisModuleCtx *, int, int)
     RedisModuleUser *RedisModule_GetModuleUserFromUserName(RedisModuleString *)
@@ -274,6 +277,13 @@ cdef extern from "redismodule.h" nogil:
     void RedisModule_ReplySetArrayLength(RedisModuleCtx *, long)
     int RedisModule_ReplyWithNull(RedisModuleCtx *)
     int RedisModule_ReplyWithVerbatimString(RedisModuleCtx *, const char *, size_t)
+    int RedisModule_ReplyWithVerbatimStringType(RedisModuleCtx *, const char *, size_t, const char *)
+    int RedisModule_ReplyWithSet(RedisModuleCtx *, long)
+    int RedisModule_ReplyWithAttribute(RedisModuleCtx *, long)
+    int RedisModule_ReplyWithBool(RedisModuleCtx *, int)
+    int RedisModule_ReplyWithDouble(RedisModuleCtx *, double)
+    int RedisModule_ReplyWithBigNumber(RedisModuleCtx *, const char *, size_t)
+    int RedisModule_ReplyWithCallReply(RedisModuleCtx *, RedisModuleCallReply *)
 
     RedisModuleBlockedClient *RedisModule_BlockClient(
         RedisModuleCtx *, RedisModuleCmdFunc, RedisModuleCmdFunc, RedisModuleFreeFunc, long long)
@@ -289,6 +299,7 @@ cdef extern from "redismodule.h" nogil:
     size_t RedisModule_CallReplyLength(RedisModuleCallReply *)
     RedisModuleCallReply *RedisModule_CallReplyArrayElement(RedisModuleCallReply *, size_t)
     const char *RedisModule_CallReplyStringPtr(RedisModuleCallReply *, size_t *)
+    const char *RedisModule_CallReplyProto(RedisModuleCallReply *, size_t *)
 
     int RedisModule_Replicate(RedisModuleCtx *, const char *, const char *, ...)
     int RedisModule_ReplicateVerbatim(RedisModuleCtx *)

@@ -12,9 +12,10 @@ from libc.string cimport memcmp, strlen
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict,
-    RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
-    RedisModule_CallReplyType, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgsCount,
-    RedisModule_DictGetC, RedisModule_DictReplaceC, RedisModule_Log, RedisModule_StringPtrLen,
+    RedisModuleString, RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength,
+    RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_CommandFilterArgGet,
+    RedisModule_CommandFilterArgsCount, RedisModule_DictGetC, RedisModule_DictReplaceC, RedisModule_Log,
+    RedisModule_StringPtrLen,
 )
 from modules.server.redis_calls cimport drop_reply
 
@@ -239,5 +240,23 @@ cdef inline Rule table_rule(RedisModuleDict *table, RedisModuleCommandFilterCtx 
     if not found & HAS_SUBCOMMANDS or RedisModule_CommandFilterArgsCount(command) == 1:
         return <Rule>(found & ~HAS_SUBCOMMANDS)
     if not lower_name("|", 1, name, &end) or not lower_argument(command, 1, name, &end):
+        return RULE_NONE
+    return table_find(table, name, end)
+
+
+cdef inline Rule table_rule_of(RedisModuleDict *table, RedisModuleString **argv, int argc) noexcept nogil:
+    """Returns the rule of a command that is an argument of another one."""
+    cdef char name[NAME_BYTES]
+    cdef size_t end = 0
+    cdef size_t length
+    cdef const char *bytes = RedisModule_StringPtrLen(argv[0], &length)
+    cdef int found
+    if not lower_name(bytes, length, name, &end):
+        return RULE_NONE
+    found = table_get(table, name, end)
+    if not found & HAS_SUBCOMMANDS or argc == 1:
+        return <Rule>(found & ~HAS_SUBCOMMANDS)
+    bytes = RedisModule_StringPtrLen(argv[1], &length)
+    if not lower_name("|", 1, name, &end) or not lower_name(bytes, length, name, &end):
         return RULE_NONE
     return table_find(table, name, end)

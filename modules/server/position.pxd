@@ -27,7 +27,8 @@ from modules.core.log cimport Boundary, MAX_BOUNDARIES
 from modules.core.view cimport HISTORY_BYTES, RUN_ID_BYTES
 
 cdef enum:
-    POSITION_VERSION = 4        # version 1 has no record; 1 and 2 have no checkpoint; 1 to 3 have no `numbered`
+    # version 1 has no record; 1 and 2 have no checkpoint; 1 to 3 have no `numbered`; 1 to 4 have no kept replies
+    POSITION_VERSION = 5
 
 
 cdef struct Record:
@@ -48,6 +49,7 @@ cdef struct Position:
     uint64_t keys               # number of keys that follow in the RDB, for the progress of a copy
     Loaded checkpoint
     uint64_t newer              # number of keys that follow with updates that the checkpoint lacks
+    uint64_t kept               # number of replies of MEMBER.ONCE that follow
 
 
 cdef struct Newer:
@@ -59,10 +61,23 @@ cdef struct Newer:
     uint64_t index
 
 
+cdef struct Kept:
+    # The reply to a client's newest MEMBER.ONCE. They come in the order in which they are to be forgotten.
+    const char *id
+    size_t id_length
+    int64_t sequence
+    uint64_t digest
+    const char *reply
+    size_t reply_length
+    const void *next            # where the iteration goes on; NULL: at the first
+
+
 ctypedef void (*PositionSave)(Position *out) noexcept nogil
 ctypedef bint (*PositionLoad)(const Position *position) noexcept nogil
 ctypedef bint (*PositionNext)(Newer *newer) noexcept nogil
 ctypedef void (*PositionTake)(const Newer *newer) noexcept nogil
+ctypedef void (*PositionNextKept)(Kept *kept) noexcept nogil
+ctypedef bint (*PositionTakeKept)(const Kept *kept) noexcept nogil
 
 cdef struct PositionHandlers:
     PositionSave save           # fills in the position to be saved; NULL: nothing is saved
@@ -71,6 +86,8 @@ cdef struct PositionHandlers:
     # the next key that is newer than the checkpoint, beginning with a zeroed Newer; returns False at the end
     PositionNext next
     PositionTake take           # gets each of these keys as it is loaded, after `load`
+    PositionNextKept next_kept  # the next kept reply; there are as many as `save` has said
+    PositionTakeKept take_kept  # gets each of these, after the keys; returns False if it is impossible
 
 
 cdef extern from *:
@@ -103,6 +120,20 @@ cdef inline void position_write(RedisModuleIO *io, const Position *position) noe
     RedisModule_SaveUnsigned(io, position.keys)
     RedisModule_SaveSigned(io, position.numbered)
     write_checkpoint(io, position)
+    write_kept(io, position.kept)
+
+
+cdef inline void write_kept(RedisModuleIO *io, uint64_t count) noexcept nogil:
+    cdef Kept kept
+    memset(&kept, 0, sizeof(Kept))
+    RedisModule_SaveUnsigned(io, count)
+    while count:
+        position_handlers().next_kept(&kept)
+        RedisModule_SaveStringBuffer(io, kept.id, kept.id_length)
+        RedisModule_SaveSigned(io, kept.sequence)
+        RedisModule_SaveUnsigned(io, kept.digest)
+        RedisModule_SaveStringBuffer(io, kept.reply, kept.reply_length)
+        count -= 1
 
 
 cdef inline void write_checkpoint(RedisModuleIO *io, const Position *position) noexcept nogil:
@@ -196,6 +227,30 @@ cdef inline bint read_newer(RedisModuleIO *io, int64_t applied) noexcept nogil:
     return good
 
 
+cdef inline bint take_kept_reply(RedisModuleIO *io, Kept *kept) noexcept nogil:
+    if RedisModule_IsIOError(io):
+        return False
+    return position_handlers().take_kept == NULL or position_handlers().take_kept(kept)
+
+
+cdef inline bint read_kept(RedisModuleIO *io) noexcept nogil:
+    """Read all kept replies. Returns False if they are not valid."""
+    cdef uint64_t count = RedisModule_LoadUnsigned(io)
+    cdef Kept kept
+    cdef bint good = True
+    memset(&kept, 0, sizeof(Kept))
+    while good and count and not RedisModule_IsIOError(io):
+        kept.id = RedisModule_LoadStringBuffer(io, &kept.id_length)
+        kept.sequence = RedisModule_LoadSigned(io)
+        kept.digest = RedisModule_LoadUnsigned(io)
+        kept.reply = RedisModule_LoadStringBuffer(io, &kept.reply_length)
+        good = take_kept_reply(io, &kept)
+        RedisModule_Free(<void *>kept.id)
+        RedisModule_Free(<void *>kept.reply)
+        count -= 1
+    return good and not RedisModule_IsIOError(io)
+
+
 # ---------------------------------------------------------------------------------------------------- the data type
 
 cdef inline void position_aux_save(RedisModuleIO *io, int when) noexcept nogil:
@@ -218,6 +273,8 @@ cdef inline int position_aux_load(RedisModuleIO *io, int version, int when) noex
         if not read_newer(io, position.applied):
             return REDISMODULE_ERR
         position.newer -= 1
+    if version > 4 and position.has_history and not read_kept(io):
+        return REDISMODULE_ERR
     return REDISMODULE_OK
 
 

@@ -24,8 +24,6 @@ cimport modules.core.checkpoint.recovery as recovery
 cimport modules.core.durability as durability
 cimport modules.core.effect_scanner as effect_scanner
 cimport modules.core.effect_stream as effect_stream
-cimport modules.core.first_request as opening
-cimport modules.core.held_output as held_output
 cimport modules.core.invariant as invariant
 cimport modules.core.keyspace_info as keyspace
 cimport modules.core.learner as learner
@@ -497,4 +495,5 @@ include "core_effects.pxi"
 include "core_wire.pxi"
 include "core_checkpoint.pxi"
 include "core_held.pxi"
+include "core_once.pxi"
 include "core_corrupt.pxi"

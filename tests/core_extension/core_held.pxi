@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Bytes that wait until they may go: included by core.pyx.
 
+cimport modules.core.first_request as opening
+cimport modules.core.held_output as held_output
+
 cdef held_output.Horizon horizon_of(int64_t committed, int64_t lease_until, int64_t proven_ms):
     cdef held_output.Horizon horizon
     horizon.committed, horizon.lease_until, horizon.proven_ms = committed, lease_until, proven_ms

@@ -26,6 +26,11 @@ cdef extern int numbered_command(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, RedisModuleString *value, RedisModuleString *client,
 ) noexcept nogil
 
+# once.pxi
+cdef extern int once_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int kept_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int once_keys(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+
 # view_question.pxi
 cdef extern int view_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern void settle_view_questions(Member *m) noexcept nogil

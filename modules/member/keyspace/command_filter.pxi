@@ -127,7 +127,11 @@ cdef void note_unreplicated(Member *m) noexcept nogil:
 
 
 cdef bint is_update(const char *name, size_t length) noexcept nogil:
-    """Returns whether the command, one of ours, is MEMBER.PUT or MEMBER.DEL. The stream of effects has neither."""
+    """Returns whether the command, one of ours, is MEMBER.PUT, MEMBER.DEL or MEMBER.ONCE. The stream of effects has
+    none of them.
+    """
+    if length == 11:
+        return begins_with(name, "member.once", 11)
     return length == 10 and (begins_with(name, "member.put", 10) or begins_with(name, "member.del", 10))
 
 
@@ -198,6 +202,7 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     cdef size_t length
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), &length)
     cdef Rule rule
+    m.keyspace.filtered += 1
     if m.keyspace.own_call:
         return
     if is_ours(name, length):

@@ -4,13 +4,17 @@
 
 from modules.bindings.libc cimport _exit
 from modules.bindings.redismodule cimport RedisModule_Log, RedisModule_ResetDataset
+from modules.core.once_table cimport once_clear
 from modules.member.state.member cimport Member
 
 
 cdef void drop_data(Member *m) noexcept nogil:
-    """Delete all keys. `own_call` marks it as intended, so that `end_before_loss` is not called."""
+    """Delete all keys, and the replies that MEMBER.ONCE has kept. `own_call` marks it as intended, so that
+    `end_before_loss` is not called.
+    """
     m.keyspace.own_call = True
     RedisModule_ResetDataset(0, 0)
+    once_clear(&m.clients.once)
     m.keyspace.own_call = False
 
 

@@ -14,6 +14,9 @@ from modules.core.checkpoint.memtable cimport MEMTABLE_DELETED, MemtableEntry, m
 from modules.core.durability cimport durability_restore
 from modules.core.log cimport log_boundaries
 from modules.core.messages cimport ACCEPTED, ROLE_ALONE, ROLE_LEARNER
+from modules.core.once_table cimport (
+    ONCE_ID_BYTES, OnceRecord, OnceTable, once_clear, once_copy, once_find, once_prepare, once_put,
+)
 from modules.core.view cimport HISTORY_BYTES, KIND_ALL
 from modules.member.checkpoint.memtable cimport memtable_keys, track_loaded
 from modules.member.checkpoint cimport track_end, track_loaded_data, track_resume
@@ -26,7 +29,7 @@ from modules.member.state.checkpoint cimport Checkpoint
 from modules.member.state.member cimport Member, the_member
 from modules.member.state.membership cimport JOIN_COPYING
 from modules.member.state.persistence cimport SOURCE_AOF, SOURCE_OTHERS
-from modules.server.position cimport Newer, Position, PositionHandlers, Record, position_register
+from modules.server.position cimport Kept, Newer, Position, PositionHandlers, Record, position_register
 
 
 cdef void snapshot_save(Position *out) noexcept nogil:
@@ -34,6 +37,7 @@ cdef void snapshot_save(Position *out) noexcept nogil:
     cdef Member *m = the_member()
     if m.disk.unproven != NULL:
         out[0] = m.disk.unproven[0]
+        out.kept = 0
         return
     # Data of which flushed keys are in a checkpoint of unknown state must not count as a chain's data.
     out.has_history = (m.chain.has_history and not is_unknown_chains(m)
@@ -50,6 +54,7 @@ cdef void snapshot_save(Position *out) noexcept nogil:
     out.checkpoint.incomplete = m.checkpoint.incomplete
     out.checkpoint.others = m.checkpoint.others
     out.newer = memtable_keys(&m.checkpoint) if m.checkpoint.tracking else 0
+    out.kept = m.clients.once.count
 
 
 cdef bint snapshot_next(Newer *newer) noexcept nogil:
@@ -71,6 +76,35 @@ cdef bint snapshot_next(Newer *newer) noexcept nogil:
     newer.length = entry.length
     newer.sn = entry.sn
     newer.deleted = entry.kind == MEMTABLE_DELETED
+    return True
+
+
+cdef void snapshot_next_kept(Kept *kept) noexcept nogil:
+    cdef const OnceRecord *record = <const OnceRecord *>kept.next
+    if record == NULL:
+        record = the_member().clients.once.oldest
+    kept.id = record.id
+    kept.id_length = record.id_length
+    kept.sequence = record.sequence
+    kept.digest = record.digest
+    kept.reply = record.reply if record.reply_length else record.id     # an empty string needs an address, too
+    kept.reply_length = record.reply_length
+    kept.next = record.newer
+
+
+cdef bint snapshot_take_kept(const Kept *kept) noexcept nogil:
+    """Keep one loaded reply, from now on as long as one of now."""
+    cdef Member *m = the_member()
+    cdef OnceTable *table = &m.clients.once
+    cdef char *reply
+    if not m.clients.once_loading:
+        return True
+    if (not 1 <= kept.id_length <= ONCE_ID_BYTES or kept.sequence < 1
+            or once_find(table, kept.id, kept.id_length) != NULL or not once_prepare(table)):
+        return False
+    reply = once_copy(kept.reply, kept.reply_length)
+    once_put(table, kept.id, kept.id_length, kept.sequence, kept.digest, reply,
+             kept.reply_length if reply != NULL else 0, m.now_ms)
     return True
 
 
@@ -119,6 +153,7 @@ cdef bint snapshot_load(const Position *position) noexcept nogil:
     """
     cdef Member *m = the_member()
     cdef uint8_t history[HISTORY_BYTES]
+    m.clients.once_loading = False
     if chain_role(&m.chain) == ROLE_ALONE and m.disk.source == SOURCE_OTHERS and m.disk.started:
         RedisModule_Log(m.ctx, "warning", "this server follows a chain's member as a replica of Redis's own: it gets a "
                         "copy of that member's memory, and no place in the chain")
@@ -147,6 +182,8 @@ cdef bint snapshot_load(const Position *position) noexcept nogil:
     m.membership.copied_keys = position.keys
     m.membership.snapshot_loaded = True
     m.checkpoint.loading = True
+    m.clients.once_loading = True
+    once_clear(&m.clients.once)
     return True
 
 
@@ -157,4 +194,6 @@ cdef bint snapshot_register(RedisModuleCtx *ctx) noexcept nogil:
     handlers.load = snapshot_load
     handlers.next = snapshot_next
     handlers.take = snapshot_take
+    handlers.next_kept = snapshot_next_kept
+    handlers.take_kept = snapshot_take_kept
     return position_register(ctx, &handlers)

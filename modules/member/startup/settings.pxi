@@ -96,6 +96,15 @@ cdef bint register_number(
     ) == REDISMODULE_OK
 
 
+cdef bint register_bytes(
+    RedisModuleCtx *ctx, const char *name, long long default, long long least, long long *setting,
+) noexcept nogil:
+    setting[0] = default
+    return RedisModule_RegisterNumericConfig(
+        ctx, name, default, REDISMODULE_CONFIG_MEMORY, least, 1LL << 40, get_number, set_number, NULL, setting,
+    ) == REDISMODULE_OK
+
+
 cdef bint register_timeout(RedisModuleCtx *ctx, long long *setting) noexcept nogil:
     setting[0] = HEARTBEAT_TIMEOUT_S
     return RedisModule_RegisterNumericConfig(
@@ -219,6 +228,9 @@ cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_text(ctx, "checkpoint-dir", REDISMODULE_CONFIG_IMMUTABLE, &m.settings.checkpoint_dir)
         and register_number(ctx, "checkpoint-interval", 0, 0, 86400000, &m.settings.checkpoint_interval)
         and register_memory(ctx, "flush-above", &m.settings.flush_above)
+        and register_number(ctx, "once-keep", 3600, 1, 2592000, &m.settings.once_keep)
+        and register_number(ctx, "once-clients", 100000, 1, 100000000, &m.settings.once_clients)
+        and register_bytes(ctx, "once-memory", 64 * MIB, 1024, &m.settings.once_memory)
         and register_switch(ctx, "serve-removed-data", 0, REDISMODULE_CONFIG_DEFAULT, &m.settings.serve_removed_data)
         and register_switch(ctx, "cluster-announce", 0, REDISMODULE_CONFIG_DEFAULT, &m.settings.cluster_announce)
         and register_commands(ctx, &m.settings.commands)

@@ -4,6 +4,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from modules.core.once_table cimport OnceTable
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.state.waiter cimport Waiting
 
@@ -18,3 +19,6 @@ cdef struct Clients:
     uint64_t writes
     uint64_t reads_served
     uint64_t unknown_outcomes
+    OnceTable once              # the replies of MEMBER.ONCE
+    bint once_loading           # the snapshot that is being loaded is this member's data, so its kept replies are, too
+    uint64_t once_repetitions   # commands that were answered and not executed again

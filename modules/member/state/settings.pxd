@@ -28,6 +28,9 @@ cdef struct Settings:
     long long checkpoint_interval
     long long flush_above
     long long lifeline_port     # 0: any free port; -1: no lifelines
+    long long once_keep         # s
+    long long once_clients
+    long long once_memory
     int serve_removed_data
     int cluster_announce        # clients of Redis Cluster are answered
     int commands                # of Commands

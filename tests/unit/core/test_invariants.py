@@ -19,6 +19,7 @@ from core_extension.core import (
     Core,
     HeldOutput,
     Limits,
+    OnceTable,
     corrupt,
     misuse,
     take_broken_invariants,
@@ -123,6 +124,20 @@ def overtaking() -> None:
     held.keep(0, b"overtakes")
 
 
+def kept(*commands: tuple[bytes, int, int]) -> OnceTable:
+    """A table with these commands: a client, a sequence number and the time."""
+    table = OnceTable()
+    for client, sequence, now_ms in commands:
+        table.put(client, sequence, now_ms=now_ms)
+    return table
+
+
+def miscounted() -> None:
+    table = kept((b"a", 1, 0))
+    table.miscount(1)
+    table.give_up(b"a")
+
+
 BREAKS: dict[str, Callable[[], object]] = {
     "rule 1: the log has the update that is looked up": lambda: misuse(alone(3), "log_at", 3),
     "rule 1: what the log has is of the chain's kind": lambda: misuse(alone(3), "membership_enter", 2, 0, KIND_ALL),
@@ -159,6 +174,9 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 5: a history has one kind": lambda: misuse(alone(), "membership_enter", 2, 0, KIND_ALL),
     "rule 5: an epoch names one view": lambda: misuse(alone(), "membership_enter", 1, 1, KIND_PUT),
     "rule 6: a waiter is answered before its update leaves the log": waiter_is_trimmed,
+    "rule 6: the sequence numbers of a client grow": lambda: kept((b"a", 2, 0), (b"a", 2, 0)),
+    "rule 6: clients are kept in the order of their newest commands": lambda: kept((b"a", 1, 5), (b"b", 1, 4)),
+    "rule 9: the bytes of kept replies are counted": miscounted,
     "rule 7: the table has the entry that is looked up": lambda: misuse(alone(), "memtable_at"),
     "rule 8: acknowledgements that are kept back go out in another pass": lambda: sleeps(publishes=True),
     "rule 8: what is recorded is on the disk, or another pass follows": lambda: sleeps(publishes=False),
