@@ -14,9 +14,8 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-command -v npm >/dev/null || { echo "npm is missing" >&2; exit 2; }
 redis_8_2_3
-npm --silent --prefix "$tmp" install ioredis@6.0.0 >"$tmp/npm.log" 2>&1 || { cat "$tmp/npm.log" >&2; gone ioredis@6.0.0; }
+node_packages ioredis@6.0.0
 cat >"$tmp/client.mjs" <<'EOF'
 import { Redis } from "ioredis";
 
@@ -66,7 +65,7 @@ fail_over() {   # with or without the detector
     echo "$1 failoverDetector: $(tail -1 "$tmp/$1")"
 }
 
-echo "version: ioredis $(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' "$tmp/node_modules/ioredis/package.json"), $(version redis-8.2.3)"
+echo "version: $(node_version ioredis), $(version redis-8.2.3)"
 echo "behaviour: the master is killed, the first of three Sentinels hangs, and the others make the replica the new master"
 seen=$(fail_over without; fail_over with)
 verdict "$seen" "without failoverDetector: the client goes on with the new master

@@ -91,6 +91,42 @@ EOF
     export PYTHONPATH="$tmp"
 }
 
+# node_packages NAME@VERSION...: packages for Node.js, for programs in $tmp. node_version NAME: as one says itself.
+node_packages() {
+    command -v npm >/dev/null || { echo "npm is missing" >&2; exit 2; }
+    npm --silent --prefix "$tmp" install "$@" >"$tmp/npm.log" 2>&1 || { cat "$tmp/npm.log" >&2; gone "$*"; }
+}
+node_version() {
+    echo "$1 $(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["version"])' "$tmp/node_modules/$1/package.json")"
+}
+
+# node_lossy_proxy: the function `proxy` of the module lossy_proxy.mjs, for Node.js.
+node_lossy_proxy() {
+    cat >"$tmp/lossy_proxy.mjs" <<'EOF'
+import net from "node:net";
+
+// The port of a proxy to a server's port, which loses the first `losses` replies to requests with this word: it closes the
+// connection instead.
+export async function proxy(server, word, losses) {
+    const listener = net.createServer((client) => {
+        const upstream = net.connect(server);
+        let loses = false;
+        client.on("data", (request) => {
+            if (losses > 0 && request.toString().toLowerCase().includes(word)) { losses--; loses = true; }
+            upstream.write(request);
+        });
+        upstream.on("data", (reply) => loses ? client.destroy() : client.write(reply));
+        for (const [one, other] of [[client, upstream], [upstream, client]]) {
+            one.on("close", () => other.destroy());
+            one.on("error", () => {});
+        }
+    });
+    await new Promise((listens) => listener.listen(0, "127.0.0.1", listens));
+    return listener.address().port;
+}
+EOF
+}
+
 # version NAME: of the server $tmp/NAME, as it says itself.
 version() { "$tmp/$1" --version | head -1 | cut -d' ' -f1-3; }
 

@@ -6,7 +6,9 @@ import ctypes
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -342,6 +344,16 @@ def test_make_help_lists_every_target() -> None:
     assert phony
     shown = output("make", "--no-print-directory", "help")
     assert set(re.findall(r"^make ([\w-]+) +\S", shown, re.MULTILINE)) == set(phony[1].split())
+
+
+def test_the_wheel_depends_on_what_it_imports() -> None:
+    """But for what draws the pictures of benchmarks, which are made in a clone."""
+    texts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    declared = {re.split("[<>=]", text)[0] for text in texts}
+    imported = {name.split(".")[0] for path in (ROOT / "chainredis").rglob("*.py") for name in python_imports(path)}
+    providers = packages_distributions()
+    others = imported - sys.stdlib_module_names - {"chainredis", "matplotlib"}
+    assert {name for name in others if not declared.intersection(providers[name])} == set()
 
 
 def test_requirements_are_pinned_and_complete() -> None:
