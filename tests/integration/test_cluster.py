@@ -59,6 +59,16 @@ def test_every_member_names_the_head_and_sends_clients_there(
     client.close()
 
 
+def test_a_database_is_not_searched_for_a_slot_for_long(server: StartServer) -> None:
+    only = server(MEMBER, **{"member.cluster-announce": "yes", "enable-debug-command": "yes"})
+    with Talk(only) as talk:
+        assert talk("DEBUG", "POPULATE", 100_000) == b"OK"
+        assert talk("CLUSTER", "COUNTKEYSINSLOT", 7) < 100
+        assert len(talk("CLUSTER", "GETKEYSINSLOT", 7, 2)) == 2
+        assert talk("SET", "one-more", "1") == b"OK"
+        assert talk("CLUSTER", "COUNTKEYSINSLOT", 7).startswith("ERR this database has too many keys")
+
+
 def test_a_removed_member_sends_clients_on_and_closes_those_that_it_had(chain: StartChain) -> None:
     cluster = started(chain, 2)
     old, new = cluster.members

@@ -12,7 +12,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.key_slot cimport key_slot
 
 cdef enum:
-    KEYS_MOST = 1000000     # in the database: to look at more of them would keep others waiting
+    KEYS_MOST = 100000      # in the database: to look at more of them would keep others waiting
 
 
 cdef struct Slot:
@@ -41,7 +41,7 @@ cdef int reply_keys(RedisModuleCtx *ctx, Slot *slot) noexcept nogil:
     if slot.shows:
         RedisModule_ReplyWithArray(ctx, REDISMODULE_POSTPONED_LEN)
     cursor = RedisModule_ScanCursorCreate()
-    while RedisModule_Scan(ctx, cursor, on_scanned, slot):
+    while slot.found < slot.most and RedisModule_Scan(ctx, cursor, on_scanned, slot):
         pass
     RedisModule_ScanCursorDestroy(cursor)
     if slot.shows:
