@@ -23,7 +23,8 @@ OTHERWISE = {
 DIFFERENT = REFUSED | OTHERWISE
 PARTLY = {
     "client|list": "its clients include the chain's own connections",
-    "client|pause": "it pauses writes only, also with `ALL`: the chain's own connections would be paused, too",
+    "client|pause": "it pauses writes only, also with `ALL`: the chain's own connections would be paused, too. With "
+    "`appendfsync always`, what ran in the same moment before it is answered when the pause ends",
     "command": "its commands include those of the module",
     "config|set": "it refuses values that a chain cannot work with ([redis.md](redis.md))",
     "debug": "`RELOAD`, `LOADAOF`, `POPULATE`, `REPLICATE`, `CHANGE-REPL-ID` and `SET-ACTIVE-EXPIRE` are refused",

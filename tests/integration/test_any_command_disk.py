@@ -55,6 +55,20 @@ def test_each_update_is_on_every_disk_when_it_is_acknowledged(chain: StartChain)
         assert ask_all(member) == 20
 
 
+def test_reads_go_on_in_a_long_pause_of_writes(chain: StartChain) -> None:
+    """Redis sends PINGs meanwhile, whose positions cannot be recorded before the pause ends."""
+    cluster = start(chain, 2, **ALWAYS, **{"repl-ping-replica-period": "1"})
+    with Talk(cluster.head) as client, Talk(cluster.head) as operator:
+        assert client("SET", "key", "1") == b"OK"
+        assert operator("MEMBER.UNHELD") == operator("CLIENT", "PAUSE", 60_000, "WRITE") == b"OK"
+        wait_until(lambda: b"uncommitted_bytes:0" not in operator("INFO", "member"), 20)
+        assert client("GET", "key") == b"1"
+        client.send("INCR", "key")
+        assert client.is_silent()
+        assert operator("CLIENT", "UNPAUSE") == b"OK"
+        assert client.receive() == 2
+
+
 def ask_all(server: object) -> int:
     """How many elements the lists of both databases have at a member in no view."""
     total = 0

@@ -87,6 +87,7 @@ cdef void lead(Member *m) noexcept nogil:
     place_server(m, m.chain.log.end, server_offset(m))
     m.effects.leads = True
     m.effects.calm = 0
+    m.effects.still_paused = False
     open_ticket(m)
     wake_again(m)
     RedisModule_Log(m.ctx, "notice", "leading from byte %lld of the chain's effects on", <long long>m.chain.log.end)
@@ -148,17 +149,29 @@ cdef void effects_begin(Member *m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------- in each pass
 
+cdef bint only_pings(const Member *m) noexcept nogil:
+    """Returns whether data cannot have changed since the last pass: Redis refuses to propagate anything while clients
+    are paused. It sends PINGs all the same.
+
+    With `appendfsync always` a PING is not committed before the pause ends, because no position can be recorded. So a
+    reply must not wait for that.
+    """
+    return m.effects.still_paused and RedisModule_AvoidReplicaTraffic()
+
+
 cdef void note_executed(Member *m) noexcept nogil:
     """Learn from Redis how far this server's data is."""
     cdef int64_t offset = server_offset(m)
     if offset < 0 or not m.effects.placed:
         m.effects.offset = -1
         return
-    if m.effects.leads and offset != m.effects.offset:
+    if m.effects.leads and offset != m.effects.offset and not only_pings(m):
         open_ticket(m)          # what no filter saw: a timer of another module, an expiry
     m.effects.offset = offset
     # The server has not counted the SELECT yet with which its connection began.
     m.chain.executed = max(m.chain.executed, offset + m.effects.shift - 1)
+    if not only_pings(m):
+        m.effects.changed = m.chain.executed
 
 
 cdef void note_master(Member *m) noexcept nogil:
@@ -191,11 +204,12 @@ cdef void close_ticket(Member *m) noexcept nogil:
     """
     cdef bint paused = RedisModule_AvoidReplicaTraffic()
     m.effects.calm = 0 if paused else min(m.effects.calm + 1, CALM_PASSES)
+    m.effects.still_paused = paused
     if not m.effects.leads:
         if paused:
             end_pause(m)
         return
-    tickets_close(&m.effects.tickets, m.chain.executed)
+    tickets_close(&m.effects.tickets, m.effects.changed)
     if m.effects.calm < CALM_PASSES:
         open_ticket(m)
         if m.effects.stirred or not paused:

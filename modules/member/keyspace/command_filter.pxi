@@ -185,6 +185,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
         if rule == RULE_PAUSE:
             pause_writes(command)
             m.effects.calm = 0      # the pause may be over when the pass ends, and what was postponed runs after that
+            m.effects.still_paused = False      # another may have ended in this pass
         note_command(m)
         if rule == RULE_WAIT:
             replace_name(command, "CHAIN.WAIT")

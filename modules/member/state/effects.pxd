@@ -89,6 +89,8 @@ cdef struct Effects:
     bint copied                 # the next command is the PSYNC of a learner's copy
     void *copy                  # the running Copy of a learner (`copy_relay.pxi`); NULL: none
     int calm                    # passes since clients were paused
+    bint still_paused           # they were paused at the end of the last pass, and no new pause has begun since
+    int64_t changed             # the last byte of what may have changed data: behind it are PINGs alone
     bint stirred                # a command has come in a pass of less than CALM_PASSES
     Tap tap
     PseudoMaster pseudo_master
