@@ -226,7 +226,7 @@ cdef int on_forward(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
 
 
 cdef int on_ack(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    return ack_command(the_member(), ctx, argv) if argc == 5 else RedisModule_WrongArity(ctx)
+    return ack_command(the_member(), ctx, argv, argc) if argc == 5 or argc == 6 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_adopt(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

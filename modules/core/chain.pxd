@@ -13,6 +13,7 @@ The caller feeds events into the files beside this one:
     learner.pxd         a tail feeds a server that is about to join
     read_lease.pxd      the right to answer linearizable reads
     durability.pxd      the append-only file, and a start from it
+    synced.pxd          how far the files of the other members are on their disks
 
 After each event the caller takes out what the event has made due: messages to other members (replication.pxd), and
 answers, publications and released log entries of its own (outbox.pxd).
@@ -69,6 +70,10 @@ cdef struct Chain:
     int64_t sent_up             # the highest ack sent to it in this epoch
     int64_t relied_up           # the highest ack not sent till the next tick: the predecessor hears it otherwise
     int64_t sent_head           # the tail's highest ack sent to the head
+    # ---- what is on the disks of all (`synced.pxd`), in chains of all commands
+    int64_t synced              # own server's file on the disk has the effects up to here; -1: not known
+    int64_t synced_below        # the members after this one have told so in this epoch; -1: not all
+    int64_t synced_up           # the predecessor was told so on its present connection
     # ---- the right to answer reads (read_lease.pxd), all of this epoch
     int64_t lease_until         # on this member's clock
     bint in_doubt               # the predecessor is told again, so that it can say that this member is removed
@@ -104,6 +109,7 @@ cdef inline void chain_init(Chain *c, const Limits *limits) noexcept nogil:
     c.applied = c.committed = c.settled = -1
     c.greeted = c.pinned = -1
     c.sent_up = c.relied_up = c.sent_head = -1
+    c.synced = c.synced_below = c.synced_up = -1
     c.on_disk = c.published = c.recorded = c.executed = NO_LIMIT
 
 
@@ -232,6 +238,7 @@ cdef inline void chain_jump(Chain *c, int64_t applied) noexcept nogil:
     c.expiry = applied + 1
     c.unsettled_bytes = 0
     c.sent_sn = 0
+    c.synced = -1
 
 
 cdef inline int64_t chain_durable(const Chain *c) noexcept nogil:

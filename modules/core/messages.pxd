@@ -61,3 +61,4 @@ cdef struct Ack:
     int64_t committed           # from a learner: applied
     bint head_told              # the tail has told the head itself
     int64_t question            # the newest that the tail has asked (see `read_lease.pxd`); 0: none
+    int64_t synced              # the sender and all members after it have this on their disks; -1: not known

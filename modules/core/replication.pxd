@@ -18,6 +18,7 @@ from modules.core.messages cimport (
     ACCEPTED, Ack, Batch, DIVERGED, GAP, Greeting, NONSENSE, NOT_GREETED, OTHER_HISTORY, STRANGER, TOO_FAR_BEHIND,
     Verdict,
 )
+from modules.core.synced cimport synced_from_here, synced_hear, synced_is_due
 from modules.core.view cimport Node, same_history, view_index
 
 
@@ -195,7 +196,7 @@ cdef inline Verdict replication_on_ack(Chain *c, const Ack *ack, const char *sen
     cdef Verdict verdict = chain_judge_epoch(c, ack.epoch)
     if verdict != ACCEPTED:
         return verdict
-    if ack.committed < -1 or ack.committed > c.applied:
+    if ack.committed < -1 or ack.committed > c.applied or ack.synced < -1:
         return NONSENSE
     if c.feeding and strcmp(c.learner_node.run_id, sender) == 0:
         if c.pinned >= 0:
@@ -208,6 +209,7 @@ cdef inline Verdict replication_on_ack(Chain *c, const Ack *ack, const char *sen
     if ack.head_told and c.me == 1:
         c.relied_up = max(c.relied_up, ack.committed)
     if place == c.me + 1:
+        synced_hear(c, ack.synced)
         c.asked = max(c.asked, ack.question)
         if c.me == 0:
             c.answered = c.asked
@@ -306,7 +308,7 @@ cdef inline bint replication_ack_due(const Chain *c) noexcept nogil:
     if not c.in_step or (c.me <= 0 and not c.learner):
         return False
     return (c.in_doubt or replication_told(c) > max(c.sent_up, c.relied_up)
-            or replication_question(c) > max(c.asked_up, c.answered))
+            or replication_question(c) > max(c.asked_up, c.answered) or synced_is_due(c))
 
 
 cdef inline void replication_take_ack(Chain *c, Ack *out) noexcept nogil:
@@ -323,6 +325,8 @@ cdef inline void replication_take_ack(Chain *c, Ack *out) noexcept nogil:
     if c.in_haste and c.asked <= c.asked_ever:
         c.asked = c.asked_ever + 1
     out.question = replication_question(c)
+    out.synced = synced_from_here(c)
+    c.synced_up = max(c.synced_up, out.synced)
     c.sent_up = out.committed
     c.in_doubt = False
     c.asked_up = out.question
@@ -340,6 +344,7 @@ cdef inline void replication_take_head_ack(Chain *c, Ack *out) noexcept nogil:
     INVARIANT(out.committed <= c.settled, "rule 3: a tail acknowledges only what it has settled")
     out.head_told = True
     out.question = 0                # a question has to pass every member
+    out.synced = -1                 # so has this
     c.sent_head = out.committed
     if not c.log.streams:
         c.relied_up = out.committed     # the members between hear it with the head's next batch
@@ -348,7 +353,7 @@ cdef inline void replication_take_head_ack(Chain *c, Ack *out) noexcept nogil:
 
 cdef inline void replication_predecessor_lost(Chain *c) noexcept nogil:
     """The link to the predecessor is lost. What was sent on it may not have arrived."""
-    c.sent_up = c.relied_up = -1
+    c.sent_up = c.relied_up = c.synced_up = -1
     c.asked_up = 0
 
 

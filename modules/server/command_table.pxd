@@ -41,6 +41,7 @@ cdef enum Rule:
     RULE_INFO                   # INFO: likewise
     RULE_CLUSTER                # CLUSTER, READONLY, READWRITE, ASKING: likewise, for clients of Redis Cluster
     RULE_WAIT                   # WAIT: the chain answers it
+    RULE_WAITAOF                # WAITAOF: the chain has one replica for Redis
     RULE_PAUSE                  # CLIENT PAUSE
     RULE_PUBLISH                # tells subscribers: counts as a write where a filter knows its client
     RULE_EXECUTES               # EXEC: the queued commands may subscribe, or be CONFIG

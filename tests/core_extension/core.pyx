@@ -321,7 +321,7 @@ cdef class Core:
 
     def on_ack(self, ack, str sender):
         cdef messages.Ack struct
-        struct.epoch, struct.committed, struct.head_told, struct.question = ack
+        struct.epoch, struct.committed, struct.head_told, struct.question, struct.synced = ack
         return Verdict(replication.replication_on_ack(&self.c, &struct, sender.encode()))
 
     # ---- towards the predecessor
@@ -345,13 +345,12 @@ cdef class Core:
         replication.replication_batch_applied(&self.c, &struct)
 
     def ack_due(self): return bool(replication.replication_ack_due(&self.c))
-
     def is_batch_due(self): return bool(replication.replication_is_batch_due(&self.c))
 
     def take_ack(self):
         cdef messages.Ack out
         replication.replication_take_ack(&self.c, &out)
-        return Ack(out.epoch, out.committed, bool(out.head_told), out.question)
+        return Ack(out.epoch, out.committed, bool(out.head_told), out.question, out.synced)
 
     def head_ack_due(self): return bool(replication.replication_head_ack_due(&self.c))
 
@@ -399,8 +398,9 @@ cdef class Core:
         return Verdict(durability.durability_on_record(&self.c, &struct, &skip)), skip
 
     def replayed(self): durability.durability_note_replayed(&self.c)
-
     def saved(self, int64_t on_disk): durability.durability_note_saved(&self.c, on_disk)
+    def sync(self, int64_t synced): self.c.synced = synced
+    def synced_below(self): return self.c.synced_below
 
     @property
     def recorded(self): return self.c.recorded

@@ -63,6 +63,7 @@ class Ack(NamedTuple):
     committed: int
     head_told: bool = False
     question: int = 0
+    synced: int = -1
 
 
 class Entry(NamedTuple):

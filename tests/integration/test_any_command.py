@@ -193,14 +193,20 @@ def test_wait_counts_the_other_members(chain: StartChain) -> None:
     assert head.wait(3, 50) == 2
 
 
-def test_waitaof_knows_its_own_file(chain: StartChain, version: str) -> None:
-    """And no other's. As each reply, its own is held until what was written before is committed."""
+def test_waitaof_knows_what_all_have_on_their_disks(chain: StartChain, version: str) -> None:
+    """As each reply, its own is held until what was written before is committed."""
     if version == SERVERS[0]:
         pytest.skip("this server has no WAITAOF")
-    cluster = start(chain, 2, appendonly="yes")
+    cluster = start(chain, 3, appendonly="yes")
     with Talk(cluster.head) as talk:
         assert talk("SET", "key", 1) == b"OK"
-        assert talk.pipeline([["WAITAOF", 1, 0, 0], ["WAITAOF", 1, 1, 50]]) == [[1, 0], [1, 0]]
+        assert talk("WAITAOF", 1, 1, 0) == talk("WAITAOF", 0, 2, 0) == [1, 1]
+        assert talk("WAITAOF", 1, 3, 50) == [1, 1]
+        assert ask(cluster.members[1], "CONFIG", "SET", "appendonly", "no") == b"OK"
+        assert talk("SET", "key", 2) == b"OK"
+        assert talk("WAITAOF", 1, 1, 2500) == [1, 0]
+        cluster.remove(cluster.members[1])
+        assert talk("WAITAOF", 1, 1, 0) == [1, 1]
         with paused(cluster.tail):
             talk.send_all([["SET", "key", 2], ["WAITAOF", 1, 0, 0]])
             assert talk.is_silent(0.3)

@@ -6,7 +6,7 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf, sscanf
 from libc.stdlib cimport atoi
-from libc.string cimport memset, strerror, strlen, strncasecmp
+from libc.string cimport memset, strerror, strlen, strncasecmp, strstr
 
 from modules.bindings.descriptors cimport DIR, closedir, dirent, opendir, readdir
 from modules.bindings.libc cimport close, errno
@@ -155,7 +155,7 @@ cdef void on_pseudo_master(int fd, void *data, int mask) noexcept nogil:
 
 
 cdef void hear_server(Member *m) noexcept nogil:
-    """Answer the handshake; afterwards drop the server's acknowledgements."""
+    """Answer the handshake; afterwards the server acknowledges."""
     cdef PseudoMaster *p = &m.effects.pseudo_master
     cdef char bytes[REQUEST_BYTES]
     cdef long got
@@ -168,15 +168,13 @@ cdef void hear_server(Member *m) noexcept nogil:
             pseudo_master_close(m)
             return
         for i in range(got):
-            if p.feeding:
-                break
             if not hear_byte(m, &bytes[i]):
                 pseudo_master_close(m)
                 return
 
 
 cdef bint hear_byte(Member *m, const char *byte) noexcept nogil:
-    """Take one byte of the handshake, whose commands may come at once. Returns False if the connection is of no use."""
+    """Take one byte of a command; several may come at once. Returns False if the connection is of no use."""
     cdef PseudoMaster *p = &m.effects.pseudo_master
     cdef int64_t whole = scan(&p.scanner, byte, 1)
     if whole < 0 or p.request_length == REQUEST_BYTES - 1:
@@ -186,8 +184,21 @@ cdef bint hear_byte(Member *m, const char *byte) noexcept nogil:
     if whole:
         p.request[p.request_length] = 0
         p.request_length = 0
-        answer_server(m)
+        if p.feeding:
+            note_synced(m)
+        else:
+            answer_server(m)
     return p.fd >= 0
+
+
+cdef void note_synced(Member *m) noexcept nogil:
+    """The server has acknowledged, once a second or when the stream asks for it. From Redis 7.2 on a server with an
+    append-only file says how far that is on the disk.
+    """
+    cdef const char *said = strstr(m.effects.pseudo_master.request, "\r\nFACK\r\n")
+    cdef long long offset
+    if said != NULL and sscanf(said, "\r\nFACK\r\n$%*d\r\n%lld", &offset) == 1:
+        m.chain.synced = min(m.chain.executed, offset + m.effects.shift - 1)
 
 
 cdef void say_to_server(Member *m, const char *line) noexcept nogil:

@@ -38,6 +38,7 @@ cdef enum:
     ANSWER_TICKS = 20               # without an answer for so long, the tap asks anew
     ALONE_MS = 1000                 # without a successor for so long, a server that shuts down waits for nobody
     RUN_ID_ROOM = 41
+    NUMBER_ROOM = 48                # of a number as an argument
 
 
 cdef bint tap_open(Member *m) noexcept nogil:
@@ -262,15 +263,26 @@ cdef int64_t to_acknowledge(const Member *m) noexcept nogil:
     return m.chain.committed + 1
 
 
+cdef int put_number(char *out, int64_t number) noexcept nogil:
+    """Write a number as an argument of a command. Returns the number of bytes; `out` has NUMBER_ROOM."""
+    cdef char digits[24]
+    cdef int length = snprintf(digits, sizeof(digits), "%lld", <long long>number)
+    return snprintf(out, NUMBER_ROOM, "$%d\r\n%s\r\n", length, &digits[0])
+
+
 cdef void tap_acknowledge(Member *m) noexcept nogil:
-    """Redis closes a replica that acknowledges nothing."""
-    cdef char text[96]
-    cdef char offset[24]
-    cdef int length
-    snprintf(offset, sizeof(offset), "%lld", <long long>(m.effects.tap.acknowledged - m.effects.shift))
-    length = snprintf(
-        text, sizeof(text), "*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$%d\r\n%s\r\n", <int>strlen(offset), &offset[0])
-    if m.effects.tap.phase == TAP_STREAMING and send(m.effects.tap.fd, text, <size_t>length, MSG_NOSIGNAL) != length:
+    """Redis closes a replica that acknowledges nothing. WAITAOF counts the tap as one replica: what it has on its disk
+    is what all other members have there.
+    """
+    cdef Tap *tap = &m.effects.tap
+    cdef char text[192]
+    cdef bint known = tap.synced > 0
+    cdef int length = snprintf(text, sizeof(text), "*%s\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n", b"5" if known else b"3")
+    length += put_number(&text[length], tap.acknowledged - m.effects.shift)
+    if known:
+        length += snprintf(&text[length], NUMBER_ROOM, "$4\r\nFACK\r\n")
+        length += put_number(&text[length], tap.synced - m.effects.shift)
+    if tap.phase == TAP_STREAMING and send(tap.fd, text, <size_t>length, MSG_NOSIGNAL) != length:
         tap_fail(m, "the server takes no acknowledgement")
 
 
@@ -284,7 +296,9 @@ cdef void tap_tick(Member *m) noexcept nogil:
         tap_fail(m, "the server does not answer")
     tap.ticks += 1
     if tap.phase == TAP_STREAMING and (
-            tap.acknowledged != safe or m.now_ms - tap.acknowledged_ms >= ACKNOWLEDGE_MS):
+            tap.acknowledged != safe or tap.synced != m.chain.synced_below + 1
+            or m.now_ms - tap.acknowledged_ms >= ACKNOWLEDGE_MS):
         tap.acknowledged = safe
+        tap.synced = m.chain.synced_below + 1
         tap.acknowledged_ms = m.now_ms
         tap_acknowledge(m)

@@ -8,11 +8,12 @@
 from libc.string cimport memchr, strchr, strcspn, strlen, strncmp, strspn, strstr
 
 from modules.bindings.redismodule cimport (
-    RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict, RedisModuleString,
-    RedisModule_Call, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert,
+    REDISMODULE_OK, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict,
+    RedisModuleString, RedisModule_Call, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert,
     RedisModule_CommandFilterArgReplace, RedisModule_CommandFilterArgsCount, RedisModule_CreateDict,
     RedisModule_CreateString, RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict,
     RedisModule_FreeString, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
+    RedisModule_StringToLongLong,
 )
 from modules.core.chain cimport chain_shows_data
 from modules.core.view cimport KIND_ALL
@@ -22,8 +23,8 @@ from modules.member.state.member cimport Member, is_native_replica, the_member
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
     NAME_BYTES, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_PAUSE,
-    RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WRITE, Rule, begins_with,
-    is_ours, is_refusable, lower_argument, lower_name, table_fill, table_find, table_rule, table_set,
+    RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WAITAOF, RULE_WRITE, Rule,
+    begins_with, is_ours, is_refusable, lower_argument, lower_name, table_fill, table_find, table_rule, table_set,
 )
 from modules.server.logins cimport ENTRANCE_PASSWORD
 from modules.server.passwords cimport passwords_filter, the_passwords
@@ -48,6 +49,7 @@ cdef bint filter_build(Member *m) noexcept nogil:
     table_set(table, "role", 4, RULE_ROLE)
     table_set(table, "psync", 5, RULE_SYNC)
     table_set(table, "wait", 4, RULE_WAIT)
+    table_set(table, "waitaof", 7, RULE_WAITAOF)
     table_set(table, "client|pause", 12, RULE_PAUSE)
     table_set(table, "publish", 7, RULE_PUBLISH)
     table_set(table, "spublish", 8, RULE_PUBLISH)
@@ -161,6 +163,15 @@ cdef void pause_writes(RedisModuleCommandFilterCtx *command) noexcept nogil:
         RedisModule_CommandFilterArgReplace(command, 3, RedisModule_CreateString(NULL, "WRITE", 5))
 
 
+cdef void ask_for_all_files(const Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Let WAITAOF local others timeout ask for the tap, which stands for all other members, if it asks for some."""
+    cdef long long others
+    if (RedisModule_CommandFilterArgsCount(command) == 4
+            and RedisModule_StringToLongLong(RedisModule_CommandFilterArgGet(command, 2), &others) == REDISMODULE_OK
+            and 1 < others < m.chain.view.count):
+        RedisModule_CommandFilterArgReplace(command, 2, RedisModule_CreateString(NULL, "1", 1))
+
+
 cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
     """Filter one command at a member of a chain of all commands.
 
@@ -191,6 +202,8 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
             replace_name(command, "CHAIN.WAIT")
         elif rule != RULE_READ:
             open_ticket(m)
+            if rule == RULE_WAITAOF:
+                ask_for_all_files(m, command)
     elif rule == RULE_PAUSE and m.chain.me >= 0:
         hand_over(command, "CHAIN.REFUSED.PAUSE")
     elif (rule == RULE_WRITE or rule == RULE_PUBLISH) and is_clients(m, command):

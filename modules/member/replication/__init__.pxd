@@ -64,4 +64,4 @@ cdef extern bint apply_batch(
     Member *m, RedisModuleCtx *ctx, const Batch *batch, int64_t skip, const char *cursor, const char *end,
 ) noexcept nogil
 cdef extern int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
-cdef extern int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+cdef extern int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil

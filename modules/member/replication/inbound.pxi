@@ -277,8 +277,8 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     return 0
 
 
-cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.ACK epoch committed head_told question -> nothing | STALE | BEHIND | ERR"""
+cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.ACK epoch committed head_told question [synced] -> nothing | STALE | BEHIND | ERR"""
     cdef Ack ack
     cdef int64_t head_told
     cdef Verdict verdict
@@ -288,8 +288,10 @@ cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) n
         return 0
     if nested and not m.chain.log.streams:
         return reply_busy(ctx)
+    ack.synced = -1
     if (not argument_number(argv[1], &ack.epoch) or not argument_number(argv[2], &ack.committed)
-            or not argument_number(argv[3], &head_told) or not argument_number(argv[4], &ack.question)):
+            or not argument_number(argv[3], &head_told) or not argument_number(argv[4], &ack.question)
+            or (argc == 6 and not argument_number(argv[5], &ack.synced))):
         return reply_verdict(m, ctx, NONSENSE)
     ack.head_told = head_told != 0
     verdict = replication_on_ack(&m.chain, &ack, peer.run_id)

@@ -105,6 +105,11 @@ cdef void send_greeting(Member *m, Link *link) noexcept nogil:
 
 
 cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
+    if ack.synced >= 0:
+        redisAppendCommand(
+            link.context, "CHAIN.ACK %lld %lld %d %lld %lld", <long long>ack.epoch, <long long>ack.committed,
+            1 if ack.head_told else 0, <long long>ack.question, <long long>ack.synced)
+        return
     redisAppendCommand(
         link.context, "CHAIN.ACK %lld %lld %d %lld", <long long>ack.epoch, <long long>ack.committed,
         1 if ack.head_told else 0, <long long>ack.question)

@@ -42,6 +42,7 @@ cdef struct Tap:
     int line_length
     EffectScanner scanner
     int64_t acknowledged        # where what is safe ends, as the server was last told
+    int64_t synced              # likewise, where that ends which is on the disks of all other members
     int64_t acknowledged_ms
     Complaint complaint
 
