@@ -44,6 +44,13 @@ class LogsWhatTheFormerHeadDid(Core):
         return super().append_own(effects) or (self.me < 0 and self.append_bytes(effects, self.epoch))
 
 
+class StaysAlone(Core):
+    """The only member's server has executed what its log lacks, and waits for ever to lead."""
+
+    def lacks_own(self) -> bool:
+        return False
+
+
 class AsksWithoutWaiting(Core):
     """A new question goes with each acknowledgement, answered or not."""
 
@@ -92,6 +99,15 @@ class CoversTheLogWhenConnected(Server):
     def cover_log(self) -> None:
         if self.is_connected:
             super().cover_log()
+
+
+class ContinuesInTheEpochBefore(Server):
+    """Members of former views, who may have others in their place, take its own effects for theirs."""
+
+    def continue_alone(self) -> None:
+        core = self._node.core
+        core.append_bytes(b"".join(effects for _, effects in self.own), core.epoch_of(core.applied))
+        self._log(sum(len(effects) for _, effects in self.own))
 
 
 class KeepsItsTap(Server):

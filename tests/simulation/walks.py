@@ -11,7 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from core_extension.core import Update
+
 from .disk import Kind
+from .node import Node
+from .settling import come_to_rest, grow
 from .simulation import Setting, Simulation, Step
 
 STEPS_A_WALK = 5000
@@ -103,6 +107,27 @@ def _weight(name: str, focus: Focus, random: Random) -> float:
     if name in troubles and name not in focus.more:
         return troubles[name] * random.choice(TROUBLE_TEMPERS)
     return (WORK | NATIVE_WORK | troubles)[name] * focus.more.get(name, 1) * random.choice(WORK_TEMPERS)
+
+
+def leave_alone(simulation: Simulation) -> Node:
+    """A way that no walk in hundreds takes: the only member's server has executed what its tap has not read, and has
+    lost the tap. The log goes on behind that, and others join it. Returns that member.
+    """
+    simulation.settle()
+    [head] = [node for node in simulation.world.nodes.values() if node.server.leads]
+    for node in list(simulation.world.nodes.values()):
+        if node is not head:
+            simulation.faults.end(node)
+    come_to_rest(simulation)
+    head.touch()
+    head.server.act(Update(b"own", b"1"))
+    head.before_sleep()
+    head.server.close_tap()
+    head.server.leads = False
+    simulation.settle()
+    grow(simulation, 3)
+    simulation.finish()
+    return head
 
 
 def walk(seed: int, simulation: Simulation | None = None, steps: int = STEPS_A_WALK) -> Simulation:
