@@ -17,7 +17,7 @@ from chainredis.transport.waiting import wait_until
 from commands.run import same_data
 from commands.wire import Wire
 from integration.conftest import StartChain
-from integration.helpers import PATIENT, Error, Talk, Word, ask, await_repair, member_number, paused
+from integration.helpers import PATIENT, Error, Talk, Word, ask, await_chain, await_repair, member_number, paused
 
 DEBUG = {"enable-debug-command": "yes"}
 ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
@@ -173,6 +173,26 @@ def test_a_busy_middle_takes_what_its_log_may_hold(three: Cluster) -> None:
         assert operator("SCRIPT", "KILL") == b"OK"
         assert [writer.receive() for _ in range(answered, count)][-1] == count * len(value)
     same_data(three.members)
+
+
+def test_a_busy_middle_that_takes_no_new_view_is_left_out(chain: StartChain) -> None:
+    """It says that it is busy, and gives no answer for the heartbeat timeout. What it has passed on is not lost."""
+    timeout = {"master.lease": "500", "master.heartbeat-timeout": "3000"}
+    cluster = chain(3, commands="all", master_config=timeout, member_config={"busy-reply-threshold": "50"})
+    head, middle, tail = cluster.members
+    with Talk(middle, 60) as endless, Talk(head) as writer, unheld(middle) as operator:
+        endless.send("EVAL", BUSY_LOOP, 0)
+        wait_until(lambda: str(operator("GET", "k")).startswith("BUSY"), 20)
+        assert writer("SET", "k", "during") == b"OK"
+        head.kill()
+        told = f"not serving in it yet: {middle.endpoint}".encode()
+        wait_until(lambda: told in ask(cluster.master, "INFO", "master"), 20)
+        await_chain(cluster, tail)
+        assert ask(tail, "GET", "k") == b"during"
+        assert ask(tail, "SET", "k", "after") == b"OK"
+        assert operator("SCRIPT", "KILL") == b"OK"
+        wait_until(lambda: ask(cluster.master, "MASTER.ADD", middle.endpoint.host, middle.port) == b"OK", 20)
+    assert ask(middle, "GET", "k") == b"after"
 
 
 def test_a_pause_of_clients(three: Cluster) -> None:
