@@ -2,8 +2,10 @@
 """Carries out the plans of `routing` for asyncio: `courier.Courier`, with await."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import redis.asyncio
@@ -11,8 +13,9 @@ from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from chainredis.client.commands import CommandTable, read_names
+from chainredis.client.commands import CommandTable, once_names, read_names
 from chainredis.client.connections import AsyncChainConnection, AsyncChainSSLConnection, pool_options
+from chainredis.client.once import FORGET_WITHIN_S, Places
 from chainredis.client.routing import (
     Address,
     Answers,
@@ -37,7 +40,15 @@ Action = Callable[[redis.asyncio.Redis], Awaitable[Any]]
 class AsyncCourier:
     """Brings commands to members, as `Courier` does."""
 
-    def __init__(self, addresses: Sequence[str], timeout_s: float, reads: str | None, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        timeout_s: float,
+        reads: str | None,
+        options: dict[str, Any],
+        *,
+        exactly_once: bool = True,
+    ) -> None:
         self.timeout_s = timeout_s
         self.is_secure = bool(options.pop("ssl", False))
         self.options = pool_options(options, timeout_s)
@@ -48,22 +59,75 @@ class AsyncCourier:
         self._nodes: dict[Address, redis.asyncio.Redis] = {}
         self._asking = asyncio.Lock()
         self._asked = 0
+        self._once = exactly_once
+        self._places = Places()
         self.response_callbacks = self.any_node().response_callbacks
 
     async def close(self) -> None:
+        with contextlib.suppress(redis.RedisError, TimeoutError):
+            async with asyncio.timeout(FORGET_WITHIN_S):
+                await self._leave_places()
         nodes, self._nodes = self._nodes, {}
         for node in nodes.values():
             await node.connection_pool.disconnect()
+
+    async def _leave_places(self) -> None:
+        commands = self._places.leave()
+        head = self.route.place(Role.HEAD)
+        if not commands or head is None:
+            return
+        pool = self.node(head).connection_pool
+        connection: Any = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            await connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                await connection.read_response()
+        finally:
+            await connection.disconnect()
+            await pool.release(connection)
 
     def deadline(self) -> Deadline:
         return Deadline(self.timeout_s, time.monotonic)
 
     async def deliver(
-        self, role: Role, action: Action, *, repeatable: bool, settles: bool = False, deadline: Deadline | None = None
+        self,
+        role: Role,
+        action: Action,
+        *,
+        repeatable: bool,
+        settles: bool = False,
+        once: bool = False,
+        deadline: Deadline | None = None,
     ) -> Any:
         """Bring one command to the member in this role; see `routing.deliver`."""
-        plan = deliver(self.route, role, deadline or self.deadline(), repeatable=repeatable, settles=settles)
+        deadline = deadline or self.deadline()
+        plan = deliver(self.route, role, deadline, repeatable=repeatable, settles=settles, once=once)
         return await self._run(plan, action)
+
+    async def deliver_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Bring one command to the head, again and again until it answers: it is carried out once.
+
+        Without an answer in time it may have been carried out: Unknown.
+        """
+        place = self._places.take()
+
+        async def send(node: redis.asyncio.Redis) -> Any:
+            connection: Any = await node.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                await connection.send_command(*place.words(args))
+                return await node.parse_response(connection, args[0], **options)
+            except redis.ResponseError:
+                raise
+            except BaseException:
+                place.is_clean = False
+                raise
+            finally:
+                await node.connection_pool.release(connection)
+
+        try:
+            return await self.deliver(Role.HEAD, send, repeatable=True, once=True)
+        finally:
+            self._places.give_back(place)
 
     async def follow(self, address: Address, error: redis.RedisError) -> None:
         """Find out who is the head now that `address` has refused a command."""
@@ -161,10 +225,17 @@ class AsyncCourier:
         connection: Any = await node.connection_pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             await connection.send_command("COMMAND")
-            names = read_names(await connection.read_response(disable_decoding=True))
+            commands = await connection.read_response(disable_decoding=True)
         finally:
             await node.connection_pool.release(connection)
-        return CommandTable(names, self._reads or await self._usual_reads(node))
+        once = once_names(commands) if self._once else frozenset()
+        return CommandTable(read_names(commands), self._reads or await self._usual_reads(node), once)
+
+    def do_without_once(self) -> None:
+        """Send no more MEMBER.ONCE: the user may not, or the chain cannot execute it."""
+        self._once = False
+        if self._table:
+            self._table = replace(self._table, once=frozenset())
 
     async def _usual_reads(self, node: redis.asyncio.Redis) -> Role:
         info: Any = await node.info("member")

@@ -17,6 +17,7 @@ from chainredis.client.async_courier import AsyncCourier
 from chainredis.client.async_pipelines import AsyncChainPipeline
 from chainredis.client.batches import Batch, Pairs, batches, pairs_of
 from chainredis.client.errors import Fate, NotWritten, Unknown, fate_of, raise_if_all_refused
+from chainredis.client.once import is_without_once
 from chainredis.client.routing import (
     Role,
 )
@@ -34,9 +35,15 @@ class AsyncChain(AsyncRedisModuleCommands, AsyncCoreCommands):  # type: ignore[m
     _is_async_client: Literal[True] = True
 
     def __init__(
-        self, addresses: Sequence[str], *, timeout: float = 10.0, reads: str | None = None, **options: Any
+        self,
+        addresses: Sequence[str],
+        *,
+        timeout: float = 10.0,
+        reads: str | None = None,
+        exactly_once: bool = True,
+        **options: Any,
     ) -> None:
-        self._courier = AsyncCourier(addresses, timeout, reads, options)
+        self._courier = AsyncCourier(addresses, timeout, reads, options, exactly_once=exactly_once)
         self._client_id = secrets.token_hex(16)
         self.response_callbacks = self._courier.response_callbacks
         self._event_dispatcher = EventDispatcher()
@@ -56,6 +63,13 @@ class AsyncChain(AsyncRedisModuleCommands, AsyncCoreCommands):  # type: ignore[m
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command to the member that it is for. Returns what redis.asyncio.Redis would return."""
         table = await self._courier.table()
+        if table.is_once(args):
+            try:
+                return await self._courier.deliver_once(args, options)
+            except redis.ResponseError as error:
+                if not is_without_once(error):
+                    raise
+                self._courier.do_without_once()
 
         def send(node: redis.asyncio.Redis) -> Any:
             return node.execute_command(*args, **options)  # type: ignore[no-untyped-call]

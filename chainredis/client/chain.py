@@ -15,6 +15,7 @@ from redis.event import EventDispatcher
 from chainredis.client.batches import Batch, Pairs, batches, pairs_of
 from chainredis.client.courier import Courier
 from chainredis.client.errors import Fate, NotWritten, Unknown, fate_of, raise_if_all_refused
+from chainredis.client.once import is_without_once
 from chainredis.client.pipelines import ChainPipeline
 from chainredis.client.routing import Role
 from chainredis.client.subscriptions import RoamingConnection, RoamingSSLConnection, roaming_retries
@@ -31,15 +32,24 @@ class Chain(RedisModuleCommands, CoreCommands):
     "tail" in one of kind `put`. options: those of redis.Redis for a connection, such as password, ssl,
     decode_responses, socket_timeout (seconds for one answer, by default as `timeout`), socket_connect_timeout (1).
 
-    A command that may have been carried out is never repeated, unless it only reads. Errors: see `chainredis.client`.
+    In a chain of kind `all` a command that writes is carried out once, and its answer is asked for again until it comes
+    or the timeout is over (MEMBER.ONCE). With exactly_once False, in pipelines and transactions, of commands that
+    block, and in a chain of kind `put`, what may have been carried out is never repeated. Errors: see
+    `chainredis.client`.
     """
 
     _is_async_client: Literal[False] = False
 
     def __init__(
-        self, addresses: Sequence[str], *, timeout: float = 10.0, reads: str | None = None, **options: Any
+        self,
+        addresses: Sequence[str],
+        *,
+        timeout: float = 10.0,
+        reads: str | None = None,
+        exactly_once: bool = True,
+        **options: Any,
     ) -> None:
-        self._courier = Courier(addresses, timeout, reads, options)
+        self._courier = Courier(addresses, timeout, reads, options, exactly_once=exactly_once)
         self._client_id = secrets.token_hex(16)
         self.response_callbacks = self._courier.response_callbacks
         self._event_dispatcher = EventDispatcher()
@@ -59,6 +69,13 @@ class Chain(RedisModuleCommands, CoreCommands):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send one command to the member that it is for. Returns what redis.Redis would return."""
         table = self._courier.table()
+        if table.is_once(args):
+            try:
+                return self._courier.deliver_once(args, options)
+            except redis.ResponseError as error:
+                if not is_without_once(error):
+                    raise
+                self._courier.do_without_once()
 
         def send(node: redis.Redis) -> Any:
             return node.execute_command(*args, **options)  # type: ignore[no-untyped-call]

@@ -12,12 +12,19 @@ CURSORS = {"scan", "sscan", "hscan", "zscan", "list.checkpoint"}
 NOT_HELD_BACK = {"blocking", "may_replicate"}
 
 
+# These may be executed under MEMBER.ONCE although no script may call them.
+NO_SCRIPT_BUT_ONCE = {"eval", "evalsha", "fcall", "member.put", "member.del"}
+
+
 @dataclass(frozen=True)
 class CommandTable:
-    """names: of the commands that only read, as `get` and `object|encoding`. reads: who gets them."""
+    """names: of the commands that only read, as `get` and `object|encoding`. reads: who gets them. once: names of the
+    commands that are sent under MEMBER.ONCE.
+    """
 
     names: frozenset[str] = frozenset()
     reads: Role = Role.HEAD
+    once: frozenset[str] = frozenset()
 
     def role(self, args: tuple[Any, ...]) -> Role:
         """Whom a command is for."""
@@ -33,10 +40,31 @@ class CommandTable:
         name = _name(args)
         return name in self.names or name in {"read", "watch", "unwatch"} or _with_subcommand(args) in self.names
 
+    def is_once(self, args: tuple[Any, ...]) -> bool:
+        """Whether the command is sent under MEMBER.ONCE, so that it may be repeated."""
+        return bool(self.once) and (_name(args) in self.once or _with_subcommand(args) in self.once)
+
 
 def read_names(reply: Iterable[Any]) -> frozenset[str]:
     """The names of the commands that only read, in the raw reply to COMMAND."""
     return frozenset(_reading(reply))
+
+
+def once_names(reply: Iterable[Any]) -> frozenset[str]:
+    """The names of the commands that MEMBER.ONCE executes once, in the raw reply to COMMAND. None if it is not there.
+
+    A blocking command would not wait.
+    """
+    entries = {_text(entry[0]).lower(): {_text(flag) for flag in entry[2]} for entry in reply}
+    if "member.once" not in entries:
+        return frozenset()
+    return frozenset(
+        name
+        for name, flags in entries.items()
+        if flags & {"write", "may_replicate"} and "blocking" not in flags
+        and ("noscript" not in flags or name in NO_SCRIPT_BUT_ONCE)
+        and name != "himport"  # redis-py prepares the connection for it
+    )
 
 
 def _reading(entries: Iterable[Any]) -> Iterable[str]:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Carries out the plans of `routing` for threads: connections to the members, and questions to all at once."""
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any
@@ -12,8 +14,9 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.retry import Retry
 
-from chainredis.client.commands import CommandTable, read_names
+from chainredis.client.commands import CommandTable, once_names, read_names
 from chainredis.client.connections import ChainConnection, ChainSSLConnection, pool_options
+from chainredis.client.once import FORGET_WITHIN_S, Places
 from chainredis.client.routing import (
     Address,
     Answers,
@@ -41,7 +44,15 @@ class Courier:
     Arguments: those of `Chain`.
     """
 
-    def __init__(self, addresses: Sequence[str], timeout_s: float, reads: str | None, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        timeout_s: float,
+        reads: str | None,
+        options: dict[str, Any],
+        *,
+        exactly_once: bool = True,
+    ) -> None:
         self.timeout_s = timeout_s
         self.is_secure = bool(options.pop("ssl", False))
         self.options = pool_options(options, timeout_s)
@@ -53,23 +64,78 @@ class Courier:
         self._lock = Lock()
         self._asking = Lock()
         self._asked = 0
+        self._once = exactly_once
+        self._places = Places()
         self.response_callbacks = self.any_node().response_callbacks
 
     def close(self) -> None:
+        with contextlib.suppress(redis.RedisError):
+            self._leave_places()
         with self._lock:
             nodes, self._nodes = self._nodes, {}
         for node in nodes.values():
             node.connection_pool.disconnect()
 
+    def _leave_places(self) -> None:
+        commands = self._places.leave()
+        head = self.route.place(Role.HEAD)
+        if not commands or head is None:
+            return
+        until = time.monotonic() + FORGET_WITHIN_S
+        pool = self.node(head).connection_pool
+        connection: Any = pool.get_connection()
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                if not connection.can_read(timeout=max(0.0, until - time.monotonic())):
+                    return
+                connection.read_response()
+        finally:
+            connection.disconnect()
+            pool.release(connection)
+
     def deadline(self) -> Deadline:
         return Deadline(self.timeout_s, time.monotonic)
 
     def deliver(
-        self, role: Role, action: Action, *, repeatable: bool, settles: bool = False, deadline: Deadline | None = None
+        self,
+        role: Role,
+        action: Action,
+        *,
+        repeatable: bool,
+        settles: bool = False,
+        once: bool = False,
+        deadline: Deadline | None = None,
     ) -> Any:
         """Bring one command to the member in this role; see `routing.deliver`."""
-        plan = deliver(self.route, role, deadline or self.deadline(), repeatable=repeatable, settles=settles)
+        deadline = deadline or self.deadline()
+        plan = deliver(self.route, role, deadline, repeatable=repeatable, settles=settles, once=once)
         return self._run(plan, action)
+
+    def deliver_once(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Bring one command to the head, again and again until it answers: it is carried out once.
+
+        Without an answer in time it may have been carried out: Unknown.
+        """
+        place = self._places.take()
+
+        def send(node: redis.Redis) -> Any:
+            connection: Any = node.connection_pool.get_connection()
+            try:
+                connection.send_command(*place.words(args))
+                return node.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+            except redis.ResponseError:
+                raise
+            except BaseException:
+                place.is_clean = False
+                raise
+            finally:
+                node.connection_pool.release(connection)
+
+        try:
+            return self.deliver(Role.HEAD, send, repeatable=True, once=True)
+        finally:
+            self._places.give_back(place)
 
     def follow(self, address: Address, error: redis.RedisError) -> None:
         """Find out who is the head now that `address` has refused a command."""
@@ -170,10 +236,17 @@ class Courier:
         connection: Any = node.connection_pool.get_connection()
         try:
             connection.send_command("COMMAND")
-            names = read_names(connection.read_response(disable_decoding=True))
+            commands = connection.read_response(disable_decoding=True)
         finally:
             node.connection_pool.release(connection)
-        return CommandTable(names, self._reads or self._usual_reads(node))
+        once = once_names(commands) if self._once else frozenset()
+        return CommandTable(read_names(commands), self._reads or self._usual_reads(node), once)
+
+    def do_without_once(self) -> None:
+        """Send no more MEMBER.ONCE: the user may not, or the chain cannot execute it."""
+        self._once = False
+        if self._table:
+            self._table = replace(self._table, once=frozenset())
 
     def _usual_reads(self, node: redis.Redis) -> Role:
         info: Any = node.info("member")

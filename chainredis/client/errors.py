@@ -21,8 +21,8 @@ class NotWritten(redis.RedisError):
 
 
 class Unknown(redis.RedisError):
-    """The command was sent, and may have been carried out: the answer was lost, or the server does not know. Read
-    before you repeat it.
+    """The command was sent, and may have been carried out: the answer was lost, and no member gave it again in time, or
+    the server does not know. Read before you repeat it.
 
     keys: with `put_many`, the keys that may have been written. not_written: those that were not.
     """
@@ -62,6 +62,7 @@ REFUSING_TEXTS = (
     "out of memory, or of threads: try again",
     "the gate has too much to do: try again",
     "this member's data was replaced meanwhile",
+    "ONCEFULL ",
     "UNBLOCKED force unblock from blocking operation, instance state changed",
     # EXEC, when the server has become a replica since MULTI
     "Transaction discarded because of: READONLY",
@@ -82,7 +83,7 @@ def fate_of(error: redis.RedisError) -> Fate:
         return Fate.FINAL
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) or is_lost(error):
         return Fate.LOST
-    return Fate.UNKNOWN if str(error).startswith("UNKNOWN ") else Fate.FINAL
+    return Fate.UNKNOWN if str(error).startswith(("UNKNOWN ", "ONCEOLD ")) else Fate.FINAL
 
 
 def is_refusal(error: Any) -> bool:

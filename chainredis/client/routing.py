@@ -207,18 +207,22 @@ class Deadline:
         return max(0.0, self.at - self.now())
 
 
-def deliver(route: Route, role: Role, deadline: Deadline, *, repeatable: bool, settles: bool = False) -> Plan:
+def deliver(
+    route: Route, role: Role, deadline: Deadline, *, repeatable: bool, settles: bool = False, once: bool = False
+) -> Plan:
     """Bring one command to the member that it is for.
 
-    repeatable: it may be carried out twice, as reads may. settles: it asks what became of another command, and a member
-    that does not know is not the last one to be asked.
+    repeatable: it may be sent again when its answer is lost, as reads may. settles: it asks what became of another
+    command, and a member that does not know is not the last one to be asked. once: it is repeatable because it is
+    carried out once; when no member gives the answer again, that is Unknown.
     """
     follower = Follower(route, role)
+    lost: redis.RedisError | None = None
     while True:
         address = follower.next_place()
         if address is None:
             if deadline.is_over:
-                raise NotWritten(f"no member of the chain was found at {_names(route.given)}")
+                raise _given_up(lost if once else None, f"no member of the chain was found at {_names(route.given)}")
             yield from follower.find()
             continue
         outcome = yield Send(address)
@@ -229,12 +233,20 @@ def deliver(route: Route, role: Role, deadline: Deadline, *, repeatable: bool, s
             raise outcome
         if fate is Fate.LOST and not repeatable:
             raise Unknown(f"{_name(address)} got the command, and its answer is lost: {outcome}") from outcome
+        if fate is Fate.LOST:
+            lost = outcome
         if fate is Fate.UNKNOWN and not (settles and "the head no more" in str(outcome)):
             raise Unknown(str(outcome)) from outcome
         if deadline.is_over:
             route.forget()
-            raise NotWritten(f"not within {deadline.timeout_s:g} s; {_name(address)} last: {outcome}") from outcome
+            why = f"not within {deadline.timeout_s:g} s; {_name(address)} last: {outcome}"
+            raise _given_up(lost if once else None, why) from outcome
         yield from follower.follow(address, outcome)
+
+
+def _given_up(lost: redis.RedisError | None, why: str) -> NotWritten | Unknown:
+    """lost: why the answer to an earlier attempt did not come."""
+    return Unknown(f"{why}; an answer was lost before: {lost}") if lost else NotWritten(why)
 
 
 class Follower:
@@ -246,6 +258,7 @@ class Follower:
         self._pause_s = FIRST_PAUSE_S
         self._moved_to: Address | None = None
         self._may_jump = True  # once between two pauses: two members that name each other cost no more
+        self._may_try_again = True  # likewise, after a lost connection
 
     def next_place(self) -> Address | None:
         moved_to, self._moved_to = self._moved_to, None
@@ -258,14 +271,15 @@ class Follower:
     def follow(self, address: Address, error: redis.RedisError) -> Generator[Step, bool, None]:
         """Go on after `address` did not take the command, for the reason `error`."""
         fate = fate_of(error)
-        if fate is Fate.LOST and self._role is not Role.ANY:
+        if fate is Fate.LOST and self._role is not Role.ANY and self._may_try_again:
+            self._may_try_again = False
             return  # the connection broke: the member may be well, and another connection shows that
         if isinstance(error, redis.exceptions.MovedError) and self._may_jump:
             self._moved_to, self._may_jump = (error.host, error.port), False
             if (yield Ask((self._moved_to,), self._route.epoch)):
                 self._moved_to = None
             return
-        self._may_jump = True
+        self._may_jump = self._may_try_again = True
         if self._role is Role.ANY:
             self._route.shun(address)
             others = self._route.place(self._role) != address

@@ -3,16 +3,20 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Event
 from time import monotonic_ns
 from typing import Any
+from uuid import uuid4
+
+import redis
 
 from chainredis.local_cluster.server import ROOT
 from chainredis.protocol.view import Endpoint
 from fault_injection.clients import LOST, Client, Guide
 from fault_injection.history import History, Outcome
-from fault_injection.models import Call, Reply, Words, save, violations
+from fault_injection.models import READS, Call, Reply, Words, save, violations
 from integration.helpers import Error, Talk, Word, running
 
 HISTORIES = ROOT / "build/histories"
@@ -42,11 +46,20 @@ class NativeClient(Client):
         self._calls = calls
         self._given = 0
 
-    def _step(self, talk: Talk) -> Any:
+    def give_up(self) -> None:
+        """Record what is still under way at the end."""
+
+    def _choose(self) -> tuple[str, str, Words, Ask]:
+        """The next call: its model, its key, what is recorded, and how to ask."""
         choose = self.dice.choice([self._register, self._counter, self._set, self._list, self._accounts])
         model = choose.__name__.removeprefix("_")
         key = f"{model}-{self.dice.randrange(KEYS if model != 'accounts' else 1)}"
-        words, ask = choose(key)
+        return model, key, *choose(key)
+
+    def _step(self, talk: Talk) -> Any:
+        return self._call(talk, *self._choose())
+
+    def _call(self, talk: Talk, model: str, key: str, words: Words, ask: Ask) -> Any:
         start = monotonic_ns()
         try:
             reply = ask(talk)
@@ -116,6 +129,59 @@ class NativeClient(Client):
         return f"{self.name}-{self._given}"
 
 
+class RetryingClient(NativeClient):
+    """Repeats a write under its number, at one head after the other, until it is answered. So it knows what became of
+    each, and what was done twice is not linearizable. It also leaves before the answer, and repeats what was answered.
+    """
+
+    leave_share = 0.2
+    again_share = 0.2
+
+    def __init__(self, name: str, guide: Guide, history: History, seed: int, calls: list[Call]) -> None:
+        super().__init__(name, guide, history, seed, calls)
+        self._id = f"{name}-{uuid4().hex}"
+        self._sequence = 0
+        self._pending: tuple[str, str, Words, Ask, int] | None = None
+
+    def give_up(self) -> None:
+        if self._pending:
+            model, key, words, _, start = self._pending
+            self._note(model, key, words, None, start, Outcome.OPEN, "given up")
+
+    def _step(self, talk: Talk) -> Any:
+        if self._pending is None:
+            call = self._choose()
+            if call[2][0] in READS:
+                return self._call(talk, *call)
+            self._sequence += 1
+            self._pending = (*call, monotonic_ns())
+        model, key, words, ask, start = self._pending
+        number = ("MEMBER.ONCE", self._id, self._sequence)
+        if self.dice.random() < self.leave_share:
+            ask(partial(talk.send, *number))  # type: ignore[arg-type] # which sends, and nobody waits
+            raise redis.ConnectionError("left before the answer")
+        once: Any = partial(talk, *number)
+        reply = ask(once)
+        refusal = _error_in(reply)
+        if refusal:
+            assert refusal.startswith((*NOTHING_DONE, "ERR this member is in no chain")), refusal
+            return refusal
+        self._pending = None
+        self._note(model, key, words, _as_said(model, words, reply), start, Outcome.DONE, str(talk.server))
+        if self.dice.random() < self.again_share:
+            again = ask(once)
+            assert again == reply or _error_in(again), (words, reply, again)
+            return again
+        return reply
+
+    def _accounts(self, key: str) -> tuple[Words, Ask]:
+        """In a transaction each command would need a number of its own."""
+        words, ask = super()._accounts(key)
+        if words[0] != "TRANSFER":
+            return words, ask
+        return words, _single("EVAL", TRANSFER, 2, *(f"account-{number}" for number in words[1:3]), 1)
+
+
 class NativeReader(NativeClient):
     place = -1
     stray_share = 0.7
@@ -176,7 +242,7 @@ class NativeCrowd:
         self.calls: list[Call] = []
         self._seed = seed
         guide = Guide(endpoints)
-        kinds = [PlainClient] * 8 if plain else [NativeClient] * 4 + [NativeReader] * 4
+        kinds = [PlainClient] * 8 if plain else [NativeClient] * 2 + [RetryingClient] * 3 + [NativeReader] * 3
         self.clients = [
             kind(f"{kind.__name__.lower()}-{number}", guide, self.history, seed, self.calls)
             for number, kind in enumerate(kinds)
@@ -186,6 +252,8 @@ class NativeCrowd:
     def at_work(self, *others: Callable[[Event], None]) -> Iterator[None]:
         with running(*self.clients, *others):
             yield
+        for client in self.clients:
+            client.give_up()
 
     def successful_since(self, count: int) -> set[str]:
         """The clients of calls that are done, without the first `count` calls."""

@@ -20,7 +20,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.disks import ALWAYS
-from integration.helpers import ask, paused
+from integration.helpers import ask, member_number, paused
 from integration.upheavals import come_back, kill, restart_all
 
 PROGRESS = 20  # writes of each writer between two events
@@ -34,10 +34,14 @@ def addresses(cluster: Cluster) -> list[str]:
 
 
 class Writer:
-    """Counts what was acknowledged and what is unknown. Any other error ends it, and fails the test."""
+    """Counts what was acknowledged and what is unknown. Any other error ends it, and fails the test.
 
-    def __init__(self, name: str) -> None:
+    once: each write is one command, which is carried out once, so nothing is unknown.
+    """
+
+    def __init__(self, name: str, *, once: bool = False) -> None:
         self.name = name
+        self.once = once
         self.acknowledged = 0
         self.unknown = 0
         self.longest_s = 0.0
@@ -49,7 +53,7 @@ class Writer:
             now = time.monotonic()
             self.longest_s, self._last = max(self.longest_s, now - self._last), now
             self.acknowledged += 1
-        elif isinstance(error, Unknown):
+        elif isinstance(error, Unknown) and not self.once:
             self.unknown += 1
         else:
             self.failed = error
@@ -147,13 +151,13 @@ EVENTS: dict[str, Callable[[Cluster], None]] = {
 def test_no_acknowledged_write_is_lost_and_none_is_done_twice(chain: StartChain) -> None:
     cluster = chain(3, commands="all", member_config=ALWAYS)
     sync: dict[Writer, Callable[[Chain, int], object]] = {
-        Writer("incr"): lambda chain, _: chain.incr("incr"),
+        Writer("incr", once=True): lambda chain, _: chain.incr("incr"),
         Writer("pipeline"): lambda chain, _: queue(chain.pipeline(), "pipeline").execute(),
         Writer("transaction"): lambda chain, _: chain.transaction(increment, "transaction"),
-        Writer("put"): lambda chain, number: chain.put(f"put:{number}", number),
+        Writer("put", once=True): lambda chain, number: chain.put(f"put:{number}", number),
     }
     with_asyncio: dict[Writer, Callable[[AsyncChain, int], Awaitable[object]]] = {
-        Writer("async incr"): lambda chain, _: chain.incr("async incr"),
+        Writer("async incr", once=True): lambda chain, _: chain.incr("async incr"),
         Writer("async pipeline"): lambda chain, _: (
             queue(chain.pipeline(transaction=False), "async pipeline").execute()
         ),
@@ -169,6 +173,7 @@ def test_no_acknowledged_write_is_lost_and_none_is_done_twice(chain: StartChain)
         counted = len(final.keys("put:*")) if writer.name == "put" else int(cast(bytes, final.get(writer.name)))
         print(writer.name, writer.acknowledged, counted, writer.unknown)
         assert writer.acknowledged <= counted <= writer.acknowledged + writer.unknown, writer.name
+    assert member_number(cluster.head, "once_repetitions") > 0 or sum(writer.unknown for writer in writers) == 0
 
 
 def test_a_chain_of_kind_put(chain: StartChain) -> None:
@@ -254,6 +259,46 @@ def test_what_redis_py_has_besides_commands(calm: Cluster) -> None:
         replies = pipe.execute(raise_on_error=False)
         assert replies[::2] == [True, b"1"]
         assert isinstance(replies[1], redis.ResponseError)
+
+
+def test_what_is_carried_out_once(calm: Cluster) -> None:
+    """Replies are those of redis-py. Places are given up at the end; a user without the right does without."""
+    before = member_number(calm.head, "once_clients")
+    with Chain(addresses(calm), decode_responses=True) as chain:
+        assert chain.set("once", "1") is True
+        assert chain.hset("once:hash", mapping={"a": "1"}) == 1
+        assert chain.xgroup_create("once:stream", "group", mkstream=True) is True
+        assert chain.zadd("once:sorted", {"a": 1.5}) == 1
+        assert chain.zincrby("once:sorted", 1, "a") == 2.5
+        assert chain.spop("once:none") is None
+        assert chain.blpop(["once:none"], timeout=1) is None
+        with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+            chain.incr("once:hash")
+        assert chain.put("once:put", "1") >= 0
+        assert stat(calm.head, "member.once") > 5
+        assert member_number(calm.head, "once_clients") == before + 1
+    assert member_number(calm.head, "once_clients") == before
+    assert ask(calm.head, "ACL", "SETUSER", "plain", "on", "nopass", "~*", "+@all", "-member.once") == b"OK"
+    with Chain(addresses(calm), username="plain", password="x") as chain:
+        calls = stat(calm.head, "member.once")
+        assert [chain.incr("by-plain") for _ in range(3)] == [1, 2, 3]
+        assert stat(calm.head, "member.once") == calls
+    with Chain(addresses(calm), exactly_once=False) as chain:
+        assert chain.incr("by-plain") == 4
+        assert stat(calm.head, "member.once") == calls
+
+
+def test_the_same_for_asyncio(calm: Cluster) -> None:
+    async def check() -> None:
+        async with AsyncChain(addresses(calm), decode_responses=True) as chain:
+            assert await chain.set("async once", "1") is True
+            assert await asyncio.gather(*(chain.incr("async n") for _ in range(20)))
+            assert await chain.get("async n") == "20"
+            assert member_number(calm.head, "once_clients") > before
+
+    before = member_number(calm.head, "once_clients")
+    asyncio.run(check())
+    assert member_number(calm.head, "once_clients") == before
 
 
 def test_a_subscription_goes_on_at_another_member(chain: StartChain) -> None:

@@ -10,8 +10,9 @@ import redis
 from redis.exceptions import BusyLoadingError, MasterDownError, MovedError, TryAgainError
 
 from chainredis.client.batches import MAX_UPDATES, Batch, batches, pairs_of
-from chainredis.client.commands import CommandTable, read_names
+from chainredis.client.commands import CommandTable, once_names, read_names
 from chainredis.client.errors import Fate, NotWritten, Unknown, Unreached, fate_of, raise_if_all_refused
+from chainredis.client.once import Places, is_without_once
 from chainredis.client.routing import (
     LONGEST_PAUSE_S,
     Address,
@@ -44,10 +45,13 @@ class Chain:
         self.sent: list[Address] = []
         self.asked: list[Ask] = []
 
-    def run(self, role: Role = Role.HEAD, *, repeatable: bool = False, settles: bool = False) -> Any:
+    def run(
+        self, role: Role = Role.HEAD, *, repeatable: bool = False, settles: bool = False, once: bool = False
+    ) -> Any:
         self.sent.clear()
         deadline = Deadline(TIMEOUT_S, lambda: self.now)
-        return self._carry_out(deliver(self.route, role, deadline, repeatable=repeatable, settles=settles))
+        plan = deliver(self.route, role, deadline, repeatable=repeatable or once, settles=settles, once=once)
+        return self._carry_out(plan)
 
     def _carry_out(self, plan: Plan) -> Any:
         try:
@@ -137,6 +141,46 @@ def test_what_the_server_does_not_know_is_unknown(chain: Chain) -> None:
     chain.answers[A] = lambda: redis.ResponseError("UNKNOWN the write was not known to be committed in time")
     with pytest.raises(Unknown, match="not known to be committed"):
         chain.run()
+
+
+def test_a_write_that_is_carried_out_once_is_repeated(chain: Chain) -> None:
+    """At the same member, which may be well, and then at the next head."""
+    answers = iter([redis.ConnectionError("closed"), Unreached("refused")])
+    chain.answers[A] = lambda: next(answers)
+    repaired(chain, B, C)
+    assert chain.run(once=True) == "OK"
+    assert chain.sent == [A, A, B]
+
+
+def test_it_is_unknown_when_nobody_gives_the_answer_again(chain: Chain) -> None:
+    """And not written if each one refused it."""
+    answers = iter([redis.ConnectionError("closed")])
+    chain.answers[A] = lambda: next(answers, TryAgainError("about to be the head"))
+    with pytest.raises(Unknown, match="an answer was lost before: closed"):
+        chain.run(once=True)
+    with pytest.raises(NotWritten):
+        chain.run(once=True)
+
+
+def test_connections_that_break_again_and_again_cost_pauses(chain: Chain) -> None:
+    chain.answers[A] = lambda: redis.ConnectionError("closed")
+    with pytest.raises(Unknown):
+        chain.run(once=True)
+    assert len(chain.sent) < 200
+    assert chain.now >= TIMEOUT_S
+
+
+def test_an_error_that_the_command_had_is_its_answer(chain: Chain) -> None:
+    answers = iter([redis.ConnectionError("closed"), redis.ResponseError("WRONGTYPE")])
+    chain.answers[A] = lambda: next(answers)
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        chain.run(once=True)
+
+
+def test_a_full_table_is_waited_for(chain: Chain) -> None:
+    answers = iter([redis.ResponseError("ONCEFULL no place for another reply: nothing was done.")] * 3)
+    chain.answers[A] = lambda: next(answers, "OK")
+    assert chain.run(once=True) == "OK"
 
 
 def test_a_settling_question_goes_on_where_the_head_is(chain: Chain) -> None:
@@ -256,6 +300,12 @@ COMMANDS = [
     [b"xread", -4, [b"readonly", b"blocking"], 0, 0, 0, [], [], [], []],
     [b"pfcount", -2, [b"readonly", b"may_replicate"], 1, 1, 1, [], [], [], []],
     [b"set", -3, [b"write"], 1, 1, 1, [], [], [], []],
+    [b"blpop", -3, [b"write", b"blocking"], 1, 1, 1, [], [], [], []],
+    [b"eval", -3, [b"noscript", b"may_replicate"], 0, 0, 0, [], [], [], []],
+    [b"publish", 3, [b"may_replicate"], 0, 0, 0, [], [], [], []],
+    [b"config", -2, [b"noscript"], 0, 0, 0, [], [], [], []],
+    [b"member.put", -3, [b"write", b"noscript"], 0, 0, 0, [], [], [], []],
+    [b"member.once", -3, [b"write", b"noscript"], 0, 0, 0, [], [], [], []],
     [b"object", -2, [], 0, 0, 0, [], [], [], [[b"object|encoding", 3, {b"readonly"}, 2, 2, 1, [], [], [], []]]],
     [b"read", 2, [b"readonly"], 1, 1, 1, [], [], [], []],
 ]
@@ -285,6 +335,54 @@ def test_a_cursor_belongs_to_the_head_and_may_be_asked_for_twice() -> None:
     table = CommandTable(read_names(COMMANDS), Role.ANY)
     assert table.is_read(("SCAN", 0))
     assert not table.is_read(("SET", "k", "v"))
+
+
+def test_what_may_write_and_does_not_wait_is_sent_to_be_carried_out_once() -> None:
+    table = CommandTable(read_names(COMMANDS), Role.ANY, once_names(COMMANDS))
+    once = {name for name in ("get", "set", "blpop", "eval", "publish", "config", "member.put", "member.once")
+            if table.is_once((name.upper(), "k"))}
+    assert once == {"set", "eval", "publish", "member.put"}
+    assert once_names(COMMANDS[:5]) == frozenset()  # of a chain that does not know MEMBER.ONCE
+
+
+def test_an_id_is_for_one_command_at_a_time() -> None:
+    places = Places()
+    first, second = places.take(), places.take()
+    assert first.id != second.id
+    assert first.words(("XGROUP CREATE", "k", "g", 0)) == (
+        "MEMBER.ONCE", first.id, 1, "XGROUP", "CREATE", "k", "g", 0,
+    )  # fmt: skip
+    places.give_back(first)
+    again = places.take()
+    assert (again.id, again.sequence) == (first.id, 2)
+    assert len(first.id) <= 64
+    second.is_clean = False
+    places.give_back(again)
+    places.give_back(second)
+    assert places.leave() == [("MEMBER.ONCE", first.id, "FORGET")]
+    assert places.leave() == []
+
+
+def test_a_process_that_was_forked_has_ids_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = Places()
+    parents, busy = places.take(), places.take()
+    places.give_back(parents)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    child = places.take()
+    assert child.id.split(":")[0] != parents.id.split(":")[0]
+    places.give_back(busy)
+    places.give_back(child)
+    assert places.take() is child
+    assert places.take().id.startswith(child.id.split(":")[0])
+
+
+def test_who_may_not_use_it_does_without() -> None:
+    no_right = redis.exceptions.NoPermissionError("this user has no permissions to run the 'member.once' command")
+    assert is_without_once(no_right)
+    assert is_without_once(redis.ResponseError("unknown command 'MEMBER.ONCE', with args beginning with: …"))
+    assert is_without_once(redis.ResponseError("MEMBER.ONCE is in chains of all commands (member.commands)"))
+    assert not is_without_once(redis.exceptions.NoPermissionError("… this command under MEMBER.ONCE, or for …"))
+    assert not is_without_once(redis.ResponseError("unknown command 'nosuch'"))
 
 
 # ------------------------------------------------------------------------------------------- many updates at once
