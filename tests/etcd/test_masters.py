@@ -16,7 +16,8 @@ from chainredis.etcd.master import EtcdMaster
 from chainredis.etcd.url import parse_url
 from chainredis.local_cluster.etcd_cluster import EtcdChain
 from chainredis.local_cluster.server import Server, module_path
-from chainredis.transport.settings import PollSettings, Settings
+from chainredis.operator.looking import look
+from chainredis.transport.settings import Credentials, PollSettings, Settings
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from integration.conftest import StartServer
@@ -58,6 +59,11 @@ def test_one_leads_and_the_others_send_changes_to_it(chain: StartChain, url: str
         await_seen(other, *c.members)
         assert ask(other, "MASTER.ADD", "127.0.0.1", spare.port) == Error(f"MOVED 0 127.0.0.1:{leader.port}")
         assert info(other, "master")["master_leader"] == f"127.0.0.1:{leader.port}"
+        seen = look(other.endpoint, Credentials())
+        assert [(master.endpoint, master.leads) for master in seen.masters] == [
+            (other.endpoint, False), (leader.endpoint, True),
+        ]  # fmt: skip
+        assert seen.findings() == []
         assert info(other, "master")["master_state"] == "another master leads"
     c.add(spare)
     assert_serves(c)

@@ -33,6 +33,13 @@ def test_what_is_not_understood_is_status_2(capsys: pytest.CaptureFixture[str]) 
     assert "usage: chainredis status" in capsys.readouterr().err
 
 
+def test_zsh_gets_a_script_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "zsh"]) == 0
+    script = capsys.readouterr().out
+    assert script.startswith("#compdef chainredis")
+    assert "bench-failover" in script
+
+
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
