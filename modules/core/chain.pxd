@@ -69,6 +69,7 @@ cdef struct Chain:
     int64_t serve_from          # its newest update then: this member serves when it has applied that too
     int64_t sent_up             # the highest ack sent to it in this epoch
     int64_t relied_up           # the highest ack not sent till the next tick: the predecessor hears it otherwise
+    bint predecessor_listens    # it has said that it is to hear at once of each commit
     int64_t sent_head           # the tail's highest ack sent to the head
     # ---- what is on the disks of all (`synced.pxd`), in chains of all commands
     int64_t synced              # own server's file on the disk has the effects up to here; -1: not known
@@ -90,6 +91,8 @@ cdef struct Chain:
     Node learner_node
     bint streaming              # the handshake is complete: batches may go
     bint confirm                # the successor has not heard yet that the handshake is complete
+    bint has_clients            # set by the caller: replies to clients of this member wait for commits
+    bint listens_told           # the successor knows that this member is to hear at once of each commit
     int64_t next_sn             # the next update to go to it
     int64_t sent_sn             # one past the highest that ever went: below it, sending again is a resend
     int64_t pinned              # the lowest sn that the learner may lack; -1: nothing is kept for one

@@ -50,6 +50,7 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
     c.serve_from = -1
     c.sent_up = c.relied_up = c.sent_head = -1
     c.synced_below = c.synced_up = -1
+    c.predecessor_listens = False
     c.lease_until = 0
     c.in_doubt = False
     c.asked = c.asked_ever = c.asked_up = c.answered = c.answered_down = 0

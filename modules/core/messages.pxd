@@ -54,6 +54,7 @@ cdef struct Batch:
     int64_t committed           # as the sender knows it
     int64_t upto                # the sender's applied, as far as it may speak of it
     int64_t answer              # the newest question that every member before the receiver has seen
+    bint listens                # the sender is to hear at once of each commit
     uint64_t bytes              # of the payloads
 
 cdef struct Ack:

@@ -158,9 +158,18 @@ cdef inline void replication_bundle(
     out.assigned = log_epoch_of(&c.log, first) if out.count else c.view.epoch
 
 
+cdef inline bint replication_listens(const Chain *c) noexcept nogil:
+    """Is this member to hear from its successor at once what is committed?
+
+    Not if nobody waits for that, since it comes with the next batch, too. A head hears it as the tail's own message.
+    """
+    return c.log.streams and c.me > 0 and (c.has_clients or c.predecessor_listens)
+
+
 cdef inline bint replication_is_batch_due(const Chain *c) noexcept nogil:
-    """Does the successor lack an update, the end of the handshake, or an answer?"""
-    return c.streaming and (c.next_sn <= chain_durable(c) or c.confirm or c.answered > c.answered_down)
+    """Does the successor lack an update, the end of the handshake, an answer, or that this member listens?"""
+    return c.streaming and (c.next_sn <= chain_durable(c) or c.confirm or c.answered > c.answered_down
+                            or replication_listens(c) != c.listens_told)
 
 
 cdef inline bint replication_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
@@ -181,6 +190,7 @@ cdef inline bint replication_next_batch(Chain *c, uint64_t max_bytes, Batch *out
     out.committed = c.committed
     out.upto = max(chain_durable(c), sn - 1)
     out.answer = c.answered
+    out.listens = c.listens_told = replication_listens(c)
     c.answered_down = c.answered
     if c.sent_sn > c.next_sn:
         c.resent += <uint64_t>(min(c.sent_sn, sn) - c.next_sn)
@@ -278,6 +288,9 @@ cdef inline void replication_batch_applied(Chain *c, const Batch *batch) noexcep
     """The caller has appended the updates of the batch, but for those that `replication_on_batch` skipped."""
     c.committed = max(c.committed, min(batch.committed, c.applied))
     c.answered = max(c.answered, min(batch.answer, c.asked))
+    if batch.listens and not c.predecessor_listens:
+        c.relied_up = -1        # what was not sent for its sake goes out now
+    c.predecessor_listens = batch.listens
     if not c.learner:
         c.relied_up = max(c.relied_up, batch.committed)     # the predecessor has told this member
     replication_commit_own(c)
@@ -346,9 +359,8 @@ cdef inline void replication_take_head_ack(Chain *c, Ack *out) noexcept nogil:
     out.question = 0                # a question has to pass every member
     out.synced = -1                 # so has this
     c.sent_head = out.committed
-    if not c.log.streams:
+    if not c.predecessor_listens:
         c.relied_up = out.committed     # the members between hear it with the head's next batch
-    # Those of a chain of all commands hold replies for it, and a next batch may not come.
 
 
 cdef inline void replication_predecessor_lost(Chain *c) noexcept nogil:

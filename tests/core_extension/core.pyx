@@ -299,6 +299,7 @@ cdef class Core:
         return self.boundaries[:log.boundaries_up_to(self.c.log.boundaries, self.c.log.boundary_count, sn)]
 
     def settle_stream(self): outbox.outbox_settle_stream(&self.c)
+    def note_clients(self, bint some): self.c.has_clients = some
 
     # ---- towards the successor
 
@@ -316,8 +317,7 @@ cdef class Core:
             return None
         if out.count and not self.c.log.first <= out.first <= out.first + out.count <= self.c.log.end:
             self._errors.append(f"a batch of {out.count} from {out.first} reaches beyond the log")
-        return Batch(
-            out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes, out.answer)
+        return batch_object(&out)
 
     def on_ack(self, ack, str sender):
         cdef messages.Ack struct
@@ -393,7 +393,7 @@ cdef class Core:
 
     def on_record(self, int64_t assigned, int64_t first, int64_t count):
         """The verdict, and how many of the record's updates to skip when it is ACCEPTED."""
-        cdef messages.Batch struct = batch_struct((0, assigned, first, count, 0, 0, 0, 0))
+        cdef messages.Batch struct = batch_struct((0, assigned, first, count, 0, 0, 0, 0, False))
         cdef int64_t skip = 0
         return Verdict(durability.durability_on_record(&self.c, &struct, &skip)), skip
 

@@ -56,6 +56,7 @@ class Batch(NamedTuple):
     upto: int
     bytes: int = 0
     answer: int = 0
+    listens: bool = False
 
 
 class Ack(NamedTuple):
@@ -134,9 +135,15 @@ cdef object greeting_object(const messages.Greeting *g):
     return Greeting(g.epoch, (<const char *>g.history)[:view.HISTORY_BYTES], g.applied, g.assigned)
 
 
+cdef batch_object(const messages.Batch *batch):
+    return Batch(batch.epoch, batch.assigned, batch.first, batch.count, batch.committed, batch.upto, batch.bytes,
+                 batch.answer, bool(batch.listens))
+
+
 cdef messages.Batch batch_struct(given) except *:
     cdef messages.Batch out
-    out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes, out.answer = given
+    (out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes, out.answer,
+     out.listens) = given
     return out
 
 

@@ -97,7 +97,7 @@ def test_a_part_that_does_not_go_on_where_the_last_ended_is_refused(server: Star
         talk = Talk.over(member, link)
 
         def forward(offset: int, part: bytes) -> None:
-            talk.send("CHAIN.FORWARD", 1, 1, 0, len(SET), -1, len(SET) - 1, 0, part, offset)
+            talk.send("CHAIN.FORWARD", 1, 1, 0, len(SET), -1, len(SET) - 1, 0, 0, part, offset)
 
         for lost in (*range(len(parts)), None):
             assert talk("CHAIN.GREET", 1, view.history, -1, -1)[0] == b"WELCOME"

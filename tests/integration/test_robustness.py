@@ -159,11 +159,11 @@ def test_nonsense_at_the_master(chain: StartChain, dice: random.Random) -> None:
 def test_bytes_that_are_no_commands(chain: StartChain, dice: random.Random) -> None:
     """Members and the master get the bytes. Redis itself rejects most of them, and the modules must not weaken that."""
     cluster = chain(2)
-    forward = b"*9\r\n$13\r\nCHAIN.FORWARD\r\n" + b"$1\r\n3\r\n" * 7 + b"$20\r\n"
+    forward = b"*10\r\n$13\r\nCHAIN.FORWARD\r\n" + b"$1\r\n3\r\n" * 8 + b"$20\r\n"
     pieces = [
         b"*3\r\n$10\r\nMEMBER.PUT\r\n$1\r\n", b"*1\r\n$4\r\nREAD\r\n", b"*-1\r\n", b"*1000000000\r\n", b"$-5\r\n",
-        b"*2\r\n$4\r\nREAD\r\n$900000000\r\n", b"\r\n", b"CHAIN.FORWARD 1 1 1 1 1 1 0 x\r\n", b"GET / HTTP/1.1\r\n\r\n",
-        forward, b"\0\0\0",
+        b"*2\r\n$4\r\nREAD\r\n$900000000\r\n", b"\r\n", b"CHAIN.FORWARD 1 1 1 1 1 1 0 0 x\r\n",
+        b"GET / HTTP/1.1\r\n\r\n", forward, b"\0\0\0",
     ]  # fmt: skip
     for _ in range(200):
         junk = b"".join(dice.choice([*pieces, dice.randbytes(50)]) for _ in range(dice.randrange(1, 6)))

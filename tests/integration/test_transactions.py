@@ -131,7 +131,7 @@ def internal_commands(cluster: Cluster) -> Commands:
     view = (zeros, zeros, 1, "put", 1, "127.0.0.1", "127.0.0.1", 1, run_id)
     return [
         ("CHAIN.CHALLENGE", zeros), ("CHAIN.PROVE", zeros * 2, run_id), ("CHAIN.GREET", 1, zeros, 0, 0),
-        ("CHAIN.FORWARD", 1, 1, 0, 0, 0, 0, 0, ""), ("CHAIN.ACK", 1, 0, 0, 0), ("CHAIN.ADOPT", *view),
+        ("CHAIN.FORWARD", 1, 1, 0, 0, 0, 0, 0, 0, ""), ("CHAIN.ACK", 1, 0, 0, 0), ("CHAIN.ADOPT", *view),
         ("CHAIN.JOIN", *view), ("CHAIN.REJOIN", *view), ("CHAIN.POLL", 1, 0, 0), ("CHAIN.WATCH",), ("CHAIN.PIN",),
         ("CHAIN.FEED", "127.0.0.1", "127.0.0.1", 1, run_id), ("CHAIN.UNPIN",), ("CHAIN.STATE",),
         ("CHAIN.REFUSED",),

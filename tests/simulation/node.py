@@ -226,6 +226,7 @@ class Node(EventLoop):
 
     def observe_server(self) -> None:
         self.server.observe()
+        self.core.note_clients(not self.gate.is_idle or self.server.is_busy)
 
     def feed_own_server(self) -> None:
         if self.server.is_connected:

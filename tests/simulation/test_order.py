@@ -66,6 +66,8 @@ MUST = [
          "or another pass follows", all_commands=True),
     Must("observe_server", "acknowledge_updates", "what its server has executed is acknowledged",
          "a tail acknowledges only what it has settled", all_commands=True),
+    Must("observe_server", "forward_updates", "the successor is told whether this member has clients",
+         "with a batch due", all_commands=True),
     Must("note_saved", "release_output", "saving commits updates at a tail", "replies that may go", all_commands=True),
     Must("observe_server", "release_output", "what is committed may be shown", "replies that may go",
          all_commands=True),

@@ -6,7 +6,7 @@
 
 from libc.stdint cimport INT64_MAX, int64_t
 
-from modules.bindings.atomics cimport publish
+from modules.bindings.atomics cimport observe, publish
 from modules.core.chain cimport chain_executed, chain_fenced, chain_shows_data
 from modules.core.read_lease cimport read_lease_proven_ms, read_lease_until
 from modules.core.tickets cimport tickets_commit
@@ -33,6 +33,12 @@ cdef int64_t may_take(const Member *m) noexcept nogil:
     if m.effects.fresh or not chain_shows_data(&m.chain) or (m.chain.me == 0 and not m.effects.leads):
         return -1
     return INT64_MAX if m.effects.leads else m.effects.tickets.executed
+
+
+cdef bint serves_clients(const Member *m) noexcept nogil:
+    """Returns whether there are clients whose replies are held. A client is counted before the server has its request.
+    """
+    return observe(&m.gate.shared.clients) > observe(&m.gate.shared.unheld_clients)
 
 
 cdef void hold_nothing(Member *m) noexcept nogil:

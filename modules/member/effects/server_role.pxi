@@ -225,4 +225,5 @@ cdef void effects_step(Member *m) noexcept nogil:
     note_master(m)
     close_ticket(m)
     settle_role(m)
+    m.chain.has_clients = serves_clients(m)
     replication_commit_own(&m.chain)

@@ -74,7 +74,8 @@ cdef void before_sleep(Member *m) noexcept nogil:
     # Before publishing, answering and forwarding, because saved updates are committed at a tail, and go to a successor.
     note_saved(m)
     restore_settings(m)
-    # Before publishing and answering: what our own server has executed is committed at a tail.
+    # Before publishing and answering: what our own server has executed is committed at a tail. Before forwarding,
+    # because the successor is told whether this member has clients.
     observe_server(m)
     continue_join(m)
     continue_checkpoint(m)

@@ -44,6 +44,15 @@ cdef bint argument_number(RedisModuleString *argument, int64_t *out) noexcept no
     return text_number(&text, out)
 
 
+cdef bint argument_flag(RedisModuleString *argument, bint *out) noexcept nogil:
+    """Returns False if the argument is not an integer; else `out` is whether it differs from 0."""
+    cdef int64_t number
+    if not argument_number(argument, &number):
+        return False
+    out[0] = number != 0
+    return True
+
+
 cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
     """CHAIN.GREET epoch history applied assigned -> [WELCOME, …] | STALE | BEHIND | ERR"""
     cdef Greeting greet
@@ -173,7 +182,7 @@ cdef bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:
     return (argument_number(argv[1], &out.epoch) and argument_number(argv[2], &out.assigned)
             and argument_number(argv[3], &out.first) and argument_number(argv[4], &out.count)
             and argument_number(argv[5], &out.committed) and argument_number(argv[6], &out.upto)
-            and argument_number(argv[7], &out.answer))
+            and argument_number(argv[7], &out.answer) and argument_flag(argv[8], &out.listens))
 
 
 cdef bint is_whole(const Member *m, const Batch *batch, const Text *payload, int64_t offset) noexcept nogil:
@@ -231,7 +240,7 @@ cdef bint take_part(Member *m, const Batch *batch, int64_t offset, const Text *p
 
 
 cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.FORWARD epoch assigned first count committed upto answer payload [offset] -> nothing | REGREET | STALE | …
+    """CHAIN.FORWARD epoch assigned first count committed upto answer listens payload [offset] -> nothing | REGREET | …
     """
     cdef Batch batch
     cdef Text payload
@@ -245,10 +254,10 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
         return 0
     if nested and not may_take_in_script(m):
         return reply_busy(ctx)
-    argument_text(argv[8], &payload)
+    argument_text(argv[9], &payload)
     if not parse_batch(argv, &batch) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
         return reply_verdict(m, ctx, NONSENSE)
-    if argc == 10 and (not argument_number(argv[9], &offset) or offset < 0):
+    if argc == 11 and (not argument_number(argv[10], &offset) or offset < 0):
         return reply_verdict(m, ctx, NONSENSE)
     if not is_whole(m, &batch, &payload, offset):
         return reply_verdict(m, ctx, NONSENSE)
@@ -280,7 +289,6 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
 cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.ACK epoch committed head_told question [synced] -> nothing | STALE | BEHIND | ERR"""
     cdef Ack ack
-    cdef int64_t head_told
     cdef Verdict verdict
     cdef bint nested = in_script(ctx)
     cdef Peer *peer = proven_peer(m, ctx)
@@ -290,10 +298,9 @@ cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, i
         return reply_busy(ctx)
     ack.synced = -1
     if (not argument_number(argv[1], &ack.epoch) or not argument_number(argv[2], &ack.committed)
-            or not argument_number(argv[3], &head_told) or not argument_number(argv[4], &ack.question)
+            or not argument_flag(argv[3], &ack.head_told) or not argument_number(argv[4], &ack.question)
             or (argc == 6 and not argument_number(argv[5], &ack.synced))):
         return reply_verdict(m, ctx, NONSENSE)
-    ack.head_told = head_told != 0
     verdict = replication_on_ack(&m.chain, &ack, peer.run_id)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)

@@ -143,7 +143,7 @@ cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload)
 
     The command is formatted here, because hiredis would copy a long payload as a whole.
     """
-    cdef int length = snprintf(out, HEADER_BYTES, "*%s\r\n$13\r\nCHAIN.FORWARD\r\n", "10" if in_parts else "9")
+    cdef int length = snprintf(out, HEADER_BYTES, "*%s\r\n$13\r\nCHAIN.FORWARD\r\n", "11" if in_parts else "10")
     length += put_number(&out[length], batch.epoch)
     length += put_number(&out[length], batch.assigned)
     length += put_number(&out[length], batch.first)
@@ -151,6 +151,7 @@ cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload)
     length += put_number(&out[length], batch.committed)
     length += put_number(&out[length], batch.upto)
     length += put_number(&out[length], batch.answer)
+    length += put_number(&out[length], batch.listens)
     return length + snprintf(&out[length], NUMBER_BYTES, "$%zu\r\n", payload)
 
 

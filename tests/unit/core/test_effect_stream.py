@@ -469,18 +469,6 @@ def test_nothing_leaves_a_member_whose_disk_lacks_what_its_server_has_executed()
     b.check_sleep(saves=True, flushed=199, wakes=False)
 
 
-def test_the_tail_tells_its_predecessor_too_which_holds_replies() -> None:
-    a, b, c = chain("abc")
-    write(a, 100)
-    forward(a, b)
-    forward(b, c)
-    execute(c)
-    a.on_ack(c.take_head_ack(), "c")
-    assert c.ack_due()
-    b.on_ack(c.take_ack(), "c")
-    assert (a.committed, b.committed, b.ack_due()) == (99, 99, False)
-
-
 def test_with_disks_everywhere_the_tail_tells_the_head_nothing_by_itself() -> None:
     """Acknowledgements pass every member."""
     a, b, c = chain("abc")
