@@ -16,6 +16,7 @@ cdef extern from "sys/socket.h" nogil:
 cdef extern from "netinet/tcp.h" nogil:
     enum:
         TCP_NODELAY
+        TCP_QUICKACK
         TCP_USER_TIMEOUT
 
 cdef extern from "netinet/in.h" nogil:

@@ -3,7 +3,8 @@
 """Options, errors and ports of sockets."""
 
 from modules.bindings.libc cimport (
-    IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY, TCP_USER_TIMEOUT, errno, getsockopt, setsockopt, socklen_t,
+    IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY, TCP_QUICKACK, TCP_USER_TIMEOUT, errno, getsockopt, setsockopt,
+    socklen_t,
 )
 from modules.bindings.socket cimport (
     AF_INET, AF_INET6, getsockname, inet_ntop, ntohs, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
@@ -13,6 +14,14 @@ from modules.bindings.socket cimport (
 cdef inline void set_no_delay(int fd) noexcept nogil:
     cdef int yes = 1
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes))
+
+
+cdef inline void set_slow_ack(int fd) noexcept nogil:
+    """Let the kernel acknowledge segments together. Otherwise each read of a connection whose data go one way sends a
+    segment that only acknowledges. The kernel forgets it after a pause in the data.
+    """
+    cdef int no = 0
+    setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &no, sizeof(no))
 
 
 cdef inline void set_user_timeout(int fd, unsigned int ms) noexcept nogil:

@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Texts to structs and back: included by core.pyx.
 
+cimport modules.core.decimal as decimal
+
+
 def encode(updates):
     """The payload of a batch of `Update`s, as bytes."""
     cdef char header[wire.PACKED_HEADER]
@@ -39,6 +42,11 @@ def decode(bytes payload, uint64_t count):
         value = None if packed.value == NULL else packed.value[:packed.value_bytes]
         updates.append(Update(packed.key[:packed.key_bytes], value, client))
     return updates
+
+
+def write_decimal(int64_t number):
+    cdef char out[decimal.DECIMAL_BYTES]
+    return out[:decimal.write_decimal(out, number)]
 
 
 def keyspace_info(bytes text):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core_extension.core import Update, decode, encode, valid
+from core_extension.core import Update, decode, encode, valid, write_decimal
 
 HEADER_BYTES = 12
 ABSENT = b"\xff\xff\xff\xff"
@@ -84,3 +84,12 @@ def test_any_bytes_are_an_answer_or_an_error(payload: bytes, count: int) -> None
     else:
         with pytest.raises(ValueError, match="not a payload"):
             decode(payload, count)
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1))
+@example(0)
+@example(-1)
+@example(-(1 << 63))
+@example((1 << 63) - 1)
+def test_integers_of_a_message_are_decimal(number: int) -> None:
+    assert write_decimal(number) == str(number).encode()

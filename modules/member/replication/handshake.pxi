@@ -3,6 +3,7 @@
 # Proof of the chain's secret, in both directions, on every connection between members (docs/protocol.md, "Proof of
 # the secret").
 
+from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
@@ -15,10 +16,12 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
 )
 from modules.core.hex cimport from_hex
+from modules.member.gate cimport gate_descriptor_of
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.replication cimport MAX_PEERS, Peer
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
+from modules.server.sockets cimport set_slow_ack
 
 
 cdef void prove(
@@ -65,6 +68,16 @@ cdef Peer *free_place(Member *m) noexcept nogil:
         if not m.replication.peers[i].proven:
             return &m.replication.peers[i]
     return NULL
+
+
+cdef void spare_acks(const Member *m) noexcept nogil:
+    """Most messages go one way on their connection, and the kernel is to acknowledge several at once. Called by the
+    clock, because the kernel does so for as long as messages follow each other.
+    """
+    cdef int i
+    for i in range(MAX_PEERS):
+        if m.replication.peers[i].proven and m.replication.peers[i].fd >= 0:
+            set_slow_ack(m.replication.peers[i].fd)
 
 
 cdef Peer *proven_peer(Member *m, RedisModuleCtx *ctx) noexcept nogil:
@@ -126,6 +139,7 @@ cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
         m.replication.refused_unproven += 1
         return RedisModule_ReplyWithError(ctx, "ERR that does not prove the chain's secret")
     peer.proven = True
+    peer.fd = gate_descriptor_of(m, <int64_t>peer.client)
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 

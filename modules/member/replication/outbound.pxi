@@ -8,7 +8,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, strlen, strncmp, strstr
+from libc.string cimport memcmp, memcpy, strlen, strncmp, strstr
 
 from modules.bindings.hiredis cimport (
     REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_INTEGER, REDIS_REPLY_STRING, freeReplyObject, redisAppendCommand,
@@ -19,6 +19,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
 )
 from modules.core.chain cimport chain_position
+from modules.core.decimal cimport DECIMAL_BYTES, write_decimal
 from modules.core.effect_stream cimport stream_at
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.invariant cimport INVARIANT
@@ -42,6 +43,7 @@ from modules.server.proofs cimport SECRET_BYTES
 
 cdef enum:
     HEADER_BYTES = 512
+    ARGUMENT_BYTES = DECIMAL_BYTES + 7      # an integer in decimal, its length, and what is around them
     IDLE_MS = 500
 
 
@@ -104,17 +106,6 @@ cdef void send_greeting(Member *m, Link *link) noexcept nogil:
     link.greeted_epoch = greeting.epoch
 
 
-cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
-    if ack.synced >= 0:
-        redisAppendCommand(
-            link.context, "CHAIN.ACK %lld %lld %d %lld %lld", <long long>ack.epoch, <long long>ack.committed,
-            1 if ack.head_told else 0, <long long>ack.question, <long long>ack.synced)
-        return
-    redisAppendCommand(
-        link.context, "CHAIN.ACK %lld %lld %d %lld", <long long>ack.epoch, <long long>ack.committed,
-        1 if ack.head_told else 0, <long long>ack.question)
-
-
 cdef void send_view(Member *m, Link *link) noexcept nogil:
     cdef ViewTexts view
     cdef const char *arguments[1 + VIEW_ARGUMENTS + MAX_MEMBERS * NODE_ARGUMENTS]
@@ -129,13 +120,33 @@ cdef void send_view(Member *m, Link *link) noexcept nogil:
     redisAppendCommandArgv(link.context, 1 + view.length, arguments, lengths)
 
 
-# -------------------------------------------------------------------------------------------------- batches
+# ------------------------------------------------------------------------------- batches and acknowledgements
 
 cdef int put_number(char *out, int64_t number) noexcept nogil:
-    """Write the integer as one argument of a command to `out`. Returns the number of bytes written."""
-    cdef char digits[NUMBER_BYTES]
-    cdef int length = snprintf(digits, NUMBER_BYTES, "%lld", <long long>number)
-    return snprintf(out, 2 * NUMBER_BYTES, "$%d\r\n%s\r\n", length, &digits[0])
+    """Write the integer as one argument of a command to `out`, which has room for ARGUMENT_BYTES. Returns the number of
+    bytes written.
+    """
+    cdef char digits[DECIMAL_BYTES]
+    cdef int count = write_decimal(digits, number)
+    cdef int length = 1
+    out[0] = c"$"
+    length += write_decimal(&out[length], count)
+    memcpy(&out[length], b"\r\n", 2)
+    memcpy(&out[length + 2], digits, <size_t>count)
+    memcpy(&out[length + 2 + count], b"\r\n", 2)
+    return length + count + 4
+
+
+cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
+    cdef char command[HEADER_BYTES]
+    cdef int length = snprintf(command, HEADER_BYTES, "*%s\r\n$9\r\nCHAIN.ACK\r\n", "6" if ack.synced >= 0 else "5")
+    length += put_number(&command[length], ack.epoch)
+    length += put_number(&command[length], ack.committed)
+    length += put_number(&command[length], ack.head_told)
+    length += put_number(&command[length], ack.question)
+    if ack.synced >= 0:
+        length += put_number(&command[length], ack.synced)
+    redisAppendFormattedCommand(link.context, command, length)
 
 
 cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload) noexcept nogil:
@@ -197,7 +208,7 @@ cdef void send_effects(Member *m, Link *link, const Batch *batch) noexcept nogil
 cdef bint send_part(Member *m, Link *link) noexcept nogil:
     """Append the next part of a long batch. Returns False if the batch is of an earlier handshake."""
     cdef char header[HEADER_BYTES]
-    cdef char end[2 * NUMBER_BYTES + 2]
+    cdef char end[2 + ARGUMENT_BYTES]
     cdef int length
     cdef int64_t sn = link.parted.first + link.parted_to
     cdef int64_t size = min(link.parted.count - link.parted_to, <int64_t>BATCH_BYTES)
@@ -206,8 +217,8 @@ cdef bint send_part(Member *m, Link *link) noexcept nogil:
         return False
     redisAppendFormattedCommand(link.context, header, put_batch(header, &link.parted, True, <size_t>size))
     append_stream(m, link, sn, <uint64_t>size)
-    length = snprintf(end, sizeof(end), "\r\n")
-    length += put_number(&end[length], link.parted_to)
+    memcpy(end, b"\r\n", 2)
+    length = 2 + put_number(&end[2], link.parted_to)
     redisAppendFormattedCommand(link.context, end, length)
     link.parted_to += size
     if link.parted_to == link.parted.count:
@@ -288,7 +299,8 @@ cdef void say_idle(Member *m, Link *link) noexcept nogil:
 
 
 cdef void pump_idle(Member *m) noexcept nogil:
-    """Keep the links from being closed as idle. Called once per tick."""
+    """Keep the links from being closed as idle, and their messages cheap. Called once per tick."""
+    spare_acks(m)
     say_idle(m, &m.replication.downstream)
     say_idle(m, &m.replication.upstream)
     say_idle(m, &m.replication.head_shortcut)

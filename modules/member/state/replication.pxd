@@ -67,6 +67,7 @@ cdef struct Link:
 cdef struct Peer:
     # An inbound connection. A place with client 0 is free.
     unsigned long long client
+    int fd                          # the server's descriptor for it, if it is proven
     bint proven
     char challenge[NONCE_BYTES]     # the nonce that the peer sent
     char nonce[NONCE_BYTES]         # the nonce that we sent
