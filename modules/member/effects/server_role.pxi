@@ -159,9 +159,18 @@ cdef bint only_pings(const Member *m) noexcept nogil:
     return m.effects.still_paused and RedisModule_AvoidReplicaTraffic()
 
 
+cdef bint has_executed_all(const Member *m) noexcept nogil:
+    """Returns whether this server, a follower, has executed all that it was given: its data stay as they are."""
+    return (m.effects.pseudo_master.feeding and m.effects.pseudo_master.fed == m.chain.executed + 1
+            and m.effects.offset >= m.effects.selected_at)
+
+
 cdef void note_executed(Member *m) noexcept nogil:
     """Learn from Redis how far this server's data is."""
-    cdef int64_t offset = server_offset(m)
+    cdef int64_t offset
+    if has_executed_all(m):
+        return
+    offset = server_offset(m)
     if offset < 0 or not m.effects.placed:
         m.effects.offset = -1
         return

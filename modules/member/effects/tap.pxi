@@ -273,11 +273,14 @@ cdef int put_number(char *out, int64_t number) noexcept nogil:
 cdef void tap_acknowledge(Member *m) noexcept nogil:
     """Redis closes a replica that acknowledges nothing. WAITAOF counts the tap as one replica: what it has on its disk
     is what all other members have there.
+
+    Redis asks the kernel for the address of a replica that has told none, whenever `server_offset` asks Redis.
     """
     cdef Tap *tap = &m.effects.tap
     cdef char text[192]
     cdef bint known = tap.synced > 0
-    cdef int length = snprintf(text, sizeof(text), "*%s\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n", b"5" if known else b"3")
+    cdef int length = snprintf(text, sizeof(text), "*%s\r\n$8\r\nREPLCONF\r\n$10\r\nip-address\r\n$9\r\n127.0.0.1\r\n"
+                               "$3\r\nACK\r\n", b"7" if known else b"5")
     length += put_number(&text[length], tap.acknowledged - m.effects.shift)
     if known:
         length += snprintf(&text[length], NUMBER_ROOM, "$4\r\nFACK\r\n")
