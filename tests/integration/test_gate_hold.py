@@ -170,6 +170,26 @@ def test_each_number_that_is_told_is_at_the_tail(chain: StartChain) -> None:
     assert len(told) > 100
 
 
+def test_a_lone_writer_gets_at_once_what_need_not_wait(chain: StartChain) -> None:
+    """The gate does not watch for the reply to the next request of a lone client that has written."""
+    cluster = chain(3, commands="all")
+    after_a_write: list[tuple[Word, ...]] = [
+        ("GET", "k"), ("GET", "long"), ("LPOP", "none"), ("SET", "k", "v", "NX"), ("NONSENSE",), ("PING",),
+        ("INCR", "n"), ("EVAL", "return 1", 0),
+    ]  # fmt: skip
+    with Talk(cluster.head) as talk:
+        assert talk("SET", "long", "x" * 300_000) == b"OK"
+        for request in after_a_write:
+            times_s = []
+            for _ in range(15):
+                assert talk("SET", "k", "v") == b"OK"
+                assert talk("SET", "k", "v") == b"OK"
+                begin = time.monotonic()
+                talk(*request)
+                times_s.append(time.monotonic() - begin)
+            assert sorted(times_s)[7] < 0.03, request
+
+
 # ---------------------------------------------------------------------------------------- clients that leave meanwhile
 
 

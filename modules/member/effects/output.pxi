@@ -10,7 +10,7 @@ from modules.bindings.atomics cimport observe, publish
 from modules.core.chain cimport chain_executed, chain_fenced, chain_shows_data
 from modules.core.read_lease cimport read_lease_proven_ms, read_lease_until
 from modules.core.tickets cimport tickets_commit
-from modules.member.gate cimport gate_era, gate_wake
+from modules.member.gate cimport gate_attend, gate_era, gate_wake
 from modules.member.state.gate cimport GateShared
 from modules.member.state.member cimport Member
 
@@ -88,6 +88,8 @@ cdef void hold_uncommitted(Member *m) noexcept nogil:
     news |= tell(&shared.closed, m.effects.leads and m.chain.unsettled_bytes > m.chain.limits.log_bytes)
     if news:        # the thread that is woken for nothing delays this one
         gate_wake(m)
+    elif m.effects.tickets.committed == m.effects.tickets.newest:
+        gate_attend(m)
 
 
 cdef void note_commits(Member *m) noexcept nogil:

@@ -27,6 +27,7 @@ cdef extern int gate_shortcut(Member *m, int fd) noexcept nogil
 # control.pxi
 cdef extern bint gate_start(Member *m, bint holds) noexcept nogil
 cdef extern void gate_wake(Member *m) noexcept nogil
+cdef extern void gate_attend(Member *m) noexcept nogil
 cdef extern void gate_era(Member *m) noexcept nogil
 cdef extern void gate_close_clients(Member *m) noexcept nogil
 cdef extern void gate_set_hold_timeout(Member *m, int64_t ms) noexcept nogil

@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gate: clients' requests and replies pass through a thread that holds replies until they are committed.
 
-One compile unit. `messages.pxi` is what the main thread and the gate's thread say to each other. `relay.pxi` and
-`thread.pxi` run on the gate's thread, all others on the main thread.
+One compile unit. `messages.pxi` is what the main thread and the gate's thread say to each other. `relay.pxi`,
+`attention.pxi` and `thread.pxi` run on the gate's thread, all others on the main thread.
 """
 
 include "messages.pxi"
 include "relay.pxi"
+include "attention.pxi"
 include "thread.pxi"
 include "client_list.pxi"
 include "swap.pxi"

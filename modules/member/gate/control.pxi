@@ -78,6 +78,16 @@ cdef void gate_wake(Member *m) noexcept nogil:
     fence()
     if observe(&m.gate.shared.waiting) and exchange(&m.gate.shared.waiting, 0):
         poke(m)
+    else:
+        gate_attend(m)
+
+
+cdef void gate_attend(Member *m) noexcept nogil:
+    """Called after a pass in which nothing is left to be committed: let the gate read a reply that it does not watch
+    for.
+    """
+    if observe(&m.gate.shared.inattentive) and exchange(&m.gate.shared.inattentive, 0):
+        poke(m)
 
 
 cdef void gate_set_hold_timeout(Member *m, int64_t ms) noexcept nogil:

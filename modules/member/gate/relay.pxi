@@ -52,6 +52,10 @@ cdef struct Client:
     bint front_ended            # the client sends no more
     bint hang_up_seen           # that was noticed while its requests were not read
     bint back_ended             # the server has closed, and all that it wrote has been read
+    bint asked                  # the server has a request to which nothing has been read yet
+    bint wrote                  # a ticket was opened between its last request and the reply
+    bint ignored                # what the server says is not watched for
+    int64_t asked_at            # the newest ticket when the last request was passed on
     bint dead
     Client *next
     Client *previous
@@ -71,6 +75,8 @@ cdef struct Relay:
     Client *clients
     Client *dead                # freed when no event of this pass can name them any more
     int64_t stopped             # how many clients are
+    int64_t asked               # how many clients are
+    Client *ignored             # the one that is, or NULL
     char buffer[BUFFER_BYTES]
 
 
@@ -123,7 +129,7 @@ cdef uint32_t front_wanted(const Client *c) noexcept nogil:
 
 
 cdef uint32_t back_wanted(const Client *c) noexcept nogil:
-    cdef uint32_t wanted = EPOLLIN if c.replies.bytes < REPLIES_MAX else 0
+    cdef uint32_t wanted = EPOLLIN if c.replies.bytes < REPLIES_MAX and not c.ignored else 0
     if stream_ready(&c.requests) != NULL:
         wanted |= EPOLLOUT
     return wanted
@@ -172,6 +178,9 @@ cdef void client_leave(Relay *r, Client *c) noexcept nogil:
     c.next_dead = r.dead
     r.dead = c
     r.stopped -= c.stopped
+    r.asked -= c.asked
+    if c.ignored:
+        r.ignored = NULL
     publish(&r.shared.clients, r.shared.clients - 1)
     publish(&r.shared.unheld_clients, r.shared.unheld_clients - c.unheld)
 
@@ -258,6 +267,7 @@ cdef void take_replies(Relay *r, Client *c, size_t length) noexcept nogil:
     cdef Horizon now
     cdef int64_t read_ms = 0
     cdef bint good
+    note_reply(r, c, tag)
     publish(&r.shared.relayed_bytes, r.shared.relayed_bytes + <int64_t>length)
     if c.front.fd < 0:
         return      # nobody is there to read it
@@ -323,6 +333,7 @@ cdef void take_requests(Relay *r, Client *c, size_t length) noexcept nogil:
     cdef int64_t tag = observe(&r.shared.ticket)        # after the bytes were read
     cdef bint good
     if c.requests.held == NULL and (c.unheld or tag <= observe(&r.shared.executed)):
+        note_request(r, c, tag)
         good = pass_on(&c.back, &c.requests, r.buffer, length)
     else:
         good = stream_hold(&r.requests, &c.requests, r.buffer, length, tag, boot_ms())
@@ -333,6 +344,9 @@ cdef void take_requests(Relay *r, Client *c, size_t length) noexcept nogil:
 cdef bint relay_requests(Relay *r, Client *c) noexcept nogil:
     """Returns whether there may be more."""
     cdef long length
+    attend(r)
+    if c.dead or c.back_ended:
+        return False
     if not c.unheld and observe(&r.shared.closed):
         c.stopped = True
         r.stopped += 1

@@ -5,7 +5,6 @@
 
 from libc.stdlib cimport calloc, free
 
-from modules.bindings.atomics cimport fence
 from modules.bindings.descriptors cimport (
     CLONE_FILES, RLIMIT_NOFILE, close_range, getrlimit, rlimit, setrlimit, unshare,
 )
@@ -148,6 +147,8 @@ cdef void read_messages(Relay *r) noexcept nogil:
 cdef int patience(const Relay *r) noexcept nogil:
     """For how long the thread may sleep, in ms. -1: until something happens."""
     cdef int64_t timeout = observe(&r.shared.hold_timeout)
+    if r.ignored != NULL:
+        return IGNORED_MS
     if not timeout or oldest_ms(r) == INT64_MAX:
         return -1
     return <int>max(1, oldest_ms(r) + timeout - boot_ms() + 1)
@@ -186,6 +187,7 @@ cdef void run(Relay *r) noexcept nogil:
         free_dead(r)
         ready = epoll_wait(r.epoll, events, EVENTS_MAX, patience(r))
         publish(&r.shared.waiting, 0)
+        attend(r)
         for i in range(ready):
             handle(r, &events[i])
         if era_is_over(r):

@@ -29,6 +29,7 @@ cdef struct GateShared:
     char main_writes[64]        # two threads do not write into one cache line
     # The gate's thread writes:
     int64_t waiting             # the gate sleeps, and something is held: wake it when one of the numbers above moves
+    int64_t inattentive         # the gate does not watch for a reply: wake it when what is said may go
     int64_t held_bytes
     int64_t held_clients
     int64_t oldest_read_ms      # boot clock: when the oldest held bytes were read; 0: nothing is held
