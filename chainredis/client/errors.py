@@ -37,6 +37,10 @@ class Unreached(redis.ConnectionError):
     """No connection could be made, so that nothing was sent."""
 
 
+# With these a server refuses a command before it looks at what that is.
+NO_ANSWERS = ("BUSY ", "MISCONF ", "NOREPLICAS ", "max number of clients reached")
+
+
 class Fate(Enum):
     """What an error says about a command that was sent, or was to be sent."""
 
@@ -84,6 +88,11 @@ def fate_of(error: redis.RedisError) -> Fate:
     if isinstance(error, (redis.ConnectionError, redis.TimeoutError)) or is_lost(error):
         return Fate.LOST
     return Fate.UNKNOWN if str(error).startswith(("UNKNOWN ", "ONCEOLD ")) else Fate.FINAL
+
+
+def is_answer(error: redis.RedisError) -> bool:
+    """Whether a final error is what the command itself was replied, and not why the server took no command at all."""
+    return isinstance(error, redis.ResponseError) and not str(error).startswith(NO_ANSWERS)
 
 
 def is_refusal(error: Any) -> bool:

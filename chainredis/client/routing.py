@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from chainredis.client.errors import Fate, NotWritten, Unknown, fate_of
+from chainredis.client.errors import Fate, NotWritten, Unknown, fate_of, is_answer
 
 Address = tuple[str, int]
 
@@ -229,7 +229,7 @@ def deliver(
         if isinstance(outcome, Reply):
             return outcome.value
         fate = fate_of(outcome)
-        if fate is Fate.FINAL:
+        if fate is Fate.FINAL and not (once and lost and not is_answer(outcome)):
             raise outcome
         if fate is Fate.LOST and not repeatable:
             raise Unknown(f"{_name(address)} got the command, and its answer is lost: {outcome}") from outcome

@@ -177,6 +177,17 @@ def test_an_error_that_the_command_had_is_its_answer(chain: Chain) -> None:
         chain.run(once=True)
 
 
+@pytest.mark.parametrize("error", [redis.ResponseError("BUSY Redis is busy"), redis.AuthenticationError("NOAUTH")])
+def test_an_error_that_says_nothing_of_the_command_is_not_its_answer(chain: Chain, error: redis.RedisError) -> None:
+    """The first attempt may be under way, such as a script that takes long."""
+    answers = iter([redis.TimeoutError("silent"), error, error])
+    chain.answers[A] = lambda: next(answers, "OK")
+    assert chain.run(once=True) == "OK"
+    chain.answers[A] = lambda: error
+    with pytest.raises(type(error)):
+        chain.run(once=True)    # it was never sent
+
+
 def test_a_full_table_is_waited_for(chain: Chain) -> None:
     answers = iter([redis.ResponseError("ONCEFULL no place for another reply: nothing was done.")] * 3)
     chain.answers[A] = lambda: next(answers, "OK")
