@@ -292,5 +292,5 @@ def report(state: MemberState) -> MemberReport:
     broken_links = parse_broken_links(state.unreached)
     return MemberReport(
         state.epoch, state.serving, state.stamp, broken_links, durable, state.checkpointed, state.lifeline,
-        state.applied, state.committed, state.timeout, state.unreached_why,
+        state.applied, state.committed, state.timeout, state.unreached_why, state.longest_lease,
     )  # fmt: skip

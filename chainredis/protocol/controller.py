@@ -48,6 +48,7 @@ class Controller:
 
     def _follow(self) -> None:
         self.leases.stored_ms = self.configuration.lease_ms if self.configuration else 0
+        self.detector.longest_lease_ms = max(self.detector.longest_lease_ms, self.leases.stored_ms)
         chain = self.configuration.view.members if self.configuration else ()
         self.detector.follow(self.followed, chain, self.leases.full_lease_until())
 

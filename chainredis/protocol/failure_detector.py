@@ -30,12 +30,14 @@ class FailureDetector:
     """Watches the processes that `follow` names. Not thread-safe.
 
     settings: may be replaced at any time. attention: for how many seconds in all the master has listened.
+    longest_lease_ms: the length of the longest lease that any master has granted, as far as is known.
     """
 
     def __init__(self, settings: ProtocolSettings, now: float) -> None:
         self.settings = settings
         self.now = self.started = now
         self.attention = 0.0
+        self.longest_lease_ms = settings.lease_ms
         self.records: dict[str, MemberRecord] = {}
         self._chain: tuple[Member, ...] = ()
         self._heartbeats: frozenset[str] = frozenset()
@@ -73,6 +75,15 @@ class FailureDetector:
             if record.report and record.report.committed < report.committed:
                 self._committed_at = self.now
             record.answered(report, self.now if asked_at is None else asked_at, self.now, self.settings)
+        if report.longest_lease_ms > self.longest_lease_ms:
+            self._heard_of_longer_leases(report.longest_lease_ms)
+
+    def _heard_of_longer_leases(self, length_ms: int) -> None:
+        """The stored length has gone back with the store. Members that are silent may hold leases of this length."""
+        self.longest_lease_ms = length_ms
+        until = self.now + length_ms / 1000 * (1 + self.settings.drift)
+        for record in self.records.values():
+            record.granted_until = max(record.granted_until, until)
 
     def adopted(self, run_id: str, epoch: int, now: float) -> None:
         """The member has adopted the view of this epoch. Its next answer tells whether it serves in that view."""

@@ -63,7 +63,8 @@ class Leases:
     @property
     def longest_s(self) -> float:
         """How long any lease may last that was granted up to now, by any master."""
-        return (max(self._longest_granted_ms, self.stored_ms) + self._slack_ms) / 1000 * self._drift_factor
+        longest_ms = max(self._longest_granted_ms, self._detector.longest_lease_ms)
+        return (longest_ms + self._slack_ms) / 1000 * self._drift_factor
 
     def length_to_store(self) -> int:
         """The length in milliseconds for the next configuration: a master that restarts reckons with such leases.

@@ -32,7 +32,7 @@ class MemberReport:
     durable: everything that has left the member in this epoch was on its disk before. checkpointed: the watermark of
     its checkpoint, -1 for none. lifeline: the port of its lifelines, 0 for none. applied, committed: sequence numbers,
     -1 for none. timeout_ms: the heartbeat timeout that the member was given, 0 for none. why_broken: why the first of
-    `broken_links` is broken, for people.
+    `broken_links` is broken, for people. longest_lease_ms: of all leases that any master has granted to this process.
     """
 
     epoch: int
@@ -46,6 +46,7 @@ class MemberReport:
     committed: int = -1
     timeout_ms: int = 0
     why_broken: str = ""
+    longest_lease_ms: int = 0
 
 
 class MemberStatus(NamedTuple):

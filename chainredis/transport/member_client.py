@@ -61,6 +61,7 @@ class MemberState:
     checkpointed: int = -1
     lifeline: int = 0
     timeout: int = 0
+    longest_lease: int = 0
     unreached_why: str = ""
     kind: str = "put"
     version: str = ""

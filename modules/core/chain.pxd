@@ -75,8 +75,9 @@ cdef struct Chain:
     int64_t synced              # own server's file on the disk has the effects up to here; -1: not known
     int64_t synced_below        # the members after this one have told so in this epoch; -1: not all
     int64_t synced_up           # the predecessor was told so on its present connection
-    # ---- the right to answer reads (read_lease.pxd), all of this epoch
+    # ---- the right to answer reads (read_lease.pxd), all but one of this epoch
     int64_t lease_until         # on this member's clock
+    int64_t longest_lease_ms    # of all leases that any master has granted to this process, in any epoch
     bint in_doubt               # the predecessor is told again, so that it can say that this member is removed
     int64_t asked               # the newest question, of this tail or of the members after this one; from 1
     int64_t asked_ever          # the newest that ever went to the predecessor, and ...

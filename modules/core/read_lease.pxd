@@ -32,6 +32,7 @@ cdef inline Verdict read_lease_grant(
     if stamp_ms < 0 or stamp_ms > now_ms or length_ms < 0 or length_ms > MAX_LEASE_MS:
         return NONSENSE
     c.lease_until = max(c.lease_until, stamp_ms + length_ms)
+    c.longest_lease_ms = max(c.longest_lease_ms, length_ms)
     return ACCEPTED
 
 

@@ -271,8 +271,7 @@ cdef class Core:
         return out
 
     @property
-    def marks(self):
-        return [self.c.log.stream.marks[i] for i in range(self.c.log.stream.mark_count)]
+    def marks(self): return [self.c.log.stream.marks[i] for i in range(self.c.log.stream.mark_count)]
 
     @property
     def capacity(self): return self.c.log.stream.capacity
@@ -282,6 +281,9 @@ cdef class Core:
 
     @property
     def lease_until(self): return read_lease.read_lease_until(&self.c)
+
+    @property
+    def longest_lease_ms(self): return self.c.longest_lease_ms
 
     @property
     def executed(self): return self.c.executed
@@ -441,11 +443,9 @@ cdef class Core:
         self._give_back(settled.waiter)
         return sn, settled
 
-    def pop_expired(self, int64_t came_by_ms):
-        return self._give_back(<size_t>outbox.outbox_pop_expired(&self.c, came_by_ms))
+    def pop_expired(self, int64_t by_ms): return self._give_back(<size_t>outbox.outbox_pop_expired(&self.c, by_ms))
 
-    def pop_orphan(self):
-        return self._give_back(<size_t>outbox.outbox_pop_orphan(&self.c))
+    def pop_orphan(self): return self._give_back(<size_t>outbox.outbox_pop_orphan(&self.c))
 
     def pop_trimmed(self):
         cdef log.Entry out

@@ -81,6 +81,7 @@ def state_of(node: Node) -> State:
         node.core.streaming, node.core.pinned, node.join.name if node.join else "", node.broken_links(),
         node.clock.ms(),
         node.record,
+        node.core.longest_lease_ms,
     )
 
 

@@ -219,11 +219,13 @@ class Faults:
                 turn(simulation)
 
     def _is_known(self, configuration: Configuration) -> bool:
-        """Does a process that the new master will ask know the newest view that any process was ever in?"""
+        """Do processes that the new master will ask know the newest view that any process was ever in, and how long the
+        leases are that last?
+        """
+        members = configuration.view.members + configuration.leaving
+        nodes = (self._world.nodes.get(member.run_id) for member in members)
+        asked = [node for node in nodes if node and node.reachable and self._network.reaches(MASTER, node.place)]
+        lasting_ms = [node.core.longest_lease_ms for node in self._world.nodes.values() if node.has_lease()]
+        known_ms = [configuration.lease_ms, *(node.core.longest_lease_ms for node in asked)]
         newest = self._world.model.newest_epoch
-        asked = [self._world.nodes.get(member.run_id) for member in configuration.view.members + configuration.leaving]
-        return any(
-            node.core.epoch == newest and node.reachable and self._network.reaches(MASTER, node.place)
-            for node in asked
-            if node
-        )
+        return any(node.core.epoch == newest for node in asked) and max(known_ms) >= max(lasting_ms, default=0)

@@ -262,4 +262,4 @@ class Master:
 def report(reply: State) -> MemberReport:
     durable = reply.record.durable and reply.record.epoch == reply.epoch
     return MemberReport(reply.epoch, reply.serving, reply.stamp_ms, reply.broken_links, durable, applied=reply.applied,
-                    committed=reply.committed)
+                    committed=reply.committed, longest_lease_ms=reply.longest_lease_ms)

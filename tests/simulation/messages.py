@@ -115,6 +115,7 @@ class State(NamedTuple):
     broken_links: tuple[BrokenLink, ...]
     stamp_ms: int
     record: Record
+    longest_lease_ms: int
 
 
 Request = Greet | Forward | Ack | Adopt | Poll | Pin | Join | Rejoin | Feed | Unpin | Closed

@@ -155,12 +155,17 @@ class Rivals(Simulation):
         settle(self)
 
     def may_yet_tell(self, newest: int) -> bool:
-        """A former leader knows views that it has stored, and tells them until its term is over by its own clock."""
-        told = [former.controller.configuration for former in self.formers if former.may_tell]
+        """A former leader knows views that it has stored, and tells them until its term is over by its own clock. The
+        next master waits for a term of its own length.
+        """
+        leading = [former for former in self.formers if former.may_tell]
+        stored = [former.controller.configuration for former in leading]
         under_way = (request for link in self.world.network.of_place(FORMER) for request in link.requests)
-        told_epochs = [configuration.view.epoch for configuration in told if configuration]
-        told_epochs += [request.view.epoch for request in under_way if isinstance(request, Adopt)]
-        return max(told_epochs, default=0) > newest
+        told = [configuration.view.epoch for configuration in stored if configuration]
+        told += [request.view.epoch for request in under_way if isinstance(request, Adopt)]
+        shortest_ms = min(self.setting.leases_ms) * self.setting.patience
+        is_long = any(former.controller.detector.settings.timeout_ms > shortest_ms for former in leading)
+        return is_long or max(told, default=0) > newest
 
     # ---- steps
 

@@ -111,7 +111,7 @@ class Simulation:
         grow(self, self.setting.length)
 
     def may_yet_tell(self, newest: int) -> bool:
-        """May a master, other than the present one, or a message of one, tell a view after this epoch?"""
+        """May a master other than the present one tell a view after this epoch, or lead for longer than is known?"""
         return False
 
     def start_member(self, place: Place) -> None:

@@ -183,3 +183,14 @@ def test_the_tail_of_a_newer_view_that_serves_in_none_may_lack_something() -> No
     assert forward is not None
     assert forward.pending
     assert forward.complete == (A, B)
+
+
+def test_leases_that_were_longer_than_the_store_knows_are_waited_for() -> None:
+    """The store has gone back to before they were. C is silent, and may have such a lease; A says how long it was."""
+    controller = Controller(chain(A, B, C), SETTINGS, 0)
+    hear(controller, B, 0)
+    controller.detector.answered(A.run_id, MemberReport(5, serving=True, stamp_ms=0, longest_lease_ms=5000), 0)
+    hear_nothing(controller, until=5.4)
+    assert not controller.detector.is_gone(C.run_id)
+    hear_nothing(controller, until=5.6)
+    assert controller.detector.is_gone(C.run_id)

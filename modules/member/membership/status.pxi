@@ -37,7 +37,7 @@ from modules.member.state.waiter cimport WAIT_SUSPICION, Waiter
 from modules.server.clock cimport boot_ms
 
 cdef enum:
-    STATE_FIELDS = 23
+    STATE_FIELDS = 24
     WHY_ROOM = HOST_BYTES + NUMBER_BYTES + ERROR_BYTES
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
@@ -130,6 +130,7 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx, bint with_traits) noexcept
     state_number(ctx, "checkpointed", shown_watermark(&m.checkpoint))
     state_number(ctx, "lifeline", m.lifelines.port)
     state_number(ctx, "timeout", 1000 * m.settings.heartbeat_timeout if m.settings.heartbeat_timeout_given else 0)
+    state_number(ctx, "longest_lease", m.chain.longest_lease_ms)
     if with_traits:
         reply_traits(m, ctx)
 
