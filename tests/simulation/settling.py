@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core_extension.core import Role
+
 from . import operations
 from .control import copy_step
 from .disk import Disk
@@ -105,11 +107,20 @@ def revive(simulation: Simulation, is_last: bool) -> None:
     if is_last and configuration and configuration.pending and configuration.view.tail.run_id in simulation.world.nodes:
         # It may lack what the dead ones had.
         simulation.faults.end(simulation.world.nodes[configuration.view.tail.run_id])
+    if is_last and (learner := left_learner(simulation)):
+        simulation.faults.end(learner)
     if is_last or not configuration:
         operations.form(master, 0)
         operations.begin(master, 0)
     if is_last and configuration and not master.saving and not members_of(simulation):
         wipe(simulation, simulation.world.places[0])  # all have data of chains that are no more
+
+
+def left_learner(simulation: Simulation) -> Node | None:
+    """The only one alive of the view that the store has gone back from, if it has no more than part of a copy."""
+    newer, nodes = simulation.master.controller.newer, simulation.world.nodes
+    alive = [nodes[member.run_id] for member in newer.members if member.run_id in nodes] if newer else []
+    return alive[0] if len(alive) == 1 and alive[0].core.role() is Role.LEARNER else None
 
 
 def wipe(simulation: Simulation, place: Place) -> None:

@@ -12,6 +12,7 @@ from chainredis.protocol.controller import Controller
 from chainredis.protocol.failure_detector import FailureDetector
 from chainredis.protocol.reconfiguration import BringForward, Configuration
 from chainredis.protocol.view import Member, View
+from core_extension.core import Role
 
 from .master import Conversation, Master
 from .messages import Poll, Request
@@ -20,6 +21,7 @@ from .mutants import with_controller
 from .node import Node
 from .rivals import RivalMaster, Rivals
 from .seeds import GIVEN, seeds
+from .settling import turn
 from .simulation import Setting, Simulation, Step
 from .walks import setting_of, walk
 
@@ -131,6 +133,24 @@ def test_the_epoch_of_a_lost_view_begins_no_era() -> None:
     run_all(simulation, ("restore", 1, 0), ("settle", 0, 0), ("remove", 1, 0), ("settle", 0, 0), ("settle", 1, 0))
     assert formed in simulation.store.epochs
     simulation.finish()
+
+
+def test_of_the_newest_view_only_a_learner_is_left() -> None:
+    """SIM_SEED=2106: it has part of a copy, and is no survivor to form the chain from. Operators end it, and form the
+    chain from what somebody has on a disk.
+    """
+    simulation = Restored(Setting(size=4))
+    simulation.run(Step("add", 0, 0))
+    while not simulation.master.saving:
+        turn(simulation)
+    [learner] = [node for node in simulation.world.nodes.values() if node.core.role() is Role.LEARNER]
+    learner.is_stopped = True
+    run_all(simulation, ("turns", 0, 0), ("restore", 1, 0))
+    assert simulation.master.controller.newer
+    for node in [node for node in simulation.world.nodes.values() if node is not learner]:
+        simulation.faults.end(node)
+    simulation.finish()
+    assert not learner.is_alive
 
 
 class BelievesTheStoredLength(FailureDetector):
