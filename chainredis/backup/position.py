@@ -8,7 +8,7 @@ from chainredis.backup.rdb import Value
 from chainredis.protocol.errors import BackupError
 
 TYPE_NAME = "chain-pos"
-VERSION = 4
+VERSION = 5  # whose kept replies of MEMBER.ONCE come last, and are not needed here
 
 
 class Newer(NamedTuple):
