@@ -116,8 +116,9 @@ def test_the_snapshot_has_them(version: str, chain: StartChain) -> None:
     cluster = start(chain, 1)
     write(cluster.head)
     assert ask(cluster.head, "SAVE") == b"OK"
-    with (cluster.head.folder / "dump.rdb").open("rb") as file:
-        assert read_source(file).position   # a backup for servers without the modules does without the replies
+    if version != SERVERS[2]:   # whose RDB no backup for servers without the modules knows
+        with (cluster.head.folder / "dump.rdb").open("rb") as file:
+            assert read_source(file).position   # such a backup does without the replies
     restart(cluster)
     assert_kept(cluster.head)
 
