@@ -2,7 +2,9 @@
 """etcd's messages and stubs, in the place of python-etcd3's own module `etcd3.etcdrpc`.
 
 The code in python-etcd3 was generated for protobuf below 4, which gets no more fixes. `etcd_pb2.py` is generated from
-`etcd.proto` for the protobuf of today; the stubs are made from the services that it describes.
+`etcd.proto` by protoc 25, whose code runs with every protobuf from 4.21 on. Code of a later one refuses to run with a
+protobuf that is older than that protoc, and another package may need one. The stubs are made from the services that the
+file describes.
 """
 
 from typing import Any
