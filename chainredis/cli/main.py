@@ -13,6 +13,7 @@ from chainredis.cli import (
     change,
     checkpoint,
     completion,
+    modules,
     run,
     status,
 )
@@ -34,6 +35,7 @@ def command_line() -> argparse.ArgumentParser:
     bench_flush.register(subcommands.add_parser)
     checkpoint.register(subcommands.add_parser)
     backup.register(subcommands.add_parser)
+    modules.register(subcommands.add_parser)
     completion.register(subcommands.add_parser, parser)
     return parser
 

@@ -123,7 +123,8 @@ def _line(member: MemberStatus, seen: ChainStatus, speeds: Mapping[Endpoint, flo
 
 
 def _how_to_talk(cluster: Cluster) -> str:
-    client = Path(os.path.relpath(ROOT / "vendor/redis/src/redis-cli"))
+    built = ROOT / "vendor/redis/src/redis-cli"
+    client = os.path.relpath(built) if built.exists() else "redis-cli"
     head, tail, standbys = cluster.head, cluster.tail, cluster.masters[1:]
     stored = cluster.stored()
     write, read, where = "MEMBER.PUT", "READ", "at the tail"

@@ -3,6 +3,7 @@
 
 import os
 import shlex
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,25 +17,36 @@ from chainredis.local_cluster.process import LauncherError, Process
 from chainredis.protocol.view import Endpoint
 
 ROOT = Path(__file__).parents[2]
+INSTALLED = Path(__file__).parents[1] / "modules"  # of a package that was installed, and of no clone
 START_TIMEOUT_S = 60
 CALL_TIMEOUT_S = 600  # MASTER.ADD copies all data
 
 
 def server_path() -> Path:
-    """$CHAINREDIS_SERVER, or the server that was built in vendor/. LauncherError if there is none."""
-    return _existing(os.environ.get("CHAINREDIS_SERVER"), ROOT / "vendor/redis/src/redis-server")
+    """$CHAINREDIS_SERVER, or the server that was built in vendor/; of an installed package, the one on the path.
+    LauncherError if there is none.
+    """
+    usual = ROOT / "vendor/redis/src/redis-server"
+    if INSTALLED.is_dir():
+        usual = Path(shutil.which("redis-server") or "redis-server")
+    return _existing(os.environ.get("CHAINREDIS_SERVER"), usual, "name a redis-server in CHAINREDIS_SERVER")
 
 
 def module_path(name: str) -> Path:
-    """A module in $CHAINREDIS_MODULES, or in build/src. LauncherError if there is none."""
+    """A module in $CHAINREDIS_MODULES, in the installed package, or in build/src. LauncherError if there is none.
+
+    name: as in build/src, such as "libmember.so".
+    """
     folder = os.environ.get("CHAINREDIS_MODULES")
-    return _existing(folder and str(Path(folder, name)), ROOT / "build/src" / name)
+    usual = INSTALLED / Path(name).name if INSTALLED.is_dir() else ROOT / "build/src" / name
+    return _existing(folder and str(Path(folder, name)), usual, "install the package again")
 
 
-def _existing(chosen: str | None, usual: Path) -> Path:
+def _existing(chosen: str | None, usual: Path, remedy: str) -> Path:
+    """remedy: for a package that was installed."""
     path = Path(chosen).resolve() if chosen else usual
     if not path.is_file():
-        raise LauncherError(f"{path} does not exist: `make` builds it")
+        raise LauncherError(f"{path} does not exist: {remedy if INSTALLED.is_dir() else '`make` builds it'}")
     return path
 
 
