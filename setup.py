@@ -10,8 +10,10 @@
     build/src/libheartbeat.so       modules/heartbeat.pyx: likewise; libmember.so opens it when it is wanted
     tests/core_extension/core.*.so  tests/core_extension/core.pyx: the core of libmember.so, importable
 
+    pip wheel --no-deps .           a package of the four modules and of chainredis, from a fresh clone, too
+
 CHAINREDIS_SANITIZE=1 builds the modules with AddressSanitizer and UndefinedBehaviorSanitizer into build/asan/src.
-The Makefile calls this with everything that it needs in place.
+The Makefile calls this with everything that it needs in place. A wheel's build fetches what it needs of Redis itself.
 
 Each .pyx file is a compile unit: C, then an object, made anew only if something that the unit is made of is newer.
 cythonize() would take a second to find that out, and setuptools would compile all units of a library or none.
@@ -21,6 +23,9 @@ import gc
 import multiprocessing
 import os
 import re
+import shlex
+import shutil
+import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +35,14 @@ from pathlib import Path
 from Cython.Compiler.Main import CompilationOptions
 from Cython.Compiler.Main import compile as compile_cython
 from setuptools import Extension, find_packages, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 SANITIZE = os.environ.get("CHAINREDIS_SANITIZE", "") not in ("", "0")
-BUILD = Path("build/asan") if SANITIZE else Path("build")
+# Another Python than the clone's own builds a wheel apart: the clone's modules are to keep theirs.
+APART = "bdist_wheel" in sys.argv and Path(sys.prefix) != ROOT / ".venv"
+BUILD = Path("build/asan") if SANITIZE else Path("build/wheel") if APART else Path("build")
 REDIS = BUILD / "redis" if SANITIZE else Path("vendor/redis")
 FOLDERS = {"etcd_master": "etcd"}  # where users look for it below build/src, if not there itself
 HIREDIS = REDIS / "deps/hiredis"
@@ -54,6 +62,8 @@ COMPILE += ["-ffunction-sections", "-fdata-sections"]
 LINK = ["-Wl,--exclude-libs,ALL", "-Wl,--no-undefined"]
 # Unreachable code goes, Cython's own module initialisation included: what libmember.so keeps does not refer to Python.
 LINK += ["-Wl,--gc-sections", "-Wl,-z,now"]
+# What a wheel brings along is beside the module. An RPATH, unlike a RUNPATH, holds for what those libraries need, too.
+BESIDE = ["-Wl,--disable-new-dtags", "-Wl,-rpath,$ORIGIN"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
 COMPILE += ["-O1", *SANITIZERS] if SANITIZE else ["-O3"]
 LINK += SANITIZERS if SANITIZE else []
@@ -64,10 +74,14 @@ def embedded_python() -> tuple[list[str], list[str]]:
     if not sysconfig.get_config_var("Py_ENABLE_SHARED") or sys.version_info < (3, 11):
         sys.exit(f"setup.py: {sys.executable} is no shared-library build of Python 3.11 or later: use Debian's python3")
     folder = sysconfig.get_config_var("LIBDIR")
-    link = [f"-L{folder}", f"-Wl,-rpath,{folder}", f"-lpython{sysconfig.get_config_var('LDVERSION')}"]
+    name = f"python{sysconfig.get_python_version()}"
+    # The machine's own libpython has its updates, and comes before the wheel's.
+    link = [f"-L{folder}", f"-Wl,-rpath,{folder}:$ORIGIN", f"-lpython{sysconfig.get_config_var('LDVERSION')}"]
     macros = {
         "CHAINREDIS_PYTHON": sys.executable,
-        "CHAINREDIS_LIBPYTHON": f"{folder}/{sysconfig.get_config_var('INSTSONAME')}",
+        "CHAINREDIS_BASE_PYTHON": f"{sys.base_exec_prefix}/bin/{name}",
+        "CHAINREDIS_PYTHON_NAME": name,
+        "CHAINREDIS_LIBPYTHON": sysconfig.get_config_var("INSTSONAME"),
         "CHAINREDIS_ROOT": str(ROOT),
     }
     return link, [f'-D{name}="{value}"' for name, value in macros.items()]
@@ -100,7 +114,7 @@ def extensions() -> list[Extension]:
     # Threads of the interpreter run in these until the process ends: a dlclose must not unmap them.
     link_python_for_good = [*link_python, "-Wl,-z,nodelete"]
     # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
-    member_link = ["-lcrypto", "-lleveldb", *(link_python if SANITIZE else [])]
+    member_link = ["-lcrypto", "-lleveldb", *BESIDE, *(link_python if SANITIZE else [])]
     modules = [
         redis_module("member", [], member_link, rooms="member", archives=[HIREDIS / "libhiredis.a"]),
         redis_module("master", python_macros, link_python_for_good, rooms="master"),
@@ -148,12 +162,46 @@ def write_c(source: str, target: Path, module: str) -> bool:
     return not errors
 
 
+def prepare_redis() -> None:
+    """Fetches and builds what the modules need of Redis, if `make` has not: hiredis."""
+    archive = HIREDIS / "libhiredis.a"
+    if archive.exists():
+        return
+    need_headers()
+    if not HIREDIS.exists():
+        call("vendor/fetch-redis", remedy="give REDIS_SOURCE=PATH, an archive or tree of Redis 7.0 or later")
+    call("make", "-C", str(HIREDIS.parent), "--silent", "hiredis", remedy="hiredis cannot be built")
+
+
+def need_headers() -> None:
+    """Ends the build if a header is missing, and names the packages, before anything is fetched."""
+    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")
+    headers = {"leveldb/c.h": "libleveldb-dev", "openssl/hmac.h": "libssl-dev", "Python.h": "python3-dev"}
+    preprocess = [*compiler, f"-I{sysconfig.get_path('include')}", "-E", "-"]
+    if shutil.which(compiler[0]) is None or shutil.which("make") is None:
+        missing = ["build-essential", *headers.values()]
+    else:
+        missing = [name for header, name in headers.items() if not understands(preprocess, f"#include <{header}>")]
+    if missing:
+        sys.exit(f"setup.py: something is missing: install Debian's {' '.join(missing)}, or the likes of these")
+
+
+def understands(command: list[str], text: str) -> bool:
+    return subprocess.run(command, check=False, input=f"{text}\n", text=True, capture_output=True).returncode == 0
+
+
+def call(*command: str, remedy: str) -> None:
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(f"setup.py: {command[0]} has failed: {remedy}")
+
+
 class BuildModules(build_ext):
     """Puts modules/NAME.pyx where redis-server's users look for it, and core_extension.core beside its source."""
 
     def run(self) -> None:
         """An editable install is for the command line alone: who works on the modules runs `make`."""
         if not self.editable_mode:
+            prepare_redis()
             super().run()
 
     def get_ext_fullpath(self, ext_name: str) -> str:
@@ -166,6 +214,8 @@ class BuildModules(build_ext):
         """Translates and compiles the units that are out of date, as many at a time as there are processors; links."""
         units = {source: extension for extension in self.extensions for source in extension.sources}
         processors = os.cpu_count() or 1
+        # Where pip runs this script, __main__ is another one; translators are told the function by its name there.
+        vars(sys.modules["__main__"])["write_c"] = write_c
         # A translator lives for seconds: collecting garbage would take a quarter of them.
         self.translators = multiprocessing.get_context("fork").Pool(processors, gc.disable)
         with self.translators, ThreadPoolExecutor(processors) as compilers:
@@ -197,14 +247,59 @@ class BuildModules(build_ext):
             self.compiler.link_shared_object(inputs, str(target), extra_postargs=extension.extra_link_args)
 
 
+# What is on every machine that has this Python: the C library and the C++ one, and what Debian's Python itself needs.
+# libcrypto is no part of the wheel, so that the machine's updates reach the modules, too.
+EVERYWHERE = re.compile(r"linux-vdso|ld-linux|lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|z|expat|crypto)\.so")
+
+
+class BuildPackage(build):
+    """What a wheel is made of: the package, and in chainredis/modules the modules and the libraries that they need."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.build_lib, ignore_errors=True)   # what is no more in the tree
+        extensions = self.distribution.ext_modules
+        extensions[:] = [extension for extension in extensions if extension.name.startswith("modules.")]
+        super().run()
+        folder = Path(self.build_lib, "chainredis/modules")
+        folder.mkdir(parents=True)
+        modules = [Path(self.get_finalized_command("build_ext").get_ext_fullpath(each.name)) for each in extensions]
+        libraries = {library for module in modules for library in libraries_of(module)}
+        for file in [*modules, *libraries]:
+            shutil.copy(file, folder / file.name)
+        shutil.copy(HIREDIS / "COPYING", folder / "LICENSE.hiredis")
+        for library in libraries:
+            keep_licence(library, folder)
+
+
+def libraries_of(module: Path) -> set[Path]:
+    """The shared libraries that a module needs, and those that these need, but for what is everywhere."""
+    found = subprocess.run(["ldd", module], check=True, capture_output=True, text=True).stdout
+    if "not found" in found:
+        sys.exit(f"setup.py: {module} needs libraries that are not here:\n{found}")
+    return {Path(path) for name, path in re.findall(r"(\S+) => (/\S+)", found) if not EVERYWHERE.match(name)}
+
+
+def keep_licence(library: Path, folder: Path) -> None:
+    """Puts the licence of a library's Debian package beside the library."""
+    owner = ["dpkg-query", "--search", f"*/{library.name}"]
+    found = shutil.which(owner[0]) and subprocess.run(owner, check=False, capture_output=True, text=True).stdout
+    package = (found or "").partition(":")[0]
+    licence = Path("/usr/share/doc", package, "copyright")
+    if package and licence.exists():
+        shutil.copy(licence, folder / f"LICENSE.{package}")
+    else:
+        print(f"setup.py: the wheel lacks the licence of {library}: do not pass it on", file=sys.stderr)
+
+
 if __name__ == "__main__":
     os.chdir(ROOT)
+    BUILD.mkdir(parents=True, exist_ok=True)
     setup(
         name="chainredis",
         packages=find_packages(include=["chainredis*"]),
         package_dir={"": "."},  # so that an editable install is this folder on the path, and no import hook
         package_data={"chainredis": ["py.typed"]},
-        cmdclass={"build_ext": BuildModules},
-        options={"build": {"build_base": str(BUILD)}},
+        cmdclass={"build": BuildPackage, "build_ext": BuildModules},
+        options={"build": {"build_base": str(BUILD)}, "egg_info": {"egg_base": str(BUILD)}},
         ext_modules=extensions(),
     )

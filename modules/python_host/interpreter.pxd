@@ -1,6 +1,6 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""Starts the Python interpreter in the server, with the environment that the module was built with.
+"""Starts the Python interpreter in the server, with the environment that the module belongs to (environment.pxd).
 
 A module starts it when the module is loaded, on the Redis main thread, or later on a thread of its own. The main thread
 gives the interpreter's lock (the GIL) back after the start, and never holds it again. If a function fails, it writes
@@ -18,6 +18,7 @@ from modules.bindings.python cimport (
     PyModule_FromDefAndSpec, PyObject, PyObject_CallMethod, PyPreConfig, PyPreConfig_InitIsolatedConfig, PyStatus,
     PyStatus_Exception, Py_InitializeFromConfig, Py_IsInitialized, Py_None, Py_PreInitialize, Py_XDECREF,
 )
+from modules.python_host.environment cimport Environment, environment_find
 
 cdef extern from *:
     """
@@ -36,9 +37,7 @@ cdef extern from *:
     """
     pthread_mutex_t chainredis_interpreter
     # Defined by setup.py.
-    const char *PYTHON "CHAINREDIS_PYTHON"          # path of the virtual environment's executable
-    const char *LIBPYTHON "CHAINREDIS_LIBPYTHON"    # path of libpython
-    const char *ROOT "CHAINREDIS_ROOT"              # path of the folder that holds the package chainredis
+    const char *LIBPYTHON "CHAINREDIS_LIBPYTHON"    # name of libpython, by which the linker has found it
 
 
 cdef inline bint interpreter_start(char *why, size_t why_bytes) noexcept nogil:
@@ -58,22 +57,24 @@ cdef inline bint interpreter_initialise(char *why, size_t why_bytes) noexcept no
     cdef PyPreConfig before
     cdef PyConfig config
     cdef PyStatus status
+    cdef Environment environment
     # Redis opens modules with RTLD_LOCAL, but CPython's extension modules need libpython's symbols in the global scope.
     if dlopen(LIBPYTHON, RTLD_NOW | RTLD_GLOBAL) == NULL:
         snprintf(why, why_bytes, b"Python's library cannot be made global: %s", dlerror())
         return False
+    environment_find(&environment)
     PyPreConfig_InitIsolatedConfig(&before)
     before.utf8_mode = 1    # file names are UTF-8 in any locale
     status = Py_PreInitialize(&before)
     if not PyStatus_Exception(status):
         PyConfig_InitIsolatedConfig(&config)
         config.install_signal_handlers = 0      # Redis handles the signals
-        status = PyConfig_SetBytesString(&config, &config.executable, PYTHON)
+        status = PyConfig_SetBytesString(&config, &config.executable, environment.python)
         if not PyStatus_Exception(status):
             status = Py_InitializeFromConfig(&config)
         PyConfig_Clear(&config)
     if PyStatus_Exception(status):
-        snprintf(why, why_bytes, b"Python cannot start with %s: %s", <const char *>PYTHON, status.err_msg)
+        snprintf(why, why_bytes, b"Python cannot start with %s: %s", <char *>environment.python, status.err_msg)
         return False
     PyEval_SaveThread()
     return True

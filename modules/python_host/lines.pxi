@@ -4,17 +4,19 @@
 # interpreter. The unit defines `log(level, text)`, where `level` is one of Redis's. This file must not import the
 # package chainredis, whose import may be what failed.
 
-from modules.python_host.interpreter cimport ROOT
+from modules.python_host.environment cimport Environment, environment_find
 
 ONE_LINE = bytes.maketrans(b"\r\n\0", b"   ")
 
 
 def find_package():
     """Make the package chainredis importable."""
+    cdef Environment environment
     import sys
-    root = (<bytes>ROOT).decode()
+    environment_find(&environment)
+    root = (<bytes>environment.root).decode(errors="surrogateescape")
     if root not in sys.path:
-        sys.path.insert(0, root)
+        sys.path.append(root)       # the last one: an installed package lies among others, which must not hide Python's
 
 
 def one_line(text):
