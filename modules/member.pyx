@@ -13,18 +13,17 @@ from libc.string cimport strerror
 from modules.bindings.libc cimport errno
 from modules.bindings.redismodule cimport (
     REDISMODULE_APIVER_1, REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE,
-    REDISMODULE_CMD_KEY_OW, REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE,
-    REDISMODULE_ERR, REDISMODULE_NOTIFY_EVICTED, REDISMODULE_NOTIFY_EXPIRED, REDISMODULE_OK,
-    REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString,
-    RedisModuleEvent_ClientChange, RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB,
-    RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
-    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModule_ChannelAtPosWithFlags,
-    RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free, RedisModule_GetDetachedThreadSafeContext,
-    RedisModule_Init, RedisModule_IsChannelsPositionRequest, RedisModule_IsKeysPositionRequest, RedisModule_Log,
-    RedisModule_RegisterCommandFilter,
-    RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions,
-    RedisModule_SubscribeToKeyspaceEvents, RedisModule_SubscribeToServerEvent, RedisModule_TryAlloc,
-    RedisModule_WrongArity,
+    REDISMODULE_CMD_KEY_OW, REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR,
+    REDISMODULE_NOTIFY_EVICTED, REDISMODULE_NOTIFY_EXPIRED, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
+    RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString, RedisModuleEvent_ClientChange, RedisModuleEvent_Config,
+    RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange,
+    RedisModuleEvent_ModuleChange, RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown,
+    RedisModule_ChannelAtPosWithFlags, RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free,
+    RedisModule_GetDetachedThreadSafeContext, RedisModule_GetRandomBytes, RedisModule_Init,
+    RedisModule_IsChannelsPositionRequest, RedisModule_IsKeysPositionRequest, RedisModule_Log,
+    RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong,
+    RedisModule_SetModuleOptions, RedisModule_SubscribeToKeyspaceEvents, RedisModule_SubscribeToServerEvent,
+    RedisModule_TryAlloc, RedisModule_WrongArity,
 )
 from modules.core.chain cimport chain_init
 from modules.core.checkpoint.record_format cimport NOTHING
@@ -455,6 +454,7 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
     chain_init(&m.chain, &limits)
     m.ctx = RedisModule_GetDetachedThreadSafeContext(ctx)
     m.now_ms = boot_ms()
+    RedisModule_GetRandomBytes(<unsigned char *>&m.clients.once.key, sizeof(m.clients.once.key))
     waiting_init(m)
     m.checkpoint.watermark = m.checkpoint.asked = NOTHING
     m.clients.subscribers = True        # until the first tick has counted them

@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from modules.core.invariant cimport INVARIANT
+from modules.core.keyed_hash cimport HashKey, keyed_hash
 from modules.core.memory cimport memory_give, memory_take, memory_take_zeroed
 
 cdef enum:
@@ -44,7 +45,8 @@ cdef struct OnceRecord:
 
 
 cdef struct OnceTable:
-    # Zeroed at the beginning.
+    # Zeroed at the beginning, but for the key.
+    HashKey key                 # of the hashes of ids, which clients choose
     OnceRecord **buckets
     uint64_t room               # number of buckets, a power of 2
     uint64_t count
@@ -74,7 +76,7 @@ cdef inline uint64_t once_digest(uint64_t digest, const char *bytes, uint64_t le
 
 cdef inline OnceRecord *once_find(const OnceTable *t, const char *id, uint64_t length) noexcept nogil:
     """Returns the client's record; NULL: it is not known."""
-    cdef uint64_t hash = once_digest(0, id, length)
+    cdef uint64_t hash = keyed_hash(&t.key, id, length)
     cdef OnceRecord *record = t.buckets[hash & (t.room - 1)] if t.room else NULL
     while record != NULL and (
             record.hash != hash or record.id_length != length or memcmp(record.id, id, length) != 0):
@@ -157,10 +159,12 @@ cdef inline bint once_forget_oldest(OnceTable *t, uint64_t count) noexcept nogil
 
 cdef inline void once_clear(OnceTable *t) noexcept nogil:
     """The data is another's, or gone."""
+    cdef HashKey key = t.key
     once_forget_oldest(t, t.count)
     memory_give(t.spare)
     memory_give(t.buckets)
     memset(t, 0, sizeof(OnceTable))
+    t.key = key
 
 
 # -------------------------------------------------------------------------------------------------- recording
@@ -209,7 +213,7 @@ cdef inline void once_put(
     memset(record, 0, sizeof(OnceRecord))
     memcpy(record.id, id, id_length)
     record.id_length = id_length
-    record.hash = once_digest(0, id, id_length)
+    record.hash = keyed_hash(&t.key, id, id_length)
     record.sequence, record.digest, record.seen_ms = sequence, digest, now_ms
     record.reply, record.reply_length = reply, reply_length
     record.chained = t.buckets[record.hash & (t.room - 1)]

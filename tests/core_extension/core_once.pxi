@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Included by core.pyx: the replies that MEMBER.ONCE keeps.
 
+cimport modules.core.keyed_hash as keyed_hashes
 cimport modules.core.kept_reply as kept_reply
 cimport modules.core.once_table as once_table
 
@@ -77,3 +78,9 @@ def reply_parts(bytes reply):
     if at != <uint64_t>len(reply):
         raise ValueError(reply)
     return parts
+
+
+def keyed_hash(bytes text, uint64_t low, uint64_t high):
+    cdef keyed_hashes.HashKey key
+    key.low, key.high = low, high
+    return keyed_hashes.keyed_hash(&key, PyBytes_AS_STRING(text), len(text))

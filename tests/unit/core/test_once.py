@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core_extension.core import OnceTable, reply_parts, take_broken_invariants
+from core_extension.core import OnceTable, keyed_hash, reply_parts, take_broken_invariants
 
 CLIENTS = [b"a", b"b", b"c", b"x" * 64, b"\0", b"\0\0"]
 steps = st.tuples(st.sampled_from(["put", "give up", "silence", "forget"]), st.sampled_from(CLIENTS), st.integers(0, 9))
@@ -58,6 +58,14 @@ def test_limits() -> None:
     assert not table.has_place(b"c", 3, 1500)
     assert table.has_place(b"a", 2, 1500)
     assert not table.has_place(b"a", 2, 1000)
+
+
+@pytest.mark.parametrize(("length", "expected"), [
+    (0, 0x726FDB47DD0E0E31), (1, 0x74F839C593DC67FD), (8, 0x93F5F5799A932462), (15, 0xA129CA6149BE45E5)])
+def test_ids_are_hashed_under_a_key(length: int, expected: int) -> None:
+    """As the authors of SipHash-2-4 have published it."""
+    low, high = (int.from_bytes(bytes(range(first, first + 8)), "little") for first in (0, 8))
+    assert keyed_hash(bytes(range(length)), low, high) == expected
 
 
 @given(st.lists(steps, max_size=60))
