@@ -6,6 +6,7 @@
 # CHAIN.ONCE. So every member, snapshot and append-only file has either both or none.
 
 from libc.stdint cimport int64_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport strtod
 from libc.string cimport memcpy
 
@@ -13,8 +14,8 @@ from modules.bindings.libc cimport EACCES, EINVAL, ENOENT, ENOTSUP, ESPIPE, clea
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_ERR, REDISMODULE_REPLY_ERROR,
     RedisModuleCallReply, RedisModuleCtx, RedisModuleString, RedisModule_Call, RedisModule_CallReplyProto,
-    RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_Free, RedisModule_FreeCallReply,
-    RedisModule_FreeString, RedisModule_GetCommandKeysWithFlags, RedisModule_GetContextFlags,
+    RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_Free,
+    RedisModule_FreeCallReply, RedisModule_FreeString, RedisModule_GetCommandKeysWithFlags, RedisModule_GetContextFlags,
     RedisModule_KeyAtPosWithFlags, RedisModule_Replicate, RedisModule_ReplicateVerbatim, RedisModule_ReplyWithArray,
     RedisModule_ReplyWithAttribute, RedisModule_ReplyWithBigNumber, RedisModule_ReplyWithBool,
     RedisModule_ReplyWithCallReply, RedisModule_ReplyWithDouble, RedisModule_ReplyWithError,
@@ -30,10 +31,12 @@ from modules.core.once_table cimport (
     once_find, once_forget_oldest, once_forget_silent, once_has_place, once_judge, once_prepare, once_put, once_remove,
 )
 from modules.core.view cimport KIND_PUT
+from modules.member.keyspace cimport redis_number, set_redis
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.replies cimport reply_not_head
 from modules.member.state.member cimport Member
+from modules.server.acl cimport is_denied
 from modules.server.command_table cimport RULE_READ, begins_with, table_rule_of
 
 cdef extern from *:
@@ -71,10 +74,13 @@ cdef bint is_word(RedisModuleString *argument, const char *word, size_t length) 
     return found == length and begins_with(bytes, word, length)
 
 
+cdef bint runs_script(RedisModuleString *name) noexcept nogil:
+    return is_word(name, "eval", 4) or is_word(name, "evalsha", 7) or is_word(name, "fcall", 5)
+
+
 cdef const char *how_to_call(RedisModuleString *name) noexcept nogil:
     """Scripts may not be called by scripts, nor may MEMBER.PUT, which blocks in chains of the other kind."""
-    if (is_word(name, "eval", 4) or is_word(name, "evalsha", 7) or is_word(name, "fcall", 5)
-            or is_word(name, "member.put", 10) or is_word(name, "member.del", 10)):
+    if runs_script(name) or is_word(name, "member.put", 10) or is_word(name, "member.del", 10):
         return AS_CLIENT
     return AS_IN_SCRIPTS
 
@@ -85,7 +91,7 @@ cdef int once_keys(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noex
     cdef int *flags = NULL
     cdef int *keys
     cdef int i
-    if argc < 4:
+    if argc < 4 or is_word(argv[3], "member.once", 11):     # refused, and each level would take some of the stack
         return 0
     keys = RedisModule_GetCommandKeysWithFlags(ctx, &argv[3], argc - 3, &count, &flags)
     if keys == NULL:
@@ -188,6 +194,8 @@ cdef int once_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, 
     open_ticket(m)      # a repetition shows effects that may not be committed yet, as the command itself does
     if argc == 3 and is_word(argv[2], "forget", 6):
         return give_up_place(m, ctx, argv[1], id, length)
+    if m.clients.once_running:
+        return RedisModule_ReplyWithError(ctx, "ERR MEMBER.ONCE is not executed by a command under MEMBER.ONCE")
     if argc < 4 or RedisModule_StringToLongLong(argv[2], &sequence) == REDISMODULE_ERR or sequence < 1:
         return RedisModule_ReplyWithError(ctx, "ERR MEMBER.ONCE client_id sequence command: a sequence is from 1 on")
     if table_rule_of(m.keyspace.commands, &argv[3], argc - 3) == RULE_READ:
@@ -226,7 +234,7 @@ cdef int run_once(
     cdef OnceVerdict verdict = once_judge(record, sequence, digest)
     cdef uint64_t forgotten     # the client itself may be among them
     if verdict == ONCE_REPEATED:
-        return reply_kept(m, ctx, record)
+        return 0 if is_denied(ctx, &argv[2], argc - 2) else reply_kept(m, ctx, record)
     if verdict == ONCE_OLD:
         return RedisModule_ReplyWithError(
             ctx, "ONCEOLD this client has had a newer command executed: the reply of this one is not kept any more")
@@ -270,6 +278,25 @@ cdef int reply_call(RedisModuleCtx *ctx, RedisModuleCallReply *reply, int why) n
     return 0
 
 
+cdef int64_t let_script_run_through(Member *m) noexcept nogil:
+    """Keep Redis from handling events amid a slow script. Returns the setting's value before.
+
+    Redis protects the client of a slow script from being freed, and from having its next command read. Of a script that
+    a module calls, that is a client without a connection, and not the one that waits: the server would crash.
+    """
+    cdef int64_t threshold = redis_number(m, b"busy-reply-threshold")
+    if threshold > 0:
+        set_redis(m, b"busy-reply-threshold", b"0")
+    return threshold
+
+
+cdef void restore_threshold(Member *m, int64_t threshold) noexcept nogil:
+    cdef char text[24]
+    if threshold > 0:
+        snprintf(text, sizeof(text), "%lld", <long long>threshold)
+        set_redis(m, b"busy-reply-threshold", text)
+
+
 cdef int run_and_record(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc, int64_t sequence, uint64_t digest,
     uint64_t forgotten,
@@ -280,18 +307,25 @@ cdef int run_and_record(
     A refusal for what the command is, is not recorded. Then the filter has seen this one command, and none that
     another module's command called before it failed.
     """
-    cdef uint64_t seen = m.keyspace.filtered
+    cdef uint64_t seen
+    cdef bint refused
     cdef RedisModuleCallReply *reply
     cdef const char *kept
     cdef size_t length = 0
     cdef size_t id_length
     cdef const char *id = RedisModule_StringPtrLen(argv[1], &id_length)
+    cdef int64_t threshold = let_script_run_through(m) if runs_script(argv[3]) else 0
     cdef int why
+    m.clients.once_running = True
+    seen = m.keyspace.filtered
     clear_errno()
     reply = RedisModule_Call(ctx, RedisModule_StringPtrLen(argv[3], NULL), how_to_call(argv[3]), &argv[4],
                              <size_t>(argc - 4))
     why = errno
-    if reply == NULL or (was_refused(reply, why) and m.keyspace.filtered == seen + 1):
+    refused = reply == NULL or (was_refused(reply, why) and m.keyspace.filtered == seen + 1)
+    m.clients.once_running = False
+    restore_threshold(m, threshold)
+    if refused:
         note_forgotten(ctx, forgotten)
         return reply_call(ctx, reply, why)
     kept = RedisModule_CallReplyProto(reply, &length)

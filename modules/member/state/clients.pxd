@@ -20,5 +20,6 @@ cdef struct Clients:
     uint64_t reads_served
     uint64_t unknown_outcomes
     OnceTable once              # the replies of MEMBER.ONCE
+    bint once_running           # a command is being executed under MEMBER.ONCE
     bint once_loading           # the snapshot that is being loaded is this member's data, so its kept replies are, too
     uint64_t once_repetitions   # commands that were answered and not executed again
