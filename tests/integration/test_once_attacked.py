@@ -76,3 +76,11 @@ def test_a_module_calls_it_again(chain: StartChain, foreign_module: str) -> None
         assert code(wire("MEMBER.ONCE", "a", 1, *again)) == "ERR"
         assert wire("GET", "n") is None
         assert code(wire(*again)) == "ERR"     # nor elsewhere: Redis does not know the user then
+
+
+def test_the_same_words_in_another_database(chain: StartChain) -> None:
+    cluster = start(chain, 1)
+    with connected(cluster) as wire:
+        assert wire("MEMBER.ONCE", "a", 1, "INCR", "n") == 1
+        assert wire("SELECT", 7).value == b"OK"
+        assert code(wire("MEMBER.ONCE", "a", 1, "INCR", "n")) == "ONCEOTHER"

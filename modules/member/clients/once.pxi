@@ -14,12 +14,12 @@ from modules.bindings.libc cimport EACCES, EINVAL, ENOENT, ENOTSUP, ESPIPE, clea
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_ERR, REDISMODULE_REPLY_ERROR,
     RedisModuleCallReply, RedisModuleCtx, RedisModuleString, RedisModule_Call, RedisModule_CallReplyProto,
-    RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_Free,
-    RedisModule_FreeCallReply, RedisModule_FreeString, RedisModule_GetCommandKeysWithFlags, RedisModule_GetContextFlags,
-    RedisModule_KeyAtPosWithFlags, RedisModule_Replicate, RedisModule_ReplicateVerbatim, RedisModule_ReplyWithArray,
-    RedisModule_ReplyWithAttribute, RedisModule_ReplyWithBigNumber, RedisModule_ReplyWithBool,
-    RedisModule_ReplyWithCallReply, RedisModule_ReplyWithDouble, RedisModule_ReplyWithError,
-    RedisModule_ReplyWithLongLong, RedisModule_ReplyWithMap, RedisModule_ReplyWithNull,
+    RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_Free, RedisModule_FreeCallReply,
+    RedisModule_FreeString, RedisModule_GetCommandKeysWithFlags, RedisModule_GetContextFlags,
+    RedisModule_GetSelectedDb, RedisModule_KeyAtPosWithFlags, RedisModule_Replicate, RedisModule_ReplicateVerbatim,
+    RedisModule_ReplyWithArray, RedisModule_ReplyWithAttribute, RedisModule_ReplyWithBigNumber,
+    RedisModule_ReplyWithBool, RedisModule_ReplyWithCallReply, RedisModule_ReplyWithDouble,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithMap, RedisModule_ReplyWithNull,
     RedisModule_ReplyWithNullArray, RedisModule_ReplyWithSet, RedisModule_ReplyWithSimpleString,
     RedisModule_ReplyWithStringBuffer, RedisModule_ReplyWithVerbatimStringType, RedisModule_StringPtrLen,
     RedisModule_StringToLongLong,
@@ -57,8 +57,9 @@ cdef bint parse_id(RedisModuleString *argument, const char **id, size_t *length)
     return 1 <= length[0] <= ONCE_ID_BYTES
 
 
-cdef uint64_t digest_of(RedisModuleString **argv, int argc) noexcept nogil:
-    cdef uint64_t digest = 0
+cdef uint64_t digest_of(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """The same words in another database are another command."""
+    cdef uint64_t digest = <uint64_t>RedisModule_GetSelectedDb(ctx)
     cdef size_t length
     cdef const char *bytes
     cdef int i
@@ -227,7 +228,7 @@ cdef int run_once(
     Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc, int64_t sequence,
 ) noexcept nogil:
     cdef OnceTable *table = &m.clients.once
-    cdef uint64_t digest = digest_of(&argv[3], argc - 3)
+    cdef uint64_t digest = digest_of(ctx, &argv[3], argc - 3)
     cdef size_t length
     cdef const char *id = RedisModule_StringPtrLen(argv[1], &length)
     cdef OnceRecord *record = once_find(table, id, length)
