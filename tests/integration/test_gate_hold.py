@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -188,6 +188,44 @@ def test_a_lone_writer_gets_at_once_what_need_not_wait(chain: StartChain) -> Non
                 talk(*request)
                 times_s.append(time.monotonic() - begin)
             assert sorted(times_s)[7] < 0.03, request
+
+
+def test_a_pause_that_a_transaction_begins_releases_nothing(chain: StartChain) -> None:
+    """The filter saw its CLIENT PAUSE long before. What comes in one pass of the event loop follows a slow script."""
+    cluster = patient(chain)
+    slow: tuple[Word, ...] = ("EVAL_RO", "for i = 1, 2e7 do end", 0)
+    end_pause: tuple[Word, ...] = ("CLIENT", "UNPAUSE")
+    execute: tuple[Word, ...] = ("EXEC",)
+    write: tuple[Word, ...] = ("SET", "k", "w")
+    talks = [Talk(cluster.head) for _ in range(4)]
+    first, second, writer, other = talks
+    with ExitStack() as stack:
+        for talk in talks:
+            stack.enter_context(closing(talk))
+        operator = stack.enter_context(unheld(cluster.head))
+        # A transaction ends a pause of writes and begins another in one pass.
+        assert writer.pipeline([("MULTI",), ("SET", "k", "v"), ("CLIENT", "PAUSE", 60_000, "WRITE")])[0] == b"OK"
+        assert other("CLIENT", "PAUSE", 60_000, "WRITE") == b"OK"
+        with paused(cluster.tail):
+            for talk, command in ((first, slow), (other, end_pause), (writer, execute)):
+                talk.send(*command)
+                time.sleep(0.03)
+            wait_until(lambda: operator("GET", "k") == b"v", 10)
+            assert writer.is_silent()
+            assert operator("CLIENT", "UNPAUSE") == b"OK"
+        assert writer.receive() == [b"OK", b"OK"]
+        assert [first.receive(), other.receive()] == [None, b"OK"]
+        # The pause of a transaction is over when the pass ends, and another client's write is run after that.
+        assert writer.pipeline([("MULTI",), ("CLIENT", "PAUSE", 1, "WRITE"), *[("PING",)] * 5])[0] == b"OK"
+        for _ in range(5):
+            assert operator("PING") == b"PONG"
+        with paused(cluster.tail):
+            for talk, command in ((first, slow), (writer, execute), (other, write), (second, slow)):
+                talk.send(*command)
+                time.sleep(0.03)
+            wait_until(lambda: operator("GET", "k") == b"w", 10)
+            assert other.is_silent()
+        assert other.receive() == b"OK"
 
 
 # ---------------------------------------------------------------------------------------- clients that leave meanwhile

@@ -195,6 +195,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
     elif m.effects.leads:
         if rule == RULE_PAUSE:
             pause_writes(command)
+        if rule == RULE_PAUSE or (rule == RULE_EXECUTES and m.effects.pauses):
             m.effects.calm = 0      # the pause may be over when the pass ends, and what was postponed runs after that
             m.effects.still_paused = False      # another may have ended in this pass
         note_command(m)
@@ -224,6 +225,8 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
             hand_over(command, "CHAIN.ELSEWHERE")
         return
     rule = table_rule(m.keyspace.commands, command)
+    if rule == RULE_PAUSE:
+        m.effects.pauses = True
     if rule == RULE_CLUSTER and m.settings.cluster_announce:
         hand_over(command, "CHAIN.CLUSTER" if who_enters(m) == ENTRANCE_PASSWORD else "CHAIN.CLUSTER.ANY")
         return

@@ -91,6 +91,7 @@ cdef struct Effects:
     void *copy                  # the running Copy of a learner (`copy_relay.pxi`); NULL: none
     int calm                    # passes since clients were paused
     bint still_paused           # they were paused at the end of the last pass, and no new pause has begun since
+    bint pauses                 # a filter has seen a CLIENT PAUSE, which EXEC may run later and no filter sees then
     int64_t changed             # the last byte of what may have changed data: behind it are PINGs alone
     bint stirred                # a command has come in a pass of less than CALM_PASSES
     Tap tap
