@@ -118,9 +118,11 @@ class LeaderElection(threading.Thread):
         self._connection.revoke(number)
 
     def _take_part(self) -> float:
-        if self._clock() >= self._renew_at and not self._renew():
-            self._step_down("its lease in etcd had run out")
-            return 0.0
+        if self._clock() >= self._renew_at:
+            if not self._renew():
+                self._step_down("its lease in etcd had run out")
+                return 0.0
+            self._look_again()
         self._announce()
         if self.term:
             self._check()
@@ -135,6 +137,13 @@ class LeaderElection(threading.Thread):
             return False
         self._renew_at = self._clock() + max(ttl_s, LEAST_TTL_S) / RENEWALS
         return True
+
+    def _look_again(self) -> None:
+        """Step down if etcd has been put back to a time before this term: its revisions may be smaller for long."""
+        if self.term:
+            found = self._connection.read(self._keys.leader).entries.get(self._keys.leader)
+            if found is None or (found.modified, found.value) != (self.term, self.said.encode()):
+                self._step_down("the leader's key in etcd is not the one that this master has put")
 
     def _announce(self) -> None:
         """Put this master's own key, by which other masters, and clients through them, know of it."""

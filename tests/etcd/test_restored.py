@@ -2,6 +2,7 @@
 """An etcd that is restored from an older backup, or comes back empty, while masters and members run."""
 
 import shutil
+from collections.abc import Callable
 
 from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of
 from chainredis.local_cluster.ports import HOST
@@ -25,6 +26,22 @@ def change_a_lot(c: EtcdChain) -> int:
     return stored_view(c).epoch
 
 
+def backup(etcd: EtcdServer) -> Callable[[], None]:
+    """Returns what puts it back to what it has now."""
+    data, copy = etcd.folder / "data", etcd.folder / "backup"
+    etcd.stop()
+    shutil.copytree(data, copy)
+    etcd.start()
+
+    def restore() -> None:
+        etcd.kill()
+        shutil.rmtree(data)
+        copy.rename(data)
+        etcd.start()
+
+    return restore
+
+
 def test_an_older_view_that_is_put_back_is_overwritten_by_the_leader(chain: StartChain, etcd: EtcdServer) -> None:
     c = chain(3, url=url_of("chain", etcd))
     older = etcdctl(etcd, "get", "chain/view", "--print-value-only")
@@ -39,15 +56,22 @@ def test_an_older_view_that_is_put_back_is_overwritten_by_the_leader(chain: Star
 def test_an_etcd_restored_from_a_backup_is_brought_forward(chain: StartChain, etcd: EtcdServer) -> None:
     """There are two masters. Neither of them needs to have led when the backup was made."""
     c = chain(3, url=url_of("chain", etcd), masters=2)
-    data = etcd.folder / "data"
-    etcd.stop()
-    shutil.copytree(data, etcd.folder / "backup")
-    etcd.start()
+    restore = backup(etcd)
     newest = change_a_lot(c)
-    etcd.kill()
-    shutil.rmtree(data)
-    (etcd.folder / "backup").rename(data)
-    etcd.start()
+    restore()
+    wait_until(lambda: stored_view(c).epoch >= newest, 30)
+    assert_goes_on(c)
+
+
+def test_an_etcd_restored_to_an_earlier_term_of_the_leader_gets_what_it_has_stored(
+    chain: StartChain, etcd: EtcdServer
+) -> None:
+    """The lease of both terms is the same, and goes on. etcd counts its revisions from before the newer term."""
+    c = chain(3, url=url_of("chain", etcd))
+    restore = backup(etcd)
+    etcdctl(etcd, "del", "chain/leader")
+    newest = change_a_lot(c)
+    restore()
     wait_until(lambda: stored_view(c).epoch >= newest, 30)
     assert_goes_on(c)
 

@@ -42,6 +42,16 @@ class FakeEtcd:
         self.revision += 1
         del self.entries[key]
 
+    def backup(self) -> Callable[[], None]:
+        """Returns what puts this etcd back to what it is now. All leases are renewed by that."""
+        revision, entries, ends = self.revision, dict(self.entries), dict(self.ends)
+
+        def restore() -> None:
+            self.revision, self.entries = revision, dict(entries)
+            self.ends = {lease: self.now + self.ttls[lease] for lease in ends}
+
+        return restore
+
     def put_by_hand(self, key: str, value: bytes, lease: int = 0) -> None:
         self.revision += 1
         self.entries[key] = Entry(value, self.revision, lease)

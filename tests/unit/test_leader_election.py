@@ -139,6 +139,26 @@ def test_an_old_picture_deposes_nobody(etcd: FakeEtcd, two: list[Candidate]) -> 
     assert two[0].leads()
 
 
+@pytest.mark.parametrize("newest", [0, 1])
+def test_etcd_is_put_back_to_an_earlier_term(etcd: FakeEtcd, two: list[Candidate], newest: int) -> None:
+    """The leases are as old as the earlier term. So the last leader renews its own, in an etcd of smaller revisions."""
+    for each in two:
+        each.step()
+    restore = etcd.backup()
+    etcd.delete(KEYS.leader)
+    two[0].step()
+    assert not two[0].leads()
+    two[newest].step()
+    assert two[newest].leads()
+    restore()
+    for _ in range(2):
+        etcd.pass_time(3)
+        for each in two:
+            each.step()
+    [leader] = [each for each in two if each.leads()]
+    assert leader.election.term == etcd.entries[KEYS.leader].modified
+
+
 def test_what_the_leaders_key_says() -> None:
     leader = Leader("10.0.0.1:6369", "a" * 40, "boot/1")
     assert json.loads(leader.to_text()) == {"address": "10.0.0.1:6369", "run_id": "a" * 40, "machine": "boot/1"}
