@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -180,20 +181,25 @@ def test_durable_before_it_takes_the_old_ones_place(tmp_path: Path, monkeypatch:
 
 
 def noted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What makes things durable, as it happens."""
+    """What makes things durable, as it happens on this thread. A store of an earlier test may still write its file."""
     steps: list[str] = []
+    own = threading.get_ident()
     rename, fsync, fdatasync = Path.rename, os.fsync, os.fdatasync
 
+    def note(step: str) -> None:
+        if threading.get_ident() == own:
+            steps.append(step)
+
     def note_rename(path: Path, target: Path) -> Path:
-        steps.append("rename")
+        note("rename")
         return rename(path, target)
 
     def note_fsync(descriptor: int) -> None:
-        steps.append("fsync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync file")
+        note("fsync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync file")
         fsync(descriptor)
 
     def note_fdatasync(descriptor: int) -> None:
-        steps.append("fdatasync")
+        note("fdatasync")
         fdatasync(descriptor)
 
     monkeypatch.setattr(Path, "rename", note_rename)
