@@ -17,8 +17,9 @@ OTHERWISE = {
     "replconf": "it prepares `PSYNC`, and is of no use without it",
     "role": "it shows the chain's own connection as a replica",
     "wait": "any number up to that of the other members is reached as soon as what was written is committed",
-    "waitaof": "it counts 1 replica as soon as all other members have it on their disks, and asks for more than 1 "
-    "are asks for that. With `appendfsync always` at all members every reply says that it is on all of them",
+    "waitaof": "it counts 1 replica as soon as all other members have it on their disks; whoever asks for more waits "
+    "for that, too. A member that has just joined by copy does not count for what was written before. "
+    "With `appendfsync always` at all members every reply says that it is on all of them",
 }
 DIFFERENT = REFUSED | OTHERWISE
 PARTLY = {
