@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A restarted member: its data, its claims, and what it must not pretend (design.md, "Restart")."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,34 +78,63 @@ def test_updates_count_for_save_points(server: StartServer) -> None:
 
 def test_a_position_of_the_first_version_is_read(chain: StartChain) -> None:
     """The first version of the position has no record of a view."""
-    cluster = lonely(chain, 1, rdbchecksum="no", rdbcompression="no")
-    member = cluster.head
-    run_id = state(member).run_id.encode()
-    saved(member)
-    member.kill()
-    dump = member.folder / "dump.rdb"
-    dump.write_bytes(as_first_version(dump.read_bytes(), run_id))
-    member.start()
+    member = restarted_with_an_older_position(chain, as_first_version)
     assert (state(member).applied, state(member).record_epoch) == (0, 0)
     assert ask_removed(member, "GET", "k") == b"v"
     assert_serves_nothing(member)
 
 
-def as_first_version(dump: bytes, run_id: bytes) -> bytes:
-    """Turn an RDB into one of the first version.
+def test_a_position_of_the_version_before_is_read(chain: StartChain) -> None:
+    """It has no kept replies."""
+    member = restarted_with_an_older_position(chain, as_fourth_version)
+    assert (state(member).applied, state(member).record_epoch) == (0, 1)
+    assert ask_removed(member, "GET", "k") == b"v"
 
-    Module auxiliary data begins with F7, 81 and the type's id, whose last ten bits are the version.
+
+def restarted_with_an_older_position(chain: StartChain, older: Callable[[bytes, bytes], bytes]) -> Server:
+    member = lonely(chain, 1, rdbchecksum="no", rdbcompression="no").head
+    run_id = state(member).run_id.encode()
+    saved(member)
+    member.kill()
+    dump = member.folder / "dump.rdb"
+    dump.write_bytes(older(dump.read_bytes(), run_id))
+    member.start()
+    return member
+
+
+def as_first_version(dump: bytes, run_id: bytes) -> bytes:
+    """Turn an RDB into one of the first version: without the epoch, the run_id and what comes after."""
+    type_end, at, end = position_in(dump, run_id)
+    return with_version(dump[:type_end], 1) + dump[type_end : at - 4] + dump[end:]
+
+
+def as_fourth_version(dump: bytes, run_id: bytes) -> bytes:
+    """Turn an RDB into one of the version before: without the number of kept replies."""
+    type_end, _, end = position_in(dump, run_id)
+    assert dump[end - 2 : end] == b"\x02\x00"
+    return with_version(dump[:type_end], 4) + dump[type_end : end - 2] + dump[end:]
+
+
+def with_version(dump: bytes, version: int) -> bytes:
+    """The last ten bits of the type's id, which ends here, are the version."""
+    return dump[:-1] + bytes([dump[-1] - 5 + version])
+
+
+def position_in(dump: bytes, run_id: bytes) -> tuple[int, int, int]:
+    """Returns where the id of the position's type ends, where the run_id begins, and where the position ends.
+
+    Module auxiliary data begins with F7, 81 and the type's id. Before the run_id: an opcode and the epoch, an opcode
+    and the length of the run_id. After the run_id: small numbers, each with its opcode, up to the opcode 0 of the end.
+    A -1 among them is 81 and eight bytes.
     """
-    type_at = dump.index(b"\xf7\x81") + 2
-    assert int.from_bytes(dump[type_at : type_at + 8], "big") & 1023 == 4
+    type_end = dump.index(b"\xf7\x81") + 10
+    assert int.from_bytes(dump[type_end - 8 : type_end], "big") & 1023 == 5
     at = dump.index(run_id)
-    # Before the run_id: an opcode and the epoch, an opcode and the length of the run_id. After the run_id: small
-    # numbers, each with its opcode, up to the opcode 0 of the end. A -1 among them is 81 and eight bytes.
     end = at + 40
     while dump[end] == 2:
         end += 10 if dump[end + 1] == 0x81 else 2
     assert dump[at - 4 : at] == b"\x02\x01\x05\x28" and dump[end] == 0
-    return dump[: type_at + 7] + bytes([dump[type_at + 7] - 3]) + dump[type_at + 8 : at - 4] + dump[end:]
+    return type_end, at, end
 
 
 # ---------------------------------------------------------------------------------------- restarts without data
