@@ -85,7 +85,7 @@ def test_with_its_append_only_file(chain: StartChain, again: bool) -> None:
 
 def test_killed_amid_a_checkpoint(chain: StartChain) -> None:
     """The incomplete checkpoint does not count and is removed; the checkpoint before it counts."""
-    cluster = chain(1, member_config=FLUSH | {"appendonly": "yes"})
+    cluster = chain(1, member_config=FLUSH | {"appendonly": "yes", "appendfsync": "always"})
     member = cluster.head
     put(cluster, 20)
     checkpoint(cluster)
