@@ -9,7 +9,7 @@ from chainredis.local_cluster.ports import HOST
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
 from etcd.test_away import etcdctl
-from integration.helpers import ask, assert_serves, await_chain, await_repair, stored_view
+from integration.helpers import ask, assert_serves, await_chain, await_repair, info, stored_view
 
 
 def assert_goes_on(c: EtcdChain) -> None:
@@ -69,7 +69,9 @@ def test_an_etcd_restored_to_an_earlier_term_of_the_leader_gets_what_it_has_stor
     """The lease of both terms is the same, and goes on. etcd counts its revisions from before the newer term."""
     c = chain(3, url=url_of("chain", etcd))
     restore = backup(etcd)
+    term = info(c.master, "master")["master_term"]
     etcdctl(etcd, "del", "chain/leader")
+    wait_until(lambda: info(c.master, "master")["master_term"] not in (term, "0"), 20)
     newest = change_a_lot(c)
     restore()
     wait_until(lambda: stored_view(c).epoch >= newest, 30)
