@@ -6,6 +6,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
+from certificates import Certificates
 from chainredis.local_cluster.ports import take_share
 from simulation.seeds import SEED
 
@@ -35,3 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"random searches: SIM_SEED={SEED} repeats them; hypothesis begins with {config.option.hypothesis_seed}"
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Access to etcd: users and passwords, TLS with certificates of both sides, and the messages about errors."""
 
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import Certificates
 from chainredis.etcd.client import Access
 from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of
 from chainredis.local_cluster.server import Server
@@ -112,32 +112,11 @@ def test_the_right_password_after_a_wrong_one(server: StartServer, guarded: Etcd
 # ------------------------------------------------------------------------------------------------------------ TLS
 
 
-def certificate(folder: Path, name: str, issuer: str) -> None:
-    """Write NAME.crt and NAME.key, a certificate that `issuer` has signed, or that is self-signed."""
-    subject = ["-subj", f"/CN={name}", "-days", "2"]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key"]
-    if name == issuer:
-        openssl(folder, "req", "-x509", *key, *subject, "-out", f"{name}.crt")
-        return
-    openssl(folder, "req", "-new", *key, "-subj", f"/CN={name}", "-out", f"{name}.csr")
-    (folder / "extensions").write_text("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")
-    openssl(
-        folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key",
-        "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", f"{name}.crt",
-    )  # fmt: skip
-
-
-def openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, capture_output=True, timeout=60, check=True)
-
-
 @pytest.fixture
-def tls(tmp_path: Path) -> Access:
+def tls(certificates: Certificates) -> Access:
     """A certificate with a known issuer that is valid for both sides; certificates of others are in the same folder."""
-    for name, issuer in (("ca", "ca"), ("good", "ca"), ("other-ca", "other-ca"), ("bad", "other-ca")):
-        certificate(tmp_path, name, issuer)
-    (tmp_path / "garbage").write_text("no certificate")
-    return Access((), ca=f"{tmp_path}/ca.crt", cert=f"{tmp_path}/good.crt", key=f"{tmp_path}/good.key")
+    mine = certificates.identity()
+    return Access((), ca=mine.ca, cert=mine.cert, key=mine.key)
 
 
 @pytest.fixture
