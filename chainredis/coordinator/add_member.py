@@ -267,7 +267,7 @@ class Additions:
                 raise CommandError(why)
             if state.history == view.history:
                 prove_again(newcomer, view)
-            sync_learner(tail.link, newcomer, view, self._settings, note)
+            sync_learner(tail, newcomer, view, self._settings, note)
             note("taking over")
             self._runtime.enact(take_over)
             self._runtime.await_service(member)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from chainredis.coordinator.probe import ProbedServer, parse_broken_links
 from chainredis.protocol.errors import Loading, MemberError, TooFar
+from chainredis.protocol.traits import why_it_cannot_be_copied
 from chainredis.protocol.view import Member, View
 from chainredis.transport.member_client import MemberLink, MemberState
 from chainredis.transport.settings import Settings
@@ -32,14 +33,18 @@ REFUSALS = ("NOAUTH", "WRONGPASS", "NOPERM", "ERR AUTH ")
 BEGIN_S = 5.0
 
 
-def sync_learner(tail: MemberLink, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
-    """Give `newcomer` all that the tail has, and leave the tail forwarding to it. Raises JoinFailed.
+def sync_learner(old: ProbedServer, newcomer: ProbedServer, view: View, settings: Settings, note: Note) -> None:
+    """Give `newcomer` all that the old tail has, and leave the tail forwarding to it. Raises JoinFailed.
 
-    tail: a link that has proved the secret, and that stays open until the newcomer serves: the tail keeps its log for
-    the newcomer as long as this connection lasts. note: is told the progress, for people, and raises to call this off.
+    old: with a link that has proved the secret, and that stays open until the newcomer serves: the tail keeps its log
+    for the newcomer as long as this connection lasts. note: is told the progress, for people, and raises to call this
+    off.
     """
+    tail = old.link
     try:
         if not _resume(tail, newcomer, view):
+            if why := why_it_cannot_be_copied(newcomer.member, newcomer.traits, old.member, old.traits):
+                raise JoinFailed(why)
             _copy(tail, newcomer, view, settings, note)
         note("catching up")
         newcomer.link.prove(view.secret, newcomer.member.run_id)  # the view has brought it the secret

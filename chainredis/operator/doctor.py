@@ -45,8 +45,9 @@ class Patient:
 
     @property
     def version(self) -> str:
-        if valkey := self.info.get("valkey_version"):
-            return f"Valkey {valkey}"
+        for fork in ("valkey", "redict"):
+            if version := self.info.get(f"{fork}_version"):
+                return f"{fork.capitalize()} {version}"
         return f"Redis {self.info.get('redis_version', '?')}"
 
     def number(self, field: str) -> int:

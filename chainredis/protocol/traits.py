@@ -4,6 +4,8 @@
 In a chain of kind `all` the head's server executes a command, and the others apply its effects. An effect that a server
 does not know is lost in silence. Any member may become the head, so each server has to know what the servers before it
 know. In a chain of kind `put` all members apply the same few commands, whatever else their servers are.
+
+In any chain a copy goes as a file of Redis (RDB). A server that cannot load it finds out when its own data is gone.
 """
 
 import re
@@ -14,8 +16,15 @@ from chainredis.protocol.view import Kind, Member
 
 # The modules of this project, which may differ from member to member: a chain is upgraded one member at a time.
 OWN_MODULES = frozenset({"member", "master"})
-# Valkey began as Redis 7.2, and takes what an older Redis says.
+# Valkey and Redict began as Redis 7.2, and take what an older Redis says.
+FORKS = ("valkey", "redict")
 LAST_COMMON = (7, 2)
+# The RDB's version in which a server writes a copy for one of another family, and the newest of such that it loads.
+# Valkey from 9.0 on has a later one among its own kind, and writes that only for a server that says it is one of them.
+RDB_VERSIONS = {"redis": {(7, 0): 10, (7, 2): 11, (7, 4): 12}, "valkey": {(7, 2): 11}, "redict": {(7, 3): 12}}
+# Of a Redis that is later than this one nobody knows here whether others load its copies.
+LAST_TRIED_REDIS = (8, 2)
+UNKNOWN_RDB = 79
 
 
 class Family(NamedTuple):
@@ -31,7 +40,23 @@ class Family(NamedTuple):
         """Returns True if a server of this family knows everything that one of the other family does."""
         if self.name == other.name:
             return self.version >= other.version
-        return (self.name, other.name) == ("valkey", "redis") and other.version <= LAST_COMMON
+        return self.name in FORKS and other.name == "redis" and other.version <= LAST_COMMON
+
+    def loads(self, other: "Family") -> bool:
+        """Returns True if a server of this family can load what one of the other family writes for it."""
+        if self.name == other.name and self.version >= other.version:
+            return True
+        return other.writes <= self.reads
+
+    @property
+    def reads(self) -> int:
+        """The newest version of an RDB of another family that it loads."""
+        return max((rdb for since, rdb in RDB_VERSIONS[self.name].items() if since <= self.version), default=0)
+
+    @property
+    def writes(self) -> int:
+        """The version of the RDB that it writes for another family."""
+        return UNKNOWN_RDB if self.name == "redis" and self.version > LAST_TRIED_REDIS else self.reads
 
 
 @dataclass(frozen=True)
@@ -51,7 +76,7 @@ class Traits:
     @property
     def family(self) -> Family | None:
         """None if the version is not of the form of the servers that this project knows."""
-        found = re.fullmatch(r"(redis|valkey) (\d+)\.(\d+)\..*", self.version)
+        found = re.fullmatch(r"(redis|valkey|redict) (\d+)\.(\d+)\..*", self.version)
         return Family(found[1], (int(found[2]), int(found[3]))) if found else None
 
 
@@ -86,6 +111,16 @@ def why_it_cannot_follow(member: Member, has: Traits, tail: Member, before: Trai
             f"{member} with databases {before.databases}"
         )
     return _why_of_other_commands(member, has, tail, before)
+
+
+def why_it_cannot_be_copied(member: Member, has: Traits, tail: Member, before: Traits) -> str:
+    """Why the server `member` cannot load a copy of the chain's tail, for people; empty if it can, or nobody knows."""
+    if has.family is None or before.family is None or has.family.loads(before.family):
+        return ""
+    return (
+        f"{member} is {has.family}, which cannot load a copy of the chain's tail {tail}, {before.family}: start "
+        f"{member} with that version or a later one; its data is as it was"
+    )
 
 
 def _why_of_other_commands(member: Member, has: Traits, tail: Member, before: Traits) -> str:

@@ -170,6 +170,25 @@ def test_a_copy_that_fails_or_stands_still_is_given_up(world: World, monkeypatch
             world.refuses(says, "ADD", HOST, 7001)
 
 
+def test_a_copy_that_cannot_be_loaded_is_never_begun(world: World) -> None:
+    """And a member that has most of the data needs no copy."""
+    world.fleet.start(7000, version="redis 8.2.3")
+    world.run("ADD", HOST, 7000)
+    world.fleet.start(7001, version="redis 7.0.15", keys=3)
+    world.fleet.events.clear()
+    world.refuses("is Redis 7.0, .* load a copy of .*:7000, Redis 8.2: .*as it was", "ADD", HOST, 7001, "DISCARD")
+    assert world.fleet.changes() == []
+    world.fleet.start(7001, version="redis 8.2.3")
+    world.run("ADD", HOST, 7001)
+    world.give_data(7000, 7001)
+    world.run("REMOVE", HOST, 7000)
+    former = world.fleet.processes[7000]
+    former.state = replace(former.state, version="redis 7.0.15")
+    world.fleet.events.clear()
+    assert world.run("ADD", HOST, 7000) == "OK"
+    assert world.fleet.changes()[:2] == ["pin:7001", "rejoin:7000"]
+
+
 def seen_through(process: FakeProcess, patch: pytest.MonkeyPatch, **changed: Any) -> None:
     """Every look at `process` gives its state with these fields instead."""
     look = FakeLink.state

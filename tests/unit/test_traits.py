@@ -5,7 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from chainredis.protocol.traits import Traits, parse_modules, why_it_cannot_follow, why_of_other_kind
+from chainredis.protocol.traits import (
+    Traits,
+    parse_modules,
+    why_it_cannot_be_copied,
+    why_it_cannot_follow,
+    why_of_other_kind,
+)
 from chainredis.protocol.view import Kind, Member
 
 TAIL, NEWCOMER = Member("t", "t", 1, "a" * 40), Member("n", "n", 2, "b" * 40)
@@ -43,6 +49,11 @@ def test_a_chain_has_one_kind(has: Kind, chain: Kind, says: str) -> None:
         ("valkey 9.1.2", "redis 8.0.6", False),
         ("redis 8.0.6", "valkey 7.2.5", False),
         ("valkey 8.0.1", "valkey 9.1.2", False),
+        ("redict 7.3.6", "redis 7.2.4", True),
+        ("redict 7.3.6", "redis 7.4.0", False),
+        ("redict 7.3.6", "valkey 7.2.5", False),
+        ("redis 8.0.6", "redict 7.3.6", False),
+        ("valkey 9.1.2", "redict 7.3.6", False),
         ("redis ", "redis 7.0.15", False),
         ("redis 7.0.15", "", False),
         ("", "", False),
@@ -75,6 +86,45 @@ def test_what_members_have_in_common(changes: dict[str, object], says: str) -> N
     found = why(ALL, **changes)
     assert bool(found) == bool(says)
     assert says in found
+
+
+# Whether the server of a row loads what that of a column writes, the columns being in the order of the rows. Each was
+# seen with real servers.
+COPIES = {
+    "redis 7.0.15": "yes no no no no no",
+    "redis 8.0.6": "yes yes yes yes yes yes",
+    "redis 8.2.3": "yes yes yes yes yes yes",
+    "valkey 8.1.8": "yes no no yes yes no",
+    "valkey 9.1.2": "yes no no yes yes no",
+    "redict 7.3.6": "yes yes yes yes yes yes",
+}
+
+
+@pytest.mark.parametrize("follower", COPIES)
+def test_which_copies_can_be_loaded(follower: str) -> None:
+    for before, answer in zip(COPIES, COPIES[follower].split(), strict=True):
+        found = why_it_cannot_be_copied(NEWCOMER, Traits(version=follower), TAIL, Traits(version=before))
+        assert (found == "") == (answer == "yes"), before
+        assert found == "" or all(name.split(" ")[1][:3] in found for name in (follower, before))
+
+
+@pytest.mark.parametrize(
+    ("follower", "before", "loads"),
+    [
+        ("redis 9.0.0", "redis 8.9.1", True),
+        ("redis 8.2.0", "redis 8.6.0", False),
+        ("redict 7.3.6", "redis 8.4.0", False),
+        ("valkey 9.1.2", "redis 8.4.0", False),
+        ("valkey 10.0.0", "valkey 9.1.2", True),
+        ("redis 7.2.4", "valkey 10.0.0", True),
+        ("redis 6.2.0", "redis 7.0.15", False),
+        ("another 1.2.3", "redis 7.0.15", True),
+        ("redis 7.0.15", "", True),
+    ],
+)
+def test_copies_of_servers_that_nobody_has_tried(follower: str, before: str, loads: bool) -> None:
+    found = why_it_cannot_be_copied(NEWCOMER, Traits(version=follower), TAIL, Traits(version=before))
+    assert (found == "") == loads
 
 
 def test_in_a_chain_of_puts_nothing_of_that_matters() -> None:

@@ -25,13 +25,15 @@ cdef enum:
 
 
 cdef void version_text(RedisModuleCtx *ctx, char *out, size_t room) noexcept nogil:
-    """Write the server's name and version to `out`. Valkey tells a version of Redis beside its own."""
+    """Write the server's name and version to `out`. Valkey and Redict tell a version of Redis beside their own."""
     cdef char version[32]
-    cdef const char *name = "valkey"
-    if not info_field(ctx, "server", "valkey_version", version, sizeof(version)):
-        name = "redis"
-        if not info_field(ctx, "server", "redis_version", version, sizeof(version)):
-            version[0] = 0
+    cdef const char *name = "redis"
+    if info_field(ctx, "server", "valkey_version", version, sizeof(version)):
+        name = "valkey"
+    elif info_field(ctx, "server", "redict_version", version, sizeof(version)):
+        name = "redict"
+    elif not info_field(ctx, "server", "redis_version", version, sizeof(version)):
+        version[0] = 0
     snprintf(out, room, "%s %s", name, &version[0])
 
 
