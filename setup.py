@@ -46,6 +46,7 @@ BUILD = Path("build/asan") if SANITIZE else Path("build/wheel") if APART else Pa
 REDIS = BUILD / "redis" if SANITIZE else Path("vendor/redis")
 FOLDERS = {"etcd_master": "etcd"}  # where users look for it below build/src, if not there itself
 HIREDIS = REDIS / "deps/hiredis"
+ARCHIVES = ["libhiredis_ssl.a", "libhiredis.a"]  # the first needs the second
 
 WARNINGS = [
     "-Wall",
@@ -114,9 +115,9 @@ def extensions() -> list[Extension]:
     # Threads of the interpreter run in these until the process ends: a dlclose must not unmap them.
     link_python_for_good = [*link_python, "-Wl,-z,nodelete"]
     # AddressSanitizer's tables refer to everything, so that all is reachable: Python's symbols must resolve.
-    member_link = ["-lcrypto", "-lleveldb", *BESIDE, *(link_python if SANITIZE else [])]
+    member_link = ["-lssl", "-lcrypto", "-lleveldb", *BESIDE, *(link_python if SANITIZE else [])]
     modules = [
-        redis_module("member", [], member_link, rooms="member", archives=[HIREDIS / "libhiredis.a"]),
+        redis_module("member", [], member_link, rooms="member", archives=[HIREDIS / name for name in ARCHIVES]),
         redis_module("master", python_macros, link_python_for_good, rooms="master"),
         redis_module("etcd_master", python_macros, link_python_for_good, rooms="master"),
         redis_module("heartbeat", python_macros, link_python_for_good, exports="heartbeat.map"),
@@ -164,13 +165,12 @@ def write_c(source: str, target: Path, module: str) -> bool:
 
 def prepare_redis() -> None:
     """Fetches and builds what the modules need of Redis, if `make` has not: hiredis."""
-    archive = HIREDIS / "libhiredis.a"
-    if archive.exists():
+    if all((HIREDIS / name).exists() for name in ARCHIVES):
         return
     need_headers()
     if not HIREDIS.exists():
         call("vendor/fetch-redis", remedy="give REDIS_SOURCE=PATH, an archive or tree of Redis 7.0 or later")
-    call("make", "-C", str(HIREDIS.parent), "--silent", "hiredis", remedy="hiredis cannot be built")
+    call("make", "-C", str(HIREDIS.parent), "--silent", "BUILD_TLS=yes", "hiredis", remedy="hiredis cannot be built")
 
 
 def need_headers() -> None:
@@ -248,8 +248,8 @@ class BuildModules(build_ext):
 
 
 # What is on every machine that has this Python: the C library and the C++ one, and what Debian's Python itself needs.
-# libcrypto is no part of the wheel, so that the machine's updates reach the modules, too.
-EVERYWHERE = re.compile(r"linux-vdso|ld-linux|lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|z|expat|crypto)\.so")
+# libcrypto and libssl are no part of the wheel, so that the machine's updates reach the modules, too.
+EVERYWHERE = re.compile(r"linux-vdso|ld-linux|lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|z|expat|crypto|ssl)\.so")
 
 
 class BuildPackage(build):

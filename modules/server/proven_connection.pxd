@@ -16,13 +16,20 @@ from modules.bindings.hiredis cimport (
     redisBufferRead, redisBufferWrite, redisConnectNonBlock, redisContext, redisFree, redisGetReplyFromReader,
     redisReply,
 )
+from modules.bindings.hiredis_ssl cimport redisInitiateSSL
 from modules.bindings.libc cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, POLLIN, POLLOUT, close, eventfd, poll, pollfd, write as write_fd,
+    EFD_CLOEXEC, EFD_NONBLOCK, POLLIN, POLLOUT, close, errno, eventfd, poll, pollfd, write as write_fd,
 )
-from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.bindings.libssl cimport (
+    ERR_clear_error, ERR_peek_last_error, SSL, SSL_CTX, SSL_CTX_free, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE,
+    SSL_do_handshake, SSL_free, SSL_get_error, SSL_new, SSL_pending, SSL_read,
+)
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString, RedisModule_StringPtrLen
+from modules.bindings.socket cimport EAGAIN, EINTR, recv
 from modules.core.view cimport Node, RUN_ID_BYTES
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
 from modules.server.sockets cimport connect_result
+from modules.server.tls cimport Tls, tls_for_links, tls_reason
 
 cdef enum:
     CALL_TIMEOUT_MS = 15000     # for connecting, and for the next byte of an answer
@@ -36,6 +43,8 @@ cdef struct Caller:
     char nonce[NONCE_BYTES]
     char *user
     char *password
+    SSL_CTX *tls                # NULL: without TLS
+    SSL *ssl                    # of the connection, which owns it; NULL: no TLS
     int off_fd                  # eventfd that becomes readable when the call is off
     char error[CALL_ERROR_BYTES]
 
@@ -54,9 +63,11 @@ cdef inline char *copy_of(const RedisModuleString *setting) noexcept nogil:
 
 cdef inline bint caller_init(
     Caller *caller, const Node *peer, const unsigned char *secret, const char *run_id, const RedisModuleString *user,
-    const RedisModuleString *password,
+    const RedisModuleString *password, Tls *tls, RedisModuleCtx *ctx,
 ) noexcept nogil:
-    """Fill in a zeroed Caller. Returns False without memory or descriptors. `caller_free` is to be called anyway."""
+    """Fill in a zeroed Caller. Returns False without memory or descriptors, or certificates if those are needed.
+    `caller_free` is to be called anyway.
+    """
     caller.peer = peer[0]
     memcpy(caller.secret, secret, SECRET_BYTES)
     memcpy(caller.run_id, run_id, RUN_ID_BYTES)
@@ -64,12 +75,14 @@ cdef inline bint caller_init(
     caller.off_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
     caller.user = copy_of(user)
     caller.password = copy_of(password)
-    return caller.off_fd >= 0 and caller.user != NULL and caller.password != NULL
+    return (tls_for_links(tls, ctx, &caller.tls)
+            and caller.off_fd >= 0 and caller.user != NULL and caller.password != NULL)
 
 
 cdef inline void caller_free(Caller *caller) noexcept nogil:
     if caller.off_fd >= 0:
         close(caller.off_fd)
+    SSL_CTX_free(caller.tls)
     free(caller.user)
     free(caller.password)
 
@@ -86,6 +99,19 @@ cdef inline bint call_fails(Caller *caller, const char *why) noexcept nogil:
     """Returns False, for the caller to return."""
     snprintf(caller.error, CALL_ERROR_BYTES, "%s", why)
     return False
+
+
+cdef inline bint call_breaks(Caller *caller, const redisContext *context) noexcept nogil:
+    """The connection has failed, or what came is not of Redis's protocol. Returns False, for the caller to return."""
+    if caller.ssl == NULL or ERR_peek_last_error() == 0:
+        return call_fails(caller, context.errstr)
+    tls_reason(caller.ssl, caller.error, CALL_ERROR_BYTES)
+    return False
+
+
+cdef inline bint has_pending(const Caller *caller) noexcept nogil:
+    """Returns whether there are bytes to read that the socket does not tell of."""
+    return caller.ssl != NULL and SSL_pending(caller.ssl) > 0
 
 
 cdef inline bint await_socket(Caller *caller, const redisContext *context, short events) noexcept nogil:
@@ -111,11 +137,53 @@ cdef inline bint is_connected(Caller *caller, const redisContext *context) noexc
     return error == 0 or call_fails(caller, strerror(error))
 
 
+cdef inline bint is_secured(Caller *caller, redisContext *context) noexcept nogil:
+    """Make the TLS handshake, if TLS is wanted."""
+    cdef SSL *ssl
+    cdef int result = 0
+    cdef int error
+    caller.ssl = NULL
+    if caller.tls == NULL:
+        return True
+    ssl = SSL_new(caller.tls)
+    if ssl == NULL:
+        return call_fails(caller, "out of memory")
+    if redisInitiateSSL(context, ssl) != REDIS_OK:
+        tls_reason(ssl, caller.error, CALL_ERROR_BYTES)
+        SSL_free(ssl)
+        return False
+    caller.ssl = ssl
+    while result != 1:
+        ERR_clear_error()
+        result = SSL_do_handshake(ssl)
+        error = SSL_get_error(ssl, result)
+        if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE:
+            if not await_socket(caller, context, POLLIN if error == SSL_ERROR_WANT_READ else POLLOUT):
+                return False
+        elif result != 1:
+            tls_reason(ssl, caller.error, CALL_ERROR_BYTES)
+            return False
+    return True
+
+
+cdef inline long receive(Caller *caller, int fd, char *out, long most) noexcept nogil:
+    """Read bytes that are not replies. Returns 0 if none has come yet, -1 if none will come."""
+    cdef long got
+    cdef int error
+    if caller.ssl == NULL:
+        got = recv(fd, out, <size_t>most, 0)
+        return 0 if got < 0 and (errno == EAGAIN or errno == EINTR) else -1 if got == 0 else got
+    ERR_clear_error()
+    got = SSL_read(caller.ssl, out, <int>most)
+    error = SSL_get_error(caller.ssl, <int>got)
+    return got if got > 0 else 0 if error == SSL_ERROR_WANT_READ or error == SSL_ERROR_WANT_WRITE else -1
+
+
 cdef inline bint send_appended(Caller *caller, redisContext *context) noexcept nogil:
     cdef int sent = 0
     while not sent:
         if redisBufferWrite(context, &sent) != REDIS_OK and context.err:
-            return call_fails(caller, context.errstr)
+            return call_breaks(caller, context)
         if not sent and not await_socket(caller, context, POLLOUT):
             return False
     return True
@@ -125,13 +193,13 @@ cdef inline redisReply *next_answer(Caller *caller, redisContext *context) noexc
     """Returns the next reply, which the caller frees. NULL: `error` has the reason."""
     cdef void *reply = NULL
     if redisGetReplyFromReader(context, &reply) != REDIS_OK:
-        call_fails(caller, context.errstr)
+        call_breaks(caller, context)
         return NULL
     while reply == NULL:
-        if not await_socket(caller, context, POLLIN):
+        if not has_pending(caller) and not await_socket(caller, context, POLLIN):
             return NULL
         if redisBufferRead(context) != REDIS_OK or redisGetReplyFromReader(context, &reply) != REDIS_OK:
-            call_fails(caller, context.errstr)
+            call_breaks(caller, context)
             return NULL
     return <redisReply *>reply
 
@@ -222,7 +290,9 @@ cdef inline redisContext *call_peer(Caller *caller, bint unheld) noexcept nogil:
     if context == NULL:
         call_fails(caller, "out of memory")
         return NULL
-    if (is_connected(caller, context) and log_in(caller, context, unheld) and prove_each_other(caller, context)):
+    if (is_connected(caller, context) and is_secured(caller, context) and log_in(caller, context, unheld)
+            and prove_each_other(caller, context)):
         return context
     redisFree(context)
+    caller.ssl = NULL
     return NULL

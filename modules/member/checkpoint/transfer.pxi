@@ -138,7 +138,7 @@ cdef Fetch *fetch_begin(Member *m, void (*done)(Job *) noexcept nogil) noexcept 
         return NULL
     if not caller_init(
             &fetch.caller, chain_predecessor(&m.chain), m.replication.secret, m.self.run_id, m.settings.auth_user,
-            m.settings.auth_password.value.text) or not store_start(m):
+            m.settings.auth_password.value.text, &m.tls, m.ctx) or not store_start(m):
         fetch_free(fetch)
         return NULL
     fetch.job.run = run_fetch

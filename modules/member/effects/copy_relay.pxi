@@ -22,8 +22,8 @@ from modules.member.keyspace cimport redis_number
 from modules.member.state.effects cimport LINE_BYTES, PseudoMaster
 from modules.member.state.member cimport Member, the_member
 from modules.server.proven_connection cimport (
-    CALL_ERROR_BYTES, ask, call_fails, call_peer, caller_cancel, caller_free, caller_init, is_answered, next_answer,
-    send_appended,
+    CALL_ERROR_BYTES, ask, call_fails, call_peer, caller_cancel, caller_free, caller_init, has_pending, is_answered,
+    next_answer, receive, send_appended,
 )
 from modules.server.redis_calls cimport info_field
 from modules.server.threads cimport thread_start
@@ -54,6 +54,8 @@ cdef bint copy_wait(Copy *copy, int tail_fd, short own_events) noexcept nogil:
     cdef pollfd watched[3]
     cdef char why[CALL_ERROR_BYTES]
     cdef int ready = -1
+    if tail_fd >= 0 and has_pending(&copy.caller):
+        return True
     watched[0].fd, watched[0].events = tail_fd, POLLIN
     watched[1].fd, watched[1].events = copy.own_fd, POLLIN | own_events
     watched[2].fd, watched[2].events = copy.caller.off_fd, POLLIN
@@ -88,10 +90,10 @@ cdef long copy_read(Copy *copy, int tail_fd, char *out, long most) noexcept nogi
     """Read what the tail has sent, at least a byte. Returns 0 if that fails."""
     cdef long got
     while copy_wait(copy, tail_fd, 0):
-        got = recv(tail_fd, out, <size_t>most, 0)
+        got = receive(&copy.caller, tail_fd, out, most)
         if got > 0:
             return got
-        if got == 0 or (errno != EAGAIN and errno != EINTR):
+        if got < 0:
             call_fails(&copy.caller, "the old tail has closed the connection of the copy")
             return 0
     return 0
@@ -257,7 +259,7 @@ cdef bint copy_begin(Member *m) noexcept nogil:
     copy.own_fd = fcntl(p.fd, F_DUPFD_CLOEXEC, 0)
     info_field(m.ctx, "server", "valkey_version", copy.version, sizeof(copy.version))
     if (caller_init(&copy.caller, chain_predecessor(&m.chain), m.replication.secret, m.self.run_id,
-                    m.settings.auth_user, m.settings.auth_password.value.text)
+                    m.settings.auth_user, m.settings.auth_password.value.text, &m.tls, m.ctx)
             and copy.buffer != NULL and copy.own_fd >= 0
             and thread_start(&copy.thread, copy_main, copy, True)):
         pseudo_master_watch(m, 0)

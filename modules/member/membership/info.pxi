@@ -20,7 +20,7 @@ from modules.member.keyspace.serving cimport role_name, serves_in_role
 from modules.member.state.checkpoint cimport Checkpoint, STORE_OPEN, STORE_OPENING
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_NONE, Membership
-from modules.member.state.replication cimport LINK_CONNECTING, LINK_PROVING, LINK_READY, Link, Replication
+from modules.member.state.replication cimport LINK_IDLE, LINK_READY, Link, Replication
 from modules.server.clock cimport boot_ms
 
 
@@ -37,9 +37,7 @@ cdef const char *link_state(const Link *link) noexcept nogil:
         return "none"
     if link.phase == LINK_READY:
         return "ready"
-    if link.phase == LINK_PROVING or link.phase == LINK_CONNECTING:
-        return "connecting"
-    return "down"
+    return "down" if link.phase == LINK_IDLE else "connecting"
 
 
 cdef void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:

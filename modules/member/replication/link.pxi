@@ -14,7 +14,12 @@ from modules.bindings.hiredis cimport (
     freeReplyObject, redisAppendCommand, redisAppendFormattedCommand, redisBufferRead, redisBufferWrite,
     redisConnectNonBlock, redisFree, redisGetReplyFromReader, redisReply, sdslen,
 )
+from modules.bindings.hiredis_ssl cimport redisInitiateSSL
 from modules.bindings.libc cimport ECONNRESET, EPIPE, errno
+from modules.bindings.libssl cimport (
+    ERR_clear_error, ERR_peek_last_error, SSL, SSL_CTX, SSL_CTX_free, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE,
+    SSL_do_handshake, SSL_free, SSL_get_error, SSL_new, SSL_pending,
+)
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, REDISMODULE_OK, RedisModuleEventLoopFunc,
     RedisModule_EventLoopAdd, RedisModule_EventLoopDel, RedisModule_StringPtrLen,
@@ -29,14 +34,15 @@ from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_LEAVING, JOIN_STARTING
 from modules.member.state.replication cimport (
     ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_PROVEN, ANSWER_UNHELD, LINK_CONNECTING, LINK_IDLE, LINK_PROVING,
-    LINK_READY, Link, Replication,
+    LINK_READY, LINK_SECURING, Link, Replication,
 )
 from modules.server.proofs cimport PROOF_BYTES, draw_nonce, proofs_equal
 from modules.server.sockets cimport connect_result, set_no_delay, set_user_timeout
+from modules.server.tls cimport TLS_ERROR_BYTES, tls_for_links, tls_reason
 
 cdef enum:
     RETRY_MS = 100                  # between attempts to connect
-    LINK_TIMEOUT_MS = 5000          # for connecting and for the proof of the secret, together
+    LINK_TIMEOUT_MS = 5000          # for connecting, for TLS, and for the proof of the secret, together
     SLICE_BYTES = 256 * 1024        # a long value is sent in slices of this size
     MAX_ANSWER_BYTES = 256 * 1024   # a peer's answer is far smaller: the longest has a view of MAX_MEMBERS
     MAX_ANSWER_ELEMENTS = 256
@@ -78,6 +84,7 @@ cdef void link_close(Member *m, Link *link) noexcept nogil:
             RedisModule_EventLoopDel(link.context.fd, link.watched)
         redisFree(link.context)
     link.context = NULL
+    link.ssl = NULL
     link.watched = 0
     if link.down_since_ms == 0:
         link.down_since_ms = m.now_ms
@@ -139,10 +146,17 @@ cdef void link_lost(Member *m, Link *link) noexcept nogil:
     asked to look (`settle_watches`).
     """
     cdef bint closed = link.context.err == REDIS_ERR_EOF or errno == ECONNRESET or errno == EPIPE
+    cdef char why[TLS_ERROR_BYTES]
     if link.phase == LINK_READY:
         link.dropped = closed
         m.replication.suspicious = True
-    link_fail(m, link, link.context.errstr)
+    if link.ssl != NULL and ERR_peek_last_error():
+        tls_reason(link.ssl, why, sizeof(why))
+        link_fail(m, link, why)
+    elif closed and link.ssl == NULL and link.phase == LINK_PROVING and link.is_unanswered:
+        link_fail(m, link, "the peer closed the connection at once: is that its TLS port?")
+    else:
+        link_fail(m, link, link.context.errstr)
 
 
 cdef void link_connect(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
@@ -183,6 +197,12 @@ cdef void link_aim(Member *m, Link *link, const Node *target) noexcept nogil:
 
 # --------------------------------------------------------------------------------------------- sending
 
+cdef void link_clear_errors(const Link *link) noexcept nogil:
+    """OpenSSL keeps a list of errors for each thread, and takes an old one, also of Redis's own TLS, for a new one."""
+    if link.ssl != NULL:
+        ERR_clear_error()
+
+
 cdef size_t link_backlog(const Link *link) noexcept nogil:
     """Returns the number of bytes in the send buffer, which the peer has not taken yet."""
     return sdslen(link.context.obuf)
@@ -220,6 +240,7 @@ cdef bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) n
     cdef int done
     while link_backlog(link) or link_refill(m, link):
         done = 0
+        link_clear_errors(link)
         # Some versions of hiredis return an error without setting one when the socket takes nothing at present.
         if redisBufferWrite(link.context, &done) != REDIS_OK and link.context.err:
             link_lost(m, link)
@@ -231,6 +252,60 @@ cdef bint link_flush(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) n
     return True
 
 
+# ------------------------------------------------------------------------------------------------- TLS
+
+cdef void link_connected(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
+    """The attempt to connect has ended. With `tls-replication yes` the TLS handshake comes first."""
+    cdef int error = connect_result(link.context.fd)
+    cdef SSL_CTX *context
+    if error:
+        link_fail(m, link, strerror(error))
+    elif not tls_for_links(&m.tls, m.ctx, &context):
+        link_fail(m, link, m.tls.error)
+    elif context == NULL:
+        link_challenge(m, link, on_ready)
+    else:
+        link_begin_tls(m, link, context, on_ready)
+        SSL_CTX_free(context)
+
+
+cdef void link_begin_tls(Member *m, Link *link, SSL_CTX *context, RedisModuleEventLoopFunc on_ready) noexcept nogil:
+    """Let hiredis use TLS on the connection, which begins the handshake."""
+    cdef char why[TLS_ERROR_BYTES]
+    cdef SSL *ssl = SSL_new(context)
+    if ssl == NULL:
+        link_fail(m, link, "out of memory")
+    elif redisInitiateSSL(link.context, ssl) != REDIS_OK:
+        tls_reason(ssl, why, sizeof(why))
+        SSL_free(ssl)
+        link_fail(m, link, why)
+    else:
+        link.ssl = ssl
+        link.phase = LINK_SECURING
+        link_shake_hands(m, link, on_ready)
+
+
+cdef void link_shake_hands(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
+    """Go on with the handshake as far as the socket allows. hiredis would go on with it, too, but could not tell what
+    the socket is to be watched for.
+    """
+    cdef char why[TLS_ERROR_BYTES]
+    cdef int result
+    cdef int error
+    ERR_clear_error()
+    result = SSL_do_handshake(link.ssl)
+    error = SSL_get_error(link.ssl, result)
+    if result == 1:
+        link_challenge(m, link, on_ready)
+    elif error == SSL_ERROR_WANT_READ:
+        link_watch(link, REDISMODULE_EVENTLOOP_READABLE, on_ready)
+    elif error == SSL_ERROR_WANT_WRITE:
+        link_watch(link, REDISMODULE_EVENTLOOP_WRITABLE, on_ready)
+    else:
+        tls_reason(link.ssl, why, sizeof(why))
+        link_fail(m, link, why)
+
+
 # ------------------------------------------------------------------------------------ proving the secret
 
 cdef void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc on_ready) noexcept nogil:
@@ -240,10 +315,6 @@ cdef void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc on_read
     """
     cdef const char *user = RedisModule_StringPtrLen(m.settings.auth_user, NULL)
     cdef const char *password = RedisModule_StringPtrLen(m.settings.auth_password.value.text, NULL)
-    cdef int error = connect_result(link.context.fd)
-    if error:
-        link_fail(m, link, strerror(error))
-        return
     link.awaited = ANSWER_LOGIN if password[0] else ANSWER_UNHELD
     if password[0] and user[0]:
         redisAppendCommand(link.context, "AUTH %s %s", user, password)
@@ -254,6 +325,7 @@ cdef void link_challenge(Member *m, Link *link, RedisModuleEventLoopFunc on_read
     draw_nonce(link.nonce)
     redisAppendCommand(link.context, "CHAIN.CHALLENGE %s", &link.nonce[0])
     link.phase = LINK_PROVING
+    link.is_unanswered = True
     link_flush(m, link, on_ready)
 
 
@@ -263,6 +335,7 @@ cdef bint is_text(const redisReply *reply, size_t length) noexcept nogil:
 
 cdef void link_prove(Member *m, Link *link, const redisReply *reply) noexcept nogil:
     """Handle an answer that arrives before both sides have proved the secret."""
+    link.is_unanswered = False
     if link.awaited == ANSWER_UNHELD and may_be_held(m, reply):
         link.awaited = ANSWER_EXEMPT
     elif link.awaited == ANSWER_EXEMPT:     # an error is ignored: the user may lack the right to CLIENT NO-EVICT
@@ -348,8 +421,12 @@ cdef redisReply *link_next_answer(Member *m, Link *link) noexcept nogil:
 cdef bint link_read(Member *m, Link *link) noexcept nogil:
     """Read what the socket has into the reader. Returns False if the link has failed."""
     cdef size_t before = link.context.reader.len
-    if redisBufferRead(link.context) != REDIS_OK:
-        link_lost(m, link)
-        return False
+    cdef bint more = True
+    link_clear_errors(link)
+    while more:
+        if redisBufferRead(link.context) != REDIS_OK:
+            link_lost(m, link)
+            return False
+        more = link.ssl != NULL and SSL_pending(link.ssl) > 0      # the socket would not tell of these
     link.unfinished_bytes += link.context.reader.len - before
     return True

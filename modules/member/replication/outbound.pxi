@@ -38,7 +38,7 @@ from modules.member.persistence.batch_codec cimport (
     BATCH_BYTES, long_value, pack_batch, packing_over, packing_room,
 )
 from modules.member.state.member cimport Member, the_member
-from modules.member.state.replication cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, Link
+from modules.member.state.replication cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, LINK_SECURING, Link
 from modules.server.proofs cimport SECRET_BYTES
 
 cdef enum:
@@ -311,6 +311,8 @@ cdef void pump_connecting(Member *m, Link *link) noexcept nogil:
         return
     if link.phase == LINK_IDLE:
         link_connect(m, link, on_link_ready)
+    elif link.phase == LINK_SECURING:
+        link_fail(m, link, "TLS: no answer in time: is that the port without TLS?")
     else:
         link_fail(m, link, "no answer in time")
 
@@ -436,9 +438,12 @@ cdef void on_link_ready(int fd, void *data, int mask) noexcept nogil:
     cdef Link *link = <Link *>data
     cdef Member *m = the_member()
     if link.phase == LINK_CONNECTING:
-        link_challenge(m, link, on_link_ready)
+        link_connected(m, link, on_link_ready)
+        return
+    if link.phase == LINK_SECURING:
+        link_shake_hands(m, link, on_link_ready)
         return
     if mask & REDISMODULE_EVENTLOOP_READABLE:
         read_answers(m, link)
-    if link.context != NULL and link.phase != LINK_CONNECTING:
+    if link.context != NULL:
         link_flush(m, link, on_link_ready)

@@ -22,6 +22,7 @@ from modules.member.state.membership cimport JOIN_COPYING, JOIN_FAILING, JOIN_LO
 from modules.member.state.persistence cimport Disk
 from modules.member.state.replication cimport Replication
 from modules.member.state.settings cimport Settings
+from modules.server.tls cimport Tls
 
 
 cdef struct Member:
@@ -29,6 +30,7 @@ cdef struct Member:
     Chain chain                 # state of the protocol (modules/core)
     Node self                   # only `run_id` is set: a server does not know the address by which others reach it
     Settings settings
+    Tls tls                     # of connections that this module makes or accepts
     int64_t now_ms              # since boot, time suspended included; read once when the event loop wakes
     EventLoop event_loop
     Gate gate

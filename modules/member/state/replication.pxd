@@ -6,6 +6,7 @@
 from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from modules.bindings.hiredis cimport redisContext
+from modules.bindings.libssl cimport SSL
 from modules.bindings.redismodule cimport RedisModuleString
 from modules.core.messages cimport Batch
 from modules.core.view cimport Node
@@ -19,6 +20,7 @@ cdef enum:
 cdef enum LinkPhase:
     LINK_IDLE                   # not connected; the next attempt is at `retry_ms`
     LINK_CONNECTING             # the attempt is given up at `retry_ms`
+    LINK_SECURING               # the TLS handshake is under way; given up at `retry_ms`, too
     LINK_PROVING                # the handshake is under way; given up at `retry_ms`, too
     LINK_READY
 
@@ -38,8 +40,10 @@ cdef struct Link:
     bint aimed                  # `target` is set
     Node target
     redisContext *context
+    SSL *ssl                    # of the connection, which owns it; NULL: no TLS
     LinkPhase phase
     Answer awaited              # during LINK_PROVING
+    bint is_unanswered          # during LINK_PROVING: the peer has said nothing yet
     bint allowed                # the peer's ACL allows our user what a copy needs
     int watched                 # event mask registered with the event loop
     int64_t retry_ms
