@@ -8,7 +8,7 @@ reads, commands of other modules included. ACL categories would not do, since co
 """
 
 from libc.stdint cimport intptr_t
-from libc.string cimport memcmp, strlen
+from libc.string cimport memcmp, memcpy, strlen
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict,
@@ -22,6 +22,8 @@ from modules.server.redis_calls cimport drop_reply
 cdef enum:
     NAME_BYTES = 64             # longer than any command name of Redis, with subcommand
     HAS_SUBCOMMANDS = 128       # a flag, added to the rule of the command without a subcommand
+    RECENT_NAMES = 32           # a power of two
+    RECENT_BYTES = 16           # of a name that is remembered
     # Indices in an entry of the reply to COMMAND.
     ENTRY_NAME = 0
     ENTRY_FLAGS = 2
@@ -46,6 +48,16 @@ cdef enum Rule:
     RULE_PUBLISH                # tells subscribers: counts as a write where a filter knows its client
     RULE_EXECUTES               # EXEC: the queued commands may subscribe, or be CONFIG
     RULE_CONFIG                 # CONFIG: may hold passwords, or write the configuration file
+
+
+cdef struct RecentName:
+    char bytes[RECENT_BYTES]
+    size_t length               # 0: nothing is remembered here
+    Rule rule
+
+
+cdef struct RecentNames:
+    RecentName names[RECENT_NAMES]
 
 
 cdef inline void table_set(RedisModuleDict *table, const char *name, size_t length, int found) noexcept nogil:
@@ -230,6 +242,12 @@ cdef inline Rule table_find(RedisModuleDict *table, const char *name, size_t len
     return <Rule>(table_get(table, name, length) & ~HAS_SUBCOMMANDS)
 
 
+cdef inline bint has_subcommands(RedisModuleDict *table, RedisModuleCommandFilterCtx *command) noexcept nogil:
+    cdef char name[NAME_BYTES]
+    cdef size_t end = 0
+    return lower_argument(command, 0, name, &end) and table_get(table, name, end) & HAS_SUBCOMMANDS != 0
+
+
 cdef inline Rule table_rule(RedisModuleDict *table, RedisModuleCommandFilterCtx *command) noexcept nogil:
     """Returns the rule of a command that is about to be executed, or queued after MULTI."""
     cdef char name[NAME_BYTES]
@@ -243,6 +261,28 @@ cdef inline Rule table_rule(RedisModuleDict *table, RedisModuleCommandFilterCtx 
     if not lower_name("|", 1, name, &end) or not lower_argument(command, 1, name, &end):
         return RULE_NONE
     return table_find(table, name, end)
+
+
+cdef inline Rule recent_rule(
+    RecentNames *recent, RedisModuleDict *table, RedisModuleCommandFilterCtx *command, const char *name, size_t length,
+) noexcept nogil:
+    """Returns the same as `table_rule`. `name`, as the client has spelled it, is looked up in the table only if the
+    last command with the same place was another one. Hot.
+
+    A name that needs a subcommand is not remembered. Whoever changes the table empties `recent`.
+    """
+    cdef RecentName *place
+    if length == 0 or length > RECENT_BYTES:
+        return table_rule(table, command)
+    place = &recent.names[(name[0] + 8 * name[length - 1] + 3 * length) & (RECENT_NAMES - 1)]
+    if place.length == length and memcmp(place.bytes, name, length) == 0:
+        return place.rule
+    if has_subcommands(table, command):
+        return table_rule(table, command)
+    place.length = length
+    memcpy(place.bytes, name, length)
+    place.rule = table_rule(table, command)
+    return place.rule
 
 
 cdef inline Rule table_rule_of(RedisModuleDict *table, RedisModuleString **argv, int argc) noexcept nogil:

@@ -25,6 +25,8 @@ def member(request: pytest.FixtureRequest, server: StartServer, foreign_module: 
     def start() -> Server:
         if request.param == "loaded later":
             started = server(MEMBER, enable_module_command="yes")
+            for words in WRITES:        # what the filter remembers of these names is of no use once they are commands
+                ask(started, *words)
             assert ask(started, "MODULE", "LOAD", foreign_module) == b"OK"
             return started
         return server(MEMBER, loadmodule=foreign_module)

@@ -5,7 +5,7 @@
 # Native commands change one copy only. So a chained member refuses native writes, and other commands that would change
 # its data without the chain. A member that is in no view also refuses native reads, since its data may be old.
 
-from libc.string cimport memchr, strchr, strcspn, strlen, strncmp, strspn, strstr
+from libc.string cimport memchr, memset, strchr, strcspn, strlen, strncmp, strspn, strstr
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_OK, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict,
@@ -24,7 +24,7 @@ from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
     NAME_BYTES, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_PAUSE,
     RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WAITAOF, RULE_WRITE, Rule,
-    begins_with, is_ours, is_refusable, lower_argument, lower_name, table_fill, table_find, table_rule, table_set,
+    begins_with, is_ours, is_refusable, lower_argument, lower_name, recent_rule, table_fill, table_find, table_set,
 )
 from modules.server.logins cimport ENTRANCE_PASSWORD
 from modules.server.passwords cimport passwords_filter, the_passwords
@@ -66,6 +66,7 @@ cdef bint filter_build(Member *m) noexcept nogil:
     if m.keyspace.commands != NULL:
         RedisModule_FreeDict(NULL, m.keyspace.commands)
     m.keyspace.commands = table
+    memset(&m.keyspace.recent, 0, sizeof(m.keyspace.recent))
     return whole
 
 
@@ -224,7 +225,7 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
         if m.chain.log.streams and not m.effects.leads and is_update(name, length):
             hand_over(command, "CHAIN.ELSEWHERE")
         return
-    rule = table_rule(m.keyspace.commands, command)
+    rule = recent_rule(&m.keyspace.recent, m.keyspace.commands, command, name, length)
     if rule == RULE_PAUSE:
         m.effects.pauses = True
     if rule == RULE_CLUSTER and m.settings.cluster_announce:

@@ -5,11 +5,13 @@
 from libc.stdint cimport uint64_t
 
 from modules.bindings.redismodule cimport RedisModuleDict, RedisModuleString
+from modules.server.command_table cimport RecentNames
 
 
 cdef struct Keyspace:
     # What the command filter and the guard of Redis's settings need.
     RedisModuleDict *commands   # the rule of each command (`command_table.pxd`)
+    RecentNames recent          # what it says of the names that came last
     bint own_call               # the module itself is calling a command: the filter passes it
     uint64_t filtered           # number of commands that the filter has seen
     bint role_touched           # Redis's own replication has changed this server's role
