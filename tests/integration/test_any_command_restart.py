@@ -6,28 +6,33 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.cluster import MEMBER, Cluster
 from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import Server
+from chainredis.protocol.view import Kind, Member
 from chainredis.transport.waiting import wait_until
 from integration.append_only import append, file_of
 from integration.conftest import StartChain, StartServer
 from integration.disks import ALWAYS, EVERY_SECOND, restart
 from integration.helpers import (
+    OWN_RUN_ID,
     Error,
     Talk,
     ask,
     await_chain,
     await_repair,
+    become_chain,
     chain_of,
     info,
     member_number,
+    proven,
     running,
     state,
 )
@@ -51,6 +56,33 @@ def test_a_restarted_member_says_of_writes_that_it_is_in_no_chain(chain: StartCh
     with Talk(cluster.head) as talk:
         for words in (["SET", "k", "v"], ["MEMBER.PUT", "k", "v"]):
             assert str(talk(*words)).startswith(("ERR this member is in no chain at present", "READONLY"))
+
+
+@pytest.mark.parametrize("files", [ALWAYS, EVERY_SECOND, {"save": "3600 1"}], ids=["always", "everysec", "rdb"])
+def test_what_a_former_head_did_last_is_of_no_later_view(server: StartServer, files: dict[str, str]) -> None:
+    """It executes a write and is taken out in one pass, before its tap reads. Its disk must not call the write one of
+    the new view, in which others write in its place: it would come back by log, with other data than theirs.
+    """
+    one = server(MEMBER, **{"member.commands": "all", **files})
+    view = become_chain(one, Kind.ALL)
+    with Talk(one) as talk:
+        wait_until(lambda: talk("SET", "k", "v") == b"OK", 20)
+    wait_until(lambda: state(one).committed == state(one).applied, 20)
+    before = state(one).applied
+    other = Member(one.endpoint.host, one.endpoint.host, 1, OWN_RUN_ID)
+    next_view = replace(view, epoch=2, members=(other,))
+    link = proven(one, view)
+    talk = Talk.over(one, link)
+    talk.send_all([("SET", "k", "of nobody else"), ("CHAIN.ADOPT", *next_view.wire())])
+    assert talk.receive() == b"OK"
+    assert talk.receive()[:2] == [b"ADOPTED", 2]
+    link.close()
+    assert state(one).applied == before
+    one.stop()
+    one.start()
+    found = state(one)
+    assert found.applied > before
+    assert found.assigned == 1
 
 
 def positions(cluster: Cluster) -> set[int]:

@@ -59,8 +59,12 @@ cdef int64_t data_position(Member *m) noexcept nogil:
 
 
 cdef int64_t unlogged_epoch(const Member *m) noexcept nogil:
-    """Returns the epoch of what this server has executed and its log does not have. Only a head has such effects."""
-    return m.chain.view.epoch if m.effects.leads else -1
+    """Returns the epoch of what this server has executed and its log does not have. Only a head has such effects.
+
+    -1: a view without this head has come since, and nothing of that is of the new epoch, in which others write. Such
+    effects count as of the newest epoch in the log, so that no restart makes them a prefix of what the others have.
+    """
+    return m.chain.view.epoch if m.effects.leads and m.chain.me == 0 else -1
 
 
 cdef int stream_database(Member *m) noexcept nogil:
