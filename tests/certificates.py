@@ -38,8 +38,9 @@ class Identity:
 
     @property
     def client(self) -> dict[str, str]:
-        """Arguments of redis-py."""
-        return {"ssl_ca_certs": self.ca, "ssl_certfile": self.cert, "ssl_keyfile": self.key}
+        """Arguments of a connection of redis-py."""
+        own = {"ssl_certfile": self.cert, "ssl_keyfile": self.key} if self.cert else {}
+        return {"ssl_ca_certs": self.ca, **own}
 
     @property
     def cli(self) -> list[str]:

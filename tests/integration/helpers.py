@@ -10,8 +10,9 @@ from typing import Any, Self
 
 import redis
 from redis._parsers import _RESP2Parser
-from redis.connection import Connection
+from redis.connection import Connection, SSLConnection
 
+from certificates import Identity
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint, Kind, Member, View
@@ -42,13 +43,14 @@ class Talk:
     """One connection. A reply is bytes, an integer, None, a list of these, or an Error. Nothing is retried.
 
     timeout_s: the time limit of an answer, after which redis.TimeoutError is raised. redis.ConnectionError is raised
-    when the server closes the connection.
+    when the server closes the connection. tls: the connection is encrypted, and this is the client's.
     """
 
-    def __init__(self, server: Server | Endpoint, timeout_s: float = 15) -> None:
+    def __init__(self, server: Server | Endpoint, timeout_s: float = 15, tls: Identity | None = None) -> None:
         self.server = server
         endpoint = server if isinstance(server, Endpoint) else server.endpoint
-        connection: Any = Connection(  # type: ignore[no-untyped-call]
+        kind: Any = SSLConnection if tls else Connection
+        connection: Any = kind(
             host=endpoint.host,
             port=endpoint.port,
             password=None if isinstance(server, Endpoint) else server.config.get("requirepass"),
@@ -56,6 +58,7 @@ class Talk:
             parser_class=_WholeErrors,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
+            **(tls.client if tls else {}),
             driver_info=None,  # else redis-py sends commands of its own first, and would wait for a server that hangs
         )
         connection.connect()

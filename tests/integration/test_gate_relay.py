@@ -4,7 +4,7 @@
 import hashlib
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
 
@@ -21,6 +21,7 @@ from simulation.seeds import SEED
 GATE = {"member.commands": "all"}
 PLAIN = {"member.commands": "all", "member.gate": "no"}
 MIB = 1 << 20
+Exchange = Callable[[Server, Iterator[bytes], int], bytes]
 
 
 def words(*texts: bytes | str | int) -> bytes:
@@ -75,23 +76,34 @@ def conversation(chance: random.Random) -> list[bytes]:
     return [*requests, words("SET", "big", big), words("GET", "big"), words("HELLO", 3), words("GET", "big")]
 
 
-def send_in_fragments(connection: socket.socket, requests: bytes, chance: random.Random) -> None:
+def fragments(requests: bytes, chance: random.Random) -> Iterator[bytes]:
     place = 0
     while place < len(requests):
         length = chance.choice([1, 2, 7, 100, 5000, 200_000])
-        connection.sendall(requests[place : place + length])
+        yield requests[place : place + length]
         place += length
 
 
-def replies_to(server: Server, seed: int) -> bytes:
+def send_in_fragments(connection: socket.socket, pieces: Iterator[bytes]) -> None:
+    for piece in pieces:
+        connection.sendall(piece)
+
+
+def exchange(server: Server, pieces: Iterator[bytes], most: int) -> bytes:
+    """Send the pieces, and meanwhile read what comes, at most so many bytes at once, until the server closes."""
+    with connected(server) as connection:
+        sender = Thread(target=send_in_fragments, args=(connection, pieces))
+        sender.start()
+        replies = b"".join(read_to_end(connection, most))
+        sender.join()
+    return replies
+
+
+def replies_to(server: Server, seed: int, exchange: Exchange = exchange) -> bytes:
     """All bytes that the server replies to a conversation, but for HELLO's reply from the client's id on."""
     chance = random.Random(seed)
     requests = b"".join(conversation(chance)) + words("QUIT")
-    with connected(server) as connection:
-        sender = Thread(target=send_in_fragments, args=(connection, requests, random.Random(seed + 1)))
-        sender.start()
-        replies = b"".join(read_to_end(connection, chance.choice([300, 70_000, MIB])))
-        sender.join()
+    replies = exchange(server, fragments(requests, random.Random(seed + 1)), chance.choice([300, 70_000, MIB]))
     before, hello, after = replies.partition(b"$2\r\nid\r\n:")
     return before + hello + after[after.index(b"$%d\r\n" % (3 * MIB)) :]
 

@@ -3,12 +3,13 @@
 """The gate: clients' requests and replies pass through a thread that holds replies until they are committed.
 
 One compile unit. `messages.pxi` is what the main thread and the gate's thread say to each other. `relay.pxi`,
-`attention.pxi` and `thread.pxi` run on the gate's thread, all others on the main thread.
+`attention.pxi`, `knocking.pxi` and `thread.pxi` run on the gate's thread, all others on the main thread.
 """
 
 include "messages.pxi"
 include "relay.pxi"
 include "attention.pxi"
+include "knocking.pxi"
 include "thread.pxi"
 include "client_list.pxi"
 include "swap.pxi"

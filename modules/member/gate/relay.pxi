@@ -21,7 +21,7 @@ from modules.bindings.socket cimport recv, send
 from modules.core.first_request cimport FIRST_UNHELD, FIRST_UNKNOWN, FirstRequest, first_request
 from modules.core.held_output cimport (
     Chunk, Horizon, Line, Stream, chunk_bytes, held_may_go, stream_drop, stream_hold, stream_keep, stream_ready,
-    stream_release, stream_sent,
+    stream_sent,
 )
 from modules.core.memory cimport memory_give, memory_take_zeroed
 from modules.member.state.gate cimport GateShared
@@ -32,6 +32,14 @@ cdef enum:
     REPLIES_MAX = 1024 * 1024   # of one client; the server's own limits bound the rest, which stays with the server
     FIRST_MAX = 2048            # bytes of a first request that are looked at
     PARTS_MAX = 16              # chunks that are sent in one call
+    APPLICATION_DATA = 23       # the first byte of such a record of TLS
+
+
+cdef enum Knocking:
+    NOT_KNOCKING
+    ENCRYPTED                   # nothing has been passed on
+    KNOCKING                    # its first bytes are held
+    ON_PROBATION                # its first bytes were passed on although they should be held
 
 
 cdef struct Side:
@@ -47,6 +55,7 @@ cdef struct Client:
     Stream requests
     Stream replies
     bint deciding               # nothing has been read yet: it may be a connection that asks not to be held
+    Knocking knocking           # the same for one that speaks TLS
     bint unheld
     bint stopped                # its requests are not read, because too much is uncommitted
     bint front_ended            # the client sends no more
@@ -76,6 +85,7 @@ cdef struct Relay:
     Client *dead                # freed when no event of this pass can name them any more
     int64_t stopped             # how many clients are
     int64_t asked               # how many clients are
+    int64_t knocking            # how many clients are
     Client *ignored             # the one that is, or NULL
     char buffer[BUFFER_BYTES]
 
@@ -179,6 +189,7 @@ cdef void client_leave(Relay *r, Client *c) noexcept nogil:
     r.dead = c
     r.stopped -= c.stopped
     r.asked -= c.asked
+    r.knocking -= c.knocking == KNOCKING
     if c.ignored:
         r.ignored = NULL
     publish(&r.shared.clients, r.shared.clients - 1)
@@ -288,7 +299,10 @@ cdef void take_replies(Relay *r, Client *c, size_t length) noexcept nogil:
 
 cdef bint relay_replies(Relay *r, Client *c) noexcept nogil:
     """Returns whether there may be more."""
-    cdef long length = recv(c.back.fd, r.buffer, BUFFER_BYTES, MSG_DONTWAIT)
+    cdef long length
+    if c.knocking == ON_PROBATION and not passes_probation(r, c):
+        return False
+    length = recv(c.back.fd, r.buffer, BUFFER_BYTES, MSG_DONTWAIT)
     if length > 0:
         take_replies(r, c, <size_t>length)
         return not c.dead
@@ -335,8 +349,12 @@ cdef void take_requests(Relay *r, Client *c, size_t length) noexcept nogil:
     if c.requests.held == NULL and (c.unheld or tag <= observe(&r.shared.executed)):
         note_request(r, c, tag)
         good = pass_on(&c.back, &c.requests, r.buffer, length)
+        if c.knocking == ENCRYPTED:
+            c.knocking = NOT_KNOCKING
     else:
         good = stream_hold(&r.requests, &c.requests, r.buffer, length, tag, boot_ms())
+        if c.knocking == ENCRYPTED:
+            knock(r, c)
     if not good:
         drain_replies(r, c)
 
@@ -347,11 +365,11 @@ cdef bint relay_requests(Relay *r, Client *c) noexcept nogil:
     attend(r)
     if c.dead or c.back_ended:
         return False
-    if not c.unheld and observe(&r.shared.closed):
+    if not c.unheld and observe(&r.shared.closed) and c.knocking != ENCRYPTED:
         c.stopped = True
         r.stopped += 1
         return False
-    length = recv(c.front.fd, r.buffer, BUFFER_BYTES, MSG_DONTWAIT)
+    length = recv(c.front.fd, r.buffer, FIRST_MAX if c.knocking == ENCRYPTED else BUFFER_BYTES, MSG_DONTWAIT)
     if length > 0:
         take_requests(r, c, <size_t>length)
         return not c.dead and not c.back_ended
@@ -364,6 +382,7 @@ cdef bint relay_requests(Relay *r, Client *c) noexcept nogil:
 
 cdef void send_requests(Relay *r, Client *c) noexcept nogil:
     """Pass on what has been released, or what the server's socket did not take before."""
+    knock_no_more(r, c)
     if not flush(&c.back, &c.requests):
         drain_replies(r, c)
     elif c.front_ended and c.requests.first == NULL:
@@ -407,6 +426,8 @@ cdef void decide(Relay *r, Client *c, uint32_t events) noexcept nogil:
         if first == FIRST_UNHELD and hand_back(r, c):
             return
         c.deciding = first == FIRST_UNKNOWN and length < FIRST_MAX
+        if r.buffer[0] == APPLICATION_DATA:
+            c.knocking = ENCRYPTED
     elif length == 0 or errno != EAGAIN:
         c.deciding = False
     if events & <uint32_t>(EPOLLHUP | EPOLLERR | EPOLLRDHUP):
@@ -464,30 +485,4 @@ cdef void on_event(Relay *r, Side *side, uint32_t events) noexcept nogil:
         on_front(r, c, events)
     else:
         on_back(r, c, events)
-    watch_both(r, c)
-
-
-# ------------------------------------------------------------------------------------------------ what main tells
-
-cdef void client_unhold(Relay *r, Client *c) noexcept nogil:
-    """From now on nothing of this client is held, nor is what is held already."""
-    if c.unheld:
-        return
-    c.unheld = True
-    c.deciding = False
-    publish(&r.shared.unheld_clients, r.shared.unheld_clients + 1)
-    client_start(r, c)
-    stream_release(&r.requests, &c.requests)
-    stream_release(&r.replies, &c.replies)
-    if c.back.fd >= 0:
-        send_requests(r, c)
-    if not c.dead:
-        send_replies(r, c)
-
-
-cdef void client_start(Relay *r, Client *c) noexcept nogil:
-    """Read the client's requests again."""
-    r.stopped -= c.stopped
-    c.stopped = False
-    c.hang_up_seen = False
     watch_both(r, c)

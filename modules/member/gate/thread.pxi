@@ -10,7 +10,7 @@ from modules.bindings.descriptors cimport (
 )
 from modules.bindings.epoll cimport EPOLL_CLOEXEC, epoll_create1, epoll_wait
 from modules.bindings.libc cimport PR_SET_NAME, prctl
-from modules.core.held_output cimport line_release_next
+from modules.core.held_output cimport line_release_next, stream_release
 
 cdef enum:
     EVENTS_MAX = 256
@@ -109,6 +109,32 @@ cdef void start_stopped(Relay *r) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------- messages
 
+cdef void client_unhold(Relay *r, Client *c) noexcept nogil:
+    """From now on nothing of this client is held, nor is what is held already."""
+    if c.unheld:
+        return
+    c.unheld = True
+    c.deciding = False
+    if c.knocking == ON_PROBATION:
+        c.knocking = NOT_KNOCKING
+    publish(&r.shared.unheld_clients, r.shared.unheld_clients + 1)
+    client_start(r, c)
+    stream_release(&r.requests, &c.requests)
+    stream_release(&r.replies, &c.replies)
+    if c.back.fd >= 0:
+        send_requests(r, c)
+    if not c.dead:
+        send_replies(r, c)
+
+
+cdef void client_start(Relay *r, Client *c) noexcept nogil:
+    """Read the client's requests again."""
+    r.stopped -= c.stopped
+    c.stopped = False
+    c.hang_up_seen = False
+    watch_both(r, c)
+
+
 cdef Client *client_of(Relay *r, int64_t id) noexcept nogil:
     """NULL: the gate has no such client."""
     cdef Client *c = r.clients
@@ -149,6 +175,8 @@ cdef int patience(const Relay *r) noexcept nogil:
     cdef int64_t timeout = observe(&r.shared.hold_timeout)
     if r.ignored != NULL:
         return IGNORED_MS
+    if r.knocking:
+        return KNOCK_MS
     if not timeout or oldest_ms(r) == INT64_MAX:
         return -1
     return <int>max(1, oldest_ms(r) + timeout - boot_ms() + 1)
@@ -194,6 +222,7 @@ cdef void run(Relay *r) noexcept nogil:
             begin_era(r)
         start_stopped(r)
         release(r)
+        let_in(r)
         drop_late(r)
 
 
