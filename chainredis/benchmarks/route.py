@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client's way to the head or the tail: found again after each change, by asking members only."""
+"""A client's way to the head or the tail: members tell each change, and nobody else is asked."""
 
-import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,8 +17,10 @@ from chainredis.protocol.view import Endpoint, parse_endpoint
 HEAD, TAIL = 0, -1
 # Errors of a member that dies, restarts, or has another place now. Another request may succeed.
 TROUBLE = (redis.RedisError, OSError)
-# The pause after all members were asked and none knew a newer view.
-LOOK_AGAIN_S = 0.0005
+# A client tries again where it was, if no newer view comes within this time.
+LOOK_AGAIN_S = 0.001
+# The pause before a member that has ended, or does not answer, is asked anew.
+RECONNECT_S = 0.005
 # Longer than a member lets a writer wait: such a silence is a fault, and not a gap.
 ANSWER_TIMEOUT_S = 10.0
 
@@ -40,36 +41,40 @@ class Sight(NamedTuple):
 
 
 class Chart:
-    """What all clients of a process know of the chain. One client at a time asks, for all of them."""
+    """What all clients of a process know of the chain. Each member is asked for the next view, and answers when it has
+    adopted one: nobody searches.
+    """
 
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         self.newest = Sight(0, endpoints)
-        self._connections = {endpoint: _connection(endpoint) for endpoint in endpoints}
-        self._asking = threading.Lock()
+        self._changed = threading.Condition()
+        for endpoint in endpoints:
+            threading.Thread(target=self._follow, args=[endpoint], daemon=True).start()
 
     def renewed(self, outdated: Sight) -> Sight:
-        """The sight to use after `outdated` has failed; the same one if no member knows a newer one."""
-        with self._asking:
-            if self.newest is outdated:
-                self._look()
+        """The sight to use after `outdated` has failed; the same one if no member tells a newer one in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.newest is not outdated, LOOK_AGAIN_S)
             return self.newest
 
-    def _look(self) -> None:
-        newest = max([self.newest, *self._sights()], key=lambda sight: sight.epoch)
-        if newest.epoch == self.newest.epoch:
-            time.sleep(LOOK_AGAIN_S)
-            return
-        self.newest = newest
-        for endpoint in newest.members:
-            self._connections.setdefault(endpoint, _connection(endpoint))
-
-    def _sights(self) -> Iterator[Sight]:
-        for connection in self._connections.values():
-            with contextlib.suppress(*TROUBLE):
-                connection.send_command("MEMBER.VIEW", check_health=False)
+    def _follow(self, endpoint: Endpoint) -> None:
+        connection, epoch = _connection(endpoint, None), 0
+        while True:
+            try:
+                connection.send_command("MEMBER.VIEW", epoch, 0, check_health=False)
                 epoch, *members = connection.read_response(disable_decoding=True)
-                if members:
-                    yield Sight(epoch, [parse_endpoint(*member.rsplit(b":", 1)) for member in members])
+            except TROUBLE:
+                connection.disconnect()
+                epoch = 0
+                time.sleep(RECONNECT_S)
+            else:
+                self._learn(Sight(epoch, [parse_endpoint(*member.rsplit(b":", 1)) for member in members]))
+
+    def _learn(self, sight: Sight) -> None:
+        with self._changed:
+            if sight.members and sight.epoch > self.newest.epoch:
+                self.newest = sight
+                self._changed.notify_all()
 
 
 class Route:
@@ -102,11 +107,11 @@ def pack(commands: Sequence[Sequence[str | int]]) -> Request:
     return Request(_ENCODER.pack_commands(commands), len(commands))
 
 
-def _connection(endpoint: Endpoint) -> Any:  # redis-py does not annotate the class
+def _connection(endpoint: Endpoint, timeout_s: float | None = ANSWER_TIMEOUT_S) -> Any:  # redis-py annotates no class
     return Connection(  # type: ignore[no-untyped-call]
         host=endpoint.host,
         port=endpoint.port,
-        socket_timeout=ANSWER_TIMEOUT_S,
+        socket_timeout=timeout_s,
         protocol=2,
         driver_info=None,
         retry=Retry(NoBackoff(), 0),
