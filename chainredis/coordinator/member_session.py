@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # A process that is just ending may still accept a connection, and break it. So the first retries follow at once.
 FIRST_RETRY_S, RETRY_S = 0.001, 0.05
+# A lifeline tells of the end of a process sooner. So another session is in no hurry, and leaves the interpreter to it.
+CALM_RETRY_S = 0.005
 # A process that has ended does not come back. Another process on its port is added by others (cold_start, MASTER.ADD).
 ENDED_RETRY_S = 0.5
 FAULT_RETRY_S = 1.0
@@ -58,7 +60,8 @@ class SessionThreads:
         for run_id in wanted.keys() - self._sessions.keys():
             who = (wanted[run_id], self._runtime, self._addresses)
             self._sessions[run_id] = (
-                PollSession(*who, self._dial), ReportSession(*who, self._dial), LifelineSession(*who, self._hold),
+                PollSession(*who, self._dial), ReportSession(*who, self._dial),
+                LifelineSession(*who, self._hold, self._dial),
             )  # fmt: skip
             for session in self._sessions[run_id]:
                 session.start()
@@ -140,8 +143,7 @@ class MemberSession(threading.Thread):
         self._failures = 0 if self._stood else min(self._failures + 1, 10)
         match error:
             case Closed() if self._stood:
-                self._runtime.dropped(self._run_id)
-                pause_s = 0
+                return CALM_RETRY_S if self._runtime.dropped(self._run_id) else 0
             case OtherProcess() if self._is_elsewhere:
                 self._runtime.located(self._run_id, self._place.address, is_another=True)
                 pause_s = ENDED_RETRY_S
@@ -256,9 +258,10 @@ class ReportSession(MemberSession):
 class LifelineSession(MemberSession):
     """Holds the lifeline until the member's process ends."""
 
-    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, hold: Hold) -> None:
+    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, hold: Hold, dial: Dial) -> None:
         super().__init__(member, runtime, addresses)
         self._hold = hold
+        self._dial = dial
 
     def _talk(self) -> None:
         view = self._runtime.view
@@ -279,11 +282,27 @@ class LifelineSession(MemberSession):
         if self._over.is_set():
             return 0
         if self._stood:
-            self._runtime.lifeline(self._run_id, Lifeline.ENDED if isinstance(error, Closed) else Lifeline.NONE)
+            if isinstance(error, Closed):
+                self._runtime.lifeline(self._run_id, Lifeline.ENDED, is_refused=self._is_refused())
+            else:
+                self._runtime.lifeline(self._run_id, Lifeline.NONE)
             return ENDED_RETRY_S
         if self._runtime.is_well(self._run_id) and (line := self._complaint.line(str(error))):
             log.warning("%s: if %s dies, that is noticed only when its lease has run out", line, self.member)
         return ENDED_RETRY_S
+
+    def _is_refused(self) -> bool:
+        """Returns True if nobody listens on the member's port: with the end of the lifeline, that is its end.
+
+        Other sessions would find that, too, one thread after the other.
+        """
+        if self._is_elsewhere:
+            return False
+        try:
+            self._dial(Endpoint(self._place.address, self._place.port)).close()
+        except MemberError as error:
+            return isinstance(error, Refused)
+        return False
 
 
 def report(state: MemberState) -> MemberReport:

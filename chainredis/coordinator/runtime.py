@@ -152,11 +152,15 @@ class Runtime:
         with self._changed:
             self._detector.spoke(run_id, self._clock())
 
-    def dropped(self, run_id: str) -> None:
-        """The member has closed a connection. An attempt to connect again has to follow: its outcome tells more."""
+    def dropped(self, run_id: str) -> bool:
+        """The member has closed a connection. An attempt to connect again has to follow: its outcome tells more.
+
+        Returns True if that is not urgent: the member's lifeline tells of its end.
+        """
         with self._changed:
             self._detector.attend(self._clock())
             self._detector.dropped(run_id)
+            return self._detector.has_lifeline(run_id)
 
     def refused(self, run_id: str) -> None:
         self._suspicion(lambda detector: detector.refused(run_id))
@@ -164,8 +168,14 @@ class Runtime:
     def replaced(self, run_id: str) -> None:
         self._suspicion(lambda detector: detector.replaced(run_id))
 
-    def lifeline(self, run_id: str, lifeline: Lifeline) -> None:
-        self._suspicion(lambda detector: detector.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED)
+    def lifeline(self, run_id: str, lifeline: Lifeline, *, is_refused: bool = False) -> None:
+        """is_refused: nobody listens on the member's port any more."""
+
+        def learn(detector: FailureDetector) -> bool:
+            is_news = detector.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED
+            return (is_refused and detector.refused(run_id)) or is_news
+
+        self._suspicion(learn)
 
     def located(self, run_id: str, address: str, *, is_another: bool = False) -> None:
         """The member has proved its identity at this address; or another process answers there."""
@@ -174,26 +184,23 @@ class Runtime:
             self._changed.notify_all()
 
     def _suspicion(self, learn: Callable[[FailureDetector], bool]) -> None:
-        """A member may be dead. All are polled: a repair begins with an answer of a survivor.
+        """A member may be dead. If that leads to no repair yet, all are polled: it begins with an answer of a survivor.
 
         learn: returns True if there is news.
         """
         with self._changed:
             self._detector.attend(self._clock())
             is_news = learn(self._detector)
-            self._changed.notify_all()
-        if is_news:
+        if not self._repair_at_once() and is_news:
             self._sessions.wake(self._followed())
-        self._repair_at_once()
 
     def reported(self, run_id: str, broken_links: tuple[BrokenLink, ...]) -> None:
         """The member reports broken links. The processes at their other ends are polled now."""
         with self._changed:
             self._detector.reported(run_id, broken_links, self._clock())
-            self._changed.notify_all()
             suspects = [each.run_id for each in broken_links if not self._detector.is_dead(each.run_id)]
-        self._sessions.wake(suspects)
-        self._repair_at_once()
+        if not self._repair_at_once():
+            self._sessions.wake(suspects)
 
     def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
         """All heartbeats that are in etcd now. Members whose heartbeat has ceased are polled."""
@@ -430,13 +437,19 @@ class Runtime:
         if configuration:
             self._repair(configuration)
 
-    def _repair_at_once(self) -> None:
-        """Store at once what follows from bad news: waking another thread for that would take longer."""
+    def _repair_at_once(self) -> bool:
+        """Store at once what follows from bad news, if something does: waking another thread would take longer.
+
+        Threads that wait here are woken only when that is done: all of them would want the interpreter meanwhile.
+        """
         with self._changed:
             configuration = self._next_configuration()
-        if configuration:
-            with contextlib.suppress(StoreError):  # the runtime's own thread tries again
-                self._repair(configuration)
+            if configuration is None:
+                self._changed.notify_all()
+                return False
+        with contextlib.suppress(StoreError):  # the runtime's own thread tries again
+            self._repair(configuration)
+        return True
 
     def _next_configuration(self) -> Configuration | None:
         return None if self._doubt or self.is_closed else self._controller.next_configuration()
@@ -456,6 +469,7 @@ class Runtime:
         except Exception as error:
             with self._changed:
                 self._doubt = error if isinstance(error, StoreError) else StoreError(f"a fault of the store: {error!r}")
+                self._changed.notify_all()
             raise
         self._stored(configuration)
 

@@ -320,6 +320,11 @@ class FailureDetector:
         record = self.records.get(run_id)
         return record.report.lifeline if record and record.report else 0
 
+    def has_lifeline(self, run_id: str) -> bool:
+        """Returns True if the master holds the member's lifeline, or has seen its end."""
+        record = self.records.get(run_id)
+        return record is not None and record.lifeline is not Lifeline.NONE
+
     def member_status(self, run_id: str) -> MemberStatus:
         """KeyError if the process is not followed."""
         record = self.records[run_id]

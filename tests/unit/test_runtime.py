@@ -8,6 +8,7 @@ import pytest
 
 from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, Deposed, StoreError
+from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Member
 from chainredis.transport.settings import PollSettings, Settings
@@ -91,13 +92,16 @@ def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: 
 
 
 class Nobody:
-    """Talks with no member."""
+    """Talks with no member. woken: whom it would have polled."""
+
+    def __init__(self) -> None:
+        self.woken: list[str] = []
 
     def follow(self, members: tuple[Member, ...]) -> None:
         pass
 
     def wake(self, run_ids: Iterable[str]) -> None:
-        pass
+        self.woken += run_ids
 
 
 def test_nobody_is_followed_after_the_end(world: World) -> None:
@@ -108,3 +112,20 @@ def test_nobody_is_followed_after_the_end(world: World) -> None:
 def test_only_those_in_question_are_followed(world: World) -> None:
     assert world.run("REMOVE", "10.0.0.1", 7001) == "OK"
     wait_until(lambda: sorted(link._port for link in list(world.fleet.open_links)) == [7000, 7000, 7002, 7002], 5)
+
+
+def test_a_repair_needs_no_other_thread_than_those_that_bring_the_news(world: World, tmp_path: Path) -> None:
+    """A neighbour reports the link; the lifeline ends, and nobody listens on the port: that is stored on the way."""
+    head, middle, tail = world.stored().view.members
+    runtime = Runtime(world.store, Settings(tmp_path, OWN, 6369))
+    runtime._sessions = sessions = Nobody()
+    runtime.ensure_read()
+    for member in (head, middle, tail):
+        runtime.answered(member.run_id, MemberReport(3, serving=True, stamp_ms=0), runtime.now())
+    runtime.lifeline(middle.run_id, Lifeline.HELD)
+    runtime.reported(head.run_id, (BrokenLink(middle.run_id, 0, dropped=True),))
+    assert world.stored().view.members == (head, middle, tail)
+    sessions.woken.clear()
+    runtime.lifeline(middle.run_id, Lifeline.ENDED, is_refused=True)
+    assert world.stored().view.members == (head, tail)
+    assert sessions.woken == [head.run_id, tail.run_id], "no poll before the view was stored"
