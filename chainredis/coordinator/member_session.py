@@ -74,6 +74,11 @@ class SessionThreads:
             if sessions := self._sessions.get(run_id):
                 sessions[0].wake()
 
+    def announce(self, view: View, run_ids: Iterable[str]) -> None:
+        for run_id in run_ids:
+            if sessions := self._sessions.get(run_id):
+                sessions[0].announce(view)
+
 
 class MemberSession(threading.Thread):
     """A thread that talks with one process, for as long as it is followed. member: as the newest view names it."""
@@ -171,6 +176,7 @@ class PollSession(MemberSession):
         super().__init__(member, runtime, addresses)
         self._dial = dial
         self._woken = threading.Event()
+        self._proven: MemberLink | None = None  # the link, when both sides have proved the secret
 
     def end(self) -> None:
         super().end()
@@ -179,6 +185,11 @@ class PollSession(MemberSession):
     def wake(self) -> None:
         """Poll now."""
         self._woken.set()
+
+    def announce(self, view: View) -> None:
+        """Send the view now, if the link is idle. This thread, which is slower to wake, takes the answer."""
+        if link := self._proven:
+            link.announce(view)
 
     def _pause(self, seconds: float) -> None:
         self._woken.wait(seconds)
@@ -190,18 +201,18 @@ class PollSession(MemberSession):
         self._use(link)
         self._stood = True
         self._runtime.answered(self._run_id, report(state), asked_at)
-        is_proven = False
+        self._proven = None
         while not self._over.is_set():
             view, lease = self._runtime.due(self._run_id)
-            if not is_proven and self._prove(link):
-                is_proven = True
+            if not self._proven and self._prove(link):
+                self._proven = link
                 self._runtime.located(self._run_id, self._place.address)
             if view:
                 self._tell(link, view)
                 continue
             asked_at = self._runtime.now()
             try:
-                self._saw(link.poll(lease) if lease and is_proven else link.state(), asked_at)
+                self._saw(link.poll(lease) if lease and self._proven else link.state(), asked_at)
             except Busy:
                 self._runtime.spoke(self._run_id)
             self._pause(self._runtime.pause_s(self._run_id))

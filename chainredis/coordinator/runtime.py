@@ -46,6 +46,9 @@ class MemberSessions(Protocol):
     def wake(self, run_ids: Iterable[str]) -> None:
         """Poll these members now, and tell them what they have to know."""
 
+    def announce(self, view: View, run_ids: Iterable[str]) -> None:
+        """Begin to tell these members the view, without waiting for anybody; `wake` must follow."""
+
 
 @dataclass(frozen=True)
 class LeadershipTerm:
@@ -214,11 +217,19 @@ class Runtime:
     def due(self, run_id: str) -> tuple[View | None, Lease | None]:
         """The view that this process has to adopt; if there is none, the lease that goes with its next poll."""
         with self._changed:
-            self._controller.leases.leads_until = self._leadership.until()
-            if self.is_closed or self._clock() >= self._controller.leases.leads_until:
+            if not self._may_tell():
                 return None, None
             view = self._controller.view_to_tell(run_id)
             return view, None if view else self._controller.lease_to_grant(run_id)
+
+    def _to_be_told(self, view: View | None) -> list[str]:
+        """Those that have to adopt this view now, head first."""
+        followed = self._controller.followed if view and self._may_tell() else ()
+        return [each.run_id for each in followed if self._controller.view_to_tell(each.run_id) == view]
+
+    def _may_tell(self) -> bool:
+        until = self._controller.leases.leads_until = self._leadership.until()
+        return not self.is_closed and self._clock() < until
 
     def pause_s(self, run_id: str) -> float:
         """Seconds until the process is to be polled again."""
@@ -438,10 +449,7 @@ class Runtime:
             self._repair(configuration)
 
     def _repair_at_once(self) -> bool:
-        """Store at once what follows from bad news, if something does: waking another thread would take longer.
-
-        Threads that wait here are woken only when that is done: all of them would want the interpreter meanwhile.
-        """
+        """Store what follows from bad news, if anything does, before others are woken and want the interpreter."""
         with self._changed:
             configuration = self._next_configuration()
             if configuration is None:
@@ -479,9 +487,13 @@ class Runtime:
             # Another master may have granted leases until now, while this one waited for the store.
             self._detector.attend(self._clock())
             self._controller.stored(configuration)
-            self._changed.notify_all()
-        # Milliseconds count: members that are followed already hear of it first.
+            view = configuration.view if configuration else None
+            informed = self._to_be_told(view)
+        # Milliseconds count: members that are followed already hear of it before other threads want the interpreter.
+        if view:
+            self._sessions.announce(view, informed)
         self._sessions.wake(self._followed())
         with self._changed:
+            self._changed.notify_all()
             if not self.is_closed:
                 self._sessions.follow(self._controller.followed)

@@ -7,6 +7,7 @@ import hmac
 import math
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
@@ -96,6 +97,12 @@ class MemberLink(Protocol):
     def adopt(self, view: View) -> None:
         """Stale if the member is in a newer view, CannotFeed if it lacks updates for the new tail."""
 
+    def announce(self, view: View) -> None:
+        """May be called from any thread, and does not wait: the next `adopt` of this view takes the answer.
+
+        Nothing happens while a call is under way: the thread that calls will have to `adopt`.
+        """
+
     def pin(self, applied: int | None = None, assigned: int = -1) -> None:
         """Have the tail keep its log from this position on, or from now on. TooFar if it has less of its log."""
 
@@ -157,6 +164,8 @@ class RedisLink:
         self._settings = settings
         self._connection = _connection(endpoint, settings)
         self._open = True
+        self._in_use = threading.RLock()  # by a call, until its reply has come
+        self._announced: View | None = None  # its answer was not taken yet
         self._held = ""  # why replies on this connection are held until they are committed
         try:
             self._connection.connect()
@@ -190,8 +199,9 @@ class RedisLink:
             self._reply()
 
     def close(self) -> None:
-        self._open = False
-        self._connection.disconnect()
+        with self._in_use:
+            self._open = False
+            self._connection.disconnect()
 
     def interrupt(self) -> None:
         self._open = False
@@ -238,8 +248,25 @@ class RedisLink:
         own = self._settings.own_run_id
         self._call("CHAIN.PROVE", mac(key, "prove", nonce2, nonce, own), own)
 
+    def announce(self, view: View) -> None:
+        if not self._in_use.acquire(blocking=False):
+            return
+        try:
+            if self._announced is None:
+                self._announced = view
+                self._send(["CHAIN.ADOPT", *view.wire()])
+        except MemberError:
+            pass  # the next call finds the same
+        finally:
+            self._in_use.release()
+
     def adopt(self, view: View) -> None:
-        reply = self._call("CHAIN.ADOPT", *view.wire())
+        with self._in_use:
+            if self._announced == view:
+                self._announced = None
+                reply = self._reply()
+            else:
+                reply = self._call("CHAIN.ADOPT", *view.wire())
         kind = reply[0] if isinstance(reply, list) and reply else None
         if kind == b"STALE":
             raise self._stale(view, reply[1:])
@@ -344,8 +371,13 @@ class RedisLink:
         return bool(self._call("ACL", "DRYRUN", user, *command) == b"OK")
 
     def _call(self, *command: str | bytes, timeout_s: float | None = None) -> Any:
-        self._send(command)
-        return self._reply(timeout_s)
+        with self._in_use:
+            if self._announced:
+                self._announced = None
+                with contextlib.suppress(Rejected, Loading, Busy):
+                    self._reply()
+            self._send(command)
+            return self._reply(timeout_s)
 
     def _send(self, *commands: Sequence[str | bytes]) -> None:
         """Send the commands in one write."""

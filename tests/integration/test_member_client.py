@@ -3,8 +3,9 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from chainredis.protocol.errors import MemberError, NotAMember, OtherProcess, Re
 from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.member_client import MemberState, RedisLink
 from chainredis.transport.settings import Credentials, Settings
+from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import stored_view
 
@@ -162,3 +164,44 @@ def test_only_who_knows_the_secret_is_the_member(chain: StartChain, settings: Se
     with pytest.raises(Rejected):
         unproven.adopt(view)
     assert unproven.state().role == "singleton"
+
+
+def test_an_announced_view_is_answered_in_its_turn(chain: StartChain, settings: Settings) -> None:
+    """Whatever the thread that uses the link does next; and its thread is not disturbed while it waits for a reply."""
+    cluster = chain(1)
+    view = stored_view(cluster)
+    head = view.head
+    conflicting = replace(view, members=(replace(head, host="elsewhere"),))
+    with closing(RedisLink(cluster.head.endpoint, settings)) as link:
+        link.announce(view)  # refused: nothing is proven yet
+        link.prove(view.secret, head.run_id)
+        link.announce(view)
+        link.adopt(view)
+        link.announce(conflicting)
+        assert link.state().run_id == head.run_id
+        link.announce(conflicting)
+        link.adopt(view)
+        waiting = threading.Thread(target=lambda: failing(link.watch))
+        waiting.start()
+        wait_until(lambda: is_in_use(link), 10)
+        link.announce(view)
+        assert link._announced is None
+        link.interrupt()
+        waiting.join(10)
+    with closing(RedisLink(cluster.head.endpoint, settings)) as link:
+        link.interrupt()
+        link.announce(view)
+        with pytest.raises(Silent):
+            link.adopt(view)
+
+
+def failing(call: Callable[[], object]) -> None:
+    with pytest.raises(MemberError):
+        call()
+
+
+def is_in_use(link: RedisLink) -> bool:
+    is_free = link._in_use.acquire(blocking=False)
+    if is_free:
+        link._in_use.release()
+    return not is_free

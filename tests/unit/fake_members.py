@@ -246,6 +246,9 @@ class FakeLink:
         self.process.adopt(view)
         self._fleet.shake_hands()
 
+    def announce(self, view: View) -> None:
+        """Nothing happens: no link is idle here."""
+
     def pin(self, applied: int | None = None, assigned: int = -1) -> None:
         self._enter("pin")
         first = 0 if applied is None else applied + 1

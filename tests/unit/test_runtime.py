@@ -10,7 +10,7 @@ from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, Deposed, StoreError
 from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport
 from chainredis.protocol.reconfiguration import Configuration
-from chainredis.protocol.view import Member
+from chainredis.protocol.view import Member, View
 from chainredis.transport.settings import PollSettings, Settings
 from chainredis.transport.waiting import wait_until
 from unit.world import HOST, OWN, World, a_world
@@ -92,16 +92,20 @@ def test_leases_of_a_master_that_held_the_store_until_now_are_waited_for(world: 
 
 
 class Nobody:
-    """Talks with no member. woken: whom it would have polled."""
+    """Talks with no member. woken: whom it would have polled. announced: to whom it would have sent a view, at once."""
 
     def __init__(self) -> None:
         self.woken: list[str] = []
+        self.announced: list[str] = []
 
     def follow(self, members: tuple[Member, ...]) -> None:
         pass
 
     def wake(self, run_ids: Iterable[str]) -> None:
         self.woken += run_ids
+
+    def announce(self, view: View, run_ids: Iterable[str]) -> None:
+        self.announced += run_ids
 
 
 def test_nobody_is_followed_after_the_end(world: World) -> None:
@@ -128,4 +132,4 @@ def test_a_repair_needs_no_other_thread_than_those_that_bring_the_news(world: Wo
     sessions.woken.clear()
     runtime.lifeline(middle.run_id, Lifeline.ENDED, is_refused=True)
     assert world.stored().view.members == (head, tail)
-    assert sessions.woken == [head.run_id, tail.run_id], "no poll before the view was stored"
+    assert sessions.announced == sessions.woken == [head.run_id, tail.run_id], "no poll before the view was stored"
