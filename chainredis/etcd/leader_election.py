@@ -57,6 +57,7 @@ class LeaderElection(threading.Thread):
         self._revision = 0  # of etcd, of which the leader is known; 0: nothing is known
         self._moved = threading.Event()
         self._is_over = False
+        self._ended: Leader | None = None  # a leader whose place is free, though its lease lasts
         self._resigned = (0, "")  # from which term, and why
         self._stand_at = 0.0
         self.term = 0
@@ -75,6 +76,11 @@ class LeaderElection(threading.Thread):
     def leads_until(self, term: int) -> float:
         """No other master can lead before, by this master's clock. 0 if that term is over."""
         return self._lease.until if self.term == term else 0.0
+
+    def succeed(self, leader: Leader) -> None:
+        """Stand for the place of this leader now: it has ended. Of several masters that do, one gets it."""
+        self._ended = leader
+        self._moved.set()
 
     def resign(self, term: int, why: str) -> None:
         """End this term: it is another master's turn, or this one's again after a while."""
@@ -118,11 +124,9 @@ class LeaderElection(threading.Thread):
         self._connection.revoke(number)
 
     def _take_part(self) -> float:
-        if self._clock() >= self._renew_at:
-            if not self._renew():
-                self._step_down("its lease in etcd had run out")
-                return 0.0
-            self._look_again()
+        if self._clock() >= self._renew_at and not self._renew():
+            self._step_down("its lease in etcd had run out")
+            return 0.0
         self._announce()
         if self.term:
             self._check()
@@ -133,13 +137,15 @@ class LeaderElection(threading.Thread):
     def _renew(self) -> bool:
         polling = self._polling()
         ttl_s = math.ceil(polling.timeout_ms / 1000)
-        if not self._lease.renew(ttl_s, polling.protocol.drift):
+        if not self._lease.renew(ttl_s, polling.protocol.drift, self._look_again):
             return False
         self._renew_at = self._clock() + max(ttl_s, LEAST_TTL_S) / RENEWALS
         return True
 
     def _look_again(self) -> None:
-        """Step down if etcd has been put back to a time before this term: its revisions may be smaller for long."""
+        """Step down if another master has taken this one's place, or etcd has been put back to a time before this term:
+        its revisions may be smaller for long. A leadership gets no longer before that is known.
+        """
         if self.term:
             found = self._connection.read(self._keys.leader).entries.get(self._keys.leader)
             if found is None or (found.modified, found.value) != (self.term, self.said.encode()):
@@ -155,14 +161,16 @@ class LeaderElection(threading.Thread):
                 self._announced = announced
 
     def _is_vacant(self) -> bool:
-        """Returns True if there is no leader; or one without a lease, which no master has put there; or this master.
+        """Returns True if there is no leader; or one without a lease, which no master has put there; or one that has
+        ended; or this master.
 
         This master may be the leader without knowing it, if an answer of etcd was lost.
         """
         if self._clock() < self._stand_at:
             return False
         self._stand_at = 0.0
-        return self._revision > 0 and (self._leader is None or self._leader.lease in (0, self._lease.number))
+        leader, own = self._leader, self._lease.number
+        return self._revision > 0 and (leader is None or leader.lease in (0, own) or leader == self._ended)
 
     def _check(self) -> None:
         """Step down if somebody has deleted the key, or put another value there."""

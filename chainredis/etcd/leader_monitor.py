@@ -2,8 +2,8 @@
 """Watches the master that leads, so that the others need not wait for its lease to end when it dies.
 
 The leader has ended if its side has closed a connection and nobody listens there any more, or if another process
-answers there. No safety depends on this. A leader whose lease is revoked learns that; it can store nothing, and grants
-nothing beyond its former lease; and the next leader waits for that.
+answers there. No safety depends on this. A leader whose place was taken can store nothing. It learns of that before it
+reckons with more time than it had, grants nothing beyond that time, and the next leader waits for that.
 """
 
 import logging
@@ -19,8 +19,8 @@ from chainredis.protocol.view import Endpoint, parse_endpoint
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-# A process that is just ending may still accept a connection.
-ENDING_RETRY_S = 0.005
+# A process that is just ending may still accept a connection. Its port is closed before its connections, mostly.
+ENDING_RETRY_S = 0.001
 
 
 class Line(Protocol):
@@ -125,4 +125,4 @@ class LeaderMonitor(threading.Thread):
     def _conclude(self, leader: Leader, *, has_ended: bool) -> None:
         if has_ended and self._trusts_refused() and self._leader == leader:
             self._on_end(leader)
-            log.warning("the master that led, %s, has ended: its lease in etcd is revoked", leader.address)
+            log.warning("the master that led, %s, has ended: its place is free", leader.address)

@@ -21,11 +21,11 @@ class Lease:
         self.number = 0  # 0: there is none
         self.until = 0.0
 
-    def renew(self, ttl_s: int, drift: float) -> bool:
+    def renew(self, ttl_s: int, drift: float, confirm: Callable[[], None] = lambda: None) -> bool:
         """Returns False if the lease had ended: then the next call gets a new one.
 
         ttl_s: the length of a new lease, in seconds. drift: by how much etcd's clock may run faster, as a fraction.
-        After a StoreError the lease lasts until `until`.
+        confirm: is called before the lease counts as renewed. After a StoreError the lease lasts until `until`.
         """
         sent = self._clock()
         if self.number:
@@ -35,6 +35,7 @@ class Lease:
         if ttl_s <= 0:
             self.give_up()
             return False
+        confirm()
         self.until = sent + ttl_s / (1 + drift)
         return True
 

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 # How long a command waits until a master leads, or etcd answers.
 PATIENCE_S = 2.0
+# How long the masters that remain have to take the place of one that has ended.
+SUCCESSION_S = 0.25
 
 
 def embed(
@@ -80,7 +82,7 @@ class EtcdMaster:
             self._who,
             lambda endpoint: RedisLink(endpoint, settings),
             trusts_refused=lambda: settings.polling().trust_refused,
-            on_end=lambda leader: self._connection.revoke(leader.lease),
+            on_end=self._succeed,
         )
         self._cache = WatchCache(self._connection, url.keys.prefix, self._saw)
         self._telling = threading.Lock()
@@ -225,6 +227,15 @@ class EtcdMaster:
         prefix, picture = self._keys.heartbeats, self._cache.picture
         found = picture.entries if picture else {}
         return frozenset(key.removeprefix(prefix) for key in found if key.startswith(prefix))
+
+    def _succeed(self, leader: Leader) -> None:
+        """Stand for the place of a leader that has ended. Only then its lease, by which it has other keys, is revoked:
+        the next leader need not wait for that. If nobody takes the place, revoking frees it.
+        """
+        self._election.succeed(leader)
+        with suppress(WaitTimeout):
+            wait_until(lambda: self._leader() != leader, SUCCESSION_S)
+        self._connection.revoke(leader.lease)
 
     def _elected(self) -> None:
         """Called on the election's thread, which has to renew leases: the work is for another thread."""

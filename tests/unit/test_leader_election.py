@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from chainredis.etcd.client import Picture
 from chainredis.etcd.leader import Leader, leader_in
 from chainredis.etcd.leader_election import LeaderElection
 from chainredis.transport.settings import PollSettings
@@ -128,6 +129,56 @@ def test_a_key_that_was_deleted(etcd: FakeEtcd, two: list[Candidate]) -> None:
     assert two[1].leads()
     two[0].step()
     assert [each.leads() for each in two] == [False, True]
+
+
+def test_a_leader_that_has_ended_is_succeeded_while_its_lease_lasts(etcd: FakeEtcd, two: list[Candidate]) -> None:
+    for each in two:
+        each.step()
+    ended = leader_in(etcd.entries[KEYS.leader])
+    etcd.calls.clear()
+    two[1].election.succeed(ended)
+    two[1].step()
+    assert two[1].leads()
+    assert etcd.calls[0] == "put", "one request decides"
+    two[1].election.succeed(ended)
+    before = two[1].election.term
+    two[1].step()
+    assert two[1].election.term == before
+
+
+def test_of_several_one_succeeds(etcd: FakeEtcd, two: list[Candidate]) -> None:
+    """The second one acts on what it knew."""
+    third = Candidate(etcd, "c")
+    for each in (*two, third):
+        each.step()
+    for each in (two[1], third):
+        each.election.succeed(leader_in(etcd.entries[KEYS.leader]))
+    two[1].election.step()
+    third.election.step()
+    third.step()
+    assert [two[1].leads(), third.leads()] == [True, False]
+
+
+def test_who_was_taken_for_dead_leads_no_longer_than_it_knew(etcd: FakeEtcd, two: list[Candidate]) -> None:
+    """It renews its lease, which nobody has revoked yet, before it hears of its successor."""
+    for each in two:
+        each.step()
+    two[1].election.succeed(leader_in(etcd.entries[KEYS.leader]))
+    two[1].step()
+    election, until = two[0].election, two[0].election.leads_until(two[0].election.term)
+    term, seen = election.term, []
+    read = two[0].connection.read
+
+    def observed(prefix: str) -> Picture:
+        seen.append(election.leads_until(term))
+        return read(prefix)
+
+    two[0].connection.read = observed  # type: ignore[method-assign]
+    etcd.pass_time(3)
+    election.step()
+    assert "keep_alive" in etcd.calls
+    assert seen == [until]
+    assert not two[0].leads()
 
 
 def test_an_old_picture_deposes_nobody(etcd: FakeEtcd, two: list[Candidate]) -> None:
