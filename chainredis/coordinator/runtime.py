@@ -303,9 +303,9 @@ class Runtime:
 
     def _read(self) -> None:
         try:
-            configuration = self._not_gone_back(self._store.load())
-            if configuration:
-                # What was read may only be in the system's cache, if the last attempt to save it failed.
+            found = self._store.load()
+            configuration = self._not_gone_back(found)
+            if configuration and not (configuration is found and self._store.is_certain):
                 self._store.save(configuration)
         except StoreError as error:
             self._doubt = error

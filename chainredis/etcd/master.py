@@ -31,7 +31,7 @@ from chainredis.transport.waiting import WaitTimeout, wait_until
 log = logging.getLogger(__name__)
 
 # How long a command waits until a master leads, or etcd answers.
-PATIENCE_S = 2.0
+PATIENCE_S, LOOK_S = 2.0, 0.01
 # How long the masters that remain have to take the place of one that has ended.
 SUCCESSION_S = 0.25
 
@@ -91,6 +91,7 @@ class EtcdMaster:
         self._store: EtcdStore | None = None
         self._newest: View | None = None  # the newest view that this process has known: etcd may go back
         self._strange: Entry | None = None  # what etcd had, a moment ago, instead of what this master stored last
+        self._news = threading.Condition()  # notified when a command may find more out than before
         self._is_closed = threading.Event()
         self._is_elected = threading.Event()  # set when the term has changed
         self._unable = ""  # why this master could not begin its last term
@@ -122,17 +123,26 @@ class EtcdMaster:
     def execute(self, name: str, arguments: Sequence[bytes], asker: str = "") -> Reply:
         """As Coordinator.execute. Elsewhere if another master leads."""
         if name == "SENTINEL":
-            with suppress(WaitTimeout):
-                wait_until(lambda: self._knows_enough(is_question=True), PATIENCE_S)
+            self._learn_enough(is_question=True)
             return answer(self.sight(), arguments)
         is_question = name == "MASTER.GET_CHAIN"
-        with suppress(WaitTimeout):
-            wait_until(lambda: self._knows_enough(is_question), PATIENCE_S)
+        self._learn_enough(is_question)
         if leading := self._leading():
             return leading.execute(name, arguments, asker)
         if is_question:
             return self._known_chain()
         raise self._not_here()
+
+    def _learn_enough(self, is_question: bool) -> None:
+        """Wait until a command can be carried out, or refused for a reason; at most for PATIENCE_S."""
+        until = boot_seconds() + PATIENCE_S
+        with self._news:
+            while not self._knows_enough(is_question) and boot_seconds() < until:
+                self._news.wait(LOOK_S)  # trouble with etcd is no news
+
+    def _tell_news(self) -> None:
+        with self._news:
+            self._news.notify_all()
 
     def _knows_enough(self, is_question: bool) -> bool:
         """Returns False for a moment after this master was started."""
@@ -183,6 +193,7 @@ class EtcdMaster:
         leader = self._leader_of(picture)
         self._election.saw(leader, picture.revision)
         self._leader_monitor.saw(leader)
+        self._tell_news()
         self._tell_events()
         if coordinator := self._coordinator:
             self._tell_heartbeats(coordinator)
@@ -262,6 +273,7 @@ class EtcdMaster:
             if term:
                 self._coordinator = self._begin(term)
                 self._unable = ""
+            self._tell_news()
         self._observer(self.status())
 
     def _give_up(self, term: int, error: Exception) -> None:

@@ -12,7 +12,9 @@ class EtcdStore:
     """The store of one term of a leader.
 
     term, leader: the revision in which the leader's key was put, and its value. Both together are the fencing token: no
-    other master has the same, also when etcd was restored and counts its revisions anew.
+    other master has the same, also when etcd was restored and counts its revisions anew. is_certain: as in ViewStore.
+    etcd gives what a majority of its servers has, and takes nothing from former terms. A failed request of this one may
+    be under way.
     """
 
     def __init__(self, connection: Connection, keys: Keys, term: int, leader: str) -> None:
@@ -21,6 +23,7 @@ class EtcdStore:
         self._term = term
         self._leader = leader
         self._revision = 0  # in which the configuration was put
+        self.is_certain = True
 
     def is_newest(self, entry: Entry | None) -> bool:
         """Returns True if the entry is what this master has read or written last."""
@@ -39,8 +42,10 @@ class EtcdStore:
             has_value(self._keys.leader, self._leader),
             is_modified_at(self._keys.view, self._revision),
         ]
+        self.is_certain = False
         revision = self._connection.put_if(conditions, self._keys.view, text)
         self._revision = self._settle(text) if revision is None else revision
+        self.is_certain = True
 
     def _settle(self, text: str) -> int:
         """The conditions did not hold: perhaps because the very same request was carried out before."""

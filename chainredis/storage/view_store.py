@@ -35,7 +35,13 @@ log = logging.getLogger(__name__)
 
 
 class ViewStore(Protocol):
-    """Holds the newest configuration. Both methods raise StoreError."""
+    """Holds the newest configuration. Both methods raise StoreError.
+
+    is_certain: what `load` gives is durable, and nothing that was saved before takes its place any more.
+    """
+
+    @property
+    def is_certain(self) -> bool: ...
 
     def load(self) -> Configuration | None:
         """What was saved last; None if nothing ever was. StoreError if that cannot be read."""
@@ -46,6 +52,8 @@ class ViewStore(Protocol):
 
 class MemoryStore:
     """For tests: durable as long as the object lives."""
+
+    is_certain = False  # as with a disk
 
     def __init__(self) -> None:
         self._saved: str | None = None
@@ -63,6 +71,8 @@ class FileStore:
     Both hold the chain's secret: only their owner may read them. Without the readable file the ABFile means nothing: an
     operator moves that file away to begin a new chain.
     """
+
+    is_certain = False  # it may only be in the system's cache, if the last attempt to save it failed
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME

@@ -327,7 +327,7 @@ class RecordingStore(MemoryStore):
     def __init__(self, fleet: FakeFleet) -> None:
         super().__init__()
         self._fleet = fleet
-        self.broken = False
+        self.broken = self.is_certain = False
 
     def save(self, configuration: Configuration) -> None:
         if self.broken:

@@ -133,3 +133,14 @@ def test_a_repair_needs_no_other_thread_than_those_that_bring_the_news(world: Wo
     runtime.lifeline(middle.run_id, Lifeline.ENDED, is_refused=True)
     assert world.stored().view.members == (head, tail)
     assert sessions.announced == sessions.woken == [head.run_id, tail.run_id], "no poll before the view was stored"
+
+
+@pytest.mark.parametrize("is_certain", [False, True])
+def test_what_was_read_is_stored_again_if_it_may_be_lost(world: World, tmp_path: Path, *, is_certain: bool) -> None:
+    world.kill_master()
+    world.fleet.events.clear()
+    world.store.is_certain = is_certain
+    runtime = Runtime(world.store, Settings(tmp_path, OWN, 6369))
+    runtime._sessions = Nobody()
+    runtime.ensure_read()
+    assert world.fleet.changes() == ([] if is_certain else ["save:3"])

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.url import parse_url
 from chainredis.etcd.view_store import EtcdStore
-from chainredis.protocol.errors import Deposed, StoreError
+from chainredis.protocol.errors import Deposed, EtcdAway, StoreError
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Kind, Member, View
 from chainredis.storage.ab_file import SLOT_BYTES
@@ -134,6 +134,26 @@ def test_a_save_that_is_carried_out_twice_has_succeeded(url: str, monkeypatch: p
         monkeypatch.undo()
         assert store.load() == NEXT
         store.save(CHANGE)
+
+
+def test_a_request_that_failed_may_be_under_way(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until something else is stored, which keeps it from being carried out."""
+
+    def fail(*arguments: Any) -> None:
+        raise EtcdAway("no answer in time")
+
+    with elections(url) as lead:
+        store = lead()
+        store.save(CHANGE)
+        seen = [store.is_certain]
+        monkeypatch.setattr(Connection, "put_if", fail)
+        with pytest.raises(StoreError):
+            store.save(NEXT)
+        monkeypatch.undo()
+        assert store.load() == CHANGE
+        seen.append(store.is_certain)
+        store.save(CHANGE)
+        assert [*seen, store.is_certain] == [True, False, True]
 
 
 def test_a_term_of_the_same_number_in_an_etcd_that_was_restored_is_another(url: str) -> None:

@@ -36,6 +36,8 @@ class Killed(BaseException):
 class MortalStore:
     """Of one master's life: what it would do after its end does not happen."""
 
+    is_certain = False
+
     def __init__(self, store: RecordingStore, check: Callable[[], None]) -> None:
         self._store, self._check = store, check
 
