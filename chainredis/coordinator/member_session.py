@@ -81,7 +81,12 @@ class SessionThreads:
 
 
 class MemberSession(threading.Thread):
-    """A thread that talks with one process, for as long as it is followed. member: as the newest view names it."""
+    """A thread that talks with one process, for as long as it is followed. member: as the newest view names it.
+
+    BEGINS_AFTER_S: how long the thread waits first. A new master can do nothing before all members have answered.
+    """
+
+    BEGINS_AFTER_S = 0.01
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses) -> None:
         super().__init__(name=f"chain-{type(self).__name__.lower()}-{member}", daemon=True)
@@ -108,6 +113,7 @@ class MemberSession(threading.Thread):
             connection.interrupt()
 
     def run(self) -> None:
+        self._over.wait(self.BEGINS_AFTER_S)
         while not self._over.is_set():
             try:
                 pause_s = self._run_once()
@@ -164,6 +170,10 @@ class MemberSession(threading.Thread):
             log.info("%s", line)
         return pause_s
 
+    def _knows_view(self) -> bool:
+        """Returns True if the member has adopted the newest view: so it has the secret, which both sides prove."""
+        return self._runtime.wait_for(lambda controller: controller.knows_view(self._run_id), RETRY_S)
+
     def _talk(self) -> None:
         """Until the connection ends, which is a MemberError."""
         raise NotImplementedError
@@ -171,6 +181,8 @@ class MemberSession(threading.Thread):
 
 class PollSession(MemberSession):
     """Tells views, grants leases, and reads the member's state."""
+
+    BEGINS_AFTER_S = 0.0
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial) -> None:
         super().__init__(member, runtime, addresses)
@@ -256,7 +268,7 @@ class ReportSession(MemberSession):
 
     def _talk(self) -> None:
         view = self._runtime.known_view
-        if view is None or not self._runtime.wait_for(lambda controller: controller.knows_view(self._run_id), RETRY_S):
+        if view is None or not self._knows_view():
             return
         link = self._dial(Endpoint(self._place.address, self._place.port))
         self._use(link)
@@ -276,7 +288,7 @@ class LifelineSession(MemberSession):
 
     def _talk(self) -> None:
         view = self._runtime.view
-        if view is None or not self._runtime.wait_for(lambda controller: controller.knows_view(self._run_id), RETRY_S):
+        if view is None or not self._knows_view():
             return
         port = self._runtime.lifeline_port(self._run_id)
         if not port:
