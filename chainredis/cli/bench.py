@@ -3,6 +3,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
@@ -90,6 +91,12 @@ def bench_parser(add_parser: AddParser, name: str, text: str) -> argparse.Argume
 
 def add_number(parser: argparse.ArgumentParser, option: str, default: int, text: str, metavar: str = "N") -> None:
     parser.add_argument(option, type=positive, default=default, metavar=metavar, help=text)
+
+
+def add_other(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--other", type=Path, metavar="CLONE", help="measure in this other built clone, too, by turns, and only compare"
+    )
 
 
 def positive(text: str) -> int:

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from chainredis.benchmarks.clients import Load
 from chainredis.benchmarks.report import markdown
-from chainredis.cli.bench import RESULTS, AddParser, add_number, bench_parser, terminal
+from chainredis.benchmarks.two_trees import ETCD, compare
+from chainredis.cli.bench import RESULTS, AddParser, add_number, add_other, bench_parser, terminal
 
 if TYPE_CHECKING:
     from chainredis.benchmarks.etcd import Measurements
@@ -44,6 +45,7 @@ def register(add_parser: AddParser) -> None:
     )
     add_number(parser, "--rounds", 5, "of each")
     add_number(parser, "--timeout", 5, "of heartbeats, in seconds", metavar="S")
+    add_other(parser)
     parser.set_defaults(call=bench_etcd)
 
 
@@ -53,6 +55,9 @@ def bench_etcd(options: argparse.Namespace) -> None:
     from chainredis.benchmarks.etcd import measure  # noqa: PLC0415
 
     console, say = terminal()
+    if options.other:
+        console.print(compare(options.other, ETCD, [options.timeout], options.rounds, say))
+        return
     load = Load()
     found = measure(options.timeout, options.rounds, load, say)
     rows = list(_rows(found))

@@ -8,8 +8,11 @@ from chainredis.benchmarks.failover_report import FailoverReport
 from chainredis.benchmarks.joins import measure_joins
 from chainredis.benchmarks.kills import POSITIONS, measure_failover
 from chainredis.benchmarks.report import describe
-from chainredis.cli.bench import RESULTS, AddParser, add_number, bench_parser, terminal
+from chainredis.benchmarks.two_trees import FAILOVER, compare
+from chainredis.cli.bench import RESULTS, AddParser, add_number, add_other, bench_parser, terminal
 from chainredis.local_cluster.cluster import Cluster
+
+KILLS_A_TURN = 5
 
 
 def register(add_parser: AddParser) -> None:
@@ -19,12 +22,18 @@ def register(add_parser: AddParser) -> None:
     add_number(parser, "--kills", 20, "of each position")
     add_number(parser, "--joins", 3, "with each load")
     add_number(parser, "--keys", 1_000_000, "to copy when a member joins")
+    add_other(parser)
+    parser.add_argument("--commands", choices=("put", "all"), default="put", help="kind of the chain, with --other")
     parser.set_defaults(call=bench_failover)
 
 
 def bench_failover(options: argparse.Namespace) -> None:
     """LauncherError if a server fails or refuses a command. A missed goal is not an error."""
     console, say = terminal()
+    if options.other:
+        arguments = [options.commands, KILLS_A_TURN]
+        console.print(compare(options.other, FAILOVER, arguments, -(-options.kills // KILLS_A_TURN), say))
+        return
     load = Load()
     with Cluster(len(POSITIONS), master_config={"master.auto-return": "no"}) as cluster:
         machine = describe(cluster.master)

@@ -16,7 +16,9 @@ from chainredis.benchmarks.joins import LOADS, Copy, Join, Joins
 from chainredis.benchmarks.kills import POSITIONS, Failover, Kill
 from chainredis.benchmarks.report import Machine
 from chainredis.benchmarks.route import Request, Route, pack
+from chainredis.benchmarks.two_trees import compare, compared
 from chainredis.cli import bench_failover
+from chainredis.local_cluster.process import LauncherError
 
 
 def ms(*moments: float) -> list[int]:
@@ -184,3 +186,16 @@ def test_options_are_positive_numbers(option: str) -> None:
     assert getattr(parser.parse_args([f"--{option}=7"]), option) == 7
     with pytest.raises(argparse.ArgumentError, match="is not a number from 1"):
         parser.parse_args([f"--{option}=0"])
+
+
+# -------------------------------------------------------------------------------------- against another clone
+
+
+def test_two_clones_are_compared_by_medians_and_worsts() -> None:
+    there, here = {"gap": [10.0, 20.0, 40.0]}, {"gap": [10.0, 5.0, 60.0]}
+    assert list(compared(there, here)) == [["gap", "20.0", "40.0", "10.0", "60.0", "0.50", "1.50"]]
+
+
+def test_another_clone_must_be_one_that_was_built(tmp_path: Path) -> None:
+    with pytest.raises(LauncherError, match="is no clone of this project that was built"):
+        compare(tmp_path, "", [], 2, lambda text: None)
