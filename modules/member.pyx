@@ -32,8 +32,8 @@ from modules.core.messages cimport Limits
 from modules.core.view cimport KIND_ALL
 from modules.member.clients cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, kept_command, list_command,
-    native_wait_command, numbered_command, once_command, once_keys, read_command, tail_checkpoint_command, view_command,
-    wait_command, write_command,
+    numbered_command, on_native_wait, on_native_wait_any, once_command, once_keys, read_command,
+    tail_checkpoint_command, view_command, wait_command, write_command,
 )
 from modules.member.cluster cimport on_cluster, on_cluster_any
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
@@ -116,11 +116,6 @@ cdef int on_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
 cdef int on_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """READ key -> value | nil | MOVED | ERR"""
     return read_command(the_member(), ctx, argv[1])
-
-
-cdef int on_native_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.WAIT number timeout_ms, in place of WAIT -> integer: the members that have what this client wrote before"""
-    return native_wait_command(the_member(), ctx, argv) if argc == 3 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_elsewhere(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -373,6 +368,7 @@ cdef bint create_client_commands(RedisModuleCtx *ctx) noexcept nogil:
         and create(ctx, "chain.elsewhere", NULL, on_elsewhere, refuses, 0, "slow", "Answers where the head is not")
         and create(ctx, "chain.refused.pause", NULL, on_refused_pause, refuses, 0, "slow", "Answers for CLIENT PAUSE")
         and create(ctx, "chain.wait", NULL, on_native_wait, "deny-script", 0, "slow blocking", "Answers for WAIT")
+        and create(ctx, "chain.wait.any", NULL, on_native_wait_any, "deny-script no-auth", 0, "slow blocking", "As it")
         and create(ctx, "chain.refused.read", NULL, on_refused_read, refuses, 0, "slow", "Answers for native reads")
         and create(ctx, "chain.refused.rewrite", NULL, on_refused_rewrite, refuses, 0, "slow", "Answers for rewrites")
     )

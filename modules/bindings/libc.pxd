@@ -113,6 +113,7 @@ cdef extern from "pthread.h" nogil:
 cdef extern from "errno.h" nogil:
     enum:
         EACCES
+        EBUSY
         ECONNRESET
         EINVAL
         ENOENT

@@ -13,6 +13,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_GetCommand, RedisModule_SetCommandInfo, RedisModuleCommand, RedisModuleCommandArg,
     RedisModuleCommandInfo, RedisModuleCommandKeySpec, RedisModuleCtx,
 )
+from modules.server.own_categories cimport CATEGORIES_BYTES, own_categories
 
 cdef enum:
     MOST_ARGUMENTS = 4      # of one command
@@ -72,7 +73,7 @@ cdef inline bint describe(
     """Describe a command to Redis. Returns False if Redis does not accept it.
 
     syntax: the arguments, as in "sn# [timeout_ms# [epoch#]]". NULL: any arguments; the command checks them itself.
-    key_flags: flags of the first argument, if it is a key; 0: it is not.
+    key_flags: flags of the first argument, if it is a key; 0: it is not. categories: of the server, for ACLs.
     """
     cdef RedisModuleCommand *command = RedisModule_GetCommand(ctx, name)
     cdef RedisModuleCommandInfo info
@@ -80,6 +81,7 @@ cdef inline bint describe(
     cdef RedisModuleCommandKeySpec keys[2]
     cdef SetCategories set_categories = NULL
     cdef char copy[SYNTAX_BYTES]
+    cdef char all_categories[CATEGORIES_BYTES]
     cdef int count = count_words(syntax) if syntax != NULL else 0
     cdef int optional
     cdef int words = 1          # of the name
@@ -107,5 +109,6 @@ cdef inline bint describe(
     if RedisModule_SetCommandInfo(command, &info) != REDISMODULE_OK:
         return False
     if RedisModule_GetApi("RedisModule_SetCommandACLCategories", &set_categories) == REDISMODULE_OK:
-        return set_categories(command, categories) == REDISMODULE_OK
+        return (own_categories(ctx, name, categories, all_categories)
+                and set_categories(command, all_categories) == REDISMODULE_OK)
     return True

@@ -46,7 +46,7 @@ def draw(dice: random.Random, names: Sequence[str], vocabulary: Sequence[Word]) 
     """A command with random arguments. The timeout of a wait is limited, because a wait may block."""
     name = dice.choice(names)
     words = [dice.choice(vocabulary) for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 12, 16, 40]))]
-    if name in {"member.wait", "member.view", "chain.wait"} and words:
+    if name in {"member.wait", "member.view", "chain.wait", "chain.wait.any"} and words:
         words = [words[0], "10", *words[1:]]
     return [name, *words]
 

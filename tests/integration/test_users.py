@@ -12,6 +12,8 @@ from chainredis.operator import rights
 from chainredis.operator.doctor import examine
 from chainredis.operator.looking import examine_members, look
 from chainredis.transport.settings import Credentials
+from commands.case import SERVERS
+from commands.conftest import use
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, assert_serves
 
@@ -31,6 +33,14 @@ def recipes(where: str) -> list[str]:
     block = re.search(rf"^# {where}\n((?:ACL SETUSER .*\n)+)", (ROOT / "docs/operations.md").read_text(), re.MULTILINE)
     assert block
     return block[1].splitlines()
+
+
+WITH_CATEGORIES = ", from Redis 7.4 or Valkey 8.0 on"
+EVERYWHERE = pytest.mark.parametrize("version", SERVERS)
+
+
+def recipes_for(version: str, where: str) -> list[str]:
+    return recipes(where if version == SERVERS[0] else where + WITH_CATEGORIES)
 
 
 def acl_file(folder: Path, where: str) -> str:
@@ -62,14 +72,19 @@ def findings_of_doctor(master: Server) -> list[str]:
     return examine(seen, examine_members(seen, operator))
 
 
-def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp_path: Path) -> None:
+@EVERYWHERE
+def test_the_recipes_are_what_everybody_needs_and_no_more(
+    chain: StartChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    use(version, monkeypatch)
+    which = "" if version == SERVERS[0] else WITH_CATEGORIES
     login = {"auth-user": "{}", "auth-password": PASSWORD}
     cluster = chain(
         2,
         master_config={f"master.{n}": v.format("master") for n, v in login.items()}
-        | {"aclfile": acl_file(tmp_path, "at every master")},
+        | {"aclfile": acl_file(tmp_path, "at every master" + which)},
         member_config={f"member.{n}": v.format("member") for n, v in login.items()}
-        | {"aclfile": acl_file(tmp_path, "at every member"), "member.gcs-mode": "checkpoint-flush"},
+        | {"aclfile": acl_file(tmp_path, "at every member" + which), "member.gcs-mode": "checkpoint-flush"},
     )
     head, tail, master = cluster.head, cluster.tail, cluster.master
     with log_in(head, "application") as app, log_in(tail, "operator") as at_tail, log_in(head, "operator") as at_head:
@@ -109,9 +124,106 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(chain: StartChain, tmp
         assert denied(operator, ["MASTER.GET_CHAIN"], ["MASTER.REFRESH_TAIL"], ["INFO"], ["CONFIG", "GET", "*"]) == []
         assert denied(operator, ["SET", "a", "1"], ["SHUTDOWN"], ["ACL", "LIST"]) == ["SET", "SHUTDOWN", "ACL"]
     cluster.members.append(cluster.members.pop(0))
-    for line in recipes("at every member"):
+    for line in recipes_for(version, "at every member"):
         assert ask(head, *line.split()) == b"OK"  # as an operator types it
     assert_serves(cluster)
+
+
+# For each user of the recipes with lists: what would be refused without a right. Subcommands are those of a container.
+AT_A_MEMBER = {
+    "application": {
+        "@connection": "PING", "@read": "GET app:k", "@write": "SET app:k v", "@transaction": "MULTI",
+        "cluster": "CLUSTER SLOTS", "info": "INFO", "chain.info": "CHAIN.INFO", "role": "ROLE",
+        "chain.role": "CHAIN.ROLE", "chain.cluster": "CHAIN.CLUSTER SLOTS", "chain.wait": "CHAIN.WAIT 1 1",
+        "member.put": "MEMBER.PUT app:k v", "member.del": "MEMBER.DEL app:k",
+        "member.once": "MEMBER.ONCE app:id 1 SET app:k v", "member.wait": "MEMBER.WAIT 1", "member.sn": "MEMBER.SN",
+        "member.view": "MEMBER.VIEW", "read": "READ app:k", "subscribe": "SUBSCRIBE app:c",
+        "unsubscribe": "UNSUBSCRIBE", "~app:*": "GET app:k", "&app:*": "SUBSCRIBE app:c",
+    },
+    "operator": {
+        "@connection": "PING", "info": "INFO", "chain.info": "CHAIN.INFO", "config|get": "CONFIG GET port",
+        "config|set": "CONFIG SET timeout 0", "time": "TIME", "acl|dryrun": "ACL DRYRUN default PING",
+        "member.connect_to_master": "MEMBER.CONNECT_TO_MASTER h:1", "member.unheld": "MEMBER.UNHELD",
+        "member.sn": "MEMBER.SN", "member.view": "MEMBER.VIEW", "tail.checkpoint": "TAIL.CHECKPOINT",
+        "head.flush": "HEAD.FLUSH", "list.checkpoint": "LIST.CHECKPOINT",
+    },
+    "member": {name: " ".join([name, *rights.ARGUMENTS.get(name, ())]) for name in rights.MEMBERS},
+    "master": {name: name for name in rights.MASTERS},
+}  # fmt: skip
+AT_A_MASTER = {
+    "operator": {
+        "@connection": "PING", "info": "INFO", "master.info": "MASTER.INFO", "config|get": "CONFIG GET port",
+        "config|set": "CONFIG SET timeout 0", "master.add": "MASTER.ADD h 1", "master.remove": "MASTER.REMOVE h 1",
+        "master.form": "MASTER.FORM h 1", "master.get_chain": "MASTER.GET_CHAIN",
+        "master.refresh_head": "MASTER.REFRESH_HEAD", "master.refresh_tail": "MASTER.REFRESH_TAIL",
+    },
+    "application": {
+        "@connection": "PING", "master.get_chain": "MASTER.GET_CHAIN", "master.refresh_head": "MASTER.REFRESH_HEAD",
+        "master.refresh_tail": "MASTER.REFRESH_TAIL", "sentinel": "SENTINEL MASTERS", "role": "ROLE",
+        "master.role": "MASTER.ROLE", "subscribe": "SUBSCRIBE c", "psubscribe": "PSUBSCRIBE c*",
+        "unsubscribe": "UNSUBSCRIBE", "punsubscribe": "PUNSUBSCRIBE", "allchannels": "SUBSCRIBE c",
+    },
+}  # fmt: skip
+WITH_ONE_CATEGORY = {"@chain": "CHAIN.ROLE", "@chain-operator": "TAIL.CHECKPOINT", "@chain-member": "CHAIN.COPY",
+                     "@chain-master": "CHAIN.POLL"}  # fmt: skip
+AT_A_MASTER_WITH_ONE = {"@chain": "SENTINEL MASTERS", "@chain-operator": "MASTER.ADD h 1"}
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("module", [MEMBER, MASTER])
+def test_each_right_of_the_recipes_is_needed_for_a_command(
+    server: StartServer, monkeypatch: pytest.MonkeyPatch, module: str, version: str
+) -> None:
+    """And for that command nothing else of the recipe gives it. Whoever adds a right names the command."""
+    use(version, monkeypatch)
+    one = server(module)
+    needed, own = (AT_A_MEMBER, WITH_ONE_CATEGORY) if module == MEMBER else (AT_A_MASTER, AT_A_MASTER_WITH_ONE)
+    for line in recipes_for(version, "at every member" if module == MEMBER else "at every master"):
+        name, *rules = line.split()[2:]
+        commands = {**needed[name], **own}
+        given = [rule for rule in rules if rule[0] in "+~&" or rule == "allchannels"]
+        assert given
+        for right in given:
+            command = commands[right.removeprefix("+")].split()
+            assert may(one, rules, command), (name, right)
+            assert not may(one, [rule for rule in rules if rule != right], command), (name, right)
+
+
+def may(server: Server, rules: list[str], command: list[str]) -> bool:
+    """May a user with these rules run the command? For the server and not our own handler."""
+    assert ask(server, "ACL", "SETUSER", "somebody", "reset", "resetchannels", *rules) == b"OK"
+    answer = ask(server, "ACL", "DRYRUN", "somebody", *command)
+    assert not str(answer).startswith("ERR Command"), answer
+    return bool(answer == b"OK")
+
+
+@pytest.mark.parametrize("version", SERVERS[1:])
+def test_categories_have_what_the_lists_have(
+    server: StartServer, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    use(version, monkeypatch)
+    for module, where in ((MEMBER, "at every member"), (MASTER, "at every master")):
+        one = server(module)
+        for line in recipes(where):
+            name, *rules = line.split()[2:]
+            listed = {rule[1:] for rule in rules if re.match(r"\+(chain|member|master|tail|head|list)\.|\+read$", rule)}
+            category = "chain" if name == "application" else f"chain-{name}"
+            found = {each.decode() for each in ask(one, "ACL", "CAT", category)}
+            assert {each for each in found if not each.startswith("sentinel")} == listed, (module, category)
+
+
+def test_who_may_wait_may_wait_at_the_head_of_a_chain(chain: StartChain) -> None:
+    """WAIT is a command of the module there, for which a user needs no right of its own if the default user is open."""
+    cluster = chain(1, commands="all")
+    with as_user(cluster.head, "+wait") as talk:
+        assert talk("WAIT", 0, 1) == 0
+        assert "wrong number of arguments" in talk("WAIT", 0)
+    with as_user(cluster.head, "+@all", "-wait") as talk:
+        assert denied(talk, ["WAIT", "0", "1"], ["CHAIN.WAIT", "0", "1"]) == ["WAIT", "CHAIN.WAIT"]
+    assert ask(cluster.head, "ACL", "SETUSER", "default", "resetpass", ">x") == b"OK"
+    with Talk(cluster.head) as stranger:
+        assert "NOAUTH" in stranger("WAIT", 0, 1)
+        assert "NOAUTH" in stranger("CHAIN.WAIT.ANY", 0, 1)
 
 
 def test_doctor_knows_what_members_and_masters_run() -> None:
@@ -127,7 +239,7 @@ def test_members_and_masters_may_run_each_command_that_they_send(server: StartSe
     granted = {word[1:] for line in recipes("at every member") for word in line.split() if word.startswith("+chain.")}
     # Of files, of streams of effects, of the command filter, of a server's own module.
     inside_servers = ("chain.record", "chain.put", "chain.del", "chain.refused", "chain.elsewhere", "chain.role.any",
-                      "chain.info.any", "chain.cluster.any", "chain.tap", "chain.wait", "chain.once")
+                      "chain.info.any", "chain.cluster.any", "chain.tap", "chain.wait.any", "chain.once")
     assert granted == {name for name in known if not name.startswith(inside_servers)}
 
 

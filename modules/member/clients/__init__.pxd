@@ -19,7 +19,8 @@ cdef extern void settle_reads(Member *m) noexcept nogil
 cdef extern int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil
 
 # native_wait.pxi
-cdef extern int native_wait_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+cdef extern int on_native_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+cdef extern int on_native_wait_any(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 
 # numbered_writes.pxi
 cdef extern int numbered_command(

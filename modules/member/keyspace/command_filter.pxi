@@ -201,7 +201,7 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
             m.effects.still_paused = False      # another may have ended in this pass
         note_command(m)
         if rule == RULE_WAIT:
-            replace_name(command, "CHAIN.WAIT")
+            replace_name(command, "CHAIN.WAIT" if who_enters(m) == ENTRANCE_PASSWORD else "CHAIN.WAIT.ANY")
         elif rule != RULE_READ:
             open_ticket(m)
             if rule == RULE_WAITAOF:
