@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What differs between servers and is easily guessed wrong: lifetimes of fields, commands of built-in modules, offsets
+after a restart.
+"""
+
+import pytest
+
+from chainredis.local_cluster.cluster import MEMBER
+from commands.case import SERVERS
+from commands.conftest import use
+from integration.conftest import StartChain, StartServer
+from integration.disks import ALWAYS
+from integration.helpers import ask, await_repair, member_number, state
+from integration.test_any_command import assert_same, start, write_each_type
+from integration.test_any_command import client as connect
+
+NEWER = pytest.mark.parametrize("version", SERVERS[1:])
+
+
+@NEWER
+def test_a_field_with_a_lifetime_begins_no_chain_of_puts(
+    server: StartServer, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    """`expires=` of INFO keyspace counts keys. The field would vanish by each member's own clock."""
+    use(version, monkeypatch)
+    for commands, fits in (("put", False), ("all", True)):
+        one = server(MEMBER, **{"member.commands": commands})
+        assert ask(one, "HSET", "h", "field", "v") == 1
+        assert state(one).unfit == ""
+        assert ask(one, "HEXPIRE", "h", 1000, "FIELDS", 1, "field") == [1]
+        assert (state(one).unfit == "") == fits
+
+
+def test_a_write_of_a_built_in_module_is_refused_in_a_chain_of_puts(
+    chain: StartChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands of modules are in no ACL category by themselves: what is asked for is the flag."""
+    use(SERVERS[1], monkeypatch)
+    cluster = chain(1)
+    assert ask(cluster.head, "COMMAND", "COUNT") > 0
+    assert ask(cluster.head, "COMMAND", "INFO", "VADD") != [None]
+    for command in (["VADD", "v", "VALUES", 1, 1, "a"], ["VREM", "v", "a"], ["VSETATTR", "v", "a", "{}"]):
+        assert "copies must not differ" in str(ask(cluster.head, *command)), command
+
+
+@NEWER
+@pytest.mark.parametrize("files", [ALWAYS, {"save": "3600 1"}], ids=["aof", "rdb"])
+def test_a_member_comes_back_by_log_whatever_its_server_makes_of_offsets(
+    chain: StartChain, monkeypatch: pytest.MonkeyPatch, version: str, files: dict[str, str]
+) -> None:
+    """After an append-only file the offset begins anew, on 8.x with a number that means nothing; after an RDB it goes
+    on.
+    """
+    use(version, monkeypatch)
+    cluster = start(chain, 2, **files)
+    write_each_type(connect(cluster.head))
+    assert_same(cluster)
+    tail = cluster.tail
+    tail.stop()
+    await_repair(cluster, tail)
+    connect(cluster.head, db=3).lpush("list", *range(100))
+    tail.start()
+    cluster.add(tail)
+    assert member_number(tail, "joins_by_log") == 1
+    connect(cluster.head, db=3).lpush("list", *range(100))
+    assert_same(cluster)
