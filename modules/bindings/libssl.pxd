@@ -35,6 +35,14 @@ cdef extern from "openssl/ssl.h" nogil:
         pass
     ctypedef struct SSL_METHOD:
         pass
+    ctypedef struct X509:
+        pass
+    ctypedef struct X509_STORE:
+        pass
+    ctypedef struct X509_STORE_CTX:
+        pass
+    ctypedef struct STACK_OF_X509 "STACK_OF(X509)":
+        pass
 
     const SSL_METHOD *TLS_client_method()
     const SSL_METHOD *TLS_server_method()
@@ -52,14 +60,24 @@ cdef extern from "openssl/ssl.h" nogil:
     int SSL_CTX_set_cipher_list(SSL_CTX *, const char *)
     int SSL_CTX_set_ciphersuites(SSL_CTX *, const char *)
 
+    X509 *SSL_CTX_get0_certificate(const SSL_CTX *)
+    long SSL_CTX_get0_chain_certs(SSL_CTX *, STACK_OF_X509 **)
+    X509_STORE *SSL_CTX_get_cert_store(const SSL_CTX *)
+
     SSL *SSL_new(SSL_CTX *)
-    void SSL_free(SSL *)
+    int SSL_up_ref(SSL *)
+    void SSL_free(SSL *)                            # NULL is allowed
+    void SSL_set_accept_state(SSL *)
+    int SSL_set_num_tickets(SSL *, size_t)
+    void SSL_set_connect_state(SSL *)
+    void SSL_set_verify(SSL *, int mode, void *callback)
     int SSL_set_fd(SSL *, int fd)
     int SSL_connect(SSL *)
     int SSL_accept(SSL *)
     int SSL_do_handshake(SSL *)
     int SSL_is_init_finished(const SSL *)
     int SSL_read(SSL *, void *out, int most)
+    int SSL_peek(SSL *, void *out, int most)
     int SSL_write(SSL *, const void *bytes, int count)
     int SSL_pending(const SSL *)
     int SSL_shutdown(SSL *)
@@ -70,6 +88,16 @@ cdef extern from "openssl/x509_vfy.h" nogil:
     enum:
         X509_V_OK
     const char *X509_verify_cert_error_string(long)
+    X509_STORE_CTX *X509_STORE_CTX_new()
+    int X509_STORE_CTX_init(X509_STORE_CTX *, X509_STORE *, X509 *, STACK_OF_X509 *)
+    int X509_STORE_CTX_set_purpose(X509_STORE_CTX *, int)
+    int X509_STORE_CTX_get_error(const X509_STORE_CTX *)
+    void X509_STORE_CTX_free(X509_STORE_CTX *)      # NULL is allowed
+    int X509_verify_cert(X509_STORE_CTX *)
+
+cdef extern from "openssl/x509v3.h" nogil:
+    enum:
+        X509_PURPOSE_SSL_SERVER
 
 cdef extern from "openssl/err.h" nogil:
     unsigned long ERR_peek_last_error()

@@ -32,6 +32,7 @@ cdef struct ClusterMap:
     int count
     const char *run_id
     int port
+    bint speaks_tls         # at all ports that are named here
 
 
 cdef inline bint has_host_name(const Node *node) noexcept nogil:
@@ -66,11 +67,14 @@ cdef inline void cluster_slots(const ClusterMap *map, Items *out) noexcept nogil
 
 # -------------------------------------------------------------------------------------------------- CLUSTER SHARDS
 
-cdef inline void put_shards_node(Items *out, const Shard *shard, int place) noexcept nogil:
+cdef inline void put_shards_node(const ClusterMap *map, Items *out, const Shard *shard, int place) noexcept nogil:
     cdef const Node *node = &shard.view.members[place]
     item_number(out, c"%", 8 if has_host_name(node) else 7)
     field_text(out, "id", node.run_id)
-    field_number(out, "port", node.port)
+    if map.speaks_tls:
+        field_number(out, "tls-port", node.port)
+    else:
+        field_number(out, "port", node.port)
     field_text(out, "ip", node.address)
     field_text(out, "endpoint", node.host)
     if has_host_name(node):
@@ -95,7 +99,7 @@ cdef inline void cluster_shards(const ClusterMap *map, Items *out) noexcept nogi
         item_text(out, "nodes")
         item_number(out, c"*", shard.view.count)
         for j in range(shard.view.count):
-            put_shards_node(out, shard, j)
+            put_shards_node(map, out, shard, j)
 
 
 # ------------------------------------------------------------------------------------ CLUSTER NODES and REPLICAS

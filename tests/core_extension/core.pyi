@@ -301,7 +301,7 @@ def keyspace_info(text: bytes) -> KeyspaceInfo: ...
 _Shard: TypeAlias = tuple[tuple[int, int], list[tuple[bytes, bytes, int, bytes]]]
 
 def cluster_reply(
-    question: str, shards: list[_Shard], run_id: bytes, port: int, asked: bytes = b""
+    question: str, shards: list[_Shard], run_id: bytes, port: int, asked: bytes = b"", speaks_tls: bool = False
 ) -> list[bytes] | bytes: ...
 
 class Recovery(enum.IntEnum):

@@ -8,7 +8,7 @@ cimport modules.core.cluster_map as cluster_map
 cimport modules.core.reply_items as reply_items
 
 
-def cluster_reply(str question, shards, bytes run_id, int port, bytes asked=b""):
+def cluster_reply(str question, shards, bytes run_id, int port, bytes asked=b"", bint speaks_tls=False):
     """The parts of the reply to CLUSTER and the question, each a letter and a text; or the text of an error.
 
     shards: pairs of slots and members, which are (host, address, port, run_id), head first.
@@ -31,6 +31,7 @@ def cluster_reply(str question, shards, bytes run_id, int port, bytes asked=b"")
         parts[i].first_slot, parts[i].last_slot = slots
         parts[i].offset = 99
     found.shards, found.count, found.run_id, found.port = parts, len(shards), run_id, port
+    found.speaks_tls = speaks_tls
     if question == "SLOTS":
         cluster_map.cluster_slots(&found, &items)
     elif question == "SHARDS":

@@ -27,6 +27,7 @@ from modules.member.state.member cimport Member, the_member
 from modules.server.acl cimport is_denied
 from modules.server.passwords cimport strcasecmp
 from modules.server.redis_calls cimport redis_setting
+from modules.server.tls cimport tls_replicates
 
 
 # -------------------------------------------------------------------------------------------------------- replies
@@ -152,6 +153,7 @@ cdef int on_cluster(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     cdef const Member *m = the_member()
     cdef ClusterMap map
     cdef Shard shard
+    cdef const char *setting
     cdef char port[16]
     if is_denied(ctx, argv, argc):
         return REDISMODULE_OK
@@ -163,7 +165,9 @@ cdef int on_cluster(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     map.shards = &shard
     map.count = 1 if m.chain.view.count else 0
     map.run_id = m.self.run_id
-    map.port = atoll(port) if redis_setting(ctx, "port", port, sizeof(port)) else 0
+    map.speaks_tls = tls_replicates(ctx)
+    setting = "tls-port" if map.speaks_tls else "port"
+    map.port = atoll(port) if redis_setting(ctx, setting, port, sizeof(port)) else 0
     return answer(m, &map, ctx, &argv[1], argc - 1)
 
 

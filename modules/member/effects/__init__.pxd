@@ -4,6 +4,7 @@
 
 from libc.stdint cimport int64_t
 
+from modules.bindings.libssl cimport SSL
 from modules.bindings.pthread cimport pthread_t
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
 from modules.member.state.member cimport Member
@@ -13,6 +14,7 @@ cdef struct Copy:
     Caller caller               # of the old tail
     pthread_t thread
     int own_fd                  # the connection of our own server
+    SSL *own_ssl                # of that; NULL: without TLS
     int quiet_s                 # the copy fails when nothing moves for so long
     char version[32]            # of our own server, if that is Valkey
     char *buffer

@@ -9,18 +9,19 @@
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf, sscanf
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memcpy, memmove, memset, strerror, strlen, strncmp
+from libc.string cimport memcmp, memcpy, memmove, memset, strlen, strncmp
 
 from modules.bindings.atomics cimport observe, publish
 from modules.bindings.descriptors cimport SHUT_RDWR, shutdown
 from modules.bindings.hiredis cimport redisAppendCommand, redisContext, redisFree
-from modules.bindings.libc cimport F_DUPFD_CLOEXEC, POLLIN, POLLOUT, close, errno, fcntl, poll, pollfd
+from modules.bindings.libc cimport F_DUPFD_CLOEXEC, POLLIN, POLLOUT, close, fcntl, poll, pollfd
+from modules.bindings.libssl cimport SSL_free, SSL_set_fd, SSL_up_ref
 from modules.bindings.redismodule cimport RedisModule_EventLoopAddOneShot
-from modules.bindings.socket cimport EAGAIN, EINTR, MSG_NOSIGNAL, recv, send
 from modules.core.chain cimport chain_predecessor
 from modules.member.keyspace cimport redis_number
 from modules.member.state.effects cimport LINE_BYTES, PseudoMaster
 from modules.member.state.member cimport Member, the_member
+from modules.server.own_connection cimport own_read, own_write
 from modules.server.proven_connection cimport (
     CALL_ERROR_BYTES, ask, call_fails, call_peer, caller_cancel, caller_free, caller_init, has_pending, is_answered,
     next_answer, receive, send_appended,
@@ -40,10 +41,10 @@ cdef enum:
 cdef bint hear_own(Copy *copy) noexcept nogil:
     """Drop what our own server says: newlines while it loads. Returns False if it has closed the connection."""
     cdef char junk[256]
-    cdef long got = recv(copy.own_fd, junk, sizeof(junk), 0)
-    if got > 0 or (got < 0 and (errno == EAGAIN or errno == EINTR)):
-        return True
-    return call_fails(&copy.caller, "this server has closed the connection of its own copy: see its log")
+    cdef long got = 1
+    while got > 0:
+        got = own_read(copy.own_fd, copy.own_ssl, junk, sizeof(junk))
+    return got == 0 or call_fails(&copy.caller, "this server has closed the connection of its own copy: see its log")
 
 
 cdef bint copy_wait(Copy *copy, int tail_fd, short own_events) noexcept nogil:
@@ -74,15 +75,14 @@ cdef bint pass_on(Copy *copy, const char *bytes, long count) noexcept nogil:
     """Give bytes to our own server. The call returns when it has taken all of them. False: it cannot."""
     cdef long gone
     while count:
-        gone = send(copy.own_fd, bytes, <size_t>count, MSG_NOSIGNAL)
-        if gone >= 0:
+        gone = own_write(copy.own_fd, copy.own_ssl, bytes, <size_t>count)
+        if gone > 0:
             bytes += gone
             count -= gone
-        elif errno == EAGAIN:
-            if not copy_wait(copy, -1, POLLOUT):
-                return False
-        elif errno != EINTR:
-            return hear_own(copy) and call_fails(&copy.caller, strerror(errno))
+        elif gone < 0:
+            return hear_own(copy) and call_fails(&copy.caller, "this server takes nothing of its copy: see its log")
+        elif not copy_wait(copy, -1, POLLOUT):
+            return False
     return True
 
 
@@ -218,6 +218,7 @@ cdef void *copy_main(void *data) noexcept nogil:
     if not copy.good:
         shutdown(copy.own_fd, SHUT_RDWR)    # our own server may wait for more of the snapshot
     close(copy.own_fd)
+    SSL_free(copy.own_ssl)
     RedisModule_EventLoopAddOneShot(on_copy_over, copy)
     return NULL
 
@@ -243,6 +244,18 @@ cdef bint copy_is_asked_for(const Member *m) noexcept nogil:
     return m.effects.pseudo_master.fd >= 0 and m.effects.pseudo_master.asked != 0
 
 
+cdef bint lend_tls(Copy *copy, PseudoMaster *p) noexcept nogil:
+    """Let the thread alone encrypt what our own server gets, through its own descriptor."""
+    copy.own_ssl = p.ssl
+    return p.ssl == NULL or (SSL_up_ref(p.ssl) == 1 and SSL_set_fd(p.ssl, copy.own_fd) == 1)
+
+
+cdef void take_tls_back(PseudoMaster *p) noexcept nogil:
+    """The thread has ended, or has not begun."""
+    if p.ssl != NULL:
+        SSL_set_fd(p.ssl, p.fd)
+
+
 cdef bint copy_begin(Member *m) noexcept nogil:
     """Begin to answer our own server with the snapshot of the tail whose learner this member is. Returns False without
     memory, descriptors or threads.
@@ -260,7 +273,7 @@ cdef bint copy_begin(Member *m) noexcept nogil:
     info_field(m.ctx, "server", "valkey_version", copy.version, sizeof(copy.version))
     if (caller_init(&copy.caller, chain_predecessor(&m.chain), m.replication.secret, m.self.run_id,
                     m.settings.auth_user, m.settings.auth_password.value.text, &m.tls, m.ctx)
-            and copy.buffer != NULL and copy.own_fd >= 0
+            and copy.buffer != NULL and copy.own_fd >= 0 and lend_tls(copy, p)
             and thread_start(&copy.thread, copy_main, copy, True)):
         pseudo_master_watch(m, 0)
         p.asked = 0
@@ -268,6 +281,8 @@ cdef bint copy_begin(Member *m) noexcept nogil:
         return True
     if copy.own_fd >= 0:
         close(copy.own_fd)
+    SSL_free(copy.own_ssl)
+    take_tls_back(p)
     copy_free(copy)
     return False
 
@@ -303,6 +318,7 @@ cdef void copy_taken(Member *m) noexcept nogil:
     copy_off(m)
     place_server(m, m.chain.applied + 1, server_offset(m))
     if m.effects.pseudo_master.fd >= 0:
+        take_tls_back(&m.effects.pseudo_master)
         m.effects.pseudo_master.fed = m.chain.applied + 1
         m.effects.pseudo_master.feeding = True
         feed_server(m)

@@ -1,7 +1,7 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
 # Where this server's own module reaches it: on the loopback interface, else at an address that it binds, else at its
-# unix socket.
+# unix socket, and without any of these at its port of TLS.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -23,6 +23,7 @@ cdef enum:
 cdef struct OwnAddress:
     sockaddr_storage storage
     socklen_t length
+    bint encrypted
 
 
 cdef bint resolve_own(const char *host, int64_t port, OwnAddress *out) noexcept nogil:
@@ -49,9 +50,9 @@ cdef int loopback_rank(const char *host) noexcept nogil:
     return 3 if strcmp(host, "*") == 0 or strcmp(host, "0.0.0.0") == 0 or strncmp(host, "127.", 4) == 0 else 2
 
 
-cdef bint own_port_address(Member *m, OwnAddress *out) noexcept nogil:
-    """Returns False if the server has no plain port, or binds no address."""
-    cdef int64_t port = redis_number(m, b"port")
+cdef bint own_port_address(Member *m, const char *setting, OwnAddress *out) noexcept nogil:
+    """Returns False if the server has no such port, or binds no address."""
+    cdef int64_t port = redis_number(m, setting)
     cdef char hosts[BIND_BYTES]
     cdef char *rest = NULL
     cdef char *host
@@ -83,4 +84,8 @@ cdef bint own_socket_address(Member *m, OwnAddress *out) noexcept nogil:
 
 cdef bint own_address(Member *m, OwnAddress *out) noexcept nogil:
     """Returns False if this server's module cannot reach it."""
-    return own_port_address(m, out) or own_socket_address(m, out)
+    out.encrypted = False
+    if own_port_address(m, "port", out) or own_socket_address(m, out):
+        return True
+    out.encrypted = True
+    return own_port_address(m, "tls-port", out)

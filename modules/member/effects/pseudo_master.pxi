@@ -2,33 +2,44 @@
 # SPDX-License-Identifier: Apache-2.0
 # The pseudo-master: at every member but the serving head, our own server is a replica of a port of this module, which
 # writes the log to it. So Redis applies the effects as a genuine replica does, and never follows another machine.
+#
+# With `tls-replication yes` our own server wants TLS of its master. The module serves it with the server's certificate.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf, sscanf
 from libc.stdlib cimport atoi
 from libc.string cimport memset, strerror, strlen, strncasecmp, strstr
 
-from modules.bindings.descriptors cimport DIR, closedir, dirent, opendir, readdir
+from modules.bindings.descriptors cimport MSG_PEEK, DIR, closedir, dirent, opendir, readdir
 from modules.bindings.libc cimport close, errno
+from modules.bindings.libssl cimport (
+    SSL_VERIFY_NONE, SSL_free, SSL_is_init_finished, SSL_new, SSL_set_accept_state, SSL_set_fd, SSL_set_num_tickets,
+    SSL_set_verify,
+)
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModule_EventLoopAdd, RedisModule_EventLoopDel,
     RedisModule_Log,
 )
 from modules.bindings.socket cimport (
-    AF_INET, EAGAIN, EINTR, INADDR_LOOPBACK, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, bind,
-    getpeername, getsockname, htonl, listen, ntohs, recv, send, sockaddr, sockaddr_in, socket, socklen_t,
+    AF_INET, INADDR_LOOPBACK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, bind, getpeername, getsockname, htonl,
+    listen, ntohs, recv, sockaddr, sockaddr_in, socket, socklen_t,
 )
 from modules.core.effect_scanner cimport scan
-from modules.core.effect_stream cimport stream_at
+from modules.core.effect_stream cimport stream_at, stream_copy_out
 from modules.core.tickets cimport tickets_close, tickets_lack
 from modules.member.gate cimport gate_shortcut
+from modules.member.replies cimport complain
+from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.effects cimport PseudoMaster, REQUEST_BYTES
 from modules.member.state.member cimport Member, is_native_replica
+from modules.server.own_connection cimport ENDED, RECORD_BYTES, after_call, own_read, own_write
 from modules.server.sockets cimport set_no_delay
+from modules.server.tls cimport tls_reason, tls_refresh
 
 cdef enum:
     FEED_BYTES = 1024 * 1024    # in one call: clients must be served, too
     SELECT_ROOM = 64
+    TLS_HANDSHAKE = 22          # the first byte of a connection with TLS
 
 
 # ------------------------------------------------------------------------------------------- the connection
@@ -122,6 +133,8 @@ cdef void pseudo_master_shorten(Member *m) noexcept nogil:
     pseudo_master_watch(m, 0)
     close(p.fd)
     p.fd = end
+    if p.ssl != NULL:
+        SSL_set_fd(p.ssl, end)
     pseudo_master_watch(m, REDISMODULE_EVENTLOOP_READABLE)
 
 
@@ -139,9 +152,68 @@ cdef void pseudo_master_close(Member *m) noexcept nogil:
     if p.fd >= 0:
         pseudo_master_watch(m, 0)
         close(p.fd)
+    SSL_free(p.ssl)
+    p.ssl = NULL
+    p.heard = False
     p.fd = -1
     p.feeding = False
     m.effects.master_client = 0
+
+
+# --------------------------------------------------------------------------------------------------------- TLS
+
+cdef void pseudo_master_fail(Member *m, const char *why) noexcept nogil:
+    """TLS with our own server has failed. Redis connects anew after a second."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    snprintf(p.error, sizeof(p.error), "%s", why)
+    complain(m.ctx, &p.complaint, m.now_ms, "TLS of this server with its own module", why)
+    pseudo_master_close(m)
+
+
+cdef bint serve_tls(Member *m) noexcept nogil:
+    """Speak TLS from now on, with this server's certificate. No certificate is asked for, because the other end is a
+    socket of this process. Returns False if that is not possible.
+    """
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    if not tls_refresh(&m.tls, m.ctx):
+        pseudo_master_fail(m, m.tls.error)
+        return False
+    p.ssl = SSL_new(m.tls.server)
+    if p.ssl == NULL or SSL_set_fd(p.ssl, p.fd) != 1:
+        pseudo_master_fail(m, "out of memory")
+        return False
+    SSL_set_verify(p.ssl, SSL_VERIFY_NONE, NULL)
+    # Redis blocks this thread when its master has said something that is no whole line, as a session ticket is.
+    SSL_set_num_tickets(p.ssl, 0)
+    SSL_set_accept_state(p.ssl)
+    return True
+
+
+cdef bint is_understood(Member *m) noexcept nogil:
+    """Look at the first byte of a connection: only our own server knows with which settings it has connected. Returns
+    False if there is nothing to be read, or no way to read it.
+    """
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef char first
+    cdef long got
+    if p.heard:
+        return True
+    got = after_call(recv(p.fd, &first, 1, MSG_PEEK))
+    if got == ENDED:
+        pseudo_master_close(m)
+    p.heard = got > 0
+    return p.heard and (first != TLS_HANDSHAKE or serve_tls(m))
+
+
+cdef void pseudo_master_end(Member *m) noexcept nogil:
+    """Our own server has closed the connection, or does not accept what was said in the handshake of TLS."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    cdef char why[ERROR_BYTES]
+    if p.ssl == NULL or SSL_is_init_finished(p.ssl):
+        pseudo_master_close(m)
+        return
+    tls_reason(p.ssl, why, sizeof(why))
+    pseudo_master_fail(m, why)
 
 
 # ------------------------------------------------------------------------------------------------ the handshake
@@ -160,12 +232,14 @@ cdef void hear_server(Member *m) noexcept nogil:
     cdef char bytes[REQUEST_BYTES]
     cdef long got
     cdef long i
+    if not is_understood(m):
+        return
     while True:
-        got = recv(p.fd, bytes, sizeof(bytes), 0)
-        if got < 0 and (errno == EAGAIN or errno == EINTR):
+        got = own_read(p.fd, p.ssl, bytes, sizeof(bytes))
+        if got == 0:
             return
-        if got <= 0:
-            pseudo_master_close(m)
+        if got < 0:
+            pseudo_master_end(m)
             return
         for i in range(got):
             if not hear_byte(m, &bytes[i]):
@@ -202,7 +276,8 @@ cdef void note_synced(Member *m) noexcept nogil:
 
 
 cdef void say_to_server(Member *m, const char *line) noexcept nogil:
-    if send(m.effects.pseudo_master.fd, line, strlen(line), MSG_NOSIGNAL) != <long>strlen(line):
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    if own_write(p.fd, p.ssl, line, strlen(line)) != <long>strlen(line):
         pseudo_master_close(m)
 
 
@@ -215,6 +290,7 @@ cdef void answer_server(Member *m) noexcept nogil:
     cdef int id_bytes
     cdef int offset_bytes
     name[0] = 0
+    p.error[0] = 0
     sscanf(p.request, "*%*d\r\n$%*d\r\n%15s", &name[0])
     if strncasecmp(name, "PING", 4) == 0:
         say_to_server(m, "+PONG\r\n")
@@ -299,6 +375,23 @@ cdef void cover_log(Member *m) noexcept nogil:
         tickets_close(&m.effects.tickets, m.chain.applied)
 
 
+cdef const char *next_piece(const Member *m, char *record, uint64_t *length) noexcept nogil:
+    """Returns the next bytes for our own server, of which there are some.
+
+    After a write that TLS could not finish it wants the same bytes again, in a row as before. In the ring they may lie
+    otherwise by then, so they are copied to `record`, which has RECORD_BYTES.
+    """
+    cdef const PseudoMaster *p = &m.effects.pseudo_master
+    cdef const char *place = stream_at(&m.chain.log.stream, p.fed, length)
+    cdef uint64_t left = <uint64_t>(m.chain.log.end - p.fed)
+    if p.ssl == NULL:
+        length[0] = min(length[0], left)
+        return place
+    length[0] = min(left, <uint64_t>RECORD_BYTES)
+    stream_copy_out(&m.chain.log.stream, p.fed, record, length[0])
+    return record
+
+
 cdef void feed_server(Member *m) noexcept nogil:
     """Write what the log has and the server was not given yet.
 
@@ -306,18 +399,17 @@ cdef void feed_server(Member *m) noexcept nogil:
     """
     cdef PseudoMaster *p = &m.effects.pseudo_master
     cdef int64_t left = FEED_BYTES
-    cdef uint64_t run
-    cdef const char *place
+    cdef uint64_t length
+    cdef char record[RECORD_BYTES]
+    cdef const char *piece
     cdef long gone
     cover_log(m)
     if not p.feeding:
         return
     while p.fed < m.chain.log.end and left > 0:
-        place = stream_at(&m.chain.log.stream, p.fed, &run)
-        gone = send(p.fd, place, min(run, <uint64_t>(m.chain.log.end - p.fed)), MSG_NOSIGNAL)
-        if gone < 0 and errno == EINTR:
-            continue
-        if gone < 0 and errno == EAGAIN:
+        piece = next_piece(m, record, &length)
+        gone = own_write(p.fd, p.ssl, piece, length)
+        if gone == 0:
             break
         if gone < 0:
             pseudo_master_close(m)

@@ -10,6 +10,10 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, memset, strerror, strlen, strncmp
 
 from modules.bindings.libc cimport close, errno
+from modules.bindings.libssl cimport (
+    ERR_clear_error, SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE, SSL_VERIFY_NONE, SSL_do_handshake, SSL_free,
+    SSL_get_error, SSL_new, SSL_peek, SSL_pending, SSL_set_connect_state, SSL_set_fd, SSL_set_verify,
+)
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModuleCtx, RedisModuleString,
     RedisModule_AuthenticateClientWithUser, RedisModule_CreateModuleUser, RedisModule_EventLoopAdd,
@@ -17,8 +21,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_SetModuleUserACL, RedisModule_StringPtrLen,
 )
 from modules.bindings.socket cimport (
-    EAGAIN, EINPROGRESS, EINTR, MSG_NOSIGNAL, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, connect, recv, send, sockaddr,
-    socket,
+    EINPROGRESS, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, connect, sockaddr, socket,
 )
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport EffectStream, stream_at, stream_reserve
@@ -27,9 +30,12 @@ from modules.member.gate cimport gate_descriptor_of, gate_exempt, gate_exempt_no
 from modules.member.replies cimport complain
 from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
 from modules.member.state.member cimport Member
+from modules.member.state.complaint cimport ERROR_BYTES
+from modules.server.own_connection cimport RECORD_BYTES, own_read, own_write
 from modules.server.proofs cimport draw_nonce
 from modules.server.redis_calls cimport info_field
 from modules.server.sockets cimport connect_result, set_no_delay
+from modules.server.tls cimport tls_reason, tls_refresh
 
 cdef enum:
     TAP_RETRY_MS = 20
@@ -46,7 +52,10 @@ cdef bint tap_open(Member *m) noexcept nogil:
     cdef Tap *tap = &m.effects.tap
     cdef OwnAddress own
     if not own_address(m, &own):
-        tap_fail(m, "this server has neither a plain port nor a unix socket, by which its module could reach it")
+        tap_fail(m, "this server has neither a port nor a unix socket, by which its module could reach it")
+        return False
+    if own.encrypted and not tls_refresh(&m.tls, m.ctx):
+        tap_fail(m, m.tls.error)
         return False
     tap.fd = socket(own.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     if tap.fd < 0:
@@ -56,6 +65,8 @@ cdef bint tap_open(Member *m) noexcept nogil:
         tap_fail(m, strerror(errno))
         return False
     tap.port = gate_exempt(m, tap.fd)   # before the server can have accepted the connection
+    if own.encrypted:
+        tap_encrypt(m)
     tap.phase = TAP_CONNECTING
     tap.ticks = 0
     tap.line_length = 0
@@ -80,6 +91,8 @@ cdef void tap_close(Member *m) noexcept nogil:
         tap_watch(m, 0)
         gate_exempt_no_more(m, tap.port)
         close(tap.fd)
+    SSL_free(tap.ssl)
+    tap.ssl = NULL
     tap.fd = -1
     tap.phase = TAP_CLOSED
     m.chain.log.stream.ahead = 0
@@ -94,6 +107,37 @@ cdef void tap_fail(Member *m, const char *why) noexcept nogil:
 
 
 # ------------------------------------------------------------------------------------------------ the handshake
+
+cdef void tap_encrypt(Member *m) noexcept nogil:
+    """Speak TLS on the connection. The nonce proves that the other end is our own server, and no certificate has to."""
+    cdef Tap *tap = &m.effects.tap
+    tap.ssl = SSL_new(m.tls.client)
+    if tap.ssl != NULL:
+        SSL_set_verify(tap.ssl, SSL_VERIFY_NONE, NULL)
+        SSL_set_connect_state(tap.ssl)
+        SSL_set_fd(tap.ssl, tap.fd)
+
+
+cdef bint tap_shakes_hands(Member *m) noexcept nogil:
+    """Go on with the handshake of TLS. Returns whether the connection can be used."""
+    cdef Tap *tap = &m.effects.tap
+    cdef char why[ERROR_BYTES]
+    cdef int result
+    cdef int error
+    ERR_clear_error()
+    result = SSL_do_handshake(tap.ssl)
+    if result == 1:
+        return True
+    error = SSL_get_error(tap.ssl, result)
+    if error == SSL_ERROR_WANT_READ:
+        tap_watch(m, REDISMODULE_EVENTLOOP_READABLE)
+    elif error == SSL_ERROR_WANT_WRITE:
+        tap_watch(m, REDISMODULE_EVENTLOOP_WRITABLE)
+    else:
+        tls_reason(tap.ssl, why, sizeof(why))
+        tap_fail(m, why)
+    return False
+
 
 cdef void tap_ask(Member *m) noexcept nogil:
     """Ask for the stream from the end of the log on. The server's side knows the tap by the nonce."""
@@ -111,7 +155,7 @@ cdef void tap_ask(Member *m) noexcept nogil:
         request, sizeof(request),
         "*2\r\n$9\r\nCHAIN.TAP\r\n$%d\r\n%s\r\n*3\r\n$5\r\nPSYNC\r\n$40\r\n%s\r\n$%d\r\n%s\r\n",
         <int>strlen(tap.nonce), &tap.nonce[0], &id[0], <int>strlen(offset), &offset[0])
-    if send(tap.fd, request, <size_t>length, MSG_NOSIGNAL) != length:
+    if own_write(tap.fd, tap.ssl, request, <size_t>length) != length:
         tap_fail(m, "the server takes no request")
         return
     tap.phase = TAP_ASKING
@@ -141,11 +185,18 @@ cdef int tap_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) n
 
 
 cdef void tap_shorten(Member *m, int64_t client) noexcept nogil:
-    """The server has read all that the tap has sent, and has written nothing."""
+    """The server has read all that the tap has sent, and has written nothing but what belongs to the handshake of TLS.
+    """
     cdef Tap *tap = &m.effects.tap
-    cdef int end = gate_shortcut(m, gate_descriptor_of(m, client))
+    cdef char none
+    cdef int end
+    if tap.ssl != NULL:
+        SSL_peek(tap.ssl, &none, 1)     # reads session tickets, which come behind the handshake
+    end = gate_shortcut(m, gate_descriptor_of(m, client))
     if end < 0:
         return
+    if tap.ssl != NULL:
+        SSL_set_fd(tap.ssl, end)
     tap_watch(m, 0)
     gate_exempt_no_more(m, tap.port)    # the port is free from now on, and a client may get it
     close(tap.fd)
@@ -177,11 +228,12 @@ cdef void on_tap(int fd, void *data, int mask) noexcept nogil:
         failure = connect_result(fd)
         if failure:
             tap_fail(m, strerror(failure))
-        else:
+        elif m.effects.tap.ssl == NULL or tap_shakes_hands(m):
             tap_ask(m)
-    elif m.effects.tap.phase == TAP_ASKING:
+        return
+    if m.effects.tap.phase == TAP_ASKING:
         tap_read_answer(m)
-    else:
+    if m.effects.tap.phase == TAP_STREAMING:
         tap_read(m)
 
 
@@ -191,10 +243,10 @@ cdef void tap_read_answer(Member *m) noexcept nogil:
     cdef char byte
     cdef long got
     while tap.phase == TAP_ASKING:
-        got = recv(tap.fd, &byte, 1, 0)
-        if got < 0 and (errno == EAGAIN or errno == EINTR):
+        got = own_read(tap.fd, tap.ssl, &byte, 1)
+        if got == 0:
             return
-        if got <= 0 or tap.line_length == LINE_BYTES - 1:
+        if got < 0 or tap.line_length == LINE_BYTES - 1:
             tap_fail(m, "the server closed the connection")
             return
         if byte != c"\n":
@@ -207,7 +259,7 @@ cdef void tap_read_answer(Member *m) noexcept nogil:
 
 
 cdef void tap_read(Member *m) noexcept nogil:
-    """Read into the log what the server has sent, up to TAP_READ_BYTES.
+    """Read into the log what the server has sent, up to TAP_READ_BYTES, and the rest of a record of TLS.
 
     Nothing that a former head has done since is the chain's: `settle_role` closes its tap in this pass.
     """
@@ -218,20 +270,20 @@ cdef void tap_read(Member *m) noexcept nogil:
     cdef uint64_t run
     cdef char *place
     cdef long got
-    while left > 0 and m.chain.me == 0:
+    while (left > 0 or (tap.ssl != NULL and SSL_pending(tap.ssl) > 0)) and m.chain.me == 0:
         end = m.chain.log.end + m.chain.log.stream.ahead
         if not stream_reserve(&m.chain.log.stream, m.chain.log.first, end, TAP_READ_BYTES):
             return              # tried again in the next event
         place = stream_at(&m.chain.log.stream, end, &run)
-        room = min(<int64_t>run, left)
-        got = recv(tap.fd, place, <size_t>room, 0)
-        if got < 0 and (errno == EAGAIN or errno == EINTR):
+        room = min(<int64_t>run, max(left, <int64_t>RECORD_BYTES))
+        got = own_read(tap.fd, tap.ssl, place, <size_t>room)
+        if got == 0:
             return
-        if got <= 0:
+        if got < 0:
             tap_fail(m, "the server closed the connection")
             return
         left -= got
-        if not tap_take(m, place, got) or got < room:
+        if not tap_take(m, place, got) or (got < room and tap.ssl == NULL):
             return
 
 
@@ -285,7 +337,7 @@ cdef void tap_acknowledge(Member *m) noexcept nogil:
     if known:
         length += snprintf(&text[length], NUMBER_ROOM, "$4\r\nFACK\r\n")
         length += put_number(&text[length], tap.synced - m.effects.shift)
-    if tap.phase == TAP_STREAMING and send(tap.fd, text, <size_t>length, MSG_NOSIGNAL) != length:
+    if tap.phase == TAP_STREAMING and own_write(tap.fd, tap.ssl, text, <size_t>length) != length:
         tap_fail(m, "the server takes no acknowledgement")
 
 

@@ -17,7 +17,9 @@ from modules.member.keyspace.kind cimport own_kind
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member, the_member
 from modules.server.native_replication cimport follows_another
-from modules.server.redis_calls cimport drop_reply, info_field, is_configured
+from modules.server.own_certificate cimport accepts_itself
+from modules.server.redis_calls cimport drop_reply, info_field, is_configured, redis_setting
+from modules.server.tls cimport Tls, tls_refresh, tls_replicates
 
 cdef enum:
     SCAN_STEPS = 10000          # bound of the search: some milliseconds
@@ -88,16 +90,27 @@ cdef bint is_failing_over(RedisModuleCtx *ctx) noexcept nogil:
             and strcmp(text, "no-failover") != 0)
 
 
+cdef bint has_port(RedisModuleCtx *ctx, const char *setting) noexcept nogil:
+    cdef char port[16]
+    return redis_setting(ctx, setting, port, sizeof(port)) and strcmp(port, "0") != 0
+
+
 cdef bint reaches_itself(RedisModuleCtx *ctx, char *why) noexcept nogil:
     """Returns whether this server's own module can reach it, as it has to when the server is the head of a chain of all
     commands. If not, writes the reason into `why`, which has room for ERROR_BYTES.
     """
-    if (not is_configured(ctx, "port", "0") and not is_configured(ctx, "bind", "")
+    cdef Tls *tls = &the_member().tls
+    if not ((has_port(ctx, "port") or has_port(ctx, "tls-port")) and not is_configured(ctx, "bind", "")
             or not is_configured(ctx, "unixsocket", "")):
-        return True
-    snprintf(why, ERROR_BYTES, "this server has neither a plain port nor a unix socket, by which its own module could "
-             "reach it, and other members reach each other by plain ports: set port")
-    return False
+        snprintf(why, ERROR_BYTES, "this server has neither a port nor a unix socket, by which its own module could "
+                 "reach it: set port or tls-port")
+        return False
+    if not tls_replicates(ctx) or the_member().chain.me >= 0:
+        return True     # a member whose certificate has ended meanwhile is not kept from the next view
+    if not tls_refresh(tls, ctx):
+        snprintf(why, ERROR_BYTES, "%s", tls.error)
+        return False
+    return accepts_itself(tls, why, ERROR_BYTES)
 
 
 cdef bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
@@ -114,10 +127,6 @@ cdef bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil:
         return False
     if RedisModule_AvoidReplicaTraffic():
         snprintf(why, ERROR_BYTES, "the clients of this server are paused: CLIENT UNPAUSE first")
-        return False
-    if own_kind(the_member()) == KIND_ALL and is_configured(ctx, "tls-replication", "yes"):
-        snprintf(why, ERROR_BYTES, "this server has tls-replication yes, and would want TLS of its own module: set "
-                 "tls-replication no")
         return False
     if own_kind(the_member()) == KIND_ALL:
         return reaches_itself(ctx, why)     # databases and times to live are copied as they are

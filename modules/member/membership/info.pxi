@@ -18,6 +18,7 @@ from modules.member.gate cimport info_gate
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.serving cimport role_name, serves_in_role
 from modules.member.state.checkpoint cimport Checkpoint, STORE_OPEN, STORE_OPENING
+from modules.member.state.effects cimport TAP_STREAMING
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_NONE, Membership
 from modules.member.state.replication cimport LINK_IDLE, LINK_READY, Link, Replication
@@ -109,6 +110,13 @@ cdef void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noexcept no
     RedisModule_InfoAddFieldLongLong(info, "writers_held_for_memory", c.full)
 
 
+cdef const char *own_link_error(const Member *m) noexcept nogil:
+    """Returns why this server and its module do not reach each other; empty: they do, or are not to."""
+    if m.effects.tap.phase != TAP_STREAMING and m.effects.tap.complaint.why[0] and m.chain.me == 0:
+        return m.effects.tap.complaint.why
+    return m.effects.pseudo_master.error
+
+
 cdef void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     cdef const Replication *links = &m.replication
     RedisModule_InfoAddFieldCString(info, "link_down", link_state(&links.downstream))
@@ -118,6 +126,7 @@ cdef void info_links(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     RedisModule_InfoAddFieldCString(info, "link_up_error", links.upstream.error)
     RedisModule_InfoAddFieldLongLong(info, "in_step", m.chain.in_step)
     RedisModule_InfoAddFieldCString(info, "link_head", link_state(&links.head_shortcut))
+    RedisModule_InfoAddFieldCString(info, "link_own_error", own_link_error(m))
 
 
 cdef void info_joining(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:

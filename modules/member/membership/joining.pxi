@@ -172,6 +172,7 @@ cdef void ask_for_copy(Member *m) noexcept nogil:
     """
     m.disk.missing = True       # what is saved from now on is of no chain, until the copy is complete
     m.membership.copy_since_ms = m.now_ms
+    m.effects.pseudo_master.error[0] = 0
     if not replicate(m, "NO", "ONE") or not follow_self(m):
         join_fail(m, "this server cannot become a replica of its own module: see its log")
     else:
@@ -188,6 +189,8 @@ cdef void copy_step(Member *m) noexcept nogil:
     elif copy_is_asked_for(m):
         if not copy_begin(m):
             join_fail(m, "the old tail's data cannot be copied: out of memory, descriptors or threads")
+    elif m.effects.pseudo_master.error[0]:
+        join_fail(m, m.effects.pseudo_master.error)
     elif m.now_ms - m.membership.copy_since_ms > ASK_MS:
         join_fail(m, "this server does not connect to its own module for a copy: see its log")
 

@@ -4,11 +4,12 @@
 
 from libc.stdint cimport int64_t
 
+from modules.bindings.libssl cimport SSL
 from modules.bindings.redismodule cimport RedisModuleCommandFilterCtx, RedisModuleUser
 from modules.core.effect_scanner cimport EffectScanner
 from modules.core.log cimport Boundary
 from modules.core.tickets cimport Tickets
-from modules.member.state.complaint cimport Complaint
+from modules.member.state.complaint cimport Complaint, ERROR_BYTES
 from modules.server.proofs cimport NONCE_BYTES
 
 cdef enum:
@@ -30,6 +31,7 @@ cdef enum TapPhase:
 cdef struct Tap:
     # At the head: a connection to our own server, whose replica it is.
     int fd
+    SSL *ssl                    # NULL: without TLS
     int port                    # the local one
     TapPhase phase
     int watched                 # event mask registered with the event loop
@@ -52,7 +54,11 @@ cdef struct PseudoMaster:
     int listener                # -1: none
     int port
     int fd                      # the connection of our own server; -1: none
+    SSL *ssl                    # NULL: without TLS, or nothing has been read yet
+    bint heard                  # our own server has shown whether it speaks TLS
     int watched
+    Complaint complaint
+    char error[ERROR_BYTES]     # why TLS with our own server has failed; empty: it has not, since the last success
     bint feeding                # the handshake is over
     int64_t asked               # the server has asked for its stream from this offset on, and waits; 0: it has not
     char request[REQUEST_BYTES]

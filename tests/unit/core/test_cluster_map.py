@@ -14,9 +14,9 @@ A, B, C = ((b"10.0.0.%d" % at, b"10.0.0.%d" % at, 7000, IDS[at]) for at in (0, 1
 NAMED = (b"db.example", b"10.0.0.9", 7009, IDS[3])
 
 
-def reply(question: str, *shards: Any, me: bytes = IDS[1], asked: bytes = b"") -> Any:
+def reply(question: str, *shards: Any, me: bytes = IDS[1], asked: bytes = b"", tls: bool = False) -> Any:
     """The reply as a client gets it: lists, dicts, integers and text."""
-    items = cluster_reply(question, list(shards), me, 7000, asked)
+    items = cluster_reply(question, list(shards), me, 7000, asked, tls)
     if isinstance(items, bytes):
         return items.decode()
     value = built(items)
@@ -56,6 +56,11 @@ def test_shards_name_roles() -> None:
     assert [(node["endpoint"], node["role"]) for node in shard["nodes"]] == [
         ("10.0.0.0", "master"), ("10.0.0.1", "replica"),
     ]  # fmt: skip
+
+
+def test_shards_say_which_ports_speak_tls() -> None:
+    (shard,) = reply("SHARDS", (ALL, [A, B]), tls=True)
+    assert [(node["tls-port"], "port" in node) for node in shard["nodes"]] == [(7000, False), (7000, False)]
 
 
 def test_nodes_are_lines_that_redis_py_understands() -> None:
