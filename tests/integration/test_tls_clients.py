@@ -190,6 +190,24 @@ def test_unheld_when_too_much_is_uncommitted(chain: StartChain, mine: Identity) 
         assert [writer.receive() for _ in range(5)] == [b"OK"] * 5
 
 
+def test_who_is_unheld_leaves_the_gate(one: Server, mine: Identity) -> None:
+    """Links with TLS cost no more than others then. Requests may follow the first one at once, in pieces."""
+    value = "x" * 50_000
+    for number in range(100, 150):
+        requests = words("MEMBER.UNHELD") + words("SET", "k", number) + words("ECHO", value) + words("GET", "k")
+        expected = b"+OK\r\n+OK\r\n$50000\r\n%s\r\n$3\r\n%d\r\n" % (value.encode(), number)
+        step = (number - 99) * 1000     # at the end all in one piece
+        newest = ssl.TLSVersion.TLSv1_2 if number % 2 else ssl.TLSVersion.TLSv1_3
+        with secured(one, mine, newest) as connection:
+            for place in range(0, len(requests), step):
+                connection.sendall(requests[place : place + step])
+            assert receive(connection, len(expected)) == expected
+            connection.sendall(words("PING"))
+            assert receive(connection, 7) == b"+PONG\r\n"
+    assert member_number(one, "gate_handed_back") > 20
+    wait_until(lambda: member_number(one, "gate_clients") == 1, 10)
+
+
 def is_held(talk: Talk) -> bool:
     talk.send("GET", "k")
     return talk.is_silent() or not talk.receive()

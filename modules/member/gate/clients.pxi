@@ -19,6 +19,9 @@ from modules.member.state.member cimport the_member
 from modules.server.redis_calls cimport is_configured
 from modules.server.sockets cimport bound_host, bound_port
 
+cdef enum:
+    REST_BYTES = 4096           # that a call passes on of what the server has written to a client that leaves the gate
+
 
 # ------------------------------------------------------------------------------------------------- own connections
 
@@ -160,6 +163,35 @@ cdef void take_back(Member *m, int64_t id, int real, int pair) noexcept nogil:
         doom(m, id, client.fd)
 
 
+cdef bint pass_rest(int pair, int real) noexcept nogil:
+    """Send the client what the server has written into the pair. Returns False if not all of it went."""
+    cdef char bytes[REST_BYTES]
+    cdef long got = recv(pair, bytes, sizeof(bytes), MSG_DONTWAIT)
+    while got > 0:
+        if send(real, bytes, <size_t>got, MSG_NOSIGNAL | MSG_DONTWAIT) != got:
+            return False
+        got = recv(pair, bytes, sizeof(bytes), MSG_DONTWAIT)
+    return True
+
+
+cdef void let_go(Member *m, int64_t id, int real, int pair) noexcept nogil:
+    """Put the socket of an unheld client under its number again. The client stays with the gate if the server has not
+    read all that the gate has passed on, or not written all.
+    """
+    cdef ServerClient client
+    cdef char next
+    if not server_client(m, id, &client):
+        pass_rest(pair, real)
+    elif (client.has_output or not is_configured(m.ctx, "io-threads", "1")
+            or recv(client.fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) >= 0):
+        message_send(m.gate.control, CLIENT_RELAY, id, real, pair, PATIENCE_MS)
+        message_send(m.gate.control, CLIENT_UNHELD, id, -1, -1, PATIENCE_MS)
+    elif pass_rest(pair, real) and put_under(m, client.fd, real):
+        m.gate.handed_back += 1
+    else:
+        doom(m, id, client.fd)
+
+
 cdef void on_message(int control, void *data, int mask) noexcept nogil:
     """Called by the event loop: the gate's thread has sent messages."""
     cdef Message message
@@ -167,6 +199,9 @@ cdef void on_message(int control, void *data, int mask) noexcept nogil:
     while message_receive(control, &message, sockets):
         if message.kind == CLIENT_BACK and sockets[0] >= 0:
             take_back(the_member(), message.client, sockets[0], sockets[1])
+        elif message.kind == CLIENT_LEFT and sockets[0] >= 0:
+            let_go(the_member(), message.client, sockets[0], sockets[1])
+        if sockets[0] >= 0:
             close(sockets[0])
             close(sockets[1])
 

@@ -7,6 +7,9 @@
 # held for a moment only. If they are MEMBER.UNHELD, the main thread says so before it replies. If there is a reply and
 # the main thread has not said so, the reply may be from before an acknowledged write, and the client is closed. A
 # client gains nothing by beginning with the first byte of TLS.
+#
+# Who was let in leaves the gate, so that links with TLS cost no more than others: what was encrypted belongs to the
+# server, whichever socket it comes through.
 
 from modules.core.held_output cimport stream_release
 
@@ -55,3 +58,11 @@ cdef bint passes_probation(Relay *r, Client *c) noexcept nogil:
         if not c.dead and not c.unheld:
             client_drop(r, c)
     return not c.dead
+
+
+cdef void leave(Relay *r, Client *c) noexcept nogil:
+    """The client is unheld. Let the server have its socket again, if nothing of the client is here."""
+    if c.requests.first != NULL or c.replies.first != NULL or c.front_ended or c.back_ended:
+        return
+    if message_send(r.control, CLIENT_LEFT, c.id, c.front.fd, c.back.fd, 0):
+        client_close(r, c)      # the message keeps the sockets open

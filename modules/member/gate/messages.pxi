@@ -29,6 +29,7 @@ cdef enum MessageKind:
     # From the gate's thread:
     GATE_READY
     CLIENT_BACK                 # with sockets: the server is to have the real one
+    CLIENT_LEFT                 # the same for one that is unheld, and has said something before
 
 
 cdef struct Message:

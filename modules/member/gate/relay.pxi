@@ -54,6 +54,7 @@ cdef struct Client:
     Side back                   # the pair's end, whose other end the server has
     Stream requests
     Stream replies
+    bint encrypted              # it has begun with TLS
     bint deciding               # nothing has been read yet: it may be a connection that asks not to be held
     Knocking knocking           # the same for one that speaks TLS
     bint unheld
@@ -427,6 +428,7 @@ cdef void decide(Relay *r, Client *c, uint32_t events) noexcept nogil:
             return
         c.deciding = first == FIRST_UNKNOWN and length < FIRST_MAX
         if r.buffer[0] == APPLICATION_DATA:
+            c.encrypted = True
             c.knocking = ENCRYPTED
     elif length == 0 or errno != EAGAIN:
         c.deciding = False

@@ -125,6 +125,8 @@ cdef void client_unhold(Relay *r, Client *c) noexcept nogil:
         send_requests(r, c)
     if not c.dead:
         send_replies(r, c)
+    if not c.dead and c.encrypted:
+        leave(r, c)
 
 
 cdef void client_start(Relay *r, Client *c) noexcept nogil:
