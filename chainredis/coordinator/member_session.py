@@ -61,7 +61,7 @@ class SessionThreads:
             who = (wanted[run_id], self._runtime, self._addresses)
             self._sessions[run_id] = (
                 PollSession(*who, self._dial), ReportSession(*who, self._dial),
-                LifelineSession(*who, self._hold, self._dial),
+                LifelineSession(*who, self._hold),
             )  # fmt: skip
             for session in self._sessions[run_id]:
                 session.start()
@@ -281,10 +281,10 @@ class ReportSession(MemberSession):
 class LifelineSession(MemberSession):
     """Holds the lifeline until the member's process ends."""
 
-    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, hold: Hold, dial: Dial) -> None:
+    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, hold: Hold) -> None:
         super().__init__(member, runtime, addresses)
         self._hold = hold
-        self._dial = dial
+        self._line: Line | None = None  # the one that is held, or was held last
 
     def _talk(self) -> None:
         view = self._runtime.view
@@ -295,6 +295,7 @@ class LifelineSession(MemberSession):
             raise Silent(f"{self.member}: offers no lifeline")
         line = self._hold(Endpoint(self._place.address, port), view.secret, self._run_id)
         self._use(line)
+        self._line = line
         self._stood = True
         self._complaint.over()
         self._runtime.lifeline(self._run_id, Lifeline.HELD)
@@ -319,13 +320,7 @@ class LifelineSession(MemberSession):
 
         Other sessions would find that, too, one thread after the other.
         """
-        if self._is_elsewhere:
-            return False
-        try:
-            self._dial(Endpoint(self._place.address, self._place.port)).close()
-        except MemberError as error:
-            return isinstance(error, Refused)
-        return False
+        return self._line is not None and not self._is_elsewhere and self._line.is_refused(self._place.port)
 
 
 def report(state: MemberState) -> MemberReport:

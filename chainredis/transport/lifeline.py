@@ -20,6 +20,9 @@ class Line(Protocol):
     def await_end(self) -> None:
         """Waits, then raises Closed if the process has ended, or Silent if the lifeline was lost in another way."""
 
+    def is_refused(self, port: int) -> bool:
+        """Returns True if nobody listens on this port of the same host."""
+
     def interrupt(self) -> None:
         """May be called from any thread: `await_end` raises Silent."""
 
@@ -37,6 +40,7 @@ class SocketLine:
 
     def __init__(self, endpoint: Endpoint, secret: str, run_id: str, settings: Settings) -> None:
         self._endpoint = endpoint
+        self._connect_timeout_s = settings.connect_timeout_s
         self._is_over = False
         try:
             self._socket = socket.create_connection((endpoint.host, endpoint.port), settings.connect_timeout_s)
@@ -79,6 +83,13 @@ class SocketLine:
         if self._is_over:
             raise Silent(f"{self._endpoint}: the lifeline was let go of")
         raise Closed(f"{self._endpoint}: the lifeline has ended")
+
+    def is_refused(self, port: int) -> bool:
+        try:
+            socket.create_connection((self._endpoint.host, port), self._connect_timeout_s).close()
+        except OSError as error:
+            return isinstance(error, ConnectionRefusedError)
+        return False
 
     def interrupt(self) -> None:
         self._is_over = True

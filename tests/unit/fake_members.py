@@ -313,6 +313,9 @@ class FakeLine:
             raise Closed(f"{self.port}: the lifeline has ended")
         raise Silent(f"{self.port}: the lifeline was let go of")
 
+    def is_refused(self, port: int) -> bool:
+        return self._fleet.processes[port].condition == "dead"
+
     def interrupt(self) -> None:
         self._is_interrupted = True
         self._process.wake_watchers()

@@ -21,7 +21,7 @@ def test_a_session_that_is_ended_while_it_connects_holds_no_lifeline(world: Worl
         assert ended.wait(10)
         return world.fleet.hold(endpoint, secret, run_id)
 
-    session = LifelineSession(view.head, runtime, Addresses(lambda host: host), hold, world.fleet.dial)
+    session = LifelineSession(view.head, runtime, Addresses(lambda host: host), hold)
     session.start()
     assert connecting.wait(10)
     session.end()
