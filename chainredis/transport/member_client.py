@@ -253,8 +253,8 @@ class RedisLink:
             return
         try:
             if self._announced is None:
-                self._announced = view
                 self._send(["CHAIN.ADOPT", *view.wire()])
+                self._announced = view
         except MemberError:
             pass  # the next call finds the same
         finally:

@@ -193,6 +193,11 @@ def test_an_announced_view_is_answered_in_its_turn(chain: StartChain, settings: 
         link.announce(view)
         with pytest.raises(Silent):
             link.adopt(view)
+    with closing(RedisLink(cluster.head.endpoint, settings)) as link:
+        link._connection._sock.shutdown(socket.SHUT_WR)
+        link.announce(view)  # fails, and closes the connection
+        with pytest.raises(Silent):
+            link.adopt(view)
 
 
 def failing(call: Callable[[], object]) -> None:
