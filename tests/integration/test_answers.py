@@ -16,7 +16,7 @@ from chainredis.protocol.view import View
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Talk, Word, ask, info, paused, proven, state, stored_view
-from integration.newer import use_newer
+from servers import use
 
 LEASE_MS = 400
 NEXT_PASS = ("ECHO", "x" * 200_000)  # more than a server reads in one pass
@@ -25,7 +25,7 @@ NEXT_PASS = ("ECHO", "x" * 200_000)  # more than a server reads in one pass
 @pytest.fixture(params=["built", "newer"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "newer":
-        use_newer(monkeypatch)
+        use("valkey-9.1", monkeypatch)
 
 
 def by_hand(chain: StartChain) -> Cluster:

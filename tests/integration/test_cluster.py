@@ -10,7 +10,7 @@ from redis.cluster import RedisCluster
 from chainredis.local_cluster.cluster import MEMBER, Cluster
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, await_chain
-from integration.newer import use_newer
+from servers import use
 
 ANNOUNCE = {"member.cluster-announce": "yes"}
 
@@ -24,7 +24,7 @@ def test_every_member_names_the_head_and_sends_clients_there(
     chain: StartChain, monkeypatch: pytest.MonkeyPatch, is_newer: bool
 ) -> None:
     if is_newer:
-        use_newer(monkeypatch)
+        use("valkey-9.1", monkeypatch)
     cluster = started(chain, 3)
     ids = [ask(member, "CLUSTER", "MYID") for member in cluster.members]
     nodes = [

@@ -11,8 +11,6 @@ from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
 from chainredis.transport.waiting import wait_until
-from commands.case import SERVERS
-from commands.conftest import use
 from commands.run import same_data
 from integration.conftest import StartChain, StartServer
 from integration.helpers import (
@@ -27,6 +25,7 @@ from integration.helpers import (
     state,
     stored_view,
 )
+from servers import SERVERS, use
 
 DEBUG = {"enable-debug-command": "yes", "rdbcompression": "no"}
 # 20 MB over two databases: more than the sockets of a connection hold.

@@ -6,15 +6,14 @@ after a restart.
 import pytest
 
 from chainredis.local_cluster.cluster import MEMBER
-from commands.case import SERVERS
-from commands.conftest import use
 from integration.conftest import StartChain, StartServer
 from integration.disks import ALWAYS
 from integration.helpers import ask, await_repair, member_number, state
 from integration.test_any_command import assert_same, start, write_each_type
 from integration.test_any_command import client as connect
+from servers import OLDEST_AND_NEWEST, use
 
-NEWER = pytest.mark.parametrize("version", SERVERS[1:])
+NEWER = pytest.mark.parametrize("version", OLDEST_AND_NEWEST[1:])
 
 
 @NEWER
@@ -35,7 +34,7 @@ def test_a_write_of_a_built_in_module_is_refused_in_a_chain_of_puts(
     chain: StartChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Commands of modules are in no ACL category by themselves: what is asked for is the flag."""
-    use(SERVERS[1], monkeypatch)
+    use("redis-8.2", monkeypatch)
     cluster = chain(1)
     assert ask(cluster.head, "COMMAND", "COUNT") > 0
     assert ask(cluster.head, "COMMAND", "INFO", "VADD") != [None]

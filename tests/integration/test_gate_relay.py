@@ -15,7 +15,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import Talk, ask, info, member_number
-from integration.newer import use_newer
+from servers import use
 from simulation.seeds import SEED
 
 GATE = {"member.commands": "all"}
@@ -119,7 +119,7 @@ def test_the_same_bytes_as_without_a_gate(server: StartServer, threads: str) -> 
 
 @pytest.mark.parametrize("threads", ["1", "3"])
 def test_the_same_bytes_on_a_newer_server(server: StartServer, monkeypatch: pytest.MonkeyPatch, threads: str) -> None:
-    use_newer(monkeypatch)
+    use("valkey-9.1", monkeypatch)
     gated, plain = server(MEMBER, **GATE, io_threads=threads), server(MEMBER, **PLAIN)
     assert replies_to(gated, SEED) == replies_to(plain, SEED)
     with Talk(gated) as talk:

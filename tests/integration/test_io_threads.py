@@ -10,10 +10,9 @@ import pytest
 import redis
 
 from chainredis.transport.waiting import wait_until
-from commands.case import SERVERS
-from commands.conftest import use
 from integration.conftest import StartChain
 from integration.helpers import Talk, ask, await_chain, running, settled
+from servers import SERVERS, use
 
 CLIENTS = 8  # Redis 7.0 uses its threads while there are twice as many clients with output as threads
 THREADS = {"io-threads": "3"}
@@ -35,7 +34,7 @@ def test_no_number_is_told_twice_or_lost(
     chain: StartChain, monkeypatch: pytest.MonkeyPatch, kind: str, version: str
 ) -> None:
     use(version, monkeypatch)
-    config = THREADS | (READS_TOO if version == SERVERS[0] else {})
+    config = THREADS | (READS_TOO if version == "redis-7.0" else {})
     cluster = chain(3, commands=kind, member_config=config, master_config={"master.auto-return": "yes"})
     told: list[int] = []
 

@@ -9,10 +9,10 @@ from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
+from servers import use
 
 from .conftest import StartChain, StartServer
 from .helpers import ask, become_chain, info, settled, state, stored_view
-from .newer import use_newer
 
 COMMANDS = "member.commands"
 
@@ -133,7 +133,7 @@ def test_a_later_server_follows_an_earlier_one_and_none_the_other_way_round(
     cluster = chain(1, commands="all")
     earlier = cluster.head
     with monkeypatch.context() as patch:
-        use_newer(patch)
+        use("valkey-9.1", patch)
         cluster.grow()
     assert state(cluster.tail).traits.family == ("valkey", (9, 1))
     cluster.remove(earlier)

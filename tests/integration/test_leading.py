@@ -16,10 +16,9 @@ import pytest
 
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
-from commands.case import SERVERS
-from commands.conftest import use
 from integration.conftest import StartChain
 from integration.helpers import Talk, running
+from servers import SERVERS, use
 
 DEBUG = {"enable-debug-command": "yes"}
 BUSY = 3  # connections, of which each makes a pass longer

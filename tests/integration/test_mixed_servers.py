@@ -7,13 +7,12 @@ from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
-from commands.case import SERVERS
-from commands.conftest import use
 from integration.conftest import StartChain
 from integration.disks import ALWAYS
 from integration.helpers import ask, await_chain, await_repair, info, settled, state
+from servers import OLDEST_AND_NEWEST, use
 
-REDIS_7, REDIS_8, VALKEY_9 = SERVERS
+REDIS_7, REDIS_8, VALKEY_9 = OLDEST_AND_NEWEST
 RETURNING = {"master.auto-return": "yes"}
 
 
@@ -50,7 +49,7 @@ def refuse(cluster: Cluster, newcomer: Server, says: str) -> None:
 def test_copies_of_puts_go_where_they_can_be_loaded(chain: StartChain) -> None:
     cluster = chain(1)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    others = {version: spare(cluster, version) for version in SERVERS}
+    others = {version: spare(cluster, version) for version in OLDEST_AND_NEWEST}
     valkey = grow(cluster, VALKEY_9)
     refuse(cluster, others[REDIS_7], r"is Redis 7.0, which cannot load a copy of .*, Valkey 9.1: .* as it was")
     redis = grow(cluster, REDIS_8)

@@ -9,16 +9,16 @@ from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import ask, assert_serves, await_chain
-from integration.newer import SHARED_ALLOCATOR, share_allocator, use_newer
 from integration.test_checkpoint import FLUSH, checkpoint, flush, put
 from integration.test_checkpoint_failures import error_of
+from servers import SHARED_ALLOCATOR, share_allocator, use
 
 
 def test_memory_goes_back_to_the_allocator_that_gave_it(
     chain: StartChain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Memory of links that are made and dropped, of checkpoints, and of LevelDB's errors."""
-    use_newer(monkeypatch)
+    use("valkey-9.1", monkeypatch)
     share_allocator(monkeypatch)
     cluster = chain(2, member_config=FLUSH | {"member.checkpoint-dir": str(tmp_path / "shared")})
     assert SHARED_ALLOCATOR in Path(f"/proc/{cluster.head.pid}/maps").read_text()
@@ -39,7 +39,7 @@ def test_memory_goes_back_to_the_allocator_that_gave_it(
 
 
 def test_a_whole_round_on_a_newer_server(chain: StartChain, monkeypatch: pytest.MonkeyPatch) -> None:
-    use_newer(monkeypatch)
+    use("valkey-9.1", monkeypatch)
     cluster = chain(3, member_config=FLUSH)
     put(cluster, 5)
     assert checkpoint(cluster) == 5

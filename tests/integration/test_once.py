@@ -12,12 +12,11 @@ import pytest
 
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.transport.waiting import wait_until
-from commands.case import SERVERS
-from commands.conftest import use
 from commands.run import same_data
 from commands.wire import Typed, Wire, Word
 from integration.conftest import StartChain
 from integration.helpers import PATIENT, Error, Talk, ask, await_chain, member_number, paused
+from servers import SERVERS, use
 
 MEMBER_CONFIG = {"enable-debug-command": "yes"}
 MANY = 5000

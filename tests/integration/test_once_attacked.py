@@ -7,11 +7,10 @@ import time
 
 import pytest
 
-from commands.case import SERVERS
-from commands.conftest import use
 from commands.wire import Word
 from integration.conftest import StartChain
 from integration.test_once import code, connected, start
+from servers import SERVERS, use
 
 SLOW = "redis.call('INCR', KEYS[1]); for i = 1, 3e7 do end; return redis.call('INCR', KEYS[1])"    # 0.2 s or longer
 

@@ -11,7 +11,7 @@ from chainredis.local_cluster.cluster import MASTER, Cluster
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, await_chain
-from integration.newer import use_newer
+from servers import use
 
 NAME = "orders"
 
@@ -25,7 +25,7 @@ def test_replies_have_the_forms_of_a_sentinel(
     chain: StartChain, monkeypatch: pytest.MonkeyPatch, is_newer: bool
 ) -> None:
     if is_newer:
-        use_newer(monkeypatch)
+        use("valkey-9.1", monkeypatch)
     cluster = started(chain, 2)
     head, tail = cluster.head.endpoint, cluster.tail.endpoint
     with Talk(cluster.master) as talk:

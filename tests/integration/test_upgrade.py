@@ -17,9 +17,8 @@ from chainredis.client import Chain
 from chainredis.local_cluster.ports import free_port
 from chainredis.local_cluster.server import ROOT, server_path
 from chainredis.transport.waiting import wait_until
-from commands.case import SERVERS
-from commands.conftest import use
 from integration.documented import answers, redis_cli
+from servers import OLDEST_AND_NEWEST, use
 
 PROGRAMS = (ROOT / ".venv/bin", ROOT / "redis/src")
 PORTS = tuple(str(port) for port in range(6369, 6376))
@@ -130,9 +129,9 @@ def page(tmp_path: Path) -> Iterator[Page]:
         (tmp_path / page.ports[str(port)]).mkdir()
     begin = "\n".join(f"start {port}; chainredis add $master 127.0.0.1:{port}" for port in (6370, 6371, 6372))
     try:
-        page.run(SERVERS[0], blocks()[3].partition("\n")[2])
+        page.run(OLDEST_AND_NEWEST[0], blocks()[3].partition("\n")[2])
         wait_until(lambda: answers(page.port(6369)), 20)
-        page.run(SERVERS[0], begin)
+        page.run(OLDEST_AND_NEWEST[0], begin)
         yield page
     finally:
         page.end()
@@ -140,7 +139,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
         assert not re.search("BUG REPORT|Exception ignored|Traceback", log.read_text()), log.read_text()
 
 
-@pytest.mark.parametrize("newer", SERVERS[1:])
+@pytest.mark.parametrize("newer", OLDEST_AND_NEWEST[1:])
 @pytest.mark.parametrize("way", ["with new members", "in place"])
 def test_upgrade_as_it_is_printed(page: Page, newer: str, way: str) -> None:
     _, with_new_members, in_place, master = blocks()
@@ -153,7 +152,7 @@ def test_upgrade_as_it_is_printed(page: Page, newer: str, way: str) -> None:
 
 def test_the_way_back_is_open_while_the_head_is_old(page: Page) -> None:
     with page.writing():
-        page.run(SERVERS[1], "mkdir /srv/chain/6373; start 6373; chainredis add $master 127.0.0.1:6373")
-        page.run(SERVERS[0], "chainredis remove $master 127.0.0.1:6373; mkdir /srv/chain/6374; start 6374; "
+        page.run(OLDEST_AND_NEWEST[1], "mkdir /srv/chain/6373; start 6373; chainredis add $master 127.0.0.1:6373")
+        page.run(OLDEST_AND_NEWEST[0], "chainredis remove $master 127.0.0.1:6373; mkdir /srv/chain/6374; start 6374; "
                              "chainredis add $master 127.0.0.1:6374")
         assert page.chain() == [6370, 6371, 6372, 6374]

@@ -12,10 +12,9 @@ from chainredis.operator import rights
 from chainredis.operator.doctor import examine
 from chainredis.operator.looking import examine_members, look
 from chainredis.transport.settings import Credentials
-from commands.case import SERVERS
-from commands.conftest import use
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, assert_serves
+from servers import OLDEST_AND_NEWEST, SERVERS, use
 
 PASSWORD = "change-this"
 NOPERM = "NOPERM"
@@ -40,7 +39,7 @@ EVERYWHERE = pytest.mark.parametrize("version", SERVERS)
 
 
 def recipes_for(version: str, where: str) -> list[str]:
-    return recipes(where if version == SERVERS[0] else where + WITH_CATEGORIES)
+    return recipes(where if version == "redis-7.0" else where + WITH_CATEGORIES)
 
 
 def acl_file(folder: Path, where: str) -> str:
@@ -77,7 +76,7 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(
     chain: StartChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
     use(version, monkeypatch)
-    which = "" if version == SERVERS[0] else WITH_CATEGORIES
+    which = "" if version == "redis-7.0" else WITH_CATEGORIES
     login = {"auth-user": "{}", "auth-password": PASSWORD}
     cluster = chain(
         2,
@@ -197,7 +196,7 @@ def may(server: Server, rules: list[str], command: list[str]) -> bool:
     return bool(answer == b"OK")
 
 
-@pytest.mark.parametrize("version", SERVERS[1:])
+@pytest.mark.parametrize("version", OLDEST_AND_NEWEST[1:])
 def test_categories_have_what_the_lists_have(
     server: StartServer, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:
