@@ -278,6 +278,8 @@ cdef bint copy_begin(Member *m) noexcept nogil:
         pseudo_master_watch(m, 0)
         p.asked = 0
         m.effects.copy = copy
+        # With the copy this server gets the tail's offset, and saves its data before the copy is over.
+        m.effects.placed = False
         return True
     if copy.own_fd >= 0:
         close(copy.own_fd)
