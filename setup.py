@@ -43,9 +43,9 @@ SANITIZE = os.environ.get("CHAINREDIS_SANITIZE", "") not in ("", "0")
 # Another Python than the clone's own builds a wheel apart: the clone's modules are to keep theirs.
 APART = "bdist_wheel" in sys.argv and Path(sys.prefix) != ROOT / ".venv"
 BUILD = Path("build/asan") if SANITIZE else Path("build/wheel") if APART else Path("build")
-REDIS = BUILD / "redis" if SANITIZE else Path("vendor/redis")
+REDIS_API = BUILD / "redis-api" if SANITIZE else Path("vendor/redis-api")     # the header of Redis 7.0 and hiredis
 FOLDERS = {"etcd_master": "etcd"}  # where users look for it below build/src, if not there itself
-HIREDIS = REDIS / "deps/hiredis"
+HIREDIS = REDIS_API / "deps/hiredis"
 ARCHIVES = ["libhiredis_ssl.a", "libhiredis.a"]  # the first needs the second
 
 WARNINGS = [
@@ -102,8 +102,8 @@ def redis_module(
     return Extension(
         f"modules.{name}",
         [f"modules/{name}.pyx", *map(str, units)],
-        include_dirs=["include", str(REDIS), str(HIREDIS)],
-        depends=["include/redismodule.h", "setup.py", *map(str, HIREDIS.glob("*.h"))],
+        include_dirs=["include", str(used_api(name).parent), str(REDIS_API), str(HIREDIS)],
+        depends=["include/redismodule.h", "setup.py", str(used_api(name)), *map(str, HIREDIS.glob("*.h"))],
         extra_objects=[*map(str, archives or [])],
         extra_compile_args=COMPILE + compile_args,
         extra_link_args=[*LINK, f"-Wl,--version-script=modules/{exports}", *link_args],
@@ -143,6 +143,24 @@ def is_outdated(target: Path, sources: set[Path]) -> bool:
     return not target.exists() or target.stat().st_mtime < max(source.stat().st_mtime for source in sources)
 
 
+def used_api(name: str) -> Path:
+    """The header that names the functions of the module API which a module uses."""
+    return BUILD / "api" / name / "used_api.h"
+
+
+def write_used_api(extension: Extension) -> None:
+    """Looks for the names that the header offers in all that the module is made of, but for their declarations."""
+    offered = set(re.findall(r"\(\*(RedisModule_\w+)\)", Path(REDIS_API, "src/redismodule.h").read_text()))
+    files = {file for source in extension.sources for file in made_of(Path(source))}
+    texts = [file.read_text() for file in files - {Path("modules/bindings/redismodule.pxd")}]
+    named = {name for text in texts for name in re.findall(r"RedisModule_\w+", re.sub(r"#.*", "", text))}
+    text = f"#define USED_API(each) {' '.join(f'each({name})' for name in sorted(offered & named))}\n"
+    header = used_api(extension.name.rpartition(".")[2])
+    if not header.exists() or header.read_text() != text:
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.write_text(text)
+
+
 def module_of(source: str) -> str:
     """The name by which others import what is in this file."""
     return source.removesuffix(".pyx").removesuffix("/__init__").removeprefix("tests/").replace("/", ".")
@@ -169,8 +187,8 @@ def prepare_redis() -> None:
         return
     need_headers()
     if not HIREDIS.exists():
-        call("vendor/fetch-redis", remedy="give REDIS_SOURCE=PATH, an archive or tree of Redis 7.0 or later")
-    call("make", "-C", str(HIREDIS.parent), "--silent", "BUILD_TLS=yes", "hiredis", remedy="hiredis cannot be built")
+        call("vendor/fetch-redis", "api", remedy="give REDIS_API_SOURCE=PATH, an archive or tree of Redis 7.0.15")
+    call("make", "-C", str(HIREDIS), "--silent", "static", "USE_SSL=1", remedy="hiredis cannot be built")
 
 
 def need_headers() -> None:
@@ -212,6 +230,9 @@ class BuildModules(build_ext):
 
     def build_extensions(self) -> None:
         """Translates and compiles the units that are out of date, as many at a time as there are processors; links."""
+        for extension in self.extensions:
+            if extension.name.startswith("modules."):
+                write_used_api(extension)
         units = {source: extension for extension in self.extensions for source in extension.sources}
         processors = os.cpu_count() or 1
         # Where pip runs this script, __main__ is another one; translators are told the function by its name there.

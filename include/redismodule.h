@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one door through which the Redis module API enters this project: the header of the Redis that vendor/ built,
- * after a check that it offers what the modules use. */
+/* The one door through which the Redis module API enters this project: the header of Redis 7.0, whichever server is built. */
 #ifndef CHAINREDIS_REDISMODULE_H
 #define CHAINREDIS_REDISMODULE_H
 
-#include <src/redismodule.h>    /* of the tree in vendor/redis: its root is on the include path, its src/ is not */
+#include <src/redismodule.h>    /* of vendor/redis-api, which is on the include path; its src/ is not */
 
 #ifndef REDISMODULE_APIVER_1
 #error "src/redismodule.h is not a Redis module header: build against the tree that vendor/fetch-redis puts in place"

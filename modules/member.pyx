@@ -12,18 +12,18 @@ from libc.string cimport strerror
 
 from modules.bindings.libc cimport errno
 from modules.bindings.redismodule cimport (
-    REDISMODULE_APIVER_1, REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE,
-    REDISMODULE_CMD_KEY_OW, REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR,
+    REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE, REDISMODULE_CMD_KEY_OW,
+    REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR,
     REDISMODULE_NOTIFY_EVICTED, REDISMODULE_NOTIFY_EXPIRED, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
     RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString, RedisModuleEvent_ClientChange, RedisModuleEvent_Config,
     RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange,
     RedisModuleEvent_ModuleChange, RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown,
     RedisModule_ChannelAtPosWithFlags, RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free,
-    RedisModule_GetDetachedThreadSafeContext, RedisModule_GetRandomBytes, RedisModule_Init,
-    RedisModule_IsChannelsPositionRequest, RedisModule_IsKeysPositionRequest, RedisModule_Log,
-    RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong,
-    RedisModule_SetModuleOptions, RedisModule_SubscribeToKeyspaceEvents, RedisModule_SubscribeToServerEvent,
-    RedisModule_TryAlloc, RedisModule_WrongArity,
+    RedisModule_GetDetachedThreadSafeContext, RedisModule_GetRandomBytes, RedisModule_IsChannelsPositionRequest,
+    RedisModule_IsKeysPositionRequest, RedisModule_Log, RedisModule_RegisterCommandFilter,
+    RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions,
+    RedisModule_SubscribeToKeyspaceEvents, RedisModule_SubscribeToServerEvent, RedisModule_TryAlloc,
+    RedisModule_WrongArity,
 )
 from modules.core.chain cimport chain_init
 from modules.core.checkpoint.record_format cimport NOTHING
@@ -65,6 +65,7 @@ from modules.member.state.event_loop cimport TICK_MS
 from modules.member.state.member cimport Member, set_the_member, the_member
 from modules.server.acl cimport is_denied, may_administer
 from modules.server.allocators cimport allocators_init
+from modules.server.api cimport api_init
 from modules.server.clock cimport boot_ms
 from modules.server.command_info cimport describe
 from modules.server.native_replication cimport may_load
@@ -466,12 +467,10 @@ cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:
 
 cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     cdef Member *m
-    if not allocators_init() or RedisModule_Init(ctx, "member", 1, REDISMODULE_APIVER_1) != REDISMODULE_OK:
+    if not allocators_init() or not api_init(ctx, "member", "libmember.so"):
         return REDISMODULE_ERR
     memory_from(RedisModule_TryAlloc, RedisModule_Free)     # so that tables count in the server's used_memory
-    if not may_load(ctx):
-        return REDISMODULE_ERR
-    m = new_member(ctx)
+    m = new_member(ctx) if may_load(ctx) else NULL
     set_the_member(m)
     watch_invariants()
     if (m == NULL or not config_register(m, ctx) or not config_arguments(m, ctx, argv, argc)

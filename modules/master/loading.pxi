@@ -5,17 +5,18 @@
 from libc.string cimport strchr
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_APIVER_1, REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc, RedisModuleCtx,
+    REDISMODULE_ERR, REDISMODULE_OK, RedisModuleCallReply, RedisModuleCmdFunc, RedisModuleCtx,
     RedisModuleEvent_Config, RedisModuleEvent_Loading, RedisModuleEvent_ModuleChange, RedisModuleString,
     RedisModule_Call, RedisModule_CreateCommand, RedisModule_CreateSubcommand, RedisModule_FreeCallReply,
     RedisModule_GetCommand, RedisModule_GetDetachedThreadSafeContext,
-    RedisModule_Init, RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc,
+    RedisModule_Log, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc,
     RedisModule_SubscribeToServerEvent,
 )
 from modules.master.command_filter cimport filter_build, on_refused, warn_of_keys
 from modules.master.info cimport info_init
 from modules.master.jobs cimport queue_init
 from modules.master.state cimport COMMAND_COUNT, Kind
+from modules.server.api cimport api_init
 from modules.server.command_info cimport describe
 from modules.server.native_replication cimport may_load
 from modules.server.position cimport position_register
@@ -121,7 +122,7 @@ cdef int master_load(
 ) noexcept nogil:
     """The RedisModule_OnLoad of a master of this kind. Returns REDISMODULE_OK or REDISMODULE_ERR, with a log line."""
     cdef int lane
-    if RedisModule_Init(ctx, b"master", 1, REDISMODULE_APIVER_1) == REDISMODULE_ERR:
+    if not api_init(ctx, b"master", kind.library):
         return REDISMODULE_ERR
     if not may_load(ctx) or not kind.take_arguments(ctx, argv, argc):
         return REDISMODULE_ERR

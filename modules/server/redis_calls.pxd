@@ -33,6 +33,19 @@ cdef inline bint info_field(
     return value != NULL
 
 
+cdef inline void server_version(RedisModuleCtx *ctx, char *out, size_t room) noexcept nogil:
+    """Write the server's name and version. Valkey and Redict tell a version of Redis beside their own."""
+    cdef char version[32]
+    cdef const char *name = "redis"
+    if info_field(ctx, "server", "valkey_version", version, sizeof(version)):
+        name = "valkey"
+    elif info_field(ctx, "server", "redict_version", version, sizeof(version)):
+        name = "redict"
+    elif not info_field(ctx, "server", "redis_version", version, sizeof(version)):
+        version[0] = 0
+    snprintf(out, room, "%s %s", name, &version[0])
+
+
 cdef inline bint redis_setting(RedisModuleCtx *ctx, const char *name, char *out, size_t room) noexcept nogil:
     """Get a setting of Redis as text. Returns False if it does not exist."""
     cdef RedisModuleCallReply *reply = RedisModule_Call(ctx, "CONFIG", "cc", b"GET", name)

@@ -66,7 +66,7 @@ def server(tmp_path: Path) -> Iterator[StartServer]:
 def foreign_module(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a module that is not of this project, compiled from foreign_module.c."""
     library = tmp_path_factory.mktemp("foreign") / "foreign.so"
-    source, header = Path(__file__).with_name("foreign_module.c"), ROOT / "vendor/redis/src"
+    source, header = Path(__file__).with_name("foreign_module.c"), ROOT / "vendor/redis-api/src"
     subprocess.run(["cc", "-std=gnu11", "-shared", "-fPIC", "-I", header, source, "-o", library], check=True)
     return str(library)
 

@@ -16,25 +16,12 @@ from modules.core.view cimport kind_name
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.state.member cimport Member
 from modules.server.command_table cimport field_of, is_ours
-from modules.server.redis_calls cimport drop_reply, info_field, redis_setting
+from modules.server.redis_calls cimport drop_reply, redis_setting, server_version
 
 cdef enum:
     TRAIT_FIELDS = 5
     MODULES_BYTES = 4096        # names and versions of all modules
     MODULE_BYTES = 128          # of one
-
-
-cdef void version_text(RedisModuleCtx *ctx, char *out, size_t room) noexcept nogil:
-    """Write the server's name and version to `out`. Valkey and Redict tell a version of Redis beside their own."""
-    cdef char version[32]
-    cdef const char *name = "redis"
-    if info_field(ctx, "server", "valkey_version", version, sizeof(version)):
-        name = "valkey"
-    elif info_field(ctx, "server", "redict_version", version, sizeof(version)):
-        name = "redict"
-    elif not info_field(ctx, "server", "redis_version", version, sizeof(version)):
-        version[0] = 0
-    snprintf(out, room, "%s %s", name, &version[0])
 
 
 cdef size_t module_text(RedisModuleCallReply *module, char *out, size_t room) noexcept nogil:
@@ -104,7 +91,7 @@ cdef void reply_traits(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     cdef char databases[NUMBER_BYTES]
     cdef char modules[MODULES_BYTES]
     cdef char writes[NUMBER_BYTES]
-    version_text(ctx, version, sizeof(version))
+    server_version(ctx, version, sizeof(version))
     modules_text(ctx, modules)
     snprintf(writes, NUMBER_BYTES, "%016llx", <unsigned long long>writes_digest(ctx))
     if not redis_setting(ctx, "databases", databases, sizeof(databases)):
