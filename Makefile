@@ -16,14 +16,18 @@ own_commit := GIT_CEILING_DIRECTORIES='$(CURDIR)/vendor:$(CURDIR)/build/asan'
 say := @[ ! -t 1 ] || set -- '\033[1m' '\033[0m'; printf "$$1==> %s$$2\n"
 
 .DELETE_ON_ERROR:
-.PHONY: build test lint bench bench-failover bench-etcd bench-flush soak run asan clean help
+.PHONY: build test test-servers lint bench bench-failover bench-etcd bench-flush soak run asan clean help
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
 
-test: build vendor/etcd/bin/etcd build/applications/.installed  ## Run all tests; ARGS= goes to pytest
+test: build vendor/etcd/bin/etcd vendor/servers/.fetched build/applications/.installed  ## Run all tests; ARGS= goes to pytest
 	$(say) 'Testing'
 	$(python) -m pytest --numprocesses logical --dist worksteal $(ARGS)
+
+test-servers: build vendor/etcd/bin/etcd vendor/servers/.fetched    ## Run the real-server tests with each other server; SERVER=valkey-9.1.2: with one
+	$(say) 'Testing with other servers'
+	scripts/test-servers $(SERVER) -- $(ARGS)
 
 lint: $(venv)/.installed                ## Check style and types
 	$(say) 'Checking style and types'
@@ -69,7 +73,7 @@ help:                                   ## Show this list
 
 # ---------------------------------------------------------------------- what the targets above stand on
 
-build/.modules: $(sources) vendor/redis/.built $(venv)/.installed
+build/.modules: $(sources) vendor/redis-api/.built $(venv)/.installed
 	$(say) 'Building the modules'
 	$(python) setup.py -q build_ext
 	@touch $@
@@ -79,18 +83,30 @@ redis: | vendor/redis/.built
 	@ln -sfn vendor/redis $@
 
 # `--loadmodule libmember.so`, without a folder, is looked up along the server's run-time path.
-vendor/redis/.built: vendor/redis/src/redismodule.h vendor/build-redis
+vendor/redis/.built: vendor/build-redis | vendor/redis/.fetched
 	$(say) 'Building Redis: about a minute'
 	$(own_commit) vendor/build-redis vendor/redis REDIS_LDFLAGS='-Wl,-rpath,\$$$$ORIGIN/../../../build/src'
+	@touch $@
+
+# The modules are built with this hiredis, and against the header beside it, whichever server is in vendor/redis.
+vendor/redis-api/.built: | vendor/redis-api/.fetched
+	$(MAKE) -C vendor/redis-api/deps/hiredis --silent static USE_SSL=1 >/dev/null
 	@touch $@
 
 vendor/etcd/bin/etcd: | build/.system-packages
 	$(say) 'Fetching etcd'
 	vendor/fetch-etcd
 
-vendor/redis/src/redismodule.h: | build/.system-packages
+# Those that are there stay: the list may have become longer.
+vendor/servers/.fetched: vendor/servers.toml vendor/fetch-server | $(venv)/.installed
+	$(say) 'Fetching servers for the tests'
+	$(python) vendor/fetch-server
+	@touch $@
+
+vendor/redis/.fetched vendor/redis-api/.fetched &: | build/.system-packages
 	$(say) 'Fetching the Redis source'
 	vendor/fetch-redis
+	@touch vendor/redis/.fetched vendor/redis-api/.fetched
 
 $(venv)/.installed: requirements.txt | build/.system-packages
 	$(say) 'Installing Python packages into $(venv)'
@@ -117,7 +133,7 @@ build/.system-packages: scripts/system-packages
 	@mkdir -p build
 	@touch $@
 
-build/asan/.modules: $(sources) build/asan/redis/.built
+build/asan/.modules: $(sources) build/asan/redis/.built build/asan/redis-api/.built
 	$(say) 'Building the modules with sanitizers'
 	CHAINREDIS_SANITIZE=1 $(python) setup.py -q build_ext
 	@touch $@
@@ -129,4 +145,12 @@ build/asan/redis/.built: vendor/redis/.built
 	cp -a vendor/redis build/asan/redis
 	$(MAKE) -C build/asan/redis --silent distclean >/dev/null 2>&1
 	$(own_commit) vendor/build-redis build/asan/redis SANITIZER=address MALLOC=libc
+	@touch $@
+
+build/asan/redis-api/.built: vendor/redis-api/.built
+	rm -rf build/asan/redis-api
+	mkdir -p build/asan
+	cp -a vendor/redis-api build/asan/redis-api
+	$(MAKE) -C build/asan/redis-api/deps/hiredis --silent clean
+	$(MAKE) -C build/asan/redis-api/deps/hiredis --silent static USE_SSL=1 CFLAGS=-fsanitize=address >/dev/null
 	@touch $@

@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MAX_LINES = 500
 SOURCES = ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "*.toml", "Makefile", "setup.py")
-FETCHED = ("redis", "etcd", ".fetch", ".fetch-etcd")     # by the scripts in vendor/
+FETCHED = ("redis", "redis-api", "etcd", "servers", ".fetch", ".fetch-etcd")     # by the scripts in vendor/
 FOLDERS = ("chainredis", "modules", "include", "tests", "benchmarks", "scripts", "vendor", ".ci")
 GENERATED = ROOT / "build/cython/modules"   # where setup.py has Cython write C
 
