@@ -13,7 +13,7 @@ from chainredis.coordinator.probe import ProbedServer, at_current_address, reach
 from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import CommandError, Loading, MemberError, OtherProcess, Rejected
 from chainredis.protocol.reconfiguration import Add, Begin, Configuration, Health
-from chainredis.protocol.traits import why_it_cannot_follow, why_of_other_kind
+from chainredis.protocol.traits import why_it_cannot_follow, why_of_other_kind, why_of_other_tls
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.member_client import Dial, MemberLink
@@ -113,6 +113,10 @@ class Additions:
     def add(self, addition: Addition, newcomer: ProbedServer, existing: ExistingData = ExistingData.KEEP) -> None:
         """Make the newcomer the first member, or the new tail. CommandError if it cannot be."""
         addition.watch(newcomer.link)
+        if why := why_of_other_tls(
+            newcomer.member, newcomer.state.tls, "this master", self._settings.tls() is not None
+        ):
+            raise CommandError(f"{why}: the chain is as it was")
         view = self._chain_for(newcomer.member, addition)
         if view is None:
             self._add_first(addition, newcomer, existing)
@@ -263,6 +267,8 @@ class Additions:
             return added
 
         try:
+            if why := why_of_other_tls(member, state.tls, f"the chain's tail {view.tail}", tail.state.tls):
+                raise CommandError(why)
             if why := why_it_cannot_follow(member, newcomer.traits, view.tail, tail.traits):
                 raise CommandError(why)
             if state.history == view.history:

@@ -14,6 +14,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint
 from chainredis.storage.view_store import stored_in
+from chainredis.transport.tls import Tls
 
 MASTER = "libmaster.so"
 MEMBER = "libmember.so"
@@ -24,7 +25,7 @@ class Cluster:
 
     size: the number of members at the beginning. folder: None makes a temporary one, which is removed at the end.
     first_port: of the master, the members' ports follow; None picks free ones. commands: the members' member.commands.
-    progress: is told each step, for people.
+    tls: all servers talk to each other with TLS. progress: is told each step, for people.
     servers: all of them, in the order in which they were started. members: in chain order, as far as `add` and `remove`
     made the chain. Errors are LauncherError.
     """
@@ -40,6 +41,7 @@ class Cluster:
         member_config: Mapping[str, str] | None = None,
         master_module: str = MASTER,
         member_module: str = MEMBER,
+        tls: Tls | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="chainredis-") if folder is None else None
@@ -48,6 +50,7 @@ class Cluster:
         self._first_port = first_port
         self._member_config = {"member.commands": commands, **(member_config or {})}
         self._member_module = member_module
+        self.tls = tls
         self._progress = progress or (lambda _: None)
         self.servers: list[Server] = []
         self.master = self._new_server("master", master_module, master_config or {})
@@ -109,8 +112,8 @@ class Cluster:
         self.members.remove(server)
 
     def endpoint_of(self, server: Server) -> Endpoint:
-        """Where the other servers and clients reach this one."""
-        return server.endpoint
+        """Where the other servers reach this one."""
+        return server.link_endpoint
 
     def command(self, *words: str | int) -> Any:
         """The master's reply to a command. LauncherError if it is an error."""
@@ -144,4 +147,4 @@ class Cluster:
         return self.servers[-1]
 
     def _make_server(self, folder: Path, port: int | None, module: str, config: Mapping[str, str]) -> Server:
-        return Server(folder, port=port, modules=[module], config=config)
+        return Server(folder, port=port, modules=[module], config=config, tls=self.tls)

@@ -15,6 +15,7 @@ from redis.retry import Retry
 from chainredis.local_cluster.ports import HOST, free_port, is_free
 from chainredis.local_cluster.process import LauncherError, Process
 from chainredis.protocol.view import Endpoint
+from chainredis.transport.tls import Tls
 
 ROOT = Path(__file__).parents[2]
 INSTALLED = Path(__file__).parents[1] / "modules"  # of a package that was installed, and of no clone
@@ -54,7 +55,8 @@ class Server(Process):
     """One redis-server, with a folder of its own that holds its redis.conf, its data and its log.
 
     port: None picks a free one. modules: names and arguments, such as "libmember.so 0 3 15". config: more lines of
-    redis.conf, by name. host: where it listens. prefix: as in Process. All errors are LauncherError.
+    redis.conf, by name. host: where it listens. prefix: as in Process. tls: the server has a port with TLS, too, on
+    which servers of its chain talk to it. All errors are LauncherError.
     """
 
     def __init__(
@@ -66,8 +68,11 @@ class Server(Process):
         config: Mapping[str, str] | None = None,
         host: str = HOST,
         prefix: Sequence[str] = (),
+        tls: Tls | None = None,
     ) -> None:
         super().__init__(folder, prefix=prefix)
+        self.tls = tls
+        self._tls_port = 0
         self.modules = list(modules)
         self.config = dict(config or {})
         self._host = host
@@ -85,6 +90,11 @@ class Server(Process):
     def endpoint(self) -> Endpoint:
         return Endpoint(self._host, self._port)
 
+    @property
+    def link_endpoint(self) -> Endpoint:
+        """Where servers of its chain reach it."""
+        return Endpoint(self._host, self._tls_port if self.tls else self._port)
+
     # ------------------------------------------------------------------------------------------ life and death
 
     def start(self) -> None:
@@ -99,6 +109,7 @@ class Server(Process):
         if self._fixed_port and not is_free(self._fixed_port):
             raise LauncherError(f"port {self._fixed_port} is in use: end what uses it, or choose another one")
         self._port = self._port or free_port()
+        self._tls_port = self._tls_port or (free_port() if self.tls else 0)
         self.folder.mkdir(parents=True, exist_ok=True)
         conf = self.folder / "redis.conf"
         conf.write_text(self._conf())
@@ -140,6 +151,7 @@ class Server(Process):
             "dir": str(self.folder.resolve()),
             "daemonize": "no",
             "save": "",
+            **self._tls_conf(),
             **self.config,
         }
         lines = [f"{name} {_quoted(value)}" for name, value in settings.items()]
@@ -147,6 +159,17 @@ class Server(Process):
             name, *arguments = shlex.split(module)
             lines.append(" ".join(["loadmodule", _quoted(str(module_path(name))), *map(_quoted, arguments)]))
         return "\n".join(lines) + "\n"
+
+    def _tls_conf(self) -> dict[str, str]:
+        if not self.tls:
+            return {}
+        return {
+            "tls-port": str(self._tls_port),
+            "tls-replication": "yes",
+            "tls-ca-cert-file": self.tls.ca,
+            "tls-cert-file": self.tls.cert,
+            "tls-key-file": self.tls.key,
+        }
 
 
 def _quoted(value: str) -> str:

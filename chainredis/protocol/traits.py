@@ -64,7 +64,8 @@ class Traits:
     """What a server tells of itself in `CHAIN.STATE` (docs/protocol.md, "Views").
 
     kind: of the chain that it is in or would be in. version: name and number, as `redis 7.0.15`. databases: how many
-    SELECT takes. modules: versions by name. writes: a digest of the names of its write commands.
+    SELECT takes. modules: versions by name. writes: a digest of the names of its write commands. tls: what its setting
+    tls-replication says.
     """
 
     kind: Kind = Kind.PUT
@@ -72,6 +73,7 @@ class Traits:
     databases: int = 0
     modules: frozenset[tuple[str, str]] = frozenset()
     writes: str = ""
+    tls: bool = False
 
     @property
     def family(self) -> Family | None:
@@ -93,6 +95,17 @@ def why_of_other_kind(member: Member, has: Kind, chain: Kind) -> str:
     return (
         f"{member} is for a chain of kind {has}, and this chain is of kind {chain}: start that server with "
         f"member.commands {chain}"
+    )
+
+
+def why_of_other_tls(member: Member, has: bool, whose: str, wants: bool) -> str:
+    """Why a server with tls-replication `has` and one with `wants` cannot talk, for people; empty if they can."""
+    if has == wants:
+        return ""
+    said = {True: "yes", False: "no"}
+    return (
+        f"{member} has tls-replication {said[has]}, and {whose} has tls-replication {said[wants]}: they could not talk "
+        f"to each other. Set tls-replication {said[wants]} there, and give the port that goes with it"
     )
 
 

@@ -7,10 +7,11 @@ import hmac
 import math
 import secrets
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import redis
 from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR
@@ -34,6 +35,7 @@ from chainredis.protocol.leases import Lease
 from chainredis.protocol.traits import Traits, parse_modules
 from chainredis.protocol.view import Endpoint, Kind, Member, View
 from chainredis.transport.settings import Credentials, Settings
+from chainredis.transport.tls import Tls, TlsConnection, why
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,12 @@ class MemberState:
     databases: int = 0
     modules: str = ""
     writes: str = ""
+    tls: bool = False
 
     @property
     def traits(self) -> Traits:
         """What the server is. ValueError if it tells a kind that this version does not know."""
-        return Traits(Kind(self.kind), self.version, self.databases, parse_modules(self.modules), self.writes)
+        return Traits(Kind(self.kind), self.version, self.databases, parse_modules(self.modules), self.writes, self.tls)
 
 
 class MemberLink(Protocol):
@@ -149,6 +152,8 @@ class Progress(NamedTuple):
     member_join_checkpoint_bytes: int
 
 
+Error = TypeVar("Error", bound=BaseException)
+
 # redis-py's parser raises the last two for bytes that are not of Redis's protocol.
 FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
 # On some connections the member may be silent for years: TCP notices a host that is gone.
@@ -162,7 +167,8 @@ class RedisLink:
     def __init__(self, endpoint: Endpoint, settings: Settings) -> None:
         self._endpoint = endpoint
         self._settings = settings
-        self._connection = _connection(endpoint, settings)
+        self._tls = settings.tls()
+        self._connection = _connection(endpoint, settings, self._tls)
         self._open = True
         self._in_use = threading.RLock()  # by a call, until its reply has come
         self._announced: View | None = None  # its answer was not taken yet
@@ -174,6 +180,9 @@ class RedisLink:
             raise self._explain(error) from error
         try:
             self._begin(settings.credentials())
+        except Closed as error:
+            self.close()
+            raise error if self._tls else Closed(f"{error} at once: is that its TLS port?") from error
         except MemberError:
             self.close()
             raise
@@ -208,7 +217,7 @@ class RedisLink:
         connected = self._connection._get_socket()  # noqa: SLF001 - `disconnect` belongs to the thread that reads
         if connected:
             with contextlib.suppress(OSError):
-                connected.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # TLS's own would let the reader go on without TLS
 
     def state(self) -> MemberState:
         try:
@@ -416,13 +425,15 @@ class RedisLink:
                 return Busy(f"{self._endpoint}: is busy ({error})")
             case redis.ResponseError():
                 return Rejected(f"{self._endpoint}: says: {error}")
+            case _ if failed := _cause(error, ssl.SSLError):
+                return Silent(f"{self._endpoint}: {why(failed)}")
             case redis.TimeoutError() | TimeoutError():
                 return Silent(f"{self._endpoint}: no answer in time")
             case redis.InvalidResponse() | ValueError() | RecursionError():
                 return NotAMember(f"{self._endpoint}: what answers there is no Redis server")
-            case _ if _caused_by(error, ConnectionRefusedError):
+            case _ if _cause(error, ConnectionRefusedError):
                 return Refused(f"{self._endpoint}: nobody listens there")
-            case _ if str(error) == SERVER_CLOSED_CONNECTION_ERROR or _caused_by(error, *_ENDS):
+            case _ if str(error) == SERVER_CLOSED_CONNECTION_ERROR or _cause(error, *_ENDS):
                 return Closed(f"{self._endpoint}: closed the connection")
         return Silent(f"{self._endpoint}: the connection failed ({error})")
 
@@ -450,17 +461,18 @@ class RedisLink:
             raise self._nonsense("CHAIN.STATE") from error
 
 
-def _connection(endpoint: Endpoint, settings: Settings) -> Any:  # redis-py does not annotate the class
-    return Connection(  # type: ignore[no-untyped-call]
-        host=endpoint.host,
-        port=endpoint.port,
-        socket_connect_timeout=settings.connect_timeout_s,
-        socket_timeout=settings.answer_timeout_s,
-        protocol=2,
-        driver_info=None,
-        socket_keepalive=True,
-        socket_keepalive_options=KEEPALIVE,
-    )
+def _connection(endpoint: Endpoint, settings: Settings, tls: Tls | None) -> Any:  # redis-py does not annotate the class
+    options: dict[str, Any] = {
+        "host": endpoint.host,
+        "port": endpoint.port,
+        "socket_connect_timeout": settings.connect_timeout_s,
+        "socket_timeout": settings.answer_timeout_s,
+        "protocol": 2,
+        "driver_info": None,
+        "socket_keepalive": True,
+        "socket_keepalive_options": KEEPALIVE,
+    }
+    return TlsConnection(tls=tls, **options) if tls else Connection(**options)  # type: ignore[no-untyped-call]
 
 
 def _convert(kind: object, text: str) -> str | int | bool:
@@ -474,10 +486,10 @@ def mac(key: bytes, *parts: str) -> str:
     return hmac.new(key, "".join(parts).encode(), hashlib.sha256).hexdigest()
 
 
-def _caused_by(error: BaseException | None, *kinds: type[BaseException]) -> bool:
-    """Returns True if the socket's error, which redis-py wraps, is of one of these kinds."""
+def _cause(error: BaseException | None, *kinds: type[Error]) -> Error | None:
+    """The socket's error, which redis-py wraps, if it is of one of these kinds."""
     while error is not None:
         if isinstance(error, kinds):
-            return True
+            return error
         error = error.__cause__ or error.__context__
-    return False
+    return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chainredis.protocol.settings import ProtocolSettings
+from chainredis.transport.tls import Tls
 
 # Members are polled so many times during a lease: on a busy machine, too, one of the answers comes in time.
 POLLS_A_LEASE = 8
@@ -46,8 +47,8 @@ class Settings:
     """Settings of a coordinator. Times are in seconds.
 
     state_dir: the folder of the stored configuration. own_run_id (40 hexadecimal digits), own_port: of the server in
-    which the coordinator runs. name: the chain's, for clients that ask for it by SENTINEL. credentials, polling: give
-    the present values, which may change.
+    which the coordinator runs. name: the chain's, for clients that ask for it by SENTINEL. credentials, polling, tls:
+    give the present values, which may change; tls: None to talk without TLS.
     """
 
     state_dir: Path
@@ -56,6 +57,7 @@ class Settings:
     name: str = "mymaster"
     credentials: Callable[[], Credentials] = Credentials
     polling: Callable[[], PollSettings] = PollSettings
+    tls: Callable[[], Tls | None] = lambda: None
     connect_timeout_s: float = 2.0
     answer_timeout_s: float = 5.0
     # Some commands discard all data, or fork.

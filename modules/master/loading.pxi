@@ -145,6 +145,7 @@ cdef int master_load(
     warn_of_keys(ctx)
     if not watch_commands(ctx):
         return REDISMODULE_ERR
+    take_tls(ctx)
     master.running = start_master(ctx)      # last, because a module that fails to load must have no threads
     return REDISMODULE_OK if master.running else REDISMODULE_ERR
 

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The start of the interpreter, of the coordinator in it, and of the worker threads.
 
+from libc.stdlib cimport atoi
+
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.bindings.python cimport PyModuleDef, PyObject
 from modules.bindings.redismodule cimport (
@@ -11,6 +13,8 @@ from modules.bindings.redismodule cimport (
 from modules.master.state cimport OwnSetting
 from modules.python_host.interpreter cimport interpreter_exec, interpreter_start
 from modules.server.passwords cimport the_passwords
+from modules.server.redis_calls cimport redis_setting
+from modules.server.tls cimport TlsSettings
 
 
 cdef extern from *:
@@ -36,6 +40,7 @@ def start(own_run_id, own_port):
     from chainredis.embedded.server_log import redirect_logs
     from chainredis.protocol.errors import CommandError, Unusable
     from chainredis.transport.settings import Credentials, PollSettings, Settings
+    from chainredis.transport.tls import Tls
 
     def read_polling():
         return PollSettings(
@@ -45,6 +50,17 @@ def start(own_run_id, own_port):
 
     def read_credentials():
         return Credentials(setting_text(&master.auth_user), setting_text(&master.auth_password.value.text))
+
+    def read_tls():
+        cdef TlsSettings found
+        pthread_mutex_lock(&the_passwords().mutex)
+        wanted, found = master.tls_replicates, master.tls
+        pthread_mutex_unlock(&the_passwords().mutex)
+        texts = (
+            found.ca_file, found.client.cert, found.client.key, found.ca_dir, found.client.password, found.protocols,
+            found.ciphers,
+        )
+        return Tls(*((<bytes>text).decode(errors="surrogateescape") for text in texts)) if wanted else None
 
     def on_status(status):
         sight = coordinator.sight()
@@ -64,6 +80,7 @@ def start(own_run_id, own_port):
             own_port=own_port,
             credentials=read_credentials,
             polling=read_polling,
+            tls=read_tls,
         ))
         coordinator.on_status(on_status)
         coordinator.on_event(publish_event)
@@ -119,8 +136,12 @@ cdef bint start_python(const char *run_id, int port) noexcept with gil:
 cdef bint start_master(RedisModuleCtx *ctx) noexcept nogil:
     cdef RedisModuleServerInfoData *server = RedisModule_GetServerInfo(ctx, b"server")
     cdef unsigned long long port = RedisModule_ServerInfoGetFieldUnsigned(server, b"tcp_port", NULL)
+    cdef char tls_port[16]
     cdef const char *run_id = RedisModule_ServerInfoGetFieldC(server, b"run_id")
-    cdef bint started = run_id != NULL and start_python(run_id, <int>port)
+    cdef bint started
+    if master.tls_replicates and redis_setting(ctx, b"tls-port", tls_port, sizeof(tls_port)):
+        port = <unsigned long long>atoi(tls_port)       # other masters come to this one as members do
+    started = run_id != NULL and start_python(run_id, <int>port)
     RedisModule_FreeServerInfo(ctx, server)
     return started
 

@@ -6,6 +6,7 @@ from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleDict, Redis
 from modules.master.info cimport Info
 from modules.master.jobs cimport Queue
 from modules.server.passwords cimport PasswordSetting
+from modules.server.tls cimport TlsSettings
 
 
 cdef enum Command:
@@ -57,6 +58,8 @@ cdef struct Master:
     Sentinel sentinel
     RedisModuleString *auth_user        # other threads read it, under the mutex of the passwords
     PasswordSetting auth_password
+    bint tls_replicates                 # with `tls`, copied under the mutex of the passwords, too
+    TlsSettings tls
     long long heartbeat_interval_ms
     long long heartbeat_timeout_ms
     long long lease_ms

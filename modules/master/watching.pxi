@@ -5,6 +5,7 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport strncmp
 
+from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.bindings.redismodule cimport (
     REDISMODULE_OK, REDISMODULE_SUBEVENT_LOADING_ENDED, RedisModuleCommandFilterCtx, RedisModuleConfigChange,
     RedisModuleCtx, RedisModuleEvent, RedisModuleInfoCtx, RedisModuleString, RedisModule_CommandFilterArgGet,
@@ -12,7 +13,8 @@ from modules.bindings.redismodule cimport (
 )
 from modules.master.command_filter cimport filter_build, filter_command, warn_of_keys
 from modules.master.info cimport info_show
-from modules.server.passwords cimport passwords_filter, strcasecmp
+from modules.server.passwords cimport passwords_filter, strcasecmp, the_passwords
+from modules.server.tls cimport TlsSettings, tls_read, tls_replicates
 
 
 cdef int do_nothing(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
@@ -29,12 +31,25 @@ cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
         filter_command(master.commands, command)
 
 
+cdef void take_tls(RedisModuleCtx *ctx) noexcept nogil:
+    """Read the server's `tls-*` settings, by which connections to members are made."""
+    cdef TlsSettings settings
+    cdef bint replicates = tls_replicates(ctx)
+    tls_read(ctx, &settings)
+    pthread_mutex_lock(&the_passwords().mutex)
+    master.tls = settings
+    master.tls_replicates = replicates
+    pthread_mutex_unlock(&the_passwords().mutex)
+
+
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     cdef const RedisModuleConfigChange *change = <const RedisModuleConfigChange *>data
     cdef unsigned int i
     for i in range(change.num_changes):
         if strncmp(change.config_names[i], b"master.", 7) == 0:
             RedisModule_Log(ctx, b"notice", b"CONFIG SET has changed %s", change.config_names[i])
+        elif strncmp(change.config_names[i], b"tls-", 4) == 0:
+            take_tls(master.ctx)
 
 
 cdef void show_info(RedisModuleInfoCtx *ctx, int for_crash_report) noexcept nogil:

@@ -202,7 +202,7 @@ def settled(cluster: Cluster, timeout_s: float = 30) -> int:
 def chain_of(cluster: Cluster) -> list[Server]:
     """The servers that are in the chain by the master's present view, head first."""
     ports = [int(text.rpartition(b":")[2]) for text in ask(cluster.master, "MASTER.GET_CHAIN")]
-    return [server for port in ports for server in cluster.servers if server.port == port]
+    return [server for port in ports for server in cluster.servers if cluster.endpoint_of(server).port == port]
 
 
 def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:

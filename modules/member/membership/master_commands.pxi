@@ -33,7 +33,6 @@ from modules.member.state.effects cimport DATABASE_UNKNOWN
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_COPIED
 from modules.server.proofs cimport SECRET_BYTES
-from modules.server.redis_calls cimport is_configured
 
 
 cdef bint entitled(Member *m, RedisModuleCtx *ctx) noexcept nogil:
@@ -174,10 +173,6 @@ cdef int join_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, 
         return RedisModule_ReplyWithError(ctx, "ERR this server is in that view: it cannot join what it is in")
     if m.chain.me >= 0 and m.chain.view.epoch >= view.epoch:
         return RedisModule_ReplyWithError(ctx, "ERR this server is a member of a chain: remove it there first")
-    if is_configured(ctx, "tls-replication", "yes"):
-        return RedisModule_ReplyWithError(
-            ctx, "ERR this server has tls-replication yes, and members talk to each other without TLS: set "
-            "tls-replication no there")
     if not take_history(m, ctx, &view):
         return 0
     join_abort(m)

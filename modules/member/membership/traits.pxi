@@ -17,9 +17,10 @@ from modules.member.keyspace.kind cimport own_kind
 from modules.member.state.member cimport Member
 from modules.server.command_table cimport field_of, is_ours
 from modules.server.redis_calls cimport drop_reply, redis_setting, server_version
+from modules.server.tls cimport tls_replicates
 
 cdef enum:
-    TRAIT_FIELDS = 5
+    TRAIT_FIELDS = 6
     MODULES_BYTES = 4096        # names and versions of all modules
     MODULE_BYTES = 128          # of one
 
@@ -101,3 +102,4 @@ cdef void reply_traits(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     state_text(ctx, "databases", databases)
     state_text(ctx, "modules", &modules[1] if modules[0] else modules)
     state_text(ctx, "writes", writes)
+    state_number(ctx, "tls", tls_replicates(ctx))

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Members and masters that talk to each other with TLS: `tls-replication yes`, and certificates of both sides."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from certificates import Certificates
+from chainredis.local_cluster.cluster import Cluster
+from chainredis.local_cluster.server import Server
+from chainredis.transport.lifeline import SocketLine
+from chainredis.transport.settings import Settings
+from chainredis.transport.tls import Tls
+from integration.conftest import StartChain
+from integration.helpers import (
+    Error,
+    ask,
+    assert_serves,
+    await_chain,
+    await_repair,
+    info,
+    settled,
+    state,
+    stored_view,
+)
+from integration.recorder import OverheardCluster, Recorder
+
+
+def by(certificates: Certificates, name: str = "good", ca: str = "ca") -> Tls:
+    own = certificates.identity(name, ca)
+    return Tls(own.ca, own.cert, own.key)
+
+
+@pytest.fixture
+def tls(certificates: Certificates) -> Tls:
+    return by(certificates)
+
+
+def test_a_chain_whose_links_have_tls(chain: StartChain, tls: Tls) -> None:
+    c = chain(3, tls=tls, master_config={"master.auto-return": "yes"})
+    assert_serves(c)
+    value = "v" * 3_000_000
+    ask(c.head, "MEMBER.PUT", "long", value)
+    c.add(c.spare())
+    assert ask(c.tail, "READ", "long") == value.encode()
+    for victim in (c.members[1], c.head, c.tail):
+        others = [member for member in c.members if member is not victim]
+        victim.kill()
+        await_repair(c, victim)
+        assert_serves(c)
+        victim.start()
+        await_chain(c, *others, victim)
+        assert_serves(c)
+    assert ask(c.tail, "READ", "long") == value.encode()
+    settled(c)
+    assert info(c.head, "member")["member_link_down"] == "ready"
+
+
+@pytest.mark.parametrize("is_secret", [True, False], ids=["with TLS", "without"])
+def test_what_can_be_read_off_the_network(tmp_path: Path, tls: Tls, is_secret: bool) -> None:
+    with OverheardCluster(2, folder=tmp_path, tls=tls if is_secret else None) as c:
+        ask(c.head, "MEMBER.PUT", "the-key-of-a-client", "the-value-of-a-client")
+        ask(c.head, "MEMBER.PUT", "long", "a-long-value" * 100_000)
+        c.add(c.spare())
+        assert_serves(c)
+        secret = stored_view(c).secret
+        words = [b"the-key-of-a-client", b"the-value-of-a-client", b"a-long-value", secret.encode(), b"CHAIN."]
+        assert [word in c.heard for word in words] == [not is_secret] * len(words)
+        # Lifelines have no TLS, and need none: all that they carry is a nonce and proofs.
+        lifelines = Recorder(state(c.head).lifeline)
+        line = SocketLine(lifelines.endpoint, secret, state(c.head).run_id, Settings(tmp_path, "f" * 40, 1))
+        with closing(line):
+            said = b"".join(lifelines.heard)
+        lifelines.close()
+        assert len(said) == 32 + 64 + 64
+        assert secret.encode() not in said
+        assert bytes.fromhex(secret) not in bytes.fromhex(said.decode())
+
+
+@pytest.fixture
+def pair(chain: StartChain, tls: Tls) -> Cluster:
+    return chain(1, tls=tls)
+
+
+def newcomer(c: Cluster, tls: Tls | None, **config: str) -> Server:
+    """A server that was not added, with its own certificates."""
+    c.tls, before = tls, c.tls
+    try:
+        return c.spare(**config)
+    finally:
+        c.tls = before
+
+
+def test_who_cannot_be_added_and_why(pair: Cluster, certificates: Certificates) -> None:
+    c = pair
+    ask(c.head, "MEMBER.PUT", "k", "v")
+
+    def refusal(server: Server, port: int) -> str:
+        ask(server, "SET", "own", "data")
+        reply = ask(c.master, "MASTER.ADD", "127.0.0.1", port, "DISCARD")
+        assert isinstance(reply, Error)
+        assert f"127.0.0.1:{port}" in reply
+        assert ask(server, "GET", "own") == b"data", reply
+        return reply
+
+    good = newcomer(c, by(certificates))
+    assert "is that the port without TLS?" in refusal(good, good.port)
+    plain = newcomer(c, by(certificates), tls_replication="no")
+    assert "has tls-replication no, and this master has tls-replication yes" in refusal(plain, plain.link_endpoint.port)
+    assert ask(c.master, "CONFIG", "SET", "tls-replication", "no") == b"OK"
+    assert "this master has tls-replication no" in refusal(good, good.port)
+    assert "is that its TLS port?" in refusal(good, good.link_endpoint.port)
+    assert ask(c.master, "CONFIG", "SET", "tls-replication", "yes") == b"OK"
+    assert ask(c.head, "CONFIG", "SET", "tls-replication", "no") == b"OK"
+    assert "and the chain's tail 127.0.0.1" in refusal(good, good.link_endpoint.port)
+    assert ask(c.head, "CONFIG", "SET", "tls-replication", "yes") == b"OK"
+    for name, ca, why in (
+        ("ended", "ca", "certificate has expired"),
+        ("bad", "ca", "unable to get local issuer certificate"),
+        ("good", "other-ca", "unknown ca"),
+    ):
+        server = newcomer(c, by(certificates, name, ca))
+        assert why in refusal(server, server.link_endpoint.port)
+    assert_serves(c)
