@@ -98,6 +98,11 @@ class EtcdMaster:
         self._observer: Callable[[Status], None] = lambda _: None
         self._publish: Callable[[Event], None] = lambda _: None
         self._seen: Sight | None = None  # the newest chain with members whose events have been published
+        if settings.tls() and not access.ca:
+            log.warning(
+                "tls-replication is yes, but the view, and in it the chain's secret, goes to etcd without TLS: set "
+                "master.etcd-ca"
+            )
         log.info("looking for the chain %s in etcd", url)
         threading.Thread(target=self._follow_terms, name="etcd-term", daemon=True).start()
         self._cache.start()

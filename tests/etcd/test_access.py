@@ -166,3 +166,11 @@ def test_wrong_certificates_are_said(server: StartServer, encrypted: EtcdServer,
         assert isinstance(said, Error)
         assert "etcd cannot be reached" in said or "etcd-ca" in said, name
         wait_until(partial(tells_of_trouble, master), 10)
+
+
+def test_a_secret_that_goes_to_etcd_in_the_clear_is_warned_of(
+    server: StartServer, etcd: EtcdServer, certificates: Certificates,
+) -> None:  # fmt: skip
+    own = certificates.identity().server
+    master = server(f"etcd/libetcd_master.so {url_of('chain', etcd)}", tls_replication="yes", **own)
+    assert "goes to etcd without TLS" in master.log()
