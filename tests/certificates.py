@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Certificates for tests with TLS, made by openssl. The fixture `certificates` makes the usual ones once for a run."""
 
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-EXTENSIONS = "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n"
+from chainredis.local_cluster.certificates import EXTENSIONS, NEW_KEY, certificate, openssl
+
 # `openssl x509` signs nothing that has ended already; `openssl ca` does, and wants a file of its own.
 AUTHORITY = """[ca]
 default_ca = it
@@ -49,7 +49,7 @@ class Identity:
 
 
 class Certificates:
-    """Certificates in a folder. `ca` has issued `good`, `client` and `ended`, which was valid until 2021;
+    """Certificates in a folder. `ca` has issued `good`, `client` and `ended`, which was valid in 2020;
     `other-ca` has issued `bad`. `garbage` is a file that is no certificate.
     """
 
@@ -58,39 +58,20 @@ class Certificates:
         for name, issuer in (("ca", "ca"), ("good", "ca"), ("client", "ca"), ("other-ca", "other-ca"),
                              ("bad", "other-ca")):  # fmt: skip
             certificate(folder, name, issuer)
-        certificate(folder, "ended", "ca", period=("200101000000Z", "210101000000Z"))
+        ended_certificate(folder, "ended", "ca")
         (folder / "garbage").write_text("no certificate")
 
     def identity(self, name: str = "good", ca: str = "ca") -> Identity:
         return Identity(*(str(self.folder / file) for file in (f"{ca}.crt", f"{name}.crt", f"{name}.key")))
 
 
-def certificate(folder: Path, name: str, issuer: str, period: tuple[str, str] | None = None) -> None:
-    """Write NAME.crt and NAME.key, a certificate that `issuer` has signed, or that is self-signed.
-
-    It is valid for both sides of a connection to 127.0.0.1 or localhost. period: from when until when, as in ASN.1, in
-    UTC; None: from now on for two days.
-    """
-    subject = ["-subj", f"/CN={name}", "-days", "2"]
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key"]
-    if name == issuer:
-        openssl(folder, "req", "-x509", *key, *subject, "-out", f"{name}.crt")
-        return
-    openssl(folder, "req", "-new", *key, "-subj", f"/CN={name}", "-out", f"{name}.csr")
-    (folder / "extensions").write_text(EXTENSIONS)
-    if period is None:
-        openssl(
-            folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key",
-            "-CAcreateserial", "-days", "2", "-extfile", "extensions", "-out", f"{name}.crt",
-        )  # fmt: skip
-        return
+def ended_certificate(folder: Path, name: str, issuer: str) -> None:
+    """As `certificate`, but for the year 2020."""
+    subject = ["-subj", f"/CN={name}", "-keyout", f"{name}.key"]
+    openssl(folder, "req", "-new", *NEW_KEY, *subject, "-out", f"{name}.csr")
     (folder / "authority").write_text(AUTHORITY + EXTENSIONS)
     (folder / "index").write_text("")
     openssl(
         folder, "ca", "-batch", "-config", "authority", "-in", f"{name}.csr", "-cert", f"{issuer}.crt", "-keyfile",
-        f"{issuer}.key", "-startdate", period[0], "-enddate", period[1], "-notext", "-out", f"{name}.crt",
+        f"{issuer}.key", "-startdate", "200101000000Z", "-enddate", "210101000000Z", "-notext", "-out", f"{name}.crt",
     )  # fmt: skip
-
-
-def openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, capture_output=True, timeout=60, check=True)

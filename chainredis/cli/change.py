@@ -4,15 +4,17 @@
 import argparse
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from chainredis.cli.addresses import add_login, address, credentials
+from chainredis.cli.addresses import add_login, address, credentials, tls_of
 from chainredis.protocol.errors import OperatorError, Silent
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.settings import Credentials
+from chainredis.transport.tls import Tls, TlsConnection
 
 CONNECT_TIMEOUT_S = 2.0
 MOST_MOVES = 5  # masters that a change is sent on to
@@ -41,13 +43,13 @@ def change(command: str, options: argparse.Namespace) -> None:
     words = [command, options.server.host, str(options.server.port)]
     if getattr(options, "adopt", False):
         words.append("ADOPT")
-    print(_at_the_leader(options.master, credentials(options), words))
+    print(_at_the_leader(options.master, credentials(options), tls_of(options), words))
 
 
-def _at_the_leader(master: Endpoint, login: Credentials, words: list[str]) -> str:
+def _at_the_leader(master: Endpoint, login: Credentials, tls: Tls | None, words: list[str]) -> str:
     for _ in range(MOST_MOVES):
         try:
-            with _client(master, login) as client:
+            with _client(master, login, tls) as client:
                 return str(client.execute_command(*words))
         except redis.exceptions.MovedError as error:
             master = Endpoint(error.host, error.port)
@@ -58,9 +60,12 @@ def _at_the_leader(master: Endpoint, login: Credentials, words: list[str]) -> st
     raise OperatorError("the masters do not agree on which of them leads: try again")
 
 
-def _client(master: Endpoint, login: Credentials) -> redis.Redis:
+def _client(master: Endpoint, login: Credentials, tls: Tls | None) -> redis.Redis:
     """A change is not repeated by itself, and may take any time."""
-    return redis.Redis(
-        master.host, master.port, username=login.user or None, password=login.password or None, decode_responses=True,
-        socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=None, retry=Retry(NoBackoff(), 0),
+    secured: dict[str, Any] = {"connection_class": TlsConnection, "tls": tls} if tls else {}
+    pool = redis.ConnectionPool(
+        host=master.host, port=master.port, username=login.user or None, password=login.password or None,
+        decode_responses=True, socket_connect_timeout=CONNECT_TIMEOUT_S, socket_timeout=None,
+        retry=Retry(NoBackoff(), 0), **secured,
     )  # fmt: skip
+    return redis.Redis.from_pool(pool)

@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from chainredis.cli.picture import Rates, picture
+from chainredis.local_cluster.certificates import throw_away
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.ports import is_free
 from chainredis.local_cluster.server import ROOT, server_path
@@ -43,6 +44,7 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
         "--commands", choices=("put", "all", "auto"), default="auto",
         help="put: MEMBER.PUT and READ; all, auto: any command",
     )
+    parser.add_argument("--tls", action="store_true", help="servers talk with TLS; certificates are made, by openssl")
     parser.add_argument("--dir", type=Path, help="folder for logs and the master's state (default: a temporary one)")
     parser.set_defaults(call=run)
 
@@ -69,6 +71,9 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
     where: dict[str, Any] = {
         "folder": options.dir, "first_port": options.port, "commands": options.commands, "progress": progress,
     }  # fmt: skip
+    if options.tls:
+        keys = options.dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chainredis-tls-")))
+        where["tls"] = throw_away(keys / "tls")
     if not options.etcd:
         return Cluster(options.members, **where)
     # Loading etcd's client takes time: a chain without etcd does not wait for it.
@@ -103,7 +108,8 @@ def _show(cluster: Cluster, console: Console) -> None:
 
 
 def _look(cluster: Cluster) -> ChainStatus:
-    return look_around([each.endpoint for each in cluster.masters], [each.endpoint for each in cluster.members])
+    masters, members = ([each.link_endpoint for each in those] for those in (cluster.masters, cluster.members))
+    return look_around(masters, members, cluster.tls)
 
 
 def _advice(cluster: Cluster) -> list[str]:
@@ -125,17 +131,21 @@ def _line(member: MemberStatus, seen: ChainStatus, speeds: Mapping[Endpoint, flo
 def _how_to_talk(cluster: Cluster) -> str:
     built = ROOT / "vendor/redis/src/redis-cli"
     client = os.path.relpath(built) if built.exists() else "redis-cli"
-    head, tail, standbys = cluster.head, cluster.tail, cluster.masters[1:]
+    if tls := cluster.tls:
+        client += f" --tls --cacert {tls.ca} --cert {tls.cert} --key {tls.key}"
+    head, tail, master, *standbys = (
+        server.link_endpoint.port for server in (cluster.head, cluster.tail, *cluster.masters)
+    )
     stored = cluster.stored()
     write, read, where = "MEMBER.PUT", "READ", "at the tail"
     if stored and stored.view.kind is Kind.ALL:
         write, read, where = "SET", "GET", "at any member"
     lines = [
-        (f"-p {head.port} {write} a 1", "write, at the head"),
-        (f"-p {tail.port} {read} a", f"read what is committed, {where}"),
-        (f"-c -p {tail.port} MEMBER.PUT a 2", "-c finds the head from any member"),
-        (f"-p {cluster.master.port} MASTER.GET_CHAIN", "ask the master"),
-        *((f"-c -p {m.port} MASTER.REFRESH_HEAD", "another master; -c finds the one that leads") for m in standbys),
+        (f"-p {head} {write} a 1", "write, at the head"),
+        (f"-p {tail} {read} a", f"read what is committed, {where}"),
+        (f"-c -p {tail} MEMBER.PUT a 2", "-c finds the head from any member"),
+        (f"-p {master} MASTER.GET_CHAIN", "ask the master"),
+        *((f"-c -p {each} MASTER.REFRESH_HEAD", "another master; -c finds the one that leads") for each in standbys),
     ]
     width = max(len(command) for command, _ in lines)
     talk = "\n".join(f"  {client} {command:{width}}   # {purpose}" for command, purpose in lines)

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.live import Live
 
-from chainredis.cli.addresses import add_login, address, credentials
+from chainredis.cli.addresses import add_login, address, credentials, tls_of
 from chainredis.cli.exit_status import ExitStatus
 from chainredis.cli.picture import Rates, bullets, picture
 from chainredis.operator.doctor import examine
-from chainredis.operator.looking import examine_members, look
+from chainredis.operator.looking import examine_masters, examine_members, look
 
 STATUSES = "1 when something is wrong, 3 when the chain cannot be asked"
 
@@ -42,15 +42,15 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 def status(options: argparse.Namespace) -> int:
     """Returns the exit status. MemberError if the server does not answer."""
-    login = credentials(options)
+    login, tls = credentials(options), tls_of(options)
     if options.watch:
         rates = Rates()
         with Live(auto_refresh=False) as live:
             while True:
-                seen = look(options.address, login)
+                seen = look(options.address, login, tls)
                 live.update(picture(seen, rates.of(seen)), refresh=True)
                 time.sleep(options.watch)
-    seen = look(options.address, login)
+    seen = look(options.address, login, tls)
     if options.json:
         print(json.dumps(seen.to_json()))
     else:
@@ -60,9 +60,9 @@ def status(options: argparse.Namespace) -> int:
 
 def doctor(options: argparse.Namespace) -> int:
     """Returns the exit status. MemberError if the server does not answer."""
-    login = credentials(options)
-    seen = look(options.address, login)
-    findings = examine(seen, examine_members(seen, login))
+    login, tls = credentials(options), tls_of(options)
+    seen = look(options.address, login, tls)
+    findings = examine(seen, examine_members(seen, login, tls), examine_masters(seen, login, tls))
     if options.json:
         print(json.dumps(findings))
     else:

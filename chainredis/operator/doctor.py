@@ -10,8 +10,10 @@ from chainredis.operator.chain_status import ChainStatus
 from chainredis.protocol.view import Endpoint
 
 SKEW_MS = 250  # clocks that NTP keeps differ by a few milliseconds
+RENEW_DAYS = 30  # before a certificate ends
 CROWDED = 0.8  # of maxclients
 RECIPES = 'docs/operations.md, "Users"'
+TLS = 'docs/operations.md, "TLS"'
 # Settings that every member should have alike, and why. Any member may become the head.
 ALIKE = {
     "maxmemory-policy": "the head's says which keys are evicted",
@@ -31,7 +33,7 @@ class Patient:
     info: all of its INFO. ahead_ms: how far its clock was ahead of the asker's, None if the asker may not see it, and
     settings: some of CONFIG GET, likewise empty. is_open: who does not log in may run commands. refused: commands that
     members and masters run there, and may not, by their user. strangers: their users that are not there. unexamined:
-    why not all is known.
+    why not all is known. certificate_days: how long its certificate is still valid, None if it was asked without TLS.
     """
 
     endpoint: Endpoint
@@ -42,6 +44,7 @@ class Patient:
     refused: Mapping[str, Sequence[str]] = field(default_factory=dict)
     strangers: Sequence[str] = ()
     unexamined: str = ""
+    certificate_days: float | None = None
 
     @property
     def version(self) -> str:
@@ -59,10 +62,29 @@ class Patient:
 Check = Callable[[Sequence[Patient]], Iterator[str]]
 
 
-def examine(status: ChainStatus, patients: Sequence[Patient]) -> list[str]:
-    """What is wrong now, and then what will be. Empty: nothing was found."""
+def examine(
+    status: ChainStatus, patients: Sequence[Patient], masters: Mapping[Endpoint, Mapping[str, str]] | None = None
+) -> list[str]:
+    """What is wrong now, and then what will be. Empty: nothing was found. masters: some settings of masters."""
     found = [finding for check in CHECKS for finding in check(patients)]
+    found += _links_of_masters(patients, masters or {})
     return [*status.findings(), *_as_the_master_sees_them(status), *found]
+
+
+def _links_of_masters(patients: Sequence[Patient], masters: Mapping[Endpoint, Mapping[str, str]]) -> Iterator[str]:
+    with_tls = {patient.settings["tls-replication"] for patient in patients if "tls-replication" in patient.settings}
+    for endpoint, settings in masters.items():
+        own = settings.get("tls-replication")
+        if own and len(with_tls) == 1 and own not in with_tls:
+            yield (
+                f"the master {endpoint}: tls-replication {own}, unlike the members: it reaches them no more once a "
+                f"connection is lost. Set it alike ({TLS})"
+            )
+        if own == "yes" and settings.get("master.etcd-ca") == "":
+            yield (
+                f"the master {endpoint}: tells etcd the view, and in it the chain's secret, without TLS, though "
+                "tls-replication is yes: give etcd TLS, and set master.etcd-ca and member.etcd-ca"
+            )
 
 
 def _as_the_master_sees_them(status: ChainStatus) -> Iterator[str]:
@@ -183,9 +205,18 @@ def _rights(patients: Sequence[Patient]) -> Iterator[str]:
 
 
 def _tls(patients: Sequence[Patient]) -> Iterator[str]:
+    known = (patient for patient in patients if patient.settings)
+    links = {patient.endpoint: patient.settings.get("tls-replication", "no") for patient in known}
+    if len(set(links.values())) > 1:
+        different = "; ".join(f"{value} at {endpoint}" for endpoint, value in links.items())
+        yield f"tls-replication differs between the members, which cannot talk to each other so: {different} ({TLS})"
     for patient in patients:
-        if patient.settings.get("tls-replication") == "yes":
-            yield f"{patient.endpoint}: tls-replication yes; members talk without TLS: CONFIG SET tls-replication no"
+        days = patient.certificate_days
+        if days is not None and days < RENEW_DAYS:
+            yield (
+                f"{patient.endpoint}: its certificate ends in {days:.0f} days: renew it, and let Redis read it again "
+                f"there by CONFIG SET tls-cert-file, with the same name ({TLS})"
+            )
     ports = [patient for patient in patients if patient.settings.get("tls-port", "0") != "0"]
     if ports and len(ports) < len(patients):
         without = [patient for patient in patients if patient not in ports]

@@ -15,14 +15,19 @@ from chainredis.protocol.errors import MemberError, Rejected
 from chainredis.protocol.view import Endpoint, parse_endpoint
 from chainredis.transport.member_client import RedisLink
 from chainredis.transport.settings import Credentials, Settings
+from chainredis.transport.tls import Tls
 
 ANSWER_TIMEOUT_S = 2.0
 MORE_SETTINGS = ("member.auth-user", "tls-port", "tls-replication")
+OF_MASTERS = ("tls-replication", "master.etcd-ca")
 
 
-def look(address: Endpoint, credentials: Credentials) -> ChainStatus:
-    """The chain of a server. MemberError if the server does not answer, or has none of the modules."""
-    settings = _settings(credentials)
+def look(address: Endpoint, credentials: Credentials, tls: Tls | None = None) -> ChainStatus:
+    """The chain of a server. MemberError if the server does not answer, or has none of the modules.
+
+    tls: None to talk without TLS.
+    """
+    settings = _settings(credentials, tls)
     with closing(RedisLink(address, settings)) as link:
         master = MasterStatus(address, link.info("master"))
         if not master.info:
@@ -34,16 +39,16 @@ def look(address: Endpoint, credentials: Credentials) -> ChainStatus:
     return _chain_of(masters, settings)
 
 
-def look_around(masters: Sequence[Endpoint], members: Sequence[Endpoint]) -> ChainStatus:
+def look_around(masters: Sequence[Endpoint], members: Sequence[Endpoint], tls: Tls | None = None) -> ChainStatus:
     """The chain of these servers, of which some may not answer. members: those that are asked if no master answers."""
-    settings = _settings(Credentials())
+    settings = _settings(Credentials(), tls)
     with ThreadPoolExecutor(len(masters)) as threads:
         told = list(threads.map(lambda endpoint: _ask_master(endpoint, settings), masters))
     if any(not master.trouble for master in told):
         return _chain_of(told, settings)
     for endpoint in members:
         with suppress(MemberError):
-            return replace(look(endpoint, Credentials()), masters=told)
+            return replace(look(endpoint, Credentials(), tls), masters=told)
     return ChainStatus(0, [], told)
 
 
@@ -54,9 +59,21 @@ def _chain_of(masters: Sequence[MasterStatus], settings: Settings) -> ChainStatu
     return ChainStatus(int(info["master_epoch"]), _ask_all(endpoints, settings), masters)
 
 
-def examine_members(status: ChainStatus, credentials: Credentials) -> list[Patient]:
+def examine_masters(
+    status: ChainStatus, credentials: Credentials, tls: Tls | None = None
+) -> dict[Endpoint, dict[str, str]]:
+    """Settings of those masters that tell them."""
+    settings = _settings(credentials, tls)
+    found = {}
+    for master in status.masters:
+        with suppress(MemberError), closing(RedisLink(master.endpoint, settings)) as link:
+            found[master.endpoint] = link.settings(*OF_MASTERS)
+    return found
+
+
+def examine_members(status: ChainStatus, credentials: Credentials, tls: Tls | None = None) -> list[Patient]:
     """All that those members say that answer."""
-    settings = _settings(credentials)
+    settings = _settings(credentials, tls)
     asked = (member.endpoint for member in status.members if not member.trouble)
     patients = [patient for endpoint in asked if (patient := _examine(endpoint, settings))]
     needs: dict[str, set[str]] = {}
@@ -72,7 +89,10 @@ def examine_members(status: ChainStatus, credentials: Credentials) -> list[Patie
 def _examine(endpoint: Endpoint, settings: Settings) -> Patient | None:
     try:
         with closing(RedisLink(endpoint, settings)) as link:
-            patient = Patient(endpoint, link.info("everything"), is_open=_is_open(endpoint))
+            patient = Patient(
+                endpoint, link.info("everything"), is_open=_is_open(endpoint, settings.tls()),
+                certificate_days=link.certificate_days(),
+            )  # fmt: skip
             try:
                 before = time.time()
                 ahead_ms = 1000 * (link.time() - (before + time.time()) / 2)
@@ -83,10 +103,10 @@ def _examine(endpoint: Endpoint, settings: Settings) -> Patient | None:
         return None     # it has ended since it was first asked
 
 
-def _is_open(endpoint: Endpoint) -> bool:
+def _is_open(endpoint: Endpoint, tls: Tls | None) -> bool:
     """Returns True if somebody who does not log in may run commands there."""
     try:
-        with closing(RedisLink(endpoint, _settings(Credentials()))) as link:
+        with closing(RedisLink(endpoint, _settings(Credentials(), tls))) as link:
             link.time()
     except MemberError:
         return False
@@ -136,9 +156,9 @@ def _may_run(link: RedisLink, user: str, command: str) -> bool:
         raise NoSuchUser from error
 
 
-def _settings(credentials: Credentials) -> Settings:
+def _settings(credentials: Credentials, tls: Tls | None) -> Settings:
     return Settings(
-        Path(), "", 0, credentials=lambda: credentials, connect_timeout_s=ANSWER_TIMEOUT_S,
+        Path(), "", 0, credentials=lambda: credentials, tls=lambda: tls, connect_timeout_s=ANSWER_TIMEOUT_S,
         answer_timeout_s=ANSWER_TIMEOUT_S,
     )  # fmt: skip
 

@@ -35,7 +35,7 @@ from chainredis.protocol.leases import Lease
 from chainredis.protocol.traits import Traits, parse_modules
 from chainredis.protocol.view import Endpoint, Kind, Member, View
 from chainredis.transport.settings import Credentials, Settings
-from chainredis.transport.tls import Tls, TlsConnection, why
+from chainredis.transport.tls import Tls, TlsConnection, days_left, why
 
 
 @dataclass(frozen=True)
@@ -343,6 +343,10 @@ class RedisLink:
         """The server's clock, in seconds since 1970."""
         seconds, microseconds = self._call("TIME")
         return int(seconds) + int(microseconds) / 1e6
+
+    def certificate_days(self) -> float | None:
+        """For how many days the server's certificate is still valid. None without TLS."""
+        return days_left(self._connection._get_socket()) if self._tls else None  # noqa: SLF001 - it has no other way
 
     def view(self) -> tuple[int, list[str]]:
         """The epoch and the members of the view, as host:port. NotAMember if the server has no libmember.so."""

@@ -5,6 +5,7 @@ import logging
 import socket
 import ssl
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,12 @@ class TlsConnection(Connection):
         return secured
 
 
+def days_left(secured: ssl.SSLSocket) -> float | None:
+    """For how many days the certificate of the other side is still valid. None if that is not known."""
+    ends = (secured.getpeercert() or {}).get("notAfter")
+    return (ssl.cert_time_to_seconds(ends) - time.time()) / 86400 if isinstance(ends, str) else None
+
+
 def why(error: ssl.SSLError) -> str:
     """Why TLS has failed, for people."""
     reason = getattr(error, "reason", None)  # only OpenSSL's own errors have one
@@ -114,7 +121,7 @@ def why(error: ssl.SSLError) -> str:
         case ssl.SSLCertVerificationError():
             return f"TLS: its certificate is not accepted: {error.verify_message}"
         case ssl.SSLEOFError():
-            return "TLS: it closed the connection: is that the port without TLS?"
+            return "TLS: it closed the connection: does it want another certificate, or is that the port without TLS?"
         case _ if reason in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG"):
             return "TLS: it does not speak it there: is that the port without TLS?"
         case _ if reason:

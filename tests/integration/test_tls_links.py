@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members and masters that talk to each other with TLS: `tls-replication yes`, and certificates of both sides."""
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -118,8 +119,8 @@ def test_who_cannot_be_added_and_why(pair: Cluster, certificates: Certificates) 
     for name, ca, why in (
         ("ended", "ca", "certificate has expired"),
         ("bad", "ca", "unable to get local issuer certificate"),
-        ("good", "other-ca", "unknown ca"),
+        ("good", "other-ca", "unknown ca|does it want another certificate"),     # when the end overtakes the alert
     ):
         server = newcomer(c, by(certificates, name, ca))
-        assert why in refusal(server, server.link_endpoint.port)
+        assert re.search(why, refusal(server, server.link_endpoint.port))
     assert_serves(c)

@@ -56,7 +56,7 @@ def test_what_is_wrong_now_comes_first() -> None:
         (replace(patient(3), refused={"member": ["chain.copy"]}), "need: ACL SETUSER member +chain.copy"),
         (replace(patient(3), strangers=["member"]), "m:3: there is no user member"),
         (replace(patient(3), unexamined="m:3: says: NOPERM"), "not all could be examined: m:3: says: NOPERM"),
-        (setting(tls_replication="yes"), "m:3: tls-replication yes"),
+        (replace(patient(3), certificate_days=29.0), "m:3: its certificate ends in 29 days"),
         (setting(tls_port="6380"), "m:1, m:2: no tls-port, unlike the others"),
     ],
 )
@@ -69,6 +69,20 @@ def test_settings_that_should_be_alike_are_compared() -> None:
     several = [replace(patient(1), settings={"maxclients": "10000"}), setting(maxclients="100")]
     (found,) = findings(*several)
     assert found.startswith("maxclients differs between the members: 10000 at m:1; 100 at m:3. Set it alike: ")
+
+
+def test_tls_of_links_is_the_same_everywhere() -> None:
+    yes = [replace(setting(tls_replication="yes"), endpoint=Endpoint("m", number)) for number in range(2)]
+    (found,) = findings(*yes, setting(tls_replication="no"))
+    assert "tls-replication differs between the members" in found
+    assert "yes at m:0; yes at m:1; no at m:3" in found
+    master = Endpoint("m", 9)
+    found, *_ = [text for text in examine(WELL, yes, {master: {"tls-replication": "no"}}) if "no members" not in text]
+    assert found.startswith("the master m:9: tls-replication no, unlike the members")
+    told = {"tls-replication": "yes", "master.etcd-ca": ""}
+    found, *_ = [text for text in examine(WELL, yes, {master: told}) if "no members" not in text]
+    assert "without TLS, though tls-replication is yes" in found
+    assert [text for text in examine(WELL, yes, {master: told | {"master.etcd-ca": "ca"}}) if "m:9" in text] == []
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,9 @@ cdef void link_lost(Member *m, Link *link) noexcept nogil:
     if link.ssl != NULL and ERR_peek_last_error():
         tls_reason(link.ssl, why, sizeof(why))
         link_fail(m, link, why)
-    elif closed and link.ssl == NULL and link.phase == LINK_PROVING and link.is_unanswered:
+    elif closed and link.phase == LINK_PROVING and link.is_unanswered and link.ssl != NULL:
+        link_fail(m, link, "TLS: the peer closed the connection at once: does it refuse this server's certificate?")
+    elif closed and link.phase == LINK_PROVING and link.is_unanswered:
         link_fail(m, link, "the peer closed the connection at once: is that its TLS port?")
     else:
         link_fail(m, link, link.context.errstr)
