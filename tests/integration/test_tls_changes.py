@@ -9,6 +9,7 @@ import pytest
 
 from certificates import Certificates
 from chainredis.cli.main import main
+from chainredis.local_cluster.certificates import openssl
 from chainredis.local_cluster.cluster import MEMBER, Cluster
 from chainredis.local_cluster.ports import free_port
 from chainredis.local_cluster.server import Server
@@ -60,6 +61,13 @@ def test_renewed_files_are_read(chain: StartChain, certificates: Certificates, t
     wait_until(lambda: "what was read before is used" in c.tail.log(), 10)
     wait_until(lambda: "what was read before is used" in c.master.log(), 10)
     assert_serves(c)
+
+
+def test_a_key_may_have_a_password(chain: StartChain, certificates: Certificates, tmp_path: Path) -> None:
+    key, cert = f"{tmp_path}/own.key", certificates.identity("client").cert
+    openssl(tmp_path, "ec", "-in", certificates.identity("client").key, "-aes128", "-passout", "pass:xyz", "-out", key)
+    own = {"tls-client-cert-file": cert, "tls-client-key-file": key, "tls-client-key-file-pass": "xyz"}
+    assert_serves(chain(2, tls=by(certificates), master_config=own, member_config=own))
 
 
 def turn_on(c: Cluster, server: Server, certificates: Certificates) -> None:
