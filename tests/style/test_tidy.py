@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 MAX_LINES = 500
 SOURCES = ("*.py", "*.pyi", "*.pyx", "*.pxd", "*.h", "*.toml", "Makefile", "setup.py")
 FETCHED = ("redis", "redis-api", "etcd", "servers", ".fetch", ".fetch-etcd")     # by the scripts in vendor/
-FOLDERS = ("chainredis", "modules", "include", "tests", "benchmarks", "scripts", "vendor", ".ci")
+FOLDERS = ("chainredis", "modules", "include", "tests", "benchmarks", "scripts", "vendor", "packaging", ".ci")
 GENERATED = ROOT / "build/cython/modules"   # where setup.py has Cython write C
 
 # What of Cython's own may stand in a function without the interpreter: an attribute of variables that are not used, and
