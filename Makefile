@@ -16,12 +16,12 @@ own_commit := GIT_CEILING_DIRECTORIES='$(CURDIR)/vendor:$(CURDIR)/build/asan'
 say := @[ ! -t 1 ] || set -- '\033[1m' '\033[0m'; printf "$$1==> %s$$2\n"
 
 .DELETE_ON_ERROR:
-.PHONY: build test test-servers lint bench bench-failover bench-etcd bench-flush soak run asan clean help
+.PHONY: build test test-servers lint bench bench-failover bench-etcd bench-flush soak run asan clean help deb
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
 
-test: build vendor/etcd/bin/etcd vendor/servers/.fetched build/applications/.installed  ## Run all tests; ARGS= goes to pytest
+test: build vendor/etcd/bin/etcd vendor/servers/.fetched build/applications/.installed build/.packaging-tools  ## Run all tests; ARGS= goes to pytest
 	$(say) 'Testing'
 	$(python) -m pytest --numprocesses logical --dist worksteal $(ARGS)
 
@@ -64,6 +64,10 @@ asan: build build/asan/.modules vendor/etcd/bin/etcd    ## Run the real-server t
 	CHAINREDIS_SERVER=$(CURDIR)/build/asan/redis/src/redis-server CHAINREDIS_MODULES=$(CURDIR)/build/asan/src \
 	ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
 	$(python) -m pytest tests/integration tests/etcd $(ARGS)
+
+deb: build build/.packaging-tools       ## Build the Debian package into build/deb, and examine it with lintian
+	$(say) 'Building the Debian package'
+	packaging/build-deb
 
 clean:                                  ## Remove what was built; Redis and the virtual environment stay
 	rm -rf build tests/core_extension/*.so
@@ -131,6 +135,11 @@ build/applications/.installed: tests/applications/requirements.txt tests/applica
 build/.system-packages: scripts/system-packages
 	@scripts/system-packages
 	@mkdir -p build
+	@touch $@
+
+# Without them the tests of the package are left out.
+build/.packaging-tools: scripts/system-packages | build/.system-packages
+	@scripts/system-packages packaging || echo 'Going on without them'
 	@touch $@
 
 build/asan/.modules: $(sources) build/asan/redis/.built build/asan/redis-api/.built
