@@ -16,7 +16,7 @@ own_commit := GIT_CEILING_DIRECTORIES='$(CURDIR)/vendor:$(CURDIR)/build/asan'
 say := @[ ! -t 1 ] || set -- '\033[1m' '\033[0m'; printf "$$1==> %s$$2\n"
 
 .DELETE_ON_ERROR:
-.PHONY: build test test-servers lint bench bench-failover bench-etcd bench-flush soak run asan clean help deb
+.PHONY: build test test-servers test-packages lint deb wheel bench bench-failover bench-etcd bench-flush soak run asan clean help
 .DEFAULT_GOAL := build
 
 build: build/.modules redis             ## Build Redis and the modules (the default); nothing when all is up to date
@@ -68,6 +68,14 @@ asan: build build/asan/.modules vendor/etcd/bin/etcd    ## Run the real-server t
 deb: build build/.packaging-tools       ## Build the Debian package into build/deb, and examine it with lintian
 	$(say) 'Building the Debian package'
 	packaging/build-deb
+
+wheel: build                            ## Build a wheel for this version of Python and machines with as new a C library, into dist
+	$(say) 'Building the wheel'
+	packaging/build-wheel
+
+test-packages: deb build/machine/.made  ## Test the packages on three machines of their own, as root; PYTHONS='python3.11 python3.13'
+	$(say) 'Testing the packages: this takes some minutes'
+	$(python) -m pytest tests/packages tests/packages/three_machines.py tests/packages/wheels.py tests/packages/images.py $(ARGS)
 
 clean:                                  ## Remove what was built; Redis and the virtual environment stay
 	rm -rf build tests/core_extension/*.so
@@ -135,6 +143,12 @@ build/applications/.installed: tests/applications/requirements.txt tests/applica
 build/.system-packages: scripts/system-packages
 	@scripts/system-packages
 	@mkdir -p build
+	@touch $@
+
+build/machine/.made: packaging/build-machine packaging/debian/control | build/.packaging-tools
+	$(say) 'Making a small Debian: some minutes'
+	scripts/system-packages machines
+	packaging/build-machine
 	@touch $@
 
 # Without them the tests of the package are left out.
