@@ -15,7 +15,7 @@ from integration.conftest import StartServer
 from integration.helpers import ask
 
 # What the manylinux policies let a wheel need, and OpenSSL, which is wherever Debian's Python is.
-EVERYWHERE = re.compile(r"linux-vdso|/lib64/ld-linux|lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|z|expat|crypto)\.so")
+EVERYWHERE = re.compile(r"linux-vdso|/lib64/ld-linux|lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|z|expat|crypto|ssl)\.so")
 WRITE = """
 import sys
 from chainredis.client import Chain

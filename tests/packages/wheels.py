@@ -18,7 +18,7 @@ from integration.conftest import StartServer
 from integration.conftest import server as server  # noqa: PLC0414 - a fixture
 
 PYTHONS = os.environ.get("PYTHONS", f"{sys.base_prefix}/bin/python3").split()
-USUAL = {"PATH": "/usr/sbin:/usr/bin:/bin", "REDIS_SOURCE": str(ROOT / "vendor/redis")}
+USUAL = {"PATH": "/usr/sbin:/usr/bin:/bin", "REDIS_API_SOURCE": str(ROOT / "vendor/redis-api")}
 
 
 def run(*command: str | Path, folder: Path, environment: Mapping[str, str] = USUAL) -> str:
