@@ -77,7 +77,7 @@ CASES = make({
     "sunsubscribe": ["B: SUNSUBSCRIBE", "B: SSUBSCRIBE c", "B: SUNSUBSCRIBE c"],
     "unsubscribe": ["B: UNSUBSCRIBE", "B: SUBSCRIBE c", "B: UNSUBSCRIBE c", "PUBLISH c hello"],
     # ------------------------------------------------------------------------------------------ users
-    "acl|cat": ["ACL CAT", "ACL CAT hash  # sorted", "ACL CAT nonsense"],
+    "acl|cat": ["ACL CAT  # kind", "ACL CAT hash  # sorted", "ACL CAT nonsense"],
     "acl|deluser": ["ACL SETUSER u", "ACL DELUSER u nobody", "ACL DELUSER default"],
     "acl|dryrun": [
         "ACL SETUSER u +get ~*", "ACL DRYRUN u GET k", "ACL DRYRUN u SET k v", "ACL DRYRUN nobody GET k",

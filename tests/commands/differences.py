@@ -23,6 +23,7 @@ OTHERWISE = {
 }
 DIFFERENT = REFUSED | OTHERWISE
 PARTLY = {
+    "acl|cat": "its categories include those of the module",
     "client|list": "its clients include the chain's own connections",
     "client|pause": "it pauses writes only, also with `ALL`: the chain's own connections would be paused, too. With "
     "`appendfsync always`, what ran in the same moment before it is answered when the pause ends",
