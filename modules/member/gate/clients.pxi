@@ -155,9 +155,10 @@ cdef void take_back(Member *m, int64_t id, int real, int pair) noexcept nogil:
     cdef ServerClient client
     if not server_client(m, id, &client):
         return
-    # Threads that write replies would not wait for the judgement.
+    # Threads that write replies would not wait for the judgement. The gate keeps the client, and lets its first request
+    # in when that would wait for what only this client may bring: a link of a member, after a change of view.
     if not is_configured(m.ctx, "io-threads", "1") or not try_client(m, id, False):
-        message_send(m.gate.control, CLIENT_RELAY, id, real, pair, PATIENCE_MS)
+        message_send(m.gate.control, CLIENT_ASKS, id, real, pair, PATIENCE_MS)
     elif not put_under(m, client.fd, real):
         end_trial(m, id)
         doom(m, id, client.fd)

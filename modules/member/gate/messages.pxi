@@ -22,6 +22,7 @@ cdef enum MessageKind:
     # From the main thread:
     CLIENT_NEW                  # with sockets: relay between them, unless the client begins with MEMBER.UNHELD
     CLIENT_RELAY                # with sockets: relay between them
+    CLIENT_ASKS                 # likewise; its first request asks not to be held
     CLIENT_UNHELD               # hold nothing of this client from now on
     CLIENT_CLOSE                # close this client, if it is held: the server has replies for it that are too old
     CLIENT_GONE                 # the server has closed its socket, and a child of the server may have a copy of that

@@ -37,7 +37,7 @@ cdef enum:
 
 cdef enum Knocking:
     NOT_KNOCKING
-    ENCRYPTED                   # nothing has been passed on
+    MAY_KNOCK                   # nothing has been passed on
     KNOCKING                    # its first bytes are held
     ON_PROBATION                # its first bytes were passed on although they should be held
 
@@ -56,7 +56,7 @@ cdef struct Client:
     Stream replies
     bint encrypted              # it has begun with TLS
     bint deciding               # nothing has been read yet: it may be a connection that asks not to be held
-    Knocking knocking           # the same for one that speaks TLS
+    Knocking knocking           # the same for one that speaks TLS, or asks not to be held and cannot be handed back
     bint unheld
     bint stopped                # its requests are not read, because too much is uncommitted
     bint front_ended            # the client sends no more
@@ -154,14 +154,15 @@ cdef void watch_both(Relay *r, Client *c) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------ coming and going
 
-cdef void client_open(Relay *r, int64_t id, int real, int pair, bint deciding) noexcept nogil:
+cdef void client_open(Relay *r, int64_t id, int real, int pair, MessageKind kind) noexcept nogil:
     cdef Client *c = <Client *>memory_take_zeroed(sizeof(Client))
     if c == NULL:
         close(real)
         close(pair)
         return
     c.id = id
-    c.deciding = deciding
+    c.deciding = kind == CLIENT_NEW
+    c.knocking = MAY_KNOCK if kind == CLIENT_ASKS else NOT_KNOCKING
     c.requests.owner = c.replies.owner = c
     c.next = r.clients
     if r.clients != NULL:
@@ -350,11 +351,11 @@ cdef void take_requests(Relay *r, Client *c, size_t length) noexcept nogil:
     if c.requests.held == NULL and (c.unheld or tag <= observe(&r.shared.executed)):
         note_request(r, c, tag)
         good = pass_on(&c.back, &c.requests, r.buffer, length)
-        if c.knocking == ENCRYPTED:
+        if c.knocking == MAY_KNOCK:
             c.knocking = NOT_KNOCKING
     else:
         good = stream_hold(&r.requests, &c.requests, r.buffer, length, tag, boot_ms())
-        if c.knocking == ENCRYPTED:
+        if c.knocking == MAY_KNOCK:
             knock(r, c)
     if not good:
         drain_replies(r, c)
@@ -366,11 +367,11 @@ cdef bint relay_requests(Relay *r, Client *c) noexcept nogil:
     attend(r)
     if c.dead or c.back_ended:
         return False
-    if not c.unheld and observe(&r.shared.closed) and c.knocking != ENCRYPTED:
+    if not c.unheld and observe(&r.shared.closed) and c.knocking != MAY_KNOCK:
         c.stopped = True
         r.stopped += 1
         return False
-    length = recv(c.front.fd, r.buffer, FIRST_MAX if c.knocking == ENCRYPTED else BUFFER_BYTES, MSG_DONTWAIT)
+    length = recv(c.front.fd, r.buffer, FIRST_MAX if c.knocking == MAY_KNOCK else BUFFER_BYTES, MSG_DONTWAIT)
     if length > 0:
         take_requests(r, c, <size_t>length)
         return not c.dead and not c.back_ended
@@ -429,7 +430,7 @@ cdef void decide(Relay *r, Client *c, uint32_t events) noexcept nogil:
         c.deciding = first == FIRST_UNKNOWN and length < FIRST_MAX
         if r.buffer[0] == APPLICATION_DATA:
             c.encrypted = True
-            c.knocking = ENCRYPTED
+            c.knocking = MAY_KNOCK
     elif length == 0 or errno != EAGAIN:
         c.deciding = False
     if events & <uint32_t>(EPOLLHUP | EPOLLERR | EPOLLRDHUP):

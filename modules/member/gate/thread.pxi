@@ -147,9 +147,9 @@ cdef Client *client_of(Relay *r, int64_t id) noexcept nogil:
 
 cdef void obey(Relay *r, const Message *message, const int *sockets) noexcept nogil:
     cdef Client *c
-    if message.kind == CLIENT_NEW or message.kind == CLIENT_RELAY:
+    if message.kind == CLIENT_NEW or message.kind == CLIENT_RELAY or message.kind == CLIENT_ASKS:
         if sockets[0] >= 0:
-            client_open(r, message.client, sockets[0], sockets[1], message.kind == CLIENT_NEW)
+            client_open(r, message.client, sockets[0], sockets[1], <MessageKind>message.kind)
     elif message.kind == GATE_STOP:
         r.stopping = True
     else:
