@@ -21,8 +21,8 @@ from modules.core.memory cimport memory_give, memory_take
 cdef enum:
     FIRST_CAPACITY = 1024
     MAX_BOUNDARIES = 1024
-    # Bytes that count for an entry beside its payload: its place in the ring, which may be half empty, and what
-    # strings and the allocator add.
+    # Bytes that count for an entry beside its payload: its place in the ring, which may be half empty, the header of
+    # the payload, and what the string of a long value adds.
     ENTRY_OVERHEAD = 144
 
 

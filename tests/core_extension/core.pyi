@@ -378,3 +378,9 @@ class FirstRequest(enum.IntEnum):
 
 def first_request(text: bytes) -> FirstRequest:
     """What the first bytes of a connection tell."""
+
+class Payloads:
+    def take(self, update: bytes) -> None: ...
+    def give(self) -> bytes: ...
+    @property
+    def pages(self) -> int: ...

@@ -493,6 +493,7 @@ cdef class Core:
 include "core_check.pxi"
 include "core_effects.pxi"
 include "core_wire.pxi"
+include "core_payloads.pxi"
 include "core_checkpoint.pxi"
 include "core_held.pxi"
 include "core_once.pxi"

@@ -17,7 +17,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.chain cimport chain_takes_writes
 from modules.core.log cimport boundary_append
 from modules.member.keyspace.tickets cimport open_ticket
-from modules.member.keyspace.values cimport keyspace_apply
+from modules.member.keyspace.values cimport keyspace_apply_strings
 from modules.member.replies cimport publish, publishes, reply_not_head
 from modules.member.state.effects cimport MAX_NUMBER_EPOCHS, Numbers
 from modules.member.state.member cimport Member
@@ -32,7 +32,7 @@ cdef int write_numbered(
         return reply_not_head(m, ctx)
     open_ticket(m)
     numbers_note(numbers, numbers.newest + 1, m.chain.view.epoch)
-    keyspace_apply(ctx, key, value, False, False)
+    keyspace_apply_strings(ctx, key, value)
     if value != NULL and client != NULL:
         RedisModule_Replicate(ctx, "CHAIN.PUT", "llsss", <long long>m.chain.view.epoch, <long long>numbers.newest,
                               key, value, client)
@@ -72,7 +72,7 @@ cdef int numbered_command(
     if (RedisModule_StringToLongLong(argv[1], &epoch) == REDISMODULE_ERR
             or RedisModule_StringToLongLong(argv[2], &number) == REDISMODULE_ERR or number < 0):
         return RedisModule_ReplyWithError(ctx, "ERR no member of a chain says this")
-    keyspace_apply(ctx, argv[3], value, False, False)
+    keyspace_apply_strings(ctx, argv[3], value)
     numbers_note(&m.effects.numbers, number, epoch)
     RedisModule_ReplicateVerbatim(ctx)
     if client != NULL and publishes(m):

@@ -9,11 +9,13 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringToLongLong,
 )
 from modules.core.chain cimport chain_takes_writes
-from modules.core.log cimport Entry, log_at
+from modules.core.log cimport Entry, log_at, log_reserve
 from modules.core.replication cimport replication_assign, replication_fits, replication_has_room
+from modules.core.wire cimport Packed
 from modules.member.checkpoint.memtable cimport may_be_flushed, track
 from modules.member.keyspace cimport note_unreplicated
-from modules.member.keyspace.values cimport keep, keep_value, keyspace_apply, let_go, string_length, strings_equal
+from modules.member.keyspace.log_entries cimport entry_fill, is_long, update_bytes, update_of
+from modules.member.keyspace.values cimport keep, keyspace_apply
 from modules.member.persistence cimport record
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport (
@@ -31,52 +33,25 @@ cdef enum:
     MAX_UPDATE_BYTES = 511 * 1024 * 1024    # an update must fit into one argument (`settle_redis_settings`)
 
 
-cdef RedisModuleString *shared_client(Member *m, RedisModuleString *client) noexcept nogil:
-    """Returns a new reference to the client id. Successive updates of one client share one string in the log."""
-    cdef RedisModuleString *last = NULL
-    if client == NULL:
-        return NULL
-    if m.chain.log.end > m.chain.log.first:
-        last = <RedisModuleString *>log_at(&m.chain.log, m.chain.log.end - 1).client
-    return keep(last if last != NULL and strings_equal(last, client) else client)
-
-
-cdef uint64_t update_bytes(
-    const RedisModuleString *key, const RedisModuleString *value, const RedisModuleString *client,
-) noexcept nogil:
-    cdef uint64_t bytes = string_length(key)
-    if value != NULL:
-        bytes += string_length(value)
-    if client != NULL:
-        bytes += string_length(client)
-    return bytes
-
-
 cdef int64_t assign_and_apply(
-    Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, RedisModuleString *client,
-    void *writer, int64_t since_ms, uint64_t bytes,
+    Member *m, RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, const Packed *update,
+    void *writer, int64_t since_ms,
 ) noexcept nogil:
     """Assign the next sn to an update, apply it, and put it into the log, from which it is sent.
 
-    Takes its own references to the strings. Returns the sn; -1 if memory ran out: then nothing has been applied.
+    `key` and `value` are the strings of the update. Returns the sn; -1 if memory ran out: then nothing has been
+    applied.
     """
     cdef Entry entry
     cdef int64_t sn
-    entry.key = key
-    entry.value = value
-    entry.client = shared_client(m, client)
+    if not log_reserve(&m.chain.log) or not entry_fill(&m.keyspace.payloads, &entry, update, value):
+        return -1
     entry.waiter = writer
     entry.since_ms = since_ms
-    entry.bytes = bytes
-    sn = replication_assign(&m.chain, &entry)
-    if sn < 0:
-        let_go(<RedisModuleString *>entry.client)
-        return -1
-    keep(key)
-    if value != NULL:
-        keep_value(value, bytes)
+    sn = replication_assign(&m.chain, &entry)       # which has room
     keyspace_apply(
-        ctx, key, value, m.checkpoint.tracking, value == NULL and may_be_flushed(&m.checkpoint, key))
+        ctx, key, value, update.value, update.value_bytes, m.checkpoint.tracking or is_long(update),
+        value == NULL and may_be_flushed(&m.checkpoint, key))
     if m.checkpoint.tracking:
         track(&m.checkpoint, sn, key, value)
     m.clients.writes += 1
@@ -129,16 +104,19 @@ cdef int write_command(
     With a client id the reply comes at once; the tail publishes the sn later. Without one the reply comes when the
     update is committed.
     """
-    cdef uint64_t bytes = update_bytes(key, value, client)
+    cdef Packed update
+    cdef uint64_t bytes
     cdef int64_t sn
     if m.chain.log.streams:
         return write_numbered(m, ctx, key, value, client)
+    update_of(key, value, client, &update)
+    bytes = update_bytes(&update)
     if refused(m, ctx, bytes):
         return 0
     if (first_waiting(m, WAIT_ROOM) != NULL or not replication_has_room(&m.chain, bytes) or awaits_view(m)
             or m.checkpoint.full):
         return hold(m, ctx, key, value, client)
-    sn = assign_and_apply(m, ctx, key, value, client, NULL, 0, bytes)
+    sn = assign_and_apply(m, ctx, key, value, &update, NULL, 0)
     if sn < 0:
         return reply_outcome(ctx, OUTCOME_NO_MEMORY)
     if not m.chain.has_history:
@@ -170,9 +148,11 @@ cdef void apply_held(Member *m, Waiter *writer) noexcept nogil:
     A writer with a client id is answered. Others wait on for the commit, in the log's entry.
     """
     cdef bint stays = writer.channel == NULL
-    cdef int64_t sn = assign_and_apply(
-        m, m.ctx, writer.key, writer.value, writer.channel, writer.client if stays else NULL, writer.since_ms,
-        update_bytes(writer.key, writer.value, writer.channel))
+    cdef Packed update
+    cdef int64_t sn
+    update_of(writer.key, writer.value, writer.channel, &update)
+    sn = assign_and_apply(
+        m, m.ctx, writer.key, writer.value, &update, writer.client if stays else NULL, writer.since_ms)
     if sn < 0:
         tell(m, writer, answer_outcome(OUTCOME_NO_MEMORY))
     elif stays:
@@ -189,14 +169,16 @@ cdef void serve_held(Member *m) noexcept nogil:
     are refused: that is a definite failure, because their updates have no sn (rule 6).
     """
     cdef Waiter *writer = first_waiting(m, WAIT_ROOM)
+    cdef Packed update
     while writer != NULL:
+        update_of(writer.key, writer.value, writer.channel, &update)
         if writer.since_ms <= came_too_early_ms(m):
             tell(m, writer, answer_outcome(OUTCOME_NOT_APPLIED))
         elif awaits_view(m) or m.checkpoint.full:
             return
         elif not chain_takes_writes(&m.chain):
             tell(m, writer, answer_not_head(m))
-        elif replication_has_room(&m.chain, update_bytes(writer.key, writer.value, writer.channel)):
+        elif replication_has_room(&m.chain, update_bytes(&update)):
             apply_held(m, writer)
             settle(m)
         else:

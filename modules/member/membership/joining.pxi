@@ -29,7 +29,7 @@ from modules.member.effects cimport (
 from modules.member.keyspace cimport (
     drop_data, end_waiting_commands, lend_credentials, set_redis, settle_redis_settings, take_back_credentials,
 )
-from modules.member.keyspace.values cimport release_entry
+from modules.member.keyspace.log_entries cimport entry_release
 from modules.member.persistence cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record,
 )
@@ -81,7 +81,7 @@ cdef void empty_log(Member *m) noexcept nogil:
     while outbox_pop_any(&m.chain, &entry):
         if entry.waiter != NULL:
             answer_unknown(m, entry.waiter)
-        release_entry(&entry)
+        entry_release(&m.keyspace.payloads, &entry)
 
 
 cdef void end_held(Member *m) noexcept nogil:

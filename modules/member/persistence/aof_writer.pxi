@@ -17,9 +17,11 @@ from modules.core.chain cimport chain_is_all
 from modules.core.durability cimport durability_next_record, durability_note_recorded
 from modules.core.hex cimport to_hex
 from modules.core.invariant cimport INVARIANT
-from modules.core.log cimport Boundary, Entry, log_at
+from modules.core.log cimport Boundary, log_at
 from modules.core.messages cimport Batch
 from modules.core.view cimport HISTORY_BYTES
+from modules.core.wire cimport Packed
+from modules.member.keyspace.log_entries cimport entry_read
 from modules.member.keyspace.values cimport let_go
 from modules.member.persistence.batch_codec cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
 from modules.member.state.member cimport Member
@@ -54,14 +56,15 @@ cdef bint record_alone(Member *m, const Batch *batch) noexcept nogil:
     """Write native SET and DEL commands. Without a history there are no positions, and native writes stand in the file,
     too; the order of both is kept.
     """
-    cdef const Entry *entry
+    cdef Packed update
     cdef int64_t sn
     for sn in range(batch.first, batch.first + batch.count):
-        entry = log_at(&m.chain.log, sn)
-        if entry.value != NULL:
-            RedisModule_Replicate(m.ctx, "SET", "Rss", entry.key, entry.value)
+        entry_read(log_at(&m.chain.log, sn), &update)
+        if update.value != NULL:
+            RedisModule_Replicate(m.ctx, "SET", "Rbb", update.key, <size_t>update.key_bytes, update.value,
+                                  <size_t>update.value_bytes)
         else:
-            RedisModule_Replicate(m.ctx, "DEL", "Rs", entry.key)
+            RedisModule_Replicate(m.ctx, "DEL", "Rb", update.key, <size_t>update.key_bytes)
     return True
 
 

@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Encodes updates of the log into one argument, for the successor or the append-only file (`core/wire.pxd`)."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
 from modules.core.log cimport Entry, log_at
 from modules.core.memory cimport memory_give, memory_take
 from modules.core.messages cimport Batch
-from modules.core.wire cimport ABSENT, PACKED_HEADER, SAME, wire_header
+from modules.core.wire cimport PACKED_HEADER
+from modules.member.keyspace.log_entries cimport entry_long_value
 from modules.member.keyspace.values cimport string_length
 from modules.member.state.member cimport Member
 
@@ -22,11 +23,9 @@ cdef inline RedisModuleString *long_value(Member *m, const Batch *batch) noexcep
     """Returns the value of a batch that is one long update. `pack_batch` does not copy it; the value is the last part
     of the message. NULL: `pack_batch` encodes the whole batch.
     """
-    cdef RedisModuleString *value
     if m.chain.log.streams or batch.count != 1 or batch.bytes <= BATCH_BYTES:
         return NULL
-    value = <RedisModuleString *>log_at(&m.chain.log, batch.first).value
-    return value if value != NULL and string_length(value) else NULL
+    return entry_long_value(log_at(&m.chain.log, batch.first))
 
 
 cdef inline bint packing_room(Member *m, const Batch *batch) noexcept nogil:
@@ -56,34 +55,20 @@ cdef inline void packing_over(Member *m) noexcept nogil:
         m.disk.scratch_bytes = 0
 
 
-cdef inline size_t pack_string(char *out, const RedisModuleString *string) noexcept nogil:
-    cdef size_t length
-    cdef const char *bytes = RedisModule_StringPtrLen(string, &length)
-    memcpy(out, bytes, length)
-    return length
-
-
-cdef inline size_t pack_entry(char *out, const Entry *entry, const Entry *before, bint whole) noexcept nogil:
+cdef inline size_t pack_entry(char *out, const Entry *entry, bint whole) noexcept nogil:
     """Encode one update, with its value if `whole`. Returns the number of bytes written."""
-    cdef const RedisModuleString *key = <const RedisModuleString *>entry.key
-    cdef const RedisModuleString *value = <const RedisModuleString *>entry.value
-    cdef const RedisModuleString *client = <const RedisModuleString *>entry.client
-    cdef size_t value_bytes = 0
-    cdef uint32_t client_mark = ABSENT
-    cdef size_t at = PACKED_HEADER
-    cdef size_t key_bytes = pack_string(&out[at], key)
-    at += key_bytes
-    if client != NULL and before != NULL and before.client == entry.client:
-        client_mark = SAME
-    elif client != NULL:
-        client_mark = <uint32_t>pack_string(&out[at], client)
-        at += client_mark
+    cdef size_t length = 0
+    cdef const char *bytes
+    cdef RedisModuleString *value = entry_long_value(entry)
+    cdef size_t at
     if value != NULL:
-        RedisModule_StringPtrLen(value, &value_bytes)
-        if whole:
-            at += pack_string(&out[at], value)
-    wire_header(out, <uint32_t>key_bytes, <uint32_t>value_bytes if value != NULL else ABSENT, client_mark)
-    return at
+        bytes = RedisModule_StringPtrLen(value, &length)
+    at = PACKED_HEADER + entry.bytes - length
+    memcpy(out, entry.key, at)
+    if not whole or value == NULL:
+        return at
+    memcpy(&out[at], bytes, length)
+    return at + length
 
 
 cdef inline size_t pack_batch(Member *m, const Batch *batch) noexcept nogil:
@@ -91,12 +76,8 @@ cdef inline size_t pack_batch(Member *m, const Batch *batch) noexcept nogil:
     bytes.
     """
     cdef bint whole = long_value(m, batch) == NULL
-    cdef const Entry *before = NULL
-    cdef const Entry *entry
     cdef size_t packed = 0
     cdef int64_t sn
     for sn in range(batch.first, batch.first + batch.count):
-        entry = log_at(&m.chain.log, sn)
-        packed += pack_entry(&m.disk.scratch[packed], entry, before, whole)
-        before = entry
+        packed += pack_entry(&m.disk.scratch[packed], log_at(&m.chain.log, sn), whole)
     return packed

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Commands from other members: CHAIN.GREET, CHAIN.FORWARD, CHAIN.ACK (docs/protocol.md, "Updates").
 
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_LUA, RedisModuleCtx, RedisModuleString, RedisModule_CreateString,
@@ -14,7 +13,7 @@ from modules.core.chain cimport chain_executed
 from modules.core.effect_stream cimport EffectStream, stream_reserve, stream_write
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.invariant cimport INVARIANT
-from modules.core.log cimport Entry
+from modules.core.log cimport Entry, log_reserve
 from modules.core.messages cimport ACCEPTED, Ack, Batch, GAP, Greeting, NONSENSE, NO_MEMORY, Verdict
 from modules.core.replication cimport (
     replication_append, replication_append_bytes, replication_batch_applied, replication_on_ack,
@@ -24,7 +23,8 @@ from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed, wire_next, wire_valid
 from modules.member.checkpoint.memtable cimport may_be_flushed, track
 from modules.member.effects cimport cover_log, note_commits
-from modules.member.keyspace.values cimport keep, keyspace_apply, let_go, string_length
+from modules.member.keyspace.log_entries cimport entry_fill, is_long
+from modules.member.keyspace.values cimport keyspace_apply, let_go
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replies cimport settle
 from modules.member.state.member cimport Member
@@ -110,43 +110,30 @@ cdef void pass_on_in_script(Member *m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------- batches
 
-cdef RedisModuleString *unpack_client(const Packed *packed, RedisModuleString **last) noexcept nogil:
-    """Returns a new reference to the update's client id; NULL: it has none.
-
-    `last` is the client id of the update before, which updates of one client in a row share. The caller owns it.
-    """
-    if not packed.same_client:
-        let_go(last[0])
-        last[0] = NULL
-        if packed.client != NULL:
-            last[0] = RedisModule_CreateString(NULL, packed.client, packed.client_bytes)
-    return keep(last[0]) if last[0] != NULL else NULL
-
-
-cdef bint apply_packed(
-    Member *m, RedisModuleCtx *ctx, const Packed *packed, RedisModuleString *client, int64_t assigned,
-) noexcept nogil:
-    """Append one update to the log and apply it; takes over the reference `client`. Returns False if memory ran out."""
+cdef bint apply_packed(Member *m, RedisModuleCtx *ctx, const Packed *update, int64_t assigned) noexcept nogil:
+    """Append one update to the log and apply it. Returns False if memory ran out."""
     cdef Entry entry
-    memset(&entry, 0, sizeof(Entry))
-    entry.key = RedisModule_CreateString(NULL, packed.key, packed.key_bytes)
-    entry.bytes = packed.key_bytes
-    if packed.value != NULL:
-        entry.value = RedisModule_CreateString(NULL, packed.value, packed.value_bytes)
-        entry.bytes += packed.value_bytes
-    entry.client = client
-    if client != NULL:
-        entry.bytes += string_length(client)
-    if not replication_append(&m.chain, &entry, assigned):
-        let_go(<RedisModuleString *>entry.key)
-        let_go(<RedisModuleString *>entry.value)
-        let_go(client)
+    cdef RedisModuleString *key
+    cdef RedisModuleString *value = NULL
+    cdef bint shared = is_long(update) or (m.checkpoint.tracking and update.value != NULL)
+    if not log_reserve(&m.chain.log):
         return False
+    if shared:
+        value = RedisModule_CreateString(NULL, update.value, update.value_bytes)
+    if not entry_fill(&m.keyspace.payloads, &entry, update, value):
+        let_go(value)
+        return False
+    entry.waiter = NULL
+    entry.since_ms = 0
+    replication_append(&m.chain, &entry, assigned)      # which has room
+    key = RedisModule_CreateString(NULL, update.key, update.key_bytes)
     keyspace_apply(
-        ctx, <RedisModuleString *>entry.key, <RedisModuleString *>entry.value, m.checkpoint.tracking,
-        entry.value == NULL and may_be_flushed(&m.checkpoint, <RedisModuleString *>entry.key))
+        ctx, key, value, update.value, update.value_bytes, shared,
+        update.value == NULL and may_be_flushed(&m.checkpoint, key))
     if m.checkpoint.tracking:
-        track(&m.checkpoint, m.chain.applied, <RedisModuleString *>entry.key, <RedisModuleString *>entry.value)
+        track(&m.checkpoint, m.chain.applied, key, value)
+    let_go(key)
+    let_go(value)
     return True
 
 
@@ -158,23 +145,24 @@ cdef bint apply_batch(
     `cursor` to `end` is the payload, which `wire_valid` has accepted. Returns False if memory ran out: then a prefix of
     the batch has been applied.
     """
-    cdef Packed packed
-    cdef RedisModuleString *last_client = NULL
-    cdef RedisModuleString *client
-    cdef bint whole = True
+    cdef Packed update
+    cdef const char *client = NULL
+    cdef uint32_t client_bytes = 0
     cdef int64_t i
     for i in range(batch.count):
-        if not wire_next(&cursor, end, &packed):
+        if not wire_next(&cursor, end, &update):
             INVARIANT(False, "rule 7: a payload that has been checked is whole")
             break
-        client = unpack_client(&packed, &last_client)
-        if i < skip:
-            let_go(client)
-        elif not apply_packed(m, ctx, &packed, client, batch.assigned):
-            whole = False
-            break
-    let_go(last_client)
-    return whole
+        if not update.same_client:
+            client = update.client
+            client_bytes = update.client_bytes if client != NULL else 0
+        update.client = client
+        update.client_bytes = client_bytes
+        if update.value == NULL:
+            update.value_bytes = 0
+        if i >= skip and not apply_packed(m, ctx, &update, batch.assigned):
+            return False
+    return True
 
 
 cdef bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:

@@ -4,13 +4,13 @@
 
 from libc.stdint cimport int64_t
 
-from modules.bindings.redismodule cimport RedisModuleBlockedClient, RedisModuleString, RedisModule_UnblockClient
+from modules.bindings.redismodule cimport RedisModuleBlockedClient, RedisModule_UnblockClient
 from modules.core.chain cimport chain_takes_writes
 from modules.core.log cimport Entry, boundary_epoch_of, log_epoch_of
 from modules.core.outbox cimport (
     outbox_pop_expired, outbox_pop_orphan, outbox_pop_settled, outbox_pop_trimmed, outbox_settle_stream,
 )
-from modules.member.keyspace.values cimport release_entry
+from modules.member.keyspace.log_entries cimport entry_release
 from modules.member.replies.waiting cimport awaits_view, first_waiting
 from modules.member.state.effects cimport Numbers
 from modules.member.state.member cimport Member
@@ -37,14 +37,14 @@ cdef void settle(Member *m) noexcept nogil:
             # The publication leaves this process at the end of the pass. Until then the tail must not acknowledge the
             # update: if this tail died, a new tail would not know that it must publish the update again.
             m.chain.published = min(m.chain.published, sn - 1)
-            publish(m, <RedisModuleString *>entry.client, sn)
+            publish_update(m, entry, sn)
     while True:
         waiter = outbox_pop_orphan(&m.chain)
         if waiter == NULL:
             break
         answer_unknown(m, waiter)
     while outbox_pop_trimmed(&m.chain, &gone):
-        release_entry(&gone)
+        entry_release(&m.keyspace.payloads, &gone)
     outbox_settle_stream(&m.chain)
 
 
