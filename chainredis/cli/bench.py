@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from chainredis.benchmarks.figures import Outcome, Row
 from chainredis.benchmarks.held_rows import HeldRows
+from chainredis.benchmarks.instructions import can_count
 from chainredis.benchmarks.report import Rate, Report, describe
 from chainredis.benchmarks.rows import Rows
 from chainredis.benchmarks.systems import running_systems
@@ -34,7 +35,9 @@ def bench(options: argparse.Namespace) -> None:
         machine = describe(systems.plain)
         rows, held = Rows(systems, options.requests), HeldRows(systems, options.requests)
         outcomes = _measure([*rows.repeated, *held.repeated], options.rounds, console)
-        outcomes.append(_measure_memory(rows, console))
+        outcomes.append(_measure_once(rows.memory, "waiting for the memory of idle servers", console))
+        if can_count():
+            outcomes.append(_measure_once(rows.instructions, "counting instructions", console))
         by_row = {outcome.row: outcome for outcome in outcomes}
         rates = [
             Rate("SET, unreplicated (-P 16)", by_row[rows.singleton].theirs, "460,000"),
@@ -66,11 +69,11 @@ def _measure(rows: Sequence[Row], rounds: int, console: Console) -> list[Outcome
     return outcomes
 
 
-def _measure_memory(rows: Rows, console: Console) -> Outcome:
-    console.print("waiting for the memory of idle servers …", highlight=False)
-    memory = Outcome(rows.memory)
-    memory.measure()
-    return memory
+def _measure_once(row: Row, what: str, console: Console) -> Outcome:
+    console.print(f"{what} …", highlight=False)
+    outcome = Outcome(row)
+    outcome.measure()
+    return outcome
 
 
 def terminal() -> tuple[Console, Callable[[str], None]]:
