@@ -17,7 +17,7 @@ from servers import SERVERS, use
 CLIENTS = 8  # Redis 7.0 uses its threads while there are twice as many clients with output as threads
 THREADS = {"io-threads": "3"}
 READS_TOO = {"io-threads-do-reads": "yes"}  # of Redis 7.0; later ones read in threads anyhow
-PROGRESS = 1500
+PROGRESS = 300
 REQUESTS: dict[str, list[tuple[str, ...]]] = {
     "put": [("MEMBER.PUT", "k", "v")],
     "all": [("INCR", "n"), ("MEMBER.ONCE", "client", "sequence", "INCR", "n")],
