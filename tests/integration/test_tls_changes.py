@@ -17,7 +17,7 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import PATIENT, Talk, ask, assert_serves, info
 from integration.test_fake_peers import liar, swallow, view_with
-from integration.test_tls_links import by
+from integration.test_tls_links import by, put
 
 
 def own_files(folder: Path) -> dict[str, str]:
@@ -81,18 +81,18 @@ def turn_on(c: Cluster, server: Server, certificates: Certificates) -> None:
     server.tls, server._tls_port, server._port = by(certificates), server.port, int(settings["port"])
 
 
-@pytest.mark.parametrize("kind", ["put"])
+@pytest.mark.parametrize("kind", ["put", "all"])
 def test_tls_is_turned_on_in_a_running_chain(chain: StartChain, certificates: Certificates, kind: str) -> None:
     c = chain(2, commands=kind)
     before = ask(c.master, "MASTER.GET_CHAIN")
     for server in (*c.members, c.master):
         turn_on(c, server, certificates)
-        assert_serves(c)
+        put(c, "changed", str(server))
     part(*c.members)
-    assert_serves(c)
+    put(c, "all", "changed")
     c.tls = by(certificates)
     c.add(c.spare())
-    assert_serves(c)
+    put(c, "one", "more")
     assert ask(c.master, "MASTER.GET_CHAIN")[:2] == before
 
 

@@ -10,6 +10,7 @@ import pytest
 from certificates import Certificates
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
+from chainredis.protocol.view import Kind
 from chainredis.transport.lifeline import SocketLine
 from chainredis.transport.settings import Settings
 from chainredis.transport.tls import Tls
@@ -38,33 +39,46 @@ def tls(certificates: Certificates) -> Tls:
     return by(certificates)
 
 
-def test_a_chain_whose_links_have_tls(chain: StartChain, tls: Tls) -> None:
-    c = chain(3, tls=tls, master_config={"master.auto-return": "yes"})
-    assert_serves(c)
+def put(c: Cluster, key: str, value: str) -> None:
+    """Write and read, by the commands of the chain's kind."""
+    if stored_view(c).kind is Kind.ALL:
+        assert ask(c.head, "SET", key, value) == b"OK"
+    else:
+        assert isinstance(ask(c.head, "MEMBER.PUT", key, value), int)
+        assert ask(c.tail, "READ", key) == value.encode()
+    for member in c.members:
+        assert ask(member, "GET", key) == value.encode()
+
+
+@pytest.mark.parametrize("kind", ["put", "all"])
+def test_a_chain_whose_links_have_tls(chain: StartChain, tls: Tls, kind: str) -> None:
+    c = chain(3, tls=tls, commands=kind, master_config={"master.auto-return": "yes"})
+    put(c, "first", "1")
     value = "v" * 3_000_000
-    ask(c.head, "MEMBER.PUT", "long", value)
+    put(c, "long", value)
     c.add(c.spare())
-    assert ask(c.tail, "READ", "long") == value.encode()
+    assert ask(c.tail, "GET", "long") == value.encode()
     for victim in (c.members[1], c.head, c.tail):
         others = [member for member in c.members if member is not victim]
         victim.kill()
         await_repair(c, victim)
-        assert_serves(c)
+        put(c, "repaired", str(victim))
         victim.start()
         await_chain(c, *others, victim)
-        assert_serves(c)
-    assert ask(c.tail, "READ", "long") == value.encode()
+        put(c, "returned", str(victim))
+    assert ask(c.tail, "GET", "long") == value.encode()
     settled(c)
     assert info(c.head, "member")["member_link_down"] == "ready"
 
 
+@pytest.mark.parametrize("kind", ["put", "all"])
 @pytest.mark.parametrize("is_secret", [True, False], ids=["with TLS", "without"])
-def test_what_can_be_read_off_the_network(tmp_path: Path, tls: Tls, is_secret: bool) -> None:
-    with OverheardCluster(2, folder=tmp_path, tls=tls if is_secret else None) as c:
-        ask(c.head, "MEMBER.PUT", "the-key-of-a-client", "the-value-of-a-client")
-        ask(c.head, "MEMBER.PUT", "long", "a-long-value" * 100_000)
+def test_what_can_be_read_off_the_network(tmp_path: Path, tls: Tls, is_secret: bool, kind: str) -> None:
+    with OverheardCluster(2, folder=tmp_path, commands=kind, tls=tls if is_secret else None) as c:
+        put(c, "the-key-of-a-client", "the-value-of-a-client")
+        put(c, "long", "a-long-value" * 100_000)
         c.add(c.spare())
-        assert_serves(c)
+        put(c, "more", "1")
         secret = stored_view(c).secret
         words = [b"the-key-of-a-client", b"the-value-of-a-client", b"a-long-value", secret.encode(), b"CHAIN."]
         assert [word in c.heard for word in words] == [not is_secret] * len(words)
