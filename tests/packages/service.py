@@ -11,7 +11,6 @@ from pathlib import Path
 
 from chainredis.local_cluster.server import ROOT
 from chainredis.transport.waiting import wait_until
-from integration.documented import answers
 
 PACKAGING = ROOT / "packaging"
 PORTS = {"master": 6369, "member": 6370}    # of the sample files
@@ -46,7 +45,7 @@ def service(unit: Path, port: int, places: Mapping[str, Path]) -> Iterator[Path]
     with log.open("w") as output:
         process = subprocess.Popen([*parent, *words], stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     try:
-        wait_until(lambda: process.poll() is not None or answers(port), 30)
+        wait_until(lambda: process.poll() is not None or "Ready to accept connections" in log.read_text(), 30)
         assert process.poll() is None, log.read_text()
         yield log
         process.send_signal(signal.SIGTERM)

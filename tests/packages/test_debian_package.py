@@ -4,6 +4,7 @@
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tomllib
 from contextlib import ExitStack
@@ -68,7 +69,8 @@ def test_a_chain_of_what_the_package_has(tmp_path: Path) -> None:
     folder = tmp_path / "usr/lib/chainredis"
     assert not re.search("RPATH|RUNPATH", run("readelf", "-d", *folder.glob("modules/*.so")))
     assert "/built/" not in (folder / "bin/chainredis").read_text() + (folder / "pyvenv.cfg").read_text()
-    # What Debian's packages would bring is that of the tests' environment.
+    # What Debian's packages would bring is this machine's Python, and what is in the tests' environment.
+    (tmp_path / "usr/bin/python3").symlink_to(f"{sys.base_prefix}/bin/python3")
     (site,) = folder.glob("lib/python3.*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     places = {
