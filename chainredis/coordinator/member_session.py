@@ -57,6 +57,7 @@ class SessionThreads:
         for run_id in self._sessions.keys() - wanted.keys():
             for session in self._sessions.pop(run_id):
                 session.end()
+        is_new_master = not self._sessions and len(wanted) > 1
         for run_id in wanted.keys() - self._sessions.keys():
             who = (wanted[run_id], self._runtime, self._addresses)
             self._sessions[run_id] = (
@@ -64,6 +65,7 @@ class SessionThreads:
                 LifelineSession(*who, self._hold),
             )  # fmt: skip
             for session in self._sessions[run_id]:
+                session.begins_after_s = session.FOR_A_NEW_MASTER_S if is_new_master else 0.0
                 session.start()
         for run_id, member in wanted.items():
             for session in self._sessions[run_id]:
@@ -83,13 +85,15 @@ class SessionThreads:
 class MemberSession(threading.Thread):
     """A thread that talks with one process, for as long as it is followed. member: as the newest view names it.
 
-    BEGINS_AFTER_S: how long the thread waits first. A new master can do nothing before all members have answered.
+    FOR_A_NEW_MASTER_S: how long the thread waits first there. A new master can do nothing before all members have
+    answered a poll.
     """
 
-    BEGINS_AFTER_S = 0.01
+    FOR_A_NEW_MASTER_S = 0.01
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses) -> None:
         super().__init__(name=f"chain-{type(self).__name__.lower()}-{member}", daemon=True)
+        self.begins_after_s = 0.0
         self.member = self._place = member
         self._run_id = member.run_id
         self._runtime = runtime
@@ -113,7 +117,7 @@ class MemberSession(threading.Thread):
             connection.interrupt()
 
     def run(self) -> None:
-        self._over.wait(self.BEGINS_AFTER_S)
+        self._over.wait(self.begins_after_s)
         while not self._over.is_set():
             try:
                 pause_s = self._run_once()
@@ -182,7 +186,7 @@ class MemberSession(threading.Thread):
 class PollSession(MemberSession):
     """Tells views, grants leases, and reads the member's state."""
 
-    BEGINS_AFTER_S = 0.0
+    FOR_A_NEW_MASTER_S = 0.0
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial) -> None:
         super().__init__(member, runtime, addresses)
