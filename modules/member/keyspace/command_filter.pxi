@@ -218,9 +218,9 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     cdef size_t length
     cdef const char *name = RedisModule_StringPtrLen(RedisModule_CommandFilterArgGet(command, 0), &length)
     cdef Rule rule
-    m.keyspace.filtered += 1
     if m.keyspace.own_call:
         return
+    m.keyspace.filtered += 1
     if is_ours(name, length):
         if m.chain.log.streams and not m.effects.leads and is_update(name, length):
             hand_over(command, "CHAIN.ELSEWHERE")

@@ -14,7 +14,7 @@ cdef struct Keyspace:
     RedisModuleDict *commands   # the rule of each command (`command_table.pxd`)
     RecentNames recent          # what it says of the names that came last
     bint own_call               # the module itself is calling a command: the filter passes it
-    uint64_t filtered           # number of commands that the filter has seen
+    uint64_t filtered           # number of commands that the filter has judged
     bint role_touched           # Redis's own replication has changed this server's role
     bint settings_touched       # somebody changed a setting of Redis: the values that a member needs are to be restored
     # this member has left the chain: its subscribers would wait in vain, and queued commands would show old data
