@@ -32,7 +32,7 @@ SOURCE = r"""
 #include <sys/socket.h>
 
 #define REQUEST "*2\r\n$9\r\nCHAIN.TAP"
-#define CLIENT_CLOSE 3
+#define CLIENT_CLOSE 4
 
 static int lost;
 
