@@ -42,6 +42,7 @@ class FailureDetector:
         self._chain: tuple[Member, ...] = ()
         self._heartbeats: frozenset[str] = frozenset()
         self._committed_at = -math.inf  # when updates were last seen to be committed
+        self._woke_at = now  # when this master last went on after it had been stopped itself
 
     def follow(self, members: Iterable[Member], chain: tuple[Member, ...], granted_until: float) -> None:
         """Watch these from now on, and nobody else. chain: the members of the stored view, head first.
@@ -61,6 +62,8 @@ class FailureDetector:
         """Time passes, and the master listens. To be called much more often than a lease is long."""
         most = min(MAX_ATTENTION_GAP, MAX_ATTENTION_PART * self.settings.lease_ms / 1000)
         gap = min(max(0.0, now - self.now), most)
+        if now - self.now > most:
+            self._woke_at = now
         self.now = max(self.now, now)
         self.attention += gap
         for record in self.records.values():
@@ -266,7 +269,9 @@ class FailureDetector:
         return frozenset(each for each, record in self.records.items() if not record.report and not self.is_gone(each))
 
     def was_heard_since(self, survivors: Iterable[str], lost: Sequence[str]) -> bool:
-        """Returns True if one of the survivors was heard after the end of the lost ones.
+        """Returns True if one of the survivors was heard after the end of the lost ones. It must have been asked since
+        this master was last stopped itself: what waited to be read meanwhile is old, and the survivor may be dead by
+        now.
 
         If one of these is only silent, the survivor must have answered for as long as that was silent: a master that
         was cut off hears of one member after the other again.
@@ -274,7 +279,8 @@ class FailureDetector:
         suspected = [self.records[run_id].suspected_at for run_id in lost]
         since = max((at for at in suspected if at is not None), default=self.started)
         silent_s = max((self.lease_ms(run_id) / 1000 for run_id in lost if not self.is_dead(run_id)), default=0.0)
-        records = [self.records[each] for each in survivors if self.is_well(each)]
+        well = [self.records[each] for each in survivors if self.is_well(each)]
+        records = [record for record in well if record.asked_at >= self._woke_at]
         return any(
             record.heard_at >= since and (not silent_s or self.now - record.steady_at >= silent_s) for record in records
         )

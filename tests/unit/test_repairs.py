@@ -3,7 +3,7 @@
 
 import pytest
 
-from chainredis.protocol.member_record import BrokenLink
+from chainredis.protocol.member_record import BrokenLink, MemberReport
 from chainredis.protocol.reconfiguration import Add, Configuration, Remove
 from chainredis.protocol.view import Member
 from unit.stage import STEP_S, A, B, C, D, Stage
@@ -159,3 +159,20 @@ def test_a_new_tail_out_of_the_old_ones_reach_is_taken_out_again() -> None:
     stage.answer(D, serving=False, lost=B.run_id)
     stage.store()
     assert stage.chain == (A, B)
+
+
+def test_a_master_that_was_stopped_believes_no_answer_from_before() -> None:
+    """It was cut off from A and C, then hung. Meanwhile B answered what it had been asked; then B and C died. A, which
+    can be reached again, has all updates.
+    """
+    stage = Stage(A, B, C)
+    stage.pass_time(0.95, B)
+    asked_at, stage.now = stage.now, stage.now + 2.4
+    stage.controller.detector.attend(stage.now)
+    stage.kill(C)
+    stage.controller.detector.answered(B.run_id, MemberReport(7, serving=True, stamp_ms=0), stage.now, asked_at)
+    assert stage.store() is None, "B alone would be the chain, and is dead"
+    stage.kill(B)
+    stage.answer(A)
+    stage.store_all()
+    assert stage.chain == (A,)
