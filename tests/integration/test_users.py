@@ -12,6 +12,7 @@ from chainredis.operator import rights
 from chainredis.operator.doctor import examine
 from chainredis.operator.looking import examine_members, look
 from chainredis.transport.settings import Credentials
+from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, assert_serves
 from servers import OLDEST_AND_NEWEST, SERVERS, use
@@ -65,8 +66,9 @@ def as_user(server: Server, *rules: str) -> Talk:
 
 
 def findings_of_doctor(master: Server) -> list[str]:
-    """What `chainredis doctor --user operator` finds."""
+    """What `chainredis doctor --user operator` finds, when the master holds the lifelines of all members."""
     operator = Credentials("operator", PASSWORD)
+    wait_until(lambda: not any("no lifeline" in each for each in examine(look(master.endpoint, operator), [])), 10)
     seen = look(master.endpoint, operator)
     return examine(seen, examine_members(seen, operator))
 
