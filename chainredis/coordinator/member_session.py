@@ -61,8 +61,7 @@ class SessionThreads:
         for run_id in wanted.keys() - self._sessions.keys():
             who = (wanted[run_id], self._runtime, self._addresses)
             self._sessions[run_id] = (
-                PollSession(*who, self._dial), ReportSession(*who, self._dial),
-                LifelineSession(*who, self._hold),
+                PollSession(*who, self._dial), ReportSession(*who, self._dial), LifelineSession(*who, self._hold),
             )  # fmt: skip
             for session in self._sessions[run_id]:
                 session.begins_after_s = session.FOR_A_NEW_MASTER_S if is_new_master else 0.0

@@ -241,6 +241,21 @@ def await_repair(cluster: Cluster, *gone: Server) -> None:
     await_chain(cluster, *(member for member in cluster.members if member not in gone))
 
 
+def each_dies_and_returns(cluster: Cluster) -> Iterator[str]:
+    """A middle, the head and the tail are killed and come back by themselves, one after the other.
+
+    Yields a name for the moment when the chain is without that member, and when it has that one again.
+    """
+    for victim in (cluster.members[1], cluster.head, cluster.tail):
+        others = [member for member in cluster.members if member is not victim]
+        victim.kill()
+        await_repair(cluster, victim)
+        yield f"without-{victim.port}"
+        victim.start()
+        await_chain(cluster, *others, victim)
+        yield f"with-{victim.port}"
+
+
 def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
     """Assert that the head acknowledges a write, and that every member then has it."""
     sn = ask(cluster.head, "MEMBER.PUT", key, "yes")

@@ -159,16 +159,21 @@ def test_many_pipelined_requests_of_a_client_that_does_not_read(server: StartSer
 # ---------------------------------------------------------------------------------------------- replies by themselves
 
 
+def assert_others_wake(waiter: Talk, subscriber: Talk, other: Talk) -> None:
+    """What `other` says reaches a client that is blocked, and a subscriber."""
+    assert subscriber("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]
+    waiter.send("BLPOP", "queue", 0)
+    assert waiter.is_silent()
+    assert other.pipeline([("LPUSH", "queue", "job"), ("PUBLISH", "news", "one")]) == [1, 1]
+    assert waiter.receive() == [b"queue", b"job"]
+    assert subscriber.receive() == [b"message", b"news", b"one"]
+
+
 def test_blocked_and_subscribed_clients(server: StartServer) -> None:
     one = server(MEMBER, **GATE)
     with Talk(one) as waiter, Talk(one) as subscriber, Talk(one) as monitor, Talk(one) as other:
         assert monitor("MONITOR") == b"OK"
-        assert subscriber("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]
-        waiter.send("BLPOP", "queue", 0)
-        assert waiter.is_silent()
-        assert other.pipeline([("LPUSH", "queue", "job"), ("PUBLISH", "news", "one")]) == [1, 1]
-        assert waiter.receive() == [b"queue", b"job"]
-        assert subscriber.receive() == [b"message", b"news", b"one"]
+        assert_others_wake(waiter, subscriber, other)
         assert b'"SUBSCRIBE" "news"' in monitor.receive()
 
 

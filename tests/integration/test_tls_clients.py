@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from itertools import cycle, islice
 
 import pytest
 import redis
@@ -23,7 +24,7 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, await_repair, info, member_number, paused
 from integration.test_gate_hold import await_held, field, patient, unheld
-from integration.test_gate_relay import GATE, MIB, PLAIN, read_to_end, receive, replies_to, words
+from integration.test_gate_relay import GATE, MIB, PLAIN, assert_others_wake, read_to_end, receive, replies_to, words
 from simulation.seeds import SEED
 
 
@@ -193,7 +194,7 @@ def test_unheld_when_too_much_is_uncommitted(chain: StartChain, mine: Identity) 
 def test_who_is_unheld_leaves_the_gate(one: Server, mine: Identity) -> None:
     """Links with TLS cost no more than others then. Requests may follow the first one at once, in pieces."""
     value = "x" * 50_000
-    for number in range(100, 150):
+    for number in islice(cycle(range(100, 150)), 500):  # who has something under way just then stays
         requests = words("MEMBER.UNHELD") + words("SET", "k", number) + words("ECHO", value) + words("GET", "k")
         expected = b"+OK\r\n+OK\r\n$50000\r\n%s\r\n$3\r\n%d\r\n" % (value.encode(), number)
         step = (number - 99) * 1000     # at the end all in one piece
@@ -204,7 +205,9 @@ def test_who_is_unheld_leaves_the_gate(one: Server, mine: Identity) -> None:
             assert receive(connection, len(expected)) == expected
             connection.sendall(words("PING"))
             assert receive(connection, 7) == b"+PONG\r\n"
-    assert member_number(one, "gate_handed_back") > 0     # who has something under way just then stays
+        if number == 149 and member_number(one, "gate_handed_back") > 20:
+            break
+    assert member_number(one, "gate_handed_back") > 20
     wait_until(lambda: member_number(one, "gate_clients") == 1, 10)
 
 
@@ -298,12 +301,7 @@ def test_many_pipelined_requests_of_a_client_that_does_not_read(one: Server, min
 def test_blocked_and_subscribed_clients(one: Server, mine: Identity) -> None:
     waiter, subscriber, other = (talk_to(one, mine) for _ in range(3))
     with waiter, subscriber, other:
-        assert subscriber("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]
-        waiter.send("BLPOP", "queue", 0)
-        assert waiter.is_silent()
-        assert other.pipeline([("LPUSH", "queue", "job"), ("PUBLISH", "news", "one")]) == [1, 1]
-        assert waiter.receive() == [b"queue", b"job"]
-        assert subscriber.receive() == [b"message", b"news", b"one"]
+        assert_others_wake(waiter, subscriber, other)
         assert other("BLPOP", "nothing", "0.05") is None
 
 

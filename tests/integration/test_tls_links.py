@@ -19,8 +19,7 @@ from integration.helpers import (
     Error,
     ask,
     assert_serves,
-    await_chain,
-    await_repair,
+    each_dies_and_returns,
     info,
     settled,
     state,
@@ -58,14 +57,8 @@ def test_a_chain_whose_links_have_tls(chain: StartChain, tls: Tls, kind: str) ->
     put(c, "long", value)
     c.add(c.spare())
     assert ask(c.tail, "GET", "long") == value.encode()
-    for victim in (c.members[1], c.head, c.tail):
-        others = [member for member in c.members if member is not victim]
-        victim.kill()
-        await_repair(c, victim)
-        put(c, "repaired", str(victim))
-        victim.start()
-        await_chain(c, *others, victim)
-        put(c, "returned", str(victim))
+    for moment in each_dies_and_returns(c):
+        put(c, moment, "1")
     assert ask(c.tail, "GET", "long") == value.encode()
     settled(c)
     assert info(c.head, "member")["member_link_down"] == "ready"

@@ -15,7 +15,7 @@ from chainredis.transport.tls import Tls
 from chainredis.transport.waiting import wait_until
 from commands.run import same_data
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Error, Talk, ask, await_chain, await_repair, info, state
+from integration.helpers import Error, Talk, ask, each_dies_and_returns, info, state
 from integration.test_gate_hold import field
 from integration.test_tls_clients import talk_to
 from integration.test_tls_links import by
@@ -61,14 +61,8 @@ def test_a_chain_of_all_commands(chain: StartChain, tls: Tls) -> None:
         assert talk("EVAL", "for i = 1, 20000 do redis.call('RPUSH', 'list', i) end", 0) is None
     c.add(c.spare())
     assert ask(c.tail, "GET", "long") == value.encode()
-    for victim in (c.members[1], c.head, c.tail):
-        others = [member for member in c.members if member is not victim]
-        victim.kill()
-        await_repair(c, victim)
-        serves_all(c.head, c.tail, f"without-{victim.port}")
-        victim.start()
-        await_chain(c, *others, victim)
-        serves_all(c.head, c.tail, f"with-{victim.port}")
+    for moment in each_dies_and_returns(c):
+        serves_all(c.head, c.tail, moment)
     same_data(c.members)
     assert {own_link_error(member) for member in c.members} == {""}
     for member in c.members[1:]:
