@@ -13,6 +13,9 @@ from chainredis.protocol.view import Endpoint
 from chainredis.transport.member_client import KEEPALIVE, mac
 from chainredis.transport.settings import Settings
 
+# Within this time after its lifeline, an ended process closes its port, too.
+ENDING_S = 0.02
+
 
 class Line(Protocol):
     """A lifeline that is held."""
@@ -85,11 +88,25 @@ class SocketLine:
         raise Closed(f"{self._endpoint}: the lifeline has ended")
 
     def is_refused(self, port: int) -> bool:
+        """The kernel closes the sockets of an ended process one after the other, and this port perhaps after the
+        lifeline. It then resets the connections that wait in the port's queue: a reset means to look again.
+        """
         try:
-            socket.create_connection((self._endpoint.host, port), self._connect_timeout_s).close()
-        except OSError as error:
-            return isinstance(error, ConnectionRefusedError)
+            try:
+                self._wait_in_queue(port)
+            except ConnectionResetError:
+                self._wait_in_queue(port)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            pass  # a server that lives says nothing
         return False
+
+    def _wait_in_queue(self, port: int) -> None:
+        """Returns, or raises an OSError, when the connection ends or ENDING_S is over."""
+        with socket.create_connection((self._endpoint.host, port), self._connect_timeout_s) as connection:
+            connection.settimeout(ENDING_S)
+            connection.recv(1)
 
     def interrupt(self) -> None:
         self._is_over = True

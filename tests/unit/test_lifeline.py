@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The master's side of a lifeline, held to a socket of this process."""
 
+import select
 import socket
 import threading
 from contextlib import closing
@@ -11,6 +12,7 @@ import pytest
 from chainredis.local_cluster.ports import HOST
 from chainredis.protocol.errors import Closed, Rejected
 from chainredis.protocol.view import Endpoint
+from chainredis.transport import lifeline
 from chainredis.transport.lifeline import SocketLine
 from chainredis.transport.member_client import mac
 from chainredis.transport.settings import Settings
@@ -57,6 +59,26 @@ def test_it_tells_who_listens_beside_it(settings: Settings) -> None:
             with pytest.raises(Closed):
                 line.await_end()
             assert line.is_refused(port), "also when it has ended itself"
+
+
+def test_a_port_that_is_closed_just_after_the_lifeline_is_refused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has ended accepts nobody any more, and its port still takes connections into its queue."""
+    monkeypatch.setattr(lifeline, "ENDING_S", 10)
+    with socket.create_server((HOST, 0)) as listening, socket.create_server((HOST, 0)) as beside:
+        line, side = hold(listening, settings)
+
+        def end_when_somebody_waits() -> None:
+            select.select([beside], [], [])
+            beside.close()
+
+        with closing(line), side:
+            ending = threading.Thread(target=end_when_somebody_waits)
+            port = beside.getsockname()[1]
+            ending.start()
+            assert line.is_refused(port)
+            ending.join(10)
 
 
 def test_who_does_not_know_the_secret_is_no_member(settings: Settings) -> None:
