@@ -7,6 +7,7 @@ import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from chainredis.coordinator.learner_sync import JoinFailed, sync_learner
 from chainredis.coordinator.probe import ProbedServer, at_current_address, reach
@@ -18,6 +19,7 @@ from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.member_client import Dial, MemberLink
 from chainredis.transport.settings import Settings
+from chainredis.transport.waiting import StallWatch, WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,10 @@ class ExistingData(enum.Enum):
     @property
     def is_backup(self) -> bool:
         return self in (ExistingData.ADOPT, ExistingData.ADOPT_INCOMPLETE)
+
+
+class Interrupted(CommandError):
+    """An attempt has failed, perhaps because the chain has changed meanwhile."""
 
 
 class Addition:
@@ -66,7 +72,8 @@ class Addition:
 
 
 class Additions:
-    """Adds one member at a time. Repairs and removals go on meanwhile: an addition that finds the chain changed fails.
+    """Adds one member at a time. Repairs and removals go on meanwhile. An addition that finds the chain changed begins
+    anew, with the chain as it is then.
 
     progress: of the addition under way, for people; empty if there is none.
     """
@@ -123,7 +130,7 @@ class Additions:
         elif existing.is_backup:
             raise CommandError(f"this chain has members, {view.names}: a backup begins a chain that has none")
         else:
-            self._add_tail(addition, newcomer, view, discard=existing is ExistingData.DISCARD)
+            self._keep_adding(addition, newcomer, view, discard=existing is ExistingData.DISCARD)
 
     def bring_back(self, addition: Addition, member: ProbedServer) -> None:
         """As `add`, for a former member of this chain, or an empty server, without an operator's command."""
@@ -243,6 +250,53 @@ class Additions:
 
     # ---------------------------------------------------------------------------------------------- a new tail
 
+    def _keep_adding(self, addition: Addition, newcomer: ProbedServer, view: View, *, discard: bool) -> None:
+        """Add the newcomer to the chain of this view, or to what the chain has become meanwhile.
+
+        Each attempt after the first one needs a newer view, and a newcomer that answers.
+        """
+        while True:
+            try:
+                self._add_tail(addition, newcomer, view, discard=discard)
+            except Interrupted as error:
+                newer = self._changed_chain(addition, newcomer, view)
+                if newer is None:
+                    raise
+                log.info("%s. MASTER.ADD goes on with the chain of epoch %d", error, newer.epoch)
+                view, newcomer = newer, self._looked_at_again(addition, newcomer, error)
+            else:
+                return
+
+    def _changed_chain(self, addition: Addition, newcomer: ProbedServer, view: View) -> View | None:
+        """What the chain has become since this view, when it serves. None if it is as it was, lost, or another one."""
+        # An end of the chain that does not answer may be dead without anybody's knowing.
+        self._runtime.await_answer(-1, lambda: addition.is_off)
+        addition.check()
+        now = self._runtime.view
+        if now is None or now.history != view.history or now.epoch <= view.epoch:
+            return None
+        return self._chain_for(newcomer.member, addition)
+
+    def _looked_at_again(self, addition: Addition, newcomer: ProbedServer, error: "Interrupted") -> ProbedServer:
+        """The newcomer as it is now. Raises `error` if it does not answer, or does nothing but load."""
+        watch, state = StallWatch(self._settings.stall_timeout_s), None
+
+        def has_loaded() -> bool:
+            nonlocal state
+            addition.check()
+            watch.check(lambda: newcomer.link.progress().loading_loaded_bytes)
+            with suppress(Loading):
+                state = newcomer.link.state()
+            return state is not None
+
+        try:
+            wait_until(has_loaded, None, self._settings.poll_interval_s)
+        except (MemberError, WaitTimeout) as trouble:
+            addition.check()
+            raise error from trouble
+        assert state is not None
+        return replace(newcomer, state=state)
+
     def _add_tail(self, addition: Addition, newcomer: ProbedServer, view: View, *, discard: bool) -> None:
         member, state = newcomer.member, newcomer.state
         if why := why_of_other_kind(member, newcomer.traits.kind, view.kind):
@@ -279,7 +333,7 @@ class Additions:
             self._runtime.await_service(member)
         except (MemberError, JoinFailed) as error:
             addition.check()  # to be called off may have broken a link
-            raise CommandError(f"{error}: the chain is as it was") from error
+            raise Interrupted(f"{error}: the chain is as it was") from error
         finally:
             tail.link.close()
             if not addition.is_decided:
@@ -299,12 +353,12 @@ class Additions:
         try:
             tail, state = reach(self._dial, view.tail)
         except MemberError as error:
-            raise CommandError(f"{error}: the chain is as it was") from error
+            raise Interrupted(f"{error}: the chain is as it was") from error
         try:
             tail.prove(view.secret, view.tail.run_id)
         except MemberError as error:
             tail.close()
-            raise CommandError(f"{error}: the chain is as it was") from error
+            raise Interrupted(f"{error}: the chain is as it was") from error
         return ProbedServer(view.tail, tail, state)
 
 
@@ -334,7 +388,7 @@ def prove_again(newcomer: ProbedServer, view: View) -> None:
 
 def _unless_changed(configuration: Configuration | None, view: View, member: Member) -> Add:
     if configuration is None or configuration.view != view:
-        raise CommandError(f"the chain has changed while {member} was being added, and goes on without it: try again")
+        raise Interrupted(f"the chain has changed while {member} was being added, and goes on without it: try again")
     return Add(member)
 
 

@@ -395,10 +395,10 @@ class Runtime:
                 "The master goes on trying"
             )
 
-    def await_answer(self, place: int) -> Member | None:
+    def await_answer(self, place: int, is_off: Callable[[], bool] = lambda: False) -> Member | None:
         """The member at that place of the chain (0: head, -1: tail), once it has answered that it serves there.
 
-        None if the chain is lost, or hangs.
+        None if the chain is lost, or hangs, or `is_off`.
         """
         since = self._clock()
         self._sessions.wake(self._followed())
@@ -407,7 +407,7 @@ class Runtime:
             return self._controller.found_serving(place, since)
 
         with self._changed:
-            self._changed.wait_for(lambda: self._controller.is_lost or answerer(), self._patience_s)
+            self._changed.wait_for(lambda: self._controller.is_lost or answerer() or is_off(), self._patience_s)
             return answerer()
 
     def _followed(self) -> list[str]:

@@ -17,7 +17,6 @@ from integration.helpers import (
     Error,
     Talk,
     ask,
-    await_repair,
     become_chain,
     info,
     member_number,
@@ -109,17 +108,24 @@ def assert_joins(cluster: Cluster, joiner: Server) -> None:
     assert_never_followed_another(cluster)
 
 
-def test_the_tail_dies_amid_the_copy(chain: StartChain) -> None:
-    cluster = chain(2, commands="all", member_config=DEBUG)
-    with Talk(cluster.master) as talk:
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_a_member_dies_amid_the_copy(chain: StartChain, victim: int) -> None:
+    """The master begins anew, with the chain that is left."""
+    cluster = chain(3, commands="all", member_config=DEBUG)
+    with Talk(cluster.master, 100) as talk:
         joiner = start_slow_join(cluster, talk)
-        dead = cluster.tail
+        assert ask(cluster.tail, *SLOW, 0) == b"OK"
+        dead = cluster.members[victim]
         dead.kill()
-        assert isinstance(talk.receive(), Error)
-    await_repair(cluster, dead)
-    wait_until(lambda: state(joiner).join == "failed", 20)
-    assert "the copy of the old tail's data was broken off: the old tail has closed" in state(joiner).join_error
-    assert_joins(cluster, joiner)
+        assert talk.receive() == b"OK"
+    cluster.members.remove(dead)
+    cluster.members.append(joiner)
+    assert cluster.command("MASTER.GET_CHAIN") == [str(each.endpoint).encode() for each in cluster.members]
+    assert "MASTER.ADD goes on with the chain of epoch" in cluster.master.log()
+    assert victim != 2 or "the old tail has closed" in joiner.log()
+    assert ask(cluster.head, "SET", "k", "v") == b"OK"
+    same_data(cluster.members)
+    assert_never_followed_another(cluster)
 
 
 def test_the_joiner_dies_amid_the_copy(chain: StartChain) -> None:

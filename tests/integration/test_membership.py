@@ -77,6 +77,26 @@ def test_removing_and_adding_again_and_again_under_load(chain: StartChain) -> No
     assert state(cluster.head).epoch == 3 + 12
 
 
+@pytest.mark.parametrize("victim", [0, 1, 2])
+def test_a_member_dies_while_another_is_added(chain: StartChain, victim: int) -> None:
+    """The master begins anew, with the chain that is left. The first copy would take twenty seconds."""
+    cluster = chain(3, member_config={"rdbcompression": "no"})
+    newcomer, dead = cluster.spare(), cluster.members[victim]
+    with Talk(cluster.head) as talk:
+        talk.pipeline([("MEMBER.PUT", number, "x" * 2000, "me") for number in range(1_000)])
+    assert ask(cluster.tail, "CONFIG", "SET", "rdb-key-save-delay", 20_000) == b"OK"
+    with Talk(cluster.master, 100) as adding:
+        adding.send("MASTER.ADD", HOST, newcomer.port)
+        wait_until(lambda: is_copied_from(cluster.tail), 30)
+        assert ask(cluster.tail, "CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
+        dead.kill()
+        assert adding.receive() == b"OK"
+    cluster.members.remove(dead)
+    cluster.members.append(newcomer)
+    assert cluster.command("MASTER.GET_CHAIN") == [str(each.endpoint).encode() for each in cluster.members]
+    assert_serves(cluster)
+
+
 def test_writes_go_on_while_a_member_is_added(chain: StartChain) -> None:
     """Writes never wait for the copy; they wait only for the change of view (design.md, "Joining").
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """MASTER.ADD against a fake fleet: what is said, what is stored and told, and in which order."""
 
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,21 +241,101 @@ def test_a_learner_left_over_is_copied_anew(world: World) -> None:
     assert "join:7002" in world.fleet.events
 
 
-def test_an_addition_that_finds_the_chain_changed_is_off(world: World) -> None:
-    """The copy holds up neither a repair nor a removal."""
-    world.build(7000, 7001, 7002)
-    world.fleet.start(7003)
+def interrupt(world: World, step: str, change: Callable[[], object]) -> None:
+    """At this step the chain changes, and the master's call fails."""
 
     def change_meanwhile() -> BaseException:
         world.fleet.fail_at = ""
-        assert world.run("REMOVE", HOST, 7000) == "OK"
+        change()
         return Silent("injected")
 
-    world.fleet.fail_at, world.fleet.failure = "feed:7002", change_meanwhile
-    with pytest.raises(CommandError, match=r"ERR .*as it was"):
+    world.fleet.fail_at, world.fleet.failure = step, change_meanwhile
+
+
+@pytest.mark.parametrize("step", ["pin:7002", "join:7003", "feed:7002"])
+@pytest.mark.parametrize("gone", [7000, 7001, 7002])
+@pytest.mark.parametrize("way", ["is removed", "is killed"])
+def test_an_addition_goes_on_when_the_chain_has_changed(world: World, step: str, gone: int, way: str) -> None:
+    """The copy holds up neither a repair nor a removal. The death of the tail is noticed later than the failure."""
+    world.build(7000, 7001, 7002)
+    world.fleet.start(7003)
+    left = [port for port in (7000, 7001, 7002) if port != gone]
+
+    def change() -> None:
+        if way == "is removed":
+            world.run("REMOVE", HOST, gone)
+            return
+        world.fleet.kill(gone)
+        if gone != 7002:
+            world.await_chain(*left)
+
+    interrupt(world, step, change)
+    assert world.run("ADD", HOST, 7003) == "OK"
+    world.await_chain(*left, 7003)
+    assert f"feed:{left[-1]}" in world.fleet.events
+    assert gone == 7002 or world.fleet.events.count("join:7003") == 1 + (step == "feed:7002") + (step == "join:7003")
+
+
+def test_an_addition_goes_on_once_for_each_change(world: World) -> None:
+    world.build(7000, 7001, 7002)
+    world.fleet.start(7003)
+
+    def fail_for_ever() -> None:
+        world.run("REMOVE", HOST, 7000)
+        world.fleet.fail_at, world.fleet.failure = "feed:7002", lambda: Silent("injected")
+
+    interrupt(world, "feed:7002", fail_for_ever)
+    with pytest.raises(CommandError, match=r"ERR injected.*as it was"):
         world.run("ADD", HOST, 7003)
+    assert world.fleet.events.count("feed:7002") == 2
     world.await_chain(7001, 7002)
-    assert not world.fleet.processes[7002].pinned
+
+
+def test_an_addition_does_not_go_on_without_the_newcomer(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+
+    def kill_both() -> None:
+        world.run("REMOVE", HOST, 7000)
+        world.fleet.kill(7002)
+
+    interrupt(world, "feed:7001", kill_both)
+    with pytest.raises(CommandError, match=r"ERR injected.*as it was"):
+        world.run("ADD", HOST, 7002)
+    world.await_chain(7001)
+
+
+def test_an_addition_that_goes_on_waits_for_a_newcomer_that_loads(world: World) -> None:
+    world.build(7000, 7001)
+    newcomer = world.fleet.start(7002)
+
+    def load() -> None:
+        world.run("REMOVE", HOST, 7000)
+        newcomer.condition = "loading"
+        threading.Timer(0.02, setattr, (newcomer, "condition", "alive")).start()
+
+    interrupt(world, "feed:7001", load)
+    assert world.run("ADD", HOST, 7002) == "OK"
+    world.await_chain(7001, 7002)
+
+
+def test_an_addition_that_goes_on_can_be_called_off(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+
+    def copy_for_ever() -> None:
+        world.run("REMOVE", HOST, 7000)
+        world.fleet.never_copied = 7002
+
+    interrupt(world, "feed:7001", copy_for_ever)
+    with ThreadPoolExecutor() as pool:
+        adding = pool.submit(world.run, "ADD", HOST, 7002)
+        wait_until(lambda: world.fleet.events.count("join:7002") == 2, 10)
+        assert world.run("REMOVE", HOST, 7002) == "OK"
+        with pytest.raises(CommandError, match="has called this off: the chain is as it was"):
+            adding.result()
+    world.await_chain(7001)
+    assert not world.fleet.processes[7001].pinned or world.fleet.processes[7002].state.join == "failed"
 
 
 def test_an_old_tail_that_lacks_what_the_new_one_needs_keeps_its_place(world: World) -> None:

@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from chainredis.coordinator.cold_start import FALL_LEAST_S, STEADY_S, TRY_LEAST_S, TRY_MOST_S, RetryPace
-from chainredis.protocol.errors import CommandError
+from chainredis.protocol.errors import CommandError, Silent
 from chainredis.transport.settings import PollSettings
 from chainredis.transport.waiting import wait_until
 from unit.fake_members import FakeProcess
@@ -55,6 +55,21 @@ def test_one_without_any_data_is_copied(world: World) -> None:
     restarted(world, 7000)
     world.await_chain(7001, 7002, 7000)
     assert "join:7000" in world.fleet.events
+
+
+def test_a_return_goes_on_when_the_chain_has_changed(world: World) -> None:
+    fell(world, 7000)
+
+    def change() -> BaseException:
+        world.fleet.fail_at = ""
+        world.run("REMOVE", HOST, 7001)
+        return Silent("injected")
+
+    world.fleet.fail_at, world.fleet.failure = "feed:7002", change
+    restarted(world, 7000, **with_its_data(world))
+    world.await_chain(7002, 7000)
+    assert world.fleet.events.count("feed:7002") == 2
+    assert world.master.status()["waits_for"] == ""
 
 
 FOREIGN: dict[str, dict[str, str | int]] = {
