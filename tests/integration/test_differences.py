@@ -3,6 +3,8 @@
 after a restart.
 """
 
+import random
+
 import pytest
 
 from chainredis.local_cluster.cluster import MEMBER
@@ -63,3 +65,21 @@ def test_a_member_comes_back_by_log_whatever_its_server_makes_of_offsets(
     assert member_number(tail, "joins_by_log") == 1
     connect(cluster.head, db=3).lpush("list", *range(100))
     assert_same(cluster)
+
+
+def test_an_exact_search_of_vectors_agrees_at_all_members(chain: StartChain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An approximate one need not: each server builds its graph by chance (docs/clients.md)."""
+    use("redis-8.2", monkeypatch)
+    cluster = start(chain, 3)
+    chance = random.Random(1)
+    for element in range(300):
+        ask(cluster.head, "VADD", "vectors", *vector(chance), element)
+    for _ in range(20):
+        wanted = vector(chance)
+        answers = [ask(member, "VSIM", "vectors", *wanted, "COUNT", 10, "TRUTH") for member in cluster.members]
+        assert len(answers[0]) == 10
+        assert answers[0] == answers[1] == answers[2]
+
+
+def vector(chance: random.Random) -> list[str]:
+    return ["VALUES", "8", *(str(chance.gauss(0, 1)) for _ in range(8))]
