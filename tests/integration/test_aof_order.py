@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """No update leaves a member before it is in the member's append-only file (design.md, "Restart")."""
 
+from contextlib import ExitStack
+from time import sleep
+
+import pytest
 import redis
 
 from chainredis.local_cluster.server import Server
@@ -15,6 +19,7 @@ from integration.helpers import (
     member_number,
     state,
 )
+from servers import use
 
 
 def test_an_update_is_on_disk_before_the_successor_hears_of_it(chain: StartChain) -> None:
@@ -70,3 +75,28 @@ def test_without_always_nothing_waits(chain: StartChain) -> None:
     for member in cluster.members:
         assert member_number(member, "waits_for_disk") == 0
         assert not state(member).record_durable
+
+
+def test_a_command_that_comes_after_the_file_was_written_waits_for_its_next_write(
+    chain: StartChain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With io-threads, Redis 8.2 executes what its threads have read meanwhile between the write of the file and sleep.
+
+    Many clients write, because the threads read nothing of a client that waits for the main thread once a second.
+    """
+    use("redis-8.2", monkeypatch)
+    cluster = without_master(chain(2, member_config={**ALWAYS, "enable-debug-command": "yes", "io-threads": "3"}))
+    head, tail = cluster.members
+    with ExitStack() as stack:
+        first, *others = (stack.enter_context(Talk(head)) for _ in range(8))
+        assert first("CLIENT", "TRACKING", "ON") == b"OK"   # the main thread reads from this client itself
+        assert [each("PING") for each in others] == [b"PONG"] * len(others)
+        ask(head, "DEBUG", "AOF-FLUSH-SLEEP", 2_000_000)    # microseconds before each write
+        first.send("MEMBER.PUT", "k", "first")
+        for each in others:
+            sleep(0.02)
+            each.send("MEMBER.PUT", "k", "other")
+        wait_until(lambda: state(tail).applied > 0, 20)
+        head.kill()
+    head.start()
+    assert state(head).applied >= state(tail).applied

@@ -3,7 +3,8 @@
 
 A pass begins with its first event (`wake`), takes more events, and ends with `before_sleep`. After that Redis acts: it
 writes the append-only file, sends answers and publications to clients, and sleeps. Messages to other members leave
-within `before_sleep`, so a process that dies there (`luck`) has sent them and has written nothing.
+within `before_sleep`, so a process that dies there (`luck`) has sent them and has written nothing. Redis may execute
+commands then (`late`), before it writes the file or after that.
 
 test_order.py holds the lists of steps to those of modules/member/event_loop/.
 """
@@ -21,7 +22,7 @@ from .messages import Ack, Forward, Greet, Reply
 from .model import require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from core_extension.core import Ack as AckOf
     from core_extension.core import Batch, Core, Update
@@ -130,24 +131,34 @@ class EventLoop(ABC):
             self._is_woken = False
             self._run(self.steps_after_sleep)
 
-    def before_sleep(self, luck: int = -1) -> None:
-        """luck: not negative when the process dies after its messages have gone and before its disk is written."""
+    def before_sleep(self, luck: int = -1, late: Callable[[], None] | None = None, is_written: bool = True) -> None:
+        """luck: not negative when the process dies after its messages have gone and before its disk is written.
+
+        late: commands that run then, when the file is written already, or is not.
+        """
         self.touch()
         self._run(self.steps_before_sleep)
         if luck >= 0:
             self.die(luck)
-        else:
-            self._sleep()
+            return
+        for act in (self._write_file, late) if is_written else (late, self._write_file):
+            if act:
+                act()
+        if late:
+            self.wake()
+        self._sleep()
 
     def _run(self, steps: Sequence[str]) -> None:
         for name in steps:
             if name not in NOT_SIMULATED:
                 getattr(self, name)()
 
-    def _sleep(self) -> None:
-        """What Redis does after the event: the file is written, then answers and publications go."""
+    def _write_file(self) -> None:
         if self.disk.kind is Kind.ALWAYS:
             self.disk.flush()
+
+    def _sleep(self) -> None:
+        """What Redis does after the event and the write of the file: answers and publications go."""
         for link, reply in self._outbox:
             link.answer(reply)
         self._outbox = []
@@ -176,6 +187,11 @@ class EventLoop(ABC):
     def wake_again(self) -> None:
         self._is_woken = True
 
+    def wake(self) -> None:
+        """At the end of a command that comes late."""
+        self.record_updates()
+        self.wake_again()
+
     # ---- steps after sleep
 
     def read_clock(self) -> None:
@@ -185,7 +201,7 @@ class EventLoop(ABC):
         self.core.published = NO_LIMIT
 
     def note_flushed(self) -> None:
-        self.flushed = self._written if self.core.streams else self.core.recorded
+        self.flushed = min(self._written, self.core.written)
         if self.saves:
             require(self.flushed <= self.disk.newest, f"{self} counts sn {self.flushed} as flushed: the file lacks it")
 

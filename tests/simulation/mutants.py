@@ -274,6 +274,14 @@ class WeakensWithoutAWord(Node):
         self.core.saved(NO_LIMIT)
 
 
+class CountsWhatCameLateAsWritten(Node):
+    """What was recorded by commands that ran after the file had been written (rule 3)."""
+
+    def note_flushed(self) -> None:
+        self._written = self.core.written
+        super().note_flushed()
+
+
 class AnswersBeforeItsDisk(Node):
     """Before anything of the pass is written."""
 

@@ -154,6 +154,14 @@ class Network:
         if not link.alive and not link.requests and link in self._links:
             self._links.remove(link)
 
+    def request(self, peer: Process, limit: int) -> None:
+        """Delivers up to `limit` requests of each connection to this process, and no replies."""
+        for link in list(self._links):
+            for _ in range(limit):
+                if link.peer is peer and self._has_request(link):
+                    link.peer.on_request(link, link.requests.popleft())
+                    link.owner.on_room()
+
     def _deliver_answer(self, link: Link) -> None:
         if link.replies:
             link.owner.on_reply(link, link.replies.popleft())

@@ -90,7 +90,8 @@ class Simulation:
         self.faults = Faults(self)
         self.native = NativeCommands(self)
         self._handlers: dict[str, Callable[[int, int], None]] = {
-            "deliver": self._deliver, "sleep": self._sleep, "flow": self._flow, "turns": self._turns,
+            "deliver": self._deliver, "sleep": self._sleep, "come_late": self._come_late, "flow": self._flow,
+            "turns": self._turns,
             "connect": self._connect, "time": self._time, "copy": self._copy, "settle": self._settle,
             "put": self._put, "delete": self._delete, "read": self._read, "wait": self._wait,
             "talk": self._talk, "decide": self._decide, "operate": self._operate, "give_up": self._give_up,
@@ -206,6 +207,18 @@ class Simulation:
         awake = [node for node in self.world.nodes.values() if node.dirty and not node.is_stopped]
         if awake:
             awake[a % len(awake)].before_sleep()
+
+    def _come_late(self, a: int, b: int) -> None:
+        """A member takes requests after the steps of its pass."""
+        awake = [node for node in self.world.nodes.values() if node.dirty and not node.is_stopped]
+        if awake:
+            node = awake[a % len(awake)]
+            node.before_sleep(late=lambda: self._request(node, b), is_written=bool(a % 3))
+
+    def _request(self, node: Node, b: int) -> None:
+        self.world.network.request(node, 1 + b % 4)
+        if not self.setting.all_commands and node.core.takes_writes() and self.world.places[node.place].used:
+            self._start_write(node, KEYS[b % len(KEYS)], blocks=bool(b % 3), wide=b % 7)
 
     def _flow(self, a: int, b: int) -> None:
         """One member does all that it can do at once. Single steps seldom do that in a row."""

@@ -44,7 +44,7 @@ class Must(NamedTuple):
 MUST = [
     Must("forget_publications", "publish_and_answer", "what is published in a pass is acknowledged in the next one",
          "before its publication has left"),
-    Must("note_flushed", "record_updates", "Redis writes the file after the pass that records",
+    Must("note_flushed", "note_asleep", "Redis writes the file after the pass that records",
          "as flushed: the file lacks it"),
     Must("note_saved", "publish_and_answer", "saving commits updates at a tail", "committed updates are settled"),
     Must("note_saved", "answer_waits", "saving commits updates at a tail", "committed updates are settled"),

@@ -33,6 +33,7 @@ TROUBLE = {
     "kill_unwritten": 0.25, "shut_down": 0.05, "weaken": 0.03, "remove": 0.15, "form": 0.05, "give_up": 0.1,
     "kill_master": 0.15, "stop_master": 0.1,
 }  # fmt: skip
+LATE_WORK = {"come_late": 4}  # where that matters: members wait for their disks
 # Besides, in chains of all commands.
 NATIVE_WORK = {"serve": 45, "tap": 15, "work": 15, "reach": 5, "unpause": 2}
 NATIVE_TROUBLE = {"lose_tap": 0.5, "lose_server": 1, "pause": 0.4, "timer": 1}
@@ -53,6 +54,7 @@ class Focus:
     leases_ms: tuple[tuple[int, ...], ...] = ((400,), (400, 800))
     patience: tuple[int, ...] = (1, 2)
     trust: float = 1  # how likely it is that a refusing port is believed
+    late: bool = False  # commands come after the steps of a pass, too
 
 
 ANYTHING = Focus()
@@ -67,7 +69,7 @@ LEASES = Focus(
 DISKS = Focus(
     {"kill": 3, "kill_unwritten": 6, "weaken": 4, "start": 2, "reform": 3, "put": 2},
     frozenset({"block", "stop", "stop_master", "double", "swap", "form"}),
-    kinds=(Kind.ALWAYS, Kind.ALWAYS, Kind.EVERYSEC), drifts=(0.01,), leases_ms=((400,),),
+    kinds=(Kind.ALWAYS, Kind.ALWAYS, Kind.EVERYSEC), drifts=(0.01,), leases_ms=((400,),), late=True,
 )  # fmt: skip
 ADDITIONS = Focus(
     {"add": 3, "operate": 2, "copy": 2, "give_up": 3, "late": 3, "remove": 6, "form": 3, "kill_master": 2, "kill": 0.5},
@@ -94,7 +96,7 @@ def setting_of(seed: int, all_commands: bool = False) -> Setting:
 
 def script_of(seed: int, steps: int, all_commands: bool = False) -> list[Step]:
     focus, random = focus_of(seed), Random(seed)
-    possible = ALL_STEPS if all_commands else STEPS
+    possible = [*(ALL_STEPS if all_commands else STEPS), *(LATE_WORK if focus.late else ())]
     names = random.choices(possible, [_weight(name, focus, random) for name in possible], k=steps)
     return [Step(name, random.randrange(1 << 16), random.randrange(1 << 16)) for name in names]
 
@@ -106,7 +108,7 @@ def _weight(name: str, focus: Focus, random: Random) -> float:
     troubles = TROUBLE | NATIVE_TROUBLE
     if name in troubles and name not in focus.more:
         return troubles[name] * random.choice(TROUBLE_TEMPERS)
-    return (WORK | NATIVE_WORK | troubles)[name] * focus.more.get(name, 1) * random.choice(WORK_TEMPERS)
+    return (WORK | LATE_WORK | NATIVE_WORK | troubles)[name] * focus.more.get(name, 1) * random.choice(WORK_TEMPERS)
 
 
 def leave_alone(simulation: Simulation) -> Node:

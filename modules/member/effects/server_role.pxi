@@ -34,7 +34,7 @@ cdef void effects_init(Member *m) noexcept nogil:
     RedisModule_GetApi("RedisModule_CommandFilterGetClientId", &m.effects.client_of)
     m.effects.offset = -1
     m.effects.database = DATABASE_KNOWN
-    m.disk.positioned = m.disk.positioned_asleep = m.disk.positioned_epoch = -1
+    m.disk.positioned = m.disk.positioned_epoch = -1
     m.effects.numbers.newest = -1
 
 

@@ -11,6 +11,10 @@
 # out in `before_sleep` itself: before the file is written, and before publications have left. This is why what is
 # saved, and what is published, count one pass later (`note_flushed`, `forget_publications`).
 #
+# Commands may also run after `before_sleep`: on Redis 7.0 those of clients that were just unblocked, before the file is
+# written; on Redis 8.2 with io-threads any that a thread has read meanwhile, before the file is written or after that.
+# What they record counts as written only after one more pass (`note_asleep`).
+#
 # A comment names each step that has to come before, and why. Steps commute where no comment says otherwise.
 # tests/simulation/test_order.py has the same contract: the simulated member runs the same steps, a check fails for each
 # pair that is swapped, and steps in any other order break nothing. Change the two together.
@@ -47,7 +51,7 @@ cdef void after_sleep(Member *m) noexcept nogil:
     # After Redis has sent the publications of the pass before. Before any event of this pass publishes, because what
     # is published in a pass is acknowledged in the next one.
     forget_publications(m)
-    # After Redis has written the file. Before any event of this pass records, because Redis has not written that yet.
+    # After Redis has written the file. Before `note_asleep` counts what this pass has recorded.
     note_flushed(m)
 
 
@@ -204,7 +208,7 @@ cdef void release_output(Member *m) noexcept nogil:
 
 cdef void note_asleep(Member *m) noexcept nogil:
     check_nothing_is_due(m)
-    m.disk.positioned_asleep = m.disk.positioned
+    m.disk.recorded_asleep = recorded_up_to(m)
     m.event_loop.asleep_soon = True
 
 

@@ -4,7 +4,7 @@
 #
 # With `appendonly yes` and `appendfsync always`, nothing about an update is sent before the update is on the disk.
 # Updates are recorded in the before-sleep event, and Redis writes the file between that event and its sleep. So when
-# Redis wakes, all that was recorded is on the disk.
+# Redis wakes, all that was recorded up to the end of the event is on the disk.
 #
 # The record of a place in a view claims to be durable if this holds throughout the view. Before it stops to hold, the
 # claim is made void.
@@ -154,9 +154,12 @@ cdef void disk_watch(Member *m) noexcept nogil:
 
 
 cdef void disk_woken(Member *m) noexcept nogil:
-    """Note that Redis has slept: the file on the disk has all that was recorded before."""
+    """Note that Redis has slept: the file on the disk has all that was recorded before `note_asleep`.
+
+    It may lack what commands recorded after that. They may also have begun other data, with fewer records.
+    """
     if not m.disk.void_due:
-        m.disk.flushed = m.disk.positioned_asleep if m.chain.log.streams else m.chain.recorded
+        m.disk.flushed = min(m.disk.recorded_asleep, recorded_up_to(m))
 
 
 cdef void count_changes(Member *m) noexcept nogil:

@@ -3,9 +3,9 @@
 """Sending in the pass of the event loop in which something became due.
 
 Messages are sent in the before-sleep event. After that event, Redis 7.0 executes the commands of clients that it has
-just unblocked. Without help, the messages of these commands would wait for the next event, so `wake` causes another
-pass. Their records are written at once, since Redis writes the append-only file before it sleeps. Later servers execute
-such commands in the next pass, before its before-sleep event.
+just unblocked, and Redis 8.2 with io-threads those that a thread has read meanwhile. Without help, the messages of
+these commands would wait for the next event, so `wake` causes another pass. Their records are made at once, in the
+order of the updates.
 """
 
 from modules.member.keyspace.another_pass cimport wake_again

@@ -49,7 +49,8 @@ cdef struct Disk:
     # the file cannot be written: nothing more is recorded, or the unwritten records would fill memory
     bint stuck
     int64_t counted             # updates counted for Redis's save points, roughly
-    int64_t flushed             # `recorded` when the event loop last slept: the file holds the records up to it
+    int64_t flushed             # the newest update whose record is certainly in the file on the disk
+    int64_t recorded_asleep     # the newest that had a record when the event loop last went to sleep (`note_asleep`)
     unsigned long long failures     # failed rewrites in a row while the append-only file is begun anew
     Record record
     bint record_due             # a change of the record is to be written to the file
@@ -59,7 +60,6 @@ cdef struct Disk:
     int64_t positioned_epoch
     int positioned_database
     bint position_due           # it is to be written again
-    int64_t positioned_asleep   # `positioned` when the event loop last slept
     unsigned long long rewrites     # of the append-only file, as INFO counts them
     bint hindered               # the last attempt to record stopped early: clients are paused, or memory is exhausted
     int64_t claimed             # epoch of the newest record on the disk that claims to be durable; 0: no record does
