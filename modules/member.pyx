@@ -37,7 +37,7 @@ from modules.member.clients cimport (
 )
 from modules.member.cluster cimport on_cluster, on_cluster_any
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
-from modules.member.effects cimport effects_init, follow_self, tap_command
+from modules.member.effects cimport effects_init, follow_while_loading, tap_command
 from modules.member.event_loop cimport (
     on_client_change, on_command, on_config, on_event_loop, on_flush, on_info, on_key_gone, on_loading, on_master_link,
     on_module_change, on_native_role, on_shutdown, on_tick,
@@ -491,5 +491,5 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
     if own_kind(m) == KIND_ALL and (m.disk.marker.found or has_snapshot(ctx)):
-        follow_self(m)      # before Redis loads its files: a master would drop keys that have expired by its own clock
+        follow_while_loading(m)
     return REDISMODULE_OK

@@ -42,6 +42,22 @@ OLDEST_AND_NEWEST = ("redis-7.0", "redis-8.2", "valkey-9.1")
 # Those that tests compare, unless they are asked to use another one.
 SERVERS: tuple[str, ...] = OLDEST_AND_NEWEST if DEFAULT == "redis-7.0" else (DEFAULT,)
 
+# These begin with the oldest version, and add later ones.
+MIXES_VERSIONS = pytest.mark.skipif(DEFAULT != "redis-7.0", reason="it mixes versions of its own choice")
+
+
+@cache
+def speaks_tls(path: Path) -> bool:
+    """Is a server built with TLS? It ends at once in any case: a port for TLS needs a certificate."""
+    command: list[str | Path] = [path, "--port", "0", "--tls-port", "1", "--dir", "/"]
+    said = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60).stdout
+    assert "TLS" in said, said
+    return "No tls-cert-file configured" in said
+
+
+def needs_tls() -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not speaks_tls(server_path()), reason="the server is built without TLS")
+
 
 def path_of(series: str) -> Path:
     """The server of that series, such as "redis-8.2": the one that was built, or where vendor/fetch-server puts it."""

@@ -17,17 +17,21 @@ from integration.helpers import Talk, ask, settled
 from integration.test_backup import back_up
 from integration.test_checkpoint import FLUSH, checkpoint, flush, put
 from integration.test_checkpoint_restart import aged, folder
+from servers import DEFAULT
 
 
 def loaded(plain: Server, file: Path) -> dict[bytes, bytes]:
-    """The data of a server without modules that was started with this file. Also checks the file by redis-check-rdb."""
+    """The data of a server without modules that was started with this file. Also checks the file by redis-check-rdb,
+    where there is one of this version.
+    """
     plain.stop()
     shutil.copy(file, plain.folder / "dump.rdb")
     plain.start()
-    check = subprocess.run(
-        [ROOT / "vendor/redis/src/redis-check-rdb", file], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert check.returncode == 0 and "Checksum OK" in check.stdout and "chain-applied" in check.stdout, check.stdout
+    if DEFAULT == "redis-7.0":
+        check = subprocess.run(
+            [ROOT / "vendor/redis/src/redis-check-rdb", file], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert check.returncode == 0 and "Checksum OK" in check.stdout and "chain-applied" in check.stdout, check.stdout
     names = ask(plain, "KEYS", "*")
     with Talk(plain) as talk:
         return dict(zip(names, talk.pipeline([("GET", name) for name in names]), strict=True))

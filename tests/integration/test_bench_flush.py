@@ -8,6 +8,9 @@ from chainredis.benchmarks.fills import MODES, PIPELINE, Fills
 from chainredis.local_cluster.process import LauncherError
 from integration.conftest import StartChain
 from integration.helpers import member_number
+from servers import DEFAULT
+
+pytestmark = pytest.mark.skipif(DEFAULT != "redis-7.0", reason="redis-benchmark is beside the server that was built")
 
 
 def test_each_mode_does_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,14 @@
 
 import pytest
 
+from certificates import Certificates
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server, server_path
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import ask, await_chain, await_repair, chain_of, info, member_number, settled
-from servers import EACH, series_of, use
+from integration.test_tls_links import by
+from servers import EACH, series_of, speaks_tls, use
 
 DISK = {"appendonly": "yes", "appendfsync": "always", "enable-debug-command": "yes"}
 
@@ -34,6 +36,27 @@ def test_the_life_of_a_chain(chain: StartChain, monkeypatch: pytest.MonkeyPatch,
     assert joins(copy) == (0, 1)
     write_and_read(cluster, kind)
     restart_all(cluster)
+    write_and_read(cluster, kind)
+
+
+@pytest.mark.parametrize("kind", ["all", "put"])
+@pytest.mark.parametrize("series", EACH)
+def test_a_chain_with_tls_where_the_server_has_that(
+    chain: StartChain, monkeypatch: pytest.MonkeyPatch, certificates: Certificates, series: str, kind: str
+) -> None:
+    """Between servers: a copy, a death, a return by log."""
+    use(series, monkeypatch)
+    if not speaks_tls(server_path()):
+        pytest.skip("the server is built without TLS")
+    cluster = chain(2, commands=kind, member_config=DISK, tls=by(certificates))
+    write_and_read(cluster, kind)
+    victim = cluster.tail
+    victim.kill()
+    await_repair(cluster, victim)
+    write_and_read(cluster, kind)
+    victim.start()
+    cluster.add(victim)
+    assert joins(victim) == (1, 0)
     write_and_read(cluster, kind)
 
 

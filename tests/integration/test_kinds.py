@@ -9,7 +9,7 @@ from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
-from servers import use
+from servers import MIXES_VERSIONS, use
 
 from .conftest import StartChain, StartServer
 from .helpers import ask, become_chain, info, settled, state, stored_view
@@ -127,6 +127,7 @@ def test_what_a_server_tells_of_itself(server: StartServer, foreign_module: str)
     assert "version" not in str(ask(one, "CHAIN.POLL", 0, 0, 0))
 
 
+@MIXES_VERSIONS
 def test_a_later_server_follows_an_earlier_one_and_none_the_other_way_round(
     chain: StartChain, monkeypatch: pytest.MonkeyPatch
 ) -> None:

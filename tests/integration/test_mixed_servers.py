@@ -10,8 +10,9 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.disks import ALWAYS
 from integration.helpers import ask, await_chain, await_repair, info, settled, state
-from servers import OLDEST_AND_NEWEST, use
+from servers import MIXES_VERSIONS, OLDEST_AND_NEWEST, use
 
+pytestmark = MIXES_VERSIONS
 REDIS_7, REDIS_8, VALKEY_9 = OLDEST_AND_NEWEST
 RETURNING = {"master.auto-return": "yes"}
 

@@ -18,6 +18,9 @@ from integration.conftest import StartChain, StartServer
 from integration.helpers import PATIENT, Talk, ask, assert_serves, info
 from integration.test_fake_peers import liar, swallow, view_with
 from integration.test_tls_links import by, put
+from servers import needs_tls
+
+pytestmark = needs_tls()
 
 
 def own_files(folder: Path) -> dict[str, str]:

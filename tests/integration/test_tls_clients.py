@@ -25,7 +25,10 @@ from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, await_repair, info, member_number, paused
 from integration.test_gate_hold import await_held, field, patient, unheld
 from integration.test_gate_relay import GATE, MIB, PLAIN, assert_others_wake, read_to_end, receive, replies_to, words
+from servers import needs_tls
 from simulation.seeds import SEED
+
+pytestmark = needs_tls()
 
 
 @pytest.fixture(scope="module")

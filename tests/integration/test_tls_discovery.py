@@ -18,6 +18,9 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Talk, await_repair
 from integration.test_tls_links import by
+from servers import needs_tls
+
+pytestmark = needs_tls()
 
 
 @pytest.fixture

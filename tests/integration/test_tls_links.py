@@ -26,6 +26,9 @@ from integration.helpers import (
     stored_view,
 )
 from integration.recorder import OverheardCluster, Recorder
+from servers import needs_tls
+
+pytestmark = needs_tls()
 
 
 def by(certificates: Certificates, name: str = "good", ca: str = "ca") -> Tls:

@@ -19,6 +19,9 @@ from integration.helpers import Error, Talk, ask, each_dies_and_returns, info, s
 from integration.test_gate_hold import field
 from integration.test_tls_clients import talk_to
 from integration.test_tls_links import by
+from servers import needs_tls
+
+pytestmark = needs_tls()
 
 ONLY = {"member.commands": "all", "member.lifeline-port": "-1"}
 RETURNING = {"master.auto-return": "yes"}

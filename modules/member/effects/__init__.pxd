@@ -44,6 +44,8 @@ cdef extern void copy_taken(Member *m) noexcept nogil
 # server_role.pxi
 cdef extern void effects_init(Member *m) noexcept nogil
 cdef extern bint follow_self(Member *m) noexcept nogil
+cdef extern void follow_while_loading(Member *m) noexcept nogil
+cdef extern void let_server_in(Member *m) noexcept nogil
 cdef extern void follow_none(Member *m) noexcept nogil
 cdef extern void place_server(Member *m, int64_t bytes, int64_t offset) noexcept nogil
 cdef extern void effects_step(Member *m) noexcept nogil

@@ -44,8 +44,10 @@ cdef enum:
 
 # ------------------------------------------------------------------------------------------- the connection
 
-cdef bint pseudo_master_listen(Member *m) noexcept nogil:
-    """Listen on a port of the loopback interface. Returns False if there is none."""
+cdef bint pseudo_master_bind(Member *m) noexcept nogil:
+    """Take a port of the loopback interface. It refuses connections until `pseudo_master_listen`. Returns False if
+    there is none.
+    """
     cdef PseudoMaster *p = &m.effects.pseudo_master
     cdef sockaddr_in address
     cdef socklen_t length = sizeof(address)
@@ -55,7 +57,7 @@ cdef bint pseudo_master_listen(Member *m) noexcept nogil:
     address.sin_family = AF_INET
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK)
     p.listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
-    if (p.listener < 0 or bind(p.listener, <sockaddr *>&address, sizeof(address)) != 0 or listen(p.listener, 4) != 0
+    if (p.listener < 0 or bind(p.listener, <sockaddr *>&address, sizeof(address)) != 0
             or getsockname(p.listener, <sockaddr *>&address, &length) != 0):
         RedisModule_Log(m.ctx, "warning", "no port of the loopback interface for this server's own replication: %s",
                         strerror(errno))
@@ -64,8 +66,18 @@ cdef bint pseudo_master_listen(Member *m) noexcept nogil:
         p.listener = -1
         return False
     p.port = ntohs(address.sin_port)
-    RedisModule_EventLoopAdd(p.listener, REDISMODULE_EVENTLOOP_READABLE, on_own_server, m)
     return True
+
+
+cdef bint pseudo_master_listen(Member *m) noexcept nogil:
+    """Let our own server connect."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    if p.listens:
+        return True
+    p.listens = pseudo_master_bind(m) and listen(p.listener, 4) == 0
+    if p.listens:
+        RedisModule_EventLoopAdd(p.listener, REDISMODULE_EVENTLOOP_READABLE, on_own_server, m)
+    return p.listens
 
 
 cdef bint is_socket_of(int fd, const sockaddr_in *address, int port) noexcept nogil:

@@ -26,6 +26,7 @@ from modules.member.state.effects cimport CALM_PASSES, DATABASE_KNOWN
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.native_replication cimport follows_another
 from modules.server.redis_calls cimport drop_reply
+from modules.server.tls cimport tls_replicates
 
 
 cdef void effects_init(Member *m) noexcept nogil:
@@ -57,6 +58,26 @@ cdef bint follow_self(Member *m) noexcept nogil:
         return False
     snprintf(port, sizeof(port), "%d", m.effects.pseudo_master.port)
     return call_replicaof(m, "127.0.0.1", port)
+
+
+cdef void follow_while_loading(Member *m) noexcept nogil:
+    """Redis is about to load its files: a master would drop keys that have expired by its own clock.
+
+    From Redis 7.2 on TLS is configured after modules are loaded. A connection with TLS that is made before that, and is
+    not refused, ends the process. Redis connects again by itself.
+    """
+    cdef char port[8]
+    if not tls_replicates(m.ctx):
+        follow_self(m)
+    elif pseudo_master_bind(m):
+        snprintf(port, sizeof(port), "%d", m.effects.pseudo_master.port)
+        call_replicaof(m, "127.0.0.1", port)
+
+
+cdef void let_server_in(Member *m) noexcept nogil:
+    """The files are loaded, and TLS is configured."""
+    if m.effects.pseudo_master.listener >= 0:
+        pseudo_master_listen(m)
 
 
 cdef void follow_none(Member *m) noexcept nogil:

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 from modules.bindings.redismodule cimport RedisModule_Call, RedisModule_Log
 from modules.core.durability cimport durability_restore, durability_restore_kind
 from modules.core.view cimport HISTORY_BYTES, KIND_ALL
-from modules.member.effects cimport follow_none
+from modules.member.effects cimport follow_none, let_server_in
 from modules.member.etcd_heartbeat cimport heartbeat_resume
 from modules.member.keyspace cimport holds_keys, settle_redis_settings
 from modules.member.keyspace.kind cimport own_kind
@@ -87,4 +87,5 @@ cdef void start_up(Member *m) noexcept nogil:
         disk_begin_anew(m)
         drop_reply(RedisModule_Call(m.ctx, "BGREWRITEAOF", ""))
     disk_rewritten(m)
+    let_server_in(m)
     lifelines_listen(m)     # after Redis has bound its own ports, so that lifelines take none of them

@@ -53,6 +53,7 @@ cdef struct PseudoMaster:
     # At any other member: what our own server takes for its master.
     int listener                # -1: none
     int port
+    bint listens                # connections are not refused any more
     int fd                      # the connection of our own server; -1: none
     SSL *ssl                    # NULL: without TLS, or nothing has been read yet
     bint heard                  # our own server has shown whether it speaks TLS
