@@ -1,8 +1,10 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""Integers as decimal text. A message between members has many, for which `snprintf` takes a microsecond or two."""
+"""Integers as decimal text. A message between members has many, for which `snprintf` takes a microsecond or two, and
+`strtoll` half of one.
+"""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memcpy
 
 cdef enum:
@@ -26,3 +28,20 @@ cdef inline int write_decimal(char *out, int64_t number) noexcept nogil:
         digits[at] = c"-"
     memcpy(out, &digits[at], <size_t>(DECIMAL_BYTES - at))
     return DECIMAL_BYTES - at
+
+
+cdef inline bint read_decimal(const char *text, size_t length, int64_t *out) noexcept nogil:
+    """Returns False if the bytes are not one integer that fits: digits, perhaps after a minus sign."""
+    cdef bint negative = length > 0 and text[0] == c"-"
+    cdef uint64_t number = 0
+    cdef size_t i
+    if length == <size_t>negative or length > DECIMAL_BYTES:
+        return False
+    for i in range(<size_t>negative, length):
+        if not c"0" <= text[i] <= c"9" or number > <uint64_t>INT64_MAX // 10:
+            return False
+        number = 10 * number + <uint64_t>(text[i] - c"0")
+    if number > <uint64_t>INT64_MAX + negative:
+        return False
+    out[0] = <int64_t>(0 - number if negative else number)
+    return True

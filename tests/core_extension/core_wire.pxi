@@ -49,6 +49,12 @@ def write_decimal(int64_t number):
     return out[:decimal.write_decimal(out, number)]
 
 
+def read_decimal(bytes text):
+    """None: the text is no integer that fits."""
+    cdef int64_t number
+    return number if decimal.read_decimal(text, len(text), &number) else None
+
+
 def keyspace_info(bytes text):
     """The section `keyspace` of INFO, as a `KeyspaceInfo`."""
     cdef keyspace.KeyspaceInfo info

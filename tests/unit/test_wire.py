@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core_extension.core import Update, decode, encode, valid, write_decimal
+from core_extension.core import Update, decode, encode, read_decimal, valid, write_decimal
 
 HEADER_BYTES = 12
 ABSENT = b"\xff\xff\xff\xff"
@@ -93,3 +95,21 @@ def test_any_bytes_are_an_answer_or_an_error(payload: bytes, count: int) -> None
 @example((1 << 63) - 1)
 def test_integers_of_a_message_are_decimal(number: int) -> None:
     assert write_decimal(number) == str(number).encode()
+    assert read_decimal(write_decimal(number)) == number
+
+
+@given(st.text("-+0123456789 \0x", max_size=22))
+@example("")
+@example("-")
+@example("--1")
+@example("+1")
+@example("1-")
+@example("007")
+@example(str(1 << 63))
+@example(str(-(1 << 63) - 1))
+@example(str(10**19))
+@example("9" * 20)
+def test_what_is_no_integer_is_none(text: str) -> None:
+    number = int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
+    fits = number is not None and len(text) <= 20 and -(1 << 63) <= number < 1 << 63
+    assert read_decimal(text.encode()) == (number if fits else None)

@@ -7,7 +7,6 @@
 # too, so an answer may change the chain's state but must never apply an update.
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdio cimport snprintf
 from libc.string cimport memcmp, memcpy, strlen, strncmp, strstr
 
 from modules.bindings.hiredis cimport (
@@ -122,6 +121,14 @@ cdef void send_view(Member *m, Link *link) noexcept nogil:
 
 # ------------------------------------------------------------------------------- batches and acknowledgements
 
+cdef int put_name(char *out, const char *beginning) noexcept nogil:
+    """Write the beginning of a command: how many arguments it has, and its name. Returns the number of bytes written.
+    """
+    cdef size_t length = strlen(beginning)
+    memcpy(out, beginning, length)
+    return <int>length
+
+
 cdef int put_number(char *out, int64_t number) noexcept nogil:
     """Write the integer as one argument of a command to `out`, which has room for ARGUMENT_BYTES. Returns the number of
     bytes written.
@@ -139,7 +146,7 @@ cdef int put_number(char *out, int64_t number) noexcept nogil:
 
 cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
     cdef char command[HEADER_BYTES]
-    cdef int length = snprintf(command, HEADER_BYTES, "*%s\r\n$9\r\nCHAIN.ACK\r\n", "6" if ack.synced >= 0 else "5")
+    cdef int length = put_name(command, b"*6\r\n$9\r\nCHAIN.ACK\r\n" if ack.synced >= 0 else b"*5\r\n$9\r\nCHAIN.ACK\r\n")
     length += put_number(&command[length], ack.epoch)
     length += put_number(&command[length], ack.committed)
     length += put_number(&command[length], ack.head_told)
@@ -154,7 +161,8 @@ cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload)
 
     The command is formatted here, because hiredis would copy a long payload as a whole.
     """
-    cdef int length = snprintf(out, HEADER_BYTES, "*%s\r\n$13\r\nCHAIN.FORWARD\r\n", "11" if in_parts else "10")
+    cdef int length = put_name(
+        out, b"*11\r\n$13\r\nCHAIN.FORWARD\r\n" if in_parts else b"*10\r\n$13\r\nCHAIN.FORWARD\r\n")
     length += put_number(&out[length], batch.epoch)
     length += put_number(&out[length], batch.assigned)
     length += put_number(&out[length], batch.first)
@@ -163,7 +171,10 @@ cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload)
     length += put_number(&out[length], batch.upto)
     length += put_number(&out[length], batch.answer)
     length += put_number(&out[length], batch.listens)
-    return length + snprintf(&out[length], NUMBER_BYTES, "$%zu\r\n", payload)
+    out[length] = c"$"
+    length += 1 + write_decimal(&out[length + 1], <int64_t>payload)
+    memcpy(&out[length], b"\r\n", 2)
+    return length + 2
 
 
 cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:

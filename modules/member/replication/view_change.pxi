@@ -4,7 +4,6 @@
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.stdlib cimport strtoll
 from libc.string cimport memcmp, memcpy
 
 from modules.bindings.redismodule cimport (
@@ -12,6 +11,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithLongLong,
 )
 from modules.core.chain cimport chain_head_shortcut, chain_is_tail, chain_predecessor, chain_successor
+from modules.core.decimal cimport read_decimal
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.membership cimport membership_adopt
 from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
@@ -27,16 +27,7 @@ from modules.server.proofs cimport SECRET_BYTES
 
 cdef bint text_number(const Text *text, int64_t *out) noexcept nogil:
     """Returns False if the text is not a decimal integer; else the integer is in `out`."""
-    cdef char copy[NUMBER_BYTES]
-    cdef char *end
-    if text.length == 0 or text.length >= NUMBER_BYTES:
-        return False
-    memcpy(copy, text.bytes, text.length)
-    copy[text.length] = 0
-    if copy[0] != c"-" and not c"0" <= copy[0] <= c"9":
-        return False
-    out[0] = strtoll(copy, &end, 10)
-    return end == &copy[text.length]
+    return read_decimal(text.bytes, text.length, out)
 
 
 cdef bint text_copy(const Text *text, char *out, size_t room) noexcept nogil:
