@@ -1,7 +1,8 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-# The pages of a log's updates: included by core.pyx.
+# The pages of a log's updates, and where values lay: included by core.pyx.
 
+cimport modules.core.hints as hints
 cimport modules.core.payloads as payloads
 
 
@@ -38,3 +39,31 @@ cdef class Payloads:
             count += 1
             page = page.next
         return count
+
+
+cdef class Hints:
+    """The table of hints. Addresses are integers: nothing is looked up there."""
+
+    cdef hints.Hints h
+
+    def __cinit__(self):
+        if not hints.hints_begin(&self.h):
+            raise MemoryError
+
+    def __dealloc__(self):
+        hints.hints_end(&self.h)
+
+    def note(self, bytes key, uint64_t obj, uint64_t place):
+        hints.hint_note(&self.h, hints.hint_hash(key, len(key)), obj, place)
+
+    def of(self, bytes key):
+        cdef hints.Hint *hint = hints.hint_of(&self.h, hints.hint_hash(key, len(key)))
+        return None if hint == NULL or hint.bytes == 0 else (hints.hint_object(hint), hint.bytes)
+
+    def fetch(self, list keys):
+        cdef uint64_t hashes[hints.AHEAD]
+        cdef int count = 0
+        for key in keys[:hints.AHEAD]:
+            hashes[count] = hints.hint_hash(key, len(key))
+            count += 1
+        hints.hints_fetch(&self.h, hashes, count)

@@ -51,7 +51,7 @@ cdef int64_t assign_and_apply(
     sn = replication_assign(&m.chain, &entry)       # which has room
     keyspace_apply(
         ctx, key, value, update.value, update.value_bytes, m.checkpoint.tracking or is_long(update),
-        value == NULL and may_be_flushed(&m.checkpoint, key))
+        value == NULL and may_be_flushed(&m.checkpoint, key), NULL, 0)
     if m.checkpoint.tracking:
         track(&m.checkpoint, sn, key, value)
     m.clients.writes += 1

@@ -5,13 +5,14 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_CTX_FLAGS_LUA, RedisModuleCtx, RedisModuleString, RedisModule_CreateString,
+    REDISMODULE_CTX_FLAGS_LUA, RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_DbSize,
     RedisModule_GetContextFlags, RedisModule_GetSelectedDb, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
     RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
 )
 from modules.core.chain cimport chain_executed
 from modules.core.effect_stream cimport EffectStream, stream_reserve, stream_write
 from modules.core.hex cimport from_hex, to_hex
+from modules.core.hints cimport AHEAD, Hints, hint_hash, hints_begin, hints_fetch
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Entry, log_reserve
 from modules.core.messages cimport ACCEPTED, Ack, Batch, GAP, Greeting, NONSENSE, NO_MEMORY, Verdict
@@ -30,6 +31,10 @@ from modules.member.replies cimport settle
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_COPIED
 from modules.member.state.replication cimport Peer
+
+cdef enum:
+    MANY_UPDATES = 4            # from so many in a batch on, it pays to look ahead
+    MANY_KEYS = 4096            # the same for the keys of this member
 
 
 cdef void argument_text(RedisModuleString *argument, Text *out) noexcept nogil:
@@ -110,7 +115,28 @@ cdef void pass_on_in_script(Member *m) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------- batches
 
-cdef bint apply_packed(Member *m, RedisModuleCtx *ctx, const Packed *update, int64_t assigned) noexcept nogil:
+cdef const Hints *hints_for(Member *m, RedisModuleCtx *ctx, const Batch *batch) noexcept nogil:
+    """Returns the hints for this batch; NULL: it is too small, or the data are, which the caches hold."""
+    if batch.count < MANY_UPDATES:
+        return NULL
+    if m.keyspace.hints.table == NULL and (RedisModule_DbSize(ctx) < MANY_KEYS or not hints_begin(&m.keyspace.hints)):
+        return NULL
+    return &m.keyspace.hints
+
+
+cdef void look_ahead(const Hints *hints, const char *cursor, const char *end, uint64_t *hashes) noexcept nogil:
+    """Note the hashes of the next keys, up to AHEAD of them, and fetch their values into the processor's caches."""
+    cdef Packed update
+    cdef int count = 0
+    while count < AHEAD and wire_next(&cursor, end, &update):
+        hashes[count] = hint_hash(update.key, update.key_bytes)
+        count += 1
+    hints_fetch(hints, hashes, count)
+
+
+cdef bint apply_packed(
+    Member *m, RedisModuleCtx *ctx, const Packed *update, int64_t assigned, const Hints *hints, uint64_t hash,
+) noexcept nogil:
     """Append one update to the log and apply it. Returns False if memory ran out."""
     cdef Entry entry
     cdef RedisModuleString *key
@@ -129,7 +155,7 @@ cdef bint apply_packed(Member *m, RedisModuleCtx *ctx, const Packed *update, int
     key = RedisModule_CreateString(NULL, update.key, update.key_bytes)
     keyspace_apply(
         ctx, key, value, update.value, update.value_bytes, shared,
-        update.value == NULL and may_be_flushed(&m.checkpoint, key))
+        update.value == NULL and may_be_flushed(&m.checkpoint, key), hints, hash)
     if m.checkpoint.tracking:
         track(&m.checkpoint, m.chain.applied, key, value)
     let_go(key)
@@ -148,8 +174,12 @@ cdef bint apply_batch(
     cdef Packed update
     cdef const char *client = NULL
     cdef uint32_t client_bytes = 0
+    cdef const Hints *hints = hints_for(m, ctx, batch)
+    cdef uint64_t hashes[AHEAD]
     cdef int64_t i
     for i in range(batch.count):
+        if hints != NULL and i & (AHEAD - 1) == 0:
+            look_ahead(hints, cursor, end, hashes)
         if not wire_next(&cursor, end, &update):
             INVARIANT(False, "rule 7: a payload that has been checked is whole")
             break
@@ -160,7 +190,8 @@ cdef bint apply_batch(
         update.client_bytes = client_bytes
         if update.value == NULL:
             update.value_bytes = 0
-        if i >= skip and not apply_packed(m, ctx, &update, batch.assigned):
+        if i >= skip and not apply_packed(
+                m, ctx, &update, batch.assigned, hints, hashes[i & (AHEAD - 1)] if hints != NULL else 0):
             return False
     return True
 

@@ -146,7 +146,8 @@ cdef int put_number(char *out, int64_t number) noexcept nogil:
 
 cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
     cdef char command[HEADER_BYTES]
-    cdef int length = put_name(command, b"*6\r\n$9\r\nCHAIN.ACK\r\n" if ack.synced >= 0 else b"*5\r\n$9\r\nCHAIN.ACK\r\n")
+    cdef int length = put_name(
+        command, b"*6\r\n$9\r\nCHAIN.ACK\r\n" if ack.synced >= 0 else b"*5\r\n$9\r\nCHAIN.ACK\r\n")
     length += put_number(&command[length], ack.epoch)
     length += put_number(&command[length], ack.committed)
     length += put_number(&command[length], ack.head_told)

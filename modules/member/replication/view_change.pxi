@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModule_Log, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
