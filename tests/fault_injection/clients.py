@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from certificates import Identity
 from chainredis.protocol.view import Endpoint, parse_endpoint
 from fault_injection.history import History, Kind, Operation, Outcome
 from integration.helpers import Error, Talk, Word
@@ -24,6 +25,7 @@ LOST = (redis.RedisError, OSError)  # the connection cannot be made, breaks, or 
 
 STRAY_PATIENCE_S = 4.0  # longer than any member hangs, so that its answers after it wakes are seen
 LOOK_S = 0.2
+HANDSHAKE_S = 1.0       # more, for a handshake of TLS
 PAUSE_S = 0.01
 LEAVE_SHARE = 0.02  # the share of steps after which a client looks for the view without need
 STRAY_STEPS = 10
@@ -37,10 +39,14 @@ class Sight(NamedTuple):
 
 
 class Guide:
-    """The endpoints of all present and former members that any client has heard of."""
+    """The endpoints of all present and former members that any client has heard of.
 
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+    tls: all clients speak TLS, and show this.
+    """
+
+    def __init__(self, endpoints: Iterable[Endpoint], tls: Identity | None = None) -> None:
         self._known = set(endpoints)
+        self._tls = tls
         self._lock = Lock()
 
     @property
@@ -50,20 +56,23 @@ class Guide:
 
     def look(self) -> Sight | None:
         """The newest view among those of all members that answer; None: none answers."""
-        sights = [sight for sight in map(_ask_for_view, self.known) if sight and sight.members]
+        sights = [sight for sight in map(self._ask_for_view, self.known) if sight and sight.members]
         newest = max(sights, key=lambda sight: sight.epoch, default=None)
         if newest:
             with self._lock:
                 self._known.update(newest.members)
         return newest
 
+    def talk(self, endpoint: Endpoint, timeout_s: float) -> Talk:
+        """A conversation with the member there."""
+        return Talk(endpoint, timeout_s + (HANDSHAKE_S if self._tls else 0), self._tls)
 
-def _ask_for_view(endpoint: Endpoint) -> Sight | None:
-    try:
-        with Talk(endpoint, LOOK_S) as talk:
-            return view_of(talk)
-    except LOST:
-        return None
+    def _ask_for_view(self, endpoint: Endpoint) -> Sight | None:
+        try:
+            with self.talk(endpoint, LOOK_S) as talk:
+                return view_of(talk)
+        except LOST:
+            return None
 
 
 def view_of(talk: Talk) -> Sight | None:
@@ -106,7 +115,7 @@ class Client:
             endpoint, is_stray = self._destination()
             try:
                 if endpoint:
-                    with Talk(endpoint, STRAY_PATIENCE_S if is_stray else self.patience_s) as talk:
+                    with self._guide.talk(endpoint, STRAY_PATIENCE_S if is_stray else self.patience_s) as talk:
                         self._converse(talk, stop, STRAY_STEPS if is_stray else None)
             except LOST:
                 pass
@@ -255,7 +264,7 @@ class PipelinedWriter(Client):
         sight = self._guide.look() if given else None
         try:
             if sight:
-                with Talk(sight.members[0], self.patience_s) as talk:
+                with self._guide.talk(sight.members[0], self.patience_s) as talk:
                     self._settle(talk, given)
         except LOST:
             pass
@@ -279,7 +288,7 @@ class Subscriber:
             sight = self.guide.look()
             try:
                 if sight:
-                    with Talk(sight.members[-1], LOOK_S) as talk:
+                    with self.guide.talk(sight.members[-1], LOOK_S) as talk:
                         self._listen(talk, stop)
             except LOST:
                 pass

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import redis
 
+from certificates import Identity
 from chainredis.local_cluster.server import ROOT
 from chainredis.protocol.view import Endpoint
 from fault_injection.clients import LOST, Client, Guide
@@ -237,11 +238,13 @@ def _as_said(model: str, words: Words, reply: Any) -> Reply:
 class NativeCrowd:
     """Writers, and readers at every member. They work during the block of `at_work`."""
 
-    def __init__(self, endpoints: Iterable[Endpoint], seed: int, *, plain: bool = False) -> None:
+    def __init__(
+        self, endpoints: Iterable[Endpoint], seed: int, *, plain: bool = False, tls: Identity | None = None
+    ) -> None:
         self.history = History()    # of events
         self.calls: list[Call] = []
         self._seed = seed
-        guide = Guide(endpoints)
+        guide = Guide(endpoints, tls)
         kinds = [PlainClient] * 8 if plain else [NativeClient] * 2 + [RetryingClient] * 3 + [NativeReader] * 3
         self.clients = [
             kind(f"{kind.__name__.lower()}-{number}", guide, self.history, seed, self.calls)

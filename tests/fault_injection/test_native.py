@@ -12,16 +12,18 @@ from time import sleep
 
 import pytest
 
+from certificates import Certificates, Identity
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint
+from chainredis.transport.tls import Tls
 from chainredis.transport.waiting import wait_until
 from commands.run import same_data
 from commands.wire import Wire
 from fault_injection.clients import Guide
 from fault_injection.conftest import examined
 from fault_injection.fronted import FrontedCluster
-from fault_injection.kinds import DISKS, LINKS, PROCESSES, Fault
+from fault_injection.kinds import DISKS, LINKS, PROCESSES, Fault, Kill, Restart
 from fault_injection.native_clients import NativeCrowd
 from fault_injection.nemesis import Nemesis
 from fault_injection.proxy import Network
@@ -35,6 +37,7 @@ DEBUG = {"enable-debug-command": "yes"}
 DURABLE = {"appendonly": "yes", "appendfsync": "always"}
 QUIET_S = 4
 SERIES_S = 10
+TLS_SERIES_S = 4
 LOADS = 4
 BESIDE_OTHERS = range(3, 6)     # the databases of a load whose FLUSHDB must not touch the objects of other clients
 # The keys that will not expire in the next five seconds.
@@ -102,20 +105,36 @@ def test_links(tmp_path: Path, network: Network, seed: int) -> None:
     run(cluster, seed, LINKS)
 
 
-def run(cluster: Cluster, seed: int, menu: Sequence[type[Fault]]) -> None:
-    """Run one series. AssertionError if an answer is not linearizable, or copies differ at the end."""
+@pytest.mark.timeout(120)
+def test_clients_with_tls(tmp_path: Path, certificates: Certificates, seed: int) -> None:
+    """They come through the gate, and members talk to each other with TLS. Members die and return."""
+    mine = certificates.identity()
+    cluster = Cluster(
+        3, folder=tmp_path, commands="all", tls=Tls(mine.ca, mine.cert, mine.key), master_config=MASTER,
+        member_config={**MEMBER, **DEBUG},
+    )  # fmt: skip
+    run(cluster, seed, [Kill, Restart], TLS_SERIES_S, tls=mine)
+
+
+def run(
+    cluster: Cluster, seed: int, menu: Sequence[type[Fault]], for_s: float = SERIES_S, *, tls: Identity | None = None
+) -> None:
+    """Run one series. AssertionError if an answer is not linearizable, or copies differ at the end.
+
+    tls: the recorded clients speak TLS, and there is no other load.
+    """
     with examined(cluster):
-        crowd = NativeCrowd(map(cluster.endpoint_of, cluster.members), seed)
+        crowd = NativeCrowd(map(cluster.endpoint_of, cluster.members), seed, tls=tls)
         heads = Heads(map(cluster.endpoint_of, cluster.members))
-        loads = [RandomLoad(heads, f"{seed} {number}", databases=BESIDE_OTHERS) for number in range(2)]
+        loads = [RandomLoad(heads, f"{seed} {number}", databases=BESIDE_OTHERS) for number in range(0 if tls else 2)]
         try:
             with Nemesis(cluster, Random(seed), crowd.history, menu, TIMEOUT_S) as nemesis, crowd.at_work(*loads):
                 await_work(crowd)
-                nemesis.torment(SERIES_S)
+                nemesis.torment(for_s)
                 nemesis.make_whole()
                 await_work(crowd)
             crowd.judge()
-            assert nemesis.struck > SERIES_S / 4
+            assert nemesis.struck >= for_s / 4
             same_data(nemesis.members)
             same_lifetimes(nemesis.members)
         except BaseException as error:

@@ -219,7 +219,9 @@ class Node(EventLoop):
         """The data of its server, as Redis saves them: at a head perhaps with effects that its tap has not read."""
         data = list(self.data)
         for update, effects in self.server.own if self.server.leads else ():
-            data.append(self.model.extend(data, self.core.epoch, update, len(effects)))
+            # Once another is the head, they are of no epoch in which that one writes (`unlogged_epoch`).
+            epoch = self.core.epoch if self.core.me == 0 or not data else data[-1].epoch
+            data.append(self.model.extend(data, epoch, update, len(effects)))
         return data
 
     # ---- its server and its gate
