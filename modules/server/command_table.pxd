@@ -46,8 +46,10 @@ cdef enum Rule:
     RULE_WAITAOF                # WAITAOF: the chain has one replica for Redis
     RULE_PAUSE                  # CLIENT PAUSE
     RULE_PUBLISH                # tells subscribers: counts as a write where a filter knows its client
-    RULE_EXECUTES               # EXEC: the queued commands may subscribe, or be CONFIG
+    # From here on: may change users.
+    RULE_EXECUTES               # EXEC: the queued commands may subscribe, or be ACL or CONFIG
     RULE_CONFIG                 # CONFIG: may hold passwords, or write the configuration file
+    RULE_ACL                    # ACL
 
 
 cdef struct RecentName:

@@ -227,6 +227,46 @@ def test_who_may_wait_may_wait_at_the_head_of_a_chain(chain: StartChain) -> None
         assert "NOAUTH" in stranger("CHAIN.WAIT.ANY", 0, 1)
 
 
+def getusers(server: Server) -> int:
+    """How often the server has been asked for a user."""
+    found = re.search(r"cmdstat_acl\|getuser:calls=(\d+)", ask(server, "INFO", "commandstats").decode())
+    return int(found[1]) if found else 0
+
+
+@pytest.mark.parametrize("command", [("WAIT", 0, 1), ("ROLE",)])
+def test_who_enters_is_asked_when_users_may_have_changed(chain: StartChain, command: tuple[str | int, ...]) -> None:
+    """The server needs longer to say it than to carry out the command."""
+    head = chain(1, commands="all").head
+
+    def is_refused() -> bool:
+        with Talk(head.endpoint) as stranger:
+            return "NOAUTH" in str(stranger(*command))
+
+    with Talk(head) as operator, Talk(head) as client:
+        before = getusers(head)
+        for _ in range(20):
+            client.pipeline([command] * 100)
+        assert getusers(head) - before < 2000
+
+        def change(*words: str) -> None:
+            assert not isinstance(operator(*words), Error)
+
+        opened, closed = ("ACL", "SETUSER", "default", "nopass"), ("ACL", "SETUSER", "default", "resetpass", ">x")
+        for way_in, way_out in (
+            (opened, closed), (opened, ("CONFIG", "SET", "requirepass", "x")),
+            (("CONFIG", "SET", "requirepass", ""), closed),
+        ):
+            change(*way_out)
+            assert is_refused()
+            change(*way_in)
+            assert not is_refused()
+        change("MULTI")
+        change(*closed)
+        assert not is_refused()     # it is asked, and the answer is from before
+        change("EXEC")
+        assert is_refused()
+
+
 def test_doctor_knows_what_members_and_masters_run() -> None:
     granted = {}
     for line in recipes("at every member"):

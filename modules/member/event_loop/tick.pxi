@@ -39,6 +39,8 @@ cdef void tick(Member *m) noexcept nogil:
     if is_active(m):
         checkpoint_tick(m)
     notice_subscribers(m)
+    # A command that was postponed (CLIENT PAUSE) or renamed changes users without the filter's seeing it.
+    m.keyspace.entrance_known = False
 
 
 cdef void doubt(Member *m) noexcept nogil:

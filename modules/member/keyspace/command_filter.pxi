@@ -22,9 +22,10 @@ from modules.member.keyspace.tickets cimport note_command, open_ticket
 from modules.member.state.member cimport Member, is_native_replica, the_member
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
-    NAME_BYTES, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE, RULE_PAUSE,
-    RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WAITAOF, RULE_WRITE, Rule,
-    begins_with, is_ours, is_refusable, lower_argument, lower_name, recent_rule, table_fill, table_find, table_set,
+    NAME_BYTES, RULE_ACL, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE,
+    RULE_PAUSE, RULE_PUBLISH, RULE_READ, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WAITAOF, RULE_WRITE,
+    Rule, begins_with, is_ours, is_refusable, lower_argument, lower_name, recent_rule, table_fill, table_find,
+    table_set,
 )
 from modules.server.logins cimport ENTRANCE_PASSWORD
 from modules.server.passwords cimport passwords_filter, the_passwords
@@ -43,6 +44,7 @@ cdef bint filter_build(Member *m) noexcept nogil:
              and is_refusable(m.ctx, "info", 4) and is_refusable(m.ctx, "replicaof", 9)
              and is_refusable(m.ctx, "psync", 5) and is_refusable(m.ctx, "role", 4))
     table_set(table, "config", 6, RULE_CONFIG)
+    table_set(table, "acl", 3, RULE_ACL)
     table_set(table, "subscribe", 9, RULE_SUBSCRIBES)
     table_set(table, "psubscribe", 10, RULE_SUBSCRIBES)
     table_set(table, "exec", 4, RULE_EXECUTES)
@@ -226,6 +228,8 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
             hand_over(command, "CHAIN.ELSEWHERE")
         return
     rule = recent_rule(&m.keyspace.recent, m.keyspace.commands, command, name, length)
+    if rule >= RULE_EXECUTES:
+        m.keyspace.entrance_known = False
     if rule == RULE_PAUSE:
         m.effects.pauses = True
     if rule == RULE_CLUSTER and m.settings.cluster_announce:

@@ -8,6 +8,7 @@ from modules.bindings.redismodule cimport RedisModuleDict, RedisModuleString
 from modules.core.hints cimport Hints
 from modules.core.payloads cimport Payloads
 from modules.server.command_table cimport RecentNames
+from modules.server.logins cimport Entrance
 
 
 cdef struct Keyspace:
@@ -16,6 +17,8 @@ cdef struct Keyspace:
     RecentNames recent          # what it says of the names that came last
     bint own_call               # the module itself is calling a command: the filter passes it
     uint64_t filtered           # number of commands that the filter has judged
+    bint entrance_known         # no command that may change users has come since `entrance` was asked for
+    Entrance entrance           # who enters without a login
     bint role_touched           # Redis's own replication has changed this server's role
     bint settings_touched       # somebody changed a setting of Redis: the values that a member needs are to be restored
     # this member has left the chain: its subscribers would wait in vain, and queued commands would show old data
