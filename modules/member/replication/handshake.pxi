@@ -7,25 +7,22 @@ from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset
 
-from modules.bindings.libc cimport EINVAL, ENOENT, errno
+from modules.bindings.libc cimport ENOENT
 from modules.bindings.libcrypto cimport CRYPTO_memcmp
 from modules.bindings.redismodule cimport (
-    REDISMODULE_OK, RedisModuleCtx, RedisModuleString, RedisModuleUser, RedisModule_ACLCheckCommandPermissions,
-    RedisModule_FreeModuleUser, RedisModule_FreeString, RedisModule_GetClientId, RedisModule_GetCurrentUserName,
-    RedisModule_GetModuleUserFromUserName, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
+    RedisModuleCtx, RedisModuleString, RedisModuleUser, RedisModule_FreeModuleUser, RedisModule_FreeString,
+    RedisModule_GetClientId, RedisModule_GetCurrentUserName, RedisModule_GetModuleUserFromUserName,
+    RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
+    RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
 )
 from modules.core.hex cimport from_hex
 from modules.member.gate cimport gate_descriptor_of
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.replication cimport MAX_PEERS, Peer
+from modules.server.logins cimport denial
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
 from modules.server.sockets cimport set_slow_ack
-
-
-cdef enum:
-    MOST_WORDS = 10     # of a command whose permission is asked for
 
 
 cdef void prove(
@@ -173,17 +170,6 @@ cdef int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
 
 
 cdef bint may_run(RedisModuleUser *user, RedisModuleString *command) noexcept nogil:
-    """Returns whether the user may run the command. A command that this server does not have counts as permitted.
-
-    Some servers, such as Redis 8.0 with the mends of 2025, judge only a command with enough arguments: it gets more and
-    more of them, and what they are does not matter here.
-    """
-    cdef RedisModuleString *words[MOST_WORDS]
-    cdef int count
-    for count in range(MOST_WORDS):
-        words[count] = command
-        if RedisModule_ACLCheckCommandPermissions(user, words, count + 1) == REDISMODULE_OK or errno == ENOENT:
-            return True
-        if errno != EINVAL:
-            return False
-    return False
+    """Returns whether the user may run the command. A command that this server does not have counts as permitted."""
+    cdef int why = denial(user, command)
+    return why == 0 or why == ENOENT
