@@ -116,11 +116,11 @@ def days_left(secured: ssl.SSLSocket) -> float | None:
 
 def why(error: ssl.SSLError) -> str:
     """Why TLS has failed, for people."""
-    reason = getattr(error, "reason", None)  # only OpenSSL's own errors have one
+    reason, library = (getattr(error, name, None) for name in ("reason", "library"))  # only OpenSSL's own have them
     match error:
         case ssl.SSLCertVerificationError():
             return f"TLS: its certificate is not accepted: {error.verify_message}"
-        case ssl.SSLEOFError():
+        case _ if isinstance(error, ssl.SSLEOFError) or library == "SYS":   # it ended the connection, or reset it
             return "TLS: it closed the connection: does it want another certificate, or is that the port without TLS?"
         case _ if reason in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG"):
             return "TLS: it does not speak it there: is that the port without TLS?"
