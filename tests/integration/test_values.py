@@ -39,6 +39,25 @@ def test_strange_keys_and_values(chain: StartChain) -> None:
     assert_equal_everywhere(cluster, data)
 
 
+def test_more_keys_than_the_caches_are_trusted_with(chain: StartChain) -> None:
+    """From 4096 keys on a member notes where values lie (modules/core/hints.pxd). Here they move, go and come back."""
+    cluster = chain(3)
+    dice, data = random.Random(1), dict[bytes, bytes]()
+    keys = [b"key:%012d" % number for number in range(10_000)]
+    with Talk(cluster.head) as talk:
+        for _ in range(4):
+            data |= {key: dice.randbytes(dice.choice([1, 40, 64, 64, 64, 2000])) for key in keys}
+            talk.pipeline([("MEMBER.PUT", key, value, "me") for key, value in data.items()])
+            for key in dice.sample(list(data), 3000):
+                del data[key]
+                talk("MEMBER.DEL", key, "me")
+    assert_equal_everywhere(cluster, data)
+    with Talk(cluster.tail) as talk:
+        assert talk("READ") == "ERR wrong number of arguments for 'read' command"
+        assert talk("READ", keys[0], keys[1]) == "ERR wrong number of arguments for 'read' command"
+        assert talk("READ", "none") is None
+
+
 def test_strange_client_ids(chain: StartChain) -> None:
     """Updates with and without client ids alternate, because one message marks equal client ids in a row."""
     cluster = chain(3)

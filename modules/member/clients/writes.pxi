@@ -134,9 +134,12 @@ cdef int write_command(
 
 
 cdef void await_commit(Member *m, RedisModuleCtx *ctx, int64_t sn) noexcept nogil:
-    """Block the client until the update is committed. The log's entry keeps the blocked client."""
+    """Block the client until the update is committed. The log's entry keeps the blocked client.
+
+    Its answer, a number or the unknown outcome, has no memory of its own that were to be freed.
+    """
     cdef Entry *entry = log_at(&m.chain.log, sn)
-    entry.waiter = RedisModule_BlockClient(ctx, on_answered, NULL, answer_free, 0)
+    entry.waiter = RedisModule_BlockClient(ctx, on_answered, NULL, NULL, 0)
     entry.since_ms = m.now_ms
 
 
