@@ -25,6 +25,8 @@ cdef extern from "leveldb/c.h" nogil:
         pass
     ctypedef struct leveldb_writeoptions_t:
         pass
+    enum:
+        leveldb_no_compression
 
     leveldb_t *leveldb_open(const leveldb_options_t *, const char *name, char **error)
     void leveldb_close(leveldb_t *)
@@ -57,6 +59,7 @@ cdef extern from "leveldb/c.h" nogil:
     void leveldb_options_set_create_if_missing(leveldb_options_t *, uint8_t)
     void leveldb_options_set_paranoid_checks(leveldb_options_t *, uint8_t)
     void leveldb_options_set_write_buffer_size(leveldb_options_t *, size_t)
+    void leveldb_options_set_compression(leveldb_options_t *, int)
     void leveldb_options_set_max_file_size(leveldb_options_t *, size_t)
     void leveldb_options_set_max_open_files(leveldb_options_t *, int)
     void leveldb_options_set_cache(leveldb_options_t *, leveldb_cache_t *)

@@ -50,6 +50,16 @@ cdef class Memtable:
         cdef const memtable.MemtableEntry *entry = memtable.memtable_find(self.table, PyBytes_AS_STRING(key), len(key))
         return None if entry == NULL else entry.sn
 
+    def in_order(self):
+        """The keys, as a checkpoint gets them."""
+        cdef key_order.Ordered *ordered = <key_order.Ordered *>malloc((self.table.count + 1) * sizeof(key_order.Ordered))
+        if ordered == NULL:
+            raise MemoryError
+        key_order.memtable_in_order(self.table, ordered)
+        found = [ordered[i].entry.bytes[:ordered[i].entry.length] for i in range(self.table.count)]
+        free(ordered)
+        return found
+
     def entries(self):
         """Pairs of key and sequence number, in the order in which the keys came."""
         cdef const memtable.MemtableEntry *entry

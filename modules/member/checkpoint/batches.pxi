@@ -1,12 +1,13 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-# Writes a checkpoint: on the writer thread, in batches of bounded size, from a frozen memtable that no thread changes.
+# Writes a checkpoint: on the writer thread, in batches of bounded size and in the order of the keys, from a frozen
+# memtable that no thread changes.
 #
 # The handles in the table are Redis strings. The writer thread reads their bytes. Only the main thread may change their
 # reference counts.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from modules.bindings.leveldb cimport (
@@ -14,7 +15,8 @@ from modules.bindings.leveldb cimport (
     leveldb_writebatch_put, leveldb_writebatch_t,
 )
 from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
-from modules.core.checkpoint.memtable cimport MEMTABLE_VALUE, Memtable, MemtableEntry, memtable_at
+from modules.core.checkpoint.key_order cimport Ordered, memtable_in_order
+from modules.core.checkpoint.memtable cimport MEMTABLE_VALUE, Memtable, MemtableEntry
 from modules.core.checkpoint.record_format cimport (
     CHUNK_HEADER, CHUNK_KEY_BYTES, Meta, chunk_prefix, put_big_endian, record_key, record_key_room,
 )
@@ -123,18 +125,28 @@ cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
     return True
 
 
-cdef bint write_entries(Batches *b) noexcept nogil:
+cdef bint write_in_order(Batches *b, const Ordered *ordered) noexcept nogil:
     """Write all entries of the table. The last records stay in the batch, to be written with the meta record."""
-    cdef const Memtable *table = b.write.table
     cdef uint64_t i
-    for i in range(table.count):
-        if not put_record(b, memtable_at(table, i)):
+    for i in range(b.write.table.count):
+        if not put_record(b, ordered[i].entry):
             return damaged(b.write.error, "no memory for what is to be written")
         if b.bytes >= CHUNK_BYTES and not write_chunk(b):
             return False
         if b.write.database.stopping:
             return damaged(b.write.error, "the server is ending")
     return True
+
+
+cdef bint write_entries(Batches *b) noexcept nogil:
+    cdef Ordered *ordered = <Ordered *>malloc((b.write.table.count + 1) * sizeof(Ordered))
+    cdef bint good
+    if ordered == NULL:
+        return damaged(b.write.error, "no memory for what is to be written")
+    memtable_in_order(b.write.table, ordered)
+    good = write_in_order(b, ordered)
+    free(ordered)
+    return good
 
 
 cdef bint write_last(Batches *b) noexcept nogil:

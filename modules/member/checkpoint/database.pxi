@@ -13,14 +13,14 @@ from libc.string cimport memcmp, memcpy, memset, strstr
 from modules.bindings.leveldb cimport (
     leveldb_cache_create_lru, leveldb_close, leveldb_create_iterator, leveldb_destroy_db, leveldb_free, leveldb_get,
     leveldb_iter_destroy, leveldb_iter_get_error, leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek,
-    leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t, leveldb_open, leveldb_options_create,
-    leveldb_options_set_cache, leveldb_options_set_create_if_missing, leveldb_options_set_max_file_size,
-    leveldb_options_set_max_open_files, leveldb_options_set_paranoid_checks, leveldb_options_set_write_buffer_size,
-    leveldb_readoptions_create, leveldb_readoptions_destroy, leveldb_readoptions_set_fill_cache,
-    leveldb_readoptions_set_snapshot, leveldb_readoptions_set_verify_checksums, leveldb_readoptions_t,
-    leveldb_release_snapshot, leveldb_snapshot_t, leveldb_write, leveldb_writebatch_create, leveldb_writebatch_delete,
-    leveldb_writebatch_destroy, leveldb_writebatch_put, leveldb_writebatch_t, leveldb_writeoptions_create,
-    leveldb_writeoptions_set_sync,
+    leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t, leveldb_no_compression, leveldb_open,
+    leveldb_options_create, leveldb_options_set_cache, leveldb_options_set_compression,
+    leveldb_options_set_create_if_missing, leveldb_options_set_max_file_size, leveldb_options_set_max_open_files,
+    leveldb_options_set_paranoid_checks, leveldb_options_set_write_buffer_size, leveldb_readoptions_create,
+    leveldb_readoptions_destroy, leveldb_readoptions_set_fill_cache, leveldb_readoptions_set_snapshot,
+    leveldb_readoptions_set_verify_checksums, leveldb_readoptions_t, leveldb_release_snapshot, leveldb_snapshot_t,
+    leveldb_write, leveldb_writebatch_create, leveldb_writebatch_delete, leveldb_writebatch_destroy,
+    leveldb_writebatch_put, leveldb_writebatch_t, leveldb_writeoptions_create, leveldb_writeoptions_set_sync,
 )
 from modules.bindings.libc cimport F_OK, access
 from modules.bindings.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
@@ -34,7 +34,7 @@ from modules.member.state.checkpoint cimport Database, MAX_SESSIONS, TEXT_BYTES
 from modules.server.allocators cimport free_duplicate
 
 cdef enum:
-    WRITE_BUFFER = 16 * 1024 * 1024
+    WRITE_BUFFER = 32 * 1024 * 1024     # LevelDB merges each table with others later: larger ones need it less often
     FILE_BYTES = 16 * 1024 * 1024   # LevelDB syncs each file by itself
     BLOCK_CACHE = 32 * 1024 * 1024
     OPEN_FILES = 256
@@ -64,6 +64,7 @@ cdef void database_init(Database *d) noexcept nogil:
     d.watermark = NOTHING
     d.options = leveldb_options_create()
     leveldb_options_set_paranoid_checks(d.options, 1)
+    leveldb_options_set_compression(d.options, leveldb_no_compression)
     leveldb_options_set_write_buffer_size(d.options, WRITE_BUFFER)
     leveldb_options_set_max_file_size(d.options, FILE_BYTES)
     leveldb_options_set_max_open_files(d.options, OPEN_FILES)

@@ -27,6 +27,7 @@ from modules.server.clock cimport monotonic_us
 
 cdef enum:
     SLICE_US = 300
+    MEASURED_FOR_US = 5000      # Redis writes a text of its memory's figures for each answer, which takes 0.1 ms
 
 
 cdef bint keeps_checkpoint(const Member *m) noexcept nogil:
@@ -120,6 +121,7 @@ cdef bint flush_step(Member *m, int64_t until_us) noexcept nogil:
         return False
     if flush_slice(m, until_us):
         return True
+    c.measured_us = 0
     flush_over(m)
     return first_waiting(m, WAIT_FLUSH) != NULL
 
@@ -139,7 +141,7 @@ cdef void checkpoint_step(Member *m) noexcept nogil:
     more = save_step(m, until_us) or more
     more = flush_step(m, until_us) or more
     if c.full:
-        hold_writers(m, used_memory(m))
+        hold_writers(m, memory_lately(m, until_us))
     if more:
         wake_again(m)
 
@@ -148,6 +150,7 @@ cdef bint track_release_slice(Member *m, int64_t until_us) noexcept nogil:
     while track_release(&m.checkpoint):
         if monotonic_us() >= until_us:
             return True
+    m.checkpoint.measured_us = 0
     return False
 
 
@@ -158,6 +161,17 @@ cdef uint64_t used_memory(Member *m) noexcept nogil:
     cdef uint64_t used = RedisModule_ServerInfoGetFieldUnsigned(info, "used_memory", NULL)
     RedisModule_FreeServerInfo(m.ctx, info)
     return used
+
+
+cdef uint64_t memory_lately(Member *m, int64_t now_us) noexcept nogil:
+    """Returns the used memory, as it was some milliseconds ago at the most. It is measured anew when what frees memory
+    has ended, since no pass may follow that would measure it later.
+    """
+    cdef Checkpoint *c = &m.checkpoint
+    if now_us - c.measured_us >= MEASURED_FOR_US:
+        c.measured = used_memory(m)
+        c.measured_us = now_us
+    return c.measured
 
 
 cdef uint64_t portion(const Member *m) noexcept nogil:

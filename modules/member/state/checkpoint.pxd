@@ -140,6 +140,8 @@ cdef struct Checkpoint:
     Flush flush
     # memory is above its limit and a checkpoint or an eviction is under way: writers are blocked
     bint full
+    uint64_t measured           # used memory while writers are blocked, ...
+    int64_t measured_us         # ... and when it was measured; 0: measure it again
     int64_t flushed_at          # watermark at the end of the last eviction that evicted every key it might
     int64_t tried_ms            # start of the last checkpoint that the clock began
     # ---- Counters for INFO.

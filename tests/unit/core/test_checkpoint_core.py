@@ -52,6 +52,18 @@ def test_the_table_grows_a_bucket_at_a_time() -> None:
     assert all(table.find(b"key:%d" % n) == n for n in range(20_000))
 
 
+@given(st.binary(max_size=9), st.lists(keys, unique=True))
+@example(b"", [b"", b"\0", b"\0\0"])
+@example(b"common", [b"", b"\0\0\0\0\0\0\0\0", b"12345678b", b"12345678", b"12345678a"])
+def test_a_checkpoint_gets_its_records_in_order(common: bytes, found: list[bytes]) -> None:
+    table = Memtable(7)
+    for key in found:
+        table.put(common + key, 5)
+    in_order = table.in_order()
+    assert in_order == sorted(common + key for key in found)
+    assert [record_key(key, 5) for key in in_order] == sorted(record_key(key, 5) for key in in_order)
+
+
 # --------------------------------------------------------------------------------------------------- the records
 
 
