@@ -14,12 +14,10 @@ from typing import NamedTuple
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strncpy
 
 # By their full names, or the build does not see that this file depends on them.
 cimport modules.core.chain as chain
-cimport modules.core.checkpoint.key_order as key_order
 cimport modules.core.checkpoint.memtable as memtable
 cimport modules.core.checkpoint.record_format as record_format
 cimport modules.core.checkpoint.recovery as recovery

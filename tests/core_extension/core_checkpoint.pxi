@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Checkpoints: the table of keys that are newer, the records, and what a restart makes of memory and checkpoint.
 
+from libc.stdlib cimport free, malloc
+
+cimport modules.core.checkpoint.key_order as key_order
+
 
 class Recovery(enum.IntEnum):
     ANEW = recovery.RECOVERY_ANEW
@@ -52,7 +56,8 @@ cdef class Memtable:
 
     def in_order(self):
         """The keys, as a checkpoint gets them."""
-        cdef key_order.Ordered *ordered = <key_order.Ordered *>malloc((self.table.count + 1) * sizeof(key_order.Ordered))
+        cdef size_t room = (self.table.count + 1) * sizeof(key_order.Ordered)
+        cdef key_order.Ordered *ordered = <key_order.Ordered *>malloc(room)
         if ordered == NULL:
             raise MemoryError
         key_order.memtable_in_order(self.table, ordered)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What other rooms call of modules/member/checkpoint. The functions are documented in the files named here."""
 
-from libc.stdint cimport uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint64_t, uint8_t
 
 from modules.bindings.redismodule cimport RedisModuleString
 from modules.core.checkpoint.record_format cimport Meta
@@ -36,7 +36,9 @@ cdef struct Lookup:
     Job job
     Waiter *waiter
     Database *database
+    RedisModuleString *key
     uint64_t incarnation        # of the data at the time of the READ
+    int64_t watermark           # of the checkpoint, as the main thread knew it at that time
     size_t prefix_bytes         # length of `prefix`, with which all records of the key begin
     char *prefix
     void *answer                # the answer found; NULL: `error` says why none was found
@@ -68,7 +70,7 @@ cdef extern void session_left(Checkpoint *c, unsigned long long client) noexcept
 
 # reader.pxi
 cdef extern void lookup_free(Lookup *lookup) noexcept nogil
-cdef extern Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept nogil
+cdef extern Lookup *lookup_new(Checkpoint *c, RedisModuleString *key) noexcept nogil
 cdef extern void lookup_start(Checkpoint *c, Lookup *lookup, Waiter *waiter) noexcept nogil
 
 # store.pxi

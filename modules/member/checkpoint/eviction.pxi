@@ -1,18 +1,22 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
 # Eviction: keys leave memory whose newest update is in this member's checkpoint. A scan finds them, one slice in each
-# pass.
+# pass. Each eviction goes on where the last one has ended, like the hand of a clock.
+#
+# A key that was used lately stays when its turn comes: what is read and written again remains in memory. Which keys
+# that are is decided by the time that Redis keeps with each value, of which half of the keys met have a smaller one.
 #
 # Keys are evicted only here, in the before-sleep event. Code that has found a key in memory may rely on it until the
 # event loop sleeps.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport INT64_MAX, int64_t, uint64_t
 from libc.string cimport memset
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_KEYTYPE_STRING, REDISMODULE_READ, REDISMODULE_WRITE, RedisModuleCtx, RedisModuleKey, RedisModuleString,
-    RedisModule_CloseKey, RedisModule_KeyType, RedisModule_OpenKey, RedisModule_Scan, RedisModule_ScanCursorCreate,
-    RedisModule_ScanCursorDestroy, RedisModule_SelectDb, RedisModule_UnlinkKey, RedisModule_ValueLength,
+    RedisModule_CloseKey, RedisModule_GetLRU, RedisModule_KeyType, RedisModule_OpenKey, RedisModule_Scan,
+    RedisModule_ScanCursorCreate, RedisModule_ScanCursorRestart, RedisModule_SelectDb, RedisModule_UnlinkKey,
+    RedisModule_ValueLength,
 )
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.invariant cimport INVARIANT
@@ -27,6 +31,9 @@ cdef enum:
     # keys collected in one step of the scan; further keys of the same hash bucket wait for the next scan
     FOUND_AT_ONCE = 128
     KEY_OVERHEAD = 96           # estimated bytes that a key costs in memory, besides its name and value
+    # of the typical idle time, for each key: it follows idle times of all sizes within some hundred keys
+    LEAST_STEP_MS = 8
+    STEP_BITS = 6
 
 
 cdef struct Found:
@@ -43,15 +50,33 @@ cdef bint may_flush(const Member *m) noexcept nogil:
             and not c.error[0] and c.watermark != NOTHING and m.chain.applied >= c.watermark)
 
 
+cdef bint is_spared(Checkpoint *c, RedisModuleKey *key) noexcept nogil:
+    """Returns whether the key stays because it was used lately. Its idle time moves the typical one towards itself.
+
+    With a maxmemory-policy of the kind LFU, Redis keeps no idle time: the order is then that of the scan.
+    """
+    cdef int64_t step = LEAST_STEP_MS + (c.typical_idle_ms >> STEP_BITS)
+    cdef long long idle_ms = -1
+    RedisModule_GetLRU(key, &idle_ms)
+    if idle_ms < 0:
+        return False
+    if idle_ms >= c.typical_idle_ms:
+        c.typical_idle_ms += step
+        return False
+    c.typical_idle_ms = max(c.typical_idle_ms - step, <int64_t>0)
+    c.flush.spared = c.flush.spared or c.flush.sparing
+    return c.flush.sparing
+
+
 cdef void on_scanned(
     RedisModuleCtx *ctx, RedisModuleString *name, RedisModuleKey *key, void *data,
 ) noexcept nogil:
     """Collect the name of a key that may be evicted. Redis has the key open here, so it cannot be deleted yet."""
     cdef Found *found = <Found *>data
-    cdef const Checkpoint *c = &the_member().checkpoint
+    cdef Checkpoint *c = &the_member().checkpoint
     if key == NULL or RedisModule_KeyType(key) != REDISMODULE_KEYTYPE_STRING or found.count == FOUND_AT_ONCE:
         return
-    if not c.tracking or newest_update(c, name) == NULL:
+    if not is_spared(c, key) and (not c.tracking or newest_update(c, name) == NULL):
         found.names[found.count] = keep(name)
         found.count += 1
 
@@ -74,35 +99,58 @@ cdef bint is_enough(const Flush *flush) noexcept nogil:
     return flush.evicted >= flush.most or (flush.goal and flush.bytes >= flush.goal)
 
 
+cdef bint is_over(const Flush *flush) noexcept nogil:
+    return flush.ends == 0 or is_enough(flush)
+
+
+cdef void came_to_end(Checkpoint *c) noexcept nogil:
+    """Let the scan begin anew at the end of the keyspace: once more for what was spared, if nothing else is left."""
+    cdef Flush *flush = &c.flush
+    RedisModule_ScanCursorRestart(c.hand)
+    flush.ends -= 1
+    if flush.ends == 0 and flush.spared:
+        flush.sparing = flush.spared = False
+        flush.ends = 1
+
+
 cdef bint flush_some(Member *m) noexcept nogil:
-    """Evict the keys of one step of the scan. Returns False at the end of the scan, or if enough keys were evicted."""
+    """Evict the keys of one step of the scan. Returns whether there is more to do."""
     cdef Flush *flush = &m.checkpoint.flush
     cdef Found found
-    cdef bint more
     cdef int i
     found.count = 0
-    more = RedisModule_Scan(m.ctx, flush.cursor, on_scanned, &found) != 0
+    if not RedisModule_Scan(m.ctx, m.checkpoint.hand, on_scanned, &found):
+        came_to_end(&m.checkpoint)
     for i in range(found.count):
         if not is_enough(flush):
             evict(m, found.names[i])
         let_go(found.names[i])
-    return more and not is_enough(flush)
+    return not is_over(flush)
 
 
 cdef void flush_begin(Member *m, uint64_t most, uint64_t goal, Waiter *waiter) noexcept nogil:
     """Begin an eviction of at most `most` keys, or `goal` bytes of memory (0: no limit). waiter: the client of a
     HEAD.FLUSH, or NULL.
+
+    With a limit the scan goes from the hand to the end, and then from the beginning to the end.
     """
-    cdef Flush *flush = &m.checkpoint.flush
+    cdef Checkpoint *c = &m.checkpoint
+    cdef Flush *flush = &c.flush
     memset(flush, 0, sizeof(Flush))
     flush.most = most
     flush.goal = goal
     flush.waiter = waiter
-    flush.cursor = RedisModule_ScanCursorCreate()
+    flush.running = True
+    flush.sparing = goal != 0 or most < <uint64_t>INT64_MAX
+    flush.ends = 2 if flush.sparing else 1
+    if c.hand == NULL:
+        c.hand = RedisModule_ScanCursorCreate()
+    elif not flush.sparing:
+        RedisModule_ScanCursorRestart(c.hand)
 
 
 cdef bint flush_slice(Member *m, int64_t until_us) noexcept nogil:
-    """Evict until `until_us`. Returns whether there is more to do; if not, `flush.cursor` is NULL."""
+    """Evict until `until_us`. Returns whether there is more to do; if not, `flush.running` is False."""
     cdef Flush *flush = &m.checkpoint.flush
     cdef bint more = may_flush(m)
     RedisModule_SelectDb(m.ctx, 0)
@@ -112,6 +160,5 @@ cdef bint flush_slice(Member *m, int64_t until_us) noexcept nogil:
             return True
     if not is_enough(flush):
         m.checkpoint.flushed_at = m.checkpoint.watermark
-    RedisModule_ScanCursorDestroy(flush.cursor)
-    flush.cursor = NULL
+    flush.running = False
     return False

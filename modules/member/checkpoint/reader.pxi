@@ -7,6 +7,9 @@
 # been found in memory, and an update that the checkpoint got later was committed during the READ. This holds whatever
 # becomes of this member before the answer is sent, with one exception: if its data is dropped, the checkpoint may
 # become another chain's. `incarnation` detects that.
+#
+# Where memory has a limit, the value also comes back into memory: what is read now will be read again. The next
+# eviction makes room for it.
 
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
@@ -15,18 +18,26 @@ from libc.string cimport memcmp
 
 from modules.bindings.leveldb cimport leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
-from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.bindings.redismodule cimport (
+    REDISMODULE_KEYTYPE_EMPTY, REDISMODULE_READ, REDISMODULE_WRITE, RedisModuleKey, RedisModuleString,
+    RedisModule_CloseKey, RedisModule_KeyType, RedisModule_OpenKey, RedisModule_SelectDb, RedisModule_StringPtrLen,
+)
 from modules.core.checkpoint.record_format cimport (
     NOTHING, RECORD_DAMAGED, RECORD_VALUE, RecordKind, VERSION_BYTES, record_key_room, record_kind, record_prefix,
     record_sn,
 )
-from modules.member.replies cimport OUTCOME_NIL, answer_error, answer_free, answer_outcome, answer_value, tell
+from modules.member.checkpoint.memtable cimport newest_update
+from modules.member.keyspace.values cimport keep, let_go, set_value
+from modules.member.replies cimport (
+    OUTCOME_NIL, answer_error, answer_free, answer_outcome, answer_value, tell, value_in,
+)
 from modules.member.state.checkpoint cimport Checkpoint, Database, Job, TEXT_BYTES
 from modules.member.state.member cimport Member, the_member
 from modules.member.state.waiter cimport Waiter
 
 
 cdef void lookup_free(Lookup *lookup) noexcept nogil:
+    let_go(lookup.key)
     free(lookup.prefix)
     free(lookup)
 
@@ -90,6 +101,32 @@ cdef void *failed_answer(const Lookup *lookup) noexcept nogil:
     return answer_error(text)
 
 
+cdef bint may_recall(const Member *m, const Lookup *lookup) noexcept nogil:
+    """Returns whether what was found may come back into memory: it is the newest update that was applied.
+
+    An update since the READ is in a memtable, or it is in the checkpoint by now, whose watermark has moved then.
+    """
+    cdef const Checkpoint *c = &m.checkpoint
+    return (m.settings.flush_above != 0 and may_flush(m) and not c.full and lookup.watermark == c.watermark
+            and newest_update(c, lookup.key) == NULL)
+
+
+cdef void recall(Member *m, const Lookup *lookup) noexcept nogil:
+    """Bring the value that was found back into memory, unless another READ has done so."""
+    cdef size_t length
+    cdef const char *value = value_in(lookup.answer, &length)
+    cdef RedisModuleKey *key
+    if value == NULL or not may_recall(m, lookup):
+        return
+    RedisModule_SelectDb(m.ctx, 0)
+    key = RedisModule_OpenKey(m.ctx, lookup.key, REDISMODULE_READ | REDISMODULE_WRITE)
+    if RedisModule_KeyType(key) == REDISMODULE_KEYTYPE_EMPTY:
+        set_value(key, NULL, value, length, NULL, 0)
+        m.checkpoint.recalled_keys += 1
+        m.checkpoint.flushed_at = NOTHING
+    RedisModule_CloseKey(key)
+
+
 cdef void done_lookup(Job *job) noexcept nogil:
     cdef Lookup *lookup = <Lookup *>job
     cdef Member *m = the_member()
@@ -100,12 +137,13 @@ cdef void done_lookup(Job *job) noexcept nogil:
         lookup.answer = failed_answer(lookup)
     else:
         m.clients.reads_served += 1
+        recall(m, lookup)
     if not tell(m, lookup.waiter, lookup.answer):
         answer_free(NULL, lookup.answer)
     lookup_free(lookup)
 
 
-cdef Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept nogil:
+cdef Lookup *lookup_new(Checkpoint *c, RedisModuleString *key) noexcept nogil:
     """Returns a lookup for `lookup_start` or `lookup_free`. NULL: no memory, or the reader thread does not run."""
     cdef Lookup *lookup = <Lookup *>calloc(1, sizeof(Lookup)) if c.reader.running else NULL
     cdef size_t length
@@ -118,7 +156,9 @@ cdef Lookup *lookup_new(Checkpoint *c, const RedisModuleString *key) noexcept no
         return NULL
     lookup.prefix_bytes = record_prefix(lookup.prefix, bytes, length)
     lookup.database = &c.database
+    lookup.key = keep(key)
     lookup.incarnation = c.incarnation
+    lookup.watermark = c.watermark
     lookup.job.run = run_lookup
     lookup.job.done = done_lookup
     return lookup

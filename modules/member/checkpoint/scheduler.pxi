@@ -112,12 +112,12 @@ cdef bint flush_step(Member *m, int64_t until_us) noexcept nogil:
     """
     cdef Checkpoint *c = &m.checkpoint
     cdef Waiter *waiter = first_waiting(m, WAIT_FLUSH)
-    if c.flush.cursor == NULL and waiter != NULL:
+    if not c.flush.running and waiter != NULL:
         flush_begin(m, <uint64_t>waiter.sn, 0, waiter)
-    elif c.flush.cursor == NULL and c.flush_asked:
+    elif not c.flush.running and c.flush_asked:
         flush_begin(m, <uint64_t>c.flush_asked, 0, NULL)
         c.flush_asked = 0
-    if c.flush.cursor == NULL:
+    if not c.flush.running:
         return False
     if flush_slice(m, until_us):
         return True
@@ -201,11 +201,12 @@ cdef bint checkpoint_due(const Member *m, bint pressed) noexcept nogil:
 
 
 cdef void flush_above(Member *m, uint64_t used) noexcept nogil:
-    """Evict until memory is an eighth below the limit. Not again until a new checkpoint allows more keys to be evicted.
+    """Evict until memory is an eighth below the limit. Not again until a new checkpoint, or a READ that
+    recalled a key, allows more keys to be evicted.
     """
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
-    if c.flush.cursor == NULL and first_waiting(m, WAIT_FLUSH) == NULL and may_flush(m) and c.flushed_at != c.watermark:
+    if not c.flush.running and first_waiting(m, WAIT_FLUSH) == NULL and may_flush(m) and c.flushed_at != c.watermark:
         flush_begin(m, INT64_MAX, used - (limit - limit // 8), NULL)
         wake_again(m)
 
@@ -216,7 +217,7 @@ cdef void hold_writers(Member *m, uint64_t used) noexcept nogil:
     """
     cdef Checkpoint *c = &m.checkpoint
     cdef uint64_t limit = <uint64_t>m.settings.flush_above
-    cdef bint under_way = c.flush.cursor != NULL or c.asked > c.watermark or c.spent != NULL
+    cdef bint under_way = c.flush.running or c.asked > c.watermark or c.spent != NULL
     c.full = (limit != 0 and not c.error[0]
               and ((used > limit + limit // 8 and under_way) or (c.frozen != NULL and is_portion_full(m))))
 

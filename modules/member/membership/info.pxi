@@ -106,7 +106,8 @@ cdef void info_checkpoint(const Member *m, RedisModuleInfoCtx *info) noexcept no
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_failures", c.failures)
     RedisModule_InfoAddFieldULongLong(info, "checkpoint_reads", c.lookups)
     RedisModule_InfoAddFieldULongLong(info, "flushed_keys", c.flushed_keys)
-    RedisModule_InfoAddFieldLongLong(info, "flushing", c.flush.cursor != NULL)
+    RedisModule_InfoAddFieldULongLong(info, "recalled_keys", c.recalled_keys)
+    RedisModule_InfoAddFieldLongLong(info, "flushing", c.flush.running)
     RedisModule_InfoAddFieldLongLong(info, "writers_held_for_memory", c.full)
 
 

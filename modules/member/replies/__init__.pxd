@@ -31,6 +31,7 @@ cdef extern void stop_complaining(Complaint *complaint) noexcept nogil
 cdef extern void *answer_outcome(Outcome outcome) noexcept nogil
 cdef extern void *answer_number(int64_t number) noexcept nogil
 cdef extern void *answer_value(const char *bytes, size_t length) noexcept nogil
+cdef extern const char *value_in(const void *answer, size_t *length) noexcept nogil
 cdef extern void *answer_error(const char *text) noexcept nogil
 cdef extern void answer_free(RedisModuleCtx *ctx, void *answer) noexcept nogil
 cdef extern int reply_outcome(RedisModuleCtx *ctx, Outcome outcome) noexcept nogil

@@ -71,6 +71,14 @@ cdef bint has_bytes(const void *answer) noexcept nogil:
     return answer != NULL and not <intptr_t>answer & 1
 
 
+cdef const char *value_in(const void *answer, size_t *length) noexcept nogil:
+    """Returns the bytes of an answer that is a bulk string; NULL: it is another one."""
+    if not has_bytes(answer) or (<const Answer *>answer).is_error:
+        return NULL
+    length[0] = (<const Answer *>answer).length
+    return answer_bytes(<const Answer *>answer)
+
+
 cdef void answer_free(RedisModuleCtx *ctx, void *answer) noexcept nogil:
     """Free an answer. Redis calls this, too, for each answer of a client that was unblocked."""
     if has_bytes(answer):

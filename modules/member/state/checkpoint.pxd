@@ -92,8 +92,11 @@ cdef enum Store:
 
 
 cdef struct Flush:
-    # A running eviction: a scan of the keyspace, one slice in each pass.
-    RedisModuleScanCursor *cursor       # NULL: no eviction is running
+    # An eviction: a scan of the keyspace, one slice in each pass.
+    bint running
+    int ends                            # times that the scan has yet to come to the end of the keyspace
+    bint sparing                        # keys that were used lately stay, ...
+    bint spared                         # ... and some did
     uint64_t evicted
     uint64_t most                       # limit, in keys
     uint64_t bytes                      # estimate of the memory freed so far
@@ -138,6 +141,8 @@ cdef struct Checkpoint:
     int64_t order_most          # ... at most this many keys
     int64_t flush_asked         # keys that the predecessor has told this member to flush; 0: none
     Flush flush
+    RedisModuleScanCursor *hand         # where the next eviction goes on; NULL: there was none yet
+    int64_t typical_idle_ms             # of the keys that evictions meet, about one half was used more recently
     # memory is above its limit and a checkpoint or an eviction is under way: writers are blocked
     bint full
     uint64_t measured           # used memory while writers are blocked, ...
@@ -150,5 +155,6 @@ cdef struct Checkpoint:
     uint64_t sweeps
     uint64_t failures
     uint64_t flushed_keys
+    uint64_t recalled_keys
     uint64_t lookups
     uint64_t records            # in the database, superseded records included
