@@ -15,7 +15,7 @@ from chainredis.local_cluster.ports import free_port
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
-from integration.helpers import PATIENT, Talk, ask, assert_serves, info
+from integration.helpers import PATIENT, Talk, ask, assert_serves, info, member_number
 from integration.test_fake_peers import liar, swallow, view_with
 from integration.test_tls_links import by, put
 from servers import needs_tls
@@ -64,6 +64,18 @@ def test_renewed_files_are_read(chain: StartChain, certificates: Certificates, t
     wait_until(lambda: "what was read before is used" in c.tail.log(), 10)
     wait_until(lambda: "what was read before is used" in c.master.log(), 10)
     assert_serves(c)
+
+
+def test_a_copy_is_made_with_renewed_files(chain: StartChain, certificates: Certificates, tmp_path: Path) -> None:
+    """In a chain of PUTs Redis itself connects to the old tail. It reads the files when a setting is set."""
+    c = chain(1, tls=by(certificates), commands="put")
+    assert_serves(c)
+    renew(certificates, tmp_path, "ended")
+    newcomer = c.spare(**{name.replace("-", "_"): value for name, value in own_files(tmp_path).items()})
+    renew(certificates, tmp_path, "good")
+    c.add(newcomer)
+    assert_serves(c)
+    assert member_number(newcomer, "joins_by_copy") == 1
 
 
 def test_a_key_may_have_a_password(chain: StartChain, certificates: Certificates, tmp_path: Path) -> None:

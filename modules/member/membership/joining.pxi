@@ -46,7 +46,8 @@ from modules.member.state.membership cimport (
 )
 from modules.member.state.replication cimport LINK_READY, Link
 from modules.member.state.waiter cimport WAIT_ROOM
-from modules.server.redis_calls cimport drop_reply
+from modules.server.redis_calls cimport drop_reply, redis_setting
+from modules.server.tls cimport TLS_PATH_BYTES, tls_replicates
 
 
 cdef enum:
@@ -142,6 +143,15 @@ cdef Verdict rejoin(Member *m, const View *view, const unsigned char *secret) no
     return ACCEPTED
 
 
+cdef void read_certificates(Member *m) noexcept nogil:
+    """Let Redis read its files of TLS again, which may have been renewed. It does so when a setting is set, to whatever
+    value. If they cannot be used, it keeps what it had.
+    """
+    cdef char path[TLS_PATH_BYTES]
+    if tls_replicates(m.ctx) and redis_setting(m.ctx, "tls-cert-file", path, sizeof(path)) and path[0]:
+        set_redis(m, b"tls-cert-file", path)
+
+
 cdef void join_copy(Member *m) noexcept nogil:
     """Drop this server's data and let Redis replicate the old tail, without a file in between."""
     cdef const Node *tail = chain_predecessor(&m.chain)
@@ -155,6 +165,7 @@ cdef void join_copy(Member *m) noexcept nogil:
         ask_for_copy(m)
         return
     lend_credentials(m)
+    read_certificates(m)
     # REPLICAOF NO ONE gives this server a replication id that the tail has never seen. With an id that both know from
     # earlier, Redis may choose a partial synchronisation, which copies nothing: a module's writes move no offset.
     if (not replicate(m, tail.address, port) or not replicate(m, "NO", "ONE")
