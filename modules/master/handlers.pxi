@@ -4,9 +4,9 @@
 # enters the interpreter.
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_OK, RedisModuleBlockedClient, RedisModuleCtx, RedisModuleString,
-    RedisModule_BlockClient, RedisModule_GetContextFlags, RedisModule_Log, RedisModule_ReplyWithError,
-    RedisModule_SetDisconnectCallback, RedisModule_WrongArity,
+    REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_OK, RedisModuleBlockedClient,
+    RedisModuleCtx, RedisModuleString, RedisModule_BlockClient, RedisModule_GetContextFlags, RedisModule_Log,
+    RedisModule_ReplyWithError, RedisModule_SetDisconnectCallback, RedisModule_WrongArity,
 )
 from modules.master.jobs cimport Job, Queue, job_new, job_note_asker, outcome_free, outcome_reply, queue_full, queue_put
 from modules.master.state cimport ADD, Command, FORM, GET_CHAIN, REFRESH_HEAD, REFRESH_TAIL, REMOVE, SENTINEL
@@ -21,8 +21,9 @@ cdef int submit(RedisModuleCtx *ctx, RedisModuleString **argv, int argc, Command
     """Queue the command and block its client until the job has an outcome. Returns REDISMODULE_OK."""
     cdef Queue *queue = &master.queues[master.lane[<int>command]]
     cdef Job *job
-    if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_DENY_BLOCKING:
-        return RedisModule_ReplyWithError(ctx, b"ERR this command waits: not inside MULTI, a script or a module's call")
+    if RedisModule_GetContextFlags(ctx) & (REDISMODULE_CTX_FLAGS_DENY_BLOCKING | REDISMODULE_CTX_FLAGS_REPLICATED):
+        return RedisModule_ReplyWithError(
+            ctx, b"ERR this command waits: not inside MULTI, a script or a module's call, nor from a native master")
     if queue_full(queue):
         return RedisModule_ReplyWithError(ctx, b"ERR too many commands are waiting for the master; nothing was done")
     job = job_new(command, argv, argc)

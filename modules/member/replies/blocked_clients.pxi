@@ -6,9 +6,9 @@ from libc.stdlib cimport calloc, free
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_CTX_FLAGS_LUA, REDISMODULE_CTX_FLAGS_MULTI,
-    RedisModuleBlockedClient, RedisModuleCmdFunc, RedisModuleCtx, RedisModule_BlockClient, RedisModule_CreateDict,
-    RedisModule_DictDelC, RedisModule_DictGetC, RedisModule_DictSetC, RedisModule_GetContextFlags,
-    RedisModule_SetDisconnectCallback, RedisModule_UnblockClient,
+    REDISMODULE_CTX_FLAGS_REPLICATED, RedisModuleBlockedClient, RedisModuleCmdFunc, RedisModuleCtx,
+    RedisModule_BlockClient, RedisModule_CreateDict, RedisModule_DictDelC, RedisModule_DictGetC, RedisModule_DictSetC,
+    RedisModule_GetContextFlags, RedisModule_SetDisconnectCallback, RedisModule_UnblockClient,
 )
 from modules.member.keyspace.values cimport let_go
 from modules.member.state.member cimport Member, the_member
@@ -21,9 +21,12 @@ cdef void waiting_init(Member *m) noexcept nogil:
 
 
 cdef bint may_block(RedisModuleCtx *ctx) noexcept nogil:
-    """Returns False inside MULTI, a script or another module's call, where a client cannot be blocked."""
+    """Returns False inside MULTI, a script or another module's call, where a client cannot be blocked; and for what a
+    native master sends: Redis would execute nothing more of it, and Valkey 9 gives a module no blocked client.
+    """
     return not RedisModule_GetContextFlags(ctx) & (
-        REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA | REDISMODULE_CTX_FLAGS_DENY_BLOCKING)
+        REDISMODULE_CTX_FLAGS_MULTI | REDISMODULE_CTX_FLAGS_LUA | REDISMODULE_CTX_FLAGS_DENY_BLOCKING
+        | REDISMODULE_CTX_FLAGS_REPLICATED)
 
 
 # ---------------------------------------------------------------------------------------------------- blocking
