@@ -7,6 +7,7 @@ from chainredis.benchmarks import joins, kills
 from chainredis.benchmarks.clients import VALUE, Load
 from chainredis.benchmarks.systems import MIB
 from integration.conftest import StartChain
+from servers import DEFAULT
 
 SMALL = Load(writers=2, readers=2)
 
@@ -32,5 +33,6 @@ def test_a_member_joins_under_each_load_and_without_any(monkeypatch: pytest.Monk
     found = joins.measure_joins(1, keys, lambda _: None)
     every = [*found.native, *found.idle, *(join.copy for loaded in found.loaded.values() for join in loaded)]
     assert len(every) == 2 + len(joins.LOADS)
-    assert all(copy.mib * MIB > keys * len(VALUE) for copy in every)
+    if not DEFAULT.startswith("redis-8"):   # which counts no full copy (findings/redis_8_full_copy_not_counted.sh)
+        assert all(copy.mib * MIB > keys * len(VALUE) for copy in every)
     assert all(join.writes_per_s > 0 and join.gap > 0 for loaded in found.loaded.values() for join in loaded)
