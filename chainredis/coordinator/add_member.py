@@ -269,8 +269,9 @@ class Additions:
 
     def _changed_chain(self, addition: Addition, newcomer: ProbedServer, view: View) -> View | None:
         """What the chain has become since this view, when it serves. None if it is as it was, lost, or another one."""
-        # An end of the chain that does not answer may be dead without anybody's knowing.
-        self._runtime.await_answer(-1, lambda: addition.is_off)
+        # A tail that does not answer may be dead without anybody's knowing. A sole member is never removed for that.
+        if len(view.members) > 1:
+            self._runtime.await_answer(-1, lambda: addition.is_off)
         addition.check()
         now = self._runtime.view
         if now is None or now.history != view.history or now.epoch <= view.epoch:
