@@ -14,7 +14,7 @@ import fcntl
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import plyvel  # type: ignore[import-untyped]
@@ -43,7 +43,7 @@ class Checkpoint:
             value: bytes | None = self._database.get(name, verify_checksums=True)
         return value
 
-    def items(self, prefix: bytes = b"") -> Iterator[Item]:
+    def items(self, prefix: bytes = b"") -> Generator[Item, None, None]:
         """All items whose name begins with `prefix`, in order."""
         with _errors_translated():
             yield from self._database.iterator(prefix=prefix, verify_checksums=True, fill_cache=False)

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -38,10 +38,10 @@ def export(options: argparse.Namespace) -> None:
     """After a CheckpointError, the lines that were written are right but not complete."""
     with opened(options.path) as checkpoint, _written(options.output) as file:
         items = checkpoint.items(RECORD_PREFIX)
-        if not file.isatty():  # on a terminal the lines themselves show the progress
-            items = _shown(checkpoint, items, "exporting")
-        for record in newest(itertools.starmap(parse_record, items), checkpoint.watermark):
-            file.write(as_json(record) + "\n")
+        shown = _shown(checkpoint, items, "exporting") if not file.isatty() else items  # there lines show the progress
+        with contextlib.closing(shown):     # at the end of the process its thread would be waited for in vain
+            for record in newest(itertools.starmap(parse_record, shown), checkpoint.watermark):
+                file.write(as_json(record) + "\n")
 
 
 def as_json(record: Record) -> str:
@@ -100,7 +100,7 @@ def _table(found: Examination) -> Table:
     return table
 
 
-def _shown(checkpoint: Checkpoint, items: Iterator[Item], doing: str) -> Iterator[Item]:
+def _shown(checkpoint: Checkpoint, items: Iterator[Item], doing: str) -> Generator[Item, None, None]:
     """The items; a bar on standard error, if that is a terminal, shows the progress. Their number is known roughly."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
