@@ -25,7 +25,7 @@ from integration.conftest import StartChain, StartServer
 from integration.helpers import Error, Talk, ask, await_repair, info, member_number, paused
 from integration.test_gate_hold import await_held, field, patient, unheld
 from integration.test_gate_relay import GATE, MIB, PLAIN, assert_others_wake, read_to_end, receive, replies_to, words
-from servers import needs_tls
+from servers import DEFAULT, needs_tls
 from simulation.seeds import SEED
 
 pytestmark = needs_tls()
@@ -299,6 +299,7 @@ def test_the_same_bytes_as_without_a_gate(server: StartServer, mine: Identity, t
     wait_until(lambda: member_number(gated, "gate_clients") == 1, 10)
 
 
+@pytest.mark.skipif(DEFAULT != "redis-7.0", reason="later servers list their keys in another order each time")
 def test_redis_breaks_the_connection_of_a_slow_reader(server: StartServer, mine: Identity) -> None:
     """It does so without a gate, too. Whatever it had written before reaches the client, and nothing else."""
     one = server(MEMBER, **GATE, **mine.server, loglevel="verbose")
