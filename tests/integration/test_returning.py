@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers that return to the chain, with or without data."""
 
+from contextlib import closing
+
 import pytest
 
 from chainredis.local_cluster.ports import HOST
@@ -12,7 +14,11 @@ from integration.helpers import (
     ask_removed,
     assert_serves,
     await_repair,
+    info,
+    proven,
+    settled,
     state,
+    stored_view,
 )
 
 
@@ -27,6 +33,25 @@ def test_a_removed_member_comes_back(chain: StartChain) -> None:
         cluster.add(out)
         assert ask(out, "READ", "k") == f"without {out.port}".encode()
     assert_serves(cluster)
+
+
+@pytest.mark.parametrize("commands", ["put", "all"])
+def test_a_return_by_log_may_begin_anew_by_copy(chain: StartChain, commands: str) -> None:
+    """So does a master when the chain has changed. The link to the old tail stands, and has asked for no rights."""
+    cluster = chain(2, commands=commands)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
+    settled(cluster)
+    former = cluster.tail
+    cluster.remove(former)
+    view = stored_view(cluster)
+    with closing(proven(cluster.tail, view)) as tail, closing(proven(former, view)) as link:
+        tail.pin()
+        link.rejoin(view)
+        wait_until(lambda: info(former, "member")["member_link_up"] == "ready", 20)
+        link.join(view)
+        wait_until(lambda: link.state().join == "copied", 20)
+    cluster.add(former)
+    assert ask(former, "GET", "k") == b"v"
 
 
 def test_a_server_with_data_needs_discard(chain: StartChain) -> None:

@@ -34,7 +34,7 @@ from modules.member.persistence cimport (
     REWRITE_DONE, REWRITE_FAILED, Rewrite, disk_begin_anew, disk_leave_place, disk_rewritten, record,
 )
 from modules.member.keyspace.another_pass cimport wake_again
-from modules.member.replication cimport aim_links, take_secret
+from modules.member.replication cimport aim_links, link_aim, take_secret
 from modules.member.replies cimport answer_not_head, answer_unknown, settle, settle_waits, tell
 from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.checkpoint cimport Job, STORE_FAILED, STORE_NONE, STORE_OPEN, STORE_OPENING
@@ -114,6 +114,8 @@ cdef void join_begin(Member *m, const View *view, const unsigned char *secret) n
     m.membership.copied_keys = 0
     m.membership.join_error[0] = 0
     m.membership.join = JOIN_LEAVING
+    # A connection that is made during a join asks for the rights that a copy needs. One from before has not asked.
+    link_aim(m, &m.replication.upstream, NULL)
     aim_links(m)
     end_held(m)
     settle_waits(m)

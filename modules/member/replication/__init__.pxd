@@ -37,6 +37,7 @@ cdef extern int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleStrin
 
 # link.pxi
 cdef extern void links_init(Member *m) noexcept nogil
+cdef extern void link_aim(Member *m, Link *link, const Node *target) noexcept nogil
 cdef extern bint link_struggles(const Member *m, const Link *link) noexcept nogil
 cdef extern bint link_is_free(const Link *link) noexcept nogil
 
