@@ -217,7 +217,7 @@ cdef int on_greet(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 
 
 cdef int on_forward(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    return forward_command(the_member(), ctx, argv, argc) if argc == 10 or argc == 11 else RedisModule_WrongArity(ctx)
+    return forward_command(the_member(), ctx, argv, argc) if 10 <= argc <= 12 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_ack(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

@@ -58,15 +58,17 @@ cdef struct Chain:
     uint64_t unsettled_bytes    # cost of (settled, applied]
     int64_t expiry              # waiters below this sn have been answered
     # The next four are NO_LIMIT where nothing has to be waited for.
-    int64_t on_disk             # nothing about an update above it leaves this process
+    int64_t on_disk             # this member does not vouch for updates above it: a tail commits none of them
     int64_t recorded            # the append-only file lacks the updates above it, so the log keeps them
     int64_t published           # a tail acknowledges up to here: publications of higher sns have not left yet
     int64_t executed            # own server's data has the effects up to here (chains of all commands)
+    int64_t vouched             # others may have committed up to here before this member began to wait for its disk
     Limits limits
     # ---- towards the predecessor
     int64_t greeted             # the connection on which it greeted this member in this epoch; -1: none
     bint in_step                # the handshake with it is complete in this epoch
     int64_t serve_from          # its newest update then: this member serves when it has applied that too
+    int64_t saved_above         # no member before this one loses updates up to here; -1: not told in this epoch
     int64_t sent_up             # the highest ack sent to it in this epoch
     int64_t relied_up           # the highest ack not sent till the next tick: the predecessor hears it otherwise
     bint predecessor_listens    # it has said that it is to hear at once of each commit
@@ -94,6 +96,8 @@ cdef struct Chain:
     bint confirm                # the successor has not heard yet that the handshake is complete
     bint has_clients            # set by the caller: replies to clients of this member wait for commits
     bint listens_told           # the successor knows that this member is to hear at once of each commit
+    bint heeds_saved            # it commits nothing but what it is told to be saved (an earlier version cannot)
+    int64_t saved_told          # in this handshake it was told that so much is saved
     int64_t next_sn             # the next update to go to it
     int64_t sent_sn             # one past the highest that ever went: below it, sending again is a resend
     int64_t pinned              # the lowest sn that the learner may lack; -1: nothing is kept for one
@@ -110,8 +114,9 @@ cdef inline void chain_init(Chain *c, const Limits *limits) noexcept nogil:
     memset(c, 0, sizeof(Chain))
     c.limits = limits[0]
     c.me = -1
-    c.applied = c.committed = c.settled = -1
+    c.applied = c.committed = c.settled = c.vouched = -1
     c.greeted = c.pinned = -1
+    c.saved_above = c.saved_told = -1
     c.sent_up = c.relied_up = c.sent_head = -1
     c.synced = c.synced_below = c.synced_up = -1
     c.on_disk = c.published = c.recorded = c.executed = NO_LIMIT
@@ -159,18 +164,9 @@ cdef inline const Node *chain_predecessor(const Chain *c) noexcept nogil:
     return NULL
 
 
-cdef inline bint chain_waits_for_all_disks(const Chain *c) noexcept nogil:
-    """Is nothing acknowledged before every member's own server has it on its disk?
-
-    In a chain of all commands a member may know of effects that its server lacks. If the tail told the head directly,
-    all members could die, and one that claims to be durable would come back without an acknowledged effect.
-    """
-    return c.log.streams and c.on_disk != NO_LIMIT
-
-
 cdef inline const Node *chain_head_shortcut(const Chain *c) noexcept nogil:
     """The head, if this member is a tail that acknowledges to the head directly. Otherwise NULL."""
-    if chain_is_tail(c) and c.me > 1 and not chain_waits_for_all_disks(c):
+    if chain_is_tail(c) and c.me > 1:
         return &c.view.members[0]
     return NULL
 
@@ -190,6 +186,11 @@ cdef inline int64_t chain_written(const Chain *c) noexcept nogil:
 
 cdef inline bint chain_takes_writes(const Chain *c) noexcept nogil:
     return not c.has_history or (c.me == 0 and not chain_fenced(c) and c.executed >= c.applied)
+
+
+cdef inline bint chain_has_uncommitted(const Chain *c) noexcept nogil:
+    """Does this member's data show what may not survive? A tail's does while a disk lacks what the tail has."""
+    return c.has_history and c.committed < c.applied
 
 
 cdef inline bint chain_serves_reads(const Chain *c) noexcept nogil:
@@ -216,6 +217,7 @@ cdef inline void chain_position(const Chain *c, Greeting *out) noexcept nogil:
     memcpy(out.history, c.history, HISTORY_BYTES)
     out.applied = c.applied
     out.assigned = log_epoch_of(&c.log, c.applied)
+    out.heeds_saved = False
 
 
 cdef inline Verdict chain_judge_epoch(Chain *c, int64_t epoch) noexcept nogil:
@@ -246,5 +248,15 @@ cdef inline void chain_jump(Chain *c, int64_t applied) noexcept nogil:
 
 
 cdef inline int64_t chain_durable(const Chain *c) noexcept nogil:
-    """The newest update that this member has applied and will not lose. Other members hear of no newer one."""
+    """The newest update that this member has applied and will not lose."""
     return min(c.applied, c.on_disk)
+
+
+cdef inline int64_t chain_saved(const Chain *c) noexcept nogil:
+    """The newest update that neither this member nor any before it will lose. A tail commits up to there."""
+    return min(chain_durable(c), c.saved_above) if c.me > 0 else chain_durable(c)
+
+
+cdef inline int64_t chain_sendable(const Chain *c) noexcept nogil:
+    """The newest update that the successor may be sent: one that is not saved only if the successor heeds that."""
+    return c.applied if c.heeds_saved else chain_saved(c)

@@ -4,6 +4,7 @@
 
     durability_next_record      updates to be recorded, in order and each once; then `durability_note_recorded`
     durability_note_saved       how far the file is on the disk
+    durability_may_claim        whether a record may say that the file has all that is committed
     durability_restore          the position that came with loaded data
     durability_restore_kind     the kind of the chain that it belongs to
     durability_branch           restored data begins a history of its own
@@ -13,7 +14,7 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint64_t, uint8_t
 from libc.string cimport memcpy
 
-from modules.core.chain cimport Chain, NO_LIMIT, chain_jump
+from modules.core.chain cimport Chain, NO_LIMIT, chain_jump, chain_written
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary, MAX_BOUNDARIES
 from modules.core.messages cimport ACCEPTED, Batch, CONFLICT, NONSENSE, OTHER_HISTORY, Verdict
@@ -22,9 +23,19 @@ from modules.core.view cimport HISTORY_BYTES, same_history
 
 
 cdef inline void durability_note_saved(Chain *c, int64_t on_disk) noexcept nogil:
-    """Updates up to `on_disk` are on the disk (design.md, "Restart"). NO_LIMIT: no update waits for the disk."""
+    """Updates up to `on_disk` are on the disk (design.md, "Restart"). NO_LIMIT: this member vouches without a disk."""
+    if c.on_disk == NO_LIMIT and on_disk != NO_LIMIT:
+        c.vouched = c.applied
     c.on_disk = on_disk
     replication_commit_own(c)
+
+
+cdef inline bint durability_may_claim(const Chain *c) noexcept nogil:
+    """May a record at this place in the file claim that the file has all that is committed?
+
+    What this member has vouched for before it waited for its disk has to stand before the record.
+    """
+    return chain_written(c) >= c.vouched
 
 
 cdef inline void durability_set_recording(Chain *c, bint wanted) noexcept nogil:

@@ -47,7 +47,7 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
         c.newest_epoch = view.epoch
     c.greeted = -1
     c.in_step = c.me == 0           # a head has no predecessor
-    c.serve_from = -1
+    c.serve_from = c.saved_above = c.saved_told = -1
     c.sent_up = c.relied_up = c.sent_head = -1
     c.synced_below = c.synced_up = -1
     c.predecessor_listens = False
@@ -56,7 +56,7 @@ cdef inline void membership_enter(Chain *c, const View *view) noexcept nogil:
     c.asked = c.asked_ever = c.asked_up = c.answered = c.answered_down = 0
     c.in_haste = False
     memset(c.seen_at, 0, sizeof(c.seen_at))
-    c.streaming = False
+    c.streaming = c.heeds_saved = False
     c.view_changes += 1
 
 

@@ -45,6 +45,8 @@ cdef struct Greeting:
     uint8_t history[HISTORY_BYTES]
     int64_t applied
     int64_t assigned            # the epoch in which `applied` was assigned
+    bint heeds_saved            # the sender, a successor, commits only what it is told to be saved
+
 
 cdef struct Batch:
     int64_t epoch               # the sender's
@@ -52,10 +54,12 @@ cdef struct Batch:
     int64_t first               # sn of the first update
     int64_t count               # 0 ends a handshake when nothing is lacking
     int64_t committed           # as the sender knows it
-    int64_t upto                # the sender's applied, as far as it may speak of it
+    int64_t upto                # the newest update that the receiver may be sent at this moment
+    int64_t saved               # neither the sender nor any member before it loses updates up to here
     int64_t answer              # the newest question that every member before the receiver has seen
     bint listens                # the sender is to hear at once of each commit
     uint64_t bytes              # of the payloads
+
 
 cdef struct Ack:
     int64_t epoch

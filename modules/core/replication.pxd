@@ -7,7 +7,7 @@ from libc.string cimport strcmp
 
 from modules.core.chain cimport (
     Chain, chain_durable, chain_head_shortcut, chain_is_tail, chain_judge_epoch, chain_position, chain_predecessor,
-    chain_successor, chain_takes_writes, chain_waits_for_all_disks,
+    chain_saved, chain_sendable, chain_successor, chain_takes_writes,
 )
 from modules.core.effect_stream cimport stream_cut, stream_mark, stream_shrink
 from modules.core.invariant cimport INVARIANT
@@ -82,9 +82,10 @@ cdef inline int64_t replication_assign(Chain *c, const Entry *entry) noexcept no
 
 
 cdef inline void replication_commit_own(Chain *c) noexcept nogil:
-    """Updates that a tail has applied are committed: every member before it has them (rule 1)."""
+    """What a tail has applied is committed when it is saved: every member before it has it (rule 1), on its disk, too.
+    """
     if not c.has_history or (chain_is_tail(c) and c.in_step):
-        c.committed = max(c.committed, min(chain_durable(c), c.executed))
+        c.committed = max(c.committed, min(chain_saved(c), c.executed))
     INVARIANT(
         c.settled <= c.committed <= c.applied,
         "rule 3: settled updates are committed, and committed updates are applied")
@@ -118,6 +119,8 @@ cdef inline Verdict replication_on_welcome(Chain *c, const Greeting *welcome, co
         return TOO_FAR_BEHIND
     c.next_sn = welcome.applied + 1
     c.answered_down = 0
+    c.heeds_saved = welcome.heeds_saved
+    c.saved_told = -1
     c.streaming = True
     c.confirm = True
     return ACCEPTED
@@ -167,28 +170,33 @@ cdef inline bint replication_listens(const Chain *c) noexcept nogil:
 
 
 cdef inline bint replication_is_batch_due(const Chain *c) noexcept nogil:
-    """Does the successor lack an update, the end of the handshake, an answer, or that this member listens?"""
-    return c.streaming and (c.next_sn <= chain_durable(c) or c.confirm or c.answered > c.answered_down
+    """Does the successor lack an update, the end of the handshake, what is saved, an answer, or that this member
+    listens?
+    """
+    return c.streaming and (c.next_sn <= chain_sendable(c) or c.confirm or c.answered > c.answered_down
+                            or (c.heeds_saved and chain_saved(c) > c.saved_told)
                             or replication_listens(c) != c.listens_told)
 
 
 cdef inline bint replication_next_batch(Chain *c, uint64_t max_bytes, Batch *out) noexcept nogil:
     """The next message for the successor. Returns False if nothing is due."""
     cdef int64_t sn = c.next_sn
+    cdef int64_t newest = chain_sendable(c)
     if not replication_is_batch_due(c):
         return False
     INVARIANT(
         chain_successor(c) != NULL and sn >= c.log.first,
         "rule 1: the successor is sent what the log has, without a gap")
-    replication_bundle(c, sn, chain_durable(c), max_bytes, out)
+    replication_bundle(c, sn, newest, max_bytes, out)
     sn += out.count
     # A learner may have got more than this by a copy of this member's data.
     INVARIANT(
-        sn - 1 <= (chain_durable(c) if out.count else c.applied),
-        "rule 3: nothing that this member may lose leaves it")
+        sn - 1 <= (newest if out.count else c.applied),
+        "rule 3: a successor that heeds nothing gets nothing that a member may lose")
     out.epoch = c.view.epoch
     out.committed = c.committed
-    out.upto = max(chain_durable(c), sn - 1)
+    out.upto = max(newest, sn - 1)
+    out.saved = c.saved_told = chain_saved(c) if c.heeds_saved else out.upto
     out.answer = c.answered
     out.listens = c.listens_told = replication_listens(c)
     c.answered_down = c.answered
@@ -248,6 +256,7 @@ cdef inline Verdict replication_on_greet(
     # predecessor decides whether the histories disagree: it compares the welcome with what it has by then.
     c.greeted = connection
     chain_position(c, welcome)
+    welcome.heeds_saved = True
     return ACCEPTED
 
 
@@ -276,7 +285,7 @@ cdef inline Verdict replication_on_batch(
     verdict = replication_continues(c, batch, skip)
     if verdict != ACCEPTED:
         return verdict
-    if batch.upto < batch.first + batch.count - 1 or batch.assigned > batch.epoch:
+    if not batch.first + batch.count - 1 <= batch.upto >= batch.saved >= -1 or batch.assigned > batch.epoch:
         return NONSENSE
     if not c.in_step:
         c.in_step = True
@@ -287,6 +296,7 @@ cdef inline Verdict replication_on_batch(
 cdef inline void replication_batch_applied(Chain *c, const Batch *batch) noexcept nogil:
     """The caller has appended the updates of the batch, but for those that `replication_on_batch` skipped."""
     c.committed = max(c.committed, min(batch.committed, c.applied))
+    c.saved_above = max(c.saved_above, batch.saved)
     c.answered = max(c.answered, min(batch.answer, c.asked))
     if batch.listens and not c.predecessor_listens:
         c.relied_up = -1        # what was not sent for its sake goes out now
@@ -301,8 +311,6 @@ cdef inline void replication_batch_applied(Chain *c, const Batch *batch) noexcep
 cdef inline int64_t replication_told(const Chain *c) noexcept nogil:
     if c.learner:
         return min(chain_durable(c), c.executed)
-    if chain_waits_for_all_disks(c):
-        return min(c.committed, min(chain_durable(c), c.executed), c.published)
     return min(c.committed, c.published) if chain_is_tail(c) else c.committed
 
 

@@ -151,13 +151,13 @@ cdef class Core:
     def fenced(self): return bool(chain.chain_fenced(&self.c))
 
     def successor(self): return node_name(chain.chain_successor(&self.c))
-
     def predecessor(self): return node_name(chain.chain_predecessor(&self.c))
 
     def head_shortcut(self): return node_name(chain.chain_head_shortcut(&self.c))
 
     def takes_writes(self): return bool(chain.chain_takes_writes(&self.c))
     def serves_reads(self): return bool(chain.chain_serves_reads(&self.c))
+    def has_uncommitted(self): return bool(chain.chain_has_uncommitted(&self.c))
     def shows_data(self): return bool(chain.chain_shows_data(&self.c))
 
     def epoch_of(self, int64_t sn): return log.log_epoch_of(&self.c.log, sn)
@@ -210,7 +210,6 @@ cdef class Core:
     # ---- updates
 
     def fits(self, uint64_t size): return bool(replication.replication_fits(&self.c, size))
-
     def has_room(self, uint64_t size): return bool(replication.replication_has_room(&self.c, size))
 
     def assign(self, entry):
@@ -395,11 +394,12 @@ cdef class Core:
 
     def on_record(self, int64_t assigned, int64_t first, int64_t count):
         """The verdict, and how many of the record's updates to skip when it is ACCEPTED."""
-        cdef messages.Batch struct = batch_struct((0, assigned, first, count, 0, 0, 0, 0, False))
+        cdef messages.Batch struct = batch_struct((0, assigned, first, count, 0, 0, 0, 0, False, 0))
         cdef int64_t skip = 0
         return Verdict(durability.durability_on_record(&self.c, &struct, &skip)), skip
 
     def replayed(self): durability.durability_note_replayed(&self.c)
+    def may_claim(self): return bool(durability.durability_may_claim(&self.c))
     def saved(self, int64_t on_disk): durability.durability_note_saved(&self.c, on_disk)
     def sync(self, int64_t synced): self.c.synced = synced
     def synced_below(self): return self.c.synced_below

@@ -45,6 +45,7 @@ class Greeting(NamedTuple):
     history: bytes
     applied: int
     assigned: int
+    heeds_saved: bool = False
 
 
 class Batch(NamedTuple):
@@ -57,6 +58,7 @@ class Batch(NamedTuple):
     bytes: int = 0
     answer: int = 0
     listens: bool = False
+    saved: int = -1
 
 
 class Ack(NamedTuple):
@@ -128,22 +130,24 @@ cdef int copy_greeting(given, messages.Greeting *out) except -1:
     memcpy(out.history, PyBytes_AS_STRING(given.history), view.HISTORY_BYTES)
     out.applied = given.applied
     out.assigned = given.assigned
+    out.heeds_saved = given.heeds_saved
     return 0
 
 
 cdef object greeting_object(const messages.Greeting *g):
-    return Greeting(g.epoch, (<const char *>g.history)[:view.HISTORY_BYTES], g.applied, g.assigned)
+    return Greeting(g.epoch, (<const char *>g.history)[:view.HISTORY_BYTES], g.applied, g.assigned,
+                    bool(g.heeds_saved))
 
 
 cdef batch_object(const messages.Batch *batch):
     return Batch(batch.epoch, batch.assigned, batch.first, batch.count, batch.committed, batch.upto, batch.bytes,
-                 batch.answer, bool(batch.listens))
+                 batch.answer, bool(batch.listens), batch.saved)
 
 
 cdef messages.Batch batch_struct(given) except *:
     cdef messages.Batch out
     (out.epoch, out.assigned, out.first, out.count, out.committed, out.upto, out.bytes, out.answer,
-     out.listens) = given
+     out.listens, out.saved) = given
     return out
 
 

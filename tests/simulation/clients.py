@@ -36,7 +36,9 @@ class Write:
 
 @dataclass(eq=False)
 class Read:
-    """One READ. committed: how many updates were when it began. found: the history that the answer comes from."""
+    """One READ. committed: how many updates were when it began. found: the history that the answer comes from. shows:
+    the sn that has to be committed before the answer goes.
+    """
 
     key: bytes
     committed: int
@@ -46,6 +48,7 @@ class Read:
     asked_in: int = 0
     epoch: int = 0
     found: Prefix | None = None
+    shows: int = -1
     end: int = 0
 
 
@@ -72,6 +75,7 @@ class Clients:
         self._held: list[Held] = []
         self._waits: list[Wait] = []
         self._reads: list[Read] = []
+        self._shown: list[Read] = []
         self._answers: list[tuple[Write, str]] = []
         self._answered_waits: list[Wait] = []
         self._answered_reads: list[Read] = []
@@ -145,6 +149,12 @@ class Clients:
         """Answers the READs that may be answered now. READs that are too late or at the wrong member end."""
         open_reads, self._reads = self._reads, []
         now_ms = self._node.clock.ms()
+        shown, self._shown = self._shown, []
+        for read in shown if self._node.core.is_tail() else ():
+            if read.shows <= self._node.core.committed:
+                self._answered_reads.append(read)
+            elif read.deadline_ms > now_ms:
+                self._shown.append(read)
         for read in open_reads:
             if self._may_answer(read):
                 self._take(read)
@@ -165,7 +175,9 @@ class Clients:
     def _take(self, read: Read) -> None:
         history = self._node.history
         read.found, read.epoch = history[-1] if history else None, self._node.core.epoch
-        self._answered_reads.append(read)
+        read.shows = self._node.core.applied
+        answers = self._shown if self._node.core.has_uncommitted() else self._answered_reads
+        answers.append(read)
 
     # ---- the end of a pass, or of the process
 
@@ -182,7 +194,7 @@ class Clients:
     def die(self) -> None:
         for write in [write for write, _ in self._answers] + [held.write for held in self._held]:
             self._node.model.answered(write, "unknown")
-        self._held, self._waits, self._reads = [], [], []
+        self._held, self._waits, self._reads, self._shown = [], [], [], []
         self._forget_answers()
 
     def _forget_answers(self) -> None:

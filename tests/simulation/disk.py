@@ -92,9 +92,16 @@ class Disk:
         records = [self._base.record, *(item.record for item in self._appended if isinstance(item, Note))]
         self.void_to = max(self.void_to, *(record.epoch for record in records if record.durable), 0)
 
+    def certain(self) -> Contents:
+        """The contents that a restart finds, whatever happens before it."""
+        return self._claimed(self._appended[:self._certain])
+
     def load(self) -> Contents:
         """The contents that a restart finds: updates without a gap."""
-        found = self._found(self._appended)
+        return self._claimed(self._appended)
+
+    def _claimed(self, appended: Sequence[Prefix | Note]) -> Contents:
+        found = self._found(appended)
         if found.record.epoch <= self.void_to:
             found.record = found.record._replace(durable=False)
         return found

@@ -60,6 +60,7 @@ MAX_UNDER_WAY = 4  # messages; a link that is full is not written to before it h
 class EventLoop(ABC):
     """A process of a member, as far as its passes are concerned.
 
+    is_writing: the messages of a pass have gone, and the disk is at work on the file. Nothing else happens meanwhile.
     dirty: a pass has begun, and not ended. flushed: the newest sn of which the process knows that it is on the disk.
     is_whole: the disk holds all that is in memory, apart from what a record follows for.
     """
@@ -83,6 +84,7 @@ class EventLoop(ABC):
     def __init__(self, world: World) -> None:
         self._world = world
         self.dirty = False
+        self.is_writing = False
         self.flushed = -1
         self.is_whole = False
         self._is_started = False
@@ -125,27 +127,39 @@ class EventLoop(ABC):
 
     def touch(self) -> None:
         """An event: the first one begins a pass, which has one time for all but READs."""
+        if self.is_writing:
+            self.end_writing()
         self._world.touched.add(self)  # type: ignore[arg-type]  # every event loop is a Node's
         if not self.dirty:
             self.dirty = True
             self._is_woken = False
             self._run(self.steps_after_sleep)
 
-    def before_sleep(self, luck: int = -1, late: Callable[[], None] | None = None, is_written: bool = True) -> None:
+    def before_sleep(self, luck: int = -1, late: Callable[[], None] | None = None, is_written: bool = True,
+                     slow: bool = False) -> None:
         """luck: not negative when the process dies after its messages have gone and before its disk is written.
 
-        late: commands that run then, when the file is written already, or is not.
+        late: commands that run then, when the file is written already, or is not. slow: writing takes until
+        `end_writing`.
         """
         self.touch()
         self._run(self.steps_before_sleep)
         if luck >= 0:
             self.die(luck)
             return
+        if slow:
+            self.is_writing = True
+            return
         for act in (self._write_file, late) if is_written else (late, self._write_file):
             if act:
                 act()
         if late:
             self.wake()
+        self._sleep()
+
+    def end_writing(self) -> None:
+        self.is_writing = False
+        self._write_file()
         self._sleep()
 
     def _run(self, steps: Sequence[str]) -> None:

@@ -34,6 +34,7 @@ class Faults:
             "cut": self._cut, "double": self._double, "swap": self._swap, "late": self._late,
             "block": self._block, "heal": self._heal,
             "kill": self._kill, "kill_unwritten": self._kill_unwritten, "shut_down": self._shut_down,
+            "lose_power": self._lose_power, "write_slowly": self._write_slowly,
             "start": self._start, "stop": self._stop, "wake": self._wake, "hide": self._hide, "show": self._show,
             "flush": self._flush, "save": self._save, "weaken": self._weaken,
             "kill_master": self._kill_master, "start_master": self._start_master,
@@ -124,6 +125,22 @@ class Faults:
             node = awake[a % len(awake)]
             node.before_sleep(luck=b)
             self._bury(node)
+
+    def _lose_power(self, a: int, b: int) -> None:
+        """All machines at once. Each loses what its disk has not got, and some amid the end of a pass."""
+        for number, node in enumerate(list(self._world.nodes.values())):
+            luck = (b >> number) + a
+            if node.running and node.dirty and luck % 3:
+                node.before_sleep(luck=luck)
+                self._bury(node)
+            else:
+                self.end(node, luck)
+
+    def _write_slowly(self, a: int, b: int) -> None:
+        """Others go on while a member's disk is at work."""
+        awake = [node for node in self._world.nodes.values() if node.running and node.dirty and node.disk.appends]
+        if awake:
+            awake[a % len(awake)].before_sleep(slow=True)
 
     def _shut_down(self, a: int, b: int) -> None:
         """A process ends in an orderly way and saves its data."""

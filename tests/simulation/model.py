@@ -23,6 +23,7 @@ from .clients import Read, Write
 
 if TYPE_CHECKING:
     from .node import Node
+    from .world import Place
 
 
 class BrokenInvariantError(AssertionError):
@@ -59,6 +60,15 @@ class Prefix:
 
     def __repr__(self) -> str:
         return f"<sn {self.sn} of epoch {self.epoch}: {self.update.key!r}={self.update.value!r}>"
+
+
+def boundaries(history: list[Prefix]) -> list[tuple[int, int]]:
+    """The first sn of each epoch."""
+    found: list[tuple[int, int]] = []
+    for prefix in history:
+        if not found or found[-1][1] != prefix.epoch:
+            found.append((prefix.first, prefix.epoch))
+    return found
 
 
 class Era(enum.Enum):
@@ -135,6 +145,12 @@ class Model:
     def forget_eras(self, newest: int) -> None:
         """The views after this epoch are lost, and nobody was told of them. Their epochs may be used for others."""
         self._eras = {epoch: era for epoch, era in self._eras.items() if epoch <= newest}
+
+    def check_kept(self, place: Place, updates: Sequence[Prefix]) -> None:
+        """A disk that claims to have all that is committed has these."""
+        length = len(self.committed)
+        kept = length <= len(updates) and (not length or updates[length - 1] is self.committed[-1])
+        require(kept, f"the disk of {place.number} claims to have all: {updates[-1:]}, not {self.committed[-1:]}")
 
     def check_chosen(self, chosen: Node, others: Sequence[Node]) -> None:
         """No other process that is there has kept more of what was committed than `chosen`."""

@@ -196,6 +196,49 @@ class IgnoresItsDisk(Core):
         super().saved(NO_LIMIT)
 
 
+class CommitsWhatItsOwnDiskHas(Core):
+    """A tail that does not heed what is on the disks before it."""
+
+    def batch_applied(self, batch: Batch) -> None:
+        super().batch_applied(batch._replace(saved=batch.upto))
+
+
+class PassesOnWhatItWasTold(Core):
+    """A member says to be saved what its own disk lacks."""
+
+    told = -1
+
+    def batch_applied(self, batch: Batch) -> None:
+        self.told = max(self.told, batch.saved)
+        super().batch_applied(batch)
+
+    def next_batch(self, max_bytes: int) -> Batch | None:
+        batch = super().next_batch(max_bytes)
+        return batch and batch._replace(saved=max(batch.saved, min(self.told, batch.upto)))
+
+
+class VouchesForWhatItHasNotWritten(Core):
+    """A head says at once that all is saved."""
+
+    def next_batch(self, max_bytes: int) -> Batch | None:
+        batch = super().next_batch(max_bytes)
+        return batch and batch._replace(saved=batch.upto if self.me == 0 else batch.saved)
+
+
+class ShowsWhatIsNotSaved(Core):
+    """A READ is answered with what a disk before this one lacks."""
+
+    def has_uncommitted(self) -> bool:
+        return False
+
+
+class RunsAheadOfThoseWhoHeedNothing(Core):
+    """Takes every successor for one that commits only what is saved, and some are of an earlier version."""
+
+    def on_welcome(self, welcome: Greeting, sender: str) -> Verdict:
+        return super().on_welcome(welcome._replace(heeds_saved=True), sender)
+
+
 # ------------------------------------------------------------------------------------------------ in the member
 
 
@@ -280,14 +323,6 @@ class CountsWhatCameLateAsWritten(Node):
     def note_flushed(self) -> None:
         self._written = self.core.written
         super().note_flushed()
-
-
-class AnswersBeforeItsDisk(Node):
-    """Before anything of the pass is written."""
-
-    def record_updates(self) -> None:
-        self.clients.send_answers()
-        super().record_updates()
 
 
 # ---------------------------------------------------------------------------------------------- in the controller

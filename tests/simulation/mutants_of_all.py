@@ -22,6 +22,13 @@ class CommitsWhatIsLogged(Core):
         self.executed = self.applied
 
 
+class ClaimsWhatItsServerLacks(Core):
+    """A member begins to wait for its disk, and has vouched before for what its server has not executed yet."""
+
+    def may_claim(self) -> bool:
+        return True
+
+
 class LeadsTooEarly(Core):
     """Shows data, as a new tail, before its server has what the old one had committed."""
 

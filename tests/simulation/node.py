@@ -21,7 +21,7 @@ from .event_loop import MAX_UNDER_WAY, EventLoop
 from .gate import Gate, Horizon
 from .handles import Handles
 from .messages import Ack, Adopt, Behind, Forward, Greet, Refusal, Regreet, Reply, Request, Stale, Welcome
-from .model import BrokenInvariantError, Prefix, require
+from .model import BrokenInvariantError, Prefix, boundaries, require
 from .names import short
 from .network import Link
 from .server import Server
@@ -57,8 +57,7 @@ class Node(EventLoop):
         self.has_subscribers = world.subscribed
         self.join: control.Joining | None = None
         self.pin_link: Link | None = None
-        self.is_stopped = False
-        self.is_alive = True
+        self.is_stopped, self.is_alive = False, True
         self.patience_ms = 100  # member.write-timeout
         self.has_left_its_port = False  # and lives
         self.trusted = False  # what it takes for committed is: others have told it, or it is the tail
@@ -74,7 +73,7 @@ class Node(EventLoop):
 
     @property
     def running(self) -> bool:
-        return self.is_alive and not self.is_stopped
+        return self.is_alive and not self.is_stopped and not self.is_writing
 
     @property
     def reachable(self) -> bool:
@@ -269,7 +268,8 @@ class Node(EventLoop):
             self.trusted = True
             self._world.places[self.place].used = True
             self.model.note_entered(self)
-        durable = self.saves
+        self.record_updates()
+        durable = self.saves and self.core.may_claim()
         if self.core.me >= 0 and not durable:
             self.void_former_claims()
         self.note_record(Record(view.epoch, self.run_id, durable) if self.core.me >= 0 else VOID)
@@ -342,7 +342,9 @@ class Node(EventLoop):
             self.core.head_lost()
 
     def on_room(self) -> None:
-        if self.is_alive:
+        if self.is_writing:
+            self.wake_again()
+        elif self.is_alive:
             self.touch()
 
     def broken_links(self) -> tuple[BrokenLink, ...]:
@@ -489,12 +491,3 @@ class Node(EventLoop):
         for handle in (entry.key, entry.value, entry.client):
             self.handles.take(handle)
         self.answer(entry.waiter, "unknown")
-
-
-def boundaries(history: list[Prefix]) -> list[tuple[int, int]]:
-    """The first sn of each epoch."""
-    found: list[tuple[int, int]] = []
-    for prefix in history:
-        if not found or found[-1][1] != prefix.epoch:
-            found.append((prefix.first, prefix.epoch))
-    return found

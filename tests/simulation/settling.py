@@ -63,7 +63,9 @@ def grow(simulation: Simulation, size: int) -> None:
 
 def heal(simulation: Simulation) -> None:
     simulation.world.network.blocked.clear()
-    for node in simulation.world.nodes.values():
+    for node in list(simulation.world.nodes.values()):
+        if node.is_writing:
+            node.touch()
         node.is_stopped = node.has_left_its_port = node.server.is_cut = False
     simulation.master.is_stopped = False
     if not simulation.master.is_alive:

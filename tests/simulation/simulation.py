@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.settings import ProtocolSettings
 from core_extension.core import Update, take_broken_invariants
 
@@ -26,6 +27,7 @@ from .names import MASTER, place_of
 from .native import NativeCommands
 from .node import Node
 from .settling import grow, settle, turn
+from .versions import EarlierNode
 from .world import Place, World
 
 KEYS = [b"a", b"b", b"c", b"d"]
@@ -51,7 +53,7 @@ class Setting(NamedTuple):
     size: how many there are for members. length: of the chain at the beginning. kinds: what their disks keep, one after
     the other. drift: the bound, which some of the clocks use up. leases_ms: the master's, another one in each life.
     patience: how many leases long its timeout is. quick_master: its clock is one of the quick ones. all_commands: of
-    which kind the chain is.
+    which kind the chain is. mixed: every second machine has the earlier version.
     """
 
     size: int = 4
@@ -64,6 +66,7 @@ class Setting(NamedTuple):
     trust_refused: bool = True
     patience: int = 1
     all_commands: bool = False
+    mixed: bool = False
 
 
 class Simulation:
@@ -77,7 +80,7 @@ class Simulation:
         self.node_class = node_class
         self.master_class = master_class
         self.store = Store()
-        self._values = 0
+        self._values = self._committed = 0
         self._masters = 0
         self._promises: list[Promise] = []
         for number in range(setting.size):
@@ -116,7 +119,8 @@ class Simulation:
         return False
 
     def start_member(self, place: Place) -> None:
-        place.process = self.node_class(self.world, place)
+        is_earlier = self.setting.mixed and place.number % 2 == 1
+        place.process = (EarlierNode if is_earlier else self.node_class)(self.world, place)
         self.world.nodes[place.process.run_id] = place.process
 
     def new_master(self) -> Master:
@@ -156,6 +160,17 @@ class Simulation:
             members = [nodes[member.run_id] for member in configuration.view.members if member.run_id in nodes]
             complete = {member.run_id for member in configuration.complete}
             self.model.check_view(members, [node for node in members if node.run_id in complete])
+            if len(self.model.committed) != self._committed:
+                self._committed = len(self.model.committed)
+                self._check_claims(configuration)
+
+    def _check_claims(self, configuration: Configuration) -> None:
+        """Rule 3: the disk of a member of the view, alive or dead, has what is committed, if its record claims so."""
+        complete = {member.run_id for member in configuration.complete}
+        for place in self.world.places:
+            kept = place.disk.certain()
+            if kept.record.durable and kept.record.epoch == configuration.view.epoch and kept.record.run_id in complete:
+                self.model.check_kept(place, kept.updates)
 
     def _settle(self, a: int, b: int) -> None:
         self.settle()

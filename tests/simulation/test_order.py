@@ -48,7 +48,7 @@ MUST = [
          "as flushed: the file lacks it"),
     Must("note_saved", "publish_and_answer", "saving commits updates at a tail", "committed updates are settled"),
     Must("note_saved", "answer_waits", "saving commits updates at a tail", "committed updates are settled"),
-    Must("note_saved", "forward_updates", "saving lets updates go to the successor", "with a batch due"),
+    Must("note_saved", "forward_updates", "the successor is told what is saved", "with a batch due"),
     Must("admit_writers", "record_updates", "admitted updates are applied", "that are not recorded"),
     Must("admit_writers", "forward_updates", "admitted updates go to the successor", "with a batch due"),
     Must("record_updates", "wake_for_disk", "what has just been recorded is on the disk only in another pass",

@@ -18,9 +18,10 @@ import pytest
 from core_extension.core import Role
 
 from .clients import Write
+from .disk import Kind
 from .seeds import seeds
 from .simulation import Setting, Simulation
-from .walks import FOCUSES, STEPS_A_WALK, leave_alone, setting_of, walk
+from .walks import DISKS, FOCUSES, STEPS_A_WALK, change_disks_while_a_server_lags, leave_alone, setting_of, walk
 
 STEPS = int(os.environ.get("SIM_STEPS", "120000"))
 A_SOAK = 1_000_000
@@ -84,6 +85,17 @@ def test_a_head_that_is_alone_keeps_what_its_tap_had_not_read(length: int) -> No
     """The others of a longer chain have died."""
     head = leave_alone(Simulation(Setting(length=length, all_commands=True)))
     assert head.history[0].update.key == b"own"
+
+
+def test_a_member_whose_server_lags_claims_nothing() -> None:
+    change_disks_while_a_server_lags(Simulation(Setting(size=3, kinds=(Kind.EVERYSEC,), all_commands=True)))
+
+
+@pytest.mark.parametrize("all_commands", [False, True], ids=["put", "all"])
+@pytest.mark.parametrize("seed", range(FOCUSES.index(DISKS), 40, len(FOCUSES)))
+def test_members_of_two_versions_lose_nothing(seed: int, all_commands: bool) -> None:
+    """Those of the version before commit all that they get."""
+    walk(seed, Simulation(setting_of(seed, all_commands)._replace(mixed=True)))
 
 
 def test_walks_get_around() -> None:

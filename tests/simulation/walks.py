@@ -14,8 +14,9 @@ from random import Random
 from core_extension.core import Update
 
 from .disk import Kind
+from .model import require
 from .node import Node
-from .settling import come_to_rest, grow
+from .settling import come_to_rest, grow, members_of, turn
 from .simulation import Setting, Simulation, Step
 
 STEPS_A_WALK = 5000
@@ -37,8 +38,9 @@ LATE_WORK = {"come_late": 4}  # where that matters: members wait for their disks
 # Besides, in chains of all commands.
 NATIVE_WORK = {"serve": 45, "tap": 15, "work": 15, "reach": 5, "unpause": 2}
 NATIVE_TROUBLE = {"lose_tap": 0.5, "lose_server": 1, "pause": 0.4, "timer": 1}
-STEPS = [*WORK, *TROUBLE]
-ALL_STEPS = [*STEPS, *NATIVE_WORK, *NATIVE_TROUBLE]
+DISK_TROUBLE = {"lose_power": 0.1, "write_slowly": 6}   # in walks about disks
+STEPS = [*WORK, *TROUBLE, *DISK_TROUBLE]
+ALL_STEPS = [*WORK, *TROUBLE, *NATIVE_WORK, *NATIVE_TROUBLE, *DISK_TROUBLE]
 WORK_TEMPERS = [0.5, 1, 1, 2]
 TROUBLE_TEMPERS = [0, 0, 0.3, 1, 2]
 
@@ -67,7 +69,10 @@ LEASES = Focus(
     kinds=(Kind.NONE,), drifts=(0.2, 1), leases_ms=((200, 500),), trust=0.7,
 )  # fmt: skip
 DISKS = Focus(
-    {"kill": 3, "kill_unwritten": 6, "weaken": 4, "start": 2, "reform": 3, "put": 2},
+    {
+        "kill": 3, "kill_unwritten": 6, "lose_power": 1, "write_slowly": 1, "weaken": 4, "start": 2, "reform": 3,
+        "put": 2, "read": 2,
+    },
     frozenset({"block", "stop", "stop_master", "double", "swap", "form"}),
     kinds=(Kind.ALWAYS, Kind.ALWAYS, Kind.EVERYSEC), drifts=(0.01,), leases_ms=((400,),), late=True,
 )  # fmt: skip
@@ -103,9 +108,9 @@ def script_of(seed: int, steps: int, all_commands: bool = False) -> list[Step]:
 
 def _weight(name: str, focus: Focus, random: Random) -> float:
     """Trouble that the walk is not about may stay away altogether."""
-    if name in focus.never:
+    if name in focus.never or (name in DISK_TROUBLE and name not in focus.more):
         return 0
-    troubles = TROUBLE | NATIVE_TROUBLE
+    troubles = TROUBLE | NATIVE_TROUBLE | DISK_TROUBLE
     if name in troubles and name not in focus.more:
         return troubles[name] * random.choice(TROUBLE_TEMPERS)
     return (WORK | LATE_WORK | NATIVE_WORK | troubles)[name] * focus.more.get(name, 1) * random.choice(WORK_TEMPERS)
@@ -130,6 +135,37 @@ def leave_alone(simulation: Simulation) -> Node:
     grow(simulation, 3)
     simulation.finish()
     return head
+
+
+def change_disks_while_a_server_lags(simulation: Simulation) -> None:
+    """The middle one's server has not executed what is committed, and `appendfsync always` begins there. Then the tail
+    dies, the view changes, and the power fails.
+    """
+    simulation.settle()
+    head, middle, tail = members_of(simulation)
+    middle.touch()
+    middle.server.drop()
+    write = simulation.native.write(head, Update(b"key", b"1"))
+    for _ in range(8):
+        turn(simulation)
+    require(write.kind == "committed" and middle.core.executed < head.core.committed, "the middle one does not lag")
+    middle.keep_on(Kind.ALWAYS)
+    middle.before_sleep()
+    simulation.faults.end(tail)
+    for _ in range(40):
+        turn(simulation)
+    view = (head.run_id, middle.run_id)
+    require(head.core.view.members == view == middle.core.view.members, "the tail is not taken out")
+    head.disk.flush()
+    for node in (head, middle):
+        simulation.faults.end(node)
+    for place in simulation.world.places[::-1]:
+        if place.process is None and place.number != tail.place:
+            simulation.start_member(place)
+            for _ in range(8):
+                turn(simulation)
+    simulation.finish()
+    require(not simulation.model.lost_at, "what was committed is lost")
 
 
 def walk(seed: int, simulation: Simulation | None = None, steps: int = STEPS_A_WALK) -> Simulation:

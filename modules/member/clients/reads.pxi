@@ -12,7 +12,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_CloseKey, RedisModule_GetSelectedDb, RedisModule_OpenKey, RedisModule_ReplyWithError,
     RedisModule_ReplyWithStringBuffer, RedisModule_StringDMA,
 )
-from modules.core.chain cimport chain_is_tail, chain_serves_reads
+from modules.core.chain cimport chain_has_uncommitted, chain_is_tail, chain_serves_reads
 from modules.core.invariant cimport INVARIANT
 from modules.core.read_lease cimport read_lease_ask, read_lease_is_answered, read_lease_may_read
 from modules.member.checkpoint.memtable cimport may_be_flushed
@@ -27,7 +27,7 @@ from modules.member.replies cimport (
 from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.checkpoint cimport Checkpoint
 from modules.member.state.member cimport Member
-from modules.member.state.waiter cimport WAIT_RIGHT, WAIT_WORKER, Waiter
+from modules.member.state.waiter cimport WAIT_RIGHT, WAIT_SHOWN, WAIT_WORKER, Waiter
 from modules.server.clock cimport boot_ms
 
 
@@ -105,17 +105,49 @@ cdef void answer_read(Member *m, Waiter *read) noexcept nogil:
     if absent == OUTCOME_NONE:
         absent = OUTCOME_NO_MEMORY
     m.clients.reads_served += absent == OUTCOME_NIL
-    tell(m, read, answer if answer != NULL else answer_outcome(absent))
+    show(m, read, answer if answer != NULL else answer_outcome(absent))
+
+
+cdef void show(Member *m, Waiter *read, void *answer) noexcept nogil:
+    """Tell the client what this member's memory shows, when all of that is committed (rule 3).
+
+    What the checkpoint shows needs no wait: a checkpoint has committed updates only.
+    """
+    if not chain_has_uncommitted(&m.chain):
+        tell(m, read, answer)
+        return
+    read.answer = answer
+    read.sn = m.chain.applied
+    wait_on(m, read, WAIT_SHOWN)
+
+
+cdef void settle_shown(Member *m) noexcept nogil:
+    """Answer the READs whose answers show what is committed by now.
+
+    What a tail has applied stays in its log while it is the tail: an update of the same number is the same update.
+    """
+    cdef Waiter *read = first_waiting(m, WAIT_SHOWN)
+    cdef void *answer
+    while read != NULL and (read.sn <= m.chain.committed or read.since_ms <= came_too_early_ms(m)
+                            or not chain_is_tail(&m.chain)):
+        if chain_is_tail(&m.chain) and read.sn <= m.chain.committed:
+            answer = read.answer
+            read.answer = NULL
+        else:
+            answer = answer_not_tail(m)
+        tell(m, read, answer)
+        read = first_waiting(m, WAIT_SHOWN)
 
 
 cdef void settle_reads(Member *m) noexcept nogil:
-    """Answer the READs that wait for the right to an answer, if it is established.
+    """Answer the READs that wait for a commit, or for the right to an answer, if that is established.
 
     READs get an error if this member is no longer the tail, or if they have waited for too long.
     """
     cdef Waiter *read = first_waiting(m, WAIT_RIGHT)
     cdef Waiter *next
     cdef int64_t now_ms
+    settle_shown(m)
     if read == NULL:
         return
     now_ms = boot_ms()
@@ -137,6 +169,21 @@ cdef int read_later(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noex
     read.since_ms = m.now_ms
     wait_for_answer(m, ctx, read)
     wake(m)
+    return 0
+
+
+cdef int read_ahead(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) noexcept nogil:
+    """Look the key up now, at a tail that has the right to answer, and answer when that is committed."""
+    cdef Waiter *read
+    if not may_block(ctx):
+        return reply_not_tail(m, ctx)
+    read = waiter_new(WAIT_RIGHT)
+    if read == NULL:
+        return reply_outcome(ctx, OUTCOME_NO_MEMORY)
+    read.key = keep(key)
+    read.since_ms = m.now_ms
+    wait_for_answer(m, ctx, read)
+    answer_read(m, read)
     return 0
 
 
@@ -183,6 +230,8 @@ cdef int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) no
             return read_later(m, ctx, key)
         return reply_not_tail(m, ctx)
     INVARIANT(chain_serves_reads(&m.chain), "rule 4: only a tail that is in step answers READs")
+    if chain_has_uncommitted(&m.chain):
+        return read_ahead(m, ctx, key)
     if not reply_from_memory(ctx, key):
         return reply_absent(m, ctx, key)
     m.clients.reads_served += 1

@@ -75,7 +75,7 @@ cdef void before_sleep(Member *m) noexcept nogil:
     # In the first pass, which comes before all other events. Later steps rely on what was found on the disk.
     start_once(m)
     tick_if_late(m)
-    # Before publishing, answering and forwarding, because saved updates are committed at a tail, and go to a successor.
+    # Before publishing, answering and forwarding: saved updates are committed at a tail, and a successor is told.
     note_saved(m)
     restore_settings(m)
     # Before publishing and answering: what our own server has executed is committed at a tail. Before forwarding,
@@ -95,8 +95,7 @@ cdef void before_sleep(Member *m) noexcept nogil:
     answer_waits(m)
     answer_reads(m)
     connect_peers(m)
-    # After saving and after admitting, because both give updates to forward. An update that has to be on this member's
-    # disk first is not forwarded before: `replication_next_batch` sees to that, in whatever order the steps are.
+    # After saving, because the successor is told what is saved. After admitting, because that gives updates to forward.
     forward_updates(m)
     # The successor works while our own server does.
     feed_own_server(m)

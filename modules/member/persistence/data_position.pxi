@@ -17,6 +17,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr, RedisModule_Replicate,
 )
 from modules.core.chain cimport chain_executed
+from modules.core.durability cimport durability_may_claim
 from modules.core.hex cimport to_hex
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary, MAX_BOUNDARIES, log_boundaries
@@ -119,8 +120,10 @@ cdef void record_position(Member *m) noexcept nogil:
     cdef int64_t executed = data_position(m) if m.disk.record_due else m.chain.executed
     cdef int count = log_boundaries(&m.chain.log, executed, unlogged_epoch(m), boundaries)
     cdef int64_t epoch = boundaries[count - 1].epoch if count else -1
+    cdef bint whole = m.disk.record_due or epoch != m.disk.positioned_epoch
+    cdef bint claims = m.disk.record.durable and durability_may_claim(&m.chain)
     m.disk.positioned_database = stream_database(m)
-    if m.disk.record_due or epoch != m.disk.positioned_epoch:
+    if whole:
         INVARIANT(
             m.disk.waits or not m.disk.record.durable,
             "rule 3: a member claims to be durable only if its updates wait for its disk")
@@ -129,10 +132,11 @@ cdef void record_position(Member *m) noexcept nogil:
             m.ctx, "CHAIN.RECORD.EXECUTED", "Rllclblcll", <long long>executed,
             <long long>m.disk.positioned_database, &history[0], <long long>count, <const char *>&boundaries[0],
             <size_t>count * sizeof(Boundary), <long long>m.disk.record.epoch, &m.disk.record.run_id[0],
-            <long long>m.disk.record.durable, <long long>m.effects.numbers.newest)
+            <long long>claims, <long long>m.effects.numbers.newest)
     else:
         RedisModule_Replicate(m.ctx, "CHAIN.RECORD.EXECUTED", "Rll", <long long>executed,
                               <long long>m.disk.positioned_database)
     m.disk.positioned = executed
     m.disk.positioned_epoch = epoch
-    m.disk.record_due = m.disk.position_due = False
+    m.disk.record_due = whole and claims != m.disk.record.durable       # it will be, when the server has executed more
+    m.disk.position_due = False

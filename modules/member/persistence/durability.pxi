@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What waits for this member's disk, and what its records may claim afterwards (design.md, "Restart").
 #
-# With `appendonly yes` and `appendfsync always`, nothing about an update is sent before the update is on the disk.
+# With `appendonly yes` and `appendfsync always`, no update is committed before it is on the disk: this member vouches
+# for none that its disk lacks. It forwards them at once.
 # Updates are recorded in the before-sleep event, and Redis writes the file between that event and its sleep. So when
 # Redis wakes, all that was recorded up to the end of the event is on the disk.
 #
@@ -31,15 +32,14 @@ cdef enum:
 
 
 cdef bint is_claimed(const Member *m) noexcept nogil:
-    """Returns whether, after an end of the process, the disk would claim that nothing was sent before it was durable.
-    """
+    """Returns whether, after an end of the process, the disk would claim to have all that is committed."""
     return m.chain.me >= 0 and m.disk.claimed > m.disk.marker.void_epoch
 
 
 cdef void disk_weigh(Member *m) noexcept nogil:
     """Decide what waits for the disk, after a change of a setting, the view or the file.
 
-    A claim that is no longer true and cannot be made void yet keeps everything from being sent.
+    A claim that is no longer true and cannot be made void yet keeps everything from being committed.
     """
     cdef bint waits = m.disk.always and m.disk.whole and m.chain.has_history
     m.disk.void_due = is_claimed(m) and not waits and not marker_void(m, m.disk.claimed)

@@ -59,7 +59,7 @@ cdef bint argument_flag(RedisModuleString *argument, bint *out) noexcept nogil:
 
 
 cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.GREET epoch history applied assigned -> [WELCOME, …] | STALE | BEHIND | ERR"""
+    """CHAIN.GREET epoch history applied assigned -> [WELCOME, …, heeds_saved] | STALE | BEHIND | ERR"""
     cdef Greeting greet
     cdef Greeting welcome
     cdef Text history
@@ -78,12 +78,13 @@ cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     to_hex(welcome.history, HISTORY_BYTES, digits)
-    RedisModule_ReplyWithArray(ctx, 5)
+    RedisModule_ReplyWithArray(ctx, 6)
     RedisModule_ReplyWithCString(ctx, "WELCOME")
     RedisModule_ReplyWithLongLong(ctx, welcome.epoch)
     RedisModule_ReplyWithCString(ctx, digits)
     RedisModule_ReplyWithLongLong(ctx, welcome.applied)
-    return RedisModule_ReplyWithLongLong(ctx, welcome.assigned)
+    RedisModule_ReplyWithLongLong(ctx, welcome.assigned)
+    return RedisModule_ReplyWithLongLong(ctx, welcome.heeds_saved)
 
 
 # ------------------------------------------------------------------------------------------- while a script runs
@@ -196,8 +197,28 @@ cdef bint apply_batch(
     return True
 
 
-cdef bint parse_batch(RedisModuleString **argv, Batch *out) noexcept nogil:
-    """Returns False if an argument is not an integer."""
+cdef bint parse_batch(RedisModuleString **argv, int argc, Batch *out, int64_t *offset, Text *payload) noexcept nogil:
+    """Returns False if an argument is no number that a member sends.
+
+    A message of 12 arguments has `saved` and `offset` before its payload. In any other everything is saved that the
+    receiver may be sent, and a part of a batch has its offset at the end; `offset` -1: the payload is the whole batch.
+    """
+    cdef bint ahead = argc == 12
+    offset[0] = -1
+    argument_text(argv[11 if ahead else 9], payload)
+    if ahead and (not argument_number(argv[9], &out.saved) or not argument_number(argv[10], offset) or offset[0] < -1):
+        return False
+    if argc == 11 and (not argument_number(argv[10], offset) or offset[0] < 0):
+        return False
+    return parse_numbers(argv, out) and (ahead or implies_all_saved(out))
+
+
+cdef bint implies_all_saved(Batch *out) noexcept nogil:
+    out.saved = out.upto
+    return True
+
+
+cdef bint parse_numbers(RedisModuleString **argv, Batch *out) noexcept nogil:
     return (argument_number(argv[1], &out.epoch) and argument_number(argv[2], &out.assigned)
             and argument_number(argv[3], &out.first) and argument_number(argv[4], &out.count)
             and argument_number(argv[5], &out.committed) and argument_number(argv[6], &out.upto)
@@ -259,13 +280,14 @@ cdef bint take_part(Member *m, const Batch *batch, int64_t offset, const Text *p
 
 
 cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.FORWARD epoch assigned first count committed upto answer listens payload [offset] -> nothing | REGREET | …
+    """CHAIN.FORWARD epoch assigned first count committed upto answer listens [saved offset] payload [offset]
+    -> nothing | REGREET | …
     """
     cdef Batch batch
     cdef Text payload
     cdef Verdict verdict
     cdef int64_t skip = 0
-    cdef int64_t offset = -1            # the payload is the whole batch
+    cdef int64_t offset = -1
     cdef bint whole
     cdef bint nested = in_script(ctx)
     cdef Peer *peer = proven_peer(m, ctx)
@@ -273,10 +295,7 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
         return 0
     if nested and not may_take_in_script(m):
         return reply_busy(ctx)
-    argument_text(argv[9], &payload)
-    if not parse_batch(argv, &batch) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
-        return reply_verdict(m, ctx, NONSENSE)
-    if argc == 11 and (not argument_number(argv[10], &offset) or offset < 0):
+    if not parse_batch(argv, argc, &batch, &offset, &payload) or batch.count < 0 or RedisModule_GetSelectedDb(ctx) != 0:
         return reply_verdict(m, ctx, NONSENSE)
     if not is_whole(m, &batch, &payload, offset):
         return reply_verdict(m, ctx, NONSENSE)

@@ -157,13 +157,20 @@ cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
     redisAppendFormattedCommand(link.context, command, length)
 
 
-cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload) noexcept nogil:
+cdef bint is_ahead(const Batch *batch) noexcept nogil:
+    """Returns whether the message has to say what is saved. Without a word of it everything is."""
+    return batch.saved < batch.upto
+
+
+cdef int put_batch(char *out, const Batch *batch, int64_t offset, size_t payload) noexcept nogil:
     """Write the beginning of a CHAIN.FORWARD, up to its payload of so many bytes. Returns the number of bytes written.
 
-    The command is formatted here, because hiredis would copy a long payload as a whole.
+    The payload is the part of the batch from byte `offset` on; -1: it is the whole batch. The command is formatted
+    here, because hiredis would copy a long payload as a whole.
     """
     cdef int length = put_name(
-        out, b"*11\r\n$13\r\nCHAIN.FORWARD\r\n" if in_parts else b"*10\r\n$13\r\nCHAIN.FORWARD\r\n")
+        out, b"*12\r\n$13\r\nCHAIN.FORWARD\r\n" if is_ahead(batch) else
+        b"*11\r\n$13\r\nCHAIN.FORWARD\r\n" if offset >= 0 else b"*10\r\n$13\r\nCHAIN.FORWARD\r\n")
     length += put_number(&out[length], batch.epoch)
     length += put_number(&out[length], batch.assigned)
     length += put_number(&out[length], batch.first)
@@ -172,6 +179,9 @@ cdef int put_batch(char *out, const Batch *batch, bint in_parts, size_t payload)
     length += put_number(&out[length], batch.upto)
     length += put_number(&out[length], batch.answer)
     length += put_number(&out[length], batch.listens)
+    if is_ahead(batch):
+        length += put_number(&out[length], batch.saved)
+        length += put_number(&out[length], offset)
     out[length] = c"$"
     length += 1 + write_decimal(&out[length + 1], <int64_t>payload)
     memcpy(&out[length], b"\r\n", 2)
@@ -184,7 +194,7 @@ cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
     cdef size_t packed = pack_batch(m, batch)
     cdef RedisModuleString *value = long_value(m, batch)
     cdef size_t rest = string_length(value) if value != NULL else 0
-    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, False, packed + rest))
+    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, packed + rest))
     redisAppendFormattedCommand(link.context, m.disk.scratch, packed)
     packing_over(m)
     if value != NULL:
@@ -211,7 +221,7 @@ cdef void send_effects(Member *m, Link *link, const Batch *batch) noexcept nogil
         link.parted = batch[0]
         link.parted_to = 0
         return
-    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, False, <size_t>batch.count))
+    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, <size_t>batch.count))
     if batch.count:
         append_stream(m, link, batch.first, <uint64_t>batch.count)
     redisAppendFormattedCommand(link.context, "\r\n", 2)
@@ -221,16 +231,17 @@ cdef bint send_part(Member *m, Link *link) noexcept nogil:
     """Append the next part of a long batch. Returns False if the batch is of an earlier handshake."""
     cdef char header[HEADER_BYTES]
     cdef char end[2 + ARGUMENT_BYTES]
-    cdef int length
+    cdef int length = 2
     cdef int64_t sn = link.parted.first + link.parted_to
     cdef int64_t size = min(link.parted.count - link.parted_to, <int64_t>BATCH_BYTES)
     if not m.chain.streaming or link.parted.epoch != m.chain.view.epoch or sn < m.chain.log.first:
         link.parted.count = 0
         return False
-    redisAppendFormattedCommand(link.context, header, put_batch(header, &link.parted, True, <size_t>size))
+    redisAppendFormattedCommand(link.context, header, put_batch(header, &link.parted, link.parted_to, <size_t>size))
     append_stream(m, link, sn, <uint64_t>size)
     memcpy(end, b"\r\n", 2)
-    length = 2 + put_number(&end[2], link.parted_to)
+    if not is_ahead(&link.parted):
+        length += put_number(&end[2], link.parted_to)
     redisAppendFormattedCommand(link.context, end, length)
     link.parted_to += size
     if link.parted_to == link.parted.count:
@@ -367,12 +378,14 @@ cdef void on_welcome(Member *m, Link *link, const redisReply *reply) noexcept no
     cdef Greeting welcome
     cdef Text history
     cdef Verdict verdict
+    cdef int64_t heeds = 0
     if (not reply_number(reply.element[1], &welcome.epoch) or not reply_text(reply.element[2], &history)
             or not from_hex(history.bytes, history.length, welcome.history, HISTORY_BYTES)
             or not reply_number(reply.element[3], &welcome.applied)
             or not reply_number(reply.element[4], &welcome.assigned)):
         link_fail(m, link, "a welcome that is none")
         return
+    welcome.heeds_saved = reply.elements > 5 and reply_number(reply.element[5], &heeds) and heeds != 0
     if link != &m.replication.downstream:
         return
     verdict = replication_on_welcome(&m.chain, &welcome, link.target.run_id)

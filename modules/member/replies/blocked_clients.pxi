@@ -41,10 +41,11 @@ cdef Waiter *waiter_new(WaitKind kind) noexcept nogil:
 
 
 cdef void waiter_free(Waiter *waiter) noexcept nogil:
-    """Free a waiter that is in no list, with its references to strings."""
+    """Free a waiter that is in no list, with its references to strings and its answer."""
     let_go(waiter.key)
     let_go(waiter.value)
     let_go(waiter.channel)
+    answer_free(NULL, waiter.answer)
     free(waiter)
 
 

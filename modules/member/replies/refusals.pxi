@@ -55,7 +55,9 @@ cdef const char *not_tail(const Member *m, char *out) noexcept nogil:
     if m.chain.learner or 0 <= m.chain.me < m.chain.view.count - 1:
         return moved_to(&m.chain.view.members[m.chain.view.count - 1], out)
     if m.chain.me >= 0:
-        return "ERR this tail may not answer now: it holds no lease, or is not in step, and not all members answer"
+        return (
+            "ERR this tail may not answer now: it holds no lease, or is not in step, and not all members answer; "
+            "or what it would show is not on all disks yet")
     return (
         "ERR this member is in no chain at present: it answers no READ. Its master takes it in again after a fault, "
         "and with MASTER.ADD; its file chain.member.<port> says more")

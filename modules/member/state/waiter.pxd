@@ -12,6 +12,7 @@ cdef enum WaitKind:
     WAIT_ROOM                   # a writer, until the log has room (rule 9); its update has no sequence number yet
     WAIT_COMMIT                 # the client of a MEMBER.WAIT
     WAIT_RIGHT                  # the client of a READ, until the tail's right to answer is confirmed
+    WAIT_SHOWN                  # the client of a READ that has its answer, until what that shows is committed
     WAIT_WORKER                 # a client whose answer a worker's job finds; the job holds the waiter until it is done
     WAIT_CHECKPOINT             # the client of a TAIL.CHECKPOINT
     WAIT_FLUSH                  # the client of a HEAD.FLUSH
@@ -31,7 +32,9 @@ cdef struct Waiter:
     RedisModuleString *channel
     int64_t since_ms            # when the client was blocked; member.write-timeout limits the wait from then on
     int64_t deadline_ms         # of a MEMBER.WAIT or MEMBER.VIEW; 0: no limit
-    int64_t sn                  # of a READ: the question that must be answered first; 0: no question was sent yet
+    # of a READ: the question that must be answered first, 0: no question was sent yet; then what must be committed
+    int64_t sn
+    void *answer                # of a READ that has it; NULL: none yet
     # MEMBER.WAIT: the client's epoch, or -1; MEMBER.VIEW: the epoch that the client knows; READ: the epoch of its
     # question; TAIL.CHECKPOINT: the watermark
     int64_t epoch

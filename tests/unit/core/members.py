@@ -118,7 +118,8 @@ def chain(members: str = "abc", epoch: int = 1, limits: Limits = ROOMY, kind: in
 
 
 def batch_of(epoch: int, first: int, updates: int, assigned: int | None = None) -> Batch:
-    return Batch(epoch, epoch if assigned is None else assigned, first, updates, -1, first + updates - 1)
+    last = first + updates - 1
+    return Batch(epoch, epoch if assigned is None else assigned, first, updates, -1, last, saved=last)
 
 
 def shake_hands_again(before: Core, after: Core, connection: int) -> None:

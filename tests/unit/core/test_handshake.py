@@ -86,7 +86,7 @@ def test_greet(greet: Greeting, sender: str, verdict: Verdict) -> None:
     forward(a, b)
     got, welcome = b.on_greet(greet, sender, 9)
     assert got == verdict
-    assert welcome == (greeting(1, 1, 1) if verdict == Verdict.ACCEPTED else None)
+    assert welcome == (greeting(1, 1, 1)._replace(heeds_saved=True) if verdict == Verdict.ACCEPTED else None)
     assert receive(b, batch_of(1, 2, 1), 9) == (verdict if verdict == Verdict.ACCEPTED else Verdict.NOT_GREETED)
 
 
@@ -102,7 +102,7 @@ def test_a_diverged_successor_is_detected() -> None:
     for core in (a, b):
         core.adopt(view(3, "ba"))
     verdict, welcome = a.on_greet(b.position(), "b", 5)
-    assert verdict == Verdict.ACCEPTED and welcome == greeting(3, 3, 1)
+    assert verdict == Verdict.ACCEPTED and welcome == greeting(3, 3, 1)._replace(heeds_saved=True)
     assert b.on_welcome(welcome, "a") == Verdict.DIVERGED
     assert b.next_batch(1 << 20) is None
 
@@ -123,7 +123,7 @@ def test_after_a_handshake_with_nothing_lacking_an_empty_batch_says_so() -> None
     put(a, 2)
     forward(a, b)
     shake_hands_again(a, b, 2)
-    assert forward(a, b, 2) == [Batch(1, 1, 2, 0, -1, 1)]
+    assert forward(a, b, 2) == [Batch(1, 1, 2, 0, -1, 1, saved=1)]
     assert a.next_batch(1 << 20) is None
     assert a.resent == 0
 

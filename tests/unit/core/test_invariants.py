@@ -156,7 +156,7 @@ BREAKS: dict[str, Callable[[], object]] = {
         lambda: misuse(alone(), "membership_enter", 0, 1, KIND_PUT),
     "rule 2: a member has one place in its view, and a learner has none":
         lambda: misuse(alone(), "membership_enter", 2, 0, KIND_PUT),
-    "rule 3: nothing that this member may lose leaves it": lambda: damaged_batch("next_sn", 5),
+    "rule 3: a successor that heeds nothing gets nothing that a member may lose": lambda: damaged_batch("next_sn", 5),
     "rule 3: settled updates are committed, and committed updates are applied":
         lambda: damaged(alone(3), "settled", 7).saved(NO_LIMIT),
     "rule 3: only what is applied is acknowledged": lambda: damaged(pair()[1], "committed", 7).take_ack(),

@@ -293,22 +293,7 @@ def test_who_shows_data() -> None:
     assert b.shows_data()
 
 
-# ------------------------------------------------------------------------------------- disks, publications
-
-
-def test_nothing_leaves_before_it_is_on_disk() -> None:
-    a, b = chain("ab")
-    for member in (a, b):
-        member.saved(-1)
-    put(a, 3)
-    assert a.next_batch(1 << 20) is None
-    a.saved(1)
-    assert [(batch.first, batch.count, batch.upto) for batch in forward(a, b)] == [(0, 2, 1)]
-    assert (b.applied, b.committed, b.ack_due()) == (1, -1, False)
-    b.saved(0)
-    assert b.committed == 0
-    acknowledge(b, a)
-    assert a.committed == 0
+# ------------------------------------------------------------------------------------------- publications
 
 
 def test_a_tail_acknowledges_what_it_has_published() -> None:
