@@ -24,6 +24,21 @@ with Cluster(len(POSITIONS), commands=sys.argv[1], master_config={"master.auto-r
 print(json.dumps({f"{position} killed, gap of {clients}": [one.gap for one in found.gaps(position, clients)]
                   for position in POSITIONS for clients in CLIENTS}))
 """
+DISKS = """\
+import json, sys
+from chainredis.benchmarks.load import CLIENTS, VALUE, closed_loop, exchange, one_client
+from chainredis.benchmarks.rows import ONE_PUT, SOME_KEYS
+from chainredis.local_cluster.cluster import Cluster
+ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
+ONE_SET = exchange(([("SET", name, VALUE)] for name in SOME_KEYS), rb"\\+OK\\r\\n")
+updates, found = int(sys.argv[1]), {}
+for commands, what, update in (("put", "blocking PUT", ONE_PUT), ("all", "held SET", ONE_SET)):
+    with Cluster(3, commands=commands, member_config=ALWAYS) as cluster:
+        closed_loop(cluster.head, update, 10 * CLIENTS)
+        found[f"3 disks, {what}: 1000 by {CLIENTS} clients"] = [1e6 / closed_loop(cluster.head, update, updates)]
+        found[f"3 disks, {what}: one client"] = [one_client(cluster.head, update, updates // 20) / 1000]
+print(json.dumps(found))
+"""
 ETCD = """\
 import json, sys
 from chainredis.benchmarks.clients import Load

@@ -11,9 +11,11 @@ from rich.progress import Progress
 from chainredis.benchmarks.figures import Outcome, Row
 from chainredis.benchmarks.held_rows import HeldRows
 from chainredis.benchmarks.instructions import can_count
+from chainredis.benchmarks.load import CLIENTS
 from chainredis.benchmarks.report import Rate, Report, describe
 from chainredis.benchmarks.rows import Rows
 from chainredis.benchmarks.systems import running_systems
+from chainredis.benchmarks.two_trees import DISKS, compare
 from chainredis.local_cluster.server import ROOT
 
 RESULTS = ROOT / "benchmarks"
@@ -25,12 +27,16 @@ def register(add_parser: AddParser) -> None:
     parser = bench_parser(add_parser, "bench", "measure against plain Redis, and write the result to benchmarks/")
     add_number(parser, "--rounds", 9, "of which the medians are taken")
     add_number(parser, "--requests", 500_000, "in a pipelined run; other runs have fewer")
+    add_other(parser)
     parser.set_defaults(call=bench)
 
 
 def bench(options: argparse.Namespace) -> None:
     """LauncherError if a server fails or refuses a command. A missed goal is not an error."""
     console, say = terminal()
+    if options.other:
+        console.print(compare(options.other, DISKS, [max(options.requests // 100, CLIENTS)], options.rounds, say))
+        return
     with running_systems(say) as systems:
         machine = describe(systems.plain)
         rows, held = Rows(systems, options.requests), HeldRows(systems, options.requests)
