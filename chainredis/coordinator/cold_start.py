@@ -149,7 +149,7 @@ class ColdStart(threading.Thread):
             pace = self._paces.setdefault((member.address, member.port), RetryPace())
             if not pace.is_due(monotonic()):
                 continue
-            if not self._look(member):
+            if (found := self._look(member)) is None or self._lacks_heartbeat(found.member):
                 pace.missed(self._settings.retry_interval_s)
                 continue
             try:
@@ -157,6 +157,13 @@ class ColdStart(threading.Thread):
             except CommandError as error:
                 pace.failed()
                 self._wait_for(f"{member} is back, and cannot be added: {error}")
+
+    def _lacks_heartbeat(self, found: Member) -> bool:
+        """Returns True if the process was removed since its heartbeat had ceased: it would be removed again."""
+        lacks = self._runtime.wait_for(lambda controller: controller.detector.has_lost_heartbeat(found.run_id), 0)
+        if lacks:
+            self._wait_for(f"{found} answers, and comes back when etcd has its heartbeat again")
+        return lacks
 
     def _bring_back(self, member: Member) -> None:
         with self._additions.turn(member.endpoint) as addition:

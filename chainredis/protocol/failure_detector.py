@@ -41,6 +41,7 @@ class FailureDetector:
         self.records: dict[str, MemberRecord] = {}
         self._chain: tuple[Member, ...] = ()
         self._heartbeats: frozenset[str] = frozenset()
+        self._lost_heartbeats: frozenset[str] = frozenset()  # of those that are not followed any more
         self._committed_at = -math.inf  # when updates were last seen to be committed
         self._woke_at = now  # when this master last went on after it had been stopped itself
 
@@ -54,6 +55,8 @@ class FailureDetector:
         for member in members:
             known = before.get(member.run_id)
             self.records[member.run_id] = known or MemberRecord(granted_until, self.now, self.now)
+        lapsed = (run_id for run_id, record in before.items() if record.lapsed_at is not None)
+        self._lost_heartbeats = self._lost_heartbeats.union(lapsed) - self.records.keys()
         self._look_for_heartbeats()
 
     # --------------------------------------------------------------------------------------------- what is seen
@@ -157,6 +160,7 @@ class FailureDetector:
         """
         self.attend(now)
         self._heartbeats = run_ids
+        self._lost_heartbeats -= run_ids
         return self._look_for_heartbeats()
 
     def _look_for_heartbeats(self) -> list[str]:
@@ -310,6 +314,10 @@ class FailureDetector:
 
     def has_heartbeat(self, run_id: str) -> bool:
         return self.records[run_id].has_heartbeat
+
+    def has_lost_heartbeat(self, run_id: str) -> bool:
+        """Returns True if this process left without a heartbeat, and has none now, though others have one."""
+        return run_id in self._lost_heartbeats and bool(self._heartbeats)
 
     def moved(self, members: Sequence[Member]) -> Member | None:
         """The first one that has proved its identity at another address than its own, with that address."""

@@ -13,7 +13,7 @@ from etcd.test_heartbeats import await_heartbeats
 from etcd.test_masters import await_seen, leads
 from fault_injection.proxy import Network
 from integration.conftest import StartServer
-from integration.helpers import Error, ask, assert_serves, await_repair, info
+from integration.helpers import Error, ask, assert_serves, await_chain, await_repair, info
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def test_a_member_that_is_cut_off_from_etcd_leaves_in_order(
     await_heartbeats(c)
     door.cut()
     await_repair(c, stray)
+    wait_until(lambda: "comes back when etcd has its heartbeat" in info(c.master, "master")["master_waits_for"], 20)
     assert_serves(c)
     door.heal()
-    c.add(stray)
+    await_chain(c, *c.members, stray)
     assert_serves(c)

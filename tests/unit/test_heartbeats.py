@@ -93,6 +93,29 @@ def test_who_answers_and_has_no_heartbeat_for_the_timeout_leaves_and_acknowledge
     assert configuration.leaving == (B,)
 
 
+def test_who_left_without_a_heartbeat_is_known_until_it_has_one_again() -> None:
+    """It would have to leave again. When nobody has one, etcd is to blame."""
+    stage = Stage(A, B, C)
+    detector = stage.controller.detector
+    beat(stage, A, B, C)
+    beat(stage, A, C)
+    assert not detector.has_lost_heartbeat(B.run_id)
+    detector.follow((A, C), (A, C), stage.now)
+    for those_that_beat, is_lost in (((A, C), True), ((), False), ((A,), True), ((A, B, C), False), ((A, C), False)):
+        beat(stage, *those_that_beat)
+        assert detector.has_lost_heartbeat(B.run_id) == is_lost
+
+
+def test_who_comes_back_has_lost_nothing() -> None:
+    stage = Stage(A, B, C)
+    detector = stage.controller.detector
+    beat(stage, A, B, C)
+    beat(stage, A, C)
+    detector.follow((A, C), (A, C), stage.now)
+    detector.follow((A, C, B), (A, C, B), stage.now)
+    assert not detector.has_lost_heartbeat(B.run_id)
+
+
 def test_nobody_has_to_go_when_nobody_s_heart_beats() -> None:
     """Then etcd is to blame."""
     stage = Stage(A, B, C)
