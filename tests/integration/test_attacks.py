@@ -136,11 +136,27 @@ def test_a_subscriber_in_a_transaction_gets_publications(server: StartServer) ->
     with Talk(alone) as subscriber:
         assert subscriber("MULTI") == b"OK"
         assert subscriber("SUBSCRIBE", "me") == b"QUEUED"
-        assert subscriber.is_silent(0.2)  # the member's tick sees no subscriber meanwhile
+        assert subscriber.is_silent(1.5)  # the member's rare tick sees no subscriber meanwhile
         subscriber.send("EXEC")
         subscriber.receive()
         assert ask(alone, "MEMBER.PUT", "key", "value", "me") == 0
         assert subscriber.receive() == [b"message", b"me", b"0"]
+
+
+def test_a_renamed_subscription_gets_publications(tmp_path: Path) -> None:
+    """The filter does not recognise it: the member counts subscribers after commands that it does not know."""
+    alone = with_line(tmp_path, "rename-command SUBSCRIBE listen")
+    alone.start()
+    try:
+        with Talk(alone) as subscriber, Talk(alone) as writer:
+            assert writer("PING") == b"PONG"
+            assert subscriber.is_silent(1.5)  # the member's rare tick sees no subscriber meanwhile
+            assert subscriber("LISTEN", "me") == [b"subscribe", b"me", 1]
+            wait_until(lambda: writer("MEMBER.PUT", "key", "value", "me") >= 0 and not subscriber.is_silent(0.1), 30)
+            kind, channel, _ = subscriber.receive()
+            assert (kind, channel) == (b"message", b"me")
+    finally:
+        alone.stop()
 
 
 def test_a_shorter_argument_limit_at_a_member_is_set_back(chain: StartChain) -> None:

@@ -4,7 +4,12 @@
 #
 # What a tick makes due (an acknowledgement, an answer, a record) goes out before the loop sleeps (`one_pass.pxi`).
 
-from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_CreateTimer
+from libc.string cimport strcmp
+
+from modules.bindings.redismodule cimport (
+    RedisModuleCtx, RedisModuleServerInfoData, RedisModule_CreateTimer, RedisModule_FreeServerInfo,
+    RedisModule_GetServerInfo, RedisModule_ServerInfoGetFieldC,
+)
 from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held, read_lease_tick
 from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
@@ -13,9 +18,8 @@ from modules.member.membership cimport join_save, lifelines_tick
 from modules.member.persistence cimport disk_tick
 from modules.member.replication cimport pump_idle
 from modules.member.replies cimport settle_expired
-from modules.member.state.event_loop cimport DOUBT_MS, TICK_MS
+from modules.member.state.event_loop cimport DOUBT_MS, RARE_TICKS, TICK_MS
 from modules.member.state.member cimport Member, the_member
-from modules.server.redis_calls cimport info_field
 
 
 cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
@@ -25,6 +29,7 @@ cdef void on_tick(RedisModuleCtx *ctx, void *data) noexcept nogil:
 
 
 cdef void tick(Member *m) noexcept nogil:
+    cdef bint rare = m.heartbeat.pulse & (RARE_TICKS - 1) == 0
     m.event_loop.ticked_ms = m.now_ms
     m.heartbeat.pulse += 1
     settle_expired(m)
@@ -33,12 +38,12 @@ cdef void tick(Member *m) noexcept nogil:
     read_lease_tick(&m.chain, m.now_ms)
     join_save(m)
     pump_idle(m)
-    disk_tick(m)
+    disk_tick(m, rare)
     tap_tick(m)
     lifelines_tick(m)
     if is_active(m):
         checkpoint_tick(m)
-    notice_subscribers(m)
+    notice_subscribers(m, rare)
     # A command that was postponed (CLIENT PAUSE) or renamed changes users without the filter's seeing it.
     m.keyspace.entrance_known = False
 
@@ -50,10 +55,20 @@ cdef void doubt(Member *m) noexcept nogil:
         read_lease_doubt(&m.chain)
 
 
-cdef void notice_subscribers(Member *m) noexcept nogil:
-    """Without a subscriber nothing needs publishing. The command filter sees a new subscriber before this does."""
-    cdef char channels[32]
-    cdef char patterns[32]
-    if (info_field(m.ctx, "stats", "pubsub_channels", channels, sizeof(channels))
-            and info_field(m.ctx, "stats", "pubsub_patterns", patterns, sizeof(patterns))):
-        m.clients.subscribers = channels[0] != c"0" or patterns[0] != c"0"
+cdef bint is_zero(RedisModuleServerInfoData *info, const char *field) noexcept nogil:
+    cdef const char *value = RedisModule_ServerInfoGetFieldC(info, field)
+    return value != NULL and strcmp(value, "0") == 0
+
+
+cdef void notice_subscribers(Member *m, bint rare) noexcept nogil:
+    """Without a subscriber nothing needs publishing. The command filter sees a new subscriber before this does.
+
+    It overlooks one whose command was renamed or postponed. INFO costs more than all else that a tick does.
+    """
+    cdef RedisModuleServerInfoData *info
+    if not rare and (m.clients.subscribers or not m.clients.may_subscribe):
+        return
+    m.clients.may_subscribe = False
+    info = RedisModule_GetServerInfo(m.ctx, "stats")
+    m.clients.subscribers = not (is_zero(info, "pubsub_channels") and is_zero(info, "pubsub_patterns"))
+    RedisModule_FreeServerInfo(m.ctx, info)

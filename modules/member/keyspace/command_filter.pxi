@@ -227,6 +227,7 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
         if m.chain.log.streams and not m.effects.leads and is_update(name, length):
             hand_over(command, "CHAIN.ELSEWHERE")
         return
+    m.clients.may_subscribe = True
     rule = recent_rule(&m.keyspace.recent, m.keyspace.commands, command, name, length)
     if rule >= RULE_EXECUTES:
         m.keyspace.entrance_known = False

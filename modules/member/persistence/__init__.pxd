@@ -41,6 +41,6 @@ cdef extern void disk_leave_place(Member *m) noexcept nogil
 cdef extern void disk_begin_anew(Member *m) noexcept nogil
 cdef extern Rewrite disk_rewritten(Member *m) noexcept nogil
 cdef extern void disk_woken(Member *m) noexcept nogil
-cdef extern void disk_tick(Member *m) noexcept nogil
+cdef extern void disk_tick(Member *m, bint rare) noexcept nogil
 cdef extern bint disk_cares(const RedisModuleConfigChange *change) noexcept nogil
 cdef extern void disk_configure(Member *m) noexcept nogil

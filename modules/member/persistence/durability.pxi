@@ -175,11 +175,15 @@ cdef void count_changes(Member *m) noexcept nogil:
         changes -= 1
 
 
-cdef void disk_tick(Member *m) noexcept nogil:
-    """Do in each tick what no event reports: retry to make a claim void, and look at the state of the file."""
+cdef void disk_tick(Member *m, bint rare) noexcept nogil:
+    """Do in each tick what no event reports: retry to make a claim void, and look at the state of the file.
+
+    A file to which nothing was written is looked at in rare ticks only.
+    """
     if m.disk.void_due:
         disk_weigh(m)
-    disk_watch(m)
+    if rare or m.disk.stuck or m.disk.counted != m.chain.applied:
+        disk_watch(m)
     if m.membership.join == JOIN_NONE or m.membership.join == JOIN_COPIED:
         disk_rewritten(m)
     note_database(m)

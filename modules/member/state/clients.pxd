@@ -14,6 +14,7 @@ cdef struct Clients:
     Waiting waiting             # blocked clients, except writers whose updates are in the log
     bint was_tail               # this member was the tail of the current chain: it may still have subscribers
     bint subscribers            # some client may be subscribed to a channel
+    bint may_subscribe          # a command of Redis's own has come since subscribers were counted, renamed perhaps
     int64_t told_epoch          # of the newest view of which those who wait for one have been told
     uint8_t told_history[HISTORY_BYTES]     # its chain's
     uint64_t writes

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t
 
 cdef enum:
     TICK_MS = 50                # period of the tick, which handles timeouts and reconnects
+    RARE_TICKS = 16             # a power of two: of so many ticks one looks at what hardly ever changes
     # age of the last tick at which Redis's cron, which also wakes the event loop, runs the missing tick
     LATE_TICK_MS = 150
     DOUBT_MS = 500              # period at which a member without a lease asks a neighbour for its view
