@@ -7,9 +7,11 @@ the caches hold it waits at each step, for longer than all its other work on an 
 known before the first is applied, so that the last two steps of several can be fetched side by side.
 
 A hint may be wrong: the value may have moved since, or may be gone. So what a hint says is fetched, and never read.
+
+The table is there while many updates come.
 """
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from modules.core.memory cimport memory_give, memory_take_zeroed
@@ -28,6 +30,8 @@ cdef enum:
     ADDRESS_BITS = 48
     AHEAD = 16                  # updates whose values are fetched side by side, a power of two
     FETCHED_BYTES = 56          # of a value: with the byte before it, one line of the cache or two
+    WORTHWHILE = 1024           # updates between two ticks: for fewer the table does not pay
+    UNUSED_TICKS = 100          # after so many without an update the table is given back
 
 
 cdef struct Hint:
@@ -37,6 +41,8 @@ cdef struct Hint:
 
 cdef struct Hints:
     Hint *table                 # HINT_LINES times HINT_WAYS; NULL: there is none
+    int64_t updates             # that came since the last tick, and that hints would serve
+    int unused                  # ticks since such an update came
 
 
 cdef inline bint hints_begin(Hints *hints) noexcept nogil:
@@ -48,6 +54,21 @@ cdef inline bint hints_begin(Hints *hints) noexcept nogil:
 cdef inline void hints_end(Hints *hints) noexcept nogil:
     memory_give(hints.table)
     hints.table = NULL
+
+
+cdef inline bint hints_serve(Hints *hints, int64_t updates) noexcept nogil:
+    """Notes that so many updates come. Returns whether there is a table, which is made when it is worthwhile."""
+    hints.updates += updates
+    return hints.table != NULL or (hints.updates >= WORTHWHILE and hints_begin(hints))
+
+
+cdef inline void hints_tick(Hints *hints) noexcept nogil:
+    """Gives a table back that nothing has used for long."""
+    hints.unused = 0 if hints.updates else hints.unused + 1
+    hints.updates = 0
+    if hints.unused == UNUSED_TICKS:
+        hints_end(hints)
+        hints.unused = 0
 
 
 cdef inline uint64_t hint_hash(const char *key, uint64_t length) noexcept nogil:

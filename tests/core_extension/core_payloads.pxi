@@ -53,6 +53,16 @@ cdef class Hints:
     def __dealloc__(self):
         hints.hints_end(&self.h)
 
+    def come(self, int64_t updates):
+        return bool(hints.hints_serve(&self.h, updates))
+
+    def tick(self):
+        hints.hints_tick(&self.h)
+
+    @property
+    def there(self):
+        return self.h.table != NULL
+
     def note(self, bytes key, uint64_t obj, uint64_t place):
         hints.hint_note(&self.h, hints.hint_hash(key, len(key)), obj, place)
 

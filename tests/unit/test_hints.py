@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from core_extension.core import Hints
 
 ROOM = 4 * 32 * 1024  # hints in the table
+WORTHWHILE = 1024  # updates between two ticks
+UNUSED_TICKS = 100
 ADDRESS = st.integers(1, (1 << 48) - 1)
 
 
@@ -59,3 +61,25 @@ def test_wrong_addresses_are_fetched_without_harm() -> None:
     for first in range(0, len(names), 16):
         hints.fetch(names[first : first + 16])
     hints.fetch([])
+
+
+def test_the_table_is_there_while_many_updates_come() -> None:
+    hints = Hints()
+    hints.note(b"a", 1, 2)
+    for _ in range(3 * UNUSED_TICKS):
+        assert hints.come(1)  # one that is there serves few updates, too
+        hints.tick()
+    for _ in range(UNUSED_TICKS):
+        assert hints.there
+        hints.tick()
+    assert not hints.there
+    for _ in range(3 * UNUSED_TICKS):
+        assert not hints.come(WORTHWHILE - 1)
+        hints.tick()
+    assert not hints.come(WORTHWHILE - 1)
+    assert hints.come(1)
+    assert hints.of(b"a") is None
+    hints.note(b"a", 3, 4)
+    for _ in range(UNUSED_TICKS - 1):
+        hints.tick()
+    assert hints.of(b"a") == (3, 4)

@@ -10,6 +10,7 @@ from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModuleServerInfoData, RedisModule_CreateTimer, RedisModule_FreeServerInfo,
     RedisModule_GetServerInfo, RedisModule_ServerInfoGetFieldC,
 )
+from modules.core.hints cimport hints_tick
 from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held, read_lease_tick
 from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
@@ -44,6 +45,7 @@ cdef void tick(Member *m) noexcept nogil:
     if is_active(m):
         checkpoint_tick(m)
     notice_subscribers(m, rare)
+    hints_tick(&m.keyspace.hints)
     # A command that was postponed (CLIENT PAUSE) or renamed changes users without the filter's seeing it.
     m.keyspace.entrance_known = False
 

@@ -12,7 +12,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.chain cimport chain_executed
 from modules.core.effect_stream cimport EffectStream, stream_reserve, stream_write
 from modules.core.hex cimport from_hex, to_hex
-from modules.core.hints cimport AHEAD, Hints, hint_hash, hints_begin, hints_fetch
+from modules.core.hints cimport AHEAD, Hints, hint_hash, hints_fetch, hints_serve
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Entry, log_reserve
 from modules.core.messages cimport ACCEPTED, Ack, Batch, GAP, Greeting, NONSENSE, NO_MEMORY, Verdict
@@ -117,12 +117,10 @@ cdef void pass_on_in_script(Member *m) noexcept nogil:
 # ------------------------------------------------------------------------------------------------- batches
 
 cdef const Hints *hints_for(Member *m, RedisModuleCtx *ctx, const Batch *batch) noexcept nogil:
-    """Returns the hints for this batch; NULL: it is too small, or the data are, which the caches hold."""
-    if batch.count < MANY_UPDATES:
+    """Returns the hints for this batch; NULL: too few updates come, or the caches hold all of the data."""
+    if batch.count < MANY_UPDATES or RedisModule_DbSize(ctx) < MANY_KEYS:
         return NULL
-    if m.keyspace.hints.table == NULL and (RedisModule_DbSize(ctx) < MANY_KEYS or not hints_begin(&m.keyspace.hints)):
-        return NULL
-    return &m.keyspace.hints
+    return &m.keyspace.hints if hints_serve(&m.keyspace.hints, batch.count) else NULL
 
 
 cdef void look_ahead(const Hints *hints, const char *cursor, const char *end, uint64_t *hashes) noexcept nogil:

@@ -26,6 +26,6 @@ cdef struct Keyspace:
     RedisModuleString *masteruser   # Redis's own values of these settings, while a copy uses ours; else NULL
     RedisModuleString *masterauth
     Payloads payloads           # the bytes of the log's updates (`log_entries.pxd`)
-    Hints hints                 # where values lie, at a member that applies batches; its table is there when it pays
+    Hints hints                 # where values lie, at a member that applies batches; its table is there while it pays
     uint64_t unreplicated_writes    # writes that this member took before it was in a chain
     uint64_t roles_undone       # how often this member was made a replica and made a master again
