@@ -31,6 +31,8 @@ _ADDED: dict[int, dict[str, Any]] = {
     4: {},
 }
 
+_Identity = tuple[int, int]
+
 log = logging.getLogger(__name__)
 
 
@@ -82,7 +84,8 @@ class FileStore:
         self._history = ""  # of the newest configuration, and of the readable file
         self._replacing = threading.Lock()
         self._in_file = 0  # the number of the configuration in the readable file
-        self._file: os.stat_result | None = None  # the readable file, as this store left it
+        # The readable file, as this store left it; while it is being replaced, also the one that takes its place.
+        self._own: tuple[_Identity | None, ...] = ()
         self._behind_guard = threading.Lock()
         self._behind: tuple[int, str] | None = None  # what the readable file is about to get
 
@@ -91,7 +94,7 @@ class FileStore:
         found = _newest(self.path.parent)
         if found is None:
             return None
-        self._file = _stat(self.path)
+        self._own = (_identity(self.path),)
         self._number, configuration = found
         self._history = configuration.view.history
         return configuration
@@ -112,9 +115,8 @@ class FileStore:
 
     def _is_untouched(self) -> bool:
         """Returns False if somebody has removed or replaced one of the files: what is written next would be lost."""
-        found, known = _stat(self.path), self._file
-        is_same = found and known and (found.st_ino, found.st_mtime_ns) == (known.st_ino, known.st_mtime_ns)
-        return bool(is_same) and self._ab_file.is_in_place
+        found = _identity(self.path)
+        return found is not None and found in self._own and self._ab_file.is_in_place
 
     def _catch_up_later(self, number: int, text: str) -> None:
         with self._behind_guard:
@@ -147,9 +149,11 @@ class FileStore:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+            identity = _identity(fresh)
+            self._own = (*self._own[:1], identity)
             fresh.rename(self.path)
             sync_folder(self.path.parent)
-            self._in_file, self._file = number, _stat(self.path)
+            self._in_file, self._own = number, (identity,)
 
     def _take_lock(self) -> None:
         """Two masters in one folder would overwrite each other's chain.
@@ -197,11 +201,13 @@ def _newest(folder: Path) -> tuple[int, Configuration] | None:
     return newest
 
 
-def _stat(path: Path) -> os.stat_result | None:
+def _identity(path: Path) -> _Identity | None:
+    """Another one if somebody has written to the file, or another file has this name; None if there is none."""
     try:
-        return path.stat()
+        found = path.stat()
     except FileNotFoundError:
         return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _ab_path(folder: Path) -> Path:

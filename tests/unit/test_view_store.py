@@ -23,6 +23,7 @@ from chainredis.etcd.view_store import EtcdStore
 from chainredis.protocol.errors import Deposed, EtcdAway, StoreError
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Kind, Member, View
+from chainredis.storage import view_store
 from chainredis.storage.ab_file import SLOT_BYTES
 from chainredis.storage.view_store import (
     FORMAT,
@@ -244,6 +245,26 @@ def test_the_file_that_people_read_catches_up(tmp_path: Path) -> None:
     for epoch in range(1, 20):
         store.save(at_epoch(epoch))
     wait_until(lambda: configuration_from_text(store.path.read_text()) == at_epoch(19), 10)
+
+
+def test_a_change_does_not_wait_for_the_file_that_people_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That file has just got its new name, and a busy disk takes its time to make the name durable."""
+    store, is_named, may_go_on = FileStore(tmp_path), threading.Event(), threading.Event()
+    store.save(at_epoch(1))
+
+    def take_time(folder: Path) -> None:
+        is_named.set()
+        may_go_on.wait(5)
+
+    monkeypatch.setattr(view_store, "CATCH_UP_AFTER_S", 0.0)
+    monkeypatch.setattr(view_store, "sync_folder", take_time)
+    store.save(at_epoch(2))
+    assert is_named.wait(10)
+    steps = noted(monkeypatch)
+    store.save(at_epoch(3))
+    may_go_on.set()
+    assert steps == ["fdatasync"]
+    wait_until(lambda: configuration_from_text(store.path.read_text()) == at_epoch(3), 10)
 
 
 def at_epoch(epoch: int) -> Configuration:
