@@ -44,7 +44,15 @@ def reply(*items: bytes | int) -> bytes:
 
 
 def prove(connection: socket.socket, secret: str = SECRET, run_id: str = LIAR_RUN_ID) -> None:
-    """Answer the challenge as a member that knows the secret, without a check of the server's own proof."""
+    """Answer as a member that knows the secret, without a check of the server's own proof."""
+    received = answer_challenge(connection, secret, run_id)
+    while b"CHAIN.PROVE" not in received:
+        received += _some(connection)
+    connection.sendall(b"+OK\r\n")
+
+
+def answer_challenge(connection: socket.socket, secret: str = SECRET, run_id: str = LIAR_RUN_ID) -> bytes:
+    """Returns what was received until then."""
     received = b""
     while not (found := re.search(rb"CHALLENGE\r\n\$32\r\n([0-9a-f]{32})\r\n", received)):
         received += _some(connection)
@@ -52,9 +60,7 @@ def prove(connection: socket.socket, secret: str = SECRET, run_id: str = LIAR_RU
     text = f"answer{nonce}{own}{run_id}".encode()
     proof = hmac.new(bytes.fromhex(secret), text, hashlib.sha256).hexdigest()
     connection.sendall(UNHELD_AND_EXEMPT + reply(own.encode(), run_id.encode(), proof.encode()))
-    while b"CHAIN.PROVE" not in received:
-        received += _some(connection)
-    connection.sendall(b"+OK\r\n")
+    return received
 
 
 def _some(connection: socket.socket) -> bytes:
@@ -278,6 +284,22 @@ def test_a_neighbour_that_lies(victim: Server, name: str, place: int, link: str)
         assert_unharmed(victim)
     await_hanging_up(victim, link)
     assert_unharmed(victim)
+
+
+def test_what_there_is_to_say_follows_the_proof_at_once(victim: Server) -> None:
+    """The successor that has proved the secret has not answered yet whether it takes the proof of this side."""
+    is_greeted = threading.Event()
+
+    def listens(connection: socket.socket) -> None:
+        received = answer_challenge(connection)
+        while b"CHAIN.GREET" not in received:
+            received += _some(connection)
+        is_greeted.set()
+
+    with liar(listens) as (port, _):
+        take_over(victim, port, 1)
+        assert is_greeted.wait(10)
+    await_hanging_up(victim, "down")
 
 
 def test_a_learner_that_lies(server: StartServer) -> None:

@@ -33,8 +33,8 @@ from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_LEAVING, JOIN_STARTING
 from modules.member.state.replication cimport (
-    ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_PROVEN, ANSWER_UNHELD, LINK_CONNECTING, LINK_IDLE, LINK_PROVING,
-    LINK_READY, LINK_SECURING, Link, Replication,
+    ANSWER_EXEMPT, ANSWER_LOGIN, ANSWER_PROOF, ANSWER_UNHELD, LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY,
+    LINK_SECURING, Link, Replication,
 )
 from modules.server.proofs cimport PROOF_BYTES, draw_nonce, proofs_equal
 from modules.server.sockets cimport connect_result, set_no_delay, set_user_timeout
@@ -350,10 +350,8 @@ cdef void link_prove(Member *m, Link *link, const redisReply *reply) noexcept no
         link_fail(m, link, "the peer does not speak this protocol")
     elif link.awaited == ANSWER_LOGIN:
         link.awaited = ANSWER_UNHELD
-    elif link.awaited == ANSWER_UNHELD:
-        link.awaited = ANSWER_EXEMPT
     else:
-        link_proven(m, link)
+        link.awaited = ANSWER_EXEMPT
 
 
 cdef bint may_be_held(const Member *m, const redisReply *reply) noexcept nogil:
@@ -367,7 +365,9 @@ cdef bint may_be_held(const Member *m, const redisReply *reply) noexcept nogil:
 
 
 cdef void link_proven(Member *m, Link *link) noexcept nogil:
-    """Both sides have proved the secret: the link is ready."""
+    """The peer has proved the secret, and reads this member's proof before anything else: the link is ready. An error
+    in the answer to the proof is one like any other.
+    """
     link.phase = LINK_READY
     if link != &m.replication.downstream:     # which counts as up only after its handshake
         link.down_since_ms = 0
@@ -398,8 +398,8 @@ cdef void link_check_proof(Member *m, Link *link, const redisReply *reply) noexc
         link_fail(m, link, "the peer does not know the chain's secret")
         return
     prove(m, "prove", parts[0].str, link.nonce, m.self.run_id, proof)
-    link.awaited = ANSWER_PROVEN
     redisAppendCommand(link.context, "CHAIN.PROVE %s %s", &proof[0], &m.self.run_id[0])
+    link_proven(m, link)
 
 
 # ------------------------------------------------------------------------------------------- receiving

@@ -31,7 +31,6 @@ cdef enum Answer:
     ANSWER_UNHELD
     ANSWER_EXEMPT
     ANSWER_PROOF                # the peer's proof
-    ANSWER_PROVEN               # whether the peer accepts our proof
 
 
 cdef struct Link:
