@@ -34,7 +34,8 @@ log = logging.getLogger(__name__)
 
 # A process that is just ending may still accept a connection, and break it. So the first retries follow at once.
 FIRST_RETRY_S, RETRY_S = 0.001, 0.05
-# A lifeline tells of the end of a process sooner. So another session is in no hurry, and leaves the interpreter to it.
+# A lifeline and a neighbour's report tell of the end of a process. So whatever else there is to ask is in no hurry, and
+# leaves the interpreter to them.
 CALM_RETRY_S = 0.005
 # A process that has ended does not come back. Another process on its port is added by others (cold_start, MASTER.ADD).
 ENDED_RETRY_S = 0.5
@@ -278,7 +279,10 @@ class ReportSession(MemberSession):
         link.prove(view.secret, self._run_id)
         self._stood = True
         while not self._over.is_set():
-            self._runtime.reported(self._run_id, parse_broken_links(link.watch()))
+            broken_links = parse_broken_links(link.watch())
+            self._runtime.reported(self._run_id, broken_links)
+            self._over.wait(CALM_RETRY_S)
+            self._runtime.look_around([each.run_id for each in broken_links])
 
 
 class LifelineSession(MemberSession):
@@ -311,6 +315,8 @@ class LifelineSession(MemberSession):
         if self._stood:
             if isinstance(error, Closed):
                 self._runtime.lifeline(self._run_id, Lifeline.ENDED, is_refused=self._is_refused())
+                self._over.wait(CALM_RETRY_S)
+                self._runtime.look_around([self._run_id])
             else:
                 self._runtime.lifeline(self._run_id, Lifeline.NONE)
             return ENDED_RETRY_S

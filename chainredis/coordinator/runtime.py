@@ -17,7 +17,6 @@ from typing import Protocol
 from chainredis.coordinator.complaints import Complaint
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError, Deposed, OutcomeUnknown, StoreError
-from chainredis.protocol.failure_detector import FailureDetector
 from chainredis.protocol.leases import Lease
 from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport, MemberStatus
 from chainredis.protocol.reconfiguration import Configuration, Event, Health
@@ -166,19 +165,27 @@ class Runtime:
             return self._detector.has_lifeline(run_id)
 
     def refused(self, run_id: str) -> None:
-        self._suspicion(lambda detector: detector.refused(run_id))
+        self._left_its_port(run_id, self._detector.refused)
 
     def replaced(self, run_id: str) -> None:
-        self._suspicion(lambda detector: detector.replaced(run_id))
+        self._left_its_port(run_id, self._detector.replaced)
+
+    def _left_its_port(self, run_id: str, learn: Callable[[str], bool]) -> None:
+        """If that leads to no repair yet, it begins with an answer of a survivor. learn: returns True if it is news."""
+        with self._changed:
+            self._detector.attend(self._clock())
+            is_news = learn(run_id)
+        if not self._repair_at_once():
+            self.look_around([run_id] if is_news else [])
 
     def lifeline(self, run_id: str, lifeline: Lifeline, *, is_refused: bool = False) -> None:
-        """is_refused: nobody listens on the member's port any more."""
-
-        def learn(detector: FailureDetector) -> bool:
-            is_news = detector.lifeline(run_id, lifeline) and lifeline is Lifeline.ENDED
-            return (is_refused and detector.refused(run_id)) or is_news
-
-        self._suspicion(learn)
+        """is_refused: nobody listens on the member's port any more. After an end `look_around` has to follow."""
+        with self._changed:
+            self._detector.attend(self._clock())
+            self._detector.lifeline(run_id, lifeline)
+            if is_refused:
+                self._detector.refused(run_id)
+        self._repair_at_once()
 
     def located(self, run_id: str, address: str, *, is_another: bool = False) -> None:
         """The member has proved its identity at this address; or another process answers there."""
@@ -186,24 +193,19 @@ class Runtime:
             self._detector.located(run_id, address, is_another=is_another)
             self._changed.notify_all()
 
-    def _suspicion(self, learn: Callable[[FailureDetector], bool]) -> None:
-        """A member may be dead. If that leads to no repair yet, all are polled: it begins with an answer of a survivor.
-
-        learn: returns True if there is news.
-        """
-        with self._changed:
-            self._detector.attend(self._clock())
-            is_news = learn(self._detector)
-        if not self._repair_at_once() and is_news:
-            self._sessions.wake(self._followed())
-
     def reported(self, run_id: str, broken_links: tuple[BrokenLink, ...]) -> None:
-        """The member reports broken links. The processes at their other ends are polled now."""
+        """The member reports broken links. `look_around` has to follow."""
         with self._changed:
             self._detector.reported(run_id, broken_links, self._clock())
-            suspects = [each.run_id for each in broken_links if not self._detector.is_dead(each.run_id)]
-        if not self._repair_at_once():
-            self._sessions.wake(suspects)
+        self._repair_at_once()
+
+    def look_around(self, suspects: Iterable[str]) -> None:
+        """Poll all, if one of these is still in the chain. To be called in a moment: a lifeline and a report mostly
+        tell enough, and until then nobody else is to want the interpreter. Whoever waits looks again, too: time passes.
+        """
+        self.wake_waiters()
+        if self.wait_for(lambda controller: any(map(controller.has, suspects)), 0):
+            self._sessions.wake(self._followed())
 
     def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
         """All heartbeats that are in etcd now. Members whose heartbeat has ceased are polled."""
@@ -452,9 +454,8 @@ class Runtime:
         """Store what follows from bad news, if anything does, before others are woken and want the interpreter."""
         with self._changed:
             configuration = self._next_configuration()
-            if configuration is None:
-                self._changed.notify_all()
-                return False
+        if configuration is None:
+            return False
         with contextlib.suppress(StoreError):  # the runtime's own thread tries again
             self._repair(configuration)
         return True

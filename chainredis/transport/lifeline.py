@@ -50,6 +50,7 @@ class SocketLine:
         except OSError as error:
             raise self._lost(error) from error
         try:
+            self._peer = self._socket.getpeername()
             self._socket.settimeout(settings.answer_timeout_s)
             self._prove(bytes.fromhex(secret), run_id)
             self._keep()
@@ -104,7 +105,9 @@ class SocketLine:
 
     def _wait_in_queue(self, port: int) -> None:
         """Returns, or raises an OSError, when the connection ends or ENDING_S is over."""
-        with socket.create_connection((self._endpoint.host, port), self._connect_timeout_s) as connection:
+        with socket.socket(self._socket.family) as connection:  # no name is looked up
+            connection.settimeout(self._connect_timeout_s)
+            connection.connect((self._peer[0], port, *self._peer[2:]))
             connection.settimeout(ENDING_S)
             connection.recv(1)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decided, stored, told: in this order, whatever the disk does."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -118,21 +118,46 @@ def test_only_those_in_question_are_followed(world: World) -> None:
     wait_until(lambda: sorted(link._port for link in list(world.fleet.open_links)) == [7000, 7000, 7002, 7002], 5)
 
 
-def test_a_repair_needs_no_other_thread_than_those_that_bring_the_news(world: World, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_reported_first", [True, False])
+def test_a_repair_needs_no_other_thread_than_those_that_bring_the_news(
+    world: World, tmp_path: Path, *, is_reported_first: bool
+) -> None:
     """A neighbour reports the link; the lifeline ends, and nobody listens on the port: that is stored on the way."""
+    runtime, sessions = that_has_heard_everybody(world, tmp_path)
     head, middle, tail = world.stored().view.members
+    news: list[Callable[[], None]] = [
+        lambda: runtime.reported(head.run_id, (BrokenLink(middle.run_id, 0, dropped=True),)),
+        lambda: runtime.lifeline(middle.run_id, Lifeline.ENDED, is_refused=True),
+    ]
+    for tell in news if is_reported_first else reversed(news):
+        assert world.stored().view.members == (head, middle, tail)
+        tell()
+    assert world.stored().view.members == (head, tail)
+    assert sessions.announced == sessions.woken == [head.run_id, tail.run_id], "no poll before the view was stored"
+    runtime.look_around([middle.run_id])
+    assert len(sessions.woken) == 2, "the chain goes on without it already"
+
+
+def test_without_a_report_the_survivors_are_polled_in_a_moment(world: World, tmp_path: Path) -> None:
+    runtime, sessions = that_has_heard_everybody(world, tmp_path)
+    everybody = [member.run_id for member in world.stored().view.members]
+    runtime.lifeline(everybody[1], Lifeline.ENDED, is_refused=True)
+    assert sessions.woken == []
+    runtime.look_around([everybody[1]])
+    assert sessions.woken == everybody
+
+
+def that_has_heard_everybody(world: World, tmp_path: Path) -> tuple[Runtime, Nobody]:
+    """A runtime of the world's chain, which holds all lifelines."""
     runtime = Runtime(world.store, Settings(tmp_path, OWN, 6369))
     runtime._sessions = sessions = Nobody()
     runtime.ensure_read()
-    for member in (head, middle, tail):
-        runtime.answered(member.run_id, MemberReport(3, serving=True, stamp_ms=0), runtime.now())
-    runtime.lifeline(middle.run_id, Lifeline.HELD)
-    runtime.reported(head.run_id, (BrokenLink(middle.run_id, 0, dropped=True),))
-    assert world.stored().view.members == (head, middle, tail)
     sessions.woken.clear()
-    runtime.lifeline(middle.run_id, Lifeline.ENDED, is_refused=True)
-    assert world.stored().view.members == (head, tail)
-    assert sessions.announced == sessions.woken == [head.run_id, tail.run_id], "no poll before the view was stored"
+    sessions.announced.clear()
+    for member in world.stored().view.members:
+        runtime.answered(member.run_id, MemberReport(3, serving=True, stamp_ms=0), runtime.now())
+        runtime.lifeline(member.run_id, Lifeline.HELD)
+    return runtime, sessions
 
 
 @pytest.mark.parametrize("is_certain", [False, True])
