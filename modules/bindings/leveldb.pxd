@@ -59,6 +59,7 @@ cdef extern from "leveldb/c.h" nogil:
     void leveldb_options_set_create_if_missing(leveldb_options_t *, uint8_t)
     void leveldb_options_set_paranoid_checks(leveldb_options_t *, uint8_t)
     void leveldb_options_set_write_buffer_size(leveldb_options_t *, size_t)
+    void leveldb_options_set_block_size(leveldb_options_t *, size_t)
     void leveldb_options_set_compression(leveldb_options_t *, int)
     void leveldb_options_set_max_file_size(leveldb_options_t *, size_t)
     void leveldb_options_set_max_open_files(leveldb_options_t *, int)

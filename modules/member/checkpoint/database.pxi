@@ -14,7 +14,7 @@ from modules.bindings.leveldb cimport (
     leveldb_cache_create_lru, leveldb_close, leveldb_create_iterator, leveldb_destroy_db, leveldb_free, leveldb_get,
     leveldb_iter_destroy, leveldb_iter_get_error, leveldb_iter_key, leveldb_iter_next, leveldb_iter_seek,
     leveldb_iter_valid, leveldb_iter_value, leveldb_iterator_t, leveldb_no_compression, leveldb_open,
-    leveldb_options_create, leveldb_options_set_cache, leveldb_options_set_compression,
+    leveldb_options_create, leveldb_options_set_block_size, leveldb_options_set_cache, leveldb_options_set_compression,
     leveldb_options_set_create_if_missing, leveldb_options_set_max_file_size, leveldb_options_set_max_open_files,
     leveldb_options_set_paranoid_checks, leveldb_options_set_write_buffer_size, leveldb_readoptions_create,
     leveldb_readoptions_destroy, leveldb_readoptions_set_fill_cache, leveldb_readoptions_set_snapshot,
@@ -36,6 +36,7 @@ from modules.server.allocators cimport free_duplicate
 cdef enum:
     WRITE_BUFFER = 32 * 1024 * 1024     # LevelDB merges each table with others later: larger ones need it less often
     FILE_BYTES = 16 * 1024 * 1024   # LevelDB syncs each file by itself
+    BLOCK_BYTES = 16 * 1024     # LevelDB writes and checks each by itself; a READ of a flushed key reads one
     BLOCK_CACHE = 32 * 1024 * 1024
     OPEN_FILES = 256
     CHUNK_PREFIX_BYTES = 6
@@ -67,6 +68,7 @@ cdef void database_init(Database *d) noexcept nogil:
     leveldb_options_set_compression(d.options, leveldb_no_compression)
     leveldb_options_set_write_buffer_size(d.options, WRITE_BUFFER)
     leveldb_options_set_max_file_size(d.options, FILE_BYTES)
+    leveldb_options_set_block_size(d.options, BLOCK_BYTES)
     leveldb_options_set_max_open_files(d.options, OPEN_FILES)
     leveldb_options_set_cache(d.options, leveldb_cache_create_lru(BLOCK_CACHE))
     d.durably = leveldb_writeoptions_create()
