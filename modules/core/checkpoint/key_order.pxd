@@ -11,6 +11,11 @@ from libc.stdlib cimport qsort
 from libc.string cimport memcmp
 
 from modules.core.checkpoint.memtable cimport Memtable, MemtableEntry, memtable_at
+from modules.core.hints cimport fetch_line
+
+cdef enum:
+    KEYS_AHEAD = 16             # keys that are fetched into the processor's cache before they are looked at
+
 
 cdef struct Ordered:
     # Most comparisons are of `distinct`, which is at hand; a key has to be fetched from memory.
@@ -55,7 +60,10 @@ cdef inline void memtable_in_order(const Memtable *table, Ordered *out) noexcept
     cdef uint64_t i
     for i in range(table.count):
         out[i].entry = memtable_at(table, i)
+    for i in range(table.count):
+        fetch_line(<uint64_t>out[min(i + KEYS_AHEAD, table.count - 1)].entry.bytes)
         common = common_bytes(out[0].entry, out[i].entry, common)
     for i in range(table.count):
+        fetch_line(<uint64_t>out[min(i + KEYS_AHEAD, table.count - 1)].entry.bytes)
         out[i].distinct = bytes_from(out[i].entry, common)
     qsort(out, table.count, sizeof(Ordered), compare_ordered)
