@@ -142,7 +142,7 @@ cdef struct Checkpoint:
     int64_t flush_asked         # keys that the predecessor has told this member to flush; 0: none
     Flush flush
     RedisModuleScanCursor *hand         # where the next eviction goes on; NULL: there was none yet
-    int64_t typical_idle_ms             # of the keys that evictions meet, about one half was used more recently
+    int64_t typical_idle_ms             # of the keys that evictions meet, about a quarter was used more recently
     # memory is above its limit and a checkpoint or an eviction is under way: writers are blocked
     bint full
     uint64_t measured           # used memory while writers are blocked, ...
