@@ -1,11 +1,12 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""The log: the updates that a member still keeps, in a ring indexed by sn.
+"""The log: the updates that a member still keeps, looked up by sn.
 
     first .............. committed ............ end - 1 = applied
     |---- backlog -----|----- uncommitted -----|
 
-In a chain of PUTs each sn has an entry. Payloads are opaque handles here: the server puts retained strings in, the
+In a chain of PUTs each sn has an entry. Entries lie in blocks, which come as the log grows and go as it is trimmed:
+none is ever moved. Payloads are opaque handles here: the server puts retained strings in, the
 simulator small integers. Whoever takes an entry out (`log_take_first`) owns its handles.
 
 In a chain of all commands each sn is one byte of the stream of effects (`effect_stream.pxd`), and there are no entries.
@@ -16,13 +17,15 @@ from libc.string cimport memcpy, memmove
 
 from modules.core.effect_stream cimport EffectStream, stream_drop, stream_free, stream_restart
 from modules.core.invariant cimport INVARIANT
-from modules.core.memory cimport memory_give, memory_take
+from modules.core.memory cimport memory_give, memory_take, memory_take_zeroed
 
 cdef enum:
-    FIRST_CAPACITY = 1024
+    BLOCK_BITS = 10
+    BLOCK_ENTRIES = 1 << BLOCK_BITS
+    FIRST_SLOTS = 16
     MAX_BOUNDARIES = 1024
-    # Bytes that count for an entry beside its payload: its place in the ring, which may be half empty, the header of
-    # the payload, and what the string of a long value adds.
+    # Bytes that count for an entry beside its payload: more than its place in a block, the header of the payload, and
+    # what the string of a long value adds.
     ENTRY_OVERHEAD = 144
 
 
@@ -41,8 +44,8 @@ cdef struct Boundary:
 
 
 cdef struct Log:
-    Entry *ring
-    uint64_t capacity       # a power of two, or 0 before the first entry
+    Entry **blocks          # a ring of `slots` places for blocks; NULL there: no block
+    uint64_t slots          # a power of two, or 0 before the first entry
     int64_t first           # sn of the oldest entry kept
     int64_t end             # one past the newest: first == end means empty
     uint64_t bytes          # of all entries kept, overhead included
@@ -56,53 +59,80 @@ cdef inline uint64_t entry_cost(const Entry *entry) noexcept nogil:
     return entry.bytes + ENTRY_OVERHEAD
 
 
+cdef inline uint64_t block_number(int64_t sn) noexcept nogil:
+    return <uint64_t>sn >> BLOCK_BITS
+
+
+cdef inline Entry **block_place(const Log *log, int64_t sn) noexcept nogil:
+    """Where the block of `sn` is noted. The log has slots."""
+    return &log.blocks[block_number(sn) & (log.slots - 1)]
+
+
+cdef inline Entry *entry_place(const Log *log, int64_t sn) noexcept nogil:
+    """The block is there."""
+    return &block_place(log, sn)[0][<uint64_t>sn & (BLOCK_ENTRIES - 1)]
+
+
 cdef inline Entry *log_at(Log *log, int64_t sn) noexcept nogil:
     """The entry of `sn`. The log has it."""
     INVARIANT(log.first <= sn < log.end, "rule 1: the log has the update that is looked up")
-    return &log.ring[<uint64_t>sn & (log.capacity - 1)]
+    return entry_place(log, sn)
+
+
+cdef inline void log_give_block(Log *log, int64_t sn) noexcept nogil:
+    """Gives the block of `sn` back, if there is one."""
+    cdef Entry **place
+    if log.slots:
+        place = block_place(log, sn)
+        memory_give(place[0])
+        place[0] = NULL
 
 
 cdef inline void log_restart(Log *log, int64_t first) noexcept nogil:
     """The log, from which the caller has taken all entries out, goes on with `first`."""
     INVARIANT(log.first == log.end, "rule 9: a log that begins anew has given its entries back")
+    log_give_block(log, log.first)
     log.first = first
     log.end = first
     log.bytes = 0
     stream_restart(&log.stream, first)
 
 
-cdef inline bint log_resize(Log *log, uint64_t capacity) noexcept nogil:
-    """Moves the entries to a ring of `capacity`, a power of two with room for them. False when memory is exhausted."""
-    cdef Entry *ring = <Entry *>memory_take(capacity * sizeof(Entry))
-    cdef int64_t sn
-    if ring == NULL:
+cdef inline bint log_add_slots(Log *log) noexcept nogil:
+    """Doubles the slots. Returns False when memory is exhausted."""
+    cdef uint64_t slots = 2 * log.slots if log.slots else FIRST_SLOTS
+    cdef Entry **blocks = <Entry **>memory_take_zeroed(slots * sizeof(Entry *))
+    cdef uint64_t i
+    if blocks == NULL:
         return False
-    for sn in range(log.first, log.end):
-        ring[<uint64_t>sn & (capacity - 1)] = log_at(log, sn)[0]
-    memory_give(log.ring)
-    log.ring = ring
-    log.capacity = capacity
+    for i in range(log.slots):      # all are taken, from that of the first entry on
+        blocks[block_number(log.first) + i & (slots - 1)] = log.blocks[block_number(log.first) + i & (log.slots - 1)]
+    memory_give(log.blocks)
+    log.blocks = blocks
+    log.slots = slots
     return True
+
+
+cdef inline bint log_has_slot(const Log *log) noexcept nogil:
+    """Returns whether the next entry's block has a slot of its own."""
+    return block_number(log.end) - block_number(log.first) < log.slots
 
 
 cdef inline bint log_reserve(Log *log) noexcept nogil:
     """Makes room for one more entry. Returns False when memory is exhausted."""
-    if <uint64_t>(log.end - log.first) < log.capacity:
-        return True
-    return log_resize(log, 2 * log.capacity if log.capacity else FIRST_CAPACITY)
-
-
-cdef inline void log_shrink(Log *log) noexcept nogil:
-    """Halves a ring that is mostly empty. It is halved once a call, because the need for room may come back."""
-    cdef uint64_t half = log.capacity // 2
-    if half >= FIRST_CAPACITY and <uint64_t>(log.end - log.first) <= half // 2:
-        log_resize(log, half)
+    cdef Entry **place
+    if not log_has_slot(log) and not log_add_slots(log):
+        return False
+    place = block_place(log, log.end)
+    if place[0] == NULL:
+        place[0] = <Entry *>memory_take(BLOCK_ENTRIES * sizeof(Entry))
+    return place[0] != NULL
 
 
 cdef inline void log_append(Log *log, const Entry *entry) noexcept nogil:
     """The caller has reserved room by `log_reserve`."""
-    INVARIANT(<uint64_t>(log.end - log.first) < log.capacity, "rule 9: the caller has reserved room for the entry")
-    log.ring[<uint64_t>log.end & (log.capacity - 1)] = entry[0]
+    INVARIANT(log_has_slot(log), "rule 9: the caller has reserved room for the entry")
+    entry_place(log, log.end)[0] = entry[0]
     log.end += 1
     log.bytes += entry_cost(entry)
 
@@ -112,6 +142,8 @@ cdef inline Entry log_take_first(Log *log) noexcept nogil:
     INVARIANT(log.bytes >= entry_cost(&entry), "rule 9: the bytes of the log are counted")
     log.first += 1
     log.bytes -= entry_cost(&entry)
+    if <uint64_t>log.first & (BLOCK_ENTRIES - 1) == 0:
+        log_give_block(log, log.first - 1)
     return entry
 
 
@@ -124,10 +156,13 @@ cdef inline void log_drop(Log *log, int64_t count) noexcept nogil:
 
 
 cdef inline void log_free(Log *log) noexcept nogil:
+    cdef uint64_t i
     stream_free(&log.stream)
-    memory_give(log.ring)
-    log.ring = NULL
-    log.capacity = 0
+    for i in range(log.slots):
+        memory_give(log.blocks[i])
+    memory_give(log.blocks)
+    log.blocks = NULL
+    log.slots = 0
 
 
 cdef inline int64_t boundary_epoch_of(const Boundary *boundaries, int count, int64_t sn) noexcept nogil:

@@ -12,7 +12,7 @@ from modules.core.chain cimport (
 from modules.core.effect_stream cimport stream_cut, stream_mark, stream_shrink
 from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport (
-    Entry, Log, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve, log_shrink,
+    Entry, Log, entry_cost, log_append, log_at, log_epoch_of, log_note_epoch, log_reserve,
 )
 from modules.core.messages cimport (
     ACCEPTED, Ack, Batch, DIVERGED, GAP, Greeting, NONSENSE, NOT_GREETED, OTHER_HISTORY, STRANGER, TOO_FAR_BEHIND,
@@ -383,7 +383,6 @@ cdef inline void replication_head_lost(Chain *c) noexcept nogil:
 
 
 cdef inline void replication_tick(Chain *c) noexcept nogil:
-    """Called by the clock: acknowledgements that were left out go out, and memory of a log once full is given back."""
+    """Called by the clock: acknowledgements that were left out go out, and memory of a ring once full is given back."""
     c.relied_up = -1
-    log_shrink(&c.log)
     stream_shrink(&c.log.stream, c.log.first, c.log.end)

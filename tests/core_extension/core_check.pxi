@@ -38,6 +38,11 @@ cdef list broken_numbers(Core member):
     return broken
 
 
+def log_blocks(Core member):
+    """How many blocks of entries the log has."""
+    return sum(member.c.log.blocks[i] != NULL for i in range(member.c.log.slots))
+
+
 cdef list broken_log(Core member):
     return broken_stream(member) if member.c.log.streams else broken_entries(member)
 

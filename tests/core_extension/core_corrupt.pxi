@@ -33,8 +33,8 @@ def corrupt(Core member, str field, int64_t value):
         c.log.first = value
     elif field == "log_end":
         c.log.end = value
-    elif field == "log_capacity":
-        c.log.capacity = value
+    elif field == "log_slots":
+        c.log.slots = value
     else:
         raise KeyError(field)
 

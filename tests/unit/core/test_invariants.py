@@ -147,7 +147,7 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 1: the log ends with the newest update that is applied": lambda: batch_after_damage("log_end", 2),
     "rule 1: a member with a predecessor acknowledges, and no other": lambda: Core.take_ack(pair()[0]),
     "rule 1: the successor is sent what the log has, without a gap":
-        lambda: damaged_batch("next_sn", -1),
+        lambda: damaged_batch("log_first", 4),
     "rule 1: only a member that is alone has what its log lacks": lambda: Core.continue_alone(pair()[0]),
     "rule 1: updates are recorded in order, and each once":
         lambda: misuse(alone(3), "durability_note_recorded", 1, 1),
@@ -186,7 +186,7 @@ BREAKS: dict[str, Callable[[], object]] = {
     "rule 9: a log that begins anew has given its entries back": lambda: alone(3).forget(),
     "rule 9: a log drops only bytes that it has": lambda: misuse(alone(), "log_drop", 1),
     "rule 9: the caller has reserved room for the entry":
-        lambda: misuse(damaged(alone(3), "log_capacity", 2), "log_append"),
+        lambda: misuse(damaged(alone(3), "log_slots", 0), "log_append"),
     "rule 9: the bytes of the log are counted": lambda: misuse(damaged(alone(3), "log_bytes", 1), "log_take_first"),
     "rule 9: the bytes of the table are counted": lambda: misuse(alone(), "memtable_set", 2, 1),
 }
