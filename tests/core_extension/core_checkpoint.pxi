@@ -3,6 +3,7 @@
 
 from libc.stdlib cimport free, malloc
 
+cimport modules.core.checkpoint.distinct as distinct
 cimport modules.core.checkpoint.key_order as key_order
 
 
@@ -73,6 +74,20 @@ cdef class Memtable:
             entry = memtable.memtable_at(self.table, i)
             found.append((entry.bytes[:entry.length], entry.sn))
         return found
+
+
+cdef class Distinct:
+    """The estimate of `modules/core/checkpoint/distinct.pxd`."""
+
+    cdef distinct.Distinct keys
+    cdef uint64_t _seed
+
+    def __cinit__(self, uint64_t seed): self._seed = seed
+
+    def note(self, bytes key):
+        distinct.distinct_note(&self.keys, memtable.key_hash(PyBytes_AS_STRING(key), len(key), self._seed))
+
+    def at_most(self, uint64_t count): return bool(distinct.distinct_at_most(&self.keys, count))
 
 
 def record_key(bytes key, int64_t sn):

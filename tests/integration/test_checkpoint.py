@@ -238,6 +238,25 @@ def test_superseded_records_are_swept(chain: StartChain) -> None:
     assert {ask(cluster.head, "READ", f"key:{n}") for n in (0, 19_999)} == {b"round 4:0", b"round 4:19999"}
 
 
+def test_new_keys_need_no_sweep(chain: StartChain) -> None:
+    """A sweep reads the whole checkpoint: it waits until about half of that is superseded, or deleted."""
+    cluster = chain(1, member_config=FLUSH)
+    for name in "abc":
+        put(cluster, 40_000, prefix=name)
+        checkpoint(cluster)
+    for number in range(5):
+        ask(cluster.head, "MEMBER.PUT", "some", number)
+        checkpoint(cluster)
+    assert member_number(cluster.head, "checkpoint_records") == 120_005
+    assert member_number(cluster.head, "checkpoint_sweeps") == 0
+    with Talk(cluster.head) as talk:
+        for name in "ab":
+            talk.pipeline([("MEMBER.DEL", f"{name}:{n}") for n in range(40_000)])
+            checkpoint(cluster)
+    wait_until(lambda: member_number(cluster.head, "checkpoint_sweeps") == 1, 30)
+    assert member_number(cluster.head, "checkpoint_records") == 40_001
+
+
 # --------------------------------------------------------------------------------- automatic checkpoints and flushes
 
 

@@ -61,7 +61,7 @@ cdef inline uint64_t memtable_mix(uint64_t hash) noexcept nogil:
     return hash ^ (hash >> 32)
 
 
-cdef inline uint32_t memtable_hash(const char *bytes, size_t length, uint64_t seed) noexcept nogil:
+cdef inline uint64_t key_hash(const char *bytes, size_t length, uint64_t seed) noexcept nogil:
     cdef uint64_t hash = seed ^ <uint64_t>length
     cdef uint64_t word
     while length >= 8:
@@ -71,7 +71,11 @@ cdef inline uint32_t memtable_hash(const char *bytes, size_t length, uint64_t se
         length -= 8
     word = 0
     memcpy(&word, bytes, length)
-    return <uint32_t>memtable_mix(hash ^ word)
+    return memtable_mix(hash ^ word)
+
+
+cdef inline uint32_t memtable_hash(const char *bytes, size_t length, uint64_t seed) noexcept nogil:
+    return <uint32_t>key_hash(bytes, length, seed)
 
 
 # --------------------------------------------------------------------------------------------------- buckets

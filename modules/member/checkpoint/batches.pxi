@@ -36,6 +36,7 @@ cdef struct WriteJob:
     const Memtable *table
     int64_t before              # the watermark that the database must have
     Meta meta                   # the meta record to be written; `run_write` sets the counts of records
+    bint sweep_pays             # afterwards about half of the records are superseded, or more
     bint good
     char error[TEXT_BYTES]
 
@@ -121,6 +122,7 @@ cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
         return False
     key_bytes = record_key(b.record.bytes, entry.bytes, entry.length, entry.sn)
     name_record(b, key_bytes)
+    note_written(b.write.database, b.record.bytes, key_bytes, bytes == NULL)
     b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
     if bytes != NULL:
         memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
@@ -221,5 +223,6 @@ cdef void run_write(Job *job) noexcept nogil:
     write.good = write_batches(write)
     if write.good:
         meta_moved(d, &write.meta)
+        write.sweep_pays = is_half_superseded(d, write.meta.records)
     else:
         d.spoilt = True

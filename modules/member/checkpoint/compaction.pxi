@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compaction: the writer removes superseded records from the database, in parts, so that checkpoints can run between.
 #
-# It is due when as many records were written since the last compaction as that compaction left. So a checkpoint is at
-# most about twice as large as its data, and compaction reads about one record for each record written.
+# It is due when as many records were written since the last compaction as that compaction left, and about half of all
+# records are superseded. So a checkpoint is at most about twice as large as its data, and compaction reads at most two
+# records for each one that it removes: none where keys are new. How many are superseded is an estimate (`Distinct`),
+# which begins with an empty database, or with the first compaction.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -73,6 +75,7 @@ cdef bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_writeba
             leveldb_writebatch_delete(batch, row.key, row.key_bytes)
         else:
             sweep.left += 1
+            note_kept(sweep.database, row.key, row.key_bytes)
         leveldb_iter_next(iterator)
     sweep.ended = True
     return True
@@ -80,6 +83,7 @@ cdef bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_writeba
 
 cdef void count_left(Sweep *sweep, leveldb_writebatch_t *batch) noexcept nogil:
     """Update the counts in the meta record. Records that were written during the compaction count as kept."""
+    keys_counted(sweep.database)
     sweep.database.meta.swept = sweep.left
     sweep.database.meta.records = sweep.left + sweep.database.meta.records - sweep.before
     sweep.records = sweep.database.meta.records
@@ -97,6 +101,7 @@ cdef void run_sweep(Job *job) noexcept nogil:
         return
     if not sweep.cursor.length:
         sweep.before = d.meta.records
+        forget_keys(d)
     iterator = database_scan(d, NULL, False)
     batch = leveldb_writebatch_create()
     if sweep.cursor.length:

@@ -5,7 +5,7 @@
 # Only the writer thread changes the database. It holds the mutex to replace the handle and to change the watermark. The
 # reader thread holds the mutex while it reads, so that neither changes meanwhile.
 
-from libc.stdint cimport uint32_t, uint8_t
+from libc.stdint cimport uint32_t, uint64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset, strstr
@@ -24,9 +24,12 @@ from modules.bindings.leveldb cimport (
 )
 from modules.bindings.libc cimport F_OK, access
 from modules.bindings.pthread cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+from modules.bindings.redismodule cimport RedisModule_GetRandomBytes
+from modules.core.checkpoint.distinct cimport Distinct, distinct_at_most, distinct_note
+from modules.core.checkpoint.memtable cimport key_hash
 from modules.core.checkpoint.record_format cimport (
-    CHUNK_HEADER, META_BYTES, META_KEY_BYTES, Meta, NOTHING, chunk_prefix, get_big_endian, meta_key, read_meta,
-    write_meta,
+    CHUNK_HEADER, META_BYTES, META_KEY_BYTES, Meta, NOTHING, VERSION_BYTES, chunk_prefix, get_big_endian, meta_key,
+    read_meta, write_meta,
 )
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.view cimport HISTORY_BYTES
@@ -63,6 +66,7 @@ cdef bint damaged(char *out, const char *what) noexcept nogil:
 cdef void database_init(Database *d) noexcept nogil:
     pthread_mutex_init(&d.mutex, NULL)
     d.watermark = NOTHING
+    RedisModule_GetRandomBytes(<unsigned char *>&d.seed, sizeof(uint64_t))
     d.options = leveldb_options_create()
     leveldb_options_set_paranoid_checks(d.options, 1)
     leveldb_options_set_compression(d.options, leveldb_no_compression)
@@ -175,6 +179,34 @@ cdef bint database_write(Database *d, leveldb_writebatch_t *batch, char *error) 
     return succeeded(failure, error)
 
 
+cdef void forget_keys(Database *d) noexcept nogil:
+    """Begin to count keys anew: of the records that a sweep leaves, or of an empty database."""
+    memset(&d.kept, 0, sizeof(Distinct))
+    d.deletions = 0
+
+
+cdef void note_kept(Database *d, const char *record, size_t key_bytes) noexcept nogil:
+    distinct_note(&d.kept, key_hash(record, key_bytes - VERSION_BYTES, d.seed))
+
+
+cdef void note_written(Database *d, const char *record, size_t key_bytes, bint deletion) noexcept nogil:
+    cdef uint64_t hash = key_hash(record, key_bytes - VERSION_BYTES, d.seed)
+    distinct_note(&d.keys, hash)
+    distinct_note(&d.kept, hash)
+    d.deletions += deletion
+
+
+cdef void keys_counted(Database *d) noexcept nogil:
+    """What the database has is `kept`."""
+    d.keys = d.kept
+    d.counted = True
+
+
+cdef bint is_half_superseded(const Database *d, uint64_t records) noexcept nogil:
+    """Returns whether a compaction would remove about half of the records or more, or whether that is unknown."""
+    return not d.counted or distinct_at_most(&d.keys, records // 2 + d.deletions)
+
+
 cdef bint database_rename(Database *d, const uint8_t *history, char *error) noexcept nogil:
     """Make the database one of another history. Returns False on an error."""
     cdef leveldb_writebatch_t *batch = leveldb_writebatch_create()
@@ -261,6 +293,7 @@ cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
     database_close(d)
     leveldb_options_set_create_if_missing(d.options, emptied or access(d.folder, F_OK) != 0)
     pthread_mutex_lock(&d.mutex)
+    d.counted = False
     d.db = leveldb_open(d.options, d.folder, &failure)
     pthread_mutex_unlock(&d.mutex)
     d.spoilt = False
@@ -278,4 +311,8 @@ cdef bint database_clear(Database *d, char *error) noexcept nogil:
     cdef char *failure = NULL
     database_close(d)
     leveldb_destroy_db(d.options, d.folder, &failure)
-    return succeeded(failure, error) and database_open(d, True, error)
+    if not succeeded(failure, error) or not database_open(d, True, error):
+        return False
+    forget_keys(d)
+    keys_counted(d)
+    return True

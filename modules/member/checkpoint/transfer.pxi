@@ -107,6 +107,7 @@ cdef void run_fetch(Job *job) noexcept nogil:
     cdef redisContext *context
     if not database_clear(fetch.database, fetch.caller.error):
         return
+    fetch.database.counted = False      # nobody counts what comes
     context = call_peer(&fetch.caller, False)
     if context == NULL:
         return

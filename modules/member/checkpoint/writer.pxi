@@ -186,7 +186,8 @@ cdef void saved(Member *m, const WriteJob *write) noexcept nogil:
     c.records = write.meta.records
     track_spend(c, c.frozen)
     c.frozen = NULL
-    sweep_if_due(c, write.meta.records, write.meta.swept)
+    if write.sweep_pays:
+        sweep_if_due(c, write.meta.records, write.meta.swept)
 
 
 cdef void done_write(Job *job) noexcept nogil:

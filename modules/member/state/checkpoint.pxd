@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from modules.bindings.leveldb cimport leveldb_options_t, leveldb_snapshot_t, leveldb_t, leveldb_writeoptions_t
 from modules.bindings.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t
 from modules.bindings.redismodule cimport RedisModuleScanCursor
+from modules.core.checkpoint.distinct cimport Distinct
 from modules.core.checkpoint.memtable cimport Memtable
 from modules.core.checkpoint.record_format cimport Meta
 from modules.core.view cimport HISTORY_BYTES
@@ -79,6 +80,13 @@ cdef struct Database:
     # ---- used by the writer thread only
     bint spoilt                 # a write has failed; LevelDB accepts no more writes until the database is opened again
     Meta meta
+    # ---- of the same thread: how many records are superseded
+    uint64_t seed               # of the keys' hashes
+    bint counted                # `keys` has noted the keys of all records
+    Distinct keys
+    Distinct kept               # keys of what the last sweep has left, and of what was written since it began
+    uint64_t deletions          # deletions written since then
+    # ----
     bint stopping               # the server is ending; set once, by the main thread
 
 

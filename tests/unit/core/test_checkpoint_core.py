@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from core_extension.core import (
     NOTHING,
     Core,
+    Distinct,
     Memtable,
     Meta,
     RecordKind,
@@ -62,6 +63,19 @@ def test_a_checkpoint_gets_its_records_in_order(common: bytes, found: list[bytes
     in_order = table.in_order()
     assert in_order == sorted(common + key for key in found)
     assert [record_key(key, 5) for key in in_order] == sorted(record_key(key, 5) for key in in_order)
+
+
+@pytest.mark.parametrize("name", ["%d", "key:%012d", "%d:" + "x" * 40, "%08x"])
+@pytest.mark.parametrize("seed", [0, 1, 0x9E3779B97F4A7C15])
+def test_different_keys_are_counted_roughly_and_once(name: str, seed: int) -> None:
+    found = Distinct(seed)
+    for number in range(50_000):
+        found.note((name % number).encode())
+    for _ in range(2):
+        assert not found.at_most(45_000)
+        assert found.at_most(55_000)
+        for number in range(0, 50_000, 2):
+            found.note((name % number).encode())
 
 
 # --------------------------------------------------------------------------------------------------- the records
