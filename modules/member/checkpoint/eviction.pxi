@@ -3,8 +3,9 @@
 # Eviction: keys leave memory whose newest update is in this member's checkpoint. A scan finds them, one slice in each
 # pass. Each eviction goes on where the last one has ended, like the hand of a clock.
 #
-# A key that was used lately stays when its turn comes: what is read and written again remains in memory. Which keys
-# that are is decided by the time that Redis keeps with each value: a quarter of the keys met have a shorter one.
+# At the tail a key that was used lately stays when its turn comes: what is read and written again remains in memory.
+# Which keys that are is decided by the time that Redis keeps with each value: a quarter of the keys met have a shorter
+# one. To other members no READ comes: a look at a key that stays would cost more than it brings.
 #
 # Keys are evicted only here, in the before-sleep event. Code that has found a key in memory may rely on it until the
 # event loop sleeps.
@@ -18,6 +19,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ScanCursorCreate, RedisModule_ScanCursorRestart, RedisModule_SelectDb, RedisModule_UnlinkKey,
     RedisModule_ValueLength,
 )
+from modules.core.chain cimport chain_is_tail
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.invariant cimport INVARIANT
 from modules.member.checkpoint.memtable cimport newest_update
@@ -65,8 +67,8 @@ cdef bint is_spared(Checkpoint *c, RedisModuleKey *key) noexcept nogil:
         c.typical_idle_ms += step
         return False
     c.typical_idle_ms = max(c.typical_idle_ms - LEAVING * step, <int64_t>-LEAVING * LEAST_STEP_MS)
-    c.flush.spared = c.flush.spared or c.flush.sparing
-    return c.flush.sparing
+    c.flush.spared = True
+    return True
 
 
 cdef void on_scanned(
@@ -77,7 +79,7 @@ cdef void on_scanned(
     cdef Checkpoint *c = &the_member().checkpoint
     if key == NULL or RedisModule_KeyType(key) != REDISMODULE_KEYTYPE_STRING or found.count == FOUND_AT_ONCE:
         return
-    if not is_spared(c, key) and (not c.tracking or newest_update(c, name) == NULL):
+    if not (c.flush.sparing and is_spared(c, key)) and (not c.tracking or newest_update(c, name) == NULL):
         found.names[found.count] = keep(name)
         found.count += 1
 
@@ -137,16 +139,17 @@ cdef void flush_begin(Member *m, uint64_t most, uint64_t goal, Waiter *waiter) n
     """
     cdef Checkpoint *c = &m.checkpoint
     cdef Flush *flush = &c.flush
+    cdef bint limited = goal != 0 or most < <uint64_t>INT64_MAX
     memset(flush, 0, sizeof(Flush))
     flush.most = most
     flush.goal = goal
     flush.waiter = waiter
     flush.running = True
-    flush.sparing = goal != 0 or most < <uint64_t>INT64_MAX
-    flush.ends = 2 if flush.sparing else 1
+    flush.sparing = limited and chain_is_tail(&m.chain)
+    flush.ends = 2 if limited else 1
     if c.hand == NULL:
         c.hand = RedisModule_ScanCursorCreate()
-    elif not flush.sparing:
+    elif not limited:
         RedisModule_ScanCursorRestart(c.hand)
 
 
