@@ -41,10 +41,17 @@ print(json.dumps(found))
 """
 ETCD = """\
 import json, sys
-from chainredis.benchmarks.clients import Load
-from chainredis.benchmarks.etcd import measure
-found = measure(int(sys.argv[1]), 1, Load(), lambda text: None)
-print(json.dumps({each.what: [each.ms] for each in found.times}))
+from chainredis.benchmarks.clients import Load, RunningLoad
+from chainredis.benchmarks.etcd import Cases, _carry_out, running_chain
+found = {}
+with running_chain(int(sys.argv[1])) as chain:
+    with RunningLoad([member.endpoint for member in chain.members], Load()) as running:
+        for _ in range(int(sys.argv[2])):
+            for what, case in Cases(chain).all():
+                if sys.argv[3] in what:
+                    found.setdefault(what, []).append(_carry_out(what, case).ms)
+        running.stop()
+print(json.dumps(found))
 """
 COLUMNS = ("milliseconds", "there: median", "worst", "here: median", "worst", "ratio: median", "worst")
 

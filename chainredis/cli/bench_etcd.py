@@ -17,6 +17,7 @@ from chainredis.cli.bench import RESULTS, AddParser, add_number, add_other, benc
 if TYPE_CHECKING:
     from chainredis.benchmarks.etcd import Measurements
 
+ROUNDS_A_TURN = 3
 COLUMNS = ("what happens", "median ms", "worst ms", "longest gap of all writers", "of all readers")
 TEXT = """\
 # Masters in etcd
@@ -45,6 +46,7 @@ def register(add_parser: AddParser) -> None:
     )
     add_number(parser, "--rounds", 5, "of each")
     add_number(parser, "--timeout", 5, "of heartbeats, in seconds", metavar="S")
+    parser.add_argument("--only", default="", metavar="TEXT", help="the faults with this text in their name, as killed")
     add_other(parser)
     parser.set_defaults(call=bench_etcd)
 
@@ -56,10 +58,11 @@ def bench_etcd(options: argparse.Namespace) -> None:
 
     console, say = terminal()
     if options.other:
-        console.print(compare(options.other, ETCD, [options.timeout], options.rounds, say))
+        arguments = [options.timeout, ROUNDS_A_TURN, options.only]
+        console.print(compare(options.other, ETCD, arguments, -(-options.rounds // ROUNDS_A_TURN), say))
         return
     load = Load()
-    found = measure(options.timeout, options.rounds, load, say)
+    found = measure(options.timeout, options.rounds, load, options.only, say)
     rows = list(_rows(found))
     table = Table(*COLUMNS)
     for row in rows:
