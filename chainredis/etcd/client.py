@@ -107,6 +107,21 @@ class Connection:
         is_put, answers = self._call(lambda client: client.transaction(conditions, [put], []))
         return answers[0].response_put.header.revision if is_put else None
 
+    def put_and_read(
+        self, conditions: list[Any], key: str, value: str, lease: int, other: str
+    ) -> tuple[int, Entry | None] | None:
+        """As `put_if`, with what another key has in that revision, None for nothing."""
+        put = etcdrpc.PutRequest(key=key.encode(), value=value.encode(), lease=lease)
+        get = etcdrpc.RangeRequest(key=other.encode())
+        wanted = etcdrpc.TxnRequest(
+            compare=[condition.build_message() for condition in conditions],
+            success=[etcdrpc.RequestOp(request_put=put), etcdrpc.RequestOp(request_range=get)],
+        )
+        # `transaction` of python-etcd3 wants fields of what is read that these messages leave out.
+        answer = self._call(lambda client: client.kvstub.Txn(wanted, client.timeout, metadata=client.metadata))
+        found = dict(map(_named, answer.responses[1].response_range.kvs)) if answer.succeeded else {}
+        return (answer.header.revision, found.get(other)) if answer.succeeded else None
+
     def put(self, key: str, value: str, lease: int) -> None:
         self.put_if([], key, value, lease)
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from chainredis.etcd.client import Connection, is_modified_at
+from chainredis.etcd.client import Connection, Entry, is_modified_at
 from chainredis.etcd.leader import Leader
 from chainredis.etcd.lease import LEAST_TTL_S, Lease
 from chainredis.etcd.url import Keys
@@ -29,8 +29,8 @@ class LeaderElection(threading.Thread):
     """A candidate whenever nobody leads; then it keeps its leadership as long as it can.
 
     who: this master as it advertises itself. changed: is called when `term` has another value. term: the revision in
-    which this master has put the leader's key; 0 if it does not lead. said: the value of that key. trouble: why etcd
-    cannot be reached, for people.
+    which this master has put the leader's key; 0 if it does not lead. said: the value of that key. view: what the
+    view's key had in that revision. trouble: why etcd cannot be reached, for people.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class LeaderElection(threading.Thread):
         self._stand_at = 0.0
         self.term = 0
         self.said = ""
+        self.view: Entry | None = None
         self.trouble = ""
 
     def close(self) -> None:
@@ -178,20 +179,24 @@ class LeaderElection(threading.Thread):
             self._step_down("the leader's key in etcd is another's, or was deleted")
 
     def _stand(self) -> None:
-        """Put the leader's key, which begins a new term: others may have led since an older one."""
+        """Put the leader's key, which begins a new term: others may have led since an older one. The answer brings the
+        view, which is what a leader needs to know next.
+        """
         leader, said = self._leader, self._who().to_text()
         conditions = [is_modified_at(self._keys.leader, leader.term if leader else 0)]
         try:
-            term = self._connection.put_if(conditions, self._keys.leader, said, self._lease.number)
+            begun = self._connection.put_and_read(
+                conditions, self._keys.leader, said, self._lease.number, self._keys.view
+            )
         except LeaseLost:
             self._lease.give_up()
             self._renew_at = 0.0
         else:
-            if term:  # else another master was faster
-                self._step_up(term, said)
+            if begun:  # else another master was faster
+                self._step_up(*begun, said)
 
-    def _step_up(self, term: int, said: str) -> None:
-        self.term, self.said = term, said
+    def _step_up(self, term: int, view: Entry | None, said: str) -> None:
+        self.term, self.view, self.said = term, view, said
         log.warning("this master leads, in the term that began with revision %d", term)
         self._changed()
 

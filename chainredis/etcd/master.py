@@ -291,7 +291,8 @@ class EtcdMaster:
                 former.close()
 
     def _begin(self, term: int) -> Coordinator:
-        self._store = EtcdStore(self._connection, self._keys, term, self._election.said)
+        election = self._election
+        self._store = EtcdStore(self._connection, self._keys, term, election.said, election.view)
         coordinator = Coordinator(
             self._settings,
             store=self._store,

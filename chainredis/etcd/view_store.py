@@ -14,14 +14,17 @@ class EtcdStore:
     term, leader: the revision in which the leader's key was put, and its value. Both together are the fencing token: no
     other master has the same, also when etcd was restored and counts its revisions anew. is_certain: as in ViewStore.
     etcd gives what a majority of its servers has, and takes nothing from former terms. A failed request of this one may
-    be under way.
+    be under way. began_with: what the view's key had in that revision, if that is known: it is the first to be loaded.
     """
 
-    def __init__(self, connection: Connection, keys: Keys, term: int, leader: str) -> None:
+    def __init__(
+        self, connection: Connection, keys: Keys, term: int, leader: str, *began_with: Entry | None
+    ) -> None:
         self._connection = connection
         self._keys = keys
         self._term = term
         self._leader = leader
+        self._began_with = list(began_with)
         self._revision = 0  # in which the configuration was put
         self.is_certain = True
 
@@ -30,10 +33,13 @@ class EtcdStore:
         return (entry.modified if entry else 0) == self._revision
 
     def load(self) -> Configuration | None:
-        entry = self._connection.read(self._keys.view).entries.get(self._keys.view)
+        entry = self._began_with.pop() if self._began_with else self._read()
         configuration = configuration_in(self._keys, entry.value) if entry else None
         self._revision = entry.modified if entry else 0
         return configuration
+
+    def _read(self) -> Entry | None:
+        return self._connection.read(self._keys.view).entries.get(self._keys.view)
 
     def save(self, configuration: Configuration) -> None:
         text = configuration_to_text(configuration, self._revision)  # a growing number makes each text unique

@@ -91,6 +91,12 @@ class FakeConnection(Connection):
         self._after()
         return self._etcd.revision
 
+    def put_and_read(
+        self, conditions: list[Any], key: str, value: str, lease: int, other: str
+    ) -> tuple[int, Entry | None] | None:
+        revision = self.put_if(conditions, key, value, lease)
+        return (revision, self._etcd.entries.get(other)) if revision else None
+
     def grant(self, ttl_s: int) -> tuple[int, int]:
         self._answer("grant")
         lease = len(self._etcd.ttls) + 100

@@ -59,6 +59,14 @@ def test_one_leads(etcd: FakeEtcd, two: list[Candidate]) -> None:
     assert two[0].settings == [etcd.entries[KEYS.leader].modified]
 
 
+def test_who_leads_knows_the_view_without_another_question(etcd: FakeEtcd, two: list[Candidate]) -> None:
+    etcd.put_by_hand(KEYS.view, b"a view")
+    two[0].step()
+    etcd.put_by_hand(KEYS.view, b"the next one, which this term did not begin with")
+    assert two[0].election.view and two[0].election.view.value == b"a view"
+    assert "read" not in etcd.calls
+
+
 def test_the_next_one_leads_when_the_lease_has_run_out(etcd: FakeEtcd, two: list[Candidate]) -> None:
     for each in two:
         each.step()

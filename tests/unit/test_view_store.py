@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainredis.etcd.client import Access, Connection
+from chainredis.etcd.client import Access, Connection, is_modified_at
 from chainredis.etcd.url import parse_url
 from chainredis.etcd.view_store import EtcdStore
 from chainredis.protocol.errors import Deposed, EtcdAway, StoreError
@@ -109,6 +109,25 @@ def test_who_has_lost_the_lead_changes_nothing(url: str) -> None:
         with pytest.raises(Deposed):
             before.save(CHANGE)
         assert after.load() == NEXT
+
+
+def test_a_term_begins_with_what_its_first_revision_has(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = parse_url(url)
+    with elections(url) as lead, closing(Connection(Access(where.endpoints), 5)) as connection:
+        for stored in (None, CHANGE):
+            if stored:
+                lead().save(stored)
+            begun = connection.put_and_read([], where.keys.leader, "somebody", 0, where.keys.view)
+            assert begun
+            store = EtcdStore(connection, where.keys, begun[0], "somebody", begun[1])
+            with monkeypatch.context() as patch:
+                patch.setattr(Connection, "read", None)
+                assert store.load() == stored
+            assert store.load() == stored
+        store.save(NEXT)
+        assert lead().load() == NEXT
+        never = [is_modified_at(where.keys.leader, 1)]
+        assert connection.put_and_read(never, where.keys.leader, "another", 0, where.keys.view) is None
 
 
 def test_a_leader_that_has_not_read_overwrites_nothing(url: str) -> None:
