@@ -68,6 +68,7 @@ from modules.server.allocators cimport allocators_init
 from modules.server.api cimport api_init
 from modules.server.clock cimport boot_ms
 from modules.server.command_info cimport describe
+from modules.server.memory_keeper cimport keep_memory
 from modules.server.native_replication cimport may_load
 from modules.server.redis_calls cimport info_field
 
@@ -490,6 +491,7 @@ cdef public int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv
                         &m.gate.error[0] if m.gate.error[0] else strerror(errno))
         return REDISMODULE_ERR
     RedisModule_CreateTimer(ctx, TICK_MS, on_tick, NULL)
+    keep_memory(ctx)
     if own_kind(m) == KIND_ALL and (m.disk.marker.found or has_snapshot(ctx)):
         follow_while_loading(m)
     return REDISMODULE_OK

@@ -101,6 +101,27 @@ cdef extern from "signal.h" nogil:
         SIGKILL
     int kill(pid_t process, int number)
 
+cdef extern from *:
+    """
+    #include <sched.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    #ifndef SYS_close_range
+    #define SYS_close_range 436
+    #endif
+    """
+    enum:
+        CLONE_VM
+        SYS_close
+        SYS_close_range
+        SYS_exit
+        SYS_prctl
+        SYS_read
+        SYS_write
+    int clone(int (*function)(void *) noexcept nogil, void *stack, int flags, void *argument, ...) nogil
+    int pipe2(int *ends, int flags) nogil
+    long syscall(long number, ...) nogil
+
 cdef extern from "sys/prctl.h" nogil:
     enum:
         PR_SET_NAME

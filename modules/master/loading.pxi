@@ -18,6 +18,7 @@ from modules.master.jobs cimport queue_init
 from modules.master.state cimport COMMAND_COUNT, Kind
 from modules.server.api cimport api_init
 from modules.server.command_info cimport describe
+from modules.server.memory_keeper cimport keep_memory
 from modules.server.native_replication cimport may_load
 from modules.server.position cimport position_register
 
@@ -146,6 +147,7 @@ cdef int master_load(
     if not watch_commands(ctx):
         return REDISMODULE_ERR
     take_tls(ctx)
+    keep_memory(ctx)
     master.running = start_master(ctx)      # last, because a module that fails to load must have no threads
     return REDISMODULE_OK if master.running else REDISMODULE_ERR
 

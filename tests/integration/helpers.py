@@ -8,6 +8,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Any, Self
 
+import psutil
 import redis
 from redis._parsers import _RESP2Parser
 from redis.connection import Connection, SSLConnection
@@ -25,6 +26,7 @@ Word = str | bytes | int
 PATIENT = {"master.lease": "60000", "master.heartbeat-timeout": "60000"}
 
 OWN_RUN_ID = "f" * 40
+KEEPER = "memory-keeper"  # the name of the process that keeps a server's memory
 
 
 class Error(str):
@@ -197,6 +199,11 @@ def settled(cluster: Cluster, timeout_s: float = 30) -> int:
 
     wait_until(agree, timeout_s)
     return state(cluster.tail).committed
+
+
+def savers(server: Server) -> list[psutil.Process]:
+    """The children that save the server's data."""
+    return [child for child in psutil.Process(server.pid).children() if child.name() != KEEPER]
 
 
 def chain_of(cluster: Cluster) -> list[Server]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from threading import Thread
 
-import psutil
 import pytest
 import redis
 
@@ -17,7 +16,18 @@ from chainredis.transport.waiting import wait_until
 from commands.run import same_data
 from commands.wire import Wire
 from integration.conftest import StartChain
-from integration.helpers import PATIENT, Error, Talk, Word, ask, await_chain, await_repair, member_number, paused
+from integration.helpers import (
+    PATIENT,
+    Error,
+    Talk,
+    Word,
+    ask,
+    await_chain,
+    await_repair,
+    member_number,
+    paused,
+    savers,
+)
 
 DEBUG = {"enable-debug-command": "yes"}
 ALWAYS = {"appendonly": "yes", "appendfsync": "always"}
@@ -104,7 +114,7 @@ def test_the_head_is_killed_while_its_child_saves(chain: StartChain) -> None:
     with Talk(head) as idle, Talk(head) as writer:
         assert idle("PING") == b"PONG"
         assert b"ackground" in ask(head, "BGSAVE")
-        (child,) = psutil.Process(head.pid).children()
+        (child,) = savers(head)
         child.suspend()     # nor does the child's own end close them
         writer.send_all([["INCR", "n"]] * 20_000)
         for _ in range(1000):

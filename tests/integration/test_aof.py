@@ -3,7 +3,6 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import psutil
 import pytest
 
 from chainredis.local_cluster.cluster import MEMBER
@@ -22,6 +21,7 @@ from integration.helpers import (
     info,
     member_number,
     running,
+    savers,
     settled,
     state,
 )
@@ -238,12 +238,12 @@ def test_an_addition_fails_with_the_rewrite_of_its_file(chain: StartChain) -> No
     with ThreadPoolExecutor(1) as pool:
         addition = pool.submit(cluster.add, newcomer)
         wait_until(lambda: saving(newcomer), 30)
-        (child,) = psutil.Process(newcomer.pid).children()
+        (child,) = savers(newcomer)
         child.kill()
         with pytest.raises(LauncherError, match="append-only file could not be rewritten"):
             addition.result(60)
     assert ask(newcomer, "CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
-    for child in psutil.Process(newcomer.pid).children():
+    for child in savers(newcomer):
         child.kill()  # the child of the rewrite that Redis has begun by itself
     cluster.add(newcomer)
     assert state(newcomer).record_durable

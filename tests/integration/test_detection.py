@@ -26,6 +26,7 @@ from integration.helpers import (
     info,
     member_number,
     paused,
+    savers,
     state,
 )
 
@@ -141,7 +142,7 @@ def test_an_end_is_seen_while_a_child_saves(chain: StartChain) -> None:
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     await_held(cluster)
     wait_until(lambda: isinstance(ask(victim, "BGSAVE"), bytes), 20)  # the child of the tail's copy may run
-    assert psutil.Process(victim.pid).children()
+    assert savers(victim)
     victim.kill()
     await_repair(cluster, victim)
     assert_serves(cluster)

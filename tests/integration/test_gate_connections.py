@@ -15,7 +15,7 @@ from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.server import Server, module_path
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
-from integration.helpers import Error, Talk, ask, member_number
+from integration.helpers import Error, Talk, ask, member_number, savers
 from integration.test_gate_relay import GATE, connected, read_to_end, words
 
 MANY = 9000  # twice as many descriptors are below the usual hard limit of 20,000
@@ -191,7 +191,7 @@ def test_connections_end_with_a_server_that_is_killed_while_saving(server: Start
     ask(one, "SET", "k", "v")
     with Talk(one) as talk:
         assert b"ackground" in talk(command)
-        (child,) = psutil.Process(one.pid).children()
+        (child,) = savers(one)
         child.suspend()         # nor does the child's own end close them
         one.kill()
         with pytest.raises(redis.ConnectionError):

@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 
-import psutil
 import pytest
 
 from chainredis.local_cluster.cluster import Cluster
@@ -26,6 +25,7 @@ from integration.helpers import (
     paused,
     proven,
     running,
+    savers,
     settled,
     state,
     stored_view,
@@ -118,7 +118,7 @@ def test_writes_go_on_while_a_member_is_added(chain: StartChain) -> None:
             await_progress(clients, futures)
             assert is_copied_from(cluster.tail)
             assert ask(cluster.tail, "CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
-            for child in psutil.Process(cluster.tail.pid).children():
+            for child in savers(cluster.tail):
                 child.kill()
             assert adding.receive() == b"OK"
         cluster.members.append(newcomer)

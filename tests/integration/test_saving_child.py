@@ -8,7 +8,7 @@ import redis
 from chainredis.local_cluster.cluster import MEMBER
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
-from integration.helpers import Talk, ask
+from integration.helpers import Talk, ask, savers
 
 SLOW = {"rdb_key_save_delay": str(100 * 1_000_000)}  # microseconds for each key
 
@@ -19,7 +19,7 @@ def test_connections_end_with_a_server_that_is_killed_while_saving(server: Start
     ask(one, "MEMBER.PUT", "k", "v")
     with Talk(one) as talk:
         assert b"ackground" in talk(command)
-        (child,) = psutil.Process(one.pid).children()
+        (child,) = savers(one)
         one.kill()
         with pytest.raises(redis.ConnectionError):
             talk.receive()
