@@ -308,6 +308,7 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_AvoidReplicaTraffic()
     int RedisModule_StringAppendBuffer(RedisModuleCtx *, RedisModuleString *, const char *, size_t)
     int RedisModule_SubscribeToKeyspaceEvents(RedisModuleCtx *, int, RedisModuleNotificationFunc)
+    int RedisModule_GetNotifyKeyspaceEvents()
     int RedisModule_NotifyKeyspaceEvent(RedisModuleCtx *, int, const char *, RedisModuleString *)
     int RedisModule_PublishMessage(RedisModuleCtx *, RedisModuleString *, RedisModuleString *)
 

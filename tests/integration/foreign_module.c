@@ -42,6 +42,18 @@ static int wipe(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return RedisModule_ReplyWithSimpleString(ctx, "OK");
 }
 
+static long long sets = 0;
+
+static int note_set(RedisModuleCtx *ctx, int type, const char *event, RedisModuleString *key) {
+    sets += strcmp(event, "set") == 0;
+    return REDISMODULE_OK;
+}
+
+/* How many keys were set, by the keyspace events that this module has got. */
+static int count_sets(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    return RedisModule_ReplyWithLongLong(ctx, sets);
+}
+
 static int say_ok(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return RedisModule_ReplyWithSimpleString(ctx, "OK");
 }
@@ -60,6 +72,8 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     RedisModule_CreateCommand(ctx, "FOREIGN.SHOW", show, "readonly", 1, 1, 1);
     RedisModule_CreateCommand(ctx, "FOREIGN.CALL", call, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.WIPE", wipe, "", 0, 0, 0);
+    RedisModule_CreateCommand(ctx, "FOREIGN.SETS", count_sets, "", 0, 0, 0);
+    RedisModule_SubscribeToKeyspaceEvents(ctx, REDISMODULE_NOTIFY_STRING, note_set);
     RedisModule_CreateCommand(ctx, "FOREIGN.BOX", NULL, "", 0, 0, 0);
     RedisModuleCommand *box = RedisModule_GetCommand(ctx, "FOREIGN.BOX");
     RedisModule_CreateSubcommand(box, "PUT", copy_set, "write", 2, 2, 1);

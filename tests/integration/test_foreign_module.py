@@ -58,3 +58,10 @@ def test_a_removed_member_shows_nothing_old_through_another_module(member: Start
         words = text.split()
         reply = ask(only, *words)
         assert isinstance(reply, Error) and reply.startswith("MASTERDOWN "), words
+
+
+def test_another_module_gets_the_events_of_updates(member: StartMember) -> None:
+    only = member()
+    become_chain(only)
+    assert ask(only, "MEMBER.PUT", "k", "v") == 0
+    assert ask(only, "FOREIGN.SETS") == 1

@@ -16,7 +16,7 @@ from modules.core.view cimport KIND_PUT
 from modules.member.checkpoint cimport session_left, store_stop
 from modules.member.effects cimport copy_off
 from modules.member.gate cimport gate_client_connected, gate_client_gone, gate_settle, gate_stop
-from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, settings_care
+from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, note_modules, settings_care
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.tickets cimport open_ticket
 from modules.member.membership cimport (
@@ -117,6 +117,7 @@ cdef void on_module_change(
     RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data,
 ) noexcept nogil:
     filter_build(the_member())
+    note_modules(the_member())
 
 
 cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:

@@ -19,6 +19,7 @@ cdef extern int on_info_any(RedisModuleCtx *ctx, RedisModuleString **argv, int a
 
 # command_filter.pxi
 cdef extern bint filter_build(Member *m) noexcept nogil
+cdef extern void note_modules(Member *m) noexcept nogil
 cdef extern void note_unreplicated(Member *m) noexcept nogil
 cdef extern void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil
 cdef extern int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil

@@ -8,12 +8,12 @@
 from libc.string cimport memchr, memset, strchr, strcspn, strlen, strncmp, strspn, strstr
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_OK, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx, RedisModuleDict,
-    RedisModuleString, RedisModule_Call, RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert,
-    RedisModule_CommandFilterArgReplace, RedisModule_CommandFilterArgsCount, RedisModule_CreateDict,
-    RedisModule_CreateString, RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict,
-    RedisModule_FreeString, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
-    RedisModule_StringToLongLong,
+    REDISMODULE_OK, REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx,
+    RedisModuleDict, RedisModuleString, RedisModule_Call, RedisModule_CallReplyLength, RedisModule_CallReplyType,
+    RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert, RedisModule_CommandFilterArgReplace,
+    RedisModule_CommandFilterArgsCount, RedisModule_CreateDict, RedisModule_CreateString,
+    RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
+    RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen, RedisModule_StringToLongLong,
 )
 from modules.core.chain cimport chain_shows_data
 from modules.core.view cimport KIND_ALL
@@ -70,6 +70,14 @@ cdef bint filter_build(Member *m) noexcept nogil:
     m.keyspace.commands = table
     memset(&m.keyspace.recent, 0, sizeof(m.keyspace.recent))
     return whole
+
+
+cdef void note_modules(Member *m) noexcept nogil:
+    """Note whether this server has other modules than this one."""
+    cdef RedisModuleCallReply *modules = RedisModule_Call(m.ctx, "MODULE", "c", b"LIST")
+    m.keyspace.alone = (modules != NULL and RedisModule_CallReplyType(modules) == REDISMODULE_REPLY_ARRAY
+                        and RedisModule_CallReplyLength(modules) == 1)
+    drop_reply(modules)
 
 
 # ------------------------------------------------------------------------------------------------ every command

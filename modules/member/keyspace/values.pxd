@@ -8,12 +8,13 @@ from libc.string cimport memcpy
 from modules.bindings.redismodule cimport (
     REDISMODULE_KEYTYPE_EMPTY, REDISMODULE_NOTIFY_GENERIC, REDISMODULE_NOTIFY_STRING, REDISMODULE_NO_EXPIRE,
     REDISMODULE_WRITE, RedisModuleCtx, RedisModuleKey, RedisModuleString, RedisModule_CloseKey,
-    RedisModule_CreateString, RedisModule_FreeString, RedisModule_GetExpire, RedisModule_KeyType,
-    RedisModule_NotifyKeyspaceEvent, RedisModule_OpenKey, RedisModule_RetainString, RedisModule_StringDMA,
-    RedisModule_StringPtrLen, RedisModule_StringSet, RedisModule_TrimStringAllocation, RedisModule_UnlinkKey,
-    RedisModule_ValueLength,
+    RedisModule_CreateString, RedisModule_FreeString, RedisModule_GetExpire, RedisModule_GetNotifyKeyspaceEvents,
+    RedisModule_KeyType, RedisModule_NotifyKeyspaceEvent, RedisModule_OpenKey, RedisModule_RetainString,
+    RedisModule_StringDMA, RedisModule_StringPtrLen, RedisModule_StringSet, RedisModule_TrimStringAllocation,
+    RedisModule_UnlinkKey, RedisModule_ValueLength,
 )
 from modules.core.hints cimport Hints, hint_note
+from modules.member.state.member cimport the_member
 
 cdef enum:
     COPIED_STRING = 1024        # bytes; a longer value is shared between log and keyspace
@@ -53,6 +54,12 @@ cdef inline void set_value(
         RedisModule_FreeString(NULL, object)
 
 
+cdef inline void notify(RedisModuleCtx *ctx, int kind, const char *event, RedisModuleString *key) noexcept nogil:
+    """Notify subscribers of keyspace events, if there may be any: clients with notify-keyspace-events, or modules."""
+    if RedisModule_GetNotifyKeyspaceEvents() or not the_member().keyspace.alone:
+        RedisModule_NotifyKeyspaceEvent(ctx, kind, event, key)
+
+
 cdef inline void keyspace_apply(
     RedisModuleCtx *ctx, RedisModuleString *key, RedisModuleString *value, const char *bytes, size_t length,
     bint shared, bint flushed, const Hints *hints, uint64_t hash,
@@ -80,9 +87,9 @@ cdef inline void keyspace_apply(
             hint_note(hints, hash, 0, <uint64_t>place)
     RedisModule_CloseKey(handle)
     if bytes != NULL:
-        RedisModule_NotifyKeyspaceEvent(ctx, REDISMODULE_NOTIFY_STRING, "set", key)
+        notify(ctx, REDISMODULE_NOTIFY_STRING, "set", key)
     elif existed:
-        RedisModule_NotifyKeyspaceEvent(ctx, REDISMODULE_NOTIFY_GENERIC, "del", key)
+        notify(ctx, REDISMODULE_NOTIFY_GENERIC, "del", key)
 
 
 cdef inline void keyspace_apply_strings(

@@ -13,7 +13,7 @@ from modules.core.durability cimport durability_restore, durability_restore_kind
 from modules.core.view cimport HISTORY_BYTES, KIND_ALL
 from modules.member.effects cimport follow_none, let_server_in
 from modules.member.etcd_heartbeat cimport heartbeat_resume
-from modules.member.keyspace cimport holds_keys, settle_redis_settings
+from modules.member.keyspace cimport holds_keys, note_modules, settle_redis_settings
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.membership cimport empty_log, lifelines_listen
 from modules.member.persistence cimport disk_begin_anew, disk_rewritten, marker_take, marker_void, marker_vouches
@@ -68,6 +68,7 @@ cdef void disown_data(Member *m) noexcept nogil:
 cdef void start_up(Member *m) noexcept nogil:
     """Judge the loaded data and start what needs it. Called once, when Redis has loaded its files."""
     m.disk.started = True
+    note_modules(m)         # Redis does not tell a module that it has been loaded itself
     if m.chain.has_history and m.disk.broken and own_kind(m) == KIND_ALL:
         disown_data(m)
     elif m.chain.has_history:
