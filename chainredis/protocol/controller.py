@@ -50,7 +50,8 @@ class Controller:
         self.leases.stored_ms = self.configuration.lease_ms if self.configuration else 0
         self.detector.longest_lease_ms = max(self.detector.longest_lease_ms, self.leases.stored_ms)
         chain = self.configuration.view.members if self.configuration else ()
-        self.detector.follow(self.followed, chain, self.leases.full_lease_until())
+        away = self.configuration.awaited + self.configuration.fallen if self.configuration else ()
+        self.detector.follow(self.followed, chain, self.leases.full_lease_until(), away)
 
     # ------------------------------------------------------------------------------------- what only a controller sees
 

@@ -41,12 +41,15 @@ class FailureDetector:
         self.records: dict[str, MemberRecord] = {}
         self._chain: tuple[Member, ...] = ()
         self._heartbeats: frozenset[str] = frozenset()
-        self._lost_heartbeats: frozenset[str] = frozenset()  # of those that are not followed any more
+        self._lost_heartbeats: frozenset[str] = frozenset()  # of those that are away
         self._committed_at = -math.inf  # when updates were last seen to be committed
         self._woke_at = now  # when this master last went on after it had been stopped itself
 
-    def follow(self, members: Iterable[Member], chain: tuple[Member, ...], granted_until: float) -> None:
-        """Watch these from now on, and nobody else. chain: the members of the stored view, head first.
+    def follow(
+        self, members: Iterable[Member], chain: tuple[Member, ...], granted_until: float, away: Iterable[Member] = ()
+    ) -> None:
+        """Watch these from now on, and nobody else. chain: the members of the stored view, head first. away: those that
+        may come back to it.
 
         Of a process that is new here nothing is known: it may have a lease until `granted_until`.
         """
@@ -56,7 +59,8 @@ class FailureDetector:
             known = before.get(member.run_id)
             self.records[member.run_id] = known or MemberRecord(granted_until, self.now, self.now)
         lapsed = (run_id for run_id, record in before.items() if record.lapsed_at is not None)
-        self._lost_heartbeats = self._lost_heartbeats.union(lapsed) - self.records.keys()
+        absent = {member.run_id for member in away} - self.records.keys()
+        self._lost_heartbeats = self._lost_heartbeats.union(lapsed) & absent
         self._look_for_heartbeats()
 
     # --------------------------------------------------------------------------------------------- what is seen

@@ -2,6 +2,7 @@
 """The controller and heartbeats; what it grants as one of several masters."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -100,7 +101,7 @@ def test_who_left_without_a_heartbeat_is_known_until_it_has_one_again() -> None:
     beat(stage, A, B, C)
     beat(stage, A, C)
     assert not detector.has_lost_heartbeat(B.run_id)
-    detector.follow((A, C), (A, C), stage.now)
+    detector.follow((A, C), (A, C), stage.now, (B,))
     for those_that_beat, is_lost in (((A, C), True), ((), False), ((A,), True), ((A, B, C), False), ((A, C), False)):
         beat(stage, *those_that_beat)
         assert detector.has_lost_heartbeat(B.run_id) == is_lost
@@ -111,8 +112,23 @@ def test_who_comes_back_has_lost_nothing() -> None:
     detector = stage.controller.detector
     beat(stage, A, B, C)
     beat(stage, A, C)
-    detector.follow((A, C), (A, C), stage.now)
-    detector.follow((A, C, B), (A, C, B), stage.now)
+    detector.follow((A, C), (A, C), stage.now, (B,))
+    detector.follow((A, C, B), (A, C, B), stage.now, (B,))
+    assert not detector.has_lost_heartbeat(B.run_id)
+
+
+def test_a_lost_heartbeat_is_forgotten_with_who_cannot_come_back() -> None:
+    """Each process that was ever removed so would be remembered for as long as the master runs."""
+    stage = Stage(A, B, C)
+    detector = stage.controller.detector
+    beat(stage, A, B, C)
+    beat(stage, A, C)
+    stage.pass_time(SETTINGS.timeout_ms / 1000 + 0.1, A, B, C)
+    out = stage.controller.next_configuration()
+    assert out and out.fallen == (B,)
+    stage.controller.stored(replace(out, leaving=()))
+    assert detector.has_lost_heartbeat(B.run_id)
+    stage.controller.stored(replace(out, leaving=(), fallen=()))
     assert not detector.has_lost_heartbeat(B.run_id)
 
 
