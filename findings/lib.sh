@@ -130,8 +130,50 @@ EOF
 # version NAME: of the server $tmp/NAME, as it says itself.
 version() { "$tmp/$1" --version | head -1 | cut -d' ' -f1-3; }
 
-# module: compiles a module in C from the standard input, as $tmp/probe.so.
-module() { cc -shared -fPIC -o "$tmp/probe.so" -x c -; }
+# module: compiles a module in C from the standard input, as $tmp/probe.so. It may use the functions of the module API that
+# are named here. Its OnLoad calls `begin` first, which makes it known as "probe".
+module() {
+    cat >"$tmp/probe.h" <<'EOF'
+#include <stddef.h>
+#include <stdint.h>
+
+typedef int (*command)(void *context, void **arguments, int count);
+typedef void (*timer)(void *context, void *data);
+typedef struct { uint64_t id, version; } event;
+typedef void (*listener)(void *context, event which, uint64_t kind, void *data);
+
+#define FOR_ALL(each) \
+    each(int, SetModuleAttribs, (void *, const char *, int, int)) \
+    each(int, CreateCommand, (void *, const char *, command, const char *, int, int, int)) \
+    each(void *, RegisterCommandFilter, (void *, void (*)(void *), int)) \
+    each(const void *, CommandFilterArgGet, (void *, int)) \
+    each(int, CommandFilterArgReplace, (void *, int, void *)) \
+    each(void *, CreateString, (void *, const char *, size_t)) \
+    each(const char *, StringPtrLen, (const void *, size_t *)) \
+    each(void *, Call, (void *, const char *, const char *, ...)) \
+    each(void, FreeCallReply, (void *)) \
+    each(int, ReplyWithCallReply, (void *, void *)) \
+    each(int, ReplyWithLongLong, (void *, long long)) \
+    each(int, ReplyWithSimpleString, (void *, const char *)) \
+    each(void *, BlockClient, (void *, command, command, void *, long long)) \
+    each(int, UnblockClient, (void *, void *)) \
+    each(uint64_t, CreateTimer, (void *, long long, timer, void *)) \
+    each(void *, GetDetachedThreadSafeContext, (void *)) \
+    each(int, EventLoopAdd, (int, int, void (*)(int, void *, int), void *)) \
+    each(int, SubscribeToServerEvent, (void *, event, listener))
+
+#define DECLARE(result, name, arguments) static result (*RM_##name) arguments;
+FOR_ALL(DECLARE)
+
+static void begin(void *context) {
+    int (*lookup)(const char *, void *) = ((void **)context)[0];
+#define LOOK_UP(result, name, arguments) lookup("RedisModule_" #name, &RM_##name);
+    FOR_ALL(LOOK_UP)
+    RM_SetModuleAttribs(context, "probe", 1, 1);
+}
+EOF
+    cc -shared -fPIC -include "$tmp/probe.h" -o "$tmp/probe.so" -x c -
+}
 
 free_port() { python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 

@@ -16,34 +16,16 @@
 redis_and_valkey
 module <<'EOF'
 #include <fcntl.h>
-#include <stdint.h>
 #include <unistd.h>
-
-typedef int (*command)(void *context, void **arguments, int count);
-static int (*RM_SetModuleAttribs)(void *, const char *, int, int);
-static void *(*RM_Call)(void *, const char *, const char *, ...);
-static void (*RM_FreeCallReply)(void *);
-static void *(*RM_GetDetachedThreadSafeContext)(void *);
-static const char *(*RM_StringPtrLen)(void *, size_t *);
-static int (*RM_EventLoopAdd)(int, int, void (*)(int, void *, int), void *);
 
 static void on_readable(int descriptor, void *context, int mask) {
     char byte;
-    (void)mask;
     if (read(descriptor, &byte, 1) == 1)
         RM_FreeCallReply(RM_Call(context, "INCR", "c!", "counter"));
 }
 
 int RedisModule_OnLoad(void *context, void **arguments, int count) {
-    int (*lookup)(const char *, void *) = ((void **)context)[0];
-    (void)count;
-    lookup("RedisModule_SetModuleAttribs", &RM_SetModuleAttribs);
-    lookup("RedisModule_Call", &RM_Call);
-    lookup("RedisModule_FreeCallReply", &RM_FreeCallReply);
-    lookup("RedisModule_GetDetachedThreadSafeContext", &RM_GetDetachedThreadSafeContext);
-    lookup("RedisModule_StringPtrLen", &RM_StringPtrLen);
-    lookup("RedisModule_EventLoopAdd", &RM_EventLoopAdd);
-    RM_SetModuleAttribs(context, "probe", 1, 1);
+    begin(context);
     int pipe = open(RM_StringPtrLen(arguments[0], 0), O_RDWR | O_NONBLOCK);
     return RM_EventLoopAdd(pipe, 1, on_readable, RM_GetDetachedThreadSafeContext(context));
 }

@@ -15,15 +15,6 @@
 
 redis_and_valkey
 module <<'EOF'
-typedef int (*command)(void *context, void **arguments, int count);
-static int (*RM_SetModuleAttribs)(void *, const char *, int, int);
-static int (*RM_CreateCommand)(void *, const char *, command, const char *, int, int, int);
-static int (*RM_ReplyWithSimpleString)(void *, const char *);
-static void *(*RM_RegisterCommandFilter)(void *, void (*)(void *), int);
-static const void *(*RM_CommandFilterArgGet)(void *, int);
-static int (*RM_CommandFilterArgReplace)(void *, int, void *);
-static const char *(*RM_StringPtrLen)(const void *, unsigned long *);
-static void *(*RM_CreateString)(void *, const char *, unsigned long);
 static int closed;
 
 /* While closed, every SET becomes PROBE.REFUSED. */
@@ -35,28 +26,16 @@ static void filter(void *command) {
 }
 
 static int refused(void *context, void **arguments, int count) {
-    (void)arguments, (void)count;
     return RM_ReplyWithSimpleString(context, "refused");
 }
 
 static int close_now(void *context, void **arguments, int count) {
-    (void)arguments, (void)count;
     closed = 1;
     return RM_ReplyWithSimpleString(context, "closed");
 }
 
 int RedisModule_OnLoad(void *context, void **arguments, int count) {
-    int (*lookup)(const char *, void *) = ((void **)context)[0];
-    (void)arguments, (void)count;
-    lookup("RedisModule_SetModuleAttribs", &RM_SetModuleAttribs);
-    lookup("RedisModule_CreateCommand", &RM_CreateCommand);
-    lookup("RedisModule_ReplyWithSimpleString", &RM_ReplyWithSimpleString);
-    lookup("RedisModule_RegisterCommandFilter", &RM_RegisterCommandFilter);
-    lookup("RedisModule_CommandFilterArgGet", &RM_CommandFilterArgGet);
-    lookup("RedisModule_CommandFilterArgReplace", &RM_CommandFilterArgReplace);
-    lookup("RedisModule_StringPtrLen", &RM_StringPtrLen);
-    lookup("RedisModule_CreateString", &RM_CreateString);
-    RM_SetModuleAttribs(context, "probe", 1, 1);
+    begin(context);
     RM_CreateCommand(context, "probe.refused", refused, "", 0, 0, 0);
     RM_CreateCommand(context, "probe.close", close_now, "", 0, 0, 0);
     return RM_RegisterCommandFilter(context, filter, 0) ? 0 : 1;

@@ -16,13 +16,6 @@
 redis_and_valkey
 debian libfaketime=0.9.10-2.1
 module <<'EOF'
-#include <stdint.h>
-
-typedef int (*command)(void *context, void **arguments, int count);
-static int (*RM_SetModuleAttribs)(void *, const char *, int, int);
-static int (*RM_CreateCommand)(void *, const char *, command, const char *, int, int, int);
-static uint64_t (*RM_CreateTimer)(void *, long long, void (*)(void *, void *), void *);
-static int (*RM_ReplyWithLongLong)(void *, long long);
 static long long ticks;
 
 static void tick(void *context, void *data) {
@@ -31,18 +24,11 @@ static void tick(void *context, void *data) {
 }
 
 static int count_ticks(void *context, void **arguments, int count) {
-    (void)arguments, (void)count;
     return RM_ReplyWithLongLong(context, ticks);
 }
 
 int RedisModule_OnLoad(void *context, void **arguments, int count) {
-    int (*lookup)(const char *, void *) = ((void **)context)[0];
-    (void)arguments, (void)count;
-    lookup("RedisModule_SetModuleAttribs", &RM_SetModuleAttribs);
-    lookup("RedisModule_CreateCommand", &RM_CreateCommand);
-    lookup("RedisModule_CreateTimer", &RM_CreateTimer);
-    lookup("RedisModule_ReplyWithLongLong", &RM_ReplyWithLongLong);
-    RM_SetModuleAttribs(context, "probe", 1, 1);
+    begin(context);
     RM_CreateCommand(context, "probe.ticks", count_ticks, "", 0, 0, 0);
     tick(context, 0);
     return 0;

@@ -14,25 +14,12 @@
 
 redis_and_valkey
 module <<'EOF'
-typedef int (*command)(void *context, void **arguments, int count);
-static int (*RM_SetModuleAttribs)(void *, const char *, int, int);
-static int (*RM_CreateCommand)(void *, const char *, command, const char *, int, int, int);
-static void *(*RM_Call)(void *, const char *, const char *, ...);
-static int (*RM_ReplyWithCallReply)(void *, void *);
-
 static int set(void *context, void **arguments, int count) {
-    (void)arguments, (void)count;
     return RM_ReplyWithCallReply(context, RM_Call(context, "SET", "!cc", "key", "of the module"));
 }
 
 int RedisModule_OnLoad(void *context, void **arguments, int count) {
-    int (*lookup)(const char *, void *) = ((void **)context)[0];
-    (void)arguments, (void)count;
-    lookup("RedisModule_SetModuleAttribs", &RM_SetModuleAttribs);
-    lookup("RedisModule_CreateCommand", &RM_CreateCommand);
-    lookup("RedisModule_Call", &RM_Call);
-    lookup("RedisModule_ReplyWithCallReply", &RM_ReplyWithCallReply);
-    RM_SetModuleAttribs(context, "probe", 1, 1);
+    begin(context);
     return RM_CreateCommand(context, "probe.set", set, "", 0, 0, 0);
 }
 EOF

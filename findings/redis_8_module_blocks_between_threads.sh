@@ -18,46 +18,25 @@ command -v taskset >/dev/null || { echo "taskset is missing" >&2; exit 2; }
 redis_8_2_3
 packages redis==8.1.0
 module <<'EOF'
-#include <stdint.h>
-
-typedef int (*command)(void *context, void **arguments, int count);
-typedef struct { uint64_t id, version; } event;
-static int (*RM_SetModuleAttribs)(void *, const char *, int, int);
-static int (*RM_CreateCommand)(void *, const char *, command, const char *, int, int, int);
-static void *(*RM_BlockClient)(void *, command, command, void *, long long);
-static int (*RM_UnblockClient)(void *, void *);
-static int (*RM_ReplyWithSimpleString)(void *, const char *);
-static int (*RM_SubscribeToServerEvent)(void *, event, void (*)(void *, event, uint64_t, void *));
 static void *waiting;
 
 static int reply(void *context, void **arguments, int count) {
-    (void)arguments, (void)count;
     return RM_ReplyWithSimpleString(context, "done");
 }
 
 static int wait(void *context, void **arguments, int count) {
-    (void)arguments, (void)count;
     waiting = RM_BlockClient(context, reply, 0, 0, 0);
     return 0;
 }
 
 static void before_sleep(void *context, event which, uint64_t kind, void *data) {
-    (void)context, (void)which, (void)data;
     if (kind != 0 || !waiting) return;
     RM_UnblockClient(waiting, 0);
     waiting = 0;
 }
 
 int RedisModule_OnLoad(void *context, void **arguments, int count) {
-    int (*lookup)(const char *, void *) = ((void **)context)[0];
-    (void)arguments, (void)count;
-    lookup("RedisModule_SetModuleAttribs", &RM_SetModuleAttribs);
-    lookup("RedisModule_CreateCommand", &RM_CreateCommand);
-    lookup("RedisModule_BlockClient", &RM_BlockClient);
-    lookup("RedisModule_UnblockClient", &RM_UnblockClient);
-    lookup("RedisModule_ReplyWithSimpleString", &RM_ReplyWithSimpleString);
-    lookup("RedisModule_SubscribeToServerEvent", &RM_SubscribeToServerEvent);
-    RM_SetModuleAttribs(context, "probe", 1, 1);
+    begin(context);
     RM_CreateCommand(context, "probe.wait", wait, "", 0, 0, 0);
     return RM_SubscribeToServerEvent(context, (event){15, 1}, before_sleep);
 }
