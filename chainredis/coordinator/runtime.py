@@ -26,7 +26,8 @@ from chainredis.transport.settings import POLLS_A_LEASE, Settings
 
 log = logging.getLogger(__name__)
 
-UNSETTLED_POLL_S = 0.02
+# A new view mostly serves within milliseconds: the pause between polls is as long as that has taken by now.
+LEAST_POLL_S, UNSETTLED_POLL_S = 0.004, 0.02
 # The master notices that time has passed after this part of a lease, at the latest after LONGEST_TICK_S.
 TICK, LONGEST_TICK_S = 0.05, 0.25
 
@@ -95,9 +96,7 @@ class Runtime:
         self._storing = threading.Lock()
         # Why it is not known for certain what is stored; None if it is known.
         self._doubt: StoreError | None = StoreError("the stored view has not been read yet")
-        self._is_read = False
-        self.is_closed = False
-        self.repairs = 0
+        self._is_read, self.is_closed, self.repairs = False, False, 0
         self._sessions: MemberSessions
 
     def start(self, sessions: MemberSessions) -> None:
@@ -239,7 +238,8 @@ class Runtime:
             if self._controller.view_to_tell(run_id):
                 return 0
             if not self._controller.is_settled:
-                return UNSETTLED_POLL_S
+                self._detector.attend(self._clock())
+                return min(max(self._controller.unchanged_s, LEAST_POLL_S), UNSETTLED_POLL_S)
             return min(self._settings.polling().interval_ms, self._detector.lease_ms(run_id) / POLLS_A_LEASE) / 1000
 
     # --------------------------------------------------------------------------------------------- for commands

@@ -98,6 +98,11 @@ class Controller:
         return self.configuration is not None and self.detector.is_any_ahead_of(self.configuration.view)
 
     @property
+    def unchanged_s(self) -> float:
+        """For how many seconds the master has listened since it stored anything."""
+        return self.detector.attention - self._stored_at
+
+    @property
     def is_settled(self) -> bool:
         """Returns True if the newest view is in force, and every member serves in it."""
         if self.configuration is None or self._undecided or self.is_outdated:
@@ -163,8 +168,7 @@ class Controller:
         if self.is_outdated:
             self._undecided = self._noted() or self._brought_forward()
         elif self.configuration and self._has_heard_everybody():
-            unchanged_s = self.detector.attention - self._stored_at
-            self._undecided = self.repairs.next_configuration(self.configuration, unchanged_s)
+            self._undecided = self.repairs.next_configuration(self.configuration, self.unchanged_s)
         return self._undecided
 
     def propose(self, event: Event) -> Configuration:

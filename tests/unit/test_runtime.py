@@ -13,7 +13,7 @@ from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Member, View
 from chainredis.transport.settings import PollSettings, Settings
 from chainredis.transport.waiting import wait_until
-from unit.world import HOST, OWN, World, a_world
+from unit.world import HOST, OWN, World, a_world, kills_masters
 
 
 @pytest.fixture
@@ -147,6 +147,20 @@ def test_without_a_report_the_survivors_are_polled_in_a_moment(world: World, tmp
     assert sessions.woken == everybody
 
 
+def test_a_new_view_is_asked_for_at_once_and_then_less_often(world: World, tmp_path: Path) -> None:
+    now = 100.0
+    runtime = Runtime(world.store, Settings(tmp_path, OWN, 6369), clock=lambda: now)
+    runtime._sessions = Nobody()
+    runtime.ensure_read()
+    head = world.stored().view.head.run_id
+    runtime.answered(head, MemberReport(3, serving=False, stamp_ms=0), now)
+    assert runtime.pause_s(head) == 0.004
+    now = 100.007
+    assert round(runtime.pause_s(head), 3) == 0.007
+    now = 100.1
+    assert runtime.pause_s(head) == 0.02
+
+
 def that_has_heard_everybody(world: World, tmp_path: Path) -> tuple[Runtime, Nobody]:
     """A runtime of the world's chain, which holds all lifelines."""
     runtime = Runtime(world.store, Settings(tmp_path, OWN, 6369))
@@ -160,6 +174,7 @@ def that_has_heard_everybody(world: World, tmp_path: Path) -> tuple[Runtime, Nob
     return runtime, sessions
 
 
+@kills_masters
 @pytest.mark.parametrize("is_certain", [False, True])
 def test_what_was_read_is_stored_again_if_it_may_be_lost(world: World, tmp_path: Path, *, is_certain: bool) -> None:
     world.kill_master()
