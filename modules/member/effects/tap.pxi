@@ -26,11 +26,12 @@ from modules.bindings.socket cimport (
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport EffectStream, stream_at, stream_reserve
 from modules.core.replication cimport replication_append_own
-from modules.member.gate cimport gate_descriptor_of, gate_exempt, gate_exempt_no_more, gate_shortcut
+from modules.member.gate cimport gate_exempt, gate_exempt_no_more, gate_shortcut
 from modules.member.replies cimport complain
 from modules.member.state.effects cimport LINE_BYTES, TAP_ASKING, TAP_CLOSED, TAP_CONNECTING, TAP_STREAMING, Tap
 from modules.member.state.member cimport Member
 from modules.member.state.complaint cimport ERROR_BYTES
+from modules.server.client_list cimport server_descriptor
 from modules.server.own_connection cimport RECORD_BYTES, own_read, own_write
 from modules.server.proofs cimport draw_nonce
 from modules.server.redis_calls cimport info_field
@@ -192,7 +193,7 @@ cdef void tap_shorten(Member *m, int64_t client) noexcept nogil:
     cdef int end
     if tap.ssl != NULL:
         SSL_peek(tap.ssl, &none, 1)     # reads session tickets, which come behind the handshake
-    end = gate_shortcut(m, gate_descriptor_of(m, client))
+    end = gate_shortcut(m, server_descriptor(m.ctx, client))
     if end < 0:
         return
     if tap.ssl != NULL:

@@ -18,10 +18,8 @@ cdef extern void gate_exempt_no_more(Member *m, int local_port) noexcept nogil
 cdef extern int unheld_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void gate_settle(Member *m) noexcept nogil
 
-# client_list.pxi
-cdef extern int gate_descriptor_of(Member *m, int64_t client) noexcept nogil
-
 # swap.pxi
+cdef extern bint gate_find_loop(Member *m, int fd) noexcept nogil
 cdef extern int gate_shortcut(Member *m, int fd) noexcept nogil
 
 # control.pxi

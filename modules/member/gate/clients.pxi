@@ -11,12 +11,14 @@ from libc.string cimport strcmp, strerror
 from modules.bindings.descriptors cimport SHUT_RDWR
 from modules.bindings.libc cimport SO_PEERCRED, getpid, getsockopt, socklen_t
 from modules.bindings.redismodule cimport (
-    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleClientInfo, RedisModuleCtx, RedisModule_GetClientId,
-    RedisModule_GetContextFlags, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString,
+    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleClientInfo, RedisModuleCtx, RedisModule_Call,
+    RedisModule_GetClientId, RedisModule_GetContextFlags, RedisModule_Log, RedisModule_ReplyWithError,
+    RedisModule_ReplyWithSimpleString,
 )
 from modules.member.state.gate cimport MAX_EXEMPT, MAX_TRIALS, Trial
 from modules.member.state.member cimport the_member
-from modules.server.redis_calls cimport is_configured
+from modules.server.client_list cimport ClientList, ServerClient, list_begin, list_end, list_next, server_client
+from modules.server.redis_calls cimport drop_reply, is_configured
 from modules.server.sockets cimport bound_host, bound_port
 
 cdef enum:
@@ -105,7 +107,7 @@ cdef void judge(Member *m, const Trial *trial) noexcept nogil:
     if trial.doomed:
         drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccl", b"KILL", b"ID", <long long>id))
         end_trial(m, id)
-    elif not server_client(m, id, &client):
+    elif not server_client(m.ctx, id, &client):
         end_trial(m, id)
     elif client.has_output:
         end_trial(m, id)
@@ -125,7 +127,7 @@ cdef void gate_settle(Member *m) noexcept nogil:
 cdef void gate_client_connected(Member *m, const RedisModuleClientInfo *client) noexcept nogil:
     """Redis has accepted a client, and has read nothing from it."""
     cdef ServerClient found
-    if not m.gate.runs or not server_client(m, <int64_t>client.id, &found) or is_own(m, client, found.fd):
+    if not m.gate.runs or not server_client(m.ctx, <int64_t>client.id, &found) or is_own(m, client, found.fd):
         return
     if not swap(m, found.id, found.fd, CLIENT_NEW):
         doom(m, found.id, found.fd)
@@ -153,7 +155,7 @@ cdef void swap_present(Member *m) noexcept nogil:
 cdef void take_back(Member *m, int64_t id, int real, int pair) noexcept nogil:
     """Put the client's own socket under its number again. The server has read nothing from this client yet."""
     cdef ServerClient client
-    if not server_client(m, id, &client):
+    if not server_client(m.ctx, id, &client):
         return
     # Threads that write replies would not wait for the judgement. The gate keeps the client, and lets its first request
     # in when that would wait for what only this client may bring: a link of a member, after a change of view.
@@ -181,7 +183,7 @@ cdef void let_go(Member *m, int64_t id, int real, int pair) noexcept nogil:
     """
     cdef ServerClient client
     cdef char next
-    if not server_client(m, id, &client):
+    if not server_client(m.ctx, id, &client):
         pass_rest(pair, real)
     elif (client.has_output or not is_configured(m.ctx, "io-threads", "1")
             or recv(client.fd, &next, 1, MSG_PEEK | MSG_DONTWAIT) >= 0):

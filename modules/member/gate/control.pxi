@@ -9,7 +9,8 @@ from modules.bindings.libc cimport (
 )
 from modules.bindings.pthread cimport pthread_join
 from modules.bindings.redismodule cimport (
-    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModule_EventLoopAdd, RedisModule_EventLoopDel,
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModule_Call, RedisModule_EventLoopAdd,
+    RedisModule_EventLoopDel,
 )
 from modules.server.threads cimport thread_start
 
@@ -59,7 +60,7 @@ cdef bint gate_start(Member *m, bint holds) noexcept nogil:
         return False
     # The event loop watches this socket as it will watch a client's: what the swap needs of it is seen now.
     if (RedisModule_EventLoopAdd(m.gate.control, REDISMODULE_EVENTLOOP_READABLE, on_message, NULL) != REDISMODULE_OK
-            or not find_epoll(m, m.gate.control)):
+            or not gate_find_loop(m, m.gate.control)):
         gate_stop(m)
         return False
     swap_present(m)

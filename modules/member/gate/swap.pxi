@@ -3,7 +3,7 @@
 # The swap: the server gets one end of a pair of sockets in the place of a client's own socket, under the same number.
 #
 # Nothing here depends on the layout of a struct of the server. It depends on epoll, and on what the server's event loop
-# keeps in epoll with a descriptor: the number of the descriptor. /proc shows that, and `find_epoll` checks it.
+# keeps in epoll with a descriptor: the number of the descriptor. /proc shows that, and `gate_find_loop` checks it.
 
 from libc.stdint cimport uint64_t
 from libc.stdio cimport snprintf, sscanf
@@ -70,7 +70,7 @@ cdef bint watches(int epoll, int fd, bint *as_expected) noexcept nogil:
     return found
 
 
-cdef bint find_epoll(Member *m, int fd) noexcept nogil:
+cdef bint gate_find_loop(Member *m, int fd) noexcept nogil:
     """Find the event loop that watches the descriptor. Returns False with the reason in `gate.error`."""
     cdef bint as_expected = False
     cdef int epoll

@@ -16,10 +16,10 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
 )
 from modules.core.hex cimport from_hex
-from modules.member.gate cimport gate_descriptor_of
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.replication cimport MAX_PEERS, Peer
+from modules.server.client_list cimport server_descriptor
 from modules.server.logins cimport denial
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
 from modules.server.sockets cimport set_slow_ack
@@ -140,7 +140,7 @@ cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
         m.replication.refused_unproven += 1
         return RedisModule_ReplyWithError(ctx, "ERR that does not prove the chain's secret")
     peer.proven = True
-    peer.fd = gate_descriptor_of(m, <int64_t>peer.client)
+    peer.fd = server_descriptor(m.ctx, <int64_t>peer.client)
     return RedisModule_ReplyWithSimpleString(ctx, "OK")
 
 
