@@ -32,7 +32,7 @@ from modules.core.messages cimport Limits
 from modules.core.view cimport KIND_ALL
 from modules.member.clients cimport (
     chain_checkpoint_command, chain_flush_command, chain_page_command, head_flush_command, kept_command, list_command,
-    numbered_command, on_native_wait, on_native_wait_any, once_command, once_keys, read_command,
+    may_write_command, numbered_command, on_native_wait, on_native_wait_any, once_command, once_keys, read_command,
     tail_checkpoint_command, view_command, wait_command, write_command,
 )
 from modules.member.cluster cimport on_cluster, on_cluster_any
@@ -403,6 +403,7 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx, bint all) noexcept nogil
         and create_internal(ctx, "chain.del", on_numbered_del, "write admin deny-script no-monitor no-slowlog")
         and create_internal(ctx, "chain.once", on_kept, "write admin deny-script no-monitor no-slowlog")
         and create_internal(ctx, "chain.idle", on_idle, idle)
+        and create_internal(ctx, "chain.maywrite", may_write_command, "write deny-oom admin no-monitor no-slowlog")
         and create_internal(ctx, "chain.state", on_state, early)
         and create_internal(ctx, "chain.record", on_record, early)
         and create_internal(ctx, "chain.record.place", on_record_place, early)

@@ -8,6 +8,7 @@ cdef extern from "sys/socket.h" nogil:
         MSG_CTRUNC
         MSG_DONTWAIT
         MSG_PEEK
+        MSG_TRUNC
         SCM_RIGHTS
         SHUT_RDWR
         SHUT_WR

@@ -96,11 +96,13 @@ cdef extern from "redismodule.h" nogil:
 
     ctypedef struct RedisModuleClientInfo:
         uint64_t version
+        uint64_t flags
         uint64_t id
         char addr[46]
         uint16_t port
 
     enum:
+        REDISMODULE_CLIENTINFO_FLAG_SSL
         REDISMODULE_CMD_ARG_OPTIONAL
         REDISMODULE_CMD_KEY_RO
         REDISMODULE_CMD_KEY_OW

@@ -34,6 +34,17 @@ cdef extern from "sys/socket.h" nogil:
 
 cdef extern from * nogil:
     """
+    #include <asm/socket.h>
+    #include <linux/sock_diag.h>
+    """
+    enum:
+        SO_MEMINFO
+        SK_MEMINFO_RMEM_ALLOC
+        SK_MEMINFO_RCVBUF
+        SK_MEMINFO_VARS
+
+cdef extern from * nogil:
+    """
     /* The C library declares it to GNU sources only. */
     int accept4(int fd, struct sockaddr *address, socklen_t *length, int flags);
     """

@@ -123,6 +123,33 @@ cdef inline bint may_read_all(RedisModuleCtx *ctx, const char *command) noexcept
     return found != NULL
 
 
+cdef inline bint has_free_hand(const char *name) noexcept nogil:
+    """Returns whether the user of this name may run MEMBER.PUT, MEMBER.DEL and READ for all keys and all channels."""
+    cdef RedisModuleString *user_name = RedisModule_CreateString(NULL, name, strlen(name))
+    cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(user_name)
+    cdef RedisModuleString *rules = NULL
+    cdef const char *text
+    cdef const char *keys
+    cdef const char *channels
+    cdef const char *selectors
+    cdef bint free_hand = False
+    RedisModule_FreeString(NULL, user_name)
+    if user == NULL:
+        return False
+    rules = RedisModule_GetModuleUserACLString(user)
+    text = RedisModule_StringPtrLen(rules, NULL)
+    selectors = strstr(text, " (")      # what selectors add is ignored
+    keys = strstr(text, " ~* ")
+    channels = strstr(text, " &* ")
+    free_hand = (
+        keys != NULL and channels != NULL and (selectors == NULL or (keys < selectors and channels < selectors))
+        and may_run(user, "MEMBER.PUT", "k", "v") and may_run(user, "MEMBER.DEL", "k", NULL)
+        and may_run(user, "READ", "k", NULL))
+    RedisModule_FreeString(NULL, rules)
+    RedisModule_FreeModuleUser(user)
+    return free_hand
+
+
 cdef inline int reply_denial(RedisModuleCtx *ctx, RedisModuleCallReply *reply) noexcept nogil:
     """Reply Redis's refusal of a command, in the words that Redis uses when the command itself is refused. Frees
     `reply`.

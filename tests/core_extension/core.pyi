@@ -390,6 +390,9 @@ class FirstRequest(enum.IntEnum):
     UNHELD = ...
     OTHER = ...
 
+def direct_request(text: bytes, most: int) -> str | tuple[str, bytes, bytes | None, bytes | None, int]:
+    """What a direct client's socket begins with: "part", "other", or what is asked for, its strings and its length."""
+
 def first_request(text: bytes) -> FirstRequest:
     """What the first bytes of a connection tell."""
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Bytes that wait until they may go: included by core.pyx.
 
+cimport modules.core.direct_request as direct
 cimport modules.core.first_request as opening
 cimport modules.core.held_output as held_output
 
@@ -94,3 +95,20 @@ class FirstRequest(enum.IntEnum):
 def first_request(bytes text):
     """What the first bytes of a connection tell."""
     return FirstRequest(opening.first_request(PyBytes_AS_STRING(text), len(text)))
+
+
+def direct_request(bytes text, unsigned int most):
+    """What a direct client's socket begins with: "part", "other", or what is asked for, its strings and its length."""
+    cdef direct.DirectRequest request
+    cdef direct.RequestKind kind = direct.direct_request(PyBytes_AS_STRING(text), len(text), most, &request)
+    if kind == direct.REQUEST_PART:
+        return "part"
+    if kind == direct.REQUEST_OTHER:
+        return "other"
+    return (
+        "read" if kind == direct.REQUEST_READ else "update",
+        request.update.key[:request.update.key_bytes],
+        None if request.update.value == NULL else request.update.value[:request.update.value_bytes],
+        None if request.update.client == NULL else request.update.client[:request.update.client_bytes],
+        request.bytes,
+    )

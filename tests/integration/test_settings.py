@@ -24,6 +24,7 @@ DEFAULTS = {
     "member.checkpoint-interval": "0",
     "member.flush-above": "0",
     "member.lifeline-port": "0",
+    "member.direct-clients": "1000",
     "member.once-keep": "3600",
     "member.once-clients": "100000",
     "member.once-memory": str(64 << 20),
@@ -53,6 +54,7 @@ IN_RANGE = {
     "member.gcs-mode": ["normal", "flush-unsafe", "checkpoint", "checkpoint-flush"],
     "member.checkpoint-interval": ["0", "86400000"],
     "member.flush-above": ["0", "1", "2gb"],
+    "member.direct-clients": ["0", "4096"],
     "member.once-keep": ["1", "2592000"],
     "member.once-clients": ["1", "100000000"],
     "member.once-memory": ["1024", "1gb"],
@@ -87,6 +89,7 @@ OUT_OF_RANGE = {
     "member.gcs-mode": ["4", "-1", "x", "", "flush"],
     "member.checkpoint-interval": ["-1", "86400001", "x"],
     "member.flush-above": ["-1", "x"],
+    "member.direct-clients": ["-1", "4097", "x"],
     "member.serve-removed-data": ["x", "1", ""],
     "member.hold-timeout": ["-1", "86400001", "x"],
 }

@@ -280,7 +280,8 @@ def test_members_and_masters_may_run_each_command_that_they_send(server: StartSe
     granted = {word[1:] for line in recipes("at every member") for word in line.split() if word.startswith("+chain.")}
     # Of files, of streams of effects, of the command filter, of a server's own module.
     inside_servers = ("chain.record", "chain.put", "chain.del", "chain.refused", "chain.elsewhere", "chain.role.any",
-                      "chain.info.any", "chain.cluster.any", "chain.tap", "chain.wait.any", "chain.once")
+                      "chain.info.any", "chain.cluster.any", "chain.tap", "chain.wait.any", "chain.once",
+                      "chain.maywrite")
     assert granted == {name for name in known if not name.startswith(inside_servers)}
 
 

@@ -36,18 +36,21 @@ if TYPE_CHECKING:
     from .server import Server
     from .world import World
 
-AFTER_SLEEP = ("read_clock", "forget_publications", "note_flushed")
+AFTER_SLEEP = ("read_clock", "forget_publications", "note_flushed", "take_over_candidate")
 BEFORE_SLEEP = (
-    "start_once", "tick_if_late", "note_saved", "restore_settings", "observe_server", "continue_join",
-    "continue_checkpoint", "admit_writers", "record_updates", "wake_for_disk", "publish_and_answer", "answer_waits",
-    "answer_reads", "connect_peers", "forward_updates", "feed_own_server", "acknowledge_updates",
-    "report_suspicions", "wake_for_acknowledgements", "release_output", "note_asleep",
+    "start_once", "serve_direct_clients", "tick_if_late", "note_saved", "restore_settings", "observe_server",
+    "continue_join", "continue_checkpoint", "admit_writers", "record_updates", "wake_for_disk", "publish_and_answer",
+    "answer_waits", "answer_reads", "connect_peers", "forward_updates", "feed_own_server", "acknowledge_updates",
+    "reply_to_direct_clients", "report_suspicions", "wake_for_acknowledgements", "release_output", "note_asleep",
 )
 NOT_SIMULATED = {
     "tick_if_late": "timers of the simulation are never late",
     "restore_settings": "there are no settings of Redis",
     "continue_join": "the copy is a step of a walk by itself (control.copy_step)",
     "continue_checkpoint": "checkpoints have tests of their own",
+    "take_over_candidate": "clients have no sockets",
+    "serve_direct_clients": "their updates and READs are events of the pass, as other clients' are",
+    "reply_to_direct_clients": "answers leave when the pass has ended",
     "connect_peers": "connecting is a step of a walk by itself",
     "report_suspicions": "a poll reports them (Node.broken_links)",
 }

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The functions of modules/member/clients that other rooms call. Each is defined in the file named above it."""
 
-from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
+from libc.stdint cimport int64_t
+
+from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleInfoCtx, RedisModuleString
 from modules.member.state.member cimport Member
 
 # checkpoint_commands.pxi
@@ -13,6 +15,17 @@ cdef extern int list_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *
 cdef extern int chain_page_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
 cdef extern int chain_checkpoint_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
 cdef extern int chain_flush_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+
+# direct_clients.pxi
+cdef extern void direct_tick(Member *m) noexcept nogil
+cdef extern void direct_wake(Member *m) noexcept nogil
+cdef extern void direct_client_gone(Member *m, int64_t id) noexcept nogil
+
+# direct_requests.pxi
+cdef extern void serve_direct(Member *m) noexcept nogil
+cdef extern void reply_directly(Member *m) noexcept nogil
+cdef extern void info_direct(const Member *m, RedisModuleInfoCtx *info) noexcept nogil
+cdef extern int may_write_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 
 # reads.pxi
 cdef extern void settle_reads(Member *m) noexcept nogil

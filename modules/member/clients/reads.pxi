@@ -235,4 +235,5 @@ cdef int read_command(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) no
     if not reply_from_memory(ctx, key):
         return reply_absent(m, ctx, key)
     m.clients.reads_served += 1
+    count_request(m, ctx)
     return 0

@@ -39,7 +39,8 @@ cdef int64_t assign_and_apply(
 ) noexcept nogil:
     """Assign the next sn to an update, apply it, and put it into the log, from which it is sent.
 
-    `key` and `value` are the strings of the update. Returns the sn; -1 if memory ran out: then nothing has been
+    `key` and `value` are the strings of the update; `value` may be NULL if it is short, and nothing tracks values.
+    Returns the sn; -1 if memory ran out: then nothing has been
     applied.
     """
     cdef Entry entry
@@ -51,7 +52,7 @@ cdef int64_t assign_and_apply(
     sn = replication_assign(&m.chain, &entry)       # which has room
     keyspace_apply(
         ctx, key, value, update.value, update.value_bytes, m.checkpoint.tracking or is_long(update),
-        value == NULL and may_be_flushed(&m.checkpoint, key), NULL, 0)
+        update.value == NULL and may_be_flushed(&m.checkpoint, key), NULL, 0)
     if m.checkpoint.tracking:
         track(&m.checkpoint, sn, key, value)
     m.clients.writes += 1
@@ -130,6 +131,7 @@ cdef int write_command(
     if sn <= m.chain.committed:
         settle(m)
     wake(m)
+    count_request(m, ctx)
     return 0
 
 

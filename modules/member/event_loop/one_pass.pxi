@@ -26,7 +26,9 @@ from modules.core.invariant cimport INVARIANT
 from modules.core.outbox cimport outbox_check_sleep
 from modules.core.replication cimport replication_ack_due, replication_is_batch_due
 from modules.member.checkpoint cimport checkpoint_step, is_active
-from modules.member.clients cimport serve_held, settle_reads, settle_view_questions
+from modules.member.clients cimport (
+    direct_wake, reply_directly, serve_direct, serve_held, settle_reads, settle_view_questions,
+)
 from modules.member.effects cimport effects_step, feed_server, note_commits
 from modules.member.keyspace cimport settings_step
 from modules.member.membership cimport join_step, settle_watches
@@ -53,6 +55,8 @@ cdef void after_sleep(Member *m) noexcept nogil:
     forget_publications(m)
     # After Redis has written the file. Before `note_asleep` counts what this pass has recorded.
     note_flushed(m)
+    # Before any event: of those that the loop has brought, none is the candidate's.
+    take_over_candidate(m)
 
 
 cdef void read_clock(Member *m) noexcept nogil:
@@ -68,12 +72,18 @@ cdef void note_flushed(Member *m) noexcept nogil:
     disk_woken(m)
 
 
+cdef void take_over_candidate(Member *m) noexcept nogil:
+    direct_wake(m)
+
+
 # ------------------------------------------------------------------------------------------------ going to sleep
 
 cdef void before_sleep(Member *m) noexcept nogil:
     """All events of this pass have been handled. Whatever they have made due goes out."""
     # In the first pass, which comes before all other events. Later steps rely on what was found on the disk.
     start_once(m)
+    # Before all that updates and READs make due.
+    serve_direct_clients(m)
     tick_if_late(m)
     # Before publishing, answering and forwarding: saved updates are committed at a tail, and a successor is told.
     note_saved(m)
@@ -102,6 +112,8 @@ cdef void before_sleep(Member *m) noexcept nogil:
     # After publishing: what a tail has not acknowledged a new tail publishes again, so a tail acknowledges nothing that
     # it has not published. After answering READs, because a question that a READ asks goes with the acknowledgement.
     acknowledge_updates(m)
+    # After forwarding and acknowledging, for which other members wait. After answering.
+    reply_to_direct_clients(m)
     # After writing to the links, because a failed write shows that a neighbour has ended.
     report_suspicions(m)
     # After publishing, because what was published is acknowledged in another pass.
@@ -114,6 +126,10 @@ cdef void before_sleep(Member *m) noexcept nogil:
 cdef void start_once(Member *m) noexcept nogil:
     if not m.disk.started:
         start_up(m)
+
+
+cdef void serve_direct_clients(Member *m) noexcept nogil:
+    serve_direct(m)
 
 
 cdef void tick_if_late(Member *m) noexcept nogil:
@@ -189,6 +205,10 @@ cdef void feed_own_server(Member *m) noexcept nogil:
 
 cdef void acknowledge_updates(Member *m) noexcept nogil:
     acknowledge(m)
+
+
+cdef void reply_to_direct_clients(Member *m) noexcept nogil:
+    reply_directly(m)
 
 
 cdef void report_suspicions(Member *m) noexcept nogil:

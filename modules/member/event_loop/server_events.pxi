@@ -14,6 +14,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.view cimport KIND_PUT
 from modules.member.checkpoint cimport session_left, store_stop
+from modules.member.clients cimport direct_client_gone
 from modules.member.effects cimport copy_off
 from modules.member.gate cimport gate_client_connected, gate_client_gone, gate_settle, gate_stop
 from modules.member.keyspace cimport end_before_loss, filter_build, filter_command, note_modules, settings_care
@@ -47,6 +48,7 @@ cdef void on_client_change(
     if what != REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED or client == 0:
         return
     gate_client_gone(m, <int64_t>client)
+    direct_client_gone(m, <int64_t>client)
     if find_peer(m, client) != NULL:
         session_left(&m.checkpoint, client)
     forget_peer(m, client)
@@ -100,6 +102,8 @@ cdef void on_native_role(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t w
 cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
     if settings_care(<RedisModuleConfigChange *>data):
         the_member().keyspace.settings_touched = True
+    the_member().direct.distrusted = True
+    the_member().direct.settings_known = False
     if lifelines_care(<RedisModuleConfigChange *>data):
         the_member().lifelines.rebind = True
     if disk_cares(<RedisModuleConfigChange *>data):

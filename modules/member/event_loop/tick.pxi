@@ -14,6 +14,7 @@ from modules.core.hints cimport hints_tick
 from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held, read_lease_tick
 from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
+from modules.member.clients cimport direct_tick
 from modules.member.effects cimport tap_tick
 from modules.member.membership cimport join_save, lifelines_tick
 from modules.member.persistence cimport disk_tick
@@ -46,6 +47,7 @@ cdef void tick(Member *m) noexcept nogil:
         checkpoint_tick(m)
     notice_subscribers(m, rare)
     hints_tick(&m.keyspace.hints)
+    direct_tick(m)
     # A command that was postponed (CLIENT PAUSE) or renamed changes users without the filter's seeing it.
     m.keyspace.entrance_known = False
 

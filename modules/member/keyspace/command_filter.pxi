@@ -239,6 +239,8 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     rule = recent_rule(&m.keyspace.recent, m.keyspace.commands, command, name, length)
     if rule >= RULE_EXECUTES:
         m.keyspace.entrance_known = False
+    if rule == RULE_ACL or (rule == RULE_EXECUTES and m.direct.users_change):
+        m.direct.users_change = m.direct.distrusted = True
     if rule == RULE_PAUSE:
         m.effects.pauses = True
     if rule == RULE_CLUSTER and m.settings.cluster_announce:

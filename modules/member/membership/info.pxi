@@ -13,7 +13,7 @@ from modules.core.chain cimport chain_predecessor, chain_role, chain_successor
 from modules.core.invariant cimport broken_invariants
 from modules.core.view cimport HOST_BYTES, Node, kind_name
 from modules.member.checkpoint.memtable cimport memtable_bytes, memtable_keys, shown_watermark
-from modules.member.clients cimport mode_name
+from modules.member.clients cimport info_direct, mode_name
 from modules.member.gate cimport info_gate
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.serving cimport role_name, serves_in_role
@@ -64,6 +64,7 @@ cdef void info_chain(Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     info_lifelines(m, info)
     info_heartbeat(m, info)
     info_gate(m, info)
+    info_direct(m, info)
     info_counters(m, info)
 
 

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t
 
 from modules.bindings.redismodule cimport RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString
 from modules.member.state.complaint cimport Complaint
+from modules.member.state.direct cimport Direct, DirectClient
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WaitKind, Waiter
 
@@ -59,6 +60,13 @@ cdef extern int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noe
 cdef extern int reply_not_tail(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void *answer_not_head(const Member *m) noexcept nogil
 cdef extern void *answer_not_tail(const Member *m) noexcept nogil
+
+# direct_replies.pxi
+cdef extern void *direct_writer(const Direct *d, int place) noexcept nogil
+cdef extern void direct_say(Direct *d, int place, const char *bytes, size_t length) noexcept nogil
+cdef extern void direct_say_number(Direct *d, int place, char mark, int64_t number) noexcept nogil
+cdef extern void direct_send(Direct *d) noexcept nogil
+cdef extern void direct_send_rest(DirectClient *client) noexcept nogil
 
 # publish.pxi
 cdef extern bint publishes(const Member *m) noexcept nogil

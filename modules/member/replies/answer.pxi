@@ -85,27 +85,27 @@ cdef void answer_free(RedisModuleCtx *ctx, void *answer) noexcept nogil:
         free(answer)
 
 
+cdef const char *outcome_text(Outcome outcome) noexcept nogil:
+    """Returns the error of an outcome that is one. All texts of outcomes are here."""
+    if outcome == OUTCOME_WRONG_TYPE:
+        return REDISMODULE_ERRORMSG_WRONGTYPE
+    if outcome == OUTCOME_NOT_APPLIED:
+        return "ERR not written: held back until the write timeout: members do not keep up, or the view is old"
+    if outcome == OUTCOME_TIMEOUT:
+        return "ERR timeout: not committed yet"
+    if outcome == OUTCOME_NO_MEMORY:
+        return "ERR out of memory, or of threads: try again"
+    if outcome == OUTCOME_LOST_CHECKPOINT:
+        return "ERR that key may be in a checkpoint that this member has lost: it needs a copy, by MASTER.ADD"
+    if outcome == OUTCOME_REASSIGNED:
+        return "UNKNOWN that sequence number now belongs to an update of a later epoch: yours was lost or renumbered"
+    return "UNKNOWN the write was not known to be committed in time: it may or may not survive"
+
+
 cdef int reply_outcome(RedisModuleCtx *ctx, Outcome outcome) noexcept nogil:
-    """Reply an outcome. All texts of outcomes are here."""
     if outcome == OUTCOME_NIL:
         return RedisModule_ReplyWithNull(ctx)
-    if outcome == OUTCOME_WRONG_TYPE:
-        return RedisModule_ReplyWithError(ctx, REDISMODULE_ERRORMSG_WRONGTYPE)
-    if outcome == OUTCOME_NOT_APPLIED:
-        return RedisModule_ReplyWithError(
-            ctx, "ERR not written: held back until the write timeout: members do not keep up, or the view is old")
-    if outcome == OUTCOME_TIMEOUT:
-        return RedisModule_ReplyWithError(ctx, "ERR timeout: not committed yet")
-    if outcome == OUTCOME_NO_MEMORY:
-        return RedisModule_ReplyWithError(ctx, "ERR out of memory, or of threads: try again")
-    if outcome == OUTCOME_LOST_CHECKPOINT:
-        return RedisModule_ReplyWithError(
-            ctx, "ERR that key may be in a checkpoint that this member has lost: it needs a copy, by MASTER.ADD")
-    if outcome == OUTCOME_REASSIGNED:
-        return RedisModule_ReplyWithError(
-            ctx, "UNKNOWN that sequence number now belongs to an update of a later epoch: yours was lost or renumbered")
-    return RedisModule_ReplyWithError(
-        ctx, "UNKNOWN the write was not known to be committed in time: it may or may not survive")
+    return RedisModule_ReplyWithError(ctx, outcome_text(outcome))
 
 
 cdef int reply_answer(RedisModuleCtx *ctx, const void *answer) noexcept nogil:
@@ -123,4 +123,6 @@ cdef int reply_answer(RedisModuleCtx *ctx, const void *answer) noexcept nogil:
 
 cdef int on_answered(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """Redis calls this for each client that was unblocked."""
-    return reply_answer(ctx, RedisModule_GetBlockedClientPrivateData(ctx))
+    cdef int result = reply_answer(ctx, RedisModule_GetBlockedClientPrivateData(ctx))
+    note_replied(the_member(), ctx)
+    return result

@@ -31,7 +31,7 @@ cdef void settle(Member *m) noexcept nogil:
         if entry == NULL:
             break
         if entry.waiter != NULL:
-            RedisModule_UnblockClient(<RedisModuleBlockedClient *>entry.waiter, answer_number(sn))
+            answer_writer(m, entry.waiter, answer_number(sn))
             entry.waiter = NULL
         if publishing and entry.client != NULL:
             # The publication leaves this process at the end of the pass. Until then the tail must not acknowledge the
@@ -48,10 +48,18 @@ cdef void settle(Member *m) noexcept nogil:
     outbox_settle_stream(&m.chain)
 
 
+cdef void answer_writer(Member *m, void *writer, void *answer) noexcept nogil:
+    """Answer a writer whose update is in the log: a blocked client, or a direct one."""
+    if is_direct(writer):
+        answer_direct(m, writer, answer)
+    else:
+        RedisModule_UnblockClient(<RedisModuleBlockedClient *>writer, answer)
+
+
 cdef void answer_unknown(Member *m, void *writer) noexcept nogil:
-    """Answer a writer whose update is in the log: the outcome is unknown. `writer` is its blocked client."""
+    """Answer a writer whose update is in the log: the outcome is unknown."""
     m.clients.unknown_outcomes += 1
-    RedisModule_UnblockClient(<RedisModuleBlockedClient *>writer, answer_outcome(OUTCOME_UNKNOWN))
+    answer_writer(m, writer, answer_outcome(OUTCOME_UNKNOWN))
 
 
 cdef int64_t came_too_early_ms(const Member *m) noexcept nogil:

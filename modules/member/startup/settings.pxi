@@ -15,6 +15,7 @@ from modules.member.gate cimport gate_set_hold_timeout
 from modules.member.keyspace.kind cimport is_bound_to_all, names_kind, own_kind
 from modules.member.keyspace.values cimport keep, let_go
 from modules.member.state.checkpoint cimport MODE_NORMAL
+from modules.member.state.direct cimport MAX_DIRECT
 from modules.member.state.heartbeat cimport MASTER_IN_ETCD, MASTER_PLAIN
 from modules.member.state.member cimport Member, the_member
 from modules.member.state.persistence cimport Marker
@@ -228,6 +229,7 @@ cdef bint config_register(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         and register_text(ctx, "checkpoint-dir", REDISMODULE_CONFIG_IMMUTABLE, &m.settings.checkpoint_dir)
         and register_number(ctx, "checkpoint-interval", 0, 0, 86400000, &m.settings.checkpoint_interval)
         and register_memory(ctx, "flush-above", &m.settings.flush_above)
+        and register_number(ctx, "direct-clients", 1000, 0, MAX_DIRECT, &m.settings.direct_clients)
         and register_number(ctx, "once-keep", 3600, 1, 2592000, &m.settings.once_keep)
         and register_number(ctx, "once-clients", 100000, 1, 100000000, &m.settings.once_clients)
         and register_bytes(ctx, "once-memory", 64 * MIB, 1024, &m.settings.once_memory)

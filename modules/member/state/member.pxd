@@ -13,6 +13,7 @@ from modules.core.chain cimport Chain
 from modules.core.view cimport Node
 from modules.member.state.checkpoint cimport Checkpoint
 from modules.member.state.clients cimport Clients
+from modules.member.state.direct cimport Direct
 from modules.member.state.effects cimport Effects
 from modules.member.state.event_loop cimport EventLoop
 from modules.member.state.gate cimport Gate
@@ -40,6 +41,7 @@ cdef struct Member:
     Checkpoint checkpoint
     Replication replication
     Clients clients
+    Direct direct
     Membership membership
     Lifelines lifelines
     Heartbeat heartbeat

@@ -28,6 +28,7 @@ cdef struct Settings:
     long long checkpoint_interval
     long long flush_above
     long long lifeline_port     # 0: any free port; -1: no lifelines
+    long long direct_clients
     long long once_keep         # s
     long long once_clients
     long long once_memory

@@ -1,0 +1,309 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+# Who is a direct client: this module reads its requests from its socket, and the server does not (decision 16).
+#
+# A client that has sent many MEMBER.PUTs or READs becomes one, and the server gets it back at the first other request.
+# The server never notices. Its event loop keeps the socket, and is told of its end alone, because the events that epoll
+# reports of it are changed below the server's feet.
+#
+# Nothing of the client may be under way when its reader changes: no request that the server has read and not carried
+# out, and no reply that it has not sent. So a candidate is first made silent, in the before-sleep event. When the loop
+# has slept after that, the server has no event of the candidate left, and CLIENT LIST says whether all is done.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
+
+from modules.bindings.epoll cimport (
+    EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epoll_create1,
+    epoll_ctl, epoll_event,
+)
+from modules.bindings.libc cimport close
+from modules.bindings.redismodule cimport (
+    REDISMODULE_CLIENTINFO_FLAG_SSL, REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, REDISMODULE_REPLY_ERROR,
+    RedisModuleCallReply, RedisModuleClientInfo, RedisModuleCtx, RedisModuleString, RedisModule_AvoidReplicaTraffic,
+    RedisModule_Call, RedisModule_CallReplyType, RedisModule_EventLoopAdd, RedisModule_GetClientId,
+    RedisModule_GetClientInfoById, RedisModule_ReplyWithSimpleString,
+)
+from modules.member.gate cimport gate_find_loop
+from modules.member.keyspace.another_pass cimport wake_again
+from modules.member.replies cimport direct_send
+from modules.member.state.direct cimport (
+    CANDIDATES, CANDIDATE_CHOSEN, CANDIDATE_SILENT, Candidate, DIRECT_INPUT, DIRECT_OUTPUT, Direct, DirectClient,
+    MAX_DIRECT, NO_CANDIDATE,
+)
+from modules.server.acl cimport has_free_hand
+from modules.server.client_list cimport ServerClient, server_client
+from modules.server.command_table cimport is_refusable
+from modules.server.redis_calls cimport drop_reply, is_configured
+
+cdef enum:
+    REQUESTS_NEEDED = 32        # before a client becomes direct
+    MOST_NEEDED = 32 * 1024     # of a client that the server got back again and again
+    HELD_MS = 100               # a direct client whose update has no room for so long becomes the server's
+    SILENT_MS = 1000            # a candidate whose requests take longer stays the server's
+
+
+# ------------------------------------------------------------------------------------------------- what must be so
+
+cdef bint server_permits(Member *m) noexcept nogil:
+    """Returns whether the server's settings leave nothing to Redis that it does for each request of a client.
+
+    Threads of Redis read requests themselves. A client with a timeout, or one of a server with a limit of memory, must
+    be seen by Redis. Users change unseen where ACL has another name.
+    """
+    if not m.direct.settings_known:
+        m.direct.settings_known = True
+        m.direct.permitted = (
+            is_configured(m.ctx, "io-threads", "1") and is_configured(m.ctx, "timeout", "0")
+            and is_configured(m.ctx, "maxmemory", "0") and is_refusable(m.ctx, "acl", 3)
+            and is_refusable(m.ctx, "client", 6))
+    return m.direct.permitted
+
+
+cdef int may_write_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.MAYWRITE -> OK, or Redis's own refusal of a command that writes"""
+    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+
+
+cdef bint redis_permits(Member *m) noexcept nogil:
+    """Ask whether Redis would let a client write: its disk and its replicas may forbid that at any time."""
+    cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "CHAIN.MAYWRITE", "ESM")
+    cdef bint permits = reply != NULL and RedisModule_CallReplyType(reply) != REDISMODULE_REPLY_ERROR
+    drop_reply(reply)
+    return permits
+
+
+cdef void direct_tick(Member *m) noexcept nogil:
+    if m.direct.count:
+        m.direct.refused = not redis_permits(m)
+        give_back_those_held_for_long(m)
+
+
+cdef bint may_be_direct(Member *m) noexcept nogil:
+    return (not m.direct.refused and not m.direct.distrusted and m.settings.direct_clients > 0 and server_permits(m)
+            and not RedisModule_AvoidReplicaTraffic())
+
+
+cdef bint is_encrypted(int64_t id) noexcept nogil:
+    cdef RedisModuleClientInfo info
+    memset(&info, 0, sizeof(info))
+    info.version = 1
+    return (RedisModule_GetClientInfoById(&info, <uint64_t>id) != REDISMODULE_OK
+            or info.flags & REDISMODULE_CLIENTINFO_FLAG_SSL != 0)
+
+
+# ---------------------------------------------------------------------------------------------------- candidates
+
+cdef Candidate *candidate_of(Direct *d, int64_t id) noexcept nogil:
+    """Returns what is known of a client that is not direct. One with the same place in the table takes it over."""
+    cdef Candidate *found
+    if d.candidates == NULL:
+        d.candidates = <Candidate *>calloc(CANDIDATES, sizeof(Candidate))
+        if d.candidates == NULL:
+            return NULL
+    found = &d.candidates[<uint64_t>id & (CANDIDATES - 1)]
+    if found.id != id:
+        found.id = id
+        found.requests = 0
+        found.needed = REQUESTS_NEEDED
+    return found
+
+
+cdef void ask_for_more(Direct *d, int64_t id) noexcept nogil:
+    """The client did other things, too: it needs twice as many requests from now on."""
+    cdef Candidate *candidate = candidate_of(d, id)
+    if candidate != NULL:
+        candidate.requests = 0
+        candidate.needed = min(2 * candidate.needed, <int>MOST_NEEDED)
+
+
+cdef void count_request(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """The server has run a request that this module could have read. Enough of them make its client a candidate."""
+    cdef Direct *d = &m.direct
+    cdef Candidate *candidate
+    if d.candidate or d.count >= m.settings.direct_clients or m.chain.log.streams:
+        return
+    candidate = candidate_of(d, <int64_t>RedisModule_GetClientId(ctx))
+    if candidate == NULL:
+        return
+    candidate.requests += 1
+    if candidate.requests >= candidate.needed and candidate.id > 0:
+        candidate.requests = 0
+        d.candidate = candidate.id
+        d.stage = CANDIDATE_CHOSEN
+
+
+cdef bint watch(Member *m, int fd, unsigned int events) noexcept nogil:
+    """Let the server's event loop be told of these events of the socket. It always hears of the end."""
+    cdef epoll_event event
+    event.events = events
+    event.data.u64 = <uint64_t>fd
+    return epoll_ctl(m.gate.epoll, EPOLL_CTL_MOD, fd, &event) == 0
+
+
+cdef void silence_candidate(Member *m) noexcept nogil:
+    """In the before-sleep event: from now on the server hears nothing of the candidate."""
+    cdef ServerClient client
+    m.direct.refused = not redis_permits(m)
+    if (not may_be_direct(m) or not server_client(m.ctx, m.direct.candidate, &client) or is_encrypted(client.id)
+            or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd)) or not watch(m, client.fd, 0)):
+        drop_candidate(m)
+        return
+    m.direct.stage = CANDIDATE_SILENT
+    m.direct.candidate_fd = client.fd
+    m.direct.silent_ms = m.now_ms
+    m.direct.replied = client.has_output
+    wake_again(m)
+
+
+cdef void drop_candidate(Member *m) noexcept nogil:
+    """The candidate stays with the server."""
+    if m.direct.stage == CANDIDATE_SILENT:
+        watch(m, m.direct.candidate_fd, EPOLLIN)
+    ask_for_more(&m.direct, m.direct.candidate)
+    m.direct.candidate = 0
+    m.direct.stage = NO_CANDIDATE
+
+
+cdef void direct_wake(Member *m) noexcept nogil:
+    """The loop has slept, and no event has been handled: the candidate becomes direct, if nothing of it is under way.
+    """
+    cdef ServerClient client
+    if m.direct.stage != CANDIDATE_SILENT:
+        return
+    if not server_client(m.ctx, m.direct.candidate, &client):
+        m.direct.candidate = 0
+        m.direct.stage = NO_CANDIDATE
+    elif client.is_blocked and m.now_ms - m.direct.silent_ms < SILENT_MS:
+        return
+    elif (may_be_direct(m) and m.direct.replied and client.is_plain and not client.has_input and not client.has_output
+            and client.fd == m.direct.candidate_fd and client.resp >= 2 and has_free_hand(client.user)
+            and make_direct(m, &client)):
+        m.direct.candidate = 0
+        m.direct.stage = NO_CANDIDATE
+    else:
+        drop_candidate(m)
+
+
+# ------------------------------------------------------------------------------------------------ coming and leaving
+
+cdef void on_readable(int fd, void *data, int mask) noexcept nogil:
+    """Called by the event loop, amid scripts, too. The requests are carried out at the end of the pass."""
+    (<Member *>data).direct.readable = True
+
+
+cdef bint begin(Member *m) noexcept nogil:
+    """Make what the first direct client needs. Returns False without memory or descriptors."""
+    cdef Direct *d = &m.direct
+    if d.clients == NULL:
+        d.clients = <DirectClient *>calloc(MAX_DIRECT, sizeof(DirectClient))
+    if d.input == NULL:
+        d.input = <char *>malloc(DIRECT_INPUT)
+    if d.output == NULL:
+        d.output = <char *>malloc(DIRECT_OUTPUT)
+    if d.clients == NULL or d.input == NULL or d.output == NULL:
+        return False
+    if d.epoll == 0:
+        d.epoll = max(epoll_create1(EPOLL_CLOEXEC), 0)
+        if d.epoll and RedisModule_EventLoopAdd(
+                d.epoll, REDISMODULE_EVENTLOOP_READABLE, on_readable, m) != REDISMODULE_OK:
+            close(d.epoll)
+            d.epoll = 0
+    return d.epoll != 0
+
+
+cdef int free_place(const Direct *d) noexcept nogil:
+    """Returns -1 if there is none."""
+    cdef int place
+    for place in range(MAX_DIRECT):
+        if d.clients[place].id == 0:
+            return place
+    return -1
+
+
+cdef bint make_direct(Member *m, const ServerClient *from_server) noexcept nogil:
+    cdef Direct *d = &m.direct
+    cdef epoll_event event
+    cdef int place = free_place(d) if begin(m) else -1
+    if place < 0:
+        return False
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
+    event.data.u64 = (<uint64_t>(d.clients[place].generation + 1) << 32) | <uint64_t>place
+    if epoll_ctl(d.epoll, EPOLL_CTL_ADD, from_server.fd, &event) != 0:
+        return False
+    d.clients[place].id = from_server.id
+    d.clients[place].fd = from_server.fd
+    d.clients[place].resp3 = from_server.resp == 3
+    d.clients[place].generation += 1
+    d.span = max(d.span, place + 1)
+    d.count += 1
+    d.came += 1
+    return True
+
+
+cdef void forget_client(Direct *d, DirectClient *client) noexcept nogil:
+    """The place is free again."""
+    cdef uint32_t generation = client.generation
+    cdef epoll_event unused
+    epoll_ctl(d.epoll, EPOLL_CTL_DEL, client.fd, &unused)
+    free(client.rest)
+    memset(client, 0, sizeof(client[0]))
+    client.generation = generation
+    d.count -= 1
+    while d.span and d.clients[d.span - 1].id == 0:
+        d.span -= 1
+
+
+cdef void give_back(Member *m, DirectClient *client) noexcept nogil:
+    """The server reads from the client again, beginning with the first request that was not carried out here."""
+    cdef int fd = client.fd
+    forget_client(&m.direct, client)
+    watch(m, fd, EPOLLIN)
+
+
+cdef void let_leave(Member *m, DirectClient *client) noexcept nogil:
+    """Give the client back as soon as it has all its replies."""
+    direct_send(&m.direct)      # what was collected may have replies to it
+    client.leaves = client.waits or client.rest != NULL
+    if client.leaves:
+        m.direct.leaving = True
+    else:
+        give_back(m, client)
+
+
+cdef void leave_all(Member *m) noexcept nogil:
+    cdef int place
+    for place in range(m.direct.span):
+        if m.direct.clients[place].id:
+            let_leave(m, &m.direct.clients[place])
+
+
+cdef void give_back_those_that_leave(Member *m) noexcept nogil:
+    cdef int place
+    m.direct.leaving = False
+    for place in range(m.direct.span):
+        if m.direct.clients[place].id and m.direct.clients[place].leaves:
+            let_leave(m, &m.direct.clients[place])
+
+
+cdef void give_back_those_held_for_long(Member *m) noexcept nogil:
+    """The server holds their updates from now on, for as long as member.write-timeout says."""
+    cdef int place
+    for place in range(m.direct.span):
+        if m.direct.clients[place].held_ms and m.now_ms - m.direct.clients[place].held_ms > HELD_MS:
+            let_leave(m, &m.direct.clients[place])
+
+
+cdef void direct_client_gone(Member *m, int64_t id) noexcept nogil:
+    """Redis is about to close a client's socket."""
+    cdef int place
+    if m.direct.candidate == id:
+        m.direct.candidate = 0
+        m.direct.stage = NO_CANDIDATE
+    if m.direct.count == 0:
+        return
+    for place in range(m.direct.span):
+        if m.direct.clients[place].id == id:
+            forget_client(&m.direct, &m.direct.clients[place])
+            return

@@ -1,0 +1,74 @@
+# cython: language_level=3
+# SPDX-License-Identifier: Apache-2.0
+"""The state of direct clients: those from whose sockets this module reads MEMBER.PUT, MEMBER.DEL and READ itself
+(decision 16).
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+
+cdef enum:
+    DIRECT_INPUT = 16 * 1024    # bytes of a socket that are looked at in one go; a longer request is the server's
+    DIRECT_OUTPUT = 64 * 1024   # bytes of replies of one pass; when they are more, they are sent at once
+    DIRECT_REPLIES = 256        # clients that have replies among them; likewise
+    CANDIDATES = 1024           # clients whose requests are counted
+    MAX_DIRECT = 4096           # clients
+
+cdef enum DirectStage:
+    NO_CANDIDATE
+    CANDIDATE_CHOSEN            # it has sent enough requests
+    CANDIDATE_SILENT            # the server does not read from it: it has its replies when the loop has slept
+
+
+cdef struct DirectClient:
+    int64_t id                  # Redis's number of the client; 0: the place is free
+    int fd
+    uint32_t generation         # tells apart clients that had the same place one after another
+    bint resp3
+    bint waits                  # for the commit of an update: nothing is read from it until then
+    bint is_due                 # its socket may hold requests that no event will announce
+    bint ended                  # it has sent all that it will send
+    bint leaves                 # the server gets it back when it has all its replies
+    int64_t held_ms             # since when its next update has no room; 0: it has
+    char *rest                  # replies that its socket did not take yet; NULL: none
+    size_t rest_bytes
+    size_t rest_sent
+
+
+cdef struct Candidate:
+    int64_t id
+    int requests                # since it was last direct
+    int needed
+
+
+cdef struct DirectReplies:
+    int place
+    uint32_t generation
+    size_t end                  # in the output
+
+
+cdef struct Direct:
+    int epoll                   # watches the sockets of direct clients; 0: there have been none
+    bint readable               # that epoll has events
+    bint settings_known         # since the server's settings last changed
+    bint permitted              # they allow direct clients
+    bint refused                # Redis would refuse writes: the disk failed, or replicas are missing
+    bint distrusted             # users may have changed: all clients leave
+    bint users_change           # somebody has called ACL since the start
+    DirectClient *clients       # MAX_DIRECT places
+    int count                   # places in use
+    int span                    # all of them are before this one
+    bint due                    # a client may be due
+    bint leaving                # a client leaves
+    int64_t requests            # carried out here, since the start
+    int64_t came                # clients that have become direct, since the start
+    int64_t candidate           # its number; 0: there is none
+    DirectStage stage
+    int candidate_fd            # since it is silent
+    int64_t silent_ms           # since when
+    bint replied                # the server sends it replies, as it does not after CLIENT REPLY OFF
+    Candidate *candidates       # CANDIDATES places, by the client's number
+    char *input
+    char *output
+    size_t output_bytes
+    DirectReplies replies[DIRECT_REPLIES]
+    int reply_count
