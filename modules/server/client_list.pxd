@@ -27,6 +27,7 @@ cdef struct ServerClient:
     # tracking, nothing that blocks it. The server waits to read from it, and not to write to it.
     bint is_plain
     bint is_blocked
+    bint awaits_room            # the server waits until it can write to the client
     bint has_input              # the server has read a part of a command
     long resp                   # the version of the protocol; -1: not known
     char user[USER_BYTES]       # empty: not known
@@ -71,6 +72,7 @@ cdef inline void read_line(const char *line, ServerClient *out) noexcept nogil:
     out.replicates = flags != NULL and (flags[0] == c"S" or flags[0] == c"M")
     out.is_plain = (says(line, " flags=N ") and says(line, " db=0 ") and says(line, " sub=0 ")
                     and says(line, " psub=0 ") and says(line, " multi=-1 ") and says(line, " events=r "))
+    out.awaits_room = says(line, " events=rw ")
     out.is_blocked = flags != NULL and memchr(flags, c"b", strcspn(flags, " ")) != NULL
     out.has_input = not says(line, " qbuf=0 ") or not says(line, " argv-mem=0 ")
     out.resp = number_after(line, " resp=")

@@ -146,7 +146,7 @@ cdef void silence_candidate(Member *m) noexcept nogil:
     """In the before-sleep event: from now on the server hears nothing of the candidate."""
     cdef ServerClient client
     m.direct.refused = not redis_permits(m)
-    if (not may_be_direct(m) or not server_client(m.ctx, m.direct.candidate, &client) or is_encrypted(client.id)
+    if (not may_be_direct(m) or not server_client(m.ctx, m.direct.candidate, &client) or is_encrypted(client.id) or client.awaits_room
             or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd)) or not watch(m, client.fd, 0)):
         drop_candidate(m)
         return
@@ -158,9 +158,10 @@ cdef void silence_candidate(Member *m) noexcept nogil:
 
 
 cdef void drop_candidate(Member *m) noexcept nogil:
-    """The candidate stays with the server."""
-    if m.direct.stage == CANDIDATE_SILENT:
-        watch(m, m.direct.candidate_fd, EPOLLIN)
+    """The candidate stays with the server, which may have more replies than the socket takes."""
+    cdef ServerClient client
+    if m.direct.stage == CANDIDATE_SILENT and server_client(m.ctx, m.direct.candidate, &client):
+        watch(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
     ask_for_more(&m.direct, m.direct.candidate)
     m.direct.candidate = 0
     m.direct.stage = NO_CANDIDATE
