@@ -51,3 +51,21 @@ def test_replies_that_the_server_has_not_sent_when_its_client_is_looked_at(chain
         talk.send_all([("READ", "long")] * 60)
         time.sleep(0.5)
         assert [len(talk.receive()) for _ in range(60)] == [MIB] * 60
+
+
+@pytest.mark.parametrize("mode", ["OFF", "SKIP"])
+@pytest.mark.parametrize("behind", [0, 3])
+def test_who_wants_no_replies_any_more_gets_none(chain: StartChain, mode: str, behind: int) -> None:
+    """CLIENT REPLY comes with the requests that make the client a candidate, whose replies have not been sent yet."""
+    only = chain(1).head
+    with Talk(only) as talk:
+        talk.send_all([*puts(MANY), ("CLIENT", "REPLY", mode), *puts(behind)])
+        time.sleep(0.5)
+        talk.send_all(puts(5))
+        time.sleep(0.2)
+        talk.send_all([("CLIENT", "REPLY", "ON"), ("ECHO", "end")])
+        answers: list[object] = []
+        while b"end" not in answers:
+            answers.append(talk.receive())
+        expected = MANY + (5 + behind - 1 if mode == "SKIP" else 0)
+        assert len([answer for answer in answers if isinstance(answer, int)]) == expected

@@ -52,8 +52,9 @@ cdef struct Direct:
     bint settings_known         # since the server's settings last changed
     bint permitted              # they allow direct clients
     bint refused                # Redis would refuse writes: the disk failed, or replicas are missing
-    bint distrusted             # users may have changed: all clients leave
-    bint users_change           # somebody has called ACL since the start
+    # Users may have changed: all clients leave. Or whether a client gets replies, which CLIENT LIST does not tell.
+    bint distrusted
+    bint users_change           # somebody has called ACL or CLIENT REPLY since the start
     DirectClient *clients       # MAX_DIRECT places
     int count                   # places in use
     int span                    # all of them are before this one
