@@ -69,3 +69,24 @@ def test_who_wants_no_replies_any_more_gets_none(chain: StartChain, mode: str, b
             answers.append(talk.receive())
         expected = MANY + (5 + behind - 1 if mode == "SKIP" else 0)
         assert len([answer for answer in answers if isinstance(answer, int)]) == expected
+
+
+# ------------------------------------------------------------------------------------------------ the end of a client
+
+
+@pytest.mark.parametrize("client_id", ["me", None])
+def test_who_sends_no_more_is_answered_and_hung_up_on(chain: StartChain, client_id: str | None) -> None:
+    """The requests and the end of what the client sends come in one and the same moment."""
+    cluster = chain(2)
+    head = cluster.head
+    with bare(head) as raw:
+        stream = raw.makefile("rb")
+        while not is_direct(head):
+            raw.sendall(bytes_of(*puts(MANY)))
+            assert all(stream.readline().startswith(b":") for _ in range(MANY))
+        with paused(head):
+            raw.sendall(bytes_of(("MEMBER.PUT", "k", "v", *([client_id] if client_id else []))))
+            raw.shutdown(socket.SHUT_WR)
+        assert stream.readline().startswith(b":")
+        assert stream.read() == b""
+        wait_until(lambda: not is_direct(head), 20)

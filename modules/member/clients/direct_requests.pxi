@@ -173,7 +173,7 @@ cdef Progress look(Member *m, int place, bint *more) noexcept nogil:
     cdef size_t done = 0
     cdef Progress progress
     cdef long got = recv(client.fd, m.direct.input, DIRECT_INPUT, MSG_PEEK | MSG_DONTWAIT)
-    more[0] = got == DIRECT_INPUT
+    more[0] = got == DIRECT_INPUT or client.ended
     if got < 0 and errno == EAGAIN:
         return NEEDS_MORE
     if got <= 0:
