@@ -90,3 +90,37 @@ def test_who_sends_no_more_is_answered_and_hung_up_on(chain: StartChain, client_
         assert stream.readline().startswith(b":")
         assert stream.read() == b""
         wait_until(lambda: not is_direct(head), 20)
+
+
+# ------------------------------------------------------------------------------------------------ a server that is busy
+
+
+def test_a_script_that_does_not_end_can_be_killed_by_a_direct_client(chain: StartChain) -> None:
+    only = chain(1, member_config={"busy-reply-threshold": "100"}).head
+    with Talk(only) as script, direct(only) as talk, Talk(only) as rescue:
+        rescue("PING")
+        script.send("EVAL", "while true do end", "0")
+        time.sleep(0.5)
+        try:
+            talk.send("SCRIPT", "KILL")
+            assert not talk.is_silent(for_s=5)
+            assert talk.receive() == b"OK"
+        finally:
+            rescue("SCRIPT", "KILL")
+        assert "killed" in str(script.receive())
+
+
+def test_a_busy_server_says_so(chain: StartChain) -> None:
+    only = chain(1, member_config={"busy-reply-threshold": "100"}).head
+    with Talk(only) as script, direct(only) as talk, Talk(only) as rescue:
+        rescue("PING")
+        script.send("EVAL", "while true do end", "0")
+        time.sleep(0.5)
+        try:
+            talk.send("MEMBER.PUT", "a", "b", "me")
+            assert not talk.is_silent(for_s=5)
+            assert talk.receive().startswith("BUSY")
+        finally:
+            rescue("SCRIPT", "KILL")
+        assert "killed" in str(script.receive())
+        assert talk("READ", "a") is None

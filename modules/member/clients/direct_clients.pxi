@@ -190,8 +190,15 @@ cdef void direct_wake(Member *m) noexcept nogil:
 # ------------------------------------------------------------------------------------------------ coming and leaving
 
 cdef void on_readable(int fd, void *data, int mask) noexcept nogil:
-    """Called by the event loop, amid scripts, too. The requests are carried out at the end of the pass."""
-    (<Member *>data).direct.readable = True
+    """Called by the event loop. The requests are carried out at the end of the pass.
+
+    If that has not come since the last call, the server is amid a script, or loads its data. It reads requests
+    meanwhile, and says that it is busy. So it gets all clients back.
+    """
+    cdef Member *m = <Member *>data
+    if m.direct.readable:
+        leave_all(m)
+    m.direct.readable = True
 
 
 cdef bint begin(Member *m) noexcept nogil:

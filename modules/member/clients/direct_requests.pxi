@@ -247,7 +247,6 @@ cdef void serve_readable(Member *m) noexcept nogil:
     cdef epoll_event events[EVENTS]
     cdef int count = EVENTS
     cdef int i
-    m.direct.readable = False
     while count == EVENTS:
         count = epoll_wait(m.direct.epoll, events, EVENTS, 0)
         for i in range(count):
@@ -265,6 +264,7 @@ cdef void serve_direct(Member *m) noexcept nogil:
             serve_due(m)
         if m.direct.readable:
             serve_readable(m)
+    m.direct.readable = False
     if m.direct.distrusted and m.direct.candidate:
         drop_candidate(m)
     m.direct.distrusted = False
