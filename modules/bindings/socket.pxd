@@ -41,7 +41,9 @@ cdef extern from * nogil:
         SO_MEMINFO
         SK_MEMINFO_RMEM_ALLOC
         SK_MEMINFO_RCVBUF
+        SK_MEMINFO_SNDBUF
         SK_MEMINFO_VARS
+        SK_MEMINFO_WMEM_QUEUED
 
 cdef extern from * nogil:
     """

@@ -1,29 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Direct clients (docs/decisions/0016) under attack: what a reviewer found, and what held."""
 
-import multiprocessing
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import redis
 
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import PATIENT, Error, Talk, ask, info, member_number, paused, settled
-from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts, reads
+from integration.helpers import Talk, paused
+from integration.test_direct_clients import MANY, bytes_of, direct, is_direct, puts
 
 MIB = 1024 * 1024
-
-
-def server_memory(server: Server) -> int:
-    """Bytes of the server's process that are in memory."""
-    with open(f"/proc/{server.pid}/status") as file:
-        line = next(line for line in file if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * 1024
 
 
 @contextmanager
@@ -31,13 +22,6 @@ def bare(server: Server) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", server.port)) as raw:
         raw.settimeout(15)
         yield raw
-
-
-def receive_to_the_end(raw: socket.socket) -> bytes:
-    got = b""
-    while piece := raw.recv(65536):
-        got += piece
-    return got
 
 
 # ------------------------------------------------------------------------------------------------ becoming direct
@@ -79,8 +63,7 @@ def test_who_sends_no_more_is_answered_and_hung_up_on(chain: StartChain, client_
     """The requests and the end of what the client sends come in one and the same moment."""
     cluster = chain(2)
     head = cluster.head
-    with bare(head) as raw:
-        stream = raw.makefile("rb")
+    with bare(head) as raw, raw.makefile("rb") as stream:
         while not is_direct(head):
             raw.sendall(bytes_of(*puts(MANY)))
             assert all(stream.readline().startswith(b":") for _ in range(MANY))
@@ -124,3 +107,22 @@ def test_a_busy_server_says_so(chain: StartChain) -> None:
             rescue("SCRIPT", "KILL")
         assert "killed" in str(script.receive())
         assert talk("READ", "a") is None
+
+
+# ------------------------------------------------------------------------------------------------ long pipelines
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("what", ["PUT", "READ"])
+def test_who_sends_all_before_it_reads_gets_all(chain: StartChain, what: str, mixed: bool) -> None:
+    """As pipelines of redis-py do, however long they are."""
+    only = chain(1).head
+    with direct(only) as talk:
+        commands: list[tuple[str, ...]] = [("READ", "warm-1")] * 500_000
+        if what == "PUT":
+            commands = [("MEMBER.PUT", f"k{i % 1000}", "x", "me") for i in range(200_000)]
+        if mixed:
+            commands[150_000] = ("PING",)
+        answers = talk.pipeline(commands)
+        assert answers[-1] == (b"v" if what == "READ" else answers[0] + len(commands) - 1 - mixed)
+        assert answers.count(b"PONG") == mixed

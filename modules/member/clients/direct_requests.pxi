@@ -17,7 +17,8 @@ from modules.bindings.redismodule cimport (
     RedisModule_StringDMA,
 )
 from modules.bindings.socket cimport (
-    EAGAIN, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_VARS, SO_MEMINFO, recv,
+    EAGAIN, SK_MEMINFO_RCVBUF, SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_SNDBUF, SK_MEMINFO_VARS, SK_MEMINFO_WMEM_QUEUED,
+    SO_MEMINFO, recv,
 )
 from modules.core.chain cimport chain_has_uncommitted, chain_serves_reads, chain_takes_writes
 from modules.core.direct_request cimport (
@@ -36,7 +37,7 @@ from modules.member.replies cimport (
 )
 from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.direct cimport (
-    CANDIDATE_CHOSEN, DIRECT_INPUT, DIRECT_OUTPUT, DirectClient,
+    CANDIDATE_CHOSEN, DIRECT_INPUT, DirectClient,
 )
 from modules.member.state.member cimport Member
 from modules.member.state.waiter cimport WAIT_ROOM
@@ -45,7 +46,7 @@ from modules.server.clock cimport boot_ms
 cdef enum:
     EVENTS = 64                 # in one call
     LOOKS = 4                   # into a client's socket in one pass; then the others come
-    REPLY_BYTES = 64            # of a reply beside its value
+    UNSEEN = 16 * 1024          # bytes of replies, after which a client's socket is asked whether it takes more
 
 cdef enum Progress:
     WENT_ON                     # the request is carried out
@@ -116,7 +117,7 @@ cdef Progress read_directly(Member *m, int place, const Packed *wanted, int64_t 
         progress = say_absent(m, place, name)
     else:
         value = RedisModule_StringDMA(key, &length, REDISMODULE_READ)
-        if value != NULL and length <= DIRECT_OUTPUT - REPLY_BYTES:
+        if value != NULL and length <= DIRECT_INPUT:
             direct_say_number(&m.direct, place, c"$", <int64_t>length)
             direct_say(&m.direct, place, value, length)
             direct_say(&m.direct, place, "\r\n", 2)
@@ -138,7 +139,7 @@ cdef Progress carry_out(Member *m, int place, size_t length, size_t *done) noexc
     cdef RequestKind kind
     cdef Progress progress = WENT_ON
     done[0] = 0
-    while progress == WENT_ON and done[0] < length:
+    while progress == WENT_ON and done[0] < length and m.direct.clients[place].said < UNSEEN:
         kind = direct_request(&input[done[0]], length - done[0], DIRECT_INPUT, &request)
         if kind == REQUEST_PART:
             return NEEDS_MORE
@@ -165,6 +166,18 @@ cdef bint may_starve(int fd) noexcept nogil:
     cdef socklen_t length = sizeof(memory)
     return (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory, &length) != 0
             or memory[<int>SK_MEMINFO_RMEM_ALLOC] > memory[<int>SK_MEMINFO_RCVBUF] // 4)
+
+
+cdef bint takes_replies(Member *m, DirectClient *client) noexcept nogil:
+    """Returns whether the client's socket certainly has room for the replies of one more look."""
+    cdef uint32_t memory[SK_MEMINFO_VARS]
+    cdef socklen_t length = sizeof(memory)
+    if client.said < UNSEEN:
+        return True
+    direct_send(&m.direct)
+    client.said = 0
+    return (client.rest == NULL and getsockopt(client.fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0
+            and memory[<int>SK_MEMINFO_WMEM_QUEUED] <= memory[<int>SK_MEMINFO_SNDBUF] // 4)
 
 
 cdef Progress look(Member *m, int place, bint *more) noexcept nogil:
@@ -196,7 +209,7 @@ cdef void serve_direct_client(Member *m, int place) noexcept nogil:
     cdef int looks = 0
     client.is_due = False
     while more and looks < LOOKS and (progress == WENT_ON or progress == NEEDS_MORE):
-        progress = look(m, place, &more)
+        progress = look(m, place, &more) if takes_replies(m, client) else NEEDS_SERVER
         looks += 1
     if progress == NEEDS_SERVER or (progress == NEEDS_MORE and client.ended):
         ask_for_more(&m.direct, client.id)

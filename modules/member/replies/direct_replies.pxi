@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Replies to direct clients (decision 16). They are collected in one pass, and sent after the messages to other members.
 #
-# A socket that does not take all keeps the rest here. Nothing more is read from its client until it has taken that.
+# A client that does not read its replies is given back while its socket still has room for them: the server keeps what
+# a socket does not take, for a client that sends all of a long pipeline before it reads the first reply. Should a socket
+# take less than it seemed, the rest is kept here, and nothing more is read from its client until it has taken that.
 
 from libc.stdint cimport int64_t, intptr_t, uint32_t
 from libc.stdio cimport snprintf
@@ -79,6 +81,7 @@ cdef void direct_say(Direct *d, int place, const char *bytes, size_t length) noe
         d.reply_count += 1
     memcpy(&d.output[d.output_bytes], bytes, length)
     d.output_bytes += length
+    d.clients[place].said += length
     d.replies[d.reply_count - 1].end = d.output_bytes
 
 

@@ -28,6 +28,7 @@ cdef struct DirectClient:
     bint is_due                 # its socket may hold requests that no event will announce
     bint ended                  # it has sent all that it will send
     bint leaves                 # the server gets it back when it has all its replies
+    size_t said                 # bytes of replies since its socket was last seen to take more
     int64_t held_ms             # since when its next update has no room; 0: it has
     char *rest                  # replies that its socket did not take yet; NULL: none
     size_t rest_bytes
