@@ -234,9 +234,8 @@ def test_a_skipped_reply_is_skipped(chain: StartChain) -> None:
 
 def test_resp3(chain: StartChain) -> None:
     only = chain(1).head
-    with socket.create_connection(("127.0.0.1", only.port)) as raw:
+    with socket.create_connection(("127.0.0.1", only.port)) as raw, raw.makefile("rb") as stream:
         raw.settimeout(15)
-        stream = raw.makefile("rb")
         raw.sendall(bytes_of(("HELLO", "3"), ("ECHO", "end")))
         while stream.readline() != b"end\r\n":
             pass
