@@ -387,15 +387,22 @@ def test_clients_that_leave(chain: StartChain) -> None:
 def test_many_clients_at_once(chain: StartChain) -> None:
     cluster: Cluster = chain(2)
     talks = [Talk(cluster.head) for _ in range(300)]
-    for round_ in range(12):
+    rounds = iter(range(1000))
+
+    def write() -> int:
+        this = next(rounds)
         for talk in talks:
-            talk.send_all([("MEMBER.PUT", f"{id(talk)}-{i}", f"{round_}", "me") for i in range(15)] + [
-                ("MEMBER.PUT", f"{id(talk)}", f"{round_}")])
+            talk.send_all([("MEMBER.PUT", f"{id(talk)}-{i}", this, "me") for i in range(15)])
+            talk.send("MEMBER.PUT", f"{id(talk)}", this)
         for talk in talks:
-            assert all(talk.receive() >= 0 for _ in range(16))
-    assert member_number(cluster.head, "direct_clients") > 100
+            numbers = [talk.receive() for _ in range(16)]
+            assert numbers == sorted(set(numbers))
+        return this
+
+    wait_until(lambda: write() >= 0 and member_number(cluster.head, "direct_clients") > 100, 60)
+    last = write()
     settled(cluster)
-    assert [ask(cluster.tail, "READ", f"{id(talk)}") for talk in talks[:20]] == [b"11"] * 20
+    assert [ask(cluster.tail, "READ", f"{id(talk)}") for talk in talks[:20]] == [b"%d" % last] * 20
     for talk in talks:
         talk.close()
     wait_until(lambda: not is_direct(cluster.head), 20)

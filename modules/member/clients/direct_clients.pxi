@@ -146,8 +146,9 @@ cdef void silence_candidate(Member *m) noexcept nogil:
     """In the before-sleep event: from now on the server hears nothing of the candidate."""
     cdef ServerClient client
     m.direct.refused = not redis_permits(m)
-    if (not may_be_direct(m) or not server_client(m.ctx, m.direct.candidate, &client) or is_encrypted(client.id) or client.awaits_room
-            or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd)) or not watch(m, client.fd, 0)):
+    if (not may_be_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
+            or is_encrypted(client.id) or client.awaits_room or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd))
+            or not watch(m, client.fd, 0)):
         drop_candidate(m)
         return
     m.direct.stage = CANDIDATE_SILENT
