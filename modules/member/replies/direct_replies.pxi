@@ -3,8 +3,8 @@
 # Replies to direct clients (decision 16). They are collected in one pass, and sent after the messages to other members.
 #
 # A client that does not read its replies is given back while its socket still has room for them: the server keeps what
-# a socket does not take, for a client that sends all of a long pipeline before it reads the first reply. Should a socket
-# take less than it seemed, the rest is kept here, and nothing more is read from its client until it has taken that.
+# a socket does not take, for a client that sends all of a long pipeline before it reads the first reply. A rest that a
+# socket does not take although it seemed to have room is kept here, and nothing more is read until it has gone.
 
 from libc.stdint cimport int64_t, intptr_t, uint32_t
 from libc.stdio cimport snprintf
