@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Direct clients (docs/decisions/0016) under attack: what a reviewer found, and what held."""
 
+import resource
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import redis
 
+from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
-from integration.conftest import StartChain
+from integration.conftest import StartChain, StartServer
 from integration.helpers import Talk, paused
-from integration.test_direct_clients import MANY, bytes_of, direct, is_direct, puts
+from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts
 
 MIB = 1024 * 1024
 
@@ -126,3 +129,23 @@ def test_who_sends_all_before_it_reads_gets_all(chain: StartChain, what: str, mi
         answers = talk.pipeline(commands)
         assert answers[-1] == (b"v" if what == "READ" else answers[0] + len(commands) - 1 - mixed)
         assert answers.count(b"PONG") == mixed
+
+
+
+
+# ------------------------------------------------------------------------------------------------ the append-only file
+
+
+@pytest.mark.parametrize("fsync", ["always", "no"])
+@pytest.mark.parametrize("client_id", ["me", None])
+def test_nothing_is_answered_before_it_is_written(server: StartServer, fsync: str, client_id: str | None) -> None:
+    """A server that ends when it writes its append-only file has answered nothing that is not there."""
+    only = server(MEMBER, appendonly="yes", appendfsync=fsync)
+    with Talk(only) as talk:
+        assert talk("MEMBER.PUT", "long", "x" * MIB, "me") >= 0
+        become_direct(talk)
+        size = max(file.stat().st_size for file in (only.folder / "appendonlydir").iterdir())
+        resource.prlimit(only.pid, resource.RLIMIT_FSIZE, (size, size))
+        with pytest.raises(redis.ConnectionError):
+            talk("MEMBER.PUT", "k", "v", *([client_id] if client_id else []))
+    only._told_to_end = True

@@ -27,7 +27,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.member.gate cimport gate_find_loop
 from modules.member.keyspace.another_pass cimport wake_again
-from modules.member.replies cimport direct_send
+from modules.member.replies cimport direct_send, direct_send_held
 from modules.member.state.direct cimport (
     CANDIDATES, CANDIDATE_CHOSEN, CANDIDATE_SILENT, Candidate, DIRECT_INPUT, DIRECT_OUTPUT, Direct, DirectClient,
     MAX_DIRECT, NO_CANDIDATE,
@@ -54,6 +54,7 @@ cdef bint server_permits(Member *m) noexcept nogil:
     """
     if not m.direct.settings_known:
         m.direct.settings_known = True
+        m.direct.appends = not is_configured(m.ctx, "appendonly", "no")
         m.direct.permitted = (
             is_configured(m.ctx, "io-threads", "1") and is_configured(m.ctx, "timeout", "0")
             and is_configured(m.ctx, "maxmemory", "0") and is_refusable(m.ctx, "acl", 3)
@@ -172,6 +173,7 @@ cdef void direct_wake(Member *m) noexcept nogil:
     """The loop has slept, and no event has been handled: the candidate becomes direct, if nothing of it is under way.
     """
     cdef ServerClient client
+    direct_send_held(&m.direct)
     if m.direct.stage != CANDIDATE_SILENT:
         return
     if not server_client(m.ctx, m.direct.candidate, &client):

@@ -78,6 +78,7 @@ cdef Progress put_directly(Member *m, int place, const Packed *update) noexcept 
     let_go(value)
     if sn < 0:
         return NEEDS_SERVER
+    m.direct.holds = m.direct.appends
     if not m.chain.has_history:
         note_unreplicated(m)
     if replies_at_once:
@@ -168,15 +169,12 @@ cdef bint may_starve(int fd) noexcept nogil:
             or memory[<int>SK_MEMINFO_RMEM_ALLOC] > memory[<int>SK_MEMINFO_RCVBUF] // 4)
 
 
-cdef bint takes_replies(Member *m, DirectClient *client) noexcept nogil:
+cdef bint takes_replies(DirectClient *client) noexcept nogil:
     """Returns whether the client's socket certainly has room for the replies of one more look."""
     cdef uint32_t memory[SK_MEMINFO_VARS]
     cdef socklen_t length = sizeof(memory)
-    if client.said < UNSEEN:
-        return True
-    direct_send(&m.direct)
     client.said = 0
-    return (client.rest == NULL and getsockopt(client.fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0
+    return (getsockopt(client.fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0
             and memory[<int>SK_MEMINFO_WMEM_QUEUED] <= memory[<int>SK_MEMINFO_SNDBUF] // 4)
 
 
@@ -209,7 +207,11 @@ cdef void serve_direct_client(Member *m, int place) noexcept nogil:
     cdef int looks = 0
     client.is_due = False
     while more and looks < LOOKS and (progress == WENT_ON or progress == NEEDS_MORE):
-        progress = look(m, place, &more) if takes_replies(m, client) else NEEDS_SERVER
+        if client.said >= UNSEEN:
+            direct_send(&m.direct)
+            if client.rest != NULL:
+                break
+        progress = look(m, place, &more) if client.said < UNSEEN or takes_replies(client) else NEEDS_SERVER
         looks += 1
     if progress == NEEDS_SERVER or (progress == NEEDS_MORE and client.ended):
         ask_for_more(&m.direct, client.id)
@@ -289,6 +291,8 @@ cdef void reply_directly(Member *m) noexcept nogil:
     """Called after the messages to other members have gone, for which others wait."""
     if m.direct.reply_count:
         direct_send(&m.direct)
+    if m.direct.holds:
+        wake_again(m)
 
 
 cdef void info_direct(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:

@@ -67,6 +67,7 @@ cdef extern void direct_say(Direct *d, int place, const char *bytes, size_t leng
 cdef extern void direct_say_number(Direct *d, int place, char mark, int64_t number) noexcept nogil
 cdef extern void direct_send(Direct *d) noexcept nogil
 cdef extern void direct_send_rest(DirectClient *client) noexcept nogil
+cdef extern void direct_send_held(Direct *d) noexcept nogil
 
 # publish.pxi
 cdef extern bint publishes(const Member *m) noexcept nogil

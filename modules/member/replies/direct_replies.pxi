@@ -138,22 +138,31 @@ cdef void direct_send_rest(DirectClient *client) noexcept nogil:
         client.rest = NULL
 
 
-cdef void send_replies(DirectClient *client, const char *bytes, size_t length) noexcept nogil:
+cdef void send_replies(const Direct *d, DirectClient *client, const char *bytes, size_t length) noexcept nogil:
     cdef size_t sent = 0
-    if client.rest == NULL:
+    if client.rest == NULL and not d.holds:
         sent = send_now(client, bytes, length)
     if sent < length:
         keep_rest(client, &bytes[sent], length - sent)
 
 
+cdef void direct_send_held(Direct *d) noexcept nogil:
+    """The server has written its append-only file."""
+    cdef int place
+    if d.holds:
+        d.holds = False
+        for place in range(d.span):
+            direct_send_rest(&d.clients[place])
+
+
 cdef void direct_send(Direct *d) noexcept nogil:
-    """Send what was collected."""
+    """Send what was collected, or keep it for `direct_send_held`."""
     cdef size_t begin = 0
     cdef int i
     for i in range(d.reply_count):
         client = &d.clients[d.replies[i].place]
         if client.id and client.generation == d.replies[i].generation:
-            send_replies(client, &d.output[begin], d.replies[i].end - begin)
+            send_replies(d, client, &d.output[begin], d.replies[i].end - begin)
         begin = d.replies[i].end
     d.reply_count = 0
     d.output_bytes = 0

@@ -52,6 +52,8 @@ cdef struct Direct:
     bint readable               # that epoll has events
     bint settings_known         # since the server's settings last changed
     bint permitted              # they allow direct clients
+    bint appends                # the server writes an append-only file
+    bint holds                  # replies, until it has written there what this pass has carried out
     bint refused                # Redis would refuse writes: the disk failed, or replicas are missing
     # Users may have changed: all clients leave. Or whether a client gets replies, which CLIENT LIST does not tell.
     bint distrusted
