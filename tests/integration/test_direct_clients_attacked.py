@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 import redis
 
-from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.cluster import MASTER, MEMBER
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Talk, paused
+from integration.helpers import Talk, ask, paused
 from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts
 
 MIB = 1024 * 1024
@@ -149,3 +149,18 @@ def test_nothing_is_answered_before_it_is_written(server: StartServer, fsync: st
         with pytest.raises(redis.ConnectionError):
             talk("MEMBER.PUT", "k", "v", *([client_id] if client_id else []))
     only._told_to_end = True
+
+
+# ------------------------------------------------------------------------------------------------ the other kind
+
+
+def test_a_member_that_will_be_of_a_chain_of_all_commands(server: StartServer) -> None:
+    """It takes PUTs before there is a chain, from clients that stay the server's."""
+    only, master = server(MEMBER, **{"member.commands": "all"}), server(MASTER)
+    with Talk(only) as talk:
+        for _ in range(5):
+            assert talk.pipeline(puts(MANY))[-1] > 0
+            time.sleep(0.01)
+        assert ask(master, "MASTER.ADD", only.endpoint.host, only.port) == b"OK"
+        assert talk("MEMBER.PUT", "k", "v") > 0
+        assert talk("GET", "k") == b"v"

@@ -121,6 +121,7 @@ cdef void begin_stream(Member *m) noexcept nogil:
     m.effects.numbers.count = 0
     empty_log(m)
     chain_jump(&m.chain, -1)
+    m.chain.log.boundary_count = 0      # those of PUTs before there was a chain
     effects_begin(m)
 
 
