@@ -14,7 +14,7 @@ from chainredis.local_cluster.cluster import MASTER, MEMBER
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Talk, ask, paused
+from integration.helpers import Talk, ask, member_number, paused
 from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts
 
 MIB = 1024 * 1024
@@ -161,6 +161,7 @@ def test_a_member_that_will_be_of_a_chain_of_all_commands(server: StartServer) -
         for _ in range(5):
             assert talk.pipeline(puts(MANY))[-1] > 0
             time.sleep(0.01)
+        assert member_number(only, "direct_clients_made") == 0
         assert ask(master, "MASTER.ADD", only.endpoint.host, only.port) == b"OK"
         assert talk("MEMBER.PUT", "k", "v") > 0
         assert talk("GET", "k") == b"v"

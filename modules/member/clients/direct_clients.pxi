@@ -25,8 +25,10 @@ from modules.bindings.redismodule cimport (
     RedisModule_Call, RedisModule_CallReplyType, RedisModule_EventLoopAdd, RedisModule_GetClientId,
     RedisModule_GetClientInfoById, RedisModule_ReplyWithSimpleString,
 )
+from modules.core.view cimport KIND_PUT
 from modules.member.gate cimport gate_find_loop
 from modules.member.keyspace.another_pass cimport wake_again
+from modules.member.keyspace.kind cimport own_kind
 from modules.member.replies cimport direct_send, direct_send_held
 from modules.member.state.direct cimport (
     CANDIDATES, CANDIDATE_CHOSEN, CANDIDATE_SILENT, Candidate, DIRECT_INPUT, DIRECT_OUTPUT, Direct, DirectClient,
@@ -83,7 +85,7 @@ cdef void direct_tick(Member *m) noexcept nogil:
 
 cdef bint may_be_direct(Member *m) noexcept nogil:
     return (not m.direct.refused and not m.direct.distrusted and m.settings.direct_clients > 0 and server_permits(m)
-            and not RedisModule_AvoidReplicaTraffic())
+            and own_kind(m) == KIND_PUT and not RedisModule_AvoidReplicaTraffic())
 
 
 cdef bint is_encrypted(int64_t id) noexcept nogil:
