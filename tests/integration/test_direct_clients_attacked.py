@@ -3,6 +3,7 @@
 
 import resource
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,8 @@ from chainredis.local_cluster.cluster import MASTER, MEMBER
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Talk, ask, member_number, paused
-from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts
+from integration.helpers import Talk, ask, await_chain, member_number, paused, settled
+from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts, reads
 
 MIB = 1024 * 1024
 
@@ -165,3 +166,61 @@ def test_a_member_that_will_be_of_a_chain_of_all_commands(server: StartServer) -
         assert ask(master, "MASTER.ADD", only.endpoint.host, only.port) == b"OK"
         assert talk("MEMBER.PUT", "k", "v") > 0
         assert talk("GET", "k") == b"v"
+
+
+# ------------------------------------------------------------------------------------------------ what held
+
+
+def test_a_tail_that_was_stopped_reads_nothing_old(chain: StartChain) -> None:
+    cluster = chain(2)
+    with Talk(cluster.head) as writer:
+        writer.pipeline(puts(MANY))
+    with direct(cluster.tail, reads) as talk:
+        assert ask(cluster.head, "MEMBER.PUT", "k", "old") > 0
+        assert talk("READ", "k") == b"old"
+        assert is_direct(cluster.tail)
+        head, tail = cluster.members
+        with paused(tail):
+            await_chain(cluster, head, timeout_s=40)
+            assert ask(head, "MEMBER.PUT", "k", "new") > 0
+            talk.send_all([("READ", "k")] * 3)
+        assert b"old" not in [talk.receive() for _ in range(3)]
+
+
+def test_others_notice_direct_writes(chain: StartChain) -> None:
+    only = chain(1, member_config={"notify-keyspace-events": "KEA"}).head
+    with direct(only) as talk, Talk(only) as other, Talk(only) as subscriber:
+        assert other("WATCH", "k") == b"OK"
+        subscriber("PSUBSCRIBE", "__keyevent*")
+        assert talk("MEMBER.PUT", "k", "1", "me") < talk("MEMBER.DEL", "k", "me")
+        assert is_direct(only)
+        assert other.pipeline([("MULTI",), ("GET", "k"), ("EXEC",)])[-1] is None
+        assert [subscriber.receive()[2:] for _ in range(2)] == [
+            [b"__keyevent@0__:set", b"k"], [b"__keyevent@0__:del", b"k"]]
+        assert talk("WATCH", "own") == b"OK"
+        become_direct(talk)
+        assert talk("MEMBER.PUT", "own", "1", "me") > 0
+        assert is_direct(only)
+        assert talk.pipeline([("MULTI",), ("GET", "own"), ("EXEC",)])[-1] is None
+
+
+def test_connections_that_are_reset(chain: StartChain) -> None:
+    """With requests on their way. Whatever became of these, all members agree."""
+    cluster = chain(2)
+    for round_ in range(20):
+        with Talk(cluster.head) as talk:
+            become_direct(talk)
+            sock = talk._connection._sock
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            talk.send_all([("MEMBER.PUT", f"r{round_}-{i}", "v") for i in range(20)])
+            if round_ % 2:
+                time.sleep(0.01)
+            sock.close()
+        wait_until(lambda: not is_direct(cluster.head), 20)
+    settled(cluster)
+    keys = [f"r{round_}-{i}" for round_ in range(20) for i in range(20)]
+    copies = []
+    for member in cluster.members:
+        with Talk(member) as talk:
+            copies.append(talk.pipeline([("GET", key) for key in keys]))
+    assert copies[0] == copies[1]
