@@ -46,6 +46,7 @@ cdef enum Rule:
     RULE_WAITAOF                # WAITAOF: the chain has one replica for Redis
     RULE_PAUSE                  # CLIENT PAUSE
     RULE_REPLY                  # CLIENT REPLY
+    RULE_TRACKING               # CLIENT TRACKING
     RULE_PUBLISH                # tells subscribers: counts as a write where a filter knows its client
     # From here on: may change users.
     RULE_EXECUTES               # EXEC: the queued commands may subscribe, or be ACL or CONFIG

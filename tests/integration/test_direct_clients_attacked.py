@@ -224,3 +224,28 @@ def test_connections_that_are_reset(chain: StartChain) -> None:
         with Talk(member) as talk:
             copies.append(talk.pipeline([("GET", key) for key in keys]))
     assert copies[0] == copies[1]
+
+
+def test_clients_to_which_the_server_may_write_by_itself(chain: StartChain) -> None:
+    """Invalidations that one client has redirected to another one of RESP3 are written between any two replies."""
+    only = chain(1).head
+    with bare(only) as raw, raw.makefile("rb") as stream, Talk(only) as other:
+        raw.sendall(bytes_of(("HELLO", "3"), ("CLIENT", "ID"), ("ECHO", "end")))
+        lines = [stream.readline()]
+        while lines[-1] != b"end\r\n":
+            lines.append(stream.readline())
+        number = lines[-3].strip(b":\r\n").decode()
+        while not is_direct(only):
+            raw.sendall(bytes_of(*puts(MANY)))
+            assert all(stream.readline().startswith(b":") for _ in range(MANY))
+        assert other("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST") == b"OK"
+        for _ in range(10):
+            raw.sendall(bytes_of(*[("READ", "warm-1")] * MANY))
+            assert [stream.readline() for _ in range(2 * MANY)] == [b"$1\r\n", b"v\r\n"] * MANY
+        assert not is_direct(only)
+
+
+def test_who_reads_what_is_not_there(chain: StartChain) -> None:
+    only = chain(1).head
+    with direct(only, lambda count: [("READ", "nowhere")] * count) as talk:
+        assert talk("READ", "nowhere") is None

@@ -42,7 +42,7 @@ from modules.server.redis_calls cimport drop_reply, is_configured
 cdef enum:
     REQUESTS_NEEDED = 32        # before a client becomes direct
     MOST_NEEDED = 32 * 1024     # of a client that the server got back again and again
-    HELD_MS = 100               # a direct client whose update has no room for so long becomes the server's
+    NO_ROOM_MS = 100               # a direct client whose update has no room for so long becomes the server's
     SILENT_MS = 1000            # a candidate whose requests take longer stays the server's
 
 
@@ -137,7 +137,7 @@ cdef void count_request(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         d.stage = CANDIDATE_CHOSEN
 
 
-cdef bint watch(Member *m, int fd, unsigned int events) noexcept nogil:
+cdef bint watch_for_server(Member *m, int fd, unsigned int events) noexcept nogil:
     """Let the server's event loop be told of these events of the socket. It always hears of the end."""
     cdef epoll_event event
     event.events = events
@@ -151,7 +151,7 @@ cdef void silence_candidate(Member *m) noexcept nogil:
     m.direct.refused = not redis_permits(m)
     if (not may_be_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
             or is_encrypted(client.id) or client.awaits_room or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd))
-            or not watch(m, client.fd, 0)):
+            or not watch_for_server(m, client.fd, 0)):
         drop_candidate(m)
         return
     m.direct.stage = CANDIDATE_SILENT
@@ -165,10 +165,17 @@ cdef void drop_candidate(Member *m) noexcept nogil:
     """The candidate stays with the server, which may have more replies than the socket takes."""
     cdef ServerClient client
     if m.direct.stage == CANDIDATE_SILENT and server_client(m.ctx, m.direct.candidate, &client):
-        watch(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
+        watch_for_server(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
     ask_for_more(&m.direct, m.direct.candidate)
     m.direct.candidate = 0
     m.direct.stage = NO_CANDIDATE
+
+
+cdef bint nothing_is_under_way(const Member *m, const ServerClient *client) noexcept nogil:
+    """Returns whether the server has carried out what the candidate has sent, has replied, and says nothing else."""
+    return (m.direct.replied and client.is_plain and not client.has_input and not client.has_output
+            and client.fd == m.direct.candidate_fd
+            and (client.resp == 2 or (client.resp == 3 and not m.direct.redirects)))
 
 
 cdef void direct_wake(Member *m) noexcept nogil:
@@ -183,8 +190,7 @@ cdef void direct_wake(Member *m) noexcept nogil:
         m.direct.stage = NO_CANDIDATE
     elif client.is_blocked and m.now_ms - m.direct.silent_ms < SILENT_MS:
         return
-    elif (may_be_direct(m) and m.direct.replied and client.is_plain and not client.has_input and not client.has_output
-            and client.fd == m.direct.candidate_fd and client.resp >= 2 and has_free_hand(client.user)
+    elif (may_be_direct(m) and nothing_is_under_way(m, &client) and has_free_hand(client.user)
             and make_direct(m, &client)):
         m.direct.candidate = 0
         m.direct.stage = NO_CANDIDATE
@@ -272,7 +278,7 @@ cdef void give_back(Member *m, DirectClient *client) noexcept nogil:
     """The server reads from the client again, beginning with the first request that was not carried out here."""
     cdef int fd = client.fd
     forget_client(&m.direct, client)
-    watch(m, fd, EPOLLIN)
+    watch_for_server(m, fd, EPOLLIN)
 
 
 cdef void let_leave(Member *m, DirectClient *client) noexcept nogil:
@@ -304,7 +310,7 @@ cdef void give_back_those_held_for_long(Member *m) noexcept nogil:
     """The server holds their updates from now on, for as long as member.write-timeout says."""
     cdef int place
     for place in range(m.direct.span):
-        if m.direct.clients[place].held_ms and m.now_ms - m.direct.clients[place].held_ms > HELD_MS:
+        if m.direct.clients[place].no_room_ms and m.now_ms - m.direct.clients[place].no_room_ms > NO_ROOM_MS:
             let_leave(m, &m.direct.clients[place])
 
 

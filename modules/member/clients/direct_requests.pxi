@@ -33,7 +33,7 @@ from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.keyspace.log_entries cimport is_long, update_bytes
 from modules.member.keyspace.values cimport let_go
 from modules.member.replies cimport (
-    OUTCOME_NIL, direct_say, direct_say_number, direct_send, direct_send_rest, direct_writer, settle,
+    OUTCOME_NIL, direct_cut_off, direct_say, direct_say_number, direct_send, direct_send_rest, direct_writer, settle,
 )
 from modules.member.replies.waiting cimport first_waiting
 from modules.member.state.direct cimport (
@@ -78,7 +78,7 @@ cdef Progress put_directly(Member *m, int place, const Packed *update) noexcept 
     let_go(value)
     if sn < 0:
         return NEEDS_SERVER
-    m.direct.holds = m.direct.appends
+    m.direct.awaits_file = m.direct.appends
     if not m.chain.has_history:
         note_unreplicated(m)
     if replies_at_once:
@@ -190,8 +190,8 @@ cdef Progress look(Member *m, int place, bint *more) noexcept nogil:
     if got <= 0:
         return NEEDS_SERVER     # which finds out that the connection has ended
     progress = carry_out(m, place, <size_t>got, &done)
-    if done:
-        recv(client.fd, m.direct.input, done, MSG_TRUNC | MSG_DONTWAIT)
+    if done and recv(client.fd, m.direct.input, done, MSG_TRUNC | MSG_DONTWAIT) != <long>done:
+        direct_cut_off(client)      # nobody else reads there: what was carried out must not be found again
     if progress == NEEDS_MORE and done == 0 and more[0]:
         return NEEDS_SERVER     # a request that is longer than the input
     if progress == NEEDS_MORE and done < <size_t>got and not more[0] and may_starve(client.fd):
@@ -218,9 +218,9 @@ cdef void serve_direct_client(Member *m, int place) noexcept nogil:
         let_leave(m, client)
         return
     if progress != NEEDS_ROOM:
-        client.held_ms = 0
-    elif client.held_ms == 0:
-        client.held_ms = m.now_ms
+        client.no_room_ms = 0
+    elif client.no_room_ms == 0:
+        client.no_room_ms = m.now_ms
     client.is_due = more
     m.direct.due = m.direct.due or more
     if more and (progress == WENT_ON or progress == NEEDS_MORE):
@@ -260,9 +260,11 @@ cdef void attend(Member *m, const epoll_event *event) noexcept nogil:
 
 cdef void serve_readable(Member *m) noexcept nogil:
     cdef epoll_event events[EVENTS]
-    cdef int count = EVENTS
+    cdef int left = m.direct.count      # whoever says more meanwhile comes in the next pass
+    cdef int count
     cdef int i
-    while count == EVENTS:
+    while left > 0:
+        left -= EVENTS
         count = epoll_wait(m.direct.epoll, events, EVENTS, 0)
         for i in range(count):
             attend(m, &events[i])
@@ -291,7 +293,7 @@ cdef void reply_directly(Member *m) noexcept nogil:
     """Called after the messages to other members have gone, for which others wait."""
     if m.direct.reply_count:
         direct_send(&m.direct)
-    if m.direct.holds:
+    if m.direct.awaits_file:
         wake_again(m)
 
 

@@ -215,6 +215,7 @@ cdef int reply_absent(Member *m, RedisModuleCtx *ctx, RedisModuleString *key) no
     if absent == OUTCOME_NONE:
         return look_up_later(m, ctx, key)
     m.clients.reads_served += absent == OUTCOME_NIL
+    count_request(m, ctx)
     return reply_outcome(ctx, absent)
 
 

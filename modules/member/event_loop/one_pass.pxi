@@ -55,8 +55,8 @@ cdef void after_sleep(Member *m) noexcept nogil:
     forget_publications(m)
     # After Redis has written the file. Before `note_asleep` counts what this pass has recorded.
     note_flushed(m)
-    # After Redis has written the file, for which replies wait. Before any event: of those that the loop has brought, none
-    # is the candidate's.
+    # After Redis has written the file, for which replies wait. Before any event: of those that the loop has brought,
+    # none is the candidate's.
     take_over_candidate(m)
 
 

@@ -23,9 +23,9 @@ from modules.member.state.member cimport Member, is_native_replica, the_member
 from modules.server.acl cimport is_denied
 from modules.server.command_table cimport (
     NAME_BYTES, RULE_ACL, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE,
-    RULE_PAUSE, RULE_PUBLISH, RULE_READ, RULE_REPLY, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_WAIT, RULE_WAITAOF,
-    RULE_WRITE, Rule, begins_with, is_ours, is_refusable, lower_argument, lower_name, recent_rule, table_fill,
-    table_find, table_set,
+    RULE_PAUSE, RULE_PUBLISH, RULE_READ, RULE_REPLY, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_TRACKING, RULE_WAIT,
+    RULE_WAITAOF, RULE_WRITE, Rule, begins_with, is_ours, is_refusable, lower_argument, lower_name, recent_rule,
+    table_fill, table_find, table_set,
 )
 from modules.server.logins cimport ENTRANCE_PASSWORD
 from modules.server.passwords cimport passwords_filter, the_passwords
@@ -54,6 +54,7 @@ cdef bint filter_build(Member *m) noexcept nogil:
     table_set(table, "waitaof", 7, RULE_WAITAOF)
     table_set(table, "client|pause", 12, RULE_PAUSE)
     table_set(table, "client|reply", 12, RULE_REPLY)
+    table_set(table, "client|tracking", 15, RULE_TRACKING)
     table_set(table, "publish", 7, RULE_PUBLISH)
     table_set(table, "spublish", 8, RULE_PUBLISH)
     table_set(table, "sync", 4, RULE_SYNC)
@@ -175,6 +176,17 @@ cdef void pause_writes(RedisModuleCommandFilterCtx *command) noexcept nogil:
         RedisModule_CommandFilterArgReplace(command, 3, RedisModule_CreateString(NULL, "WRITE", 5))
 
 
+cdef bint redirects(RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Returns whether CLIENT TRACKING ON REDIRECT id, or the like, lets the server write to another client."""
+    cdef char word[NAME_BYTES]
+    cdef size_t length = 0
+    cdef int i
+    for i in range(3, RedisModule_CommandFilterArgsCount(command)):
+        if lower_argument(command, i, word, &length) and length == 8 and strncmp(word, "redirect", 8) == 0:
+            return True
+    return False
+
+
 cdef void ask_for_all_files(const Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
     """Let WAITAOF local others timeout ask for the tap, which stands for all other members, if it asks for some."""
     cdef long long others
@@ -240,8 +252,10 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     rule = recent_rule(&m.keyspace.recent, m.keyspace.commands, command, name, length)
     if rule >= RULE_EXECUTES:
         m.keyspace.entrance_known = False
-    if rule == RULE_ACL or rule == RULE_REPLY or (rule == RULE_EXECUTES and m.direct.users_change):
-        m.direct.users_change = m.direct.distrusted = True
+    if rule == RULE_ACL or rule == RULE_REPLY or (rule == RULE_EXECUTES and m.direct.users_may_change):
+        m.direct.users_may_change = m.direct.distrusted = True
+    if rule == RULE_TRACKING and redirects(command):
+        m.direct.redirects = m.direct.distrusted = True
     if rule == RULE_PAUSE:
         m.effects.pauses = True
     if rule == RULE_CLUSTER and m.settings.cluster_announce:

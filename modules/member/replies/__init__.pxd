@@ -66,6 +66,7 @@ cdef extern void *direct_writer(const Direct *d, int place) noexcept nogil
 cdef extern void direct_say(Direct *d, int place, const char *bytes, size_t length) noexcept nogil
 cdef extern void direct_say_number(Direct *d, int place, char mark, int64_t number) noexcept nogil
 cdef extern void direct_send(Direct *d) noexcept nogil
+cdef extern void direct_cut_off(DirectClient *client) noexcept nogil
 cdef extern void direct_send_rest(DirectClient *client) noexcept nogil
 cdef extern void direct_send_held(Direct *d) noexcept nogil
 

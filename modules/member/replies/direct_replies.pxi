@@ -98,7 +98,7 @@ cdef void direct_say_number(Direct *d, int place, char mark, int64_t number) noe
 
 # --------------------------------------------------------------------------------------------------------- sending
 
-cdef void cut_off(DirectClient *client) noexcept nogil:
+cdef void direct_cut_off(DirectClient *client) noexcept nogil:
     """Its replies cannot be sent: the server sees that the connection has ended."""
     free(client.rest)
     client.rest = NULL
@@ -108,7 +108,7 @@ cdef void cut_off(DirectClient *client) noexcept nogil:
 cdef void keep_rest(DirectClient *client, const char *bytes, size_t length) noexcept nogil:
     cdef char *grown = <char *>realloc(client.rest, (client.rest_bytes if client.rest != NULL else 0) + length)
     if grown == NULL:
-        cut_off(client)
+        direct_cut_off(client)
         return
     if client.rest == NULL:
         client.rest_bytes = client.rest_sent = 0
@@ -124,7 +124,7 @@ cdef size_t send_now(DirectClient *client, const char *bytes, size_t length) noe
         return <size_t>sent
     if errno == EAGAIN:
         return 0
-    cut_off(client)
+    direct_cut_off(client)
     return length
 
 
@@ -140,7 +140,7 @@ cdef void direct_send_rest(DirectClient *client) noexcept nogil:
 
 cdef void send_replies(const Direct *d, DirectClient *client, const char *bytes, size_t length) noexcept nogil:
     cdef size_t sent = 0
-    if client.rest == NULL and not d.holds:
+    if client.rest == NULL and not d.awaits_file:
         sent = send_now(client, bytes, length)
     if sent < length:
         keep_rest(client, &bytes[sent], length - sent)
@@ -149,8 +149,8 @@ cdef void send_replies(const Direct *d, DirectClient *client, const char *bytes,
 cdef void direct_send_held(Direct *d) noexcept nogil:
     """The server has written its append-only file."""
     cdef int place
-    if d.holds:
-        d.holds = False
+    if d.awaits_file:
+        d.awaits_file = False
         for place in range(d.span):
             direct_send_rest(&d.clients[place])
 

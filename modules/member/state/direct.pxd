@@ -29,7 +29,7 @@ cdef struct DirectClient:
     bint ended                  # it has sent all that it will send
     bint leaves                 # the server gets it back when it has all its replies
     size_t said                 # bytes of replies since its socket was last seen to take more
-    int64_t held_ms             # since when its next update has no room; 0: it has
+    int64_t no_room_ms          # since when its next update has no room; 0: it has
     char *rest                  # replies that its socket did not take yet; NULL: none
     size_t rest_bytes
     size_t rest_sent
@@ -53,11 +53,12 @@ cdef struct Direct:
     bint settings_known         # since the server's settings last changed
     bint permitted              # they allow direct clients
     bint appends                # the server writes an append-only file
-    bint holds                  # replies, until it has written there what this pass has carried out
+    bint awaits_file            # replies wait until the server has written there what this pass has carried out
     bint refused                # Redis would refuse writes: the disk failed, or replicas are missing
     # Users may have changed: all clients leave. Or whether a client gets replies, which CLIENT LIST does not tell.
     bint distrusted
-    bint users_change           # somebody has called ACL or CLIENT REPLY since the start
+    bint users_may_change       # somebody has called ACL or CLIENT REPLY since the start
+    bint redirects              # somebody has had pushes redirected: the server may write to any client of RESP3
     DirectClient *clients       # MAX_DIRECT places
     int count                   # places in use
     int span                    # all of them are before this one
