@@ -159,6 +159,17 @@ def test_a_renamed_subscription_gets_publications(tmp_path: Path) -> None:
         alone.stop()
 
 
+def test_a_postponed_subscription_gets_publications(server: StartServer) -> None:
+    """From Redis 7.2 on the filter sees it when it comes, and not when it runs, after the pause."""
+    alone = server(MEMBER)
+    with Talk(alone) as subscriber, Talk(alone) as writer:
+        assert writer("CLIENT", "PAUSE", 1500, "ALL") == b"OK"  # during which the member's rare tick sees no subscriber
+        assert subscriber("SUBSCRIBE", "me") == [b"subscribe", b"me", 1]
+        assert writer("MEMBER.PUT", "key", "value", "me") == 0
+        assert not subscriber.is_silent(5)
+        assert subscriber.receive() == [b"message", b"me", b"0"]
+
+
 def test_a_shorter_argument_limit_at_a_member_is_set_back(chain: StartChain) -> None:
     """A successor that refuses the longest update would block the chain for ever."""
     cluster = chain(2)

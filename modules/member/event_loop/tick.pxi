@@ -7,8 +7,8 @@
 from libc.string cimport strcmp
 
 from modules.bindings.redismodule cimport (
-    RedisModuleCtx, RedisModuleServerInfoData, RedisModule_CreateTimer, RedisModule_FreeServerInfo,
-    RedisModule_GetServerInfo, RedisModule_ServerInfoGetFieldC,
+    RedisModuleCtx, RedisModuleServerInfoData, RedisModule_AvoidReplicaTraffic, RedisModule_CreateTimer,
+    RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_ServerInfoGetFieldC,
 )
 from modules.core.hints cimport hints_tick
 from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held, read_lease_tick
@@ -67,12 +67,19 @@ cdef bint is_zero(RedisModuleServerInfoData *info, const char *field) noexcept n
 cdef void notice_subscribers(Member *m, bint rare) noexcept nogil:
     """Without a subscriber nothing needs publishing. The command filter sees a new subscriber before this does.
 
-    It overlooks one whose command was renamed or postponed. INFO costs more than all else that a tick does.
+    It overlooks one whose command was renamed. From Redis 7.2 on it sees a command that CLIENT PAUSE postpones when it
+    comes, and not when it runs. So no subscriber is forgotten before the pause is over, and what it postponed has run.
+    INFO costs more than all else that a tick does.
     """
     cdef RedisModuleServerInfoData *info
-    if not rare and (m.clients.subscribers or not m.clients.may_subscribe):
+    cdef bint paused = RedisModule_AvoidReplicaTraffic()
+    cdef bint paused_lately = paused or m.clients.paused
+    m.clients.paused = paused
+    if m.clients.subscribers and (paused_lately or not rare):
         return
-    m.clients.may_subscribe = False
+    if not rare and not m.clients.may_subscribe:
+        return
+    m.clients.may_subscribe = paused_lately
     info = RedisModule_GetServerInfo(m.ctx, "stats")
     m.clients.subscribers = not (is_zero(info, "pubsub_channels") and is_zero(info, "pubsub_patterns"))
     RedisModule_FreeServerInfo(m.ctx, info)

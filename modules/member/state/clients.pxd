@@ -15,6 +15,7 @@ cdef struct Clients:
     bint was_tail               # this member was the tail of the current chain: it may still have subscribers
     bint subscribers            # some client may be subscribed to a channel
     bint may_subscribe          # a command of Redis's own has come since subscribers were counted, renamed perhaps
+    bint paused                 # by CLIENT PAUSE, when the last tick came
     int64_t told_epoch          # of the newest view of which those who wait for one have been told
     uint8_t told_history[HISTORY_BYTES]     # its chain's
     uint64_t writes
