@@ -16,6 +16,7 @@ from modules.core.wire cimport Packed
 cdef enum RequestKind:
     REQUEST_PART                # the bytes end within a request that may become one of ours
     REQUEST_OTHER               # the server is to judge it
+    REQUEST_WHOLE               # a part of one is whole: go on
     REQUEST_UPDATE              # MEMBER.PUT, or MEMBER.DEL, which has no value
     REQUEST_READ
 
@@ -37,7 +38,7 @@ cdef struct Argument:
 cdef inline RequestKind number_line(
     const char **cursor, const char *end, char mark, uint32_t most, uint32_t *out,
 ) noexcept nogil:
-    """Read a line of `mark` and a number. Returns REQUEST_UPDATE if it is whole and the number is at most `most`."""
+    """Read a line of `mark` and a number. Returns REQUEST_WHOLE if it is whole and the number is at most `most`."""
     cdef const char *at = cursor[0]
     cdef uint32_t number = 0
     cdef int digits = 0
@@ -62,20 +63,20 @@ cdef inline RequestKind number_line(
         return REQUEST_OTHER
     cursor[0] = at + 2
     out[0] = number
-    return REQUEST_UPDATE
+    return REQUEST_WHOLE
 
 
 cdef inline RequestKind argument(
     const char **cursor, const char *end, uint32_t most, Argument *out,
 ) noexcept nogil:
     cdef RequestKind kind = number_line(cursor, end, c"$", most, &out.length)
-    if kind != REQUEST_UPDATE:
+    if kind != REQUEST_WHOLE:
         return kind
     if <size_t>(end - cursor[0]) < <size_t>out.length + 2:
         return REQUEST_PART
     out.bytes = cursor[0]
     cursor[0] += out.length + 2
-    return REQUEST_UPDATE if cursor[0][-2] == c"\r" and cursor[0][-1] == c"\n" else REQUEST_OTHER
+    return REQUEST_WHOLE if cursor[0][-2] == c"\r" and cursor[0][-1] == c"\n" else REQUEST_OTHER
 
 
 cdef inline bint is_name(const Argument *name, const char *upper, const char *lower, uint32_t length) noexcept nogil:
@@ -122,13 +123,13 @@ cdef inline RequestKind direct_request(
     cdef uint32_t count = 0
     cdef uint32_t i
     cdef RequestKind kind = number_line(&cursor, end, c"*", MAX_ARGUMENTS, &count)
-    if kind != REQUEST_UPDATE:
+    if kind != REQUEST_WHOLE:
         return kind
     if count < 2:
         return REQUEST_OTHER
     for i in range(count):
         kind = argument(&cursor, end, most, &arguments[i])
-        if kind != REQUEST_UPDATE:
+        if kind != REQUEST_WHOLE:
             return kind
     out.bytes = <size_t>(cursor - bytes)
     return request_of(arguments, count, out)

@@ -6,8 +6,8 @@
     |---- backlog -----|----- uncommitted -----|
 
 In a chain of PUTs each sn has an entry. Entries lie in blocks, which come as the log grows and go as it is trimmed:
-none is ever moved. Payloads are opaque handles here: the server puts retained strings in, the
-simulator small integers. Whoever takes an entry out (`log_take_first`) owns its handles.
+none is ever moved. Payloads are opaque handles here: the server puts retained strings in, the simulator small
+integers. Whoever takes an entry out (`log_take_first`) owns its handles.
 
 In a chain of all commands each sn is one byte of the stream of effects (`effect_stream.pxd`), and there are no entries.
 """
@@ -22,7 +22,7 @@ from modules.core.memory cimport memory_give, memory_take, memory_take_zeroed
 cdef enum:
     BLOCK_BITS = 10
     BLOCK_ENTRIES = 1 << BLOCK_BITS
-    FIRST_SLOTS = 16
+    FIRST_SLOTS = 16        # blocks; doubled when all are taken
     MAX_BOUNDARIES = 1024
     # Bytes that count for an entry beside its payload: more than its place in a block, the header of the payload, and
     # what the string of a long value adds.

@@ -1,9 +1,10 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""About how many different keys a checkpoint has, in 4 KiB: a HyperLogLog, whose error is 2 % or less as a rule.
+"""About how many different keys a checkpoint has, in 4 KiB: a HyperLogLog, whose standard error is 1.6 %.
 
-Of all keys' hashes those that begin alike are a group. How many zeros follow, at the most, tells how many keys a group
-may have: as many zeros as that come once in so many keys. The same key again changes nothing.
+Keys are put into 4096 groups by the first bits of their hashes. Each group remembers the most zeros that any of its
+hashes goes on with. So many zeros come once in 2, 4, 8, … keys, so they tell how many different keys came. A key that
+comes again changes nothing.
 """
 
 from libc.stdint cimport uint64_t, uint8_t

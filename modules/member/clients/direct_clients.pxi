@@ -42,7 +42,7 @@ from modules.server.redis_calls cimport drop_reply, is_configured
 cdef enum:
     REQUESTS_NEEDED = 32        # before a client becomes direct
     MOST_NEEDED = 32 * 1024     # of a client that the server got back again and again
-    NO_ROOM_MS = 100               # a direct client whose update has no room for so long becomes the server's
+    NO_ROOM_MS = 100            # a direct client whose update has no room for so long becomes the server's
     SILENT_MS = 1000            # a candidate whose requests take longer stays the server's
 
 
@@ -78,14 +78,16 @@ cdef bint redis_permits(Member *m) noexcept nogil:
 
 
 cdef void direct_tick(Member *m) noexcept nogil:
+    """Ask whether Redis would refuse writes, and give back who has waited for room too long."""
     if m.direct.count:
-        m.direct.refused = not redis_permits(m)
+        m.direct.writes_refused = not redis_permits(m)
         give_back_those_held_for_long(m)
 
 
-cdef bint may_be_direct(Member *m) noexcept nogil:
-    return (not m.direct.refused and not m.direct.distrusted and m.settings.direct_clients > 0 and server_permits(m)
-            and own_kind(m) == KIND_PUT and not RedisModule_AvoidReplicaTraffic())
+cdef bint may_have_direct(Member *m) noexcept nogil:
+    """Returns whether this member may have direct clients at present: no setting, no user and no pause is against it."""
+    return (not m.direct.writes_refused and not m.direct.distrusted and m.settings.direct_clients > 0
+            and server_permits(m) and own_kind(m) == KIND_PUT and not RedisModule_AvoidReplicaTraffic())
 
 
 cdef bint is_encrypted(int64_t id) noexcept nogil:
@@ -137,7 +139,7 @@ cdef void count_request(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         d.stage = CANDIDATE_CHOSEN
 
 
-cdef bint watch_for_server(Member *m, int fd, unsigned int events) noexcept nogil:
+cdef bint let_server_hear(Member *m, int fd, unsigned int events) noexcept nogil:
     """Let the server's event loop be told of these events of the socket. It always hears of the end."""
     cdef epoll_event event
     event.events = events
@@ -148,10 +150,10 @@ cdef bint watch_for_server(Member *m, int fd, unsigned int events) noexcept nogi
 cdef void silence_candidate(Member *m) noexcept nogil:
     """In the before-sleep event: from now on the server hears nothing of the candidate."""
     cdef ServerClient client
-    m.direct.refused = not redis_permits(m)
-    if (not may_be_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
+    m.direct.writes_refused = not redis_permits(m)
+    if (not may_have_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
             or is_encrypted(client.id) or client.awaits_room or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd))
-            or not watch_for_server(m, client.fd, 0)):
+            or not let_server_hear(m, client.fd, 0)):
         drop_candidate(m)
         return
     m.direct.stage = CANDIDATE_SILENT
@@ -165,7 +167,7 @@ cdef void drop_candidate(Member *m) noexcept nogil:
     """The candidate stays with the server, which may have more replies than the socket takes."""
     cdef ServerClient client
     if m.direct.stage == CANDIDATE_SILENT and server_client(m.ctx, m.direct.candidate, &client):
-        watch_for_server(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
+        let_server_hear(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
     ask_for_more(&m.direct, m.direct.candidate)
     m.direct.candidate = 0
     m.direct.stage = NO_CANDIDATE
@@ -190,7 +192,7 @@ cdef void direct_wake(Member *m) noexcept nogil:
         m.direct.stage = NO_CANDIDATE
     elif client.is_blocked and m.now_ms - m.direct.silent_ms < SILENT_MS:
         return
-    elif (may_be_direct(m) and nothing_is_under_way(m, &client) and has_free_hand(client.user)
+    elif (may_have_direct(m) and nothing_is_under_way(m, &client) and has_free_hand(client.user)
             and make_direct(m, &client)):
         m.direct.candidate = 0
         m.direct.stage = NO_CANDIDATE
@@ -208,11 +210,11 @@ cdef void on_readable(int fd, void *data, int mask) noexcept nogil:
     """
     cdef Member *m = <Member *>data
     if m.direct.readable:
-        leave_all(m)
+        give_back_all(m)
     m.direct.readable = True
 
 
-cdef bint begin(Member *m) noexcept nogil:
+cdef bint make_ready(Member *m) noexcept nogil:
     """Make what the first direct client needs. Returns False without memory or descriptors."""
     cdef Direct *d = &m.direct
     if d.clients == NULL:
@@ -244,7 +246,7 @@ cdef int free_place(const Direct *d) noexcept nogil:
 cdef bint make_direct(Member *m, const ServerClient *from_server) noexcept nogil:
     cdef Direct *d = &m.direct
     cdef epoll_event event
-    cdef int place = free_place(d) if begin(m) else -1
+    cdef int place = free_place(d) if make_ready(m) else -1
     if place < 0:
         return False
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
@@ -257,7 +259,7 @@ cdef bint make_direct(Member *m, const ServerClient *from_server) noexcept nogil
     d.clients[place].generation += 1
     d.span = max(d.span, place + 1)
     d.count += 1
-    d.came += 1
+    d.made += 1
     return True
 
 
@@ -278,10 +280,10 @@ cdef void give_back(Member *m, DirectClient *client) noexcept nogil:
     """The server reads from the client again, beginning with the first request that was not carried out here."""
     cdef int fd = client.fd
     forget_client(&m.direct, client)
-    watch_for_server(m, fd, EPOLLIN)
+    let_server_hear(m, fd, EPOLLIN)
 
 
-cdef void let_leave(Member *m, DirectClient *client) noexcept nogil:
+cdef void give_back_when_replied(Member *m, DirectClient *client) noexcept nogil:
     """Give the client back as soon as it has all its replies."""
     direct_send(&m.direct)      # what was collected may have replies to it
     client.leaves = client.waits or client.rest != NULL
@@ -291,11 +293,11 @@ cdef void let_leave(Member *m, DirectClient *client) noexcept nogil:
         give_back(m, client)
 
 
-cdef void leave_all(Member *m) noexcept nogil:
+cdef void give_back_all(Member *m) noexcept nogil:
     cdef int place
     for place in range(m.direct.span):
         if m.direct.clients[place].id:
-            let_leave(m, &m.direct.clients[place])
+            give_back_when_replied(m, &m.direct.clients[place])
 
 
 cdef void give_back_those_that_leave(Member *m) noexcept nogil:
@@ -303,7 +305,7 @@ cdef void give_back_those_that_leave(Member *m) noexcept nogil:
     m.direct.leaving = False
     for place in range(m.direct.span):
         if m.direct.clients[place].id and m.direct.clients[place].leaves:
-            let_leave(m, &m.direct.clients[place])
+            give_back_when_replied(m, &m.direct.clients[place])
 
 
 cdef void give_back_those_held_for_long(Member *m) noexcept nogil:
@@ -311,7 +313,7 @@ cdef void give_back_those_held_for_long(Member *m) noexcept nogil:
     cdef int place
     for place in range(m.direct.span):
         if m.direct.clients[place].no_room_ms and m.now_ms - m.direct.clients[place].no_room_ms > NO_ROOM_MS:
-            let_leave(m, &m.direct.clients[place])
+            give_back_when_replied(m, &m.direct.clients[place])
 
 
 cdef void direct_client_gone(Member *m, int64_t id) noexcept nogil:

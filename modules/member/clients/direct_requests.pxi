@@ -161,7 +161,7 @@ cdef bint may_starve(int fd) noexcept nogil:
     """Returns whether the beginning of a request that is left in the socket may keep its end from coming.
 
     Bytes that are left unread occupy the whole segment with which they came, of up to 64 KiB. When such segments take
-    half of the socket's memory, TCP lets the client send nothing more.
+    half of the socket's memory, TCP lets the client send nothing more. A quarter leaves time to hand over.
     """
     cdef uint32_t memory[SK_MEMINFO_VARS]
     cdef socklen_t length = sizeof(memory)
@@ -169,11 +169,10 @@ cdef bint may_starve(int fd) noexcept nogil:
             or memory[<int>SK_MEMINFO_RMEM_ALLOC] > memory[<int>SK_MEMINFO_RCVBUF] // 4)
 
 
-cdef bint takes_replies(DirectClient *client) noexcept nogil:
+cdef bint takes_replies(const DirectClient *client) noexcept nogil:
     """Returns whether the client's socket certainly has room for the replies of one more look."""
     cdef uint32_t memory[SK_MEMINFO_VARS]
     cdef socklen_t length = sizeof(memory)
-    client.said = 0
     return (getsockopt(client.fd, SOL_SOCKET, SO_MEMINFO, memory, &length) == 0
             and memory[<int>SK_MEMINFO_WMEM_QUEUED] <= memory[<int>SK_MEMINFO_SNDBUF] // 4)
 
@@ -211,11 +210,15 @@ cdef void serve_direct_client(Member *m, int place) noexcept nogil:
             direct_send(&m.direct)
             if client.rest != NULL:
                 break
-        progress = look(m, place, &more) if client.said < UNSEEN or takes_replies(client) else NEEDS_SERVER
+            if not takes_replies(client):
+                progress = NEEDS_SERVER
+                break
+            client.said = 0
+        progress = look(m, place, &more)
         looks += 1
     if progress == NEEDS_SERVER or (progress == NEEDS_MORE and client.ended):
         ask_for_more(&m.direct, client.id)
-        let_leave(m, client)
+        give_back_when_replied(m, client)
         return
     if progress != NEEDS_ROOM:
         client.no_room_ms = 0
@@ -273,8 +276,8 @@ cdef void serve_readable(Member *m) noexcept nogil:
 cdef void serve_direct(Member *m) noexcept nogil:
     """Carry out the requests of direct clients that have come. Called before any other step of the pass."""
     if m.direct.count:
-        if not may_be_direct(m):
-            leave_all(m)
+        if not may_have_direct(m):
+            give_back_all(m)
         if m.direct.leaving:
             give_back_those_that_leave(m)
         if m.direct.due:
@@ -299,5 +302,5 @@ cdef void reply_directly(Member *m) noexcept nogil:
 
 cdef void info_direct(const Member *m, RedisModuleInfoCtx *info) noexcept nogil:
     RedisModule_InfoAddFieldLongLong(info, "direct_clients", m.direct.count)
-    RedisModule_InfoAddFieldLongLong(info, "direct_clients_made", m.direct.came)
+    RedisModule_InfoAddFieldLongLong(info, "direct_clients_made", m.direct.made)
     RedisModule_InfoAddFieldLongLong(info, "direct_requests", m.direct.requests)

@@ -252,8 +252,8 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     rule = recent_rule(&m.keyspace.recent, m.keyspace.commands, command, name, length)
     if rule >= RULE_EXECUTES:
         m.keyspace.entrance_known = False
-    if rule == RULE_ACL or rule == RULE_REPLY or (rule == RULE_EXECUTES and m.direct.users_may_change):
-        m.direct.users_may_change = m.direct.distrusted = True
+    if rule == RULE_ACL or rule == RULE_REPLY or (rule == RULE_EXECUTES and m.direct.trust_may_end):
+        m.direct.trust_may_end = m.direct.distrusted = True
     if rule == RULE_TRACKING and redirects(command):
         m.direct.redirects = m.direct.distrusted = True
     if rule == RULE_PAUSE:

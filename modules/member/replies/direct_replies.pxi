@@ -157,6 +157,7 @@ cdef void direct_send_held(Direct *d) noexcept nogil:
 
 cdef void direct_send(Direct *d) noexcept nogil:
     """Send what was collected, or keep it for `direct_send_held`."""
+    cdef DirectClient *client
     cdef size_t begin = 0
     cdef int i
     for i in range(d.reply_count):

@@ -54,10 +54,11 @@ cdef struct Direct:
     bint permitted              # they allow direct clients
     bint appends                # the server writes an append-only file
     bint awaits_file            # replies wait until the server has written there what this pass has carried out
-    bint refused                # Redis would refuse writes: the disk failed, or replicas are missing
-    # Users may have changed: all clients leave. Or whether a client gets replies, which CLIENT LIST does not tell.
+    bint writes_refused         # Redis would refuse them: the disk failed, or replicas are missing
+    # All direct clients leave before the next request: users' rights may have changed, or a client may get no replies
+    # (CLIENT REPLY), which CLIENT LIST does not tell.
     bint distrusted
-    bint users_may_change       # somebody has called ACL or CLIENT REPLY since the start
+    bint trust_may_end          # by any EXEC: somebody has called ACL or CLIENT REPLY since the start
     bint redirects              # somebody has had pushes redirected: the server may write to any client of RESP3
     DirectClient *clients       # MAX_DIRECT places
     int count                   # places in use
@@ -65,7 +66,7 @@ cdef struct Direct:
     bint due                    # a client may be due
     bint leaving                # a client leaves
     int64_t requests            # carried out here, since the start
-    int64_t came                # clients that have become direct, since the start
+    int64_t made                # clients that have become direct, since the start
     int64_t candidate           # its number; 0: there is none
     DirectStage stage
     int candidate_fd            # since it is silent

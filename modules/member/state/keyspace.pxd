@@ -14,7 +14,8 @@ from modules.server.logins cimport Entrance
 cdef struct Keyspace:
     # What the command filter and the guard of Redis's settings need.
     RedisModuleDict *commands   # the rule of each command (`command_table.pxd`)
-    bint alone                  # this server has no other module, which could subscribe to keyspace events
+    # This server has no other module, which could subscribe to keyspace events. Redis 8 and Valkey 9 bring some along.
+    bint alone
     RecentNames recent          # what it says of the names that came last
     bint own_call               # the module itself is calling a command: the filter passes it
     uint64_t filtered           # number of commands that the filter has judged
