@@ -147,9 +147,11 @@ cdef int master_load(
     if not watch_commands(ctx):
         return REDISMODULE_ERR
     take_tls(ctx)
-    keep_memory(ctx)
     master.running = start_master(ctx)      # last, because a module that fails to load must have no threads
-    return REDISMODULE_OK if master.running else REDISMODULE_ERR
+    if not master.running:
+        return REDISMODULE_ERR
+    keep_memory(ctx)
+    return REDISMODULE_OK
 
 
 cdef int master_unload(RedisModuleCtx *ctx) noexcept nogil:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 import pytest
 import redis.sentinel
 
@@ -199,12 +200,13 @@ class EtcdView(EtcdChain):
     ],
 )
 def test_a_master_with_a_wrong_url_is_not_loaded_and_says_why(server: StartServer, arguments: str, says: str) -> None:
-    """The server itself stays up."""
+    """The server itself stays up, and has no process beside it that only a loaded module needs."""
     plain = server(enable_module_command="yes")
     reply = ask(plain, "MODULE", "LOAD", module_path("etcd/libetcd_master.so").as_posix(), *arguments.split())
     assert isinstance(reply, Error)
     assert says in plain.log()
     assert ask(plain, "PING") == b"PONG"
+    assert psutil.Process(plain.pid).children() == []
 
 
 Kind = TypeVar("Kind", bound=EtcdMaster)
