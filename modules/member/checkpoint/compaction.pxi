@@ -4,8 +4,8 @@
 #
 # It is due when as many records were written since the last compaction as that compaction left, and about half of all
 # records are superseded. So a checkpoint has at most about twice the records that the last compaction left, or 100,000,
-# and compaction reads at most two for each one that it removes: none where keys are new. How many are superseded is an estimate (`Distinct`),
-# which begins with an empty database, or with the first compaction.
+# and compaction reads at most two for each one that it removes: none where keys are new. How many are superseded is an
+# estimate (`Distinct`), which begins with an empty database, or with the first compaction.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free

@@ -85,7 +85,7 @@ cdef void direct_tick(Member *m) noexcept nogil:
 
 
 cdef bint may_have_direct(Member *m) noexcept nogil:
-    """Returns whether this member may have direct clients at present: no setting, no user and no pause is against it."""
+    """Returns whether this member may have direct clients now: no setting, no user and no pause is against it."""
     return (not m.direct.writes_refused and not m.direct.distrusted and m.settings.direct_clients > 0
             and server_permits(m) and own_kind(m) == KIND_PUT and not RedisModule_AvoidReplicaTraffic())
 
