@@ -78,7 +78,8 @@ cdef Progress put_directly(Member *m, int place, const Packed *update) noexcept 
     let_go(value)
     if sn < 0:
         return NEEDS_SERVER
-    m.direct.awaits_file = m.direct.appends
+    if m.direct.appends:
+        client.awaits_file = m.direct.awaits_file = True
     if not m.chain.has_history:
         note_unreplicated(m)
     if replies_at_once:
@@ -296,7 +297,7 @@ cdef void reply_directly(Member *m) noexcept nogil:
     """Called after the messages to other members have gone, for which others wait."""
     if m.direct.reply_count:
         direct_send(&m.direct)
-    if m.direct.awaits_file:
+    if m.direct.holds:
         wake_again(m)
 
 

@@ -138,21 +138,25 @@ cdef void direct_send_rest(DirectClient *client) noexcept nogil:
         client.rest = NULL
 
 
-cdef void send_replies(const Direct *d, DirectClient *client, const char *bytes, size_t length) noexcept nogil:
+cdef void send_replies(Direct *d, DirectClient *client, const char *bytes, size_t length) noexcept nogil:
     cdef size_t sent = 0
-    if client.rest == NULL and not d.awaits_file:
+    if client.awaits_file:
+        d.holds = True
+    elif client.rest == NULL:
         sent = send_now(client, bytes, length)
     if sent < length:
         keep_rest(client, &bytes[sent], length - sent)
 
 
 cdef void direct_send_held(Direct *d) noexcept nogil:
-    """The server has written its append-only file."""
+    """The server has written its append-only file. An update that is committed later is answered at once."""
     cdef int place
     if d.awaits_file:
-        d.awaits_file = False
+        d.awaits_file = d.holds = False
         for place in range(d.span):
-            direct_send_rest(&d.clients[place])
+            if d.clients[place].awaits_file:
+                d.clients[place].awaits_file = False
+                direct_send_rest(&d.clients[place])
 
 
 cdef void direct_send(Direct *d) noexcept nogil:

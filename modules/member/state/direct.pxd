@@ -25,6 +25,7 @@ cdef struct DirectClient:
     uint32_t generation         # tells apart clients that had the same place one after another
     bint resp3
     bint waits                  # for the commit of an update: nothing is read from it until then
+    bint awaits_file            # its replies wait until the append-only file has what it has written in this pass
     bint is_due                 # its socket may hold requests that no event will announce
     bint ended                  # it has sent all that it will send
     bint leaves                 # the server gets it back when it has all its replies
@@ -53,7 +54,8 @@ cdef struct Direct:
     bint settings_known         # since the server's settings last changed
     bint permitted              # they allow direct clients
     bint appends                # the server writes an append-only file
-    bint awaits_file            # replies wait until the server has written there what this pass has carried out
+    bint awaits_file            # a client has to wait until it has written there what this pass has carried out
+    bint holds                  # replies for such clients
     bint writes_refused         # Redis would refuse them: the disk failed, or replicas are missing
     # All direct clients leave before the next request: users' rights may have changed, or a client may get no replies
     # (CLIENT REPLY), which CLIENT LIST does not tell.
