@@ -252,7 +252,7 @@ def test_new_keys_need_no_sweep(chain: StartChain) -> None:
     with Talk(cluster.head) as talk:
         for name in "ab":
             talk.pipeline([("MEMBER.DEL", f"{name}:{n}") for n in range(40_000)])
-            checkpoint(cluster)
+    checkpoint(cluster)
     wait_until(lambda: member_number(cluster.head, "checkpoint_sweeps") == 1, 30)
     assert member_number(cluster.head, "checkpoint_records") == 40_001
 

@@ -14,10 +14,10 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
 
 from modules.bindings.redismodule cimport (
-    RedisModuleCallReply, RedisModuleConfigChange, RedisModuleServerInfoData, RedisModule_Call,
-    RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
-    RedisModule_FreeServerInfo, RedisModule_GetServerInfo, RedisModule_Log, RedisModule_Replicate,
-    RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
+    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleCallReply, RedisModuleConfigChange, RedisModuleServerInfoData,
+    RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
+    RedisModule_FreeServerInfo, RedisModule_GetContextFlags, RedisModule_GetServerInfo, RedisModule_Log,
+    RedisModule_Replicate, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
 )
 from modules.core.chain cimport NO_LIMIT
 from modules.core.durability cimport durability_note_saved, durability_set_recording
@@ -178,12 +178,15 @@ cdef void count_changes(Member *m) noexcept nogil:
 cdef void disk_tick(Member *m, bint rare) noexcept nogil:
     """Do in each tick what no event reports: retry to make a claim void, and look at the state of the file.
 
-    A file to which nothing was written is looked at in rare ticks only.
+    A file to which nothing was written is looked at in rare ticks only, unless a child may have written another one:
+    that lacks the position until it is recorded there.
     """
+    cdef bint child = RedisModule_GetContextFlags(m.ctx) & REDISMODULE_CTX_FLAGS_ACTIVE_CHILD != 0
     if m.disk.void_due:
         disk_weigh(m)
-    if rare or m.disk.stuck or m.disk.counted != m.chain.applied:
+    if rare or m.disk.stuck or m.disk.had_child or m.disk.counted != m.chain.applied:
         disk_watch(m)
+    m.disk.had_child = child
     if m.membership.join == JOIN_NONE or m.membership.join == JOIN_COPIED:
         disk_rewritten(m)
     note_database(m)

@@ -48,6 +48,7 @@ cdef struct Disk:
     bint waits                  # nothing about an update is sent before the update is in the file on the disk
     # the file cannot be written: nothing more is recorded, or the unwritten records would fill memory
     bint stuck
+    bint had_child              # when a tick last looked: a child may have rewritten the file
     int64_t counted             # updates counted for Redis's save points, roughly
     int64_t flushed             # the newest update whose record is certainly in the file on the disk
     int64_t recorded_asleep     # the newest that had a record when the event loop last went to sleep (`note_asleep`)
