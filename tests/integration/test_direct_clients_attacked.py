@@ -82,34 +82,35 @@ def test_who_sends_no_more_is_answered_and_hung_up_on(chain: StartChain, client_
 # ------------------------------------------------------------------------------------------------ a server that is busy
 
 
-def test_a_script_that_does_not_end_can_be_killed_by_a_direct_client(chain: StartChain) -> None:
-    only = chain(1, member_config={"busy-reply-threshold": "100"}).head
-    with Talk(only) as script, direct(only) as talk, Talk(only) as rescue:
+@contextmanager
+def busy(server: Server) -> Iterator[None]:
+    """A script runs, and is killed at the end."""
+    with Talk(server) as script, Talk(server) as rescue:
         rescue("PING")
         script.send("EVAL", "while true do end", "0")
         time.sleep(0.5)
         try:
-            talk.send("SCRIPT", "KILL")
-            assert not talk.is_silent(for_s=5)
-            assert talk.receive() == b"OK"
+            yield
         finally:
             rescue("SCRIPT", "KILL")
         assert "killed" in str(script.receive())
+
+
+def test_a_script_that_does_not_end_can_be_killed_by_a_direct_client(chain: StartChain) -> None:
+    only = chain(1, member_config={"busy-reply-threshold": "100"}).head
+    with direct(only) as talk, busy(only):
+        talk.send("SCRIPT", "KILL")
+        assert not talk.is_silent(for_s=5)
+        assert talk.receive() == b"OK"
 
 
 def test_a_busy_server_says_so(chain: StartChain) -> None:
     only = chain(1, member_config={"busy-reply-threshold": "100"}).head
-    with Talk(only) as script, direct(only) as talk, Talk(only) as rescue:
-        rescue("PING")
-        script.send("EVAL", "while true do end", "0")
-        time.sleep(0.5)
-        try:
+    with direct(only) as talk:
+        with busy(only):
             talk.send("MEMBER.PUT", "a", "b", "me")
             assert not talk.is_silent(for_s=5)
             assert talk.receive().startswith("BUSY")
-        finally:
-            rescue("SCRIPT", "KILL")
-        assert "killed" in str(script.receive())
         assert talk("READ", "a") is None
 
 

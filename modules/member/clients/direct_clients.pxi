@@ -147,6 +147,11 @@ cdef bint let_server_hear(Member *m, int fd, unsigned int events) noexcept nogil
     return epoll_ctl(m.gate.epoll, EPOLL_CTL_MOD, fd, &event) == 0
 
 
+cdef void forget_candidate(Direct *d) noexcept nogil:
+    d.candidate = 0
+    d.stage = NO_CANDIDATE
+
+
 cdef void silence_candidate(Member *m) noexcept nogil:
     """In the before-sleep event: from now on the server hears nothing of the candidate."""
     cdef ServerClient client
@@ -169,8 +174,7 @@ cdef void drop_candidate(Member *m) noexcept nogil:
     if m.direct.stage == CANDIDATE_SILENT and server_client(m.ctx, m.direct.candidate, &client):
         let_server_hear(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
     ask_for_more(&m.direct, m.direct.candidate)
-    m.direct.candidate = 0
-    m.direct.stage = NO_CANDIDATE
+    forget_candidate(&m.direct)
 
 
 cdef bint nothing_is_under_way(const Member *m, const ServerClient *client) noexcept nogil:
@@ -188,14 +192,12 @@ cdef void direct_wake(Member *m) noexcept nogil:
     if m.direct.stage != CANDIDATE_SILENT:
         return
     if not server_client(m.ctx, m.direct.candidate, &client):
-        m.direct.candidate = 0
-        m.direct.stage = NO_CANDIDATE
+        forget_candidate(&m.direct)
     elif client.is_blocked and m.now_ms - m.direct.silent_ms < SILENT_MS:
         return
     elif (may_have_direct(m) and nothing_is_under_way(m, &client) and has_free_hand(client.user)
             and make_direct(m, &client)):
-        m.direct.candidate = 0
-        m.direct.stage = NO_CANDIDATE
+        forget_candidate(&m.direct)
     else:
         drop_candidate(m)
 
@@ -320,8 +322,7 @@ cdef void direct_client_gone(Member *m, int64_t id) noexcept nogil:
     """Redis is about to close a client's socket."""
     cdef int place
     if m.direct.candidate == id:
-        m.direct.candidate = 0
-        m.direct.stage = NO_CANDIDATE
+        forget_candidate(&m.direct)
     if m.direct.count == 0:
         return
     for place in range(m.direct.span):
