@@ -10,9 +10,10 @@ from typing import ClassVar
 
 from chainredis.coordinator.add_member import Additions, ExistingData, knows_a_secret, prove_again
 from chainredis.coordinator.cold_start import ColdStart
+from chainredis.coordinator.leadership import PERMANENT, LeadershipTerm
 from chainredis.coordinator.member_session import SessionThreads
 from chainredis.coordinator.probe import ProbedServer, Prober, resolve
-from chainredis.coordinator.runtime import PERMANENT, LeadershipTerm, Runtime
+from chainredis.coordinator.runtime import Runtime
 from chainredis.coordinator.sentinel import Answer, Event, Sight, answer, events
 from chainredis.protocol.errors import CommandError, MemberError, StoreError
 from chainredis.protocol.reconfiguration import Configuration, Forget, Form, Recover, Remove

@@ -7,14 +7,12 @@ disk or a member.
 
 import contextlib
 import logging
-import math
 import threading
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from chainredis.coordinator.complaints import Complaint
+from chainredis.coordinator.leadership import PERMANENT, LeadershipTerm, boot_seconds
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError, Deposed, OutcomeUnknown, StoreError
 from chainredis.protocol.leases import Lease
@@ -32,11 +30,6 @@ LEAST_POLL_S, UNSETTLED_POLL_S = 0.004, 0.02
 TICK, LONGEST_TICK_S = 0.05, 0.25
 
 
-def boot_seconds() -> float:
-    """Seconds on a clock that runs on through suspend."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class MemberSessions(Protocol):
     """The connections to the members."""
 
@@ -48,20 +41,6 @@ class MemberSessions(Protocol):
 
     def announce(self, view: View, run_ids: Iterable[str]) -> None:
         """Begin to tell these members the view, without waiting for anybody; `wake` must follow."""
-
-
-@dataclass(frozen=True)
-class LeadershipTerm:
-    """The right to lead, which the only master has for ever.
-
-    until: no other master can lead before, in seconds on the runtime's clock. slack_ms: as in Leases.
-    """
-
-    until: Callable[[], float] = lambda: math.inf
-    slack_ms: int = 0
-
-
-PERMANENT = LeadershipTerm()
 
 
 class Runtime:
@@ -128,9 +107,15 @@ class Runtime:
             self._changed.notify_all()
 
     def adopted(self, run_id: str, epoch: int) -> None:
+        """Who is left out has heard of the view first: with its answer the others hear of it."""
         with self._changed:
             self._detector.adopted(run_id, epoch, self._clock())
-            self._changed.notify_all()
+            view = self._controller.configuration.view if self._controller.configuration else None
+            informed = self._to_be_told(view) if view and not view.member(run_id) else []
+        if view and informed:
+            self._sessions.announce(view, informed)
+            self._sessions.wake(informed)
+        self.wake_waiters()
 
     def superseded(self, view: View) -> None:
         """A process that knows the chain's secret is, or was, in this view."""

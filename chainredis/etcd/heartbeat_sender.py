@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from chainredis.coordinator.complaints import Complaint
-from chainredis.coordinator.runtime import boot_seconds
+from chainredis.coordinator.leadership import boot_seconds
 from chainredis.etcd.advertise import AdvertisedAddress
 from chainredis.etcd.client import Access, Connection
 from chainredis.etcd.leader import leader_in

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from chainredis.coordinator.commands import SHOW_EVERY_S, Coordinator, Reply, Status, names
-from chainredis.coordinator.runtime import LeadershipTerm, boot_seconds
+from chainredis.coordinator.leadership import LeadershipTerm, boot_seconds
 from chainredis.coordinator.sentinel import Event, OtherMaster, Sight, answer, events
 from chainredis.etcd.advertise import AdvertisedAddress, machine
 from chainredis.etcd.client import Access, Connection, Entry, Picture

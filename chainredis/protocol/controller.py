@@ -104,8 +104,12 @@ class Controller:
 
     @property
     def is_settled(self) -> bool:
-        """Returns True if the newest view is in force, and every member serves in it."""
-        if self.configuration is None or self._undecided or self.is_outdated:
+        """Returns True if the newest view is in force, and every member serves in it. Notes that are just being stored
+        beside that view change nothing of it.
+        """
+        if self.configuration is None or self.is_outdated:
+            return False
+        if self._undecided and self._undecided.view != self.configuration.view:
             return False
         return self.repairs.is_in_force(self.configuration)
 
@@ -125,7 +129,8 @@ class Controller:
             return ""
         if self.is_settled:
             return why_unlinked(self.configuration.view, self.detector.records)
-        return why_unsettled(self.configuration, self._idle_in(self.configuration.view), is_lost=self.is_lost)
+        now = replace(self.configuration, leaving=self.repairs.still_leaving(self.configuration))
+        return why_unsettled(now, self._idle_in(now.view), is_lost=self.is_lost)
 
     @property
     def _why_outdated(self) -> str:
@@ -252,14 +257,15 @@ class Controller:
             return known if known and record.epoch > known.epoch else None
         if stored is None or record.epoch >= stored.view.epoch or record.cannot_feed_epoch == stored.view.epoch:
             return None
-        if stored.leaving and (stored.leaving[-1].run_id != run_id or self._others_may_answer(stored)):
+        leaving = self.repairs.still_leaving(stored)
+        if leaving and (leaving[-1].run_id != run_id or self._may_answer(leaving[:-1], stored)):
             return None
         return stored.view
 
-    def _others_may_answer(self, stored: Configuration) -> bool:
-        others = (self.detector.records.get(member.run_id) for member in stored.leaving[:-1])
+    def _may_answer(self, others: tuple[Member, ...], stored: Configuration) -> bool:
+        records = (self.detector.records.get(member.run_id) for member in others)
         return stored.view.kind is Kind.ALL and any(
-            record is None or self.detector.now < record.granted_until for record in others)
+            record is None or self.detector.now < record.granted_until for record in records)
 
     def lease_to_grant(self, run_id: str) -> Lease | None:
         """The lease for the member's next poll. None for members that a decision leaves out, be it stored yet or not.

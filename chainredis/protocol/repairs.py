@@ -48,9 +48,17 @@ class Repairs:
 
     def is_in_force(self, configuration: Configuration) -> bool:
         """Returns True if every member of the view serves in it, and nobody else serves in an older one."""
-        if configuration.leaving or configuration.pending:
+        if configuration.pending or self.still_leaving(configuration):
             return False
         return all(self.serves(member, configuration) for member in configuration.view.members)
+
+    def still_leaving(self, stored: Configuration) -> tuple[Member, ...]:
+        """Those that leave, have not adopted the view, and may serve: nobody else may hear of it yet (rule 4)."""
+        return tuple(
+            member
+            for member in stored.leaving
+            if self._detector.epoch_of(member.run_id) < stored.view.epoch and not self._detector.is_gone(member.run_id)
+        )
 
     # ----------------------------------------------------------------------------------------- members that failed
 
@@ -101,12 +109,10 @@ class Repairs:
     # ----------------------------------------------------------------------------------------------- members that leave
 
     def _left(self, stored: Configuration) -> Configuration | None:
-        """Those that leave have adopted the view, or cannot serve any more: the view is in force (rule 4)."""
-        leaving = tuple(
-            member
-            for member in stored.leaving
-            if self._detector.epoch_of(member.run_id) < stored.view.epoch and not self._detector.is_gone(member.run_id)
-        )
+        """Those that leave have adopted the view, or cannot serve any more. Nobody waits for this note, which spares a
+        next master the question.
+        """
+        leaving = self.still_leaving(stored)
         return replace(stored, leaving=leaving) if leaving != stored.leaving else None
 
     # ---------------------------------------------------------------------------------------- a new tail ("Joining")

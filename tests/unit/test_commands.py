@@ -26,8 +26,9 @@ def assert_before(world: World, *groups: set[str]) -> None:
 def test_removal_tells_the_removed_one_first(world: World, port: int) -> None:
     world.build(7000, 7001, 7002)
     assert world.run("REMOVE", HOST, port) == "OK"
+    wait_until(lambda: not world.stored().leaving, 5)
     rest = {f"adopt:{other}" for other in (7000, 7001, 7002) if other != port}
-    assert_before(world, {"save:4"}, {f"adopt:{port}"}, {"save:4"}, rest)
+    assert_before(world, {"save:4"}, {f"adopt:{port}"}, {"save:4", *rest})
     assert world.fleet.processes[port].state.role == "removed"
 
 

@@ -90,6 +90,36 @@ def test_of_those_that_leave_the_last_hears_of_it_first() -> None:
     assert [controller.view_to_tell(member.run_id) is not None for member in (A, B)] == [False, True]
 
 
+def test_nobody_waits_until_it_is_stored_who_knows_that_it_is_out() -> None:
+    """The next master finds the same by its first question, and tells nobody before."""
+    stored = chain(A, B, epoch=6, leaving=(C,))
+    controller = controller_of(stored)
+    hear(controller, C, 1, epoch=6)
+    assert controller.next_configuration() == replace(stored, leaving=())
+    assert [controller.view_to_tell(member.run_id) is not None for member in (A, B)] == [True, True]
+    for member in (A, B):
+        assert not controller.is_settled
+        hear(controller, member, 1, epoch=6)
+    assert controller.is_settled
+    assert not controller.is_open, "the next change waits for the note"
+    following = Controller(stored, SETTINGS, 1)
+    for member, may_be_told in ((A, False), (C, True)):
+        assert (following.view_to_tell(B.run_id) is not None) is False
+        hear(following, member, 1, epoch=6 if member is C else 5)
+        assert following.view_to_tell(A.run_id) == (stored.view if may_be_told else None)
+
+
+def test_who_leaves_and_comes_back_to_life_is_waited_for_again() -> None:
+    """Its lease was over, and it had not heard of the view: nobody who was not told yet is told before it."""
+    controller = controller_of(chain(A, B, epoch=6, leaving=(C,)))
+    hear_nothing(controller, until=1.2)
+    for member in (A, B):
+        hear(controller, member, 1.2)
+    assert [controller.view_to_tell(member.run_id) is not None for member in (A, B)] == [True, True]
+    hear(controller, C, 1.3)
+    assert [controller.view_to_tell(member.run_id) is not None for member in (A, B, C)] == [False, False, True]
+
+
 def test_of_those_that_leave_a_chain_of_all_none_hears_of_it_while_another_may_answer() -> None:
     """The last one would tell the head, which would serve alone while the middle one still answers by its lease."""
     configuration = chain(A, epoch=6, leaving=(B, C))
