@@ -101,7 +101,7 @@ class ColdStart(threading.Thread):
                 self._wait_for(str(error))
             except Exception:
                 log.exception("forming the chain again failed in a way that nobody has thought of")
-            self._runtime.wait_for(lambda _: False, self._settings.retry_interval_s)
+            self._runtime.pause(self._settings.retry_interval_s)
 
     @property
     def _takes_fallen(self) -> bool:

@@ -4,24 +4,25 @@
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
 from chainredis.coordinator.add_member import Additions, ExistingData, knows_a_secret, prove_again
 from chainredis.coordinator.cold_start import ColdStart
 from chainredis.coordinator.leadership import PERMANENT, LeadershipTerm
-from chainredis.coordinator.member_session import SessionThreads
 from chainredis.coordinator.probe import ProbedServer, Prober, resolve
 from chainredis.coordinator.runtime import Runtime
 from chainredis.coordinator.sentinel import Answer, Event, Sight, answer, events
+from chainredis.coordinator.session_threads import SessionThreads
 from chainredis.protocol.errors import CommandError, MemberError, StoreError
-from chainredis.protocol.reconfiguration import Configuration, Forget, Form, Recover, Remove
+from chainredis.protocol.reconfiguration import Forget, Form, Recover, Remove
 from chainredis.protocol.view import Endpoint, Member, View, parse_endpoint
 from chainredis.storage.view_store import FileStore, ViewStore
 from chainredis.transport.addresses import Addresses, Resolve
 from chainredis.transport.lifeline import Hold, SocketLine
-from chainredis.transport.member_client import Dial, MemberState, RedisLink
+from chainredis.transport.member_client import Dial, MemberLink, RedisLink
+from chainredis.transport.member_state import MemberState
 from chainredis.transport.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,8 @@ class Coordinator:
 
     store: where configurations are kept, a file in `settings.state_dir` unless given. dial: makes a connection to a
     member. hold: makes a lifeline to a member. resolve: gives the numeric address of a host; OSError or ValueError if
-    it has none. leadership: this master's. remembered: the newest view that it knew in an earlier term.
+    it has none. leadership: this master's. remembered: the newest view that it knew in an earlier term. standing: links
+    to members that it has made before its term, as in SessionThreads.
     """
 
     # Commands of the same lane wait for each other.
@@ -74,6 +76,7 @@ class Coordinator:
         resolve: Resolve = resolve,
         leadership: LeadershipTerm = PERMANENT,
         remembered: View | None = None,
+        standing: Mapping[str, MemberLink] | None = None,
     ) -> None:
         dial = dial or (lambda endpoint: RedisLink(endpoint, settings))
         self._prober = Prober(dial, resolve, settings.own_run_id)
@@ -96,7 +99,7 @@ class Coordinator:
         self._observers: list[Callable[[Status], None]] = []
         hold = hold or (lambda endpoint, secret, run_id: SocketLine(endpoint, secret, run_id, settings))
         try:
-            self._runtime.start(SessionThreads(self._runtime, dial, hold, addresses))
+            self._runtime.start(SessionThreads(self._runtime, dial, hold, addresses, standing))
             self._cold_start.start()
             threading.Thread(target=self._show, name="chain-status", daemon=True).start()
         except BaseException:
@@ -307,7 +310,7 @@ class Coordinator:
         """A new head is announced when it serves: clients go there at once."""
         before = self.sight()
         while not self._runtime.is_closed:
-            self._runtime.wait_for(lambda controller: _epoch(controller.configuration) != before.epoch, SHOW_EVERY_S)  # noqa: B023
+            self._runtime.await_epoch_after(before.epoch, SHOW_EVERY_S)
             after = self.sight()
             if before.members and after.members:
                 if before.members[0].run_id != after.members[0].run_id:
@@ -358,7 +361,8 @@ class Coordinator:
 
     def _show(self) -> None:
         """Observers see changes that no command has made, too."""
-        while not self._runtime.wait_for(lambda _: False, SHOW_EVERY_S) and not self._runtime.is_closed:
+        while not self._runtime.is_closed:
+            self._runtime.pause(SHOW_EVERY_S)
             self._tell_observers()
 
     def _tell_observers(self) -> None:
@@ -367,10 +371,6 @@ class Coordinator:
                 observer(self.status())
             except Exception:
                 log.exception("an observer of the status failed")
-
-
-def _epoch(configuration: Configuration | None) -> int:
-    return configuration.view.epoch if configuration else 0
 
 
 def _newest_epoch(state: MemberState) -> int:

@@ -13,7 +13,8 @@ from chainredis.coordinator.probe import ProbedServer, parse_broken_links
 from chainredis.protocol.errors import Loading, MemberError, TooFar
 from chainredis.protocol.traits import why_it_cannot_be_copied
 from chainredis.protocol.view import Member, View
-from chainredis.transport.member_client import MemberLink, MemberState
+from chainredis.transport.member_client import MemberLink
+from chainredis.transport.member_state import MemberState
 from chainredis.transport.settings import Settings
 from chainredis.transport.waiting import StallWatch, WaitTimeout, wait_until
 

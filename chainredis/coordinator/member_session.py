@@ -7,11 +7,10 @@ of the lifeline does this mean that the process has ended (docs/design.md, "Dete
 
 import logging
 import threading
-from collections.abc import Iterable
 from dataclasses import replace
 
 from chainredis.coordinator.complaints import Complaint
-from chainredis.coordinator.probe import parse_broken_links, reach
+from chainredis.coordinator.probe import parse_broken_links, reach, state_of
 from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.errors import (
     Busy,
@@ -28,7 +27,8 @@ from chainredis.protocol.member_record import Lifeline, MemberReport
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.lifeline import Hold, Line
-from chainredis.transport.member_client import Dial, MemberLink, MemberState
+from chainredis.transport.member_client import Dial, MemberLink
+from chainredis.transport.member_state import MemberState
 
 log = logging.getLogger(__name__)
 
@@ -42,58 +42,11 @@ ENDED_RETRY_S = 0.5
 FAULT_RETRY_S = 1.0
 
 
-class SessionThreads:
-    """Three threads for each member that the runtime wants to have followed."""
-
-    def __init__(self, runtime: Runtime, dial: Dial, hold: Hold, addresses: Addresses) -> None:
-        self._runtime = runtime
-        self._dial = dial
-        self._hold = hold
-        self._addresses = addresses
-        self._sessions: dict[str, tuple[PollSession, ReportSession, LifelineSession]] = {}
-
-    def follow(self, members: tuple[Member, ...]) -> None:
-        """Called with the runtime's lock held."""
-        wanted = {member.run_id: member for member in members}
-        for run_id in self._sessions.keys() - wanted.keys():
-            for session in self._sessions.pop(run_id):
-                session.end()
-        is_new_master = not self._sessions and len(wanted) > 1
-        for run_id in wanted.keys() - self._sessions.keys():
-            who = (wanted[run_id], self._runtime, self._addresses)
-            self._sessions[run_id] = (
-                PollSession(*who, self._dial), ReportSession(*who, self._dial), LifelineSession(*who, self._hold),
-            )  # fmt: skip
-            for session in self._sessions[run_id]:
-                session.begins_after_s = session.FOR_A_NEW_MASTER_S if is_new_master else 0.0
-                session.start()
-        for run_id, member in wanted.items():
-            for session in self._sessions[run_id]:
-                session.member = member
-
-    def wake(self, run_ids: Iterable[str]) -> None:
-        for run_id in run_ids:
-            if sessions := self._sessions.get(run_id):
-                sessions[0].wake()
-
-    def announce(self, view: View, run_ids: Iterable[str]) -> None:
-        for run_id in run_ids:
-            if sessions := self._sessions.get(run_id):
-                sessions[0].announce(view)
-
-
 class MemberSession(threading.Thread):
-    """A thread that talks with one process, for as long as it is followed. member: as the newest view names it.
-
-    FOR_A_NEW_MASTER_S: how long the thread waits first there. A new master can do nothing before all members have
-    answered a poll.
-    """
-
-    FOR_A_NEW_MASTER_S = 0.01
+    """A thread that talks with one process, for as long as it is followed. member: as the newest view names it."""
 
     def __init__(self, member: Member, runtime: Runtime, addresses: Addresses) -> None:
         super().__init__(name=f"chain-{type(self).__name__.lower()}-{member}", daemon=True)
-        self.begins_after_s = 0.0
         self.member = self._place = member
         self._run_id = member.run_id
         self._runtime = runtime
@@ -117,7 +70,6 @@ class MemberSession(threading.Thread):
             connection.interrupt()
 
     def run(self) -> None:
-        self._over.wait(self.begins_after_s)
         while not self._over.is_set():
             try:
                 pause_s = self._run_once()
@@ -184,19 +136,26 @@ class MemberSession(threading.Thread):
 
 
 class PollSession(MemberSession):
-    """Tells views, grants leases, and reads the member's state."""
+    """Tells views, grants leases, and reads the member's state. standing: a link to the member that was made before."""
 
-    FOR_A_NEW_MASTER_S = 0.0
-
-    def __init__(self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial) -> None:
+    def __init__(
+        self, member: Member, runtime: Runtime, addresses: Addresses, dial: Dial, standing: MemberLink | None = None
+    ) -> None:
         super().__init__(member, runtime, addresses)
         self._dial = dial
+        self._standing = standing
+        self._asked_at = 0.0
         self._woken = threading.Event()
         self._proven: MemberLink | None = None  # the link, when both sides have proved the secret
 
     def end(self) -> None:
         super().end()
         self.wake()
+
+    def run(self) -> None:
+        super().run()
+        if self._standing:  # it was ended before it began
+            self._standing.close()
 
     def wake(self) -> None:
         """Poll now."""
@@ -211,12 +170,33 @@ class PollSession(MemberSession):
         self._woken.wait(seconds)
         self._woken.clear()
 
+    def ask(self) -> None:
+        """Ask on the link that stands, if there is one, without waiting. To be called before the thread begins."""
+        if link := self._standing:
+            self._asked_at = self._runtime.now()
+            link.ask()
+
+    def hear(self, timeout_s: float) -> None:
+        """Take the answer to `ask`, if it comes in time. What happens else to a link that nobody has used for a while
+        proves nothing: the thread makes a new one.
+        """
+        link, self._standing = self._standing, None
+        if link is None:
+            return
+        try:
+            if link.has_answer(timeout_s):
+                self._runtime.answered(self._run_id, report(state_of(link, self.member)), self._asked_at)
+                self._standing = link
+        except MemberError as error:
+            log.debug("%s", error)
+        finally:
+            if self._standing is None:
+                link.close()
+
     def _talk(self) -> None:
-        asked_at = self._runtime.now()
-        link, state = reach(self._dial, self._place)
+        link, self._standing = self._standing or self._connect(), None
         self._use(link)
         self._stood = True
-        self._runtime.answered(self._run_id, report(state), asked_at)
         self._proven = None
         while not self._over.is_set():
             view, lease = self._runtime.due(self._run_id)
@@ -232,6 +212,12 @@ class PollSession(MemberSession):
             except Busy:
                 self._runtime.spoke(self._run_id)
             self._pause(self._runtime.pause_s(self._run_id))
+
+    def _connect(self) -> MemberLink:
+        asked_at = self._runtime.now()
+        link, state = reach(self._dial, self._place)
+        self._runtime.answered(self._run_id, report(state), asked_at)
+        return link
 
     def _prove(self, link: MemberLink) -> bool:
         """Returns False if the member knows no secret yet: then it takes a view from anybody."""

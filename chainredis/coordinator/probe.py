@@ -10,7 +10,8 @@ from chainredis.protocol.member_record import BrokenLink
 from chainredis.protocol.traits import Traits
 from chainredis.protocol.view import Endpoint, Member
 from chainredis.transport.addresses import Addresses, Resolve
-from chainredis.transport.member_client import Dial, MemberLink, MemberState
+from chainredis.transport.member_client import Dial, MemberLink
+from chainredis.transport.member_state import MemberState
 
 # How long a probe waits for the address of a host name.
 LOOK_UP_S = 2.0
@@ -34,7 +35,7 @@ def reach(dial: Dial, member: Member) -> tuple[MemberLink, MemberState]:
     """A connection to this very process, and its state. MemberError; OtherProcess if another process answers there."""
     link = dial(Endpoint(member.address, member.port))
     try:
-        state = _state_of(link, member)
+        state = state_of(link, member)
     except MemberError:
         link.close()
         raise
@@ -46,7 +47,8 @@ def at_current_address(addresses: Addresses, member: Member) -> Member:
     return replace(member, address=addresses.of(member, LOOK_UP_S))
 
 
-def _state_of(link: MemberLink, member: Member) -> MemberState:
+def state_of(link: MemberLink, member: Member) -> MemberState:
+    """The state of this very process. MemberError; OtherProcess if another process answers."""
     try:
         state = link.state()
         found: str | None = state.run_id

@@ -70,8 +70,10 @@ class Runtime:
         self._clock = clock
         self._controller = Controller(None, settings.polling().protocol, clock(), slack_ms=leadership.slack_ms)
         self._detector = self._controller.detector
-        # Guards everything here but the store. Notified whenever the controller may have come to another conclusion.
-        self._changed = threading.Condition()
+        lock = threading.RLock()  # guards everything here but the store
+        # Notified whenever the controller may have come to another conclusion, and only when something was stored.
+        self._changed, self._renewed = threading.Condition(lock), threading.Condition(lock)
+        self._over = threading.Event()
         self._storing = threading.Lock()
         # Why it is not known for certain what is stored; None if it is known.
         self._doubt: StoreError | None = StoreError("the stored view has not been read yet")
@@ -89,10 +91,12 @@ class Runtime:
 
     def close(self) -> None:
         """Follow nobody any more, and decide nothing."""
+        self._over.set()
         with self._changed:
             self.is_closed = True
             self._sessions.follow(())
             self._changed.notify_all()
+            self._renewed.notify_all()
 
     # ------------------------------------------------------------------------------------- what members said
 
@@ -184,11 +188,12 @@ class Runtime:
         self._repair_at_once()
 
     def look_around(self, suspects: Iterable[str]) -> None:
-        """Poll all, if one of these is still in the chain. To be called in a moment: a lifeline and a report mostly
-        tell enough, and until then nobody else is to want the interpreter. Whoever waits looks again, too: time passes.
+        """Poll all, if the chain is to go on with one of them. To be called in a moment: a lifeline and a report mostly
+        tell enough, and until a view without them is stored nobody else is to want the interpreter. Whoever waits looks
+        again, too: time passes.
         """
         self.wake_waiters()
-        if self.wait_for(lambda controller: any(map(controller.has, suspects)), 0):
+        if self.wait_for(lambda controller: any(map(controller.goes_on_with, suspects)), 0):
             self._sessions.wake(self._followed())
 
     def saw_heartbeats(self, run_ids: frozenset[str]) -> None:
@@ -344,6 +349,15 @@ class Runtime:
             self._changed.wait_for(lambda: self.is_closed or condition(self._controller), timeout_s)
             return not self.is_closed and condition(self._controller)
 
+    def pause(self, seconds: float) -> None:
+        """Wait for so long, or until the runtime is closed, whatever members say meanwhile."""
+        self._over.wait(seconds)
+
+    def await_epoch_after(self, epoch: int, timeout_s: float) -> None:
+        """Wait until another epoch's view is stored, the runtime is closed, or the time is over."""
+        with self._renewed:
+            self._renewed.wait_for(lambda: self.is_closed or self._controller.epoch != epoch, timeout_s)
+
     def wake_waiters(self) -> None:
         """Let threads that wait here for conditions of their own look at these again."""
         with self._changed:
@@ -420,7 +434,7 @@ class Runtime:
                 self.wait_for(lambda _: self._doubt is None, self._settings.retry_interval_s)
             except Exception:
                 log.exception("keeping the chain failed in a way that nobody has thought of")
-                self.wait_for(lambda _: False, self._settings.retry_interval_s)
+                self.pause(self._settings.retry_interval_s)
 
     def _step(self) -> None:
         """Store the next configuration, if there is one; else wait until there may be one."""
@@ -481,5 +495,6 @@ class Runtime:
         self._sessions.wake(self._followed())
         with self._changed:
             self._changed.notify_all()
+            self._renewed.notify_all()
             if not self.is_closed:
                 self._sessions.follow(self._controller.followed)

@@ -70,9 +70,11 @@ class LeaderElection(threading.Thread):
         self._moved.set()
 
     def saw(self, leader: Leader | None, revision: int) -> None:
-        """The leader as of a revision of etcd, None for nobody."""
+        """The leader as of a revision of etcd, None for nobody. The thread has nothing to do when that is no news."""
+        is_news = leader != self._leader or not self._revision
         self._leader, self._revision = leader, revision
-        self._moved.set()
+        if is_news:
+            self._moved.set()
 
     def leads_until(self, term: int) -> float:
         """No other master can lead before, by this master's clock. 0 if that term is over."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from chainredis.coordinator.commands import SHOW_EVERY_S, Coordinator, Reply, Status, names
 from chainredis.coordinator.leadership import LeadershipTerm, boot_seconds
@@ -18,15 +19,15 @@ from chainredis.etcd.client import Access, Connection, Entry, Picture
 from chainredis.etcd.leader import Leader, leader_in
 from chainredis.etcd.leader_election import SLACK_MS, LeaderElection
 from chainredis.etcd.leader_monitor import LeaderMonitor
+from chainredis.etcd.standing_links import StandingLinks
 from chainredis.etcd.url import EtcdUrl, parse_url
 from chainredis.etcd.view_store import EtcdStore, configuration_in
 from chainredis.etcd.watch_cache import WatchCache
 from chainredis.protocol.errors import CommandError, Elsewhere, StoreError, Unusable
 from chainredis.protocol.reconfiguration import Configuration
-from chainredis.protocol.view import View
+from chainredis.protocol.view import Member, View
 from chainredis.transport.member_client import RedisLink
 from chainredis.transport.settings import Settings
-from chainredis.transport.waiting import WaitTimeout, wait_until
 
 log = logging.getLogger(__name__)
 
@@ -78,18 +79,21 @@ class EtcdMaster:
             clock=boot_seconds,
             changed=self._elected,
         )
+        dial = partial(RedisLink, settings=settings)
         self._leader_monitor = LeaderMonitor(
             self._who,
-            lambda endpoint: RedisLink(endpoint, settings),
+            dial,
             trusts_refused=lambda: settings.polling().trust_refused,
             on_end=self._succeed,
         )
+        self._standing = StandingLinks(self._members, dial, lambda: settings.polling().interval_ms / 1000)
         self._cache = WatchCache(self._connection, url.keys.prefix, self._saw)
         self._telling = threading.Lock()
         self._term = 0
         self._coordinator: Coordinator | None = None
         self._store: EtcdStore | None = None
         self._newest: View | None = None  # the newest view that this process has known: etcd may go back
+        self._to_revoke: dict[int, float] = {}  # leases of leaders that have ended, and when
         self._strange: Entry | None = None  # what etcd had, a moment ago, instead of what this master stored last
         self._news = threading.Condition()  # notified when a command may find more out than before
         self._is_closed = threading.Event()
@@ -108,6 +112,7 @@ class EtcdMaster:
         self._cache.start()
         self._election.start()
         self._leader_monitor.start()
+        self._standing.start()
         threading.Thread(target=self._show, name="etcd-status", daemon=True).start()
 
     def _who(self) -> Leader:
@@ -118,6 +123,7 @@ class EtcdMaster:
         self._is_elected.set()
         self._leader_monitor.close()
         self._election.close()
+        self._standing.close()
         self._cache.close()
         if self._coordinator:
             self._coordinator.close()
@@ -198,6 +204,7 @@ class EtcdMaster:
         leader = self._leader_of(picture)
         self._election.saw(leader, picture.revision)
         self._leader_monitor.saw(leader)
+        self._standing.look()
         self._tell_news()
         self._tell_events()
         if coordinator := self._coordinator:
@@ -218,6 +225,11 @@ class EtcdMaster:
     def _remember(self, view: View | None) -> None:
         if view and (self._newest is None or view.epoch > self._newest.epoch):
             self._newest = view
+
+    def _members(self) -> tuple[Member, ...]:
+        """Those of the chain in etcd."""
+        configuration = self._configuration_in(self._cache.picture)
+        return configuration.view.members if configuration else ()
 
     def _check_store(self) -> None:
         """Have the store read again if etcd does not have what this master has stored.
@@ -245,13 +257,18 @@ class EtcdMaster:
         return frozenset(key.removeprefix(prefix) for key in found if key.startswith(prefix))
 
     def _succeed(self, leader: Leader) -> None:
-        """Stand for the place of a leader that has ended. Only then its lease, by which it has other keys, is revoked:
-        the next leader need not wait for that. If nobody takes the place, revoking frees it.
+        """Stand for the place of a leader that has ended. Its lease, by which it has other keys, is revoked in a while:
+        the next term begins in these milliseconds. If nobody has taken the place, revoking frees it.
         """
         self._election.succeed(leader)
-        with suppress(WaitTimeout):
-            wait_until(lambda: self._leader() != leader, SUCCESSION_S)
-        self._connection.revoke(leader.lease)
+        self._to_revoke[leader.lease] = boot_seconds() + SUCCESSION_S
+
+    def _revoke_ended(self) -> None:
+        for lease, due in list(self._to_revoke.items()):
+            if boot_seconds() >= due:
+                del self._to_revoke[lease]
+                with suppress(StoreError):  # it ends by itself, too
+                    self._connection.revoke(lease)
 
     def _elected(self) -> None:
         """Called on the election's thread, which has to renew leases: the work is for another thread."""
@@ -278,6 +295,8 @@ class EtcdMaster:
             if term:
                 self._coordinator = self._begin(term)
                 self._unable = ""
+            else:
+                self._standing.resume()
             self._tell_news()
         self._observer(self.status())
 
@@ -298,6 +317,7 @@ class EtcdMaster:
             store=self._store,
             leadership=LeadershipTerm(lambda: self._election.leads_until(term), SLACK_MS),
             remembered=self._newest,
+            standing=self._standing.take(),
         )
         self._tell_heartbeats(coordinator)
         coordinator.on_status(lambda _: self._observer(self.status()))
@@ -375,6 +395,7 @@ class EtcdMaster:
     def _show(self) -> None:
         while not self._is_closed.wait(SHOW_EVERY_S):
             try:
+                self._revoke_ended()
                 self._check_store()
                 self._observer(self.status())
             except Exception:

@@ -79,6 +79,11 @@ class Controller:
         return tuple({member.run_id: member for member in stored + newer}.values())
 
     @property
+    def epoch(self) -> int:
+        """Of the stored view, 0 for none."""
+        return self.configuration.view.epoch if self.configuration else 0
+
+    @property
     def known_view(self) -> View | None:
         """The newest view, stored or not."""
         return self.newer or (self.configuration.view if self.configuration else None)
@@ -144,6 +149,11 @@ class Controller:
     def has(self, run_id: str) -> bool:
         """Returns True if the process is a member of the stored view."""
         return self.configuration is not None and self.configuration.view.member(run_id) is not None
+
+    def goes_on_with(self, run_id: str) -> bool:
+        """Returns True if the process is a member of the newest view, be it stored yet or not."""
+        newest = self._undecided or self.configuration
+        return newest is not None and newest.view.member(run_id) is not None
 
     def knows_view(self, run_id: str) -> bool:
         """Returns True if the process has adopted the newest view: so it has the chain's secret, too."""

@@ -10,8 +10,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import redis
 from redis._parsers.socket import SERVER_CLOSED_CONNECTION_ERROR
@@ -32,51 +31,10 @@ from chainredis.protocol.errors import (
     TooFar,
 )
 from chainredis.protocol.leases import Lease
-from chainredis.protocol.traits import Traits, parse_modules
 from chainredis.protocol.view import Endpoint, Kind, Member, View
+from chainredis.transport.member_state import MemberState, Progress, state_in
 from chainredis.transport.settings import Credentials, Settings
 from chainredis.transport.tls import Tls, TlsConnection, days_left, why
-
-
-@dataclass(frozen=True)
-class MemberState:
-    """The answer to `CHAIN.STATE` (docs/protocol.md, "Views")."""
-
-    run_id: str
-    role: str
-    history: str
-    epoch: int
-    applied: int
-    committed: int
-    serving: bool
-    streaming: bool
-    keys: int
-    join: str
-    join_error: str
-    pinned: int
-    unfit: str = ""
-    assigned: int = -1
-    unreached: str = ""
-    stamp: int = 0
-    record_epoch: int = 0
-    record_run_id: str = ""
-    record_durable: bool = False
-    checkpointed: int = -1
-    lifeline: int = 0
-    timeout: int = 0
-    longest_lease: int = 0
-    unreached_why: str = ""
-    kind: str = "put"
-    version: str = ""
-    databases: int = 0
-    modules: str = ""
-    writes: str = ""
-    tls: bool = False
-
-    @property
-    def traits(self) -> Traits:
-        """What the server is. ValueError if it tells a kind that this version does not know."""
-        return Traits(Kind(self.kind), self.version, self.databases, parse_modules(self.modules), self.writes, self.tls)
 
 
 class MemberLink(Protocol):
@@ -87,6 +45,12 @@ class MemberLink(Protocol):
 
     def state(self) -> MemberState:
         """The server's state. NotAMember if it has no libmember.so, Loading while it loads its data."""
+
+    def ask(self) -> None:
+        """Ask for the state, and do not wait: the next call has to be `state`, which takes the answer."""
+
+    def has_answer(self, timeout_s: float) -> bool:
+        """Returns True if a call that takes an answer would not wait, be it only to fail; waits so long for that."""
 
     def prove(self, secret: str, run_id: str) -> None:
         """Both sides prove the chain's secret, the member first. OtherProcess if the member is not `run_id`."""
@@ -130,7 +94,7 @@ class MemberLink(Protocol):
     def feeds_replica(self) -> bool:
         """Returns True if Redis's replication from here to any server has begun."""
 
-    def progress(self) -> "Progress":
+    def progress(self) -> Progress:
         """The progress of a full synchronisation, at either end of it."""
 
     def interrupt(self) -> None:
@@ -140,16 +104,6 @@ class MemberLink(Protocol):
 
 
 Dial = Callable[[Endpoint], MemberLink]
-
-
-class Progress(NamedTuple):
-    """Fields of INFO that change while a snapshot or a checkpoint is copied; -1 for a field that is missing."""
-
-    master_sync_read_bytes: int
-    loading_loaded_bytes: int
-    current_save_keys_processed: int
-    master_sync_in_progress: int
-    member_join_checkpoint_bytes: int
 
 
 Error = TypeVar("Error", bound=BaseException)
@@ -172,6 +126,7 @@ class RedisLink:
         self._open = True
         self._in_use = threading.RLock()  # by a call, until its reply has come
         self._announced: View | None = None  # its answer was not taken yet
+        self._asked = False  # for the state, whose answer was not taken yet
         self._held = ""  # why replies on this connection are held until they are committed
         try:
             self._connection.connect()
@@ -220,8 +175,9 @@ class RedisLink:
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)  # TLS's own would let the reader go on without TLS
 
     def state(self) -> MemberState:
+        was_asked, self._asked = self._asked, False
         try:
-            reply = self._call("CHAIN.STATE")
+            reply = self._reply() if was_asked else self._call("CHAIN.STATE")
         except Rejected as error:
             if "unknown command" in str(error):
                 raise self._not_a_member() from error
@@ -230,6 +186,17 @@ class RedisLink:
         if state.kind == Kind.ALL and self._held:
             raise Rejected(f"{self._held}. Give the master's user there the right to MEMBER.UNHELD")
         return state
+
+    def ask(self) -> None:
+        with contextlib.suppress(MemberError):  # `state` finds the same
+            self._send(["CHAIN.STATE"])
+            self._asked = True
+
+    def has_answer(self, timeout_s: float) -> bool:
+        try:
+            return bool(self._connection.can_read(timeout_s))
+        except FAILURES:
+            return True
 
     def poll(self, lease: Lease) -> MemberState:
         terms = (lease.epoch, lease.stamp_ms, lease.length_ms)
@@ -453,14 +420,8 @@ class RedisLink:
         return NotAMember(f"{self._endpoint}: answers {command} in a way that this master does not understand")
 
     def _parse_state(self, reply: object) -> MemberState:
-        if not isinstance(reply, list) or not all(isinstance(item, bytes) for item in reply):
-            raise self._nonsense("CHAIN.STATE")
-        texts = [item.decode("utf-8", "replace") for item in reply]
-        found = dict(zip(texts[::2], texts[1::2], strict=False))
         try:
-            known = [field for field in fields(MemberState) if field.name in found]
-            values: dict[str, Any] = {field.name: _convert(field.type, found[field.name]) for field in known}
-            return MemberState(**values)
+            return state_in(reply)
         except (TypeError, ValueError) as error:
             raise self._nonsense("CHAIN.STATE") from error
 
@@ -477,12 +438,6 @@ def _connection(endpoint: Endpoint, settings: Settings, tls: Tls | None) -> Any:
         "socket_keepalive_options": KEEPALIVE,
     }
     return TlsConnection(tls=tls, **options) if tls else Connection(**options)  # type: ignore[no-untyped-call]
-
-
-def _convert(kind: object, text: str) -> str | int | bool:
-    if kind is bool:
-        return text == "1"
-    return int(text) if kind is int else text
 
 
 def mac(key: bytes, *parts: str) -> str:

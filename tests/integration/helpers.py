@@ -17,7 +17,8 @@ from certificates import Identity
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint, Kind, Member, View
-from chainredis.transport.member_client import MemberState, RedisLink
+from chainredis.transport.member_client import RedisLink
+from chainredis.transport.member_state import MemberState
 from chainredis.transport.settings import Credentials, Settings
 from chainredis.transport.waiting import wait_until
 

@@ -15,7 +15,8 @@ from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.ports import HOST
 from chainredis.protocol.errors import MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent
 from chainredis.protocol.view import Endpoint, Member
-from chainredis.transport.member_client import MemberState, RedisLink
+from chainredis.transport.member_client import RedisLink
+from chainredis.transport.member_state import MemberState
 from chainredis.transport.settings import Credentials, Settings
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer

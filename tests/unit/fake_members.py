@@ -21,7 +21,7 @@ from chainredis.protocol.leases import Lease
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.storage.view_store import MemoryStore
-from chainredis.transport.member_client import MemberState, Progress
+from chainredis.transport.member_state import MemberState, Progress
 
 ALONE = MemberState("", "alone", "", 0, -1, -1, True, False, 0, "", "", -1)
 
@@ -211,6 +211,12 @@ class FakeLink:
         if self.process.condition == "no-module":
             raise NotAMember(f"{self._port}: is a server without libmember.so", self.process.state.run_id)
         return self.process.state
+
+    def ask(self) -> None:
+        """`state` asks."""
+
+    def has_answer(self, timeout_s: float) -> bool:
+        return self.process.condition != "hung"
 
     def poll(self, lease: Lease) -> MemberState:
         self._enter()

@@ -12,7 +12,7 @@ import pytest
 
 from chainredis.protocol.errors import CannotFeed, CommandError, OutcomeUnknown, Silent
 from chainredis.protocol.view import Kind
-from chainredis.transport.member_client import MemberState, Progress
+from chainredis.transport.member_state import MemberState, Progress
 from chainredis.transport.waiting import wait_until
 from unit.fake_members import FakeLink, FakeProcess, run_id
 from unit.world import HOST, World, a_world
