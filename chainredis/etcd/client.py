@@ -6,9 +6,11 @@ end without an error: this module does not use them.
 """
 
 import contextlib
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -22,6 +24,8 @@ T = TypeVar("T")
 
 # A request may take this part of a lease: several attempts have to fit into the rest of it.
 REQUEST_PART, LEAST_REQUEST_S, MOST_REQUEST_S = 0.2, 0.5, 3.0
+# A transaction that was not answered for so long is sent again, beside the one that may still be answered.
+ASK_AGAIN_S = 0.25
 _OPTIONS = [
     # A server that disappears is noticed. etcd closes connections that ping more often than every 5 s.
     ("grpc.keepalive_time_ms", 10_000),
@@ -103,24 +107,23 @@ class Connection:
 
     def put_if(self, conditions: list[Any], key: str, value: str, lease: int = 0) -> int | None:
         """The revision in which the key was put; None if a condition does not hold. LeaseLost if there is no lease."""
-        put = transactions.Put(key, value, lease or None)
-        is_put, answers = self._call(lambda client: client.transaction(conditions, [put], []))
-        return answers[0].response_put.header.revision if is_put else None
+        answer = self._transact(conditions, _put(key, value, lease))
+        return answer.header.revision if answer.succeeded else None
 
     def put_and_read(
         self, conditions: list[Any], key: str, value: str, lease: int, other: str
     ) -> tuple[int, Entry | None] | None:
         """As `put_if`, with what another key has in that revision, None for nothing."""
-        put = etcdrpc.PutRequest(key=key.encode(), value=value.encode(), lease=lease)
-        get = etcdrpc.RangeRequest(key=other.encode())
-        wanted = etcdrpc.TxnRequest(
-            compare=[condition.build_message() for condition in conditions],
-            success=[etcdrpc.RequestOp(request_put=put), etcdrpc.RequestOp(request_range=get)],
-        )
-        # `transaction` of python-etcd3 wants fields of what is read that these messages leave out.
-        answer = self._call(lambda client: client.kvstub.Txn(wanted, client.timeout, metadata=client.metadata))
+        get = etcdrpc.RequestOp(request_range=etcdrpc.RangeRequest(key=other.encode()))
+        answer = self._transact(conditions, _put(key, value, lease), get)
         found = dict(map(_named, answer.responses[1].response_range.kvs)) if answer.succeeded else {}
         return (answer.header.revision, found.get(other)) if answer.succeeded else None
+
+    def _transact(self, conditions: list[Any], *wanted: Any) -> Any:
+        """`transaction` of python-etcd3 wants fields of what is read that these messages leave out."""
+        compare = [condition.build_message() for condition in conditions]
+        transaction = etcdrpc.TxnRequest(compare=compare, success=wanted)
+        return self._call(lambda client: _ask_until_answered(client, transaction))
 
     def put(self, key: str, value: str, lease: int) -> None:
         self.put_if([], key, value, lease)
@@ -238,6 +241,53 @@ def is_modified_at(key: str, revision: int) -> Any:
 def has_value(key: str, value: str) -> Any:
     """A condition: the key has this value."""
     return transactions.Value(key) == value
+
+
+def _put(key: str, value: str, lease: int) -> Any:
+    return etcdrpc.RequestOp(request_put=etcdrpc.PutRequest(key=key.encode(), value=value.encode(), lease=lease))
+
+
+def _ask_until_answered(client: Any, transaction: Any) -> Any:
+    """The first answer. What etcd's servers are asked is lost from the end of the one that led them until they have
+    elected another one, which takes them a second or two: so without an answer they are asked again, several times in
+    the time of one request.
+    """
+    ask, rest = client.kvstub.Txn, {"metadata": client.metadata}
+    until = monotonic() + client.timeout
+    try:
+        return ask(transaction, min(client.timeout, ASK_AGAIN_S), **rest)
+    except grpc.RpcError as error:
+        if not _is_lost(error) or client.timeout <= ASK_AGAIN_S:
+            raise
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    asked = []
+    try:
+        while True:
+            asked.append(ask.future(transaction, client.timeout, **rest))
+            asked[-1].add_done_callback(answers.put)
+            if (answer := _answer_in(answers, until)) is not None:
+                return answer.result()
+    finally:
+        for each in asked:
+            each.cancel()
+
+
+def _answer_in(answers: "queue.SimpleQueue[Any]", until: float) -> Any:
+    """The call that has been answered within ASK_AGAIN_S; None for none. After `until` every end is an answer."""
+    ask_again_at = monotonic() + ASK_AGAIN_S
+    with contextlib.suppress(queue.Empty):
+        while True:
+            answer = answers.get(timeout=max(ask_again_at - monotonic(), 0))
+            if not _is_lost(answer.exception()) or monotonic() >= until:
+                return answer
+    return None
+
+
+def _is_lost(error: Any) -> bool:
+    """Returns True if nobody has answered, also if it is the server that says so: it waits for another server."""
+    if _is_code(error, grpc.StatusCode.DEADLINE_EXCEEDED):
+        return True
+    return _is_code(error, grpc.StatusCode.UNAVAILABLE) and "request timed out" in str(error.details())
 
 
 def _open_watch(client: Any, prefix: str, revision: int, life_s: float, over: threading.Event) -> Any:
