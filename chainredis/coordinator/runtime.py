@@ -91,9 +91,9 @@ class Runtime:
 
     def close(self) -> None:
         """Follow nobody any more, and decide nothing."""
-        self._over.set()
         with self._changed:
             self.is_closed = True
+            self._over.set()
             self._sessions.follow(())
             self._changed.notify_all()
             self._renewed.notify_all()
