@@ -184,7 +184,7 @@ def test_a_copy_that_cannot_be_loaded_is_never_begun(world: World) -> None:
     world.fleet.start(7001, version="redis 8.2.3")
     world.run("ADD", HOST, 7001)
     world.give_data(7000, 7001)
-    world.run("REMOVE", HOST, 7000)
+    world.remove(7000)
     former = world.fleet.processes[7000]
     former.state = replace(former.state, version="redis 7.0.15")
     world.fleet.events.clear()
@@ -213,7 +213,7 @@ def test_a_tail_over_its_join_limit_gives_the_learner_up(world: World, monkeypat
 def test_a_former_member_gets_only_the_missing_log(world: World) -> None:
     world.build(7000, 7001)
     world.give_data(7000, 7001)
-    world.run("REMOVE", HOST, 7001)
+    world.remove(7001)
     world.fleet.events.clear()
     assert world.run("ADD", HOST, 7001) == "OK"
     assert world.fleet.changes()[:4] == ["pin:7000", "rejoin:7001", "feed:7000", "save:4"]
@@ -222,7 +222,7 @@ def test_a_former_member_gets_only_the_missing_log(world: World) -> None:
 def test_a_former_member_that_was_away_too_long_is_copied_anew(world: World) -> None:
     world.build(7000, 7001)
     world.give_data(7000, 7001)
-    world.run("REMOVE", HOST, 7001)
+    world.remove(7001)
     world.fleet.processes[7000].log_begins_at = 100
     world.fleet.events.clear()
     assert world.run("ADD", HOST, 7001) == "OK"

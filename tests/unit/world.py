@@ -93,6 +93,11 @@ class World:
         as_bytes = [a if isinstance(a, bytes) else str(a).encode() for a in arguments]
         return cast("str | list[str]", self.master.execute(f"MASTER.{command}", as_bytes))
 
+    def remove(self, port: int) -> None:
+        """Returns when it is stored, too, that the member knows it."""
+        assert self.run("REMOVE", HOST, port) == "OK"
+        wait_until(lambda: not self.stored().leaving, 5)
+
     def chain(self) -> list[str] | str:
         return self.run("GET_CHAIN")
 
