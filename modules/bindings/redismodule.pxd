@@ -9,6 +9,7 @@ cdef extern from "redismodule.h" nogil:
         REDISMODULE_OK
         REDISMODULE_ERR
         REDISMODULE_APIVER_1
+        REDISMODULE_OPEN_KEY_NOTOUCH
         REDISMODULE_READ
         REDISMODULE_WRITE
         REDISMODULE_KEYTYPE_EMPTY

@@ -3,6 +3,7 @@
 
 from libc.stdlib cimport free, malloc
 
+cimport modules.core.checkpoint.candidates as candidates
 cimport modules.core.checkpoint.distinct as distinct
 cimport modules.core.checkpoint.key_order as key_order
 
@@ -74,6 +75,29 @@ cdef class Memtable:
             entry = memtable.memtable_at(self.table, i)
             found.append((entry.bytes[:entry.length], entry.sn))
         return found
+
+
+cdef class Candidates:
+    """The queue of `modules/core/checkpoint/candidates.pxd`."""
+
+    cdef candidates.Candidates c
+
+    def __dealloc__(self): candidates.candidates_clear(&self.c)
+
+    @property
+    def size(self): return self.c.bytes
+
+    def add(self, bytes key, int64_t now_ms, uint64_t most):
+        candidates.candidates_add(&self.c, PyBytes_AS_STRING(key), len(key), now_ms, most)
+
+    def look(self, int most):
+        cdef candidates.Candidate[64] found
+        cdef int count = candidates.candidates_look(&self.c, found, min(most, 64))
+        return [(found[i].key[:found[i].length], found[i].added_ms) for i in range(count)]
+
+    def drop(self): candidates.candidates_drop(&self.c)
+
+    def clear(self): candidates.candidates_clear(&self.c)
 
 
 cdef class Distinct:

@@ -3,6 +3,8 @@
 
 import random
 
+import pytest
+
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
@@ -55,30 +57,80 @@ def flush(cluster: Cluster, most: int) -> None:
     wait_until(lambda: member_number(tail, "flushed_keys") % most == 0 and not member_number(tail, "flushing"), 20)
 
 
-def test_keys_that_are_read_stay_and_others_go(chain: StartChain) -> None:
-    """Half of the keys leave, each time: none that was read meanwhile is among them at the tail."""
-    cluster = chain(2, member_config=FLUSH)
+@pytest.mark.parametrize("limit", ["0", "1gb"])
+def test_keys_that_are_read_stay_and_others_go(chain: StartChain, limit: str) -> None:
+    """Half of the keys leave: hardly any that was read meanwhile is among them at the tail.
+
+    With a limit they are candidates of the checkpoint, and without one the scan finds them.
+    """
+    cluster = chain(2, member_config={**FLUSH, "member.flush-above": limit})
+    put(cluster, "cold", COLD // 2)
     put(cluster, "hot", HOT)
-    put(cluster, "cold", COLD)
+    put(cluster, "late", COLD // 2)
     checkpointed(cluster)
     hot = [f"hot:{n}" for n in range(HOT)]
     idle = int(ask(cluster.tail, "OBJECT", "IDLETIME", "cold:0"))
     wait_until(lambda: int(ask(cluster.tail, "OBJECT", "IDLETIME", "cold:0")) >= idle + 3, 20)
     assert read(cluster.tail, hot) == 0
-    flush(cluster, COLD // 2)
+    flush(cluster, COLD // 2 + HOT)
     assert read(cluster.tail, hot) <= HOT // 20
     assert in_memory(cluster.head, "hot", HOT) < HOT * 0.8  # nobody has read them there
 
 
-def test_all_keys_leave_when_all_are_to(chain: StartChain) -> None:
+@pytest.mark.parametrize("limit", ["0", "1gb"])
+def test_all_keys_leave_when_all_are_to(chain: StartChain, limit: str) -> None:
     """Keys that were used lately go last, but they go."""
-    cluster = chain(1, member_config=FLUSH)
+    cluster = chain(1, member_config={**FLUSH, "member.flush-above": limit})
     put(cluster, "hot", HOT)
     checkpointed(cluster)
     assert ask(cluster.head, "HEAD.FLUSH", HOT - 10) == HOT - 10
+    ask(cluster.head, "CONFIG", "SET", "member.flush-above", 0)  # nothing comes back
     assert read(cluster.tail, [f"hot:{n}" for n in range(HOT)]) == HOT - 10
     assert ask(cluster.head, "HEAD.FLUSH", 2 * HOT) == 10
     assert ask(cluster.head, "HEAD.FLUSH") == 0
+
+
+def test_what_a_checkpoint_wrote_first_leaves_first(chain: StartChain) -> None:
+    """The head spares nothing: exactly the oldest keys leave, where the clock may begin evictions."""
+    cluster = chain(2, member_config={**FLUSH, "member.flush-above": "1gb"})
+    for prefix in ("first", "second"):
+        put(cluster, prefix, 1_000)
+        checkpointed(cluster)
+    flush(cluster, 700)
+    assert in_memory(cluster.head, "first", 700) == 0
+    assert in_memory(cluster.head, "first", 1_000) == 300
+    assert in_memory(cluster.head, "second", 1_000) == 1_000
+    flush(cluster, 700)
+    assert in_memory(cluster.head, "first", 1_000) == 0
+    assert in_memory(cluster.head, "second", 400) == 0
+    assert in_memory(cluster.head, "second", 1_000) == 600
+
+
+def test_what_was_updated_since_the_checkpoint_wrote_it_stays(chain: StartChain) -> None:
+    """A candidate leaves only if the checkpoint still has its newest update."""
+    cluster = chain(2, member_config={**FLUSH, "member.flush-above": "1gb"})
+    put(cluster, "key", 30)
+    checkpointed(cluster)
+    for n in range(10):
+        ask(cluster.head, "MEMBER.PUT", f"key:{n}", f"newer {n}")
+        ask(cluster.head, "MEMBER.DEL", f"key:{10 + n}")
+    assert ask(cluster.head, "HEAD.FLUSH") == 10
+    assert in_memory(cluster.head, "key", 30) == 10
+    values = [*(b"newer %d" % n for n in range(10)), *[None] * 10, *[VALUE] * 10]
+    for _ in range(2):
+        assert [ask(cluster.tail, "READ", f"key:{n}") for n in range(30)] == values
+        checkpointed(cluster)
+        ask(cluster.head, "HEAD.FLUSH")
+        assert in_memory(cluster.head, "key", 30) == 0
+
+
+def test_candidates_that_were_forgotten_are_found_by_the_scan(chain: StartChain) -> None:
+    """Names of candidates take a sixteenth of the limit: 2 MB, of 4."""
+    cluster = chain(1, member_config={**FLUSH, "member.flush-above": "32mb"})
+    put(cluster, "x" * 2_000, 2_000)
+    checkpointed(cluster)
+    assert ask(cluster.head, "HEAD.FLUSH", 2_000) == 2_000
+    assert in_memory(cluster.head, "x" * 2_000, 2_000) == 0
 
 
 def test_a_hot_set_is_answered_from_memory_while_more_data_than_memory_is_read(chain: StartChain) -> None:

@@ -2,20 +2,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """The keys that are newer than the checkpoint: every update is entered, and eviction asks before it drops a key."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdio cimport snprintf
 
 from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.core.checkpoint.candidates cimport candidates_add
 from modules.core.checkpoint.memtable cimport (
     MEMTABLE_DELETED, MEMTABLE_LACKING, MEMTABLE_OVERHEAD, MEMTABLE_VALUE, Memtable, MemtableEntry, MemtableKind,
-    memtable_at, memtable_find, memtable_free, memtable_new, memtable_put, memtable_set,
+    memtable_at, memtable_bucket_of, memtable_free, memtable_hash, memtable_look, memtable_new, memtable_put,
+    memtable_set,
 )
 from modules.core.checkpoint.record_format cimport NOTHING
+from modules.core.hints cimport fetch_line
 from modules.member.keyspace.values cimport keep, let_go, string_length
 from modules.member.state.checkpoint cimport Checkpoint, TEXT_BYTES
 
 cdef enum:
     FREED_AT_ONCE = 64          # entries released between two looks at the clock
+    FETCHED_BEFORE = 8          # entries between the one that is released and the one whose handles are fetched
 
 
 cdef inline void track_failed(Checkpoint *c) noexcept nogil:
@@ -68,14 +72,29 @@ cdef inline void track_loaded(Checkpoint *c, RedisModuleString *key, int64_t sn,
         entry_assign(c.memtable, entry, sn, MEMTABLE_DELETED if deleted else MEMTABLE_LACKING, NULL)
 
 
+cdef inline const MemtableEntry *newest_by_hash(
+    const Checkpoint *c, const char *bytes, size_t length, uint32_t hash,
+) noexcept nogil:
+    """The same as `newest_update`, of a key whose hash (`memtable_hash` with the seed `c.seed`) is known."""
+    cdef const MemtableEntry *entry = memtable_look(c.memtable, bytes, length, hash)
+    if entry == NULL and c.frozen != NULL:
+        entry = memtable_look(c.frozen, bytes, length, hash)
+    return entry
+
+
+cdef inline void fetch_newest(const Checkpoint *c, uint32_t hash) noexcept nogil:
+    """Fetch what `newest_by_hash` reads first into the processor's cache."""
+    if c.memtable != NULL:
+        fetch_line(<uint64_t>memtable_bucket_of(c.memtable, hash))
+    if c.frozen != NULL:
+        fetch_line(<uint64_t>memtable_bucket_of(c.frozen, hash))
+
+
 cdef inline const MemtableEntry *newest_update(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
     """Returns the key's newest update that the checkpoint lacks. NULL: the checkpoint is up to date for this key."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
-    cdef const MemtableEntry *entry = memtable_find(c.memtable, bytes, length)
-    if entry == NULL and c.frozen != NULL:
-        entry = memtable_find(c.frozen, bytes, length)
-    return entry
+    return newest_by_hash(c, bytes, length, memtable_hash(bytes, length, c.seed))
 
 
 cdef inline bint may_be_flushed(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
@@ -96,15 +115,33 @@ cdef inline void track_spend(Checkpoint *c, Memtable *table) noexcept nogil:
     place[0] = table
 
 
-cdef inline bint track_release(Checkpoint *c) noexcept nogil:
-    """Give back some handles of the queued tables. Returns whether there are more."""
+cdef inline void release_entry(
+    Checkpoint *c, const MemtableEntry *entry, int64_t now_ms, uint64_t room,
+) noexcept nogil:
+    """Give back the entry's handles. If its key has a value, the key becomes a candidate for evictions."""
+    if entry.kind == MEMTABLE_VALUE:
+        candidates_add(&c.candidates, entry.bytes, entry.length, now_ms, room)
+    let_go(<RedisModuleString *>entry.key)
+    let_go(<RedisModuleString *>entry.value)
+
+
+cdef inline void fetch_handles(const Memtable *table, uint64_t index) noexcept nogil:
+    """Fetch what an entry shares into the processor's cache: it was written long ago, and lies scattered."""
+    if index < table.count:
+        fetch_line(<uint64_t>memtable_at(table, index).key)
+        fetch_line(<uint64_t>memtable_at(table, index).value)
+
+
+cdef inline bint track_release(Checkpoint *c, int64_t now_ms, uint64_t room) noexcept nogil:
+    """Give back some handles of the queued tables. Returns whether there are more.
+
+    room: bytes that all candidates for evictions may take.
+    """
     cdef Memtable *table = c.spent
-    cdef MemtableEntry *entry
     cdef uint64_t end = min(table.count, c.spent_to + FREED_AT_ONCE)
     while c.spent_to < end:
-        entry = memtable_at(table, c.spent_to)
-        let_go(<RedisModuleString *>entry.key)
-        let_go(<RedisModuleString *>entry.value)
+        fetch_handles(table, c.spent_to + FETCHED_BEFORE)
+        release_entry(c, memtable_at(table, c.spent_to), now_ms, room)
         c.spent_to += 1
     if c.spent_to == table.count:
         c.spent = table.next

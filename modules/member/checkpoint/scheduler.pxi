@@ -146,8 +146,16 @@ cdef void checkpoint_step(Member *m) noexcept nogil:
         wake_again(m)
 
 
+cdef uint64_t candidates_room(const Member *m) noexcept nogil:
+    """Returns the bytes that candidates for evictions may take: where the clock begins evictions, a small part of the
+    memory, since what they take is no data.
+    """
+    return <uint64_t>m.settings.flush_above // 16 if m.settings.gcs_mode == MODE_CHECKPOINT_FLUSH else 0
+
+
 cdef bint track_release_slice(Member *m, int64_t until_us) noexcept nogil:
-    while track_release(&m.checkpoint):
+    cdef uint64_t room = candidates_room(m)
+    while track_release(&m.checkpoint, m.now_ms, room):
         if monotonic_us() >= until_us:
             return True
     m.checkpoint.measured_us = 0

@@ -17,6 +17,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_OpenKey, RedisModule_Scan, RedisModule_ScanCursorCreate, RedisModule_ScanCursorDestroy,
     RedisModule_SelectDb, RedisModule_StringDMA, RedisModule_StringSet,
 )
+from modules.core.checkpoint.candidates cimport candidates_clear
 from modules.core.checkpoint.memtable cimport (
     MEMTABLE_DELETED, MEMTABLE_LACKING, MEMTABLE_VALUE, Memtable, MemtableEntry, memtable_at, memtable_new,
 )
@@ -80,6 +81,7 @@ cdef void track_end(Member *m) noexcept nogil:
     if not c.writing:
         track_spend(c, c.frozen)
     c.memtable = c.frozen = NULL
+    candidates_clear(&c.candidates)
     c.watermark = NOTHING
     c.asked = NOTHING
     if c.base != NULL:

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from modules.bindings.leveldb cimport leveldb_options_t, leveldb_snapshot_t, leveldb_t, leveldb_writeoptions_t
 from modules.bindings.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t
 from modules.bindings.redismodule cimport RedisModuleScanCursor
+from modules.core.checkpoint.candidates cimport Candidates
 from modules.core.checkpoint.distinct cimport Distinct
 from modules.core.checkpoint.memtable cimport Memtable
 from modules.core.checkpoint.record_format cimport Meta
@@ -100,7 +101,7 @@ cdef enum Store:
 
 
 cdef struct Flush:
-    # An eviction: a scan of the keyspace, one slice in each pass.
+    # An eviction: of the candidates, then by a scan of the keyspace, one slice in each pass.
     bint running
     int ends                            # times that the scan has yet to come to the end of the keyspace
     bint sparing                        # keys that were used lately stay, ...
@@ -149,6 +150,7 @@ cdef struct Checkpoint:
     int64_t order_most          # ... at most this many keys
     int64_t flush_asked         # keys that the predecessor has told this member to flush; 0: none
     Flush flush
+    Candidates candidates       # keys that finished checkpoints have written: the first that evictions examine
     RedisModuleScanCursor *hand         # where the next eviction goes on; NULL: there was none yet
     int64_t typical_idle_ms             # of the keys that evictions meet, about a quarter was used more recently
     # memory is above its limit and a checkpoint or an eviction is under way: writers are blocked

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core_extension.core import (
     NOTHING,
+    Candidates,
     Core,
     Distinct,
     Memtable,
@@ -63,6 +66,38 @@ def test_a_checkpoint_gets_its_records_in_order(common: bytes, found: list[bytes
     in_order = table.in_order()
     assert in_order == sorted(common + key for key in found)
     assert [record_key(key, 5) for key in in_order] == sorted(record_key(key, 5) for key in in_order)
+
+
+PAGE = 64 * 1024
+sizes = st.one_of(st.integers(0, 100), st.integers(PAGE // 4, PAGE), st.just(3 * PAGE))
+# what happens to candidates: a key of so many bytes comes, the oldest is dropped (None), or all are (False)
+happenings = st.lists(st.one_of(sizes, st.none(), st.none(), st.just(False)), max_size=80)
+
+
+def candidates_bytes(found: deque[tuple[bytes, int]]) -> int:
+    return sum(12 + len(key) for key, _ in found)
+
+
+@given(happenings, st.sampled_from([0, 50, 1000, PAGE, 10 * PAGE]))
+@example([10, None, 3 * PAGE, 10, None, None], 10 * PAGE)
+@example([40, 40, 40, None, 0, 0, 60], 150)
+def test_candidates_are_the_newest_keys_that_have_room(happenings: list[int | None], most: int) -> None:
+    queue, model = Candidates(), deque[tuple[bytes, int]]()
+    for number, happening in enumerate(happenings):
+        if happening is False:
+            queue.clear()
+            model.clear()
+        elif happening is not None:
+            model.append((bytes([number]) * happening, 1 << 40 | number))
+            queue.add(*model[-1], most)
+            while candidates_bytes(model) > most:
+                model.popleft()
+        elif model:
+            queue.drop()
+            model.popleft()
+        assert queue.size == candidates_bytes(model)
+        assert queue.look(3) == list(model)[:3]
+        assert queue.look(64) == list(model)[:64]
 
 
 @pytest.mark.parametrize("name", ["%d", "key:%012d", "%d:" + "x" * 40, "%08x"])
