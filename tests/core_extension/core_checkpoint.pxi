@@ -49,11 +49,15 @@ cdef class Memtable:
 
     def put(self, bytes key, int64_t sn):
         key = self._keys.setdefault(key, key)
-        memtable.memtable_put(self.table, PyBytes_AS_STRING(key), len(key)).sn = sn
+        memtable.memtable_put(self.table, PyBytes_AS_STRING(key), len(key), self._hash(key)).sn = sn
+
+    cdef uint32_t _hash(self, bytes key):
+        return memtable.memtable_hash(PyBytes_AS_STRING(key), len(key), self.table.seed)
 
     def find(self, bytes key):
         """The key's sequence number. None if the key is not there."""
-        cdef const memtable.MemtableEntry *entry = memtable.memtable_find(self.table, PyBytes_AS_STRING(key), len(key))
+        cdef const memtable.MemtableEntry *entry = memtable.memtable_find(
+            self.table, PyBytes_AS_STRING(key), len(key), self._hash(key))
         return None if entry == NULL else entry.sn
 
     def in_order(self):

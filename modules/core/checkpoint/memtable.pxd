@@ -2,24 +2,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hash table of the keys that have updates newer than the checkpoint, each with its newest update.
 
-The table grows by linear hashing, one bucket with each insertion, so that no single write pays for the whole table.
+The table grows by linear hashing, one bucket with each few insertions, so that no single write pays for the whole table.
+A bucket is a line of the processor's cache, and has its entries' hashes: an update of a new key waits for that line, and
+for no other entry, also when the bucket is split.
+
 Entries are in blocks, in the order in which they came. They do not move, and none is removed before the table is freed.
 Keys and values are opaque handles that the caller puts in and takes out again.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.stdint cimport UINT32_MAX, int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
 
+from modules.core.hints cimport fetch_line
 from modules.core.invariant cimport INVARIANT
 from modules.core.memory cimport memory_give, memory_grow, memory_take, memory_take_zeroed
 
 cdef enum:
-    SEGMENT_BITS = 10
-    SEGMENT_BUCKETS = 1024      # buckets come in segments of so many, 2 to the power of the bits
+    SLOTS = 7                   # of a bucket
+    LOAD = 3                    # entries for each bucket, on the average, from which on there is another one
+    SEGMENT_BITS = 7
+    SEGMENT_BUCKETS = 128       # buckets come in segments of so many, 2 to the power of the bits
     BLOCK_BITS = 9
     BLOCK_ENTRIES = 512         # and entries in blocks, likewise
-    MOST_EXPECTED = 256 * 1024  # buckets to begin with: making more takes too long at once
-    MEMTABLE_OVERHEAD = 136     # bytes that an entry costs beside its payload: itself, its bucket, and the key's string
+    MOST_EXPECTED = 96 * 1024   # entries to begin with: making more buckets takes too long at once
+    MEMTABLE_OVERHEAD = 150     # bytes that an entry costs beside its payload: itself, its bucket, and the key's string
 
 
 cdef enum MemtableKind:
@@ -29,19 +35,26 @@ cdef enum MemtableKind:
 
 
 cdef struct MemtableEntry:
-    MemtableEntry *next            # in its bucket
+    MemtableEntry *next            # among those that have no slot in their bucket
     const char *bytes           # of the key, which `key` keeps
     uint32_t length
     uint32_t hash
+    uint32_t place              # it came as the `place`th, from 1 on
+    MemtableKind kind
     void *key                   # NULL: just inserted, and to be filled in
     void *value
     int64_t sn
-    MemtableKind kind
+
+
+cdef struct Bucket:
+    uint32_t hashes[SLOTS]
+    uint32_t places[SLOTS]      # of the entries; 0: this slot and those behind it are free
+    MemtableEntry *more         # entries for which there was no slot
 
 
 cdef struct Memtable:
     Memtable *next                 # for lists of tables
-    MemtableEntry ***segments
+    Bucket **segments
     uint64_t segment_count
     uint64_t segment_room
     uint64_t base               # buckets there were when the present doubling began; a power of two
@@ -84,56 +97,85 @@ cdef inline uint64_t memtable_buckets(const Memtable *table) noexcept nogil:
     return table.base + table.split
 
 
-cdef inline MemtableEntry **memtable_bucket(const Memtable *table, uint64_t index) noexcept nogil:
+cdef inline Bucket *memtable_bucket(const Memtable *table, uint64_t index) noexcept nogil:
     return &table.segments[index >> SEGMENT_BITS][index & (SEGMENT_BUCKETS - 1)]
 
 
-cdef inline MemtableEntry **memtable_bucket_of(const Memtable *table, uint32_t hash) noexcept nogil:
+cdef inline Bucket *memtable_bucket_of(const Memtable *table, uint32_t hash) noexcept nogil:
     cdef uint64_t index = hash & (table.base - 1)
     if index < table.split:
         index = hash & (2 * table.base - 1)
     return memtable_bucket(table, index)
 
 
+cdef inline void memtable_fetch(const Memtable *table, uint32_t hash) noexcept nogil:
+    """Fetches the bucket into the processor's cache, some time before it is needed."""
+    fetch_line(<uint64_t>memtable_bucket_of(table, hash))
+
+
+cdef inline bint bucket_put(Bucket *bucket, uint32_t hash, uint32_t place) noexcept nogil:
+    """Puts an entry into a free slot. Returns False if there is none."""
+    cdef int i
+    for i in range(SLOTS):
+        if bucket.places[i] == 0:
+            bucket.hashes[i] = hash
+            bucket.places[i] = place
+            return True
+    return False
+
+
+cdef inline void bucket_add(Bucket *bucket, MemtableEntry *entry) noexcept nogil:
+    if not bucket_put(bucket, entry.hash, entry.place):
+        entry.next = bucket.more
+        bucket.more = entry
+
+
 cdef inline bint memtable_extend(Memtable *table) noexcept nogil:
     """Adds a segment of empty buckets. Returns False when memory is exhausted."""
     cdef uint64_t room = 2 * table.segment_room if table.segment_room else 16
-    cdef MemtableEntry ***segments
+    cdef Bucket **segments
     if table.segment_count == table.segment_room:
-        segments = <MemtableEntry ***>memory_grow(
-            table.segments, table.segment_room * sizeof(MemtableEntry **), room * sizeof(MemtableEntry **))
+        segments = <Bucket **>memory_grow(
+            table.segments, table.segment_room * sizeof(Bucket *), room * sizeof(Bucket *))
         if segments == NULL:
             return False
         table.segments = segments
         table.segment_room = room
-    table.segments[table.segment_count] = <MemtableEntry **>memory_take_zeroed(
-        SEGMENT_BUCKETS * sizeof(MemtableEntry *))
+    table.segments[table.segment_count] = <Bucket *>memory_take_zeroed(SEGMENT_BUCKETS * sizeof(Bucket))
     if table.segments[table.segment_count] == NULL:
         return False
     table.segment_count += 1
     return True
 
 
+cdef inline void memtable_divide(const Memtable *table, const Bucket *old) noexcept nogil:
+    """Puts the entries of a bucket that has been split where they belong now."""
+    cdef MemtableEntry *entry = old.more
+    cdef MemtableEntry *next
+    cdef int i
+    for i in range(SLOTS):
+        if old.places[i]:
+            bucket_put(memtable_bucket_of(table, old.hashes[i]), old.hashes[i], old.places[i])
+    while entry != NULL:
+        next = entry.next
+        bucket_add(memtable_bucket_of(table, entry.hash), entry)
+        entry = next
+
+
 cdef inline void memtable_split(Memtable *table) noexcept nogil:
     """Adds a bucket, which takes entries of another one. When memory is exhausted the buckets just get fuller."""
-    cdef uint64_t new = memtable_buckets(table)
-    cdef MemtableEntry **place
-    cdef MemtableEntry *entry
-    if new == table.segment_count * SEGMENT_BUCKETS and not memtable_extend(table):
+    cdef Bucket *place
+    cdef Bucket old
+    if memtable_buckets(table) == table.segment_count * SEGMENT_BUCKETS and not memtable_extend(table):
         return
     place = memtable_bucket(table, table.split)
-    while place[0] != NULL:
-        entry = place[0]
-        if entry.hash & (2 * table.base - 1) == new:
-            place[0] = entry.next
-            entry.next = memtable_bucket(table, new)[0]
-            memtable_bucket(table, new)[0] = entry
-        else:
-            place = &entry.next
+    old = place[0]
+    memset(place, 0, sizeof(Bucket))
     table.split += 1
     if table.split == table.base:
         table.base *= 2
         table.split = 0
+    memtable_divide(table, &old)
 
 
 # ------------------------------------------------------------------------------------------------- the table
@@ -145,7 +187,7 @@ cdef inline Memtable *memtable_new(uint64_t seed, uint64_t expected) noexcept no
         return NULL
     table.seed = seed
     table.base = SEGMENT_BUCKETS
-    while 2 * table.base <= min(expected, <uint64_t>MOST_EXPECTED):
+    while 2 * LOAD * table.base <= min(expected, <uint64_t>MOST_EXPECTED):
         table.base *= 2
     while table.segment_count << SEGMENT_BITS < table.base:
         if not memtable_extend(table):
@@ -173,9 +215,11 @@ cdef inline MemtableEntry *memtable_at(const Memtable *table, uint64_t index) no
 
 
 cdef inline bint memtable_add_block(Memtable *table) noexcept nogil:
-    """Makes room for more entries. Returns False when memory is exhausted."""
+    """Makes room for more entries. Returns False when memory is exhausted, or when a place has not enough bits."""
     cdef uint64_t room = 2 * table.block_room if table.block_room else 16
     cdef MemtableEntry **blocks
+    if (table.block_count + 1) << BLOCK_BITS > UINT32_MAX:
+        return False
     if table.block_count == table.block_room:
         blocks = <MemtableEntry **>memory_grow(
             table.blocks, table.block_room * sizeof(MemtableEntry *), room * sizeof(MemtableEntry *))
@@ -190,46 +234,53 @@ cdef inline bint memtable_add_block(Memtable *table) noexcept nogil:
     return True
 
 
-cdef inline MemtableEntry *memtable_look(
+cdef inline bint is_key(const MemtableEntry *entry, const char *bytes, size_t length) noexcept nogil:
+    return entry.length == length and memcmp(entry.bytes, bytes, length) == 0
+
+
+cdef inline MemtableEntry *memtable_find(
     const Memtable *table, const char *bytes, size_t length, uint32_t hash,
 ) noexcept nogil:
-    cdef MemtableEntry *entry = memtable_bucket_of(table, hash)[0]
-    while entry != NULL:
-        if entry.hash == hash and entry.length == length and memcmp(entry.bytes, bytes, length) == 0:
-            return entry
+    """The entry of the key, whose hash is `memtable_hash` of the table's seed. Returns NULL if there is no such key."""
+    cdef const Bucket *bucket = memtable_bucket_of(table, hash)
+    cdef MemtableEntry *entry
+    cdef int i
+    for i in range(SLOTS):
+        if bucket.places[i] == 0:
+            return NULL
+        if bucket.hashes[i] == hash:
+            entry = memtable_at(table, bucket.places[i] - 1)
+            if is_key(entry, bytes, length):
+                return entry
+    entry = bucket.more
+    while entry != NULL and not is_key(entry, bytes, length):
         entry = entry.next
-    return NULL
+    return entry
 
 
-cdef inline MemtableEntry *memtable_find(const Memtable *table, const char *bytes, size_t length) noexcept nogil:
-    """Returns NULL if there is no such key."""
-    return memtable_look(table, bytes, length, memtable_hash(bytes, length, table.seed))
-
-
-cdef inline MemtableEntry *memtable_put(Memtable *table, const char *bytes, size_t length) noexcept nogil:
-    """The key's entry. The `key` of a new entry is NULL. Returns NULL when memory is exhausted.
+cdef inline MemtableEntry *memtable_put(
+    Memtable *table, const char *bytes, size_t length, uint32_t hash,
+) noexcept nogil:
+    """The key's entry, as of `memtable_find`, or a new one, whose `key` is NULL. Returns NULL when memory is exhausted.
 
     A new entry refers to `bytes` until the caller has put in a key, which keeps the bytes.
     """
-    cdef uint32_t hash = memtable_hash(bytes, length, table.seed)
-    cdef MemtableEntry *entry = memtable_look(table, bytes, length, hash)
-    cdef MemtableEntry **bucket
+    cdef MemtableEntry *entry = memtable_find(table, bytes, length, hash)
     if entry != NULL:
         return entry
     if table.count == table.block_count << BLOCK_BITS and not memtable_add_block(table):
         return NULL
-    if table.count >= memtable_buckets(table):
+    if table.count >= LOAD * memtable_buckets(table):
         memtable_split(table)
     entry = memtable_at(table, table.count)
     entry.hash = hash
     entry.bytes = bytes
     entry.length = <uint32_t>length
+    entry.place = <uint32_t>table.count + 1
     entry.key = entry.value = NULL
     entry.kind = MEMTABLE_DELETED
     entry.sn = -1
-    bucket = memtable_bucket_of(table, hash)
-    entry.next = bucket[0]
-    bucket[0] = entry
+    bucket_add(memtable_bucket_of(table, hash), entry)
     table.count += 1
     table.bytes += length
     return entry

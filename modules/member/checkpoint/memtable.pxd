@@ -9,8 +9,7 @@ from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringP
 from modules.core.checkpoint.candidates cimport candidates_add
 from modules.core.checkpoint.memtable cimport (
     MEMTABLE_DELETED, MEMTABLE_LACKING, MEMTABLE_OVERHEAD, MEMTABLE_VALUE, Memtable, MemtableEntry, MemtableKind,
-    memtable_at, memtable_bucket_of, memtable_free, memtable_hash, memtable_look, memtable_new, memtable_put,
-    memtable_set,
+    memtable_at, memtable_fetch, memtable_find, memtable_free, memtable_hash, memtable_new, memtable_put, memtable_set,
 )
 from modules.core.checkpoint.record_format cimport NOTHING
 from modules.core.hints cimport fetch_line
@@ -42,19 +41,43 @@ cdef inline void entry_assign(
     entry.sn = sn
 
 
-cdef inline MemtableEntry *entry_of(Memtable *table, RedisModuleString *key) noexcept nogil:
+cdef inline MemtableEntry *entry_of(Memtable *table, RedisModuleString *key, uint32_t hash) noexcept nogil:
     """Returns the key's entry, with a reference to the key. NULL: no memory."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
-    cdef MemtableEntry *entry = memtable_put(table, bytes, length)
+    cdef MemtableEntry *entry = memtable_put(table, bytes, length, hash)
     if entry != NULL and entry.key == NULL:
         entry.key = keep(key)
     return entry
 
 
-cdef inline void track(Checkpoint *c, int64_t sn, RedisModuleString *key, RedisModuleString *value) noexcept nogil:
-    """Enter an update that was just applied; without a value it is a deletion. The table shares key and value."""
-    cdef MemtableEntry *entry = entry_of(c.memtable, key)
+cdef inline uint32_t key_hash_of(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
+    """Returns the key's hash in the tables."""
+    cdef size_t length
+    cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
+    return memtable_hash(bytes, length, c.seed)
+
+
+cdef inline uint32_t track_ahead(const Checkpoint *c, const char *key, size_t length) noexcept nogil:
+    """Fetch the key's place in the memtable into the processor's cache while the update is applied. Returns what
+    `track` has to get.
+    """
+    cdef uint32_t hash
+    if not c.tracking:
+        return 0
+    hash = memtable_hash(key, length, c.seed)
+    memtable_fetch(c.memtable, hash)
+    return hash
+
+
+cdef inline void track(
+    Checkpoint *c, int64_t sn, RedisModuleString *key, RedisModuleString *value, uint32_t hash,
+) noexcept nogil:
+    """Enter an update that was just applied; without a value it is a deletion. The table shares key and value.
+
+    hash: what `track_ahead` has returned for this key.
+    """
+    cdef MemtableEntry *entry = entry_of(c.memtable, key, hash)
     if entry == NULL:
         track_failed(c)
         return
@@ -65,7 +88,7 @@ cdef inline void track(Checkpoint *c, int64_t sn, RedisModuleString *key, RedisM
 cdef inline void track_loaded(Checkpoint *c, RedisModuleString *key, int64_t sn, bint deleted) noexcept nogil:
     """Enter a key that is newer than the checkpoint: one of the data that is being loaded, or one that is being listed.
     """
-    cdef MemtableEntry *entry = entry_of(c.memtable, key)
+    cdef MemtableEntry *entry = entry_of(c.memtable, key, key_hash_of(c, key))
     if entry == NULL:
         track_failed(c)
     else:
@@ -75,19 +98,19 @@ cdef inline void track_loaded(Checkpoint *c, RedisModuleString *key, int64_t sn,
 cdef inline const MemtableEntry *newest_by_hash(
     const Checkpoint *c, const char *bytes, size_t length, uint32_t hash,
 ) noexcept nogil:
-    """The same as `newest_update`, of a key whose hash (`memtable_hash` with the seed `c.seed`) is known."""
-    cdef const MemtableEntry *entry = memtable_look(c.memtable, bytes, length, hash)
+    """The same as `newest_update`, of a key whose hash in the tables is known."""
+    cdef const MemtableEntry *entry = memtable_find(c.memtable, bytes, length, hash)
     if entry == NULL and c.frozen != NULL:
-        entry = memtable_look(c.frozen, bytes, length, hash)
+        entry = memtable_find(c.frozen, bytes, length, hash)
     return entry
 
 
 cdef inline void fetch_newest(const Checkpoint *c, uint32_t hash) noexcept nogil:
     """Fetch what `newest_by_hash` reads first into the processor's cache."""
     if c.memtable != NULL:
-        fetch_line(<uint64_t>memtable_bucket_of(c.memtable, hash))
+        memtable_fetch(c.memtable, hash)
     if c.frozen != NULL:
-        fetch_line(<uint64_t>memtable_bucket_of(c.frozen, hash))
+        memtable_fetch(c.frozen, hash)
 
 
 cdef inline const MemtableEntry *newest_update(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
@@ -166,7 +189,7 @@ cdef inline void forget_written(Checkpoint *c) noexcept nogil:
         return
     for i in range(old.count):
         entry = memtable_at(old, i)
-        kept = memtable_put(c.memtable, entry.bytes, entry.length) if entry.sn > c.watermark else NULL
+        kept = memtable_put(c.memtable, entry.bytes, entry.length, entry.hash) if entry.sn > c.watermark else NULL
         if kept != NULL:
             value = <RedisModuleString *>entry.value
             memtable_set(c.memtable, kept, entry.kind, 0, string_length(value) if value != NULL else 0)

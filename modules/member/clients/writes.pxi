@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Updates from clients at the head: MEMBER.PUT, MEMBER.DEL and MEMBER.WAIT.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_ERR, RedisModuleCtx, RedisModuleString, RedisModule_BlockClient, RedisModule_GetSelectedDb,
@@ -12,7 +12,7 @@ from modules.core.chain cimport chain_takes_writes
 from modules.core.log cimport Entry, log_at, log_reserve
 from modules.core.replication cimport replication_assign, replication_fits, replication_has_room
 from modules.core.wire cimport Packed
-from modules.member.checkpoint.memtable cimport may_be_flushed, track
+from modules.member.checkpoint.memtable cimport may_be_flushed, track, track_ahead
 from modules.member.keyspace cimport note_unreplicated
 from modules.member.keyspace.log_entries cimport entry_fill, is_long, update_bytes, update_of
 from modules.member.keyspace.values cimport keep, keyspace_apply
@@ -44,6 +44,7 @@ cdef int64_t assign_and_apply(
     applied.
     """
     cdef Entry entry
+    cdef uint32_t tracked = track_ahead(&m.checkpoint, update.key, update.key_bytes)
     cdef int64_t sn
     if not log_reserve(&m.chain.log) or not entry_fill(&m.keyspace.payloads, &entry, update, value):
         return -1
@@ -54,7 +55,7 @@ cdef int64_t assign_and_apply(
         ctx, key, value, update.value, update.value_bytes, m.checkpoint.tracking or is_long(update),
         update.value == NULL and may_be_flushed(&m.checkpoint, key), NULL, 0)
     if m.checkpoint.tracking:
-        track(&m.checkpoint, sn, key, value)
+        track(&m.checkpoint, sn, key, value, tracked)
     m.clients.writes += 1
     return sn
 

@@ -22,7 +22,7 @@ from modules.core.replication cimport (
 )
 from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed, wire_next, wire_valid
-from modules.member.checkpoint.memtable cimport may_be_flushed, track
+from modules.member.checkpoint.memtable cimport may_be_flushed, track, track_ahead
 from modules.member.effects cimport cover_log, note_commits
 from modules.member.keyspace.log_entries cimport entry_fill, is_long
 from modules.member.keyspace.values cimport keyspace_apply, let_go
@@ -141,6 +141,7 @@ cdef bint apply_packed(
     cdef RedisModuleString *key
     cdef RedisModuleString *value = NULL
     cdef bint shared = is_long(update) or (m.checkpoint.tracking and update.value != NULL)
+    cdef uint32_t tracked = track_ahead(&m.checkpoint, update.key, update.key_bytes)
     if not log_reserve(&m.chain.log):
         return False
     if shared:
@@ -156,7 +157,7 @@ cdef bint apply_packed(
         ctx, key, value, update.value, update.value_bytes, shared,
         update.value == NULL and may_be_flushed(&m.checkpoint, key), hints, hash)
     if m.checkpoint.tracking:
-        track(&m.checkpoint, m.chain.applied, key, value)
+        track(&m.checkpoint, m.chain.applied, key, value, tracked)
     let_go(key)
     let_go(value)
     return True

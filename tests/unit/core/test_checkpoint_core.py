@@ -52,7 +52,8 @@ def test_the_table_grows_a_bucket_at_a_time() -> None:
         table.put(b"key:%d" % n, n)
         assert before <= table.buckets <= before + 1
         before = table.buckets
-    assert table.buckets == 20_000
+        assert n < 3 * table.buckets
+    assert table.buckets <= 20_000 // 3 + 1
     assert all(table.find(b"key:%d" % n) == n for n in range(20_000))
 
 
