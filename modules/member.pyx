@@ -218,11 +218,12 @@ cdef int on_greet(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 
 
 cdef int on_forward(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    return forward_command(the_member(), ctx, argv, argc) if 10 <= argc <= 12 else RedisModule_WrongArity(ctx)
+    cdef bint fits = argc == 3 or 10 <= argc <= 12
+    return forward_command(the_member(), ctx, argv, argc) if fits else RedisModule_WrongArity(ctx)
 
 
 cdef int on_ack(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    return ack_command(the_member(), ctx, argv, argc) if argc == 5 or argc == 6 else RedisModule_WrongArity(ctx)
+    return ack_command(the_member(), ctx, argv, argc) if argc in (2, 5, 6) else RedisModule_WrongArity(ctx)
 
 
 cdef int on_adopt(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

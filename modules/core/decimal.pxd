@@ -45,3 +45,33 @@ cdef inline bint read_decimal(const char *text, size_t length, int64_t *out) noe
         return False
     out[0] = <int64_t>(0 - number if negative else number)
     return True
+
+
+cdef inline int write_decimals(char *out, const int64_t *numbers, int count) noexcept nogil:
+    """Write the integers, with one blank between two of them, to `out`. Returns the number of bytes.
+
+    `out` has room for DECIMAL_BYTES and a blank for each.
+    """
+    cdef int length = 0
+    cdef int i
+    for i in range(count):
+        if i:
+            out[length] = c" "
+            length += 1
+        length += write_decimal(&out[length], numbers[i])
+    return length
+
+
+cdef inline bint read_decimals(const char *text, size_t length, int64_t *out, int count) noexcept nogil:
+    """Returns False if the bytes are not exactly `count` integers, with one blank between two of them."""
+    cdef size_t begin = 0
+    cdef size_t end
+    cdef int i
+    for i in range(count):
+        end = begin
+        while end < length and text[end] != c" ":
+            end += 1
+        if (end < length) != (i < count - 1) or not read_decimal(&text[begin], end - begin, &out[i]):
+            return False
+        begin = end + 1
+    return True

@@ -55,6 +55,22 @@ def read_decimal(bytes text):
     return number if decimal.read_decimal(text, len(text), &number) else None
 
 
+def write_decimals(list numbers):
+    cdef bytearray out = bytearray(len(numbers) * (decimal.DECIMAL_BYTES + 1))
+    cdef int64_t integers[16]
+    for i, number in enumerate(numbers):
+        integers[i] = number
+    return bytes(out[:decimal.write_decimals(out, integers, len(numbers))])
+
+
+def read_decimals(bytes text, int count):
+    """None: the text is not so many integers that fit. count: at most 16."""
+    cdef int64_t integers[16]
+    if not decimal.read_decimals(text, len(text), integers, count):
+        return None
+    return [integers[i] for i in range(count)]
+
+
 def keyspace_info(bytes text):
     """The section `keyspace` of INFO, as a `KeyspaceInfo`."""
     cdef keyspace.KeyspaceInfo info

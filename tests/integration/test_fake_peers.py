@@ -302,6 +302,28 @@ def test_what_there_is_to_say_follows_the_proof_at_once(victim: Server) -> None:
     await_hanging_up(victim, "down")
 
 
+@pytest.mark.parametrize(("understands", "arguments"), [(b"+OK TERSE\r\n", 3), (b"+OK\r\n", 10)])
+def test_a_successor_gets_messages_that_it_understands(
+    server: StartServer, understands: bytes, arguments: int
+) -> None:
+    """One of an earlier version answers the proof with OK alone."""
+    forms: list[int] = []
+
+    def listens(connection: socket.socket) -> None:
+        received = answer_challenge(connection)
+        while not (greeting := re.search(rb"CHAIN.GREET\r\n\$\d+\r\n(\d+)\r\n\$32\r\n(\w+)\r\n", received)):
+            received += _some(connection)
+        connection.sendall(understands + reply(b"WELCOME", int(greeting[1]), greeting[2], -1, -1))
+        while not (message := re.search(rb"\*(\d+)\r\n\$13\r\nCHAIN.FORWARD\r\n", received)):
+            received += _some(connection)
+        forms.append(int(message[1]))
+
+    with liar(listens) as (port, _):
+        take_over(server(MEMBER), port, 1)
+        wait_until(lambda: bool(forms), 10)
+    assert forms[0] == arguments
+
+
 def test_a_learner_that_lies(server: StartServer) -> None:
     """A tail is told to feed the liar. Writes are committed without the liar, unless it tells of a newer epoch."""
     tail = server(MEMBER)

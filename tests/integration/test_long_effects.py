@@ -83,8 +83,11 @@ def test_a_member_dies_amid_a_long_effect(chain: StartChain, victim: int) -> Non
     same_data(cluster.members)
 
 
-def test_a_part_that_does_not_go_on_where_the_last_ended_is_refused(server: StartServer) -> None:
-    """The test is the member's predecessor, and sends one effect in parts."""
+@pytest.mark.parametrize("terse", [True, False])
+def test_a_part_that_does_not_go_on_where_the_last_ended_is_refused(server: StartServer, terse: bool) -> None:
+    """The test is the member's predecessor, and sends one effect in parts. terse: as one of an earlier version does
+    not.
+    """
     member = server(MEMBER, **{"member.commands": "all"})
     itself = Member(member.endpoint.host, member.endpoint.host, member.port, state(member).run_id)
     view = View("ab" * 16, 1, (replace(itself, port=1, run_id="a" * 40), itself), "cd" * 16, Kind.ALL)
@@ -97,7 +100,11 @@ def test_a_part_that_does_not_go_on_where_the_last_ended_is_refused(server: Star
         talk = Talk.over(member, link)
 
         def forward(offset: int, part: bytes) -> None:
-            talk.send("CHAIN.FORWARD", 1, 1, 0, len(SET), -1, len(SET) - 1, 0, 0, part, offset)
+            numbers = [1, 1, 0, len(SET), -1, len(SET) - 1, 0, 0]
+            if terse:
+                talk.send("CHAIN.FORWARD", " ".join(map(str, [*numbers, len(SET) - 1, offset])), part)
+            else:
+                talk.send("CHAIN.FORWARD", *numbers, part, offset)
 
         for lost in (*range(len(parts)), None):
             assert talk("CHAIN.GREET", 1, view.history, -1, -1)[0] == b"WELCOME"

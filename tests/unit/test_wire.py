@@ -9,7 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from core_extension.core import Update, decode, encode, read_decimal, valid, write_decimal
+from core_extension.core import (
+    Update,
+    decode,
+    encode,
+    read_decimal,
+    read_decimals,
+    valid,
+    write_decimal,
+    write_decimals,
+)
 
 HEADER_BYTES = 12
 ABSENT = b"\xff\xff\xff\xff"
@@ -113,3 +122,17 @@ def test_what_is_no_integer_is_none(text: str) -> None:
     number = int(text) if re.fullmatch(r"-?[0-9]{1,20}", text) else None
     fits = number is not None and len(text) <= 20 and -(1 << 63) <= number < 1 << 63
     assert read_decimal(text.encode()) == (number if fits else None)
+
+
+@given(st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=2, max_size=16))
+def test_numbers_of_a_message_are_one_argument(numbers: list[int]) -> None:
+    text = write_decimals(numbers)
+    assert text == " ".join(map(str, numbers)).encode()
+    assert read_decimals(text, len(numbers)) == numbers
+    assert read_decimals(text, len(numbers) - 1) is None
+    assert len(numbers) == 16 or read_decimals(text, len(numbers) + 1) is None
+
+
+@pytest.mark.parametrize("text", ["", " ", "1", "1 ", " 1", "1  2", "1 2 ", " 1 2", "1 x", "1 2 3", "1\t2", "1 -"])
+def test_what_is_not_two_numbers_is_none(text: str) -> None:
+    assert read_decimals(text.encode(), 2) is None

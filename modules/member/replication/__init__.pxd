@@ -50,6 +50,10 @@ cdef extern void aim_links(Member *m) noexcept nogil
 cdef extern Verdict adopt(Member *m, const View *view, const unsigned char *secret) noexcept nogil
 cdef extern int reply_view(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 
+# messages.pxi
+cdef extern void argument_text(RedisModuleString *argument, Text *out) noexcept nogil
+cdef extern bint argument_number(RedisModuleString *argument, int64_t *out) noexcept nogil
+
 # outbound.pxi
 cdef extern int reply_verdict(Member *m, RedisModuleCtx *ctx, Verdict verdict) noexcept nogil
 cdef extern void forward(Member *m) noexcept nogil
@@ -58,8 +62,6 @@ cdef extern void pump_idle(Member *m) noexcept nogil
 cdef extern void connect_links(Member *m) noexcept nogil
 
 # inbound.pxi
-cdef extern void argument_text(RedisModuleString *argument, Text *out) noexcept nogil
-cdef extern bint argument_number(RedisModuleString *argument, int64_t *out) noexcept nogil
 cdef extern int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
 cdef extern bint apply_batch(
     Member *m, RedisModuleCtx *ctx, const Batch *batch, int64_t skip, const char *cursor, const char *end,

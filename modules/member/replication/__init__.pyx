@@ -5,5 +5,6 @@
 include "handshake.pxi"
 include "link.pxi"
 include "view_change.pxi"
+include "messages.pxi"
 include "outbound.pxi"
 include "inbound.pxi"

@@ -120,7 +120,7 @@ cdef int challenge_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **a
 
 
 cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.PROVE proof run_id -> OK | ERR"""
+    """CHAIN.PROVE proof run_id -> OK TERSE | ERR"""
     cdef size_t proof_length
     cdef size_t run_id_length
     cdef const char *proof = RedisModule_StringPtrLen(argv[1], &proof_length)
@@ -141,7 +141,7 @@ cdef int prove_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv)
         return RedisModule_ReplyWithError(ctx, "ERR that does not prove the chain's secret")
     peer.proven = True
     peer.fd = server_descriptor(m.ctx, <int64_t>peer.client)
-    return RedisModule_ReplyWithSimpleString(ctx, "OK")
+    return RedisModule_ReplyWithSimpleString(ctx, "OK TERSE")
 
 
 cdef int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

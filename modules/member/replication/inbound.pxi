@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_LUA, RedisModuleCtx, RedisModuleString, RedisModule_CreateString, RedisModule_DbSize,
     RedisModule_GetContextFlags, RedisModule_GetSelectedDb, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_StringPtrLen,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
 )
 from modules.core.chain cimport chain_executed
 from modules.core.effect_stream cimport EffectStream, stream_reserve, stream_write
@@ -35,27 +35,6 @@ from modules.member.state.replication cimport Peer
 cdef enum:
     MANY_UPDATES = 4            # from so many in a batch on, it pays to look ahead
     MANY_KEYS = 4096            # the same for the keys of this member
-
-
-cdef void argument_text(RedisModuleString *argument, Text *out) noexcept nogil:
-    """Let `out` point at the argument's bytes, which live as long as the argument."""
-    out.bytes = RedisModule_StringPtrLen(argument, &out.length)
-
-
-cdef bint argument_number(RedisModuleString *argument, int64_t *out) noexcept nogil:
-    """Returns False if the argument is not a decimal integer; else the integer is in `out`."""
-    cdef Text text
-    argument_text(argument, &text)
-    return text_number(&text, out)
-
-
-cdef bint argument_flag(RedisModuleString *argument, bint *out) noexcept nogil:
-    """Returns False if the argument is not an integer; else `out` is whether it differs from 0."""
-    cdef int64_t number
-    if not argument_number(argument, &number):
-        return False
-    out[0] = number != 0
-    return True
 
 
 cdef int greet_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
@@ -196,34 +175,6 @@ cdef bint apply_batch(
     return True
 
 
-cdef bint parse_batch(RedisModuleString **argv, int argc, Batch *out, int64_t *offset, Text *payload) noexcept nogil:
-    """Returns False if an argument is no number that a member sends.
-
-    A message of 12 arguments has `saved` and `offset` before its payload. In any other everything is saved that the
-    receiver may be sent, and a part of a batch has its offset at the end; `offset` -1: the payload is the whole batch.
-    """
-    cdef bint ahead = argc == 12
-    offset[0] = -1
-    argument_text(argv[11 if ahead else 9], payload)
-    if ahead and (not argument_number(argv[9], &out.saved) or not argument_number(argv[10], offset) or offset[0] < -1):
-        return False
-    if argc == 11 and (not argument_number(argv[10], offset) or offset[0] < 0):
-        return False
-    return parse_numbers(argv, out) and (ahead or implies_all_saved(out))
-
-
-cdef bint implies_all_saved(Batch *out) noexcept nogil:
-    out.saved = out.upto
-    return True
-
-
-cdef bint parse_numbers(RedisModuleString **argv, Batch *out) noexcept nogil:
-    return (argument_number(argv[1], &out.epoch) and argument_number(argv[2], &out.assigned)
-            and argument_number(argv[3], &out.first) and argument_number(argv[4], &out.count)
-            and argument_number(argv[5], &out.committed) and argument_number(argv[6], &out.upto)
-            and argument_number(argv[7], &out.answer) and argument_flag(argv[8], &out.listens))
-
-
 cdef bint is_whole(const Member *m, const Batch *batch, const Text *payload, int64_t offset) noexcept nogil:
     """Returns whether the payload has exactly the updates that the batch names, or is a part of a batch of effects,
     from byte `offset` of the batch on.
@@ -279,9 +230,7 @@ cdef bint take_part(Member *m, const Batch *batch, int64_t offset, const Text *p
 
 
 cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.FORWARD epoch assigned first count committed upto answer listens [saved offset] payload [offset]
-    -> nothing | REGREET | …
-    """
+    """CHAIN.FORWARD …, in any of the forms of `messages.pxi` -> nothing | REGREET | …"""
     cdef Batch batch
     cdef Text payload
     cdef Verdict verdict
@@ -324,7 +273,7 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
 
 
 cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    """CHAIN.ACK epoch committed head_told question [synced] -> nothing | STALE | BEHIND | ERR"""
+    """CHAIN.ACK …, in any of the forms of `messages.pxi` -> nothing | STALE | BEHIND | ERR"""
     cdef Ack ack
     cdef Verdict verdict
     cdef bint nested = in_script(ctx)
@@ -333,10 +282,7 @@ cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, i
         return 0
     if nested and not m.chain.log.streams:
         return reply_busy(ctx)
-    ack.synced = -1
-    if (not argument_number(argv[1], &ack.epoch) or not argument_number(argv[2], &ack.committed)
-            or not argument_flag(argv[3], &ack.head_told) or not argument_number(argv[4], &ack.question)
-            or (argc == 6 and not argument_number(argv[5], &ack.synced))):
+    if not parse_ack(argv, argc, &ack):
         return reply_verdict(m, ctx, NONSENSE)
     verdict = replication_on_ack(&m.chain, &ack, peer.run_id)
     if verdict != ACCEPTED:

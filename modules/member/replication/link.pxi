@@ -90,7 +90,7 @@ cdef void link_close(Member *m, Link *link) noexcept nogil:
         link.down_since_ms = m.now_ms
     link.phase = LINK_IDLE
     link.greeted_epoch = -1
-    link.view_due = link.allowed = False
+    link.view_due = link.allowed = link.terse = False
     let_go(link.streamed)
     link.streamed = NULL
     link.parted.count = 0

@@ -7,18 +7,17 @@
 # too, so an answer may change the chain's state but must never apply an update.
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp, memcpy, strlen, strncmp, strstr
+from libc.string cimport memcmp, memcpy, strcmp, strlen, strncmp, strstr
 
 from modules.bindings.hiredis cimport (
-    REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_INTEGER, REDIS_REPLY_STRING, freeReplyObject, redisAppendCommand,
-    redisAppendCommandArgv, redisAppendFormattedCommand, redisReply,
+    REDIS_REPLY_ARRAY, REDIS_REPLY_ERROR, REDIS_REPLY_INTEGER, REDIS_REPLY_STATUS, REDIS_REPLY_STRING,
+    freeReplyObject, redisAppendCommand, redisAppendCommandArgv, redisAppendFormattedCommand, redisReply,
 )
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, RedisModuleCtx, RedisModuleString, RedisModule_ReplyWithArray,
     RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong,
 )
 from modules.core.chain cimport chain_position
-from modules.core.decimal cimport DECIMAL_BYTES, write_decimal
 from modules.core.effect_stream cimport stream_at
 from modules.core.hex cimport from_hex, to_hex
 from modules.core.invariant cimport INVARIANT
@@ -41,8 +40,6 @@ from modules.member.state.replication cimport LINK_CONNECTING, LINK_IDLE, LINK_P
 from modules.server.proofs cimport SECRET_BYTES
 
 cdef enum:
-    HEADER_BYTES = 512
-    ARGUMENT_BYTES = DECIMAL_BYTES + 7      # an integer in decimal, its length, and what is around them
     IDLE_MS = 500
 
 
@@ -121,71 +118,9 @@ cdef void send_view(Member *m, Link *link) noexcept nogil:
 
 # ------------------------------------------------------------------------------- batches and acknowledgements
 
-cdef int put_name(char *out, const char *beginning) noexcept nogil:
-    """Write the beginning of a command: how many arguments it has, and its name. Returns the number of bytes written.
-    """
-    cdef size_t length = strlen(beginning)
-    memcpy(out, beginning, length)
-    return <int>length
-
-
-cdef int put_number(char *out, int64_t number) noexcept nogil:
-    """Write the integer as one argument of a command to `out`, which has room for ARGUMENT_BYTES. Returns the number of
-    bytes written.
-    """
-    cdef char digits[DECIMAL_BYTES]
-    cdef int count = write_decimal(digits, number)
-    cdef int length = 1
-    out[0] = c"$"
-    length += write_decimal(&out[length], count)
-    memcpy(&out[length], b"\r\n", 2)
-    memcpy(&out[length + 2], digits, <size_t>count)
-    memcpy(&out[length + 2 + count], b"\r\n", 2)
-    return length + count + 4
-
-
 cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
     cdef char command[HEADER_BYTES]
-    cdef int length = put_name(
-        command, b"*6\r\n$9\r\nCHAIN.ACK\r\n" if ack.synced >= 0 else b"*5\r\n$9\r\nCHAIN.ACK\r\n")
-    length += put_number(&command[length], ack.epoch)
-    length += put_number(&command[length], ack.committed)
-    length += put_number(&command[length], ack.head_told)
-    length += put_number(&command[length], ack.question)
-    if ack.synced >= 0:
-        length += put_number(&command[length], ack.synced)
-    redisAppendFormattedCommand(link.context, command, length)
-
-
-cdef bint is_ahead(const Batch *batch) noexcept nogil:
-    """Returns whether the message has to say what is saved. Without a word of it everything is."""
-    return batch.saved < batch.upto
-
-
-cdef int put_batch(char *out, const Batch *batch, int64_t offset, size_t payload) noexcept nogil:
-    """Write the beginning of a CHAIN.FORWARD, up to its payload of so many bytes. Returns the number of bytes written.
-
-    The payload is the part of the batch from byte `offset` on; -1: it is the whole batch. The command is formatted
-    here, because hiredis would copy a long payload as a whole.
-    """
-    cdef int length = put_name(
-        out, b"*12\r\n$13\r\nCHAIN.FORWARD\r\n" if is_ahead(batch) else
-        b"*11\r\n$13\r\nCHAIN.FORWARD\r\n" if offset >= 0 else b"*10\r\n$13\r\nCHAIN.FORWARD\r\n")
-    length += put_number(&out[length], batch.epoch)
-    length += put_number(&out[length], batch.assigned)
-    length += put_number(&out[length], batch.first)
-    length += put_number(&out[length], batch.count)
-    length += put_number(&out[length], batch.committed)
-    length += put_number(&out[length], batch.upto)
-    length += put_number(&out[length], batch.answer)
-    length += put_number(&out[length], batch.listens)
-    if is_ahead(batch):
-        length += put_number(&out[length], batch.saved)
-        length += put_number(&out[length], offset)
-    out[length] = c"$"
-    length += 1 + write_decimal(&out[length + 1], <int64_t>payload)
-    memcpy(&out[length], b"\r\n", 2)
-    return length + 2
+    redisAppendFormattedCommand(link.context, command, put_ack(command, ack, link.terse))
 
 
 cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
@@ -194,7 +129,7 @@ cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
     cdef size_t packed = pack_batch(m, batch)
     cdef RedisModuleString *value = long_value(m, batch)
     cdef size_t rest = string_length(value) if value != NULL else 0
-    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, packed + rest))
+    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, packed + rest, link.terse))
     redisAppendFormattedCommand(link.context, m.disk.scratch, packed)
     packing_over(m)
     if value != NULL:
@@ -221,7 +156,7 @@ cdef void send_effects(Member *m, Link *link, const Batch *batch) noexcept nogil
         link.parted = batch[0]
         link.parted_to = 0
         return
-    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, <size_t>batch.count))
+    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, <size_t>batch.count, link.terse))
     if batch.count:
         append_stream(m, link, batch.first, <uint64_t>batch.count)
     redisAppendFormattedCommand(link.context, "\r\n", 2)
@@ -237,10 +172,11 @@ cdef bint send_part(Member *m, Link *link) noexcept nogil:
     if not m.chain.streaming or link.parted.epoch != m.chain.view.epoch or sn < m.chain.log.first:
         link.parted.count = 0
         return False
-    redisAppendFormattedCommand(link.context, header, put_batch(header, &link.parted, link.parted_to, <size_t>size))
+    redisAppendFormattedCommand(
+        link.context, header, put_batch(header, &link.parted, link.parted_to, <size_t>size, link.terse))
     append_stream(m, link, sn, <uint64_t>size)
     memcpy(end, b"\r\n", 2)
-    if not is_ahead(&link.parted):
+    if ends_with_offset(&link.parted, link.terse):
         length += put_number(&end[2], link.parted_to)
     redisAppendFormattedCommand(link.context, end, length)
     link.parted_to += size
@@ -428,6 +364,8 @@ cdef void on_answer(Member *m, Link *link, const redisReply *reply) noexcept nog
         pass
     elif reply.type == REDIS_REPLY_ERROR:
         link_fail(m, link, reply.str)
+    elif reply.type == REDIS_REPLY_STATUS:
+        link.terse = link.terse or strcmp(reply.str, "OK TERSE") == 0       # the answer to the proof
     elif tagged(reply, "WELCOME", 5):
         on_welcome(m, link, reply)
     elif tagged(reply, "STALE", 1 + PUT_VIEW_ARGUMENTS + NODE_ARGUMENTS):

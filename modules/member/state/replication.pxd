@@ -43,6 +43,7 @@ cdef struct Link:
     LinkPhase phase
     Answer awaited              # during LINK_PROVING
     bint is_unanswered          # during LINK_PROVING: the peer has said nothing yet
+    bint terse                  # the peer understands messages whose numbers are one argument
     bint allowed                # the peer's ACL allows our user what a copy needs
     int watched                 # event mask registered with the event loop
     int64_t retry_ms
