@@ -228,7 +228,8 @@ def _is_ahead(checkpoint: Checkpoint, position: Position) -> bool:
 
 
 def _records(checkpoint: Checkpoint) -> Iterator[Record]:
-    return newest(itertools.starmap(parse_record, checkpoint.items(RECORD_PREFIX)), checkpoint.watermark)
+    found = newest(itertools.starmap(parse_record, checkpoint.items(RECORD_PREFIX)), checkpoint.watermark)
+    return map(checkpoint.whole, found)
 
 
 def _missing(server: Server, checkpoint: Checkpoint, position: Position) -> Iterator[Record]:

@@ -2,8 +2,8 @@
 """Reads a checkpoint's database without changing it.
 
 LevelDB writes into each database that it opens: it turns its log into a table, and begins new files. So it opens a
-copy, in a folder of its own. The tables are linked there, since LevelDB never changes them; other files are copied. So
-a damaged checkpoint stays as it is, and a read-only one can be read.
+copy, in a folder of its own. The tables are linked there, since LevelDB never changes them, and so are files of values,
+which only grow; other files are copied. So a damaged checkpoint stays as it is, and a read-only one can be read.
 
 The database's own lock is held, shared, while its files are copied. It is not held for longer: a server that starts
 meanwhile needs its checkpoint.
@@ -16,21 +16,27 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import plyvel  # type: ignore[import-untyped]
 
-from chainredis.checkpoint_tool.records import META_KEY, NOTHING, Item, parse_meta
+from chainredis.checkpoint_tool.records import META_KEY, NOTHING, Item, Place, Record, file_name, parse_meta
 from chainredis.protocol.errors import CheckpointError
 
 TABLES = re.compile(r"\d+\.(ldb|sst)")
 FILES = re.compile(r"CURRENT|MANIFEST-\d+|\d+\.log")
+VALUES = "values"
+VALUE_FILES = re.compile(r"[0-9a-f]{8}")
+FILES_KEPT_OPEN = 64
 
 
 class Checkpoint:
     """The contents of an open database. CheckpointError if its meta record is damaged."""
 
-    def __init__(self, database: plyvel.DB) -> None:
+    def __init__(self, database: plyvel.DB, values: Path) -> None:
         self._database = database
+        self._values = values
+        self._opened: dict[int, BinaryIO] = {}
         text = self.get(META_KEY)
         self.meta = None if text is None else parse_meta(text)
 
@@ -47,6 +53,40 @@ class Checkpoint:
         """All items whose name begins with `prefix`, in order."""
         with _errors_translated():
             yield from self._database.iterator(prefix=prefix, verify_checksums=True, fill_cache=False)
+
+    def whole(self, record: Record) -> Record:
+        """The record with its value. CheckpointError if that is apart, and is not there as it was written."""
+        place = record.place
+        if place is None:
+            return record
+        try:
+            file = self._file(place)
+            file.seek(place.offset)
+            value = file.read(place.length)
+        except OSError as error:
+            raise CheckpointError(f"{VALUES}/{place.file_name}: {error.strerror}") from error
+        if not place.holds(value):
+            where = f"{VALUES}/{place.file_name} from byte {place.offset} on"
+            raise CheckpointError(f"the value of key {record.key!r} and sn {record.sn} is damaged: {where}")
+        return record._replace(value=value, place=None)
+
+    def size_of(self, number: int) -> int:
+        """The bytes of a file of values. CheckpointError if there is none."""
+        try:
+            return (self._values / file_name(number)).stat().st_size
+        except OSError as error:
+            raise CheckpointError(f"{VALUES}/{file_name(number)}: {error.strerror}") from error
+
+    def _file(self, place: Place) -> BinaryIO:
+        if place.file not in self._opened:
+            if len(self._opened) == FILES_KEPT_OPEN:
+                self._opened.pop(next(iter(self._opened))).close()
+            self._opened[place.file] = (self._values / place.file_name).open("rb")
+        return self._opened[place.file]
+
+    def close(self) -> None:
+        for file in self._opened.values():
+            file.close()
 
 
 @contextlib.contextmanager
@@ -71,7 +111,7 @@ def opened(folder: Path) -> Iterator[Checkpoint]:
             raise CheckpointError(f"{folder}: {error.strerror}") from error
         with _errors_translated():
             database = stack.enter_context(plyvel.DB(str(own), create_if_missing=False, paranoid_checks=True))
-        yield Checkpoint(database)
+        yield stack.enter_context(contextlib.closing(Checkpoint(database, own / VALUES)))
 
 
 @contextlib.contextmanager
@@ -108,6 +148,11 @@ def _copy_files(folder: Path, target: Path) -> None:
             _link_or_copy(file, target / file.name)
         elif FILES.fullmatch(file.name):
             shutil.copyfile(file, target / file.name)
+    if (folder / VALUES).is_dir():
+        (target / VALUES).mkdir()
+        for file in (folder / VALUES).iterdir():
+            if VALUE_FILES.fullmatch(file.name):
+                _link_or_copy(file, target / VALUES / file.name)
 
 
 def _link_or_copy(file: Path, target: Path) -> None:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from chainredis.checkpoint_tool.database import Checkpoint
 from chainredis.checkpoint_tool.records import (
     CHUNK_PREFIX,
+    FILE_PREFIX,
     META_KEY,
     RECORD_PREFIX,
     Chunk,
     Item,
     Record,
+    file_name,
     parse_chunk,
+    parse_file,
     parse_record,
     parse_record_key,
 )
@@ -59,6 +62,8 @@ class Examination:
             self._examine_record(parse_record(name, value))
         elif name.startswith(CHUNK_PREFIX):
             self._examine_chunk(name, parse_chunk(name, value))
+        elif name.startswith(FILE_PREFIX):
+            self._examine_file(*parse_file(name, value))
         elif name != META_KEY:
             self._fault(f"{name!r} is nothing that a checkpoint has")
 
@@ -69,7 +74,7 @@ class Examination:
             self.superseded += 1
         else:
             self._last_key = record.key
-            self._count_newest(record)
+            self._count_newest(self.checkpoint.whole(record))
 
     def _count_newest(self, record: Record) -> None:
         if record.value is None:
@@ -87,6 +92,11 @@ class Examination:
                 self._fault(f"the chunk record {name!r} names {record_key!r}, which is none of its own")
             elif self.checkpoint.get(record_key) is None:
                 self._fault(f"the chunk record {name!r} names {record_key!r}, which is not there")
+
+    def _examine_file(self, number: int, end: int) -> None:
+        size = self.checkpoint.size_of(number)
+        if size < end:
+            self._fault(f"the file of values {file_name(number)} is cut off: it has {size} bytes of {end}")
 
     def _fault(self, text: str) -> None:
         self.fault_count += 1

@@ -5,6 +5,7 @@ FormatError is raised for bytes that cannot be a record.
 """
 
 import re
+import struct
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -12,16 +13,20 @@ from chainredis.protocol.errors import CheckpointError
 
 META_KEY = b"\x00meta"
 CHUNK_PREFIX = b"\x00chunk"
+FILE_PREFIX = b"\x00file"
 RECORD_PREFIX = b"\x01"
 
 NOTHING = -2  # a watermark below that of the data from before the first update
 KEY_END = b"\x00\x01"
 VERSION_BYTES = 8
 CHUNK_KEY_BYTES = len(CHUNK_PREFIX) + 4
+FILE_KEY_BYTES = len(FILE_PREFIX) + 4
+PLACE = struct.Struct(">IIIQ")
+CHECKSUM_PRIME = (1 << 64) - 59
 HIGHEST_VERSION = 1 << 63
 INVERTED = (1 << 64) - 1
 META = re.compile(
-    r"format 1\nhistory (?P<history>[0-9a-f]{32})\n"
+    r"format (?P<format>[12])\nhistory (?P<history>[0-9a-f]{32})\n"
     r"after (?P<after>-?\d+)\ncheckpointed (?P<watermark>-?\d+)\nothers (?P<others>[01])\n"
     r"records (?P<records>\d+)\nswept (?P<swept>\d+)\n(?P<boundaries>(boundary \d+ \d+\n)*)",
     re.ASCII,
@@ -36,8 +41,9 @@ class FormatError(CheckpointError):
 
 
 class Meta(NamedTuple):
-    """The meta record. records: their approximate number, superseded ones included."""
+    """The meta record. format: 1 if all values are in their records. records: roughly, superseded ones included."""
 
+    format: int
     history: str
     after: int
     watermark: int
@@ -47,12 +53,32 @@ class Meta(NamedTuple):
     boundaries: tuple[tuple[int, int], ...]
 
 
+class Place(NamedTuple):
+    """Where a value is that is not in its record: in a file of the folder `values`."""
+
+    file: int
+    offset: int
+    length: int
+    checksum: int
+
+    @property
+    def file_name(self) -> str:
+        return file_name(self.file)
+
+    def holds(self, value: bytes) -> bool:
+        return len(value) == self.length and int.from_bytes(value) % CHECKSUM_PRIME == self.checksum
+
+
 class Record(NamedTuple):
-    """One version of a key. sn: -1 for data from before the first update. value: None if the update deleted the key."""
+    """One version of a key. sn: -1 for data from before the first update. value: None if the update deleted the key.
+
+    place: where the value is, if `value` is empty for want of it: `Checkpoint.whole` fetches it.
+    """
 
     key: bytes
     sn: int
     value: bytes | None
+    place: Place | None = None
 
 
 class Chunk(NamedTuple):
@@ -70,8 +96,9 @@ def parse_meta(value: bytes) -> Meta:
         first_line = text.partition("\n")[0]
         raise FormatError(f"the meta record is none, or of another version than this program: {first_line!r}")
     boundaries = tuple(_boundary(line) for line in found["boundaries"].splitlines())
-    after, watermark, records, swept = (int(found[name]) for name in ("after", "watermark", "records", "swept"))
-    meta = Meta(found["history"], after, watermark, found["others"] == "1", records, swept, boundaries)
+    numbers = ("format", "after", "watermark", "records", "swept")
+    form, after, watermark, records, swept = (int(found[name]) for name in numbers)
+    meta = Meta(form, found["history"], after, watermark, found["others"] == "1", records, swept, boundaries)
     if watermark < -1 or not NOTHING <= after <= watermark:
         raise FormatError(f"the meta record's sequence numbers cannot be: after {after}, checkpointed {watermark}")
     if not _boundaries_fit(meta):
@@ -109,9 +136,22 @@ def parse_record(record_key: bytes, value: bytes) -> Record:
     key, sn = parse_record_key(record_key)
     if value == b"d":
         return Record(key, sn, None)
+    if value.startswith(b"f") and len(value) == 1 + PLACE.size:
+        return Record(key, sn, b"", Place(*PLACE.unpack(value[1:])))
     if not value.startswith(b"v"):
         raise FormatError(f"the record of key {key!r} and sn {sn} is neither a value nor a deletion")
     return Record(key, sn, value[1:])
+
+
+def file_name(number: int) -> str:
+    return f"{number:08x}"
+
+
+def parse_file(name: bytes, value: bytes) -> tuple[int, int]:
+    """The number of a file of values, and up to where it has values of finished checkpoints."""
+    if len(name) != FILE_KEY_BYTES or len(value) != 4:
+        raise FormatError(f"{name!r} is no record of a file")
+    return int.from_bytes(name[len(FILE_PREFIX) :]), int.from_bytes(value)
 
 
 def parse_chunk(name: bytes, value: bytes) -> Chunk:

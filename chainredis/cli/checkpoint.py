@@ -41,7 +41,7 @@ def export(options: argparse.Namespace) -> None:
         shown = _shown(checkpoint, items, "exporting") if not file.isatty() else items  # there lines show the progress
         with contextlib.closing(shown):     # at the end of the process its thread would be waited for in vain
             for record in newest(itertools.starmap(parse_record, shown), checkpoint.watermark):
-                file.write(as_json(record) + "\n")
+                file.write(as_json(checkpoint.whole(record)) + "\n")
 
 
 def as_json(record: Record) -> str:

@@ -5,11 +5,11 @@
 from modules.bindings.libc cimport O_DIRECTORY, O_RDONLY, close, fsync, open
 
 
-cdef inline bint sync_folder() noexcept nogil:
-    """Sync the current folder, so that created and renamed files are found after a loss of power. Returns False on an
+cdef inline bint sync_folder(const char *path) noexcept nogil:
+    """Sync the folder, so that created and renamed files are found after a loss of power. Returns False on an
     error.
     """
-    cdef int fd = open(".", O_RDONLY | O_DIRECTORY)
+    cdef int fd = open(path, O_RDONLY | O_DIRECTORY)
     cdef bint good = fd >= 0 and fsync(fd) == 0
     if fd >= 0:
         close(fd)

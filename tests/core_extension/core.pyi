@@ -320,6 +320,7 @@ class Recovery(enum.IntEnum):
 class RecordKind(enum.IntEnum):
     DAMAGED = ...
     VALUE = ...
+    APART = ...
     DELETED = ...
 
 NOTHING: int
@@ -327,6 +328,22 @@ NOTHING: int
 def record_kind(value: bytes) -> RecordKind:
     """The kind of a record, by its value in the database."""
 
+
+APART_FROM: int
+
+def value_checksum(value: bytes) -> int: ...
+
+class ValuePlace(NamedTuple):
+    file: int
+    offset: int
+    length: int
+    checksum: int
+
+def put_place(given: ValuePlace) -> bytes:
+    """The value of a record whose value is at that ValuePlace."""
+
+def get_place(value: bytes) -> ValuePlace:
+    """The ValuePlace of a record of kind APART."""
 
 class Memtable:
     """The table of keys that are newer than the checkpoint, from keys to sequence numbers."""
@@ -358,6 +375,7 @@ class Distinct:
     def at_most(self, count: int) -> bool: ...
 
 class Meta(NamedTuple):
+    format: int
     history: str
     after: int
     watermark: int

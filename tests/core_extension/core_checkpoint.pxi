@@ -6,6 +6,7 @@ from libc.stdlib cimport free, malloc
 cimport modules.core.checkpoint.candidates as candidates
 cimport modules.core.checkpoint.distinct as distinct
 cimport modules.core.checkpoint.key_order as key_order
+cimport modules.core.checkpoint.value_place as value_place
 
 
 class Recovery(enum.IntEnum):
@@ -18,13 +19,45 @@ class Recovery(enum.IntEnum):
 class RecordKind(enum.IntEnum):
     DAMAGED = record_format.RECORD_DAMAGED
     VALUE = record_format.RECORD_VALUE
+    APART = record_format.RECORD_APART
     DELETED = record_format.RECORD_DELETED
 
 
 NOTHING = record_format.NOTHING
 
 
+APART_FROM = value_place.APART_FROM
+
+
 def record_kind(bytes value): return RecordKind(record_format.record_kind(PyBytes_AS_STRING(value), len(value)))
+
+
+def value_checksum(bytes value): return value_place.value_checksum(PyBytes_AS_STRING(value), len(value))
+
+
+class ValuePlace(NamedTuple):
+    file: int
+    offset: int
+    length: int
+    checksum: int
+
+
+def put_place(given):
+    """The value of a record whose value is at that ValuePlace."""
+    cdef value_place.ValuePlace place
+    cdef char out[record_format.APART_RECORD_BYTES]
+    place.file, place.offset, place.length, place.checksum = given
+    value_place.put_place(out, &place)
+    return out[:record_format.APART_RECORD_BYTES]
+
+
+def get_place(bytes value):
+    """The ValuePlace of a record of kind APART."""
+    cdef value_place.ValuePlace place
+    if record_kind(value) is not RecordKind.APART:
+        raise ValueError(value)
+    value_place.get_place(PyBytes_AS_STRING(value), &place)
+    return ValuePlace(place.file, place.offset, place.length, place.checksum)
 
 
 cdef class Memtable:
@@ -133,6 +166,7 @@ def parse_record_key(bytes record):
 
 
 class Meta(NamedTuple):
+    format: int
     history: str
     after: int
     watermark: int
@@ -145,6 +179,7 @@ class Meta(NamedTuple):
 cdef void fill_meta(given, record_format.Meta *out) except *:
     memset(out, 0, sizeof(record_format.Meta))
     out.found = True
+    out.format = given.format
     history = bytes.fromhex(given.history)
     memcpy(out.history, PyBytes_AS_STRING(history), view.HISTORY_BYTES)
     out.after, out.watermark, out.others = given.after, given.watermark, given.others
@@ -171,7 +206,7 @@ def read_meta(bytes text):
         return None
     boundaries = tuple([(meta.boundaries[i].first_sn, meta.boundaries[i].epoch) for i in range(meta.boundary_count)])
     shown = (<bytes>history).decode("latin-1")
-    return Meta(shown, meta.after, meta.watermark, bool(meta.others), meta.records, meta.swept, boundaries)
+    return Meta(meta.format, shown, meta.after, meta.watermark, bool(meta.others), meta.records, meta.swept, boundaries)
 
 
 def weigh_recovery(Core member, bint tracked, int64_t watermark, bint incomplete, bint others, given):

@@ -246,6 +246,11 @@ def test_a_bar_shows_how_far_it_is(database: Database, run: Run, monkeypatch: py
         ({b"\1x\0y\0\1" + bytes([255]) * 8: b"v"}, "it is not escaped"),
         ({b"\1x\0\0\1" + bytes([255]) * 8: b"v"}, "it is not escaped"),
         ({b"\1x\0\1" + bytes(8): b"v"}, "there is no such version"),
+        ({record_key(b"x", 2): b"f" + bytes(19)}, "is neither a value nor a deletion"),
+        ({record_key(b"x", 2): b"f" + bytes(20)}, "values/00000000: No such file or directory"),
+        ({b"\0file\0\0\0\1": b"\0\0\0\0"}, "values/00000001: No such file or directory"),
+        ({b"\0file\0\0\0\1": b""}, "is no record of a file"),
+        ({b"\0file\0\0\1": bytes(4)}, "is no record of a file"),
         ({b"other": b""}, "is nothing that a checkpoint has"),
         ({b"\0meta2": b""}, "is nothing that a checkpoint has"),
     ],
@@ -272,7 +277,7 @@ def test_verify_names_some_of_many_faults(database: Database, run: Run) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b"format 1", b"format 2"), (b"0a0a", b"0a0A"), (b"after -1", b"after 3"), (b"ed 2", b"ed -2"),
+        (b"format 1", b"format 3"), (b"0a0a", b"0a0A"), (b"after -1", b"after 3"), (b"ed 2", b"ed -2"),
         (b"ed 2", b"ed 2\r"), (b"others 0", b"others 2"), (b"records 9", b"records -9"), (b"swept 0\n", b""),
         (b"boundary 0 1", b"boundary 3 1"), (b"boundary 0 1\n", b""), (b"0 1\n", b"0 1\nboundary 0 2\n"),
         (b"0 1\n", b"0 1\nboundary 1 1\n"), (b"0 1\n", b"0 1"), (b"0 1\n", b"0 1\nmore\n"), (b"0 1", b"0 \xff"),
@@ -298,6 +303,56 @@ def test_a_flipped_bit_is_found_by_its_checksum(database: Database, run: Run, ac
     status, _, errors = run(action)
     assert status == 1
     assert errors.startswith("error: LevelDB says: Corruption: ")
+
+
+LONG = b"long value" * 20
+
+
+def with_values_apart(database: Database) -> Path:
+    """Put two values into a file. Behind them is what an unfinished checkpoint has left."""
+    (database.folder / "values").mkdir(parents=True)
+    file = database.folder / "values/0000000a"
+    file.write_bytes(LONG + LONG[::-1] + b"torn")
+    database.items[b"\0meta"] = meta(2).replace(b"format 1", b"format 2")
+    database.items[b"\0file\0\0\0\x0a"] = struct.pack(">I", 2 * len(LONG))
+    for number, value in enumerate((LONG, LONG[::-1])):
+        checksum = int.from_bytes(value) % (2**64 - 59)
+        place = struct.pack(">IIIQ", 10, number * len(LONG), len(LONG), checksum)
+        database.items[record_key(b"long%d" % number, number)] = b"f" + place
+    database.write()
+    return file
+
+
+def test_values_that_are_apart_are_exported(database: Database, run: Run, tmp_path: Path) -> None:
+    file = with_values_apart(database)
+    before = file.read_bytes(), file.stat().st_mtime_ns
+    status, output, errors = run("export")
+    assert (status, errors) == (0, "")
+    assert [parsed(line) for line in output.splitlines()] == [
+        (b"a", b"new"), (b"long0", LONG), (b"long1", LONG[::-1]),
+    ]  # fmt: skip
+    status, output, errors = run("verify")
+    assert (status, errors, figures(output)["bytes"]) == (0, "", str(4 + 2 * len(LONG) + 10))
+    assert (file.read_bytes(), file.stat().st_mtime_ns) == before
+    assert list(tmp_path.iterdir()) == [database.folder]
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "another", "a bit"])
+def test_a_damaged_value_is_an_error_and_no_other_value(database: Database, run: Run, damage: str) -> None:
+    file = with_values_apart(database)
+    if damage == "missing":
+        file.unlink()
+    elif damage == "short":
+        os.truncate(file, 2 * len(LONG) - 1)
+    elif damage == "another":
+        file.write_bytes(LONG * 2)
+    else:
+        file.write_bytes(LONG + LONG[:0:-1] + b"m")
+    for action in ("export", "verify"):
+        status, output, errors = run(action)
+        assert status == 1
+        assert LONG[:0:-1].decode() not in output
+        assert "values/0000000a" in output + errors
 
 
 @pytest.mark.parametrize("action", ["export", "verify"])

@@ -17,6 +17,10 @@ cdef enum:
     META_KEY_BYTES = 5
     CHUNK_KEY_BYTES = 10
     CHUNK_HEADER = 16
+    FILE_KEY_BYTES = 9
+    APART_RECORD_BYTES = 21                     # of a record whose value is in a file (value_place.pxd)
+    FORMAT_INLINE = 1                           # each value is in its record, as earlier versions wrote it
+    FORMAT_APART = 2                            # values may be in files
     META_BYTES = 256 + MAX_BOUNDARIES * 52      # as text, at the most
     NOTHING = -2                                # a watermark below all: no data at all, not even from before sn 0
 
@@ -24,6 +28,7 @@ cdef enum:
 cdef struct Meta:
     # What a checkpoint is of. Without `found` the rest means nothing, and the database counts as empty.
     bint found
+    int format
     uint8_t history[HISTORY_BYTES]
     int64_t after               # the last checkpoint wrote (after, watermark]
     int64_t watermark
@@ -40,6 +45,10 @@ cdef inline const char *meta_key() noexcept nogil:
 
 cdef inline const char *chunk_prefix() noexcept nogil:
     return b"\x00chunk"
+
+
+cdef inline const char *file_prefix() noexcept nogil:
+    return b"\x00file"
 
 
 cdef inline void put_big_endian(char *out, uint64_t number, int bytes) noexcept nogil:
@@ -61,6 +70,7 @@ cdef inline uint64_t get_big_endian(const char *bytes, int count) noexcept nogil
 cdef enum RecordKind:
     RECORD_DAMAGED
     RECORD_VALUE                # the value follows its first byte
+    RECORD_APART                # the place of the value does
     RECORD_DELETED
 
 
@@ -68,6 +78,8 @@ cdef inline RecordKind record_kind(const char *bytes, size_t length) noexcept no
     """The kind of a record, by its value in the database, which may be any bytes."""
     if length > 0 and bytes[0] == c"v":
         return RECORD_VALUE
+    if length == APART_RECORD_BYTES and bytes[0] == c"f":
+        return RECORD_APART
     return RECORD_DELETED if length == 1 and bytes[0] == c"d" else RECORD_DAMAGED
 
 
@@ -160,8 +172,9 @@ cdef inline char *put_number(char *out, const char *name, int64_t number, const 
 
 cdef inline size_t write_meta(const Meta *meta, const char *history_hex, char *out) noexcept nogil:
     """Writes the meta record as text into META_BYTES bytes. Returns how many it has."""
-    cdef char *at = put_text(put_text(put_text(out, "format 1\nhistory "), history_hex), "\n")
+    cdef char *at = put_number(out, "format ", meta.format, "\nhistory ")
     cdef int i
+    at = put_text(put_text(at, history_hex), "\n")
     at = put_number(at, "after ", meta.after, "\n")
     at = put_number(at, "checkpointed ", meta.watermark, "\n")
     at = put_number(at, "others ", meta.others, "\n")
@@ -215,8 +228,11 @@ cdef inline bint read_meta(const char *text, Meta *out, char *history_hex) noexc
     cdef int64_t swept = 0
     cdef int i
     memset(out, 0, sizeof(Meta))
-    if not take_number(&text, "format ", c"\n", &format) or format != 1 or strncmp(text, "history ", 8) != 0:
+    if not take_number(&text, "format ", c"\n", &format) or not FORMAT_INLINE <= format <= FORMAT_APART:
         return False
+    if strncmp(text, "history ", 8) != 0:
+        return False
+    out.format = <int>format
     text += 8
     for i in range(2 * HISTORY_BYTES):
         if not c"0" <= text[i] <= c"9" and not c"a" <= text[i] <= c"f":

@@ -3,9 +3,11 @@
 """Checkpoints: worker threads, the database, and what the main thread does for them: one compile unit."""
 
 include "database.pxi"
+include "values.pxi"
 include "batches.pxi"
 include "worker.pxi"
 include "compaction.pxi"
+include "gathering.pxi"
 include "eviction.pxi"
 include "pages.pxi"
 include "reader.pxi"

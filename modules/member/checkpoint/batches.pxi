@@ -1,7 +1,7 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
 # Writes a checkpoint: on the writer thread, in batches of bounded size and in the order of the keys, from a frozen
-# memtable that no thread changes.
+# memtable that no thread changes. Long values go to files (values.pxi).
 #
 # The handles in the table are Redis strings. The writer thread reads their bytes. Only the main thread may change their
 # reference counts.
@@ -18,7 +18,8 @@ from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringP
 from modules.core.checkpoint.key_order cimport Ordered, memtable_in_order
 from modules.core.checkpoint.memtable cimport MEMTABLE_VALUE, Memtable, MemtableEntry
 from modules.core.checkpoint.record_format cimport (
-    CHUNK_HEADER, CHUNK_KEY_BYTES, Meta, chunk_prefix, put_big_endian, record_key, record_key_room,
+    APART_RECORD_BYTES, CHUNK_HEADER, CHUNK_KEY_BYTES, FORMAT_APART, FORMAT_INLINE, Meta, chunk_prefix,
+    put_big_endian, record_key, record_key_room,
 )
 from modules.core.hints cimport fetch_line
 from modules.member.state.checkpoint cimport Database, Job, TEXT_BYTES
@@ -110,24 +111,30 @@ cdef void name_record(Batches *b, size_t key_bytes) noexcept nogil:
 
 
 cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
-    """Add one record to the batch. Returns False without memory."""
+    """Add one record to the batch, and its value to a file if the value is long. Returns False on an error."""
     cdef size_t length = 0
     cdef const char *bytes = NULL
     cdef size_t key_bytes
+    cdef size_t record_bytes
     if entry.kind == MEMTABLE_VALUE:
         bytes = RedisModule_StringPtrLen(<const RedisModuleString *>entry.value, &length)
+    record_bytes = APART_RECORD_BYTES if is_apart(length) else 1 + length
     b.record.length = 0
-    if (not buffer_room(&b.record, record_key_room(entry.length) + 1 + length)
+    if (not buffer_room(&b.record, record_key_room(entry.length) + record_bytes)
             or not buffer_room(&b.names, record_key_room(entry.length) + 4)):
-        return False
+        return damaged(b.write.error, "no memory for what is to be written")
     key_bytes = record_key(b.record.bytes, entry.bytes, entry.length, entry.sn)
     name_record(b, key_bytes)
     note_written(b.write.database, b.record.bytes, key_bytes, bytes == NULL)
-    b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
-    if bytes != NULL:
+    if is_apart(length):
+        b.write.meta.format = FORMAT_APART
+        if not value_append(b.write.database, bytes, length, &b.record.bytes[key_bytes], b.write.error):
+            return False
+    else:
+        b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
         memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
-    leveldb_writebatch_put(b.batch, b.record.bytes, key_bytes, &b.record.bytes[key_bytes], length + 1)
-    b.bytes += key_bytes + length + 1
+    leveldb_writebatch_put(b.batch, b.record.bytes, key_bytes, &b.record.bytes[key_bytes], record_bytes)
+    b.bytes += key_bytes + record_bytes
     return True
 
 
@@ -159,7 +166,7 @@ cdef bint write_in_order(Batches *b, const Ordered *ordered) noexcept nogil:
     for i in range(b.write.table.count):
         fetch_ahead(ordered, i, b.write.table.count)
         if not put_record(b, ordered[i].entry):
-            return damaged(b.write.error, "no memory for what is to be written")
+            return False
         if b.bytes >= CHUNK_BYTES and not write_chunk(b):
             return False
         if b.write.database.stopping:
@@ -184,6 +191,8 @@ cdef bint write_last(Batches *b) noexcept nogil:
     for i in range(b.chunks):
         chunk_key(i, key)
         leveldb_writebatch_delete(b.batch, key, CHUNK_KEY_BYTES)
+    if not put_files(b.write.database, b.batch, b.write.error):
+        return False
     if not put_meta(b.batch, &b.write.meta):
         return damaged(b.write.error, "no memory for its meta record")
     return database_write(b.write.database, b.batch, b.write.error)
@@ -220,6 +229,7 @@ cdef void run_write(Job *job) noexcept nogil:
         return
     write.meta.records = d.meta.records + write.table.count
     write.meta.swept = d.meta.swept
+    write.meta.format = max(d.meta.format, <int>FORMAT_INLINE)
     write.good = write_batches(write)
     if write.good:
         meta_moved(d, &write.meta)

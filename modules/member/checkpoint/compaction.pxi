@@ -6,8 +6,10 @@
 # records are superseded. So a checkpoint has at most about twice the records that the last compaction left, or 100,000,
 # and compaction reads at most two for each one that it removes: none where keys are new. How many are superseded is an
 # estimate (`Distinct`), which begins with an empty database, or with the first compaction.
+#
+# In the end files of values go of which little is left (gathering.pxi).
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from modules.bindings.leveldb cimport (
@@ -17,7 +19,7 @@ from modules.bindings.leveldb cimport (
 from modules.core.checkpoint.record_format cimport (
     RECORD_DAMAGED, RECORD_DELETED, RecordKind, is_record, of_same_key, record_kind, record_sn,
 )
-from modules.member.state.checkpoint cimport Checkpoint, Database, Job, TEXT_BYTES
+from modules.member.state.checkpoint cimport Checkpoint, Database, Job, TEXT_BYTES, ValueFiles
 from modules.member.state.member cimport the_member
 
 cdef enum:
@@ -28,18 +30,28 @@ cdef enum:
 cdef struct Sweep:
     Job job
     Database *database
+    uint64_t opened             # which opening of the database this is of; 0: it has not begun
     uint64_t before             # records in the database when the compaction began
     uint64_t left               # records kept so far
     uint64_t records            # records in the database when the compaction has ended
     Buffer cursor               # record key at which the next part begins
     Buffer newest               # key of the last record that was the newest of its key
     bint ended
+    # ---- of the files of values
+    bint gathering              # all records are compacted
+    uint32_t files              # files below this number may go
+    uint64_t *live              # the bytes of each of these that records name; UINT64_MAX: it is to go
+    ValueFiles read
+    Buffer value
     char error[TEXT_BYTES]
 
 
 cdef void sweep_free(Sweep *sweep) noexcept nogil:
     free(sweep.cursor.bytes)
     free(sweep.newest.bytes)
+    free(sweep.live)
+    free(sweep.value.bytes)
+    value_files_close(&sweep.read)
     free(sweep)
 
 
@@ -76,8 +88,9 @@ cdef bint sweep_part(Sweep *sweep, leveldb_iterator_t *iterator, leveldb_writeba
         else:
             sweep.left += 1
             note_kept(sweep.database, row.key, row.key_bytes)
+            note_live(sweep, &row, kind)
         leveldb_iter_next(iterator)
-    sweep.ended = True
+    sweep.cursor.length = 0
     return True
 
 
@@ -90,31 +103,48 @@ cdef void count_left(Sweep *sweep, leveldb_writebatch_t *batch) noexcept nogil:
     put_meta(batch, &sweep.database.meta)
 
 
-cdef void run_sweep(Job *job) noexcept nogil:
-    cdef Sweep *sweep = <Sweep *>job
-    cdef Database *d = sweep.database
-    cdef leveldb_iterator_t *iterator
-    cdef leveldb_writebatch_t *batch
-    cdef bint good
-    if d.db == NULL or d.spoilt or not d.meta.found or d.stopping:
-        sweep.ended = True
-        return
-    if not sweep.cursor.length:
-        sweep.before = d.meta.records
-        forget_keys(d)
-    iterator = database_scan(d, NULL, False)
-    batch = leveldb_writebatch_create()
+cdef leveldb_iterator_t *scan_from_cursor(Sweep *sweep) noexcept nogil:
+    cdef leveldb_iterator_t *iterator = database_scan(sweep.database, NULL, False)
     if sweep.cursor.length:
         leveldb_iter_seek(iterator, sweep.cursor.bytes, sweep.cursor.length)
     else:
         leveldb_iter_seek(iterator, b"\x01", 1)
-    good = sweep_part(sweep, iterator, batch)
+    return iterator
+
+
+cdef bint compact(Sweep *sweep) noexcept nogil:
+    """Compact one part. Returns whether the sweep goes on."""
+    cdef leveldb_iterator_t *iterator = scan_from_cursor(sweep)
+    cdef leveldb_writebatch_t *batch = leveldb_writebatch_create()
+    cdef bint good = sweep_part(sweep, iterator, batch)
     good = scan_ended(iterator, sweep.error) and good
-    if good and sweep.ended:
+    sweep.gathering = not sweep.cursor.length
+    if good and sweep.gathering:
         count_left(sweep, batch)
-    if not good or not database_write(d, batch, sweep.error):
-        sweep.ended = True
+    good = good and database_write(sweep.database, batch, sweep.error)
     leveldb_writebatch_destroy(batch)
+    return good and (not sweep.gathering or choose_files(sweep))
+
+
+cdef bint sweep_begin(Sweep *sweep) noexcept nogil:
+    cdef Database *d = sweep.database
+    sweep.opened = d.opened
+    sweep.before = d.meta.records
+    forget_keys(d)
+    return count_files(sweep)
+
+
+cdef bint may_sweep(const Sweep *sweep) noexcept nogil:
+    cdef const Database *d = sweep.database
+    if d.db == NULL or d.spoilt or not d.meta.found or d.stopping:
+        return False
+    return not sweep.opened or sweep.opened == d.opened
+
+
+cdef void run_sweep(Job *job) noexcept nogil:
+    cdef Sweep *sweep = <Sweep *>job
+    cdef bint more = may_sweep(sweep) and (sweep.opened or sweep_begin(sweep))
+    sweep.ended = not more or not (gather(sweep) if sweep.gathering else compact(sweep))
 
 
 cdef void done_sweep(Job *job) noexcept nogil:

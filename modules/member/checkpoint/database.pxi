@@ -66,6 +66,7 @@ cdef bint damaged(char *out, const char *what) noexcept nogil:
 cdef void database_init(Database *d) noexcept nogil:
     pthread_mutex_init(&d.mutex, NULL)
     d.watermark = NOTHING
+    d.values.fd = -1
     RedisModule_GetRandomBytes(<unsigned char *>&d.seed, sizeof(uint64_t))
     d.options = leveldb_options_create()
     leveldb_options_set_paranoid_checks(d.options, 1)
@@ -151,14 +152,19 @@ cdef bint load_meta(Database *d, char *error) noexcept nogil:
     return good
 
 
+cdef size_t print_meta(const Meta *meta, char *out) noexcept nogil:
+    """Write the meta record's text into META_BYTES bytes. Returns how many it has."""
+    cdef char history[2 * HISTORY_BYTES + 1]
+    to_hex(meta.history, HISTORY_BYTES, history)
+    return write_meta(meta, history, out)
+
+
 cdef bint put_meta(leveldb_writebatch_t *batch, const Meta *meta) noexcept nogil:
     """Add the meta record to the batch. Returns False without memory."""
-    cdef char history[2 * HISTORY_BYTES + 1]
     cdef char *text = <char *>malloc(META_BYTES)
     if text == NULL:
         return False
-    to_hex(meta.history, HISTORY_BYTES, history)
-    leveldb_writebatch_put(batch, meta_key(), META_KEY_BYTES, text, write_meta(meta, history, text))
+    leveldb_writebatch_put(batch, meta_key(), META_KEY_BYTES, text, print_meta(meta, text))
     free(text)
     return True
 
@@ -172,10 +178,15 @@ cdef void meta_moved(Database *d, const Meta *meta) noexcept nogil:
 
 
 cdef bint database_write(Database *d, leveldb_writebatch_t *batch, char *error) noexcept nogil:
-    """Write the batch atomically, and wait until it is on the disk. Returns False on an error."""
+    """Write the batch atomically, and wait until it is on the disk. The values that it names are there before. Returns
+    False on an error.
+    """
     cdef char *failure = NULL
+    if not values_sync(d, error):
+        return False
     leveldb_write(d.db, d.durably, batch, &failure)
-    d.spoilt = failure != NULL
+    if failure != NULL:
+        d.spoilt = True
     return succeeded(failure, error)
 
 
@@ -277,6 +288,7 @@ cdef void database_close(Database *d) noexcept nogil:
             d.sessions[i].client = 0
     if d.db != NULL:
         leveldb_close(d.db)
+    values_close(d)
     d.db = NULL
     d.watermark = NOTHING
     pthread_mutex_unlock(&d.mutex)
@@ -297,9 +309,10 @@ cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
     d.db = leveldb_open(d.options, d.folder, &failure)
     pthread_mutex_unlock(&d.mutex)
     d.spoilt = False
+    d.opened += 1
     if not succeeded(failure, error):
         return False
-    if not load_meta(d, error) or not undo_torn(d, error):
+    if not load_meta(d, error) or not undo_torn(d, error) or not values_open(d, error):
         database_close(d)
         return False
     meta_moved(d, &d.meta)

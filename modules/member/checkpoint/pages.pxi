@@ -4,8 +4,9 @@
 #
 #     page = record key length, value length (32 bits each, big-endian), record key, value; …
 #
-# The records are those of the database: the newest record of each key that has a value. All pages of a learner are from
-# one snapshot, which exists as long as the learner's connection. A learner's last page also has the meta record.
+# The records are those of the database: the newest record of each key that has a value, which is in the record here,
+# wherever the database has it. All pages of a learner are from one snapshot, which exists as long as the learner's
+# connection. A learner's last page also has the meta record.
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -17,9 +18,10 @@ from modules.bindings.leveldb cimport (
 )
 from modules.bindings.pthread cimport pthread_mutex_lock, pthread_mutex_unlock
 from modules.core.checkpoint.record_format cimport (
-    META_KEY_BYTES, Meta, NOTHING, RECORD_DAMAGED, RECORD_VALUE, RecordKind, is_record, meta_key, of_same_key,
-    put_big_endian, record_kind, record_sn,
+    FORMAT_INLINE, META_BYTES, META_KEY_BYTES, Meta, NOTHING, RECORD_APART, RECORD_DAMAGED, RECORD_DELETED, RecordKind,
+    is_record, meta_key, of_same_key, put_big_endian, record_kind, record_sn,
 )
+from modules.core.checkpoint.value_place cimport ValuePlace, get_place
 from modules.member.replies cimport tell
 from modules.member.state.checkpoint cimport Checkpoint, Database, Job, MAX_SESSIONS, Session
 from modules.member.state.member cimport the_member
@@ -77,17 +79,42 @@ cdef bint page_snapshot(Page *page, const leveldb_snapshot_t **out) noexcept nog
 
 # ----------------------------------------------------------------------------------------------------- pages
 
-cdef bint page_put(Page *page, const Row *row) noexcept nogil:
+cdef char *page_add(Page *page, const char *key, size_t key_bytes, size_t value_bytes) noexcept nogil:
+    """Add a record without its value. Returns where the value goes; NULL: no memory."""
     cdef Buffer *records = &page.records
-    if not buffer_room(records, 8 + row.key_bytes + row.value_bytes):
-        return damaged(page.error, "no memory for a page of it")
-    put_big_endian(&records.bytes[records.length], row.key_bytes, 4)
-    put_big_endian(&records.bytes[records.length + 4], row.value_bytes, 4)
-    memcpy(&records.bytes[records.length + 8], row.key, row.key_bytes)
-    memcpy(&records.bytes[records.length + 8 + row.key_bytes], row.value, row.value_bytes)
-    records.length += 8 + row.key_bytes + row.value_bytes
+    cdef char *record
+    if not buffer_room(records, 8 + key_bytes + value_bytes):
+        damaged(page.error, "no memory for a page of it")
+        return NULL
+    record = &records.bytes[records.length]
+    put_big_endian(record, key_bytes, 4)
+    put_big_endian(&record[4], value_bytes, 4)
+    memcpy(&record[8], key, key_bytes)
+    records.length += 8 + key_bytes + value_bytes
     page.count += 1
-    return True
+    return &record[8 + key_bytes]
+
+
+cdef size_t whole_bytes(const Row *row, RecordKind kind) noexcept nogil:
+    """Returns how many bytes the record's value has in a page."""
+    cdef ValuePlace place
+    if kind != RECORD_APART:
+        return row.value_bytes
+    get_place(row.value, &place)
+    return 1 + <size_t>place.length
+
+
+cdef bint page_put(Page *page, const Row *row, RecordKind kind) noexcept nogil:
+    cdef char *value = page_add(page, row.key, row.key_bytes, whole_bytes(row, kind))
+    cdef ValuePlace place
+    if value == NULL:
+        return False
+    if kind != RECORD_APART:
+        memcpy(value, row.value, row.value_bytes)
+        return True
+    get_place(row.value, &place)
+    value[0] = c"v"
+    return value_read(page.database, &page.database.read, &place, &value[1], page.error)
 
 
 cdef bint set_cursor(Page *page, const char *key, size_t key_bytes) noexcept nogil:
@@ -119,11 +146,11 @@ cdef bint fill_page(Page *page, leveldb_iterator_t *iterator, int64_t watermark)
             return damaged(page.error, "a record is none")
         steps += 1
         if is_current(page, &row, watermark):
-            if is_full(page, steps, row.key_bytes + row.value_bytes):
+            if is_full(page, steps, row.key_bytes + whole_bytes(&row, kind)):
                 return set_cursor(page, row.key, row.key_bytes)
             if not buffer_set(&page.newest, row.key, row.key_bytes):
                 return damaged(page.error, "no memory for a page of it")
-            if kind == RECORD_VALUE and not page_put(page, &row):
+            if kind != RECORD_DELETED and not page_put(page, &row, kind):
                 return False
         leveldb_iter_next(iterator)
     page.cursor.length = 0
@@ -139,12 +166,23 @@ cdef bint seek_meta(Page *page, leveldb_iterator_t *iterator, Row *out) noexcept
     return True
 
 
-cdef bint put_last(Page *page, leveldb_iterator_t *iterator) noexcept nogil:
-    """Add the meta record to a learner's last page."""
-    cdef Row row
+cdef bint put_last(Page *page, Meta *meta) noexcept nogil:
+    """Add the meta record to a learner's last page, as one of records that have their values in them."""
+    cdef char *text
+    cdef char *value
+    cdef size_t length
     if not page.session or page.cursor.length:
         return True
-    return seek_meta(page, iterator, &row) and page_put(page, &row)
+    text = <char *>malloc(META_BYTES)
+    if text == NULL:
+        return damaged(page.error, "no memory for a page of it")
+    meta.format = FORMAT_INLINE
+    length = print_meta(meta, text)
+    value = page_add(page, meta_key(), META_KEY_BYTES, length)
+    if value != NULL:
+        memcpy(value, text, length)
+    free(text)
+    return value != NULL
 
 
 cdef bint make_page(Page *page) noexcept nogil:
@@ -165,7 +203,7 @@ cdef bint make_page(Page *page) noexcept nogil:
             leveldb_iter_seek(iterator, page.cursor.bytes, page.cursor.length)
         else:
             leveldb_iter_seek(iterator, b"\x01", 1)
-        good = fill_page(page, iterator, meta.watermark) and put_last(page, iterator)
+        good = fill_page(page, iterator, meta.watermark) and put_last(page, meta)
     free(meta)
     if not page.cursor.length:
         end_session(page.database, page.session)

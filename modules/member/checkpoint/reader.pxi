@@ -23,9 +23,10 @@ from modules.bindings.redismodule cimport (
     RedisModule_CloseKey, RedisModule_KeyType, RedisModule_OpenKey, RedisModule_SelectDb, RedisModule_StringPtrLen,
 )
 from modules.core.checkpoint.record_format cimport (
-    NOTHING, RECORD_DAMAGED, RECORD_VALUE, RecordKind, VERSION_BYTES, record_key_room, record_kind, record_prefix,
-    record_sn,
+    NOTHING, RECORD_APART, RECORD_DAMAGED, RECORD_VALUE, RecordKind, VERSION_BYTES, record_key_room, record_kind,
+    record_prefix, record_sn,
 )
+from modules.core.checkpoint.value_place cimport ValuePlace, get_place
 from modules.member.checkpoint.memtable cimport newest_update
 from modules.member.keyspace.values cimport keep, let_go, set_value
 from modules.member.replies cimport (
@@ -50,8 +51,23 @@ cdef bint is_of(const Lookup *lookup, const Row *row) noexcept nogil:
             and memcmp(row.key, lookup.prefix, lookup.prefix_bytes) == 0)
 
 
-cdef bint take_value(Lookup *lookup, const Row *row) noexcept nogil:
+cdef bint take_value_apart(Lookup *lookup, Database *d, const Row *row) noexcept nogil:
+    cdef ValuePlace place
+    cdef char *bytes
+    get_place(row.value, &place)
+    bytes = <char *>malloc(place.length + 1)
+    if bytes == NULL:
+        return damaged(lookup.error, "no memory for a value of it")
+    if value_read(d, &d.read, &place, bytes, lookup.error):
+        lookup.answer = answer_value(bytes, place.length)
+    free(bytes)
+    return lookup.answer != NULL
+
+
+cdef bint take_value(Lookup *lookup, Database *d, const Row *row) noexcept nogil:
     cdef RecordKind kind = record_kind(row.value, row.value_bytes)
+    if kind == RECORD_APART:
+        return take_value_apart(lookup, d, row)
     if kind == RECORD_VALUE:
         lookup.answer = answer_value(row.value + 1, row.value_bytes - 1)
     return kind != RECORD_DAMAGED or damaged(lookup.error, "a record is none")
@@ -70,7 +86,7 @@ cdef bint look_up(Lookup *lookup, Database *d) noexcept nogil:
     leveldb_iter_seek(iterator, lookup.prefix, lookup.prefix_bytes)
     while row_at(iterator, &row) and is_of(lookup, &row):
         if record_sn(row.key, row.key_bytes) <= watermark:
-            good = take_value(lookup, &row)
+            good = take_value(lookup, d, &row)
             break
         leveldb_iter_next(iterator)
     return scan_ended(iterator, lookup.error) and good

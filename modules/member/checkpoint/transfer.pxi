@@ -18,8 +18,11 @@ from modules.bindings.leveldb cimport (
     leveldb_writebatch_create, leveldb_writebatch_destroy, leveldb_writebatch_put, leveldb_writebatch_t,
 )
 from modules.core.chain cimport chain_predecessor
-from modules.core.checkpoint.record_format cimport META_KEY_BYTES, get_big_endian, is_record, meta_key
-from modules.member.state.checkpoint cimport Job
+from modules.core.checkpoint.record_format cimport (
+    APART_RECORD_BYTES, FORMAT_APART, FORMAT_INLINE, META_KEY_BYTES, RECORD_VALUE, get_big_endian, is_record, meta_key,
+    record_kind,
+)
+from modules.member.state.checkpoint cimport Database, Job
 from modules.member.state.member cimport Member
 from modules.server.proven_connection cimport (
     ask, call_fails, call_peer, caller_cancel, caller_free, caller_init,
@@ -28,16 +31,42 @@ from modules.server.proven_connection cimport (
 
 # ----------------------------------------------------------------------------------------------------- pages
 
+cdef bint take_last(Fetch *fetch, leveldb_writebatch_t *batch, const char *text, size_t bytes) noexcept nogil:
+    """Take the meta record. It counts all values that were copied."""
+    cdef Database *d = fetch.database
+    if not parse_meta(text, bytes, &fetch.meta, fetch.caller.error):
+        return False
+    if fetch.meta.format != FORMAT_INLINE:
+        return call_fails(&fetch.caller, "its values do not come with it")
+    if d.values.number:
+        fetch.meta.format = FORMAT_APART
+    if not put_files(d, batch, fetch.caller.error):
+        return False
+    return put_meta(batch, &fetch.meta) or call_fails(&fetch.caller, "no memory for its meta record")
+
+
 cdef bint take_record(
     Fetch *fetch, leveldb_writebatch_t *batch, const char *key, size_t key_bytes, const char *value, size_t bytes,
 ) noexcept nogil:
-    if key_bytes == META_KEY_BYTES and memcmp(key, meta_key(), META_KEY_BYTES) == 0:
-        if not parse_meta(value, bytes, &fetch.meta, fetch.caller.error):
-            return False
-    elif not is_record(key, key_bytes):
+    """Take a record whose value is in it. Here it may be apart: the page is kept until the batch is written."""
+    cdef char record[APART_RECORD_BYTES]
+    if not is_record(key, key_bytes) or record_kind(value, bytes) != RECORD_VALUE:
         return call_fails(&fetch.caller, "a page of it is none")
-    leveldb_writebatch_put(batch, key, key_bytes, value, bytes)
+    if not is_apart(bytes - 1):
+        leveldb_writebatch_put(batch, key, key_bytes, value, bytes)
+        return True
+    if not value_append(fetch.database, value + 1, bytes - 1, record, fetch.caller.error):
+        return False
+    leveldb_writebatch_put(batch, key, key_bytes, record, APART_RECORD_BYTES)
     return True
+
+
+cdef bint take_row(
+    Fetch *fetch, leveldb_writebatch_t *batch, const char *key, size_t key_bytes, const char *value, size_t bytes,
+) noexcept nogil:
+    if key_bytes == META_KEY_BYTES and memcmp(key, meta_key(), META_KEY_BYTES) == 0:
+        return take_last(fetch, batch, value, bytes)
+    return take_record(fetch, batch, key, key_bytes, value, bytes)
 
 
 cdef bint take_records(
@@ -52,7 +81,7 @@ cdef bint take_records(
         value_bytes = get_big_endian(at + 4, 4)
         if length - 8 < key_bytes + value_bytes:
             return call_fails(&fetch.caller, "a page of it is none")
-        if not take_record(fetch, batch, at + 8, key_bytes, at + 8 + key_bytes, value_bytes):
+        if not take_row(fetch, batch, at + 8, key_bytes, at + 8 + key_bytes, value_bytes):
             return False
         at += 8 + key_bytes + value_bytes
         length -= 8 + key_bytes + value_bytes
@@ -115,6 +144,8 @@ cdef void run_fetch(Job *job) noexcept nogil:
     redisFree(context)
     if fetch.good:
         meta_moved(fetch.database, &fetch.meta)
+    else:
+        fetch.database.spoilt = True    # values of a page that is gone may be pending
 
 
 # ------------------------------------------------------------------------------------------ on the main thread

@@ -105,7 +105,7 @@ cdef bint marker_write(Member *m, const Marker *marker) noexcept nogil:
     """
     cdef char new[NAME_BYTES]
     snprintf(new, NAME_BYTES, "%s.new", &marker.name[0])
-    if not marker_print(marker, new) or rename(new, marker.name) != 0 or not sync_folder():
+    if not marker_print(marker, new) or rename(new, marker.name) != 0 or not sync_folder("."):
         if m.disk.marker.error != errno:
             m.disk.marker.error = errno
             RedisModule_Log(m.ctx, "warning", "cannot write %s: %s", &marker.name[0], strerror(errno))

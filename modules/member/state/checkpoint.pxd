@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The state of a member's checkpoint: the part that worker threads share, and the part of the main thread."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
+from modules.bindings.descriptors cimport iovec
 from modules.bindings.leveldb cimport leveldb_options_t, leveldb_snapshot_t, leveldb_t, leveldb_writeoptions_t
 from modules.bindings.pthread cimport pthread_cond_t, pthread_mutex_t, pthread_t
 from modules.bindings.redismodule cimport RedisModuleScanCursor
@@ -17,6 +18,8 @@ from modules.member.state.waiter cimport Waiter
 cdef enum:
     FOLDER_BYTES = 4096
     TEXT_BYTES = 256            # length of an error text, with its zero byte
+    VALUES_AT_ONCE = 1024       # that one call of the kernel writes
+    OPEN_VALUE_FILES = 64       # a power of two
     MAX_SESSIONS = 4            # learners that copy the checkpoint at the same time; a chain adds one at a time
 
 
@@ -62,6 +65,24 @@ cdef struct Worker:
     Finished *finished
 
 
+cdef struct ValueFiles:
+    # Files of values that one thread has open to read: file n is at the lowest bits of n.
+    uint32_t numbers[OPEN_VALUE_FILES]          # 0: none
+    int fds[OPEN_VALUE_FILES]
+
+
+cdef struct ValueWriter:
+    # Where the writer thread appends values.
+    uint32_t number             # of the file; 0: there was none yet
+    uint32_t end                # of the file, with what is pending
+    int fd                      # -1: it is not open
+    uint32_t listed             # the database lists what the files below this one have
+    bint grown                  # some file has more than the database lists
+    bint unsynced
+    int count                   # of values that are pending; whoever appended them keeps them until they are written
+    iovec pending[VALUES_AT_ONCE]
+
+
 cdef struct Session:
     # A LevelDB snapshot for one learner: the records stay the same while the learner copies them.
     unsigned long long client   # id of the learner's connection; 0: the place is free
@@ -69,8 +90,8 @@ cdef struct Session:
 
 
 cdef struct Database:
-    # The writer thread changes the database. The reader thread uses `db`, `sessions` and `watermark` with the mutex
-    # held.
+    # The writer thread changes the database. The reader thread uses `db`, `sessions`, `watermark` and `read` with the
+    # mutex held.
     char folder[FOLDER_BYTES]
     leveldb_options_t *options
     leveldb_writeoptions_t *durably
@@ -78,9 +99,12 @@ cdef struct Database:
     leveldb_t *db               # NULL: the database is not open
     int64_t watermark
     Session sessions[MAX_SESSIONS]
+    ValueFiles read
     # ---- used by the writer thread only
-    bint spoilt                 # a write has failed; LevelDB accepts no more writes until the database is opened again
+    bint spoilt                 # a write has failed; nothing is written until the database is opened again
+    uint64_t opened             # how many times it was
     Meta meta
+    ValueWriter values
     # ---- of the same thread: how many records are superseded
     uint64_t seed               # of the keys' hashes
     bint counted                # `keys` has noted the keys of all records

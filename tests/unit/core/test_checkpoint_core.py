@@ -18,10 +18,14 @@ from core_extension.core import (
     Meta,
     RecordKind,
     Recovery,
+    ValuePlace,
+    get_place,
     parse_record_key,
+    put_place,
     read_meta,
     record_key,
     record_kind,
+    value_checksum,
     weigh_recovery,
     write_meta,
 )
@@ -138,13 +142,14 @@ def test_what_is_no_records_key_is_told_from_one(junk: bytes) -> None:
     assert found is None or record_key(*found) == junk or found[1] > 1 << 62 or found[1] < -1
 
 
-META = Meta(HISTORY.hex(), 3, 7, others=False, records=12, swept=0, boundaries=((0, 1), (5, 4)))
+META = Meta(1, HISTORY.hex(), 3, 7, others=False, records=12, swept=0, boundaries=((0, 1), (5, 4)))
 
 
 @pytest.mark.parametrize(
     "meta",
     [
         META,
+        META._replace(format=2),
         META._replace(after=-1, watermark=-1, boundaries=(), others=True),
         META._replace(watermark=1 << 50, records=1 << 40, boundaries=tuple((n, n) for n in range(1024))),
     ],
@@ -167,6 +172,8 @@ def test_what_is_no_meta_record_is_told_from_one(data: st.DataObject) -> None:
     [
         b"",
         b"format 2\n",
+        write_meta(META._replace(format=0)),
+        write_meta(META._replace(format=3)),
         write_meta(META).replace(b"checkpointed 7", b"checkpointed -2"),
         write_meta(META).replace(b"checkpointed 7", b"checkpointed 4"),  # below a boundary
         write_meta(META).replace(b"boundary 5 4", b"boundary 5 1"),
@@ -240,9 +247,41 @@ def test_what_does_not_belong_together(member: Core, meta: Meta | None, since: i
     [
         (b"v", RecordKind.VALUE), (b"vd", RecordKind.VALUE), (b"d", RecordKind.DELETED),
         (b"", RecordKind.DAMAGED), (b"dv", RecordKind.DAMAGED), (b"x", RecordKind.DAMAGED),
-        (b"\0v", RecordKind.DAMAGED),
+        (b"\0v", RecordKind.DAMAGED), (b"f" + bytes(20), RecordKind.APART), (b"f" + bytes(19), RecordKind.DAMAGED),
+        (b"f" + bytes(21), RecordKind.DAMAGED),
     ],
 )  # fmt: skip
 def test_what_a_record_says(value: bytes, kind: RecordKind) -> None:
     """The database may have any bytes, or none."""
     assert record_kind(value) == kind
+
+
+# -------------------------------------------------------------------------------------------- values that are apart
+
+PRIME = (1 << 64) - 59
+
+
+@given(st.binary(max_size=200) | st.integers(0, 40).map(lambda times: (PRIME**times).to_bytes(8 * times + 1)))
+@example(b"")
+@example((PRIME - 1).to_bytes(8))
+@example(PRIME.to_bytes(8))
+@example((PRIME + 1).to_bytes(8))
+@example(b"\xff" * 31)
+@example(b"\xff" * 32)
+@example(b"\xff" * 519)
+def test_a_values_checksum_is_what_it_leaves_divided_by_a_prime(value: bytes) -> None:
+    assert value_checksum(value) == int.from_bytes(value) % PRIME
+
+
+@given(st.binary(min_size=1, max_size=600), st.data())
+def test_another_value_has_another_checksum(value: bytes, data: st.DataObject) -> None:
+    at = data.draw(st.integers(0, len(value) - 1))
+    other = value[:at] + data.draw(st.binary(min_size=1, max_size=8)) + value[at:]
+    other = other[: len(value)]
+    assert (value_checksum(other) == value_checksum(value)) == (other == value)
+
+
+@given(*[st.integers(0, (1 << 32) - 1)] * 3, st.integers(0, PRIME - 1))
+def test_a_values_place_comes_back(file: int, offset: int, length: int, checksum: int) -> None:
+    place = ValuePlace(file, offset, length, checksum)
+    assert get_place(put_place(place)) == place
