@@ -281,7 +281,7 @@ cdef int on_state(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexc
 
 
 cdef int on_poll(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
-    return poll_command(the_member(), ctx, argv) if argc == 4 else RedisModule_WrongArity(ctx)
+    return poll_command(the_member(), ctx, argv, argc) if argc >= 4 and argc % 3 == 1 else RedisModule_WrongArity(ctx)
 
 
 cdef int on_watch(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

@@ -23,6 +23,7 @@ from chainredis.protocol.errors import (
     Silent,
     Stale,
 )
+from chainredis.protocol.leases import Lease
 from chainredis.protocol.member_record import Lifeline, MemberReport
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.transport.addresses import Addresses
@@ -208,7 +209,7 @@ class PollSession(MemberSession):
                 continue
             asked_at = self._runtime.now()
             try:
-                self._saw(link.poll(lease) if lease and self._proven else link.state(), asked_at)
+                self._saw(self._poll(link, lease) if lease and self._proven else link.state(), asked_at)
             except Busy:
                 self._runtime.spoke(self._run_id)
             self._pause(self._runtime.pause_s(self._run_id))
@@ -218,6 +219,9 @@ class PollSession(MemberSession):
         link, state = reach(self._dial, self._place)
         self._runtime.answered(self._run_id, report(state), asked_at)
         return link
+
+    def _poll(self, link: MemberLink, lease: Lease) -> MemberState:
+        return link.poll(lease, self._runtime.second_ports_to_tell(self._run_id))
 
     def _prove(self, link: MemberLink) -> bool:
         """Returns False if the member knows no secret yet: then it takes a view from anybody."""
@@ -325,4 +329,5 @@ def report(state: MemberState) -> MemberReport:
     return MemberReport(
         state.epoch, state.serving, state.stamp, broken_links, durable, state.checkpointed, state.lifeline,
         state.applied, state.committed, state.timeout, state.unreached_why, state.longest_lease,
+        state.second_port,
     )  # fmt: skip

@@ -16,7 +16,7 @@ from chainredis.coordinator.leadership import PERMANENT, LeadershipTerm, boot_se
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError, Deposed, OutcomeUnknown, StoreError
 from chainredis.protocol.leases import Lease
-from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport, MemberStatus
+from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberReport, MemberStatus, SecondPort
 from chainredis.protocol.reconfiguration import Configuration, Event, Health
 from chainredis.protocol.view import Member, View
 from chainredis.storage.view_store import ViewStore
@@ -105,10 +105,14 @@ class Runtime:
         return self._clock()
 
     def answered(self, run_id: str, report: MemberReport, asked_at: float) -> None:
-        """asked_at: `now` before the member was asked."""
+        """asked_at: `now` before the member was asked. All members are to hear of another second port at once."""
         with self._changed:
+            before = self._detector.second_port(run_id)
             self._detector.answered(run_id, report, self._clock(), asked_at)
             self._changed.notify_all()
+            is_news = (before or SecondPort()) != (self._detector.second_port(run_id) or SecondPort())
+        if is_news:
+            self._sessions.wake(self._followed())
 
     def adopted(self, run_id: str, epoch: int) -> None:
         """Who is left out has heard of the view first: with its answer the others hear of it."""
@@ -212,6 +216,10 @@ class Runtime:
                 return None, None
             view = self._controller.view_to_tell(run_id)
             return view, None if view else self._controller.lease_to_grant(run_id)
+
+    def second_ports_to_tell(self, run_id: str) -> dict[str, SecondPort]:
+        with self._changed:
+            return self._controller.second_ports_to_tell(run_id)
 
     def _to_be_told(self, view: View | None) -> list[str]:
         """Those that have to adopt this view now, head first."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from chainredis.protocol.errors import CommandError
 from chainredis.protocol.failure_detector import FailureDetector
 from chainredis.protocol.leases import Lease, Leases
+from chainredis.protocol.member_record import SecondPort
 from chainredis.protocol.reconfiguration import BringForward, Configuration, Event, Forget, Form, reconfigure
 from chainredis.protocol.repairs import Repairs
 from chainredis.protocol.settings import ProtocolSettings
@@ -276,6 +277,13 @@ class Controller:
         records = (self.detector.records.get(member.run_id) for member in others)
         return stored.view.kind is Kind.ALL and any(
             record is None or self.detector.now < record.granted_until for record in records)
+
+    def second_ports_to_tell(self, run_id: str) -> dict[str, SecondPort]:
+        """Those of all that are followed, as far as they are known. Empty for a member that would not understand."""
+        if self.detector.second_port(run_id) is None:
+            return {}
+        told = {member.run_id: self.detector.second_port(member.run_id) for member in self.followed}
+        return {run_id: port for run_id, port in told.items() if port is not None}
 
     def lease_to_grant(self, run_id: str) -> Lease | None:
         """The lease for the member's next poll. None for members that a decision leaves out, be it stored yet or not.

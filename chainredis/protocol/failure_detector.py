@@ -14,7 +14,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from chainredis.protocol.member_record import BrokenLink, Lifeline, MemberRecord, MemberReport, MemberStatus
+from chainredis.protocol.member_record import (
+    BrokenLink,
+    Lifeline,
+    MemberRecord,
+    MemberReport,
+    MemberStatus,
+    SecondPort,
+)
 from chainredis.protocol.reconfiguration import Health
 from chainredis.protocol.settings import ProtocolSettings
 from chainredis.protocol.view import Member, View
@@ -337,6 +344,11 @@ class FailureDetector:
         """The port of the member's lifelines; 0 if it offers none, or that is not known yet."""
         record = self.records.get(run_id)
         return record.report.lifeline if record and record.report else 0
+
+    def second_port(self, run_id: str) -> SecondPort | None:
+        """None as long as the member has told none."""
+        record = self.records.get(run_id)
+        return record.report.second_port if record and record.report else None
 
     def has_lifeline(self, run_id: str) -> bool:
         """Returns True if the master holds the member's lifeline, or has seen its end."""

@@ -24,6 +24,16 @@ class BrokenLink:
     dropped: bool
 
 
+class SecondPort(NamedTuple):
+    """The port of a server whose connections are not of the kind that links have: without TLS, or with it.
+
+    0: there is none. The port in views is that of links.
+    """
+
+    plain: int = 0
+    tls: int = 0
+
+
 @dataclass(frozen=True)
 class MemberReport:
     """What a member's answer to a poll says (docs/protocol.md, "Views").
@@ -33,6 +43,7 @@ class MemberReport:
     its checkpoint, -1 for none. lifeline: the port of its lifelines, 0 for none. applied, committed: sequence numbers,
     -1 for none. timeout_ms: the heartbeat timeout that the member was given, 0 for none. why_broken: why the first of
     `broken_links` is broken, for people. longest_lease_ms: of all leases that any master has granted to this process.
+    second_port: None of an earlier version, which tells none, and takes none.
     """
 
     epoch: int
@@ -47,6 +58,7 @@ class MemberReport:
     timeout_ms: int = 0
     why_broken: str = ""
     longest_lease_ms: int = 0
+    second_port: SecondPort | None = None
 
 
 class MemberStatus(NamedTuple):

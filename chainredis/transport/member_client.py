@@ -9,7 +9,7 @@ import secrets
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import redis
@@ -31,6 +31,7 @@ from chainredis.protocol.errors import (
     TooFar,
 )
 from chainredis.protocol.leases import Lease
+from chainredis.protocol.member_record import SecondPort
 from chainredis.protocol.view import Endpoint, Kind, Member, View
 from chainredis.transport.member_state import MemberState, Progress, state_in
 from chainredis.transport.settings import Credentials, Settings
@@ -55,8 +56,11 @@ class MemberLink(Protocol):
     def prove(self, secret: str, run_id: str) -> None:
         """Both sides prove the chain's secret, the member first. OtherProcess if the member is not `run_id`."""
 
-    def poll(self, lease: Lease) -> MemberState:
-        """The member's state; the question grants the lease."""
+    def poll(self, lease: Lease, second_ports: Mapping[str, SecondPort]) -> MemberState:
+        """The member's state; the question grants the lease, and tells second ports by run_id.
+
+        second_ports: empty for a member of an earlier version.
+        """
 
     def watch(self) -> str:
         """The member's broken links, as soon as it suspects a neighbour: that may take years."""
@@ -198,9 +202,10 @@ class RedisLink:
         except FAILURES:
             return True
 
-    def poll(self, lease: Lease) -> MemberState:
+    def poll(self, lease: Lease, second_ports: Mapping[str, SecondPort]) -> MemberState:
         terms = (lease.epoch, lease.stamp_ms, lease.length_ms)
-        return self._parse_state(self._call("CHAIN.POLL", *map(str, terms)))
+        ports = (word for run_id, port in second_ports.items() for word in (run_id, *port))
+        return self._parse_state(self._call("CHAIN.POLL", *map(str, (*terms, *ports))))
 
     def watch(self) -> str:
         reply = self._call("CHAIN.WATCH", timeout_s=math.inf)

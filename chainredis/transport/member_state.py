@@ -4,8 +4,9 @@
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from chainredis.protocol.member_record import SecondPort
 from chainredis.protocol.traits import Traits, parse_modules
-from chainredis.protocol.view import Kind
+from chainredis.protocol.view import MAX_PORT, Kind
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,14 @@ class MemberState:
     modules: str = ""
     writes: str = ""
     tls: bool = False
+    plain_port: int = -1
+    tls_port: int = -1
+
+    @property
+    def second_port(self) -> SecondPort | None:
+        """None if the server does not tell, or tells no ports."""
+        told = SecondPort(self.plain_port, self.tls_port)
+        return told if all(0 <= port <= MAX_PORT for port in told) else None
 
     @property
     def traits(self) -> Traits:

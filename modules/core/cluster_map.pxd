@@ -9,6 +9,7 @@ slots; the functions are written for several.
 from libc.stdint cimport int64_t
 from libc.string cimport strcmp
 
+from modules.core.client_ports cimport ClientPorts, Connection, PortTable, port_for, ports_of
 from modules.core.key_slot cimport SLOTS
 from modules.core.reply_items cimport (
     Items, add, add_number, field_number, field_text, item_begin, item_end, item_number, item_text,
@@ -27,12 +28,15 @@ cdef struct Shard:
 
 
 cdef struct ClusterMap:
-    # shards: a member that is in no chain knows of none. run_id, port: of the member that is asked.
+    # shards: a member that is in no chain knows of none. run_id, port: of the member that is asked. connection: of the
+    # client that asks.
     const Shard *shards
     int count
     const char *run_id
     int port
-    bint speaks_tls         # at all ports that are named here
+    bint speaks_tls         # at the ports of the view
+    const PortTable *ports
+    Connection connection
 
 
 cdef inline bint has_host_name(const Node *node) noexcept nogil:
@@ -41,10 +45,10 @@ cdef inline bint has_host_name(const Node *node) noexcept nogil:
 
 # -------------------------------------------------------------------------------------------------- CLUSTER SLOTS
 
-cdef inline void put_slots_node(Items *out, const Node *node) noexcept nogil:
+cdef inline void put_slots_node(const ClusterMap *map, Items *out, const Node *node) noexcept nogil:
     item_number(out, c"*", 4)
     item_text(out, node.host)
-    item_number(out, c":", node.port)
+    item_number(out, c":", port_for(map.ports, map.connection, node))
     item_text(out, node.run_id)
     item_number(out, c"%", 1 if has_host_name(node) else 0)
     if has_host_name(node):
@@ -62,19 +66,34 @@ cdef inline void cluster_slots(const ClusterMap *map, Items *out) noexcept nogil
         item_number(out, c":", shard.first_slot)
         item_number(out, c":", shard.last_slot)
         for j in range(shard.view.count):
-            put_slots_node(out, &shard.view.members[j])
+            put_slots_node(map, out, &shard.view.members[j])
 
 
 # -------------------------------------------------------------------------------------------------- CLUSTER SHARDS
 
-cdef inline void put_shards_node(const ClusterMap *map, Items *out, const Shard *shard, int place) noexcept nogil:
-    cdef const Node *node = &shard.view.members[place]
-    item_number(out, c"%", 8 if has_host_name(node) else 7)
-    field_text(out, "id", node.run_id)
-    if map.speaks_tls:
+cdef inline void put_both_ports(Items *out, int plain, int tls) noexcept nogil:
+    field_number(out, "port", plain)
+    field_number(out, "tls-port", tls)
+
+
+cdef inline void put_ports(const ClusterMap *map, Items *out, const Node *node) noexcept nogil:
+    """Put all ports of a member, whoever asks. The one in the view is of the kind that the second one is not of."""
+    cdef const ClientPorts *known = ports_of(map.ports, node)
+    if known != NULL and known.plain:
+        put_both_ports(out, known.plain, node.port)
+    elif known != NULL:
+        put_both_ports(out, node.port, known.tls)
+    elif map.speaks_tls:
         field_number(out, "tls-port", node.port)
     else:
         field_number(out, "port", node.port)
+
+
+cdef inline void put_shards_node(const ClusterMap *map, Items *out, const Shard *shard, int place) noexcept nogil:
+    cdef const Node *node = &shard.view.members[place]
+    item_number(out, c"%", 7 + has_host_name(node) + (ports_of(map.ports, node) != NULL))
+    field_text(out, "id", node.run_id)
+    put_ports(map, out, node)
     field_text(out, "ip", node.address)
     field_text(out, "endpoint", node.host)
     if has_host_name(node):
@@ -125,7 +144,7 @@ cdef inline void add_node(Items *out, const ClusterMap *map, const Shard *shard,
     """Append `id ip:port@bus[,host] flags master ping pong epoch link [slots]`."""
     cdef const Node *node = &shard.view.members[place]
     add(out, node.run_id)
-    add_place(out, node.address, node.port)
+    add_place(out, node.address, port_for(map.ports, map.connection, node))
     if has_host_name(node):
         add(out, ",")
         add(out, node.host)

@@ -307,8 +307,17 @@ def keyspace_info(text: bytes) -> KeyspaceInfo: ...
 
 _Shard: TypeAlias = tuple[tuple[int, int], list[tuple[bytes, bytes, int, bytes]]]
 
+CONNECTION_OTHER: int
+CONNECTION_PLAIN: int
+CONNECTION_TLS: int
+
+class PortTable:
+    def learn(self, members: list[bytes], run_id: bytes, plain: int, tls: int) -> None: ...
+    def port_for(self, connection: int, run_id: bytes, port: int) -> int: ...
+
 def cluster_reply(
-    question: str, shards: list[_Shard], run_id: bytes, port: int, asked: bytes = b"", speaks_tls: bool = False
+    question: str, shards: list[_Shard], run_id: bytes, port: int, asked: bytes = b"", speaks_tls: bool = False,
+    ports: PortTable | None = None, connection: int = 0,
 ) -> list[bytes] | bytes: ...
 
 class Recovery(enum.IntEnum):

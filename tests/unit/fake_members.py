@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Members without servers: what a coordinator would see of a fleet, every call recorded, failures on demand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from threading import Condition
 
@@ -18,6 +18,7 @@ from chainredis.protocol.errors import (
     TooFar,
 )
 from chainredis.protocol.leases import Lease
+from chainredis.protocol.member_record import SecondPort
 from chainredis.protocol.reconfiguration import Configuration
 from chainredis.protocol.view import Endpoint, Member, View
 from chainredis.storage.view_store import MemoryStore
@@ -43,6 +44,7 @@ class FakeProcess:
         self.log_begins_at = 0
         self.address = ""  # where it is reached; empty: anywhere
         self.leases: list[Lease] = []
+        self.second_ports: dict[str, SecondPort] = {}
         self._condition = "alive"
         self._suspects = False
         self._moved = Condition()
@@ -218,8 +220,9 @@ class FakeLink:
     def has_answer(self, timeout_s: float) -> bool:
         return self.process.condition != "hung"
 
-    def poll(self, lease: Lease) -> MemberState:
+    def poll(self, lease: Lease, second_ports: Mapping[str, SecondPort]) -> MemberState:
         self._enter()
+        self.process.second_ports |= second_ports
         self.process.leases.append(lease)
         return self.state()
 

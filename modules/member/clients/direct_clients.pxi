@@ -20,11 +20,11 @@ from modules.bindings.epoll cimport (
 )
 from modules.bindings.libc cimport close
 from modules.bindings.redismodule cimport (
-    REDISMODULE_CLIENTINFO_FLAG_SSL, REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, REDISMODULE_REPLY_ERROR,
-    RedisModuleCallReply, RedisModuleClientInfo, RedisModuleCtx, RedisModuleString, RedisModule_AvoidReplicaTraffic,
-    RedisModule_Call, RedisModule_CallReplyType, RedisModule_EventLoopAdd, RedisModule_GetClientId,
-    RedisModule_GetClientInfoById, RedisModule_ReplyWithSimpleString,
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModuleCtx,
+    RedisModuleString, RedisModule_AvoidReplicaTraffic, RedisModule_Call, RedisModule_CallReplyType,
+    RedisModule_EventLoopAdd, RedisModule_GetClientId, RedisModule_ReplyWithSimpleString,
 )
+from modules.core.client_ports cimport CONNECTION_TLS
 from modules.core.view cimport KIND_PUT
 from modules.member.gate cimport gate_find_loop
 from modules.member.keyspace.another_pass cimport wake_again
@@ -37,6 +37,7 @@ from modules.member.state.direct cimport (
 from modules.server.acl cimport has_free_hand
 from modules.server.client_list cimport ServerClient, server_client
 from modules.server.command_table cimport is_refusable
+from modules.server.connection_kind cimport connection_of
 from modules.server.redis_calls cimport drop_reply, is_configured
 
 cdef enum:
@@ -88,14 +89,6 @@ cdef bint may_have_direct(Member *m) noexcept nogil:
     """Returns whether this member may have direct clients now: no setting, no user and no pause is against it."""
     return (not m.direct.writes_refused and not m.direct.distrusted and m.settings.direct_clients > 0
             and server_permits(m) and own_kind(m) == KIND_PUT and not RedisModule_AvoidReplicaTraffic())
-
-
-cdef bint is_encrypted(int64_t id) noexcept nogil:
-    cdef RedisModuleClientInfo info
-    memset(&info, 0, sizeof(info))
-    info.version = 1
-    return (RedisModule_GetClientInfoById(&info, <uint64_t>id) != REDISMODULE_OK
-            or info.flags & REDISMODULE_CLIENTINFO_FLAG_SSL != 0)
 
 
 # ---------------------------------------------------------------------------------------------------- candidates
@@ -157,8 +150,8 @@ cdef void silence_candidate(Member *m) noexcept nogil:
     cdef ServerClient client
     m.direct.writes_refused = not redis_permits(m)
     if (not may_have_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
-            or is_encrypted(client.id) or client.awaits_room or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd))
-            or not let_server_hear(m, client.fd, 0)):
+            or connection_of(<uint64_t>client.id) == CONNECTION_TLS or client.awaits_room
+            or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd)) or not let_server_hear(m, client.fd, 0)):
         drop_candidate(m)
         return
     m.direct.stage = CANDIDATE_SILENT

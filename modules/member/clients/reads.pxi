@@ -134,7 +134,7 @@ cdef void settle_shown(Member *m) noexcept nogil:
             answer = read.answer
             read.answer = NULL
         else:
-            answer = answer_not_tail(m)
+            answer = answer_not_tail(m, read)
         tell(m, read, answer)
         read = first_waiting(m, WAIT_SHOWN)
 
@@ -156,7 +156,7 @@ cdef void settle_reads(Member *m) noexcept nogil:
         if read_permitted(m, read, now_ms):
             answer_read(m, read)
         elif not chain_is_tail(&m.chain) or read.since_ms <= came_too_early_ms(m):
-            tell(m, read, answer_not_tail(m))
+            tell(m, read, answer_not_tail(m, read))
         read = next
 
 

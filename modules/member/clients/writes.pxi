@@ -183,7 +183,7 @@ cdef void serve_held(Member *m) noexcept nogil:
         elif awaits_view(m) or m.checkpoint.full:
             return
         elif not chain_takes_writes(&m.chain):
-            tell(m, writer, answer_not_head(m))
+            tell(m, writer, answer_not_head(m, writer))
         elif replication_has_room(&m.chain, update_bytes(&update)):
             apply_held(m, writer)
             settle(m)

@@ -10,11 +10,12 @@ from libc.stdlib cimport atoll
 from libc.string cimport memset, strlen
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_OK, RedisModuleCtx, RedisModuleString, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithMap,
+    REDISMODULE_OK, RedisModuleCtx, RedisModuleString, RedisModule_GetClientId, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithMap,
     RedisModule_ReplyWithSimpleString, RedisModule_ReplyWithVerbatimString, RedisModule_StringPtrLen,
     RedisModule_StringToLongLong,
 )
+from modules.core.client_ports cimport CONNECTION_PLAIN, CONNECTION_TLS
 from modules.core.cluster_map cimport (
     ClusterMap, Shard, cluster_info, cluster_nodes, cluster_replicas, cluster_shards, cluster_slots,
 )
@@ -25,6 +26,7 @@ from modules.core.view cimport HISTORY_BYTES
 from modules.member.keyspace cimport is_logged_in
 from modules.member.state.member cimport Member, the_member
 from modules.server.acl cimport is_denied
+from modules.server.connection_kind cimport connection_of
 from modules.server.passwords cimport strcasecmp
 from modules.server.redis_calls cimport redis_setting
 from modules.server.tls cimport tls_replicates
@@ -147,14 +149,19 @@ cdef int answer(const Member *m, const ClusterMap *map, RedisModuleCtx *ctx, Red
     return reply_with_map(map, ctx, what)
 
 
+cdef int own_port(RedisModuleCtx *ctx, const ClusterMap *map) noexcept nogil:
+    """Returns this server's port for a client that asks so, 0: none."""
+    cdef bint tls = map.connection == CONNECTION_TLS or (map.speaks_tls and map.connection != CONNECTION_PLAIN)
+    cdef char port[16]
+    return <int>atoll(port) if redis_setting(ctx, "tls-port" if tls else "port", port, sizeof(port)) else 0
+
+
 cdef int on_cluster(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.CLUSTER command …, in place of CLUSTER, READONLY, READWRITE and ASKING -> the reply of a node of a cluster
     """
     cdef const Member *m = the_member()
     cdef ClusterMap map
     cdef Shard shard
-    cdef const char *setting
-    cdef char port[16]
     if is_denied(ctx, argv, argc):
         return REDISMODULE_OK
     if not is_word(argv[1], "cluster"):
@@ -166,8 +173,9 @@ cdef int on_cluster(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     map.count = 1 if m.chain.view.count else 0
     map.run_id = m.self.run_id
     map.speaks_tls = tls_replicates(ctx)
-    setting = "tls-port" if map.speaks_tls else "port"
-    map.port = atoll(port) if redis_setting(ctx, setting, port, sizeof(port)) else 0
+    map.ports = &m.replication.ports
+    map.connection = connection_of(RedisModule_GetClientId(ctx))
+    map.port = own_port(ctx, &map)
     return answer(m, &map, ctx, &argv[1], argc - 1)
 
 

@@ -9,19 +9,20 @@
 # Who may ask: modules/server/logins.pxd. Where the default user has a password, a user also needs the rights to
 # CHAIN.ROLE and CHAIN.INFO.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.string cimport strlen, strstr
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_REPLY_STRING, RedisModuleCallReply, RedisModuleCtx, RedisModuleString, RedisModule_Call,
     RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_FreeString,
-    RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
+    RedisModule_GetClientId, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
     RedisModule_ReplyWithLongLong, RedisModule_ReplyWithVerbatimString, RedisModule_StringAppendBuffer,
     RedisModule_StringPtrLen, RedisModule_WrongArity,
 )
 from modules.core.hex cimport to_hex
 from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, Node
+from modules.member.keyspace.client_ports cimport client_port
 from modules.member.keyspace.serving cimport may_write, serves_in_role
 from modules.member.state.member cimport Member, the_member
 from modules.server.logins cimport ENTRANCE_OPEN, Entrance, entrance, has_name, may_ask
@@ -71,9 +72,9 @@ cdef const char *head_host(const Member *m) noexcept nogil:
     return ""
 
 
-cdef int head_port(const Member *m) noexcept nogil:
+cdef int head_port(const Member *m, uint64_t asker) noexcept nogil:
     if knows_head(m):
-        return m.chain.view.members[0].port
+        return client_port(m, asker, &m.chain.view.members[0])
     return 0
 
 
@@ -88,24 +89,26 @@ cdef int64_t updates(int64_t sn) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------------- ROLE
 
-cdef int reply_replica(RedisModuleCtx *ctx, const Node *node, int64_t offset) noexcept nogil:
+cdef int reply_replica(RedisModuleCtx *ctx, const Node *node, int port, int64_t offset) noexcept nogil:
     cdef char number[24]
     RedisModule_ReplyWithArray(ctx, 3)
     RedisModule_ReplyWithCString(ctx, &node.host[0])
-    snprintf(number, sizeof(number), "%d", node.port)
+    snprintf(number, sizeof(number), "%d", port)
     RedisModule_ReplyWithCString(ctx, number)
     snprintf(number, sizeof(number), "%lld", <long long>offset)
     return RedisModule_ReplyWithCString(ctx, number)
 
 
 cdef int reply_head_role(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    cdef const Node *node
     cdef int i
     RedisModule_ReplyWithArray(ctx, 3)
     RedisModule_ReplyWithCString(ctx, "master")
     RedisModule_ReplyWithLongLong(ctx, updates(m.chain.applied))
     RedisModule_ReplyWithArray(ctx, max(0, m.chain.view.count - 1))
     for i in range(1, m.chain.view.count):
-        reply_replica(ctx, &m.chain.view.members[i], updates(m.chain.committed))
+        node = &m.chain.view.members[i]
+        reply_replica(ctx, node, client_port(m, RedisModule_GetClientId(ctx), node), updates(m.chain.committed))
     return 0
 
 
@@ -124,7 +127,7 @@ cdef int role_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_ReplyWithArray(ctx, 5)
     RedisModule_ReplyWithCString(ctx, "slave")
     RedisModule_ReplyWithCString(ctx, head_host(m))
-    RedisModule_ReplyWithLongLong(ctx, head_port(m))
+    RedisModule_ReplyWithLongLong(ctx, head_port(m, RedisModule_GetClientId(ctx)))
     RedisModule_ReplyWithCString(ctx, state)
     return RedisModule_ReplyWithLongLong(ctx, updates(m.chain.applied))
 
@@ -141,7 +144,7 @@ cdef void add_number(RedisModuleString *out, const char *name, int64_t number) n
     add(out, line)
 
 
-cdef void add_replicas(const Member *m, RedisModuleString *out) noexcept nogil:
+cdef void add_replicas(const Member *m, uint64_t asker, RedisModuleString *out) noexcept nogil:
     """Add the fields of a head. Every member has the committed updates, so `committed` is the offset of each."""
     cdef char line[LINE_BYTES]
     cdef const Node *node
@@ -151,13 +154,14 @@ cdef void add_replicas(const Member *m, RedisModuleString *out) noexcept nogil:
     for i in range(1, m.chain.view.count):
         node = &m.chain.view.members[i]
         snprintf(line, LINE_BYTES, "slave%d:ip=%s,port=%d,state=online,offset=%lld,lag=0\r\n", i - 1, &node.host[0],
-                 node.port, <long long>updates(m.chain.committed))
+                 client_port(m, asker, node), <long long>updates(m.chain.committed))
         add(out, line)
 
 
-cdef void add_head(const Member *m, RedisModuleString *out) noexcept nogil:
+cdef void add_head(const Member *m, uint64_t asker, RedisModuleString *out) noexcept nogil:
     cdef char line[LINE_BYTES]
-    snprintf(line, LINE_BYTES, "role:slave\r\nmaster_host:%s\r\nmaster_port:%d\r\n", head_host(m), head_port(m))
+    snprintf(line, LINE_BYTES, "role:slave\r\nmaster_host:%s\r\nmaster_port:%d\r\n", head_host(m),
+             head_port(m, asker))
     add(out, line)
     add(out, "master_link_status:up\r\n" if is_up(m) else "master_link_status:down\r\n")
     add_number(out, "master_last_io_seconds_ago", 0 if is_up(m) else -1)
@@ -168,13 +172,13 @@ cdef void add_head(const Member *m, RedisModuleString *out) noexcept nogil:
     add(out, "slave_priority:0\r\nslave_read_only:1\r\nreplica_announced:1\r\nconnected_slaves:0\r\n")
 
 
-cdef void add_section(const Member *m, RedisModuleString *out) noexcept nogil:
+cdef void add_section(const Member *m, uint64_t asker, RedisModuleString *out) noexcept nogil:
     cdef char history[2 * HISTORY_BYTES + 1]
     add(out, "# Replication\r\n")
     if is_head(m):
-        add_replicas(m, out)
+        add_replicas(m, asker, out)
     else:
-        add_head(m, out)
+        add_head(m, asker, out)
     to_hex(m.chain.history, HISTORY_BYTES, history)
     add(out, "master_failover_state:no-failover\r\nmaster_replid:00000000")
     add(out, history)
@@ -183,7 +187,9 @@ cdef void add_section(const Member *m, RedisModuleString *out) noexcept nogil:
     add(out, "second_repl_offset:-1\r\nrepl_backlog_active:0\r\n")
 
 
-cdef RedisModuleString *with_section(const Member *m, const char *text, size_t length) noexcept nogil:
+cdef RedisModuleString *with_section(
+    const Member *m, uint64_t asker, const char *text, size_t length,
+) noexcept nogil:
     """Returns the native text of INFO with its replication section replaced. The text must contain no NUL byte.
 
     A server that is a Redis replica, such as a learner that copies, keeps the native section, which shows the progress
@@ -197,7 +203,7 @@ cdef RedisModuleString *with_section(const Member *m, const char *text, size_t l
     end = strstr(begin, "\r\n\r\n")
     end = text + length if end == NULL else end + 2
     out = RedisModule_CreateString(NULL, text, begin - text)
-    add_section(m, out)
+    add_section(m, asker, out)
     RedisModule_StringAppendBuffer(NULL, out, end, length - (end - text))
     return out
 
@@ -233,7 +239,7 @@ cdef int info_command(
     drop_reply(reply)
     if m.settings.cluster_announce:
         announce_cluster(native)
-    text = with_section(m, RedisModule_StringPtrLen(native, &length), length)
+    text = with_section(m, RedisModule_GetClientId(ctx), RedisModule_StringPtrLen(native, &length), length)
     bytes = RedisModule_StringPtrLen(text, &length)
     RedisModule_ReplyWithVerbatimString(ctx, bytes, length)
     RedisModule_FreeString(NULL, text)

@@ -44,6 +44,6 @@ cdef extern void join_off(Member *m) noexcept nogil
 
 # status.pxi
 cdef extern int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
-cdef extern int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil
+cdef extern int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int watch_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void settle_watches(Member *m) noexcept nogil

@@ -88,7 +88,7 @@ cdef void empty_log(Member *m) noexcept nogil:
 cdef void end_held(Member *m) noexcept nogil:
     """Refuse all held writers: this server is no longer the head."""
     while first_waiting(m, WAIT_ROOM) != NULL:
-        tell(m, first_waiting(m, WAIT_ROOM), answer_not_head(m))
+        tell(m, first_waiting(m, WAIT_ROOM), answer_not_head(m, first_waiting(m, WAIT_ROOM)))
 
 
 cdef void join_begin(Member *m, const View *view, const unsigned char *secret) noexcept nogil:

@@ -15,6 +15,7 @@ from modules.bindings.redismodule cimport (
     RedisModule_ReplyWithError, RedisModule_SelectDb,
 )
 from modules.core.chain cimport chain_role
+from modules.core.client_ports cimport ClientPorts
 from modules.core.hex cimport to_hex
 from modules.core.log cimport log_epoch_of
 from modules.core.messages cimport NONSENSE, Verdict
@@ -37,7 +38,7 @@ from modules.member.state.waiter cimport WAIT_SUSPICION, Waiter
 from modules.server.clock cimport boot_ms
 
 cdef enum:
-    STATE_FIELDS = 24
+    STATE_FIELDS = 26
     WHY_ROOM = HOST_BYTES + NUMBER_BYTES + ERROR_BYTES
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
@@ -98,7 +99,9 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx, bint with_traits) noexcept
     cdef char unfit[ERROR_BYTES]
     cdef char why[WHY_ROOM]
     cdef char troubles[3 * TROUBLE_BYTES + 2]
+    cdef ClientPorts second
     why_text(m, why)
+    own_second_port(ctx, &second)
     history[0] = unfit[0] = troubles[0] = 0
     troubles_text(m, &troubles[1])
     if m.chain.has_history:
@@ -131,6 +134,8 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx, bint with_traits) noexcept
     state_number(ctx, "lifeline", m.lifelines.port)
     state_number(ctx, "timeout", 1000 * m.settings.heartbeat_timeout if m.settings.heartbeat_timeout_given else 0)
     state_number(ctx, "longest_lease", m.chain.longest_lease_ms)
+    state_number(ctx, "plain_port", second.plain)
+    state_number(ctx, "tls_port", second.tls)
     if with_traits:
         reply_traits(m, ctx)
 
@@ -145,11 +150,12 @@ cdef int state_command(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------- poll and watch
 
-cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) noexcept nogil:
-    """CHAIN.POLL epoch stamp length_ms -> as CHAIN.STATE, without the traits of the server | ERR
+cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """CHAIN.POLL epoch stamp length_ms [run_id plain tls …] -> as CHAIN.STATE, without the traits of the server | ERR
 
     Grants a lease of `length_ms` from `stamp` on. `stamp` is a time of this member's own clock, from an earlier state.
-    A poll of another epoch grants no lease, and is answered all the same.
+    A poll of another epoch grants no lease, and is answered all the same. The ports that it tells are of processes, and
+    count in any epoch.
     """
     cdef int64_t epoch
     cdef int64_t stamp
@@ -158,7 +164,7 @@ cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv) 
     if proven_peer(m, ctx) == NULL:
         return 0
     if (not argument_number(argv[1], &epoch) or not argument_number(argv[2], &stamp)
-            or not argument_number(argv[3], &length)):
+            or not argument_number(argv[3], &length) or not learn_ports(m, &argv[4], argc - 4)):
         return reply_verdict(m, ctx, NONSENSE)
     verdict = read_lease_grant(&m.chain, epoch, stamp, length, boot_ms())
     if verdict == NONSENSE:

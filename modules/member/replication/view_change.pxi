@@ -7,8 +7,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
 from modules.bindings.redismodule cimport (
-    RedisModuleCtx, RedisModule_Log, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
-    RedisModule_ReplyWithLongLong,
+    RedisModuleCtx, RedisModule_GetClientId, RedisModule_Log, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithLongLong,
 )
 from modules.core.chain cimport chain_head_shortcut, chain_is_tail, chain_predecessor, chain_successor
 from modules.core.decimal cimport read_decimal
@@ -18,6 +18,7 @@ from modules.core.messages cimport ACCEPTED, CONFLICT, Verdict
 from modules.core.view cimport (
     ADDRESS_BYTES, HISTORY_BYTES, HOST_BYTES, KIND_PUT, MAX_MEMBERS, Node, RUN_ID_BYTES, View, kind_name, kind_of_name,
 )
+from modules.member.keyspace.client_ports cimport client_port
 from modules.member.persistence cimport disk_take_place
 from modules.member.replies cimport settle
 from modules.member.state.member cimport Member
@@ -171,12 +172,16 @@ cdef void log_view(Member *m) noexcept nogil:
 
 
 cdef int reply_view(const Member *m, RedisModuleCtx *ctx) noexcept nogil:
-    """Reply with the epoch and then with host:port of each member, head first. Returns 0."""
+    """Reply with the epoch and then with host:port of each member for this client, head first. Returns 0."""
     cdef char text[HOST_BYTES + 16]
+    cdef const Node *node
+    cdef int port
     cdef int i
     RedisModule_ReplyWithArray(ctx, 1 + m.chain.view.count)
     RedisModule_ReplyWithLongLong(ctx, m.chain.view.epoch)
     for i in range(m.chain.view.count):
-        snprintf(text, sizeof(text), "%s:%d", &m.chain.view.members[i].host[0], m.chain.view.members[i].port)
+        node = &m.chain.view.members[i]
+        port = client_port(m, RedisModule_GetClientId(ctx), node)
+        snprintf(text, sizeof(text), "%s:%d", &node.host[0], port)
         RedisModule_ReplyWithCString(ctx, text)
     return 0

@@ -58,8 +58,8 @@ cdef extern int reply_elsewhere(
 cdef extern int reply_not_head(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int reply_not_head_to_wait(const Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern int reply_not_tail(const Member *m, RedisModuleCtx *ctx) noexcept nogil
-cdef extern void *answer_not_head(const Member *m) noexcept nogil
-cdef extern void *answer_not_tail(const Member *m) noexcept nogil
+cdef extern void *answer_not_head(const Member *m, const Waiter *waiter) noexcept nogil
+cdef extern void *answer_not_tail(const Member *m, const Waiter *waiter) noexcept nogil
 
 # direct_replies.pxi
 cdef extern void *direct_writer(const Direct *d, int place) noexcept nogil

@@ -8,7 +8,7 @@ from modules.bindings.redismodule cimport (
     REDISMODULE_CTX_FLAGS_DENY_BLOCKING, REDISMODULE_CTX_FLAGS_LUA, REDISMODULE_CTX_FLAGS_MULTI,
     REDISMODULE_CTX_FLAGS_REPLICATED, RedisModuleBlockedClient, RedisModuleCmdFunc, RedisModuleCtx,
     RedisModule_BlockClient, RedisModule_CreateDict, RedisModule_DictDelC, RedisModule_DictGetC, RedisModule_DictSetC,
-    RedisModule_GetContextFlags, RedisModule_SetDisconnectCallback, RedisModule_UnblockClient,
+    RedisModule_GetClientId, RedisModule_GetContextFlags, RedisModule_SetDisconnectCallback, RedisModule_UnblockClient,
 )
 from modules.member.keyspace.values cimport let_go
 from modules.member.state.member cimport Member, the_member
@@ -55,6 +55,7 @@ cdef void wait_with(
 ) noexcept nogil:
     """Block the client until `tell`. Then Redis calls `on_told`, which replies, and `on_over`, which frees the answer.
     """
+    waiter.asker = RedisModule_GetClientId(ctx)
     waiter.client = RedisModule_BlockClient(ctx, on_told, NULL, on_over, 0)
     RedisModule_SetDisconnectCallback(waiter.client, on_gone)
     RedisModule_DictSetC(m.clients.waiting.by_client, &waiter.client, sizeof(waiter.client), waiter)

@@ -82,7 +82,7 @@ cdef void *numbered_wait_answer(const Member *m, const Waiter *wait) noexcept no
     """Returns the answer to a MEMBER.WAIT, which is held until it is true. NULL: the update has not been made yet."""
     cdef const Numbers *numbers = &m.effects.numbers
     if m.chain.me != 0:
-        return answer_not_head_to_wait(m)
+        return answer_not_head_to_wait(m, wait)
     if m.effects.leads and wait.sn <= numbers.newest:
         if wait.epoch >= 0 and boundary_epoch_of(numbers.epochs, numbers.count, wait.sn) > wait.epoch:
             return answer_outcome(OUTCOME_REASSIGNED)
@@ -97,7 +97,7 @@ cdef void *wait_answer(const Member *m, const Waiter *wait) noexcept nogil:
     if m.chain.log.streams:
         return numbered_wait_answer(m, wait)
     if not chain_takes_writes(&m.chain) and not awaits_view(m):
-        return answer_not_head_to_wait(m)
+        return answer_not_head_to_wait(m, wait)
     if wait.sn <= m.chain.committed:
         if wait.epoch >= 0 and log_epoch_of(&m.chain.log, wait.sn) > wait.epoch:
             return answer_outcome(OUTCOME_REASSIGNED)

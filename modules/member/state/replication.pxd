@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 from modules.bindings.hiredis cimport redisContext
 from modules.bindings.libssl cimport SSL
 from modules.bindings.redismodule cimport RedisModuleString
+from modules.core.client_ports cimport PortTable
 from modules.core.messages cimport Batch
 from modules.core.view cimport Node
 from modules.member.state.complaint cimport Complaint, ERROR_BYTES
@@ -87,6 +88,7 @@ cdef struct Replication:
     Link head_shortcut          # from the tail to the head; sends acknowledgements directly
     Peer peers[MAX_PEERS]
     bint suspicious             # a neighbour closed its connection, and no CHAIN.WATCH has told a master yet
+    PortTable ports             # second ports of members, as the master has told them
     uint64_t refused_unproven
     uint64_t batches_sent
     uint64_t batches_received

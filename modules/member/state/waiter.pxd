@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocked clients: one struct for each client, in a list for each thing that clients wait for."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from modules.bindings.redismodule cimport RedisModuleBlockedClient, RedisModuleDict, RedisModuleString
 from modules.core.invariant cimport INVARIANT
@@ -27,6 +27,7 @@ cdef struct Waiter:
     Waiter *previous
     WaitKind kind
     RedisModuleBlockedClient *client    # NULL: the client has left, and a job still holds the waiter
+    uint64_t asker              # the client's id
     RedisModuleString *key      # of a writer or a READ
     RedisModuleString *value
     RedisModuleString *channel

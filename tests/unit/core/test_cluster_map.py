@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis._parsers.helpers import parse_cluster_nodes
 
-from core_extension.core import cluster_reply
+from core_extension.core import CONNECTION_OTHER, PortTable, cluster_reply
 
 IDS = [b"%040x" % number for number in range(1, 7)]
 ALL = (0, 16383)
@@ -14,9 +14,12 @@ A, B, C = ((b"10.0.0.%d" % at, b"10.0.0.%d" % at, 7000, IDS[at]) for at in (0, 1
 NAMED = (b"db.example", b"10.0.0.9", 7009, IDS[3])
 
 
-def reply(question: str, *shards: Any, me: bytes = IDS[1], asked: bytes = b"", tls: bool = False) -> Any:
+def reply(
+    question: str, *shards: Any, me: bytes = IDS[1], asked: bytes = b"", tls: bool = False,
+    ports: PortTable | None = None, connection: int = CONNECTION_OTHER,
+) -> Any:  # fmt: skip
     """The reply as a client gets it: lists, dicts, integers and text."""
-    items = cluster_reply(question, list(shards), me, 7000, asked, tls)
+    items = cluster_reply(question, list(shards), me, 7000, asked, tls, ports, connection)
     if isinstance(items, bytes):
         return items.decode()
     value = built(items)
