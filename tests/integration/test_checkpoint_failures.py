@@ -83,6 +83,22 @@ def test_a_full_disk_loses_and_flushes_nothing(undeterred: Cluster) -> None:
     assert_kept(cluster, flushed + kept)
 
 
+def test_flushed_keys_are_read_while_one_checkpoint_after_another_fails(undeterred: Cluster) -> None:
+    """Each attempt opens the database again. A READ waits for that."""
+    cluster, member = undeterred, undeterred.head
+    flushed = fill(cluster, "flushed", 20)
+    checkpoint(cluster)
+    assert flush(cluster) == 20
+    limit_files(member, 60_000)
+    fill(cluster, "kept")
+    with Talk(member) as orders, Talk(member) as reader:
+        for _ in range(20):
+            orders.send("TAIL.CHECKPOINT")
+            while orders.is_silent(0):
+                assert set(reader.pipeline([("READ", key) for key in flushed])) == {VALUE.encode()}
+            assert isinstance(orders.receive(), Error)
+
+
 def test_writers_do_not_wait_for_a_disk_that_is_full(undeterred: Cluster) -> None:
     """Memory then exceeds its limit, because only keys that are on disk may be flushed."""
     cluster, member = undeterred, undeterred.head

@@ -169,11 +169,16 @@ cdef bint put_meta(leveldb_writebatch_t *batch, const Meta *meta) noexcept nogil
     return True
 
 
+cdef void show_watermark(Database *d) noexcept nogil:
+    """Let readers see the database as of its meta record. The mutex is held."""
+    d.watermark = d.meta.watermark if d.meta.found else NOTHING
+
+
 cdef void meta_moved(Database *d, const Meta *meta) noexcept nogil:
     """Note that `meta` is now the meta record on the disk."""
     d.meta = meta[0]
     pthread_mutex_lock(&d.mutex)
-    d.watermark = meta.watermark if meta.found else NOTHING
+    show_watermark(d)
     pthread_mutex_unlock(&d.mutex)
 
 
@@ -278,10 +283,9 @@ cdef bint undo_torn(Database *d, char *error) noexcept nogil:
 
 # ------------------------------------------------------------------------------------------------ open and close
 
-cdef void database_close(Database *d) noexcept nogil:
-    """Close the database. Learners that are copying it lose their sessions."""
+cdef void end_database(Database *d) noexcept nogil:
+    """Close the database. Learners that are copying it lose their sessions. The mutex is held."""
     cdef int i
-    pthread_mutex_lock(&d.mutex)
     for i in range(MAX_SESSIONS):
         if d.sessions[i].client:
             leveldb_release_snapshot(d.db, d.sessions[i].snapshot)
@@ -291,32 +295,42 @@ cdef void database_close(Database *d) noexcept nogil:
     values_close(d)
     d.db = NULL
     d.watermark = NOTHING
+
+
+cdef void database_close(Database *d) noexcept nogil:
+    pthread_mutex_lock(&d.mutex)
+    end_database(d)
     pthread_mutex_unlock(&d.mutex)
 
 
-cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
-    """Open the database, or open it again. The records of an incomplete checkpoint are deleted. Returns False on an
-    error.
+cdef bint begin_database(Database *d, bint emptied, char *error) noexcept nogil:
+    """Open the database. The records of an incomplete checkpoint are deleted. Returns False on an error. The mutex is
+    held.
 
     LevelDB may create a database only if the folder does not exist or was emptied. If only its file CURRENT was
     missing, LevelDB would otherwise create a new database over the existing files.
     """
     cdef char *failure = NULL
-    database_close(d)
     leveldb_options_set_create_if_missing(d.options, emptied or access(d.folder, F_OK) != 0)
-    pthread_mutex_lock(&d.mutex)
     d.counted = False
     d.db = leveldb_open(d.options, d.folder, &failure)
-    pthread_mutex_unlock(&d.mutex)
     d.spoilt = False
     d.opened += 1
-    if not succeeded(failure, error):
-        return False
-    if not load_meta(d, error) or not undo_torn(d, error) or not values_open(d, error):
-        database_close(d)
-        return False
-    meta_moved(d, &d.meta)
-    return True
+    return succeeded(failure, error) and load_meta(d, error) and undo_torn(d, error) and values_open(d, error)
+
+
+cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
+    """Open the database, or open it again: readers wait meanwhile. Returns False on an error."""
+    cdef bint good
+    pthread_mutex_lock(&d.mutex)
+    end_database(d)
+    good = begin_database(d, emptied, error)
+    if good:
+        show_watermark(d)
+    else:
+        end_database(d)
+    pthread_mutex_unlock(&d.mutex)
+    return good
 
 
 cdef bint database_clear(Database *d, char *error) noexcept nogil:
