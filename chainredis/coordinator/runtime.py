@@ -9,10 +9,10 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from chainredis.coordinator.complaints import Complaint
 from chainredis.coordinator.leadership import PERMANENT, LeadershipTerm, boot_seconds
+from chainredis.coordinator.member_sessions import MemberSessions
 from chainredis.protocol.controller import Controller
 from chainredis.protocol.errors import CommandError, Deposed, OutcomeUnknown, StoreError
 from chainredis.protocol.leases import Lease
@@ -28,19 +28,6 @@ log = logging.getLogger(__name__)
 LEAST_POLL_S, UNSETTLED_POLL_S = 0.004, 0.02
 # The master notices that time has passed after this part of a lease, at the latest after LONGEST_TICK_S.
 TICK, LONGEST_TICK_S = 0.05, 0.25
-
-
-class MemberSessions(Protocol):
-    """The connections to the members."""
-
-    def follow(self, members: tuple[Member, ...]) -> None:
-        """Talk with these members from now on, and nobody else. Called with the runtime's lock held."""
-
-    def wake(self, run_ids: Iterable[str]) -> None:
-        """Poll these members now, and tell them what they have to know."""
-
-    def announce(self, view: View, run_ids: Iterable[str]) -> None:
-        """Begin to tell these members the view, without waiting for anybody; `wake` must follow."""
 
 
 class Runtime:
