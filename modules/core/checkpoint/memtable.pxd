@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A hash table of the keys that have updates newer than the checkpoint, each with its newest update.
 
-The table grows by linear hashing, one bucket with each few insertions, so that no single write pays for the whole table.
-A bucket is a line of the processor's cache, and has its entries' hashes: an update of a new key waits for that line, and
-for no other entry, also when the bucket is split.
+The table grows by linear hashing, a bucket with each few insertions, so that no single write pays for the whole table.
+A bucket is a line of the processor's cache, and has its entries' hashes: an update of a new key waits for that line and
+for no other entry, also when a bucket is split.
 
 Entries are in blocks, in the order in which they came. They do not move, and none is removed before the table is freed.
 Keys and values are opaque handles that the caller puts in and takes out again.
