@@ -9,6 +9,7 @@ from typing import Any
 
 MAX_MEMBERS = 32
 MAX_HOST_BYTES = 255
+MAX_PORT = 65535
 # Some JSON readers round greater integers. No chain has so many epochs.
 MAX_EPOCH = 2**53
 
@@ -50,8 +51,8 @@ class Member:
     def __post_init__(self) -> None:
         check_host(self.host)
         check_host(self.address)
-        if not 1 <= self.port <= 65535:
-            raise ValueError(f"port {self.port} is not between 1 and 65535")
+        if not 1 <= self.port <= MAX_PORT:
+            raise ValueError(f"port {self.port} is not between 1 and {MAX_PORT}")
         if not _DIGITS_40.fullmatch(self.run_id):
             raise ValueError(f"run_id {self.run_id!r} is not 40 hexadecimal digits")
 
@@ -178,7 +179,7 @@ def parse_endpoint(host: bytes, port: bytes) -> Endpoint:
     """The host and port that somebody typed. ValueError, with a text for people, if they are not of that form."""
     name = host.decode("ascii", "replace")
     check_host(name)
-    if not re.fullmatch(rb"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+    if not re.fullmatch(rb"[0-9]{1,5}", port) or not 1 <= int(port) <= MAX_PORT:
         typed = port[:32].decode("ascii", "backslashreplace")
-        raise ValueError(f"port {typed!r} is not a number between 1 and 65535")
+        raise ValueError(f"port {typed!r} is not a number between 1 and {MAX_PORT}")
     return Endpoint(name, int(port))
