@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chainredis.protocol.member_record import SecondPort
-from chainredis.transport.member_state import MemberState
+from chainredis.transport.member_state import state_in
 from chainredis.transport.settings import PollSettings
 from chainredis.transport.waiting import wait_until
 from unit.fake_members import FakeProcess, run_id
@@ -102,7 +102,7 @@ def test_what_an_answer_says() -> None:
               "streaming", "0", "keys", "0", "join", "", "join_error", "", "pinned", "0"]  # fmt: skip
 
     def second_port(*more: str) -> SecondPort | None:
-        return MemberState.of([*answer, *more]).second_port
+        return state_in([word.encode() for word in (*answer, *more)]).second_port
 
     assert second_port() is None
     assert second_port("plain_port", "1") is None
