@@ -170,8 +170,11 @@ class Controller:
         return member if self.detector.records[member.run_id].asked_at >= since else None
 
     def missing(self, fallen: bool) -> tuple[Member, ...]:
-        """Members that may come back to a chain that serves. fallen: also those that a fault took out."""
-        if self.configuration is None or not self.is_settled:
+        """Members that may come back to a chain that serves. fallen: also those that a fault took out.
+
+        Nobody while one still leaves: that may be the same, and with which fault it left is remembered afterwards.
+        """
+        if self.configuration is None or self.configuration.leaving or not self.is_settled:
             return ()
         return self.configuration.awaited + (self.configuration.fallen if fallen else ())
 

@@ -109,6 +109,22 @@ def test_nobody_waits_until_it_is_stored_who_knows_that_it_is_out() -> None:
         assert following.view_to_tell(A.run_id) == (stored.view if may_be_told else None)
 
 
+def test_nobody_comes_back_before_it_is_stored_that_it_has_left() -> None:
+    """Until then it is not remembered that it has left without its heartbeat, and it would come back at once."""
+    stored = replace(chain(A, B, epoch=6, leaving=(C,)), fallen=(C,))
+    controller = controller_of(stored)
+    everybody = frozenset(member.run_id for member in (A, B, C))
+    controller.detector.heartbeats(everybody, 0.1)
+    controller.detector.heartbeats(everybody - {C.run_id}, 0.2)
+    for member in (C, A, B):
+        hear(controller, member, 1, epoch=6)
+    assert controller.is_settled
+    assert controller.missing(fallen=True) == ()
+    controller.stored(replace(stored, leaving=()))
+    assert controller.missing(fallen=True) == (C,)
+    assert controller.detector.has_lost_heartbeat(C.run_id)
+
+
 def test_who_leaves_and_comes_back_to_life_is_waited_for_again() -> None:
     """Its lease was over, and it had not heard of the view: nobody who was not told yet is told before it."""
     controller = controller_of(chain(A, B, epoch=6, leaving=(C,)))
