@@ -111,7 +111,7 @@ def test_no_new_chain_while_a_member_of_the_dead_one_is_loading_its_data(world: 
     world.fleet.kill(7000, 7001)
     world.fleet.start(7001, 8001, history=history, applied=9).condition = "loading"
     world.fleet.start(7002)
-    wait_until(lambda: world.master._runtime.is_lost, 5)
+    world.await_loss()
     world.refuses("7001: is still loading its data", "ADD", HOST, 7002)
     world.fleet.processes[7001].condition = "alive"
     world.refuses("MASTER.FORM 10.0.0.1 7001", "ADD", HOST, 7002)
@@ -123,6 +123,7 @@ def test_a_chain_that_died_is_formed_again_from_the_survivor_that_the_operator_n
     world.fleet.kill(7000)
     world.fleet.start(7001, identity=99, history=history, applied=5)
     world.fleet.start(7002)
+    world.await_loss()
     world.refuses("MASTER.FORM 10.0.0.1 7001", "ADD", HOST, 7001)
     world.refuses("MASTER.FORM 10.0.0.1 7001", "ADD", HOST, 7002)
     world.refuses("holds no data of this chain", "FORM", HOST, 7002)

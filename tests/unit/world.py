@@ -136,6 +136,10 @@ class World:
         """Exactly these, and everybody who lives knows it."""
         wait_until(lambda: self.ports() == list(ports) and self.agrees(), 10)
 
+    def await_loss(self) -> None:
+        """No process of the chain lives, and no view that was decided before that is being stored any more."""
+        assert self.master._runtime.wait_for(lambda controller: controller.is_lost and controller.is_open, 10)
+
     def agrees(self) -> bool:
         """Everybody in the newest stored view has adopted it; those it left out know that they are out."""
         configuration = self.store.load()
