@@ -178,21 +178,19 @@ class PollSession(MemberSession):
             link.ask()
 
     def hear(self, timeout_s: float) -> None:
-        """Take the answer to `ask`, if it comes in time. What happens else to a link that nobody has used for a while
-        proves nothing: the thread makes a new one.
+        """Take the answer to `ask`, if it comes in time as a whole: others are waited for after it. What happens else
+        to a link that nobody has used for a while proves nothing: the thread makes a new one.
         """
-        link, self._standing = self._standing, None
-        if link is None:
+        if (link := self._standing) is None:
             return
         try:
-            if link.has_answer(timeout_s):
-                self._runtime.answered(self._run_id, report(state_of(link, self.member)), self._asked_at)
-                self._standing = link
+            state = state_of(link, self.member, timeout_s)
         except MemberError as error:
             log.debug("%s", error)
-        finally:
-            if self._standing is None:
-                link.close()
+            self._standing = None
+            link.close()
+        else:
+            self._runtime.answered(self._run_id, report(state), self._asked_at)
 
     def _talk(self) -> None:
         link, self._standing = self._standing or self._connect(), None

@@ -47,10 +47,10 @@ def at_current_address(addresses: Addresses, member: Member) -> Member:
     return replace(member, address=addresses.of(member, LOOK_UP_S))
 
 
-def state_of(link: MemberLink, member: Member) -> MemberState:
+def state_of(link: MemberLink, member: Member, timeout_s: float | None = None) -> MemberState:
     """The state of this very process. MemberError; OtherProcess if another process answers."""
     try:
-        state = link.state()
+        state = link.state(timeout_s)
         found: str | None = state.run_id
     except NotAMember as error:
         found = error.run_id

@@ -44,14 +44,14 @@ class MemberLink(Protocol):
     The methods are the commands of docs/protocol.md.
     """
 
-    def state(self) -> MemberState:
-        """The server's state. NotAMember if it has no libmember.so, Loading while it loads its data."""
+    def state(self, timeout_s: float | None = None) -> MemberState:
+        """The server's state. NotAMember if it has no libmember.so, Loading while it loads its data.
+
+        timeout_s: how long to wait for the answer; None: as long as for any.
+        """
 
     def ask(self) -> None:
         """Ask for the state, and do not wait: the next call has to be `state`, which takes the answer."""
-
-    def has_answer(self, timeout_s: float) -> bool:
-        """Returns True if a call that takes an answer would not wait, be it only to fail; waits so long for that."""
 
     def prove(self, secret: str, run_id: str) -> None:
         """Both sides prove the chain's secret, the member first. OtherProcess if the member is not `run_id`."""
@@ -178,10 +178,10 @@ class RedisLink:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)  # TLS's own would let the reader go on without TLS
 
-    def state(self) -> MemberState:
+    def state(self, timeout_s: float | None = None) -> MemberState:
         was_asked, self._asked = self._asked, False
         try:
-            reply = self._reply() if was_asked else self._call("CHAIN.STATE")
+            reply = self._reply(timeout_s) if was_asked else self._call("CHAIN.STATE", timeout_s=timeout_s)
         except Rejected as error:
             if "unknown command" in str(error):
                 raise self._not_a_member() from error
@@ -195,12 +195,6 @@ class RedisLink:
         with contextlib.suppress(MemberError):  # `state` finds the same
             self._send(["CHAIN.STATE"])
             self._asked = True
-
-    def has_answer(self, timeout_s: float) -> bool:
-        try:
-            return bool(self._connection.can_read(timeout_s))
-        except FAILURES:
-            return True
 
     def poll(self, lease: Lease, second_ports: Mapping[str, SecondPort]) -> MemberState:
         terms = (lease.epoch, lease.stamp_ms, lease.length_ms)

@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from chainredis.coordinator.member_session import PollSession
 from chainredis.coordinator.probe import reach
+from chainredis.coordinator.runtime import Runtime
 from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.ports import HOST
 from chainredis.protocol.errors import MemberError, NotAMember, OtherProcess, Refused, Rejected, Silent
 from chainredis.protocol.view import Endpoint, Member
+from chainredis.transport.addresses import Addresses
 from chainredis.transport.member_client import RedisLink
 from chainredis.transport.member_state import MemberState
 from chainredis.transport.settings import Credentials, Settings
@@ -211,3 +216,57 @@ def is_in_use(link: RedisLink) -> bool:
     if is_free:
         link._in_use.release()
     return not is_free
+
+
+@pytest.mark.parametrize("answer", [b"*2\r\n$6\r\nrun_id\r\n$40\r\n", b""])
+def test_a_new_master_waits_for_no_answer_of_which_only_a_part_comes(tmp_path: Path, answer: bytes) -> None:
+    """The answers of the other members are taken after that one."""
+    patient = Settings(tmp_path, OWN_RUN_ID, 1, answer_timeout_s=600)
+    with socket.create_server((HOST, 0)) as listening:
+        endpoint = Endpoint(HOST, listening.getsockname()[1])
+        link, connection = accepted(listening, lambda: RedisLink(endpoint, patient))
+        with connection:
+            poll = standing_session(endpoint, link)
+            poll.ask()
+            connection.sendall(answer)
+            hearing = threading.Thread(target=poll.hear, args=(0.02,))
+            hearing.start()
+            hearing.join(30)
+            is_over = not hearing.is_alive()
+        hearing.join(10)
+    assert is_over
+    assert poll._standing is None
+
+
+def test_a_new_master_connects_to_nobody_before_it_has_heard_the_others(settings: Settings) -> None:
+    """A link that was found closed when the question was sent is made anew by the thread of its session."""
+    with socket.create_server((HOST, 0)) as listening:
+        endpoint = Endpoint(HOST, listening.getsockname()[1])
+        link, connection = accepted(listening, lambda: RedisLink(endpoint, settings))
+        with connection:
+            link._connection._sock.shutdown(socket.SHUT_WR)
+            poll = standing_session(endpoint, link)
+            poll.ask()
+            poll.hear(0.02)
+            listening.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                listening.accept()
+    assert poll._standing is None
+
+
+def accepted(listening: socket.socket, dial: Callable[[], RedisLink]) -> tuple[RedisLink, socket.socket]:
+    """A link, and the other side of it, which has answered its beginning."""
+    links: list[RedisLink] = []
+    dialling = threading.Thread(target=lambda: links.append(dial()))
+    dialling.start()
+    connection, _ = listening.accept()
+    assert connection.recv(4096).count(b"*") == 2
+    connection.sendall(b"+OK\r\n+OK\r\n")
+    dialling.join(10)
+    return links[0], connection
+
+
+def standing_session(endpoint: Endpoint, link: RedisLink) -> PollSession:
+    runtime = cast("Runtime", SimpleNamespace(now=lambda: 0.0, answered=lambda *_: None))
+    member = Member(endpoint.host, endpoint.host, endpoint.port, "a" * 40)
+    return PollSession(member, runtime, Addresses(lambda host: host), lambda _: link, link)

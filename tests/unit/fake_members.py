@@ -206,7 +206,7 @@ class FakeLink:
         if self.process.condition == "hung" or not self.leads_there:
             raise Silent(f"{self._port}: no answer in time")
 
-    def state(self) -> MemberState:
+    def state(self, timeout_s: float | None = None) -> MemberState:
         self._check_life()
         if self.process.condition == "loading":
             raise Loading(f"{self._port}: is still loading its data: try again when it has")
@@ -216,9 +216,6 @@ class FakeLink:
 
     def ask(self) -> None:
         """`state` asks."""
-
-    def has_answer(self, timeout_s: float) -> bool:
-        return self.process.condition != "hung"
 
     def poll(self, lease: Lease, second_ports: Mapping[str, SecondPort]) -> MemberState:
         self._enter()

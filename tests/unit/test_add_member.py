@@ -196,7 +196,7 @@ def seen_through(process: FakeProcess, patch: pytest.MonkeyPatch, **changed: Any
     """Every look at `process` gives its state with these fields instead."""
     look = FakeLink.state
 
-    def state(link: FakeLink) -> MemberState:
+    def state(link: FakeLink, timeout_s: float | None = None) -> MemberState:
         found = look(link)
         return replace(found, **changed) if link.process is process else found
 
