@@ -251,19 +251,16 @@ def _ask_until_answered(client: Any, transaction: Any) -> Any:
     """The first answer. What etcd's servers are asked is lost from the end of the one that led them until they have
     elected another one, which takes them a second or two: so without an answer they are asked again, several times in
     the time of one request.
+
+    The answers to all of them are waited for. A slow etcd has carried out the first one, and then it refuses the
+    others: only the first answer says that.
     """
-    ask, rest = client.kvstub.Txn, {"metadata": client.metadata}
+    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    asked: list[Any] = []
     until = monotonic() + client.timeout
     try:
-        return ask(transaction, min(client.timeout, ASK_AGAIN_S), **rest)
-    except grpc.RpcError as error:
-        if not _is_lost(error) or client.timeout <= ASK_AGAIN_S:
-            raise
-    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    asked = []
-    try:
         while True:
-            asked.append(ask.future(transaction, client.timeout, **rest))
+            asked.append(client.kvstub.Txn.future(transaction, client.timeout, metadata=client.metadata))
             asked[-1].add_done_callback(answers.put)
             if (answer := _answer_in(answers, until)) is not None:
                 return answer.result()
