@@ -41,7 +41,7 @@ class StandingLinks(threading.Thread):
 
     def look(self) -> None:
         """Others may be wanted now. If nobody else is, the links are left alone: they may be needed in a moment."""
-        if self._wanted() != self._seen:
+        if not self._is_taken and self._wanted() != self._seen:
             self._moved.set()
 
     def take(self) -> dict[str, MemberLink]:

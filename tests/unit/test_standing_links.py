@@ -124,6 +124,18 @@ def test_links_are_left_alone_while_the_same_members_are_wanted(standby: Standby
     assert standby.links._moved.is_set()
 
 
+def test_who_leads_has_nothing_to_look_for(standby: Standby) -> None:
+    """What it stores is news of etcd, too, and in that moment its members are told."""
+    standby.links.step()
+    for link in standby.links.take().values():
+        link.close()
+    for wanted in (standby.wanted, standby.wanted[:2]):
+        standby.wanted = wanted
+        standby.links.look()
+        assert not standby.links._moved.is_set()
+        standby.links.step()
+
+
 @kills_masters
 def test_a_term_begins_without_connecting(standby: Standby) -> None:
     standby.links.step()
