@@ -214,6 +214,16 @@ cdef bint write_batches(WriteJob *write) noexcept nogil:
     return good
 
 
+cdef void confirm(WriteJob *write) noexcept nogil:
+    """End a checkpoint that is on the disk, although its last write has failed: only its meta record is written again.
+
+    If its records were written again, and torn, they would be deleted with the chunk records that name them.
+    """
+    cdef Database *d = write.database
+    write.good = database_rename(d, write.meta.history, write.error)
+    write.meta = d.meta
+
+
 cdef void run_write(Job *job) noexcept nogil:
     """Write the checkpoint of a WriteJob.
 
@@ -224,7 +234,10 @@ cdef void run_write(Job *job) noexcept nogil:
     cdef Database *d = write.database
     if (d.spoilt or d.db == NULL) and not database_open(d, False, write.error):
         return
-    if d.watermark != write.before and d.watermark != write.meta.watermark:
+    if d.watermark == write.meta.watermark:
+        confirm(write)
+        return
+    if d.watermark != write.before:
         damaged(write.error, "it is not what this member left there")
         return
     write.meta.records = d.meta.records + write.table.count
