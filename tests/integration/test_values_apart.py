@@ -261,6 +261,25 @@ def test_a_damaged_value_is_an_error_and_never_another_value(
     assert "the value of key b'key:33' and sn 33 is damaged" in capfd.readouterr().out
 
 
+def test_a_file_with_a_damaged_value_stays_and_others_go(chain: StartChain) -> None:
+    cluster = chain(1, member_config=FLUSH)
+    kept = made(200, 10_000, "kept", prefix="kept")  # in the first file
+    save(cluster, kept)
+    with value_files(cluster.head)[0].open("r+b") as file:
+        file.write(b"something else")  # at the first value, that of kept:0
+    for round_ in range(5):
+        put(cluster, made(20_000, 1000, str(round_)))
+        checkpoint(cluster)
+    wait_until(lambda: member_number(cluster.head, "checkpoint_sweeps") == 1, 60)
+    names = [file.name for file in value_files(cluster.head)]
+    assert names[0] == "00000001" and "00000002" not in names
+    flush(cluster)
+    assert str(read(cluster, ["kept:0"])["kept:0"]).startswith(UNDONE)
+    wanted = kept | made(20_000, 1000, "4")
+    some = [key for key in wanted if key != "kept:0"][::20]
+    assert read(cluster, some) == {key: wanted[key] for key in some}
+
+
 def cut(file: Path) -> None:
     with file.open("r+b") as opened:
         opened.truncate(file.stat().st_size - 1)

@@ -68,14 +68,19 @@ cdef bint is_to_go(const Sweep *sweep, uint32_t number) noexcept nogil:
 
 
 cdef bint copy_value(Sweep *sweep, leveldb_writebatch_t *batch, const Row *row, const ValuePlace *place) noexcept nogil:
-    """Copy the value to the file that grows, and have its record name the copy. Returns False on an error."""
+    """Copy the value to the file that grows, and have its record name the copy. Returns False on an error.
+
+    The file of a value that cannot be read stays, so that other files can go.
+    """
     cdef char record[APART_RECORD_BYTES]
     cdef Database *d = sweep.database
     sweep.value.length = 0
     if not buffer_room(&sweep.value, place.length):
         return damaged(sweep.error, "no memory for a value of it")
-    if (not value_read(d, &sweep.read, place, sweep.value.bytes, sweep.error)
-            or not value_append(d, sweep.value.bytes, place.length, record, sweep.error)
+    if not value_read(d, &sweep.read, place, sweep.value.bytes, sweep.error):
+        sweep.live[place.file] = 0
+        return True
+    if (not value_append(d, sweep.value.bytes, place.length, record, sweep.error)
             or not values_flush(d, sweep.error)):
         return False
     leveldb_writebatch_put(batch, row.key, row.key_bytes, record, APART_RECORD_BYTES)
