@@ -55,7 +55,7 @@ cdef bint take_value_apart(Lookup *lookup, Database *d, const Row *row) noexcept
     cdef ValuePlace place
     cdef char *bytes
     get_place(row.value, &place)
-    bytes = <char *>malloc(place.length + 1)
+    bytes = <char *>malloc(<size_t>place.length + 1)
     if bytes == NULL:
         return damaged(lookup.error, "no memory for a value of it")
     if value_read(d, &d.read, &place, bytes, lookup.error):
