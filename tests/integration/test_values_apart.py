@@ -211,12 +211,30 @@ def test_a_full_disk_leaves_nothing_behind(undeterred: Cluster) -> None:  # noqa
     for limit in (60_000, 39_000, 20_000):
         limit_files(member, limit)
         assert isinstance(ask(member, "TAIL.CHECKPOINT"), Error)
+        assert [file.stat().st_size for file in value_files(member)] == [20 * 2000]
         assert state(member).keys == 50
         assert read(cluster, wanted | kept) == wanted | kept
     limit_files(member, -1)
     save(cluster, {})
     assert [file.stat().st_size for file in value_files(member)] == [70 * 2000]
     assert read(cluster, wanted | kept) == wanted | kept
+
+
+def test_what_a_failed_checkpoint_has_appended_goes_at_once(undeterred: Cluster) -> None:  # noqa: F811
+    """Else it might be what fills the disk, and LevelDB needs some room to be opened again."""
+    cluster, member = undeterred, undeterred.head
+    wanted = made(20, 2000)
+    save(cluster, wanted)
+    put(cluster, made(350, 100_000, prefix="first"))
+    put(cluster, made(1, 40_000_000, prefix="last"))  # in a second file, which may not grow so much
+    limit_files(member, 36_000_000)
+    assert isinstance(ask(member, "TAIL.CHECKPOINT"), Error)
+    assert [(file.name, file.stat().st_size) for file in value_files(member)] == [("00000001", 20 * 2000)]
+    assert read(cluster, wanted) == wanted
+    limit_files(member, -1)
+    checkpoint(cluster)
+    flush(cluster)
+    assert read(cluster, wanted | made(1, 40_000_000, prefix="last")) == wanted | made(1, 40_000_000, prefix="last")
 
 
 def test_a_cleared_checkpoint_has_no_files(chain: StartChain) -> None:

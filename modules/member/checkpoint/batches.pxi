@@ -248,4 +248,4 @@ cdef void run_write(Job *job) noexcept nogil:
         meta_moved(d, &write.meta)
         write.sweep_pays = is_half_superseded(d, write.meta.records)
     else:
-        d.spoilt = True
+        database_spoil(d)

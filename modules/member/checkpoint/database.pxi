@@ -189,10 +189,17 @@ cdef bint database_write(Database *d, leveldb_writebatch_t *batch, char *error) 
     cdef char *failure = NULL
     if not values_sync(d, error):
         return False
+    note_counted(&d.values)
     leveldb_write(d.db, d.durably, batch, &failure)
     if failure != NULL:
         d.spoilt = True
     return succeeded(failure, error)
+
+
+cdef void database_spoil(Database *d) noexcept nogil:
+    """Note that a write has failed, and give back at once what it has appended for nothing."""
+    d.spoilt = True
+    values_give_back(d)
 
 
 cdef void forget_keys(Database *d) noexcept nogil:
@@ -291,6 +298,7 @@ cdef void end_database(Database *d) noexcept nogil:
             leveldb_release_snapshot(d.db, d.sessions[i].snapshot)
             d.sessions[i].client = 0
     if d.db != NULL:
+        values_give_back(d)
         leveldb_close(d.db)
     values_close(d)
     d.db = NULL

@@ -145,7 +145,7 @@ cdef void run_fetch(Job *job) noexcept nogil:
     if fetch.good:
         meta_moved(fetch.database, &fetch.meta)
     else:
-        fetch.database.spoilt = True    # values of a page that is gone may be pending
+        database_spoil(fetch.database)      # values of a page that is gone may be pending
 
 
 # ------------------------------------------------------------------------------------------ on the main thread

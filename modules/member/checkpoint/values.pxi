@@ -273,6 +273,13 @@ cdef bint put_files(Database *d, leveldb_writebatch_t *batch, char *error) noexc
     return True
 
 
+cdef void note_counted(ValueWriter *v) noexcept nogil:
+    """Note that a batch is about to be written. It counts all values, unless some are not listed yet."""
+    if not v.grown:
+        v.counted = v.number
+        v.counted_end = v.end
+
+
 cdef bint find_listed(Database *d, const Row *row, char *error) noexcept nogil:
     """Cut off what the file has beyond what the database lists. Returns False if it has less."""
     cdef uint32_t number = <uint32_t>get_big_endian(row.key + FILE_PREFIX_BYTES, 4)
@@ -286,8 +293,8 @@ cdef bint find_listed(Database *d, const Row *row, char *error) noexcept nogil:
     name_value_file(d, number, path)
     if size > end and truncate(path, end) != 0:
         return file_failed(error, "cut")
-    d.values.number = d.values.listed = number
-    d.values.end = end
+    d.values.number = d.values.listed = d.values.counted = number
+    d.values.end = d.values.counted_end = end
     return True
 
 
@@ -360,12 +367,33 @@ cdef bint remove_all_unlisted(Database *d, char *error) noexcept nogil:
 
 cdef bint values_open(Database *d, char *error) noexcept nogil:
     """Find the files that the database lists, and remove what it does not. Returns False if something is missing."""
-    d.values.number = d.values.end = d.values.listed = 0
-    d.values.grown = False
     return find_all_listed(d, error) and remove_all_unlisted(d, error)
 
 
+cdef void values_give_back(Database *d) noexcept nogil:
+    """Remove the values that no batch has counted, after which nothing may be appended. The database is open: it has
+    the lock of the folder.
+
+    On a full disk they may be what fills it, and LevelDB cannot be opened again without some room.
+    """
+    cdef ValueWriter *v = &d.values
+    cdef char path[PATH_BYTES]
+    cdef uint64_t size
+    value_file_close(v)
+    while v.number > v.counted:
+        name_value_file(d, v.number, path)
+        unlink(path)
+        v.number -= 1
+    name_value_file(d, v.number, path)
+    if v.number and value_file_size(d, v.number, &size) and size > v.counted_end:
+        truncate(path, v.counted_end)
+    v.end = v.counted_end
+    v.grown = False
+
+
 cdef void values_close(Database *d) noexcept nogil:
-    """Close all files. The mutex is held."""
+    """Close all files, and forget what there is. The mutex is held."""
     value_file_close(&d.values)
     value_files_close(&d.read)
+    d.values.number = d.values.end = d.values.listed = d.values.counted = d.values.counted_end = 0
+    d.values.grown = False

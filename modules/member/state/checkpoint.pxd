@@ -77,6 +77,8 @@ cdef struct ValueWriter:
     uint32_t end                # of the file, with what is pending
     int fd                      # -1: it is not open
     uint32_t listed             # the database lists what the files below this one have
+    uint32_t counted            # the last file that a batch has listed, be that batch on the disk or not, ...
+    uint32_t counted_end        # ... and up to where
     bint grown                  # some file has more than the database lists
     bint unsynced
     int count                   # of values that are pending; whoever appended them keeps them until they are written
