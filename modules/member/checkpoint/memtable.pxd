@@ -195,6 +195,8 @@ cdef inline void forget_written(Checkpoint *c) noexcept nogil:
             memtable_set(c.memtable, kept, entry.kind, 0, string_length(value) if value != NULL else 0)
             kept.key, kept.value, kept.sn = entry.key, entry.value, entry.sn
         else:
+            if entry.sn > c.watermark:
+                track_failed(c)
             let_go(<RedisModuleString *>entry.key)
             let_go(<RedisModuleString *>entry.value)
     memtable_free(old)
