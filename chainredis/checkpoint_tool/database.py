@@ -3,7 +3,8 @@
 
 LevelDB writes into each database that it opens: it turns its log into a table, and begins new files. So it opens a
 copy, in a folder of its own. The tables are linked there, since LevelDB never changes them, and so are files of values,
-which only grow; other files are copied. So a damaged checkpoint stays as it is, and a read-only one can be read.
+of which no byte that counts is changed; other files are copied. So a damaged checkpoint stays as it is, and a read-only
+one can be read.
 
 The database's own lock is held, shared, while its files are copied. It is not held for longer: a server that starts
 meanwhile needs its checkpoint.
