@@ -105,7 +105,7 @@ class Runtime:
         """Who is left out has heard of the view first: with its answer the others hear of it."""
         with self._changed:
             self._detector.adopted(run_id, epoch, self._clock())
-            view = self._controller.configuration.view if self._controller.configuration else None
+            view = self._controller.view
             informed = self._to_be_told(view) if view and not view.member(run_id) else []
         if view and informed:
             self._sessions.announce(view, informed)
@@ -266,7 +266,7 @@ class Runtime:
     def member_statuses(self) -> list[tuple[Member, MemberStatus]]:
         """The status of each member in the view, head first."""
         with self._changed:
-            view = self._controller.configuration.view if self._controller.configuration else None
+            view = self._controller.view
             return [(member, self._detector.member_status(member.run_id)) for member in view.members] if view else []
 
     def lifeline_port(self, run_id: str) -> int:

@@ -80,14 +80,19 @@ class Controller:
         return tuple({member.run_id: member for member in stored + newer}.values())
 
     @property
+    def view(self) -> View | None:
+        """The stored view."""
+        return self.configuration.view if self.configuration else None
+
+    @property
     def epoch(self) -> int:
         """Of the stored view, 0 for none."""
-        return self.configuration.view.epoch if self.configuration else 0
+        return self.view.epoch if self.view else 0
 
     @property
     def known_view(self) -> View | None:
         """The newest view, stored or not."""
-        return self.newer or (self.configuration.view if self.configuration else None)
+        return self.newer or self.view
 
     @property
     def is_lost(self) -> bool:
@@ -142,7 +147,7 @@ class Controller:
     def _why_outdated(self) -> str:
         members = self.newer.members if self.newer else ()
         silent = [member for member in members if not self.detector.is_well(member.run_id)]
-        return why_outdated(self.configuration.view if self.configuration else None, self.newer, silent)
+        return why_outdated(self.view, self.newer, silent)
 
     def _idle_in(self, view: View) -> list[Member]:
         return [member for member in view.members if not self.detector.serves(member.run_id, view.epoch)]
