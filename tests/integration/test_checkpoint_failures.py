@@ -61,13 +61,18 @@ def limit_files(server: Server, size: int) -> None:
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
-def test_a_full_disk_loses_and_flushes_nothing(undeterred: Cluster) -> None:
-    cluster, member = undeterred, undeterred.head
+def fill_the_disk(cluster: Cluster) -> tuple[list[str], list[str]]:
+    """20 keys that were flushed, and 50 in memory for which the checkpoint has no room."""
     flushed = fill(cluster, "flushed", 20)
     checkpoint(cluster)
     assert flush(cluster) == 20
-    limit_files(member, 60_000)
-    kept = fill(cluster, "kept")
+    limit_files(cluster.head, 60_000)
+    return flushed, fill(cluster, "kept")
+
+
+def test_a_full_disk_loses_and_flushes_nothing(undeterred: Cluster) -> None:
+    cluster, member = undeterred, undeterred.head
+    flushed, kept = fill_the_disk(cluster)
     for _ in range(2):
         reply = ask(member, "TAIL.CHECKPOINT")
         assert isinstance(reply, Error) and reply.startswith("ERR not checkpointed: "), reply
@@ -86,11 +91,7 @@ def test_a_full_disk_loses_and_flushes_nothing(undeterred: Cluster) -> None:
 def test_flushed_keys_are_read_while_one_checkpoint_after_another_fails(undeterred: Cluster) -> None:
     """Each attempt opens the database again. A READ waits for that."""
     cluster, member = undeterred, undeterred.head
-    flushed = fill(cluster, "flushed", 20)
-    checkpoint(cluster)
-    assert flush(cluster) == 20
-    limit_files(member, 60_000)
-    fill(cluster, "kept")
+    flushed, _ = fill_the_disk(cluster)
     with Talk(member) as orders, Talk(member) as reader:
         for _ in range(20):
             orders.send("TAIL.CHECKPOINT")
