@@ -60,27 +60,29 @@ cdef int put_numbers(char *out, const int64_t *numbers, int count) noexcept nogi
     return put_text(out, text, write_decimals(text, numbers, count))
 
 
-cdef int put_ack(char *out, const Ack *ack, bint terse) noexcept nogil:
-    """Write a CHAIN.ACK. Returns the number of bytes written."""
-    cdef int length
-    if terse:
-        return put_terse_ack(out, ack)
-    length = put_name(out, b"*6\r\n$9\r\nCHAIN.ACK\r\n" if ack.synced >= 0 else b"*5\r\n$9\r\nCHAIN.ACK\r\n")
-    length += put_number(&out[length], ack.epoch)
-    length += put_number(&out[length], ack.committed)
-    length += put_number(&out[length], ack.head_told)
-    length += put_number(&out[length], ack.question)
-    if ack.synced >= 0:
-        length += put_number(&out[length], ack.synced)
+cdef int put_each(char *out, const int64_t *numbers, int count) noexcept nogil:
+    """Write the integers as an argument each. Returns the number of bytes written."""
+    cdef int length = 0
+    cdef int i
+    for i in range(count):
+        length += put_number(&out[length], numbers[i])
     return length
 
 
-cdef int put_terse_ack(char *out, const Ack *ack) noexcept nogil:
+cdef int put_ack(char *out, const Ack *ack, bint terse) noexcept nogil:
+    """Write a CHAIN.ACK. Returns the number of bytes written."""
     cdef int64_t numbers[ACK_NUMBERS]
-    cdef int length = put_name(out, b"*2\r\n$9\r\nCHAIN.ACK\r\n")
+    cdef int length
     numbers[0], numbers[1], numbers[2] = ack.epoch, ack.committed, ack.head_told
     numbers[3], numbers[4] = ack.question, ack.synced
-    return length + put_numbers(&out[length], numbers, ACK_NUMBERS)
+    if terse:
+        length = put_name(out, b"*2\r\n$9\r\nCHAIN.ACK\r\n")
+        return length + put_numbers(&out[length], numbers, ACK_NUMBERS)
+    if ack.synced >= 0:
+        length = put_name(out, b"*6\r\n$9\r\nCHAIN.ACK\r\n")
+        return length + put_each(&out[length], numbers, ACK_NUMBERS)
+    length = put_name(out, b"*5\r\n$9\r\nCHAIN.ACK\r\n")
+    return length + put_each(&out[length], numbers, ACK_NUMBERS - 1)
 
 
 cdef bint is_ahead(const Batch *batch) noexcept nogil:
@@ -99,38 +101,28 @@ cdef int put_batch(char *out, const Batch *batch, int64_t offset, size_t payload
     The payload is the part of the batch from byte `offset` on; -1: it is the whole batch. The command is formatted
     here, because hiredis would copy a long payload as a whole.
     """
-    cdef int length = put_terse_batch(out, batch, offset) if terse else put_batch_numbers(out, batch, offset)
+    cdef int length = put_batch_numbers(out, batch, offset, terse)
     out[length] = c"$"
     length += 1 + write_decimal(&out[length + 1], <int64_t>payload)
     memcpy(&out[length], b"\r\n", 2)
     return length + 2
 
 
-cdef int put_terse_batch(char *out, const Batch *batch, int64_t offset) noexcept nogil:
+cdef int put_batch_numbers(char *out, const Batch *batch, int64_t offset, bint terse) noexcept nogil:
     cdef int64_t numbers[BATCH_NUMBERS]
-    cdef int length = put_name(out, b"*3\r\n$13\r\nCHAIN.FORWARD\r\n")
+    cdef int length
     numbers[0], numbers[1], numbers[2], numbers[3] = batch.epoch, batch.assigned, batch.first, batch.count
     numbers[4], numbers[5], numbers[6], numbers[7] = batch.committed, batch.upto, batch.answer, batch.listens
     numbers[8], numbers[9] = batch.saved, offset
-    return length + put_numbers(&out[length], numbers, BATCH_NUMBERS)
-
-
-cdef int put_batch_numbers(char *out, const Batch *batch, int64_t offset) noexcept nogil:
-    cdef int length = put_name(
-        out, b"*12\r\n$13\r\nCHAIN.FORWARD\r\n" if is_ahead(batch) else
-        b"*11\r\n$13\r\nCHAIN.FORWARD\r\n" if offset >= 0 else b"*10\r\n$13\r\nCHAIN.FORWARD\r\n")
-    length += put_number(&out[length], batch.epoch)
-    length += put_number(&out[length], batch.assigned)
-    length += put_number(&out[length], batch.first)
-    length += put_number(&out[length], batch.count)
-    length += put_number(&out[length], batch.committed)
-    length += put_number(&out[length], batch.upto)
-    length += put_number(&out[length], batch.answer)
-    length += put_number(&out[length], batch.listens)
+    if terse:
+        length = put_name(out, b"*3\r\n$13\r\nCHAIN.FORWARD\r\n")
+        return length + put_numbers(&out[length], numbers, BATCH_NUMBERS)
     if is_ahead(batch):
-        length += put_number(&out[length], batch.saved)
-        length += put_number(&out[length], offset)
-    return length
+        length = put_name(out, b"*12\r\n$13\r\nCHAIN.FORWARD\r\n")
+        return length + put_each(&out[length], numbers, BATCH_NUMBERS)
+    length = put_name(
+        out, b"*11\r\n$13\r\nCHAIN.FORWARD\r\n" if offset >= 0 else b"*10\r\n$13\r\nCHAIN.FORWARD\r\n")
+    return length + put_each(&out[length], numbers, BATCH_NUMBERS - 2)
 
 
 # ------------------------------------------------------------------------------------------------------ reading
