@@ -3,6 +3,7 @@
 """Helpers for calls of Redis's own commands. Used by members and masters."""
 
 from libc.stdio cimport snprintf
+from libc.stdlib cimport atoi
 from libc.string cimport strcmp
 
 from modules.bindings.redismodule cimport (
@@ -58,6 +59,12 @@ cdef inline bint redis_setting(RedisModuleCtx *ctx, const char *name, char *out,
         snprintf(out, room, "%.*s", <int>length, found)
     drop_reply(reply)
     return found != NULL
+
+
+cdef inline int redis_port(RedisModuleCtx *ctx, const char *name) noexcept nogil:
+    """Returns a setting of Redis that is a port. 0: it is not set, or does not exist."""
+    cdef char text[16]
+    return atoi(text) if redis_setting(ctx, name, text, sizeof(text)) else 0
 
 
 cdef inline bint is_configured(RedisModuleCtx *ctx, const char *name, const char *value) noexcept nogil:

@@ -28,7 +28,7 @@ from modules.member.state.member cimport Member, the_member
 from modules.server.acl cimport is_denied
 from modules.server.connection_kind cimport connection_of
 from modules.server.passwords cimport strcasecmp
-from modules.server.redis_calls cimport redis_setting
+from modules.server.redis_calls cimport redis_port
 from modules.server.tls cimport tls_replicates
 
 
@@ -152,8 +152,7 @@ cdef int answer(const Member *m, const ClusterMap *map, RedisModuleCtx *ctx, Red
 cdef int own_port(RedisModuleCtx *ctx, const ClusterMap *map) noexcept nogil:
     """Returns this server's port for a client that asks so, 0: none."""
     cdef bint tls = map.connection == CONNECTION_TLS or (map.speaks_tls and map.connection != CONNECTION_PLAIN)
-    cdef char port[16]
-    return <int>atoll(port) if redis_setting(ctx, "tls-port" if tls else "port", port, sizeof(port)) else 0
+    return redis_port(ctx, "tls-port" if tls else "port")
 
 
 cdef int on_cluster(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

@@ -5,7 +5,6 @@
 #
 # Views name the port of links. Clients with the other kind of connection are told the second one.
 
-from libc.stdlib cimport atoi
 from libc.string cimport memset
 
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModuleString
@@ -14,25 +13,20 @@ from modules.core.hex cimport from_hex
 from modules.core.view cimport RUN_ID_BYTES
 from modules.member.replication cimport Text, argument_number, argument_text, text_copy
 from modules.member.state.member cimport Member
-from modules.server.redis_calls cimport redis_setting
+from modules.server.redis_calls cimport redis_port
 from modules.server.tls cimport tls_replicates
 
 cdef enum:
     PORTS_ARGUMENTS = 3         # the arguments of each member: run_id, plain, tls
 
 
-cdef int port_setting(RedisModuleCtx *ctx, const char *name) noexcept nogil:
-    cdef char text[16]
-    return atoi(text) if redis_setting(ctx, name, text, sizeof(text)) else 0
-
-
 cdef void own_second_port(RedisModuleCtx *ctx, ClientPorts *out) noexcept nogil:
     """Find the port of this server that is not of its links' kind, as it is announced to clients; 0: there is none."""
     out.plain = out.tls = 0
     if tls_replicates(ctx):
-        out.plain = port_setting(ctx, "cluster-announce-port") or port_setting(ctx, "port")
+        out.plain = redis_port(ctx, "cluster-announce-port") or redis_port(ctx, "port")
     else:
-        out.tls = port_setting(ctx, "cluster-announce-tls-port") or port_setting(ctx, "tls-port")
+        out.tls = redis_port(ctx, "cluster-announce-tls-port") or redis_port(ctx, "tls-port")
 
 
 cdef bint read_port(RedisModuleString *argument, int *out) noexcept nogil:
