@@ -19,7 +19,8 @@ from chainredis.protocol.view import Endpoint, parse_endpoint
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-# A process that is just ending may still accept a connection. Its port is closed before its connections, mostly.
+# A process that is just ending closes its port before its connections, mostly: the first attempt follows at once. It
+# may still accept a connection.
 ENDING_RETRY_S = 0.001
 
 
@@ -100,8 +101,8 @@ class LeaderMonitor(threading.Thread):
         try:
             self._conclude(leader, has_ended=self._has_ended(leader))
         except Closed:
-            self._closed = leader.run_id
-            return ENDING_RETRY_S
+            was_closed, self._closed = self._closed == leader.run_id, leader.run_id
+            return ENDING_RETRY_S if was_closed else 0
         except (MemberError, StoreError, ValueError) as error:
             log.debug("%s", error)
         return RETRY_S

@@ -93,6 +93,7 @@ class EtcdMaster:
         self._coordinator: Coordinator | None = None
         self._store: EtcdStore | None = None
         self._newest: View | None = None  # the newest view that this process has known: etcd may go back
+        self._ended: Leader | None = None  # the leader that this master found ended last
         self._to_revoke: dict[int, float] = {}  # leases of leaders that have ended, and when
         self._strange: Entry | None = None  # what etcd had, a moment ago, instead of what this master stored last
         self._news = threading.Condition()  # notified when a command may find more out than before
@@ -173,8 +174,11 @@ class EtcdMaster:
         return CommandError(self._unable or "no master leads at the moment, one will soon: try again")
 
     def _leader_elsewhere(self) -> Leader | None:
+        """None for one that has ended: its place is being taken, and nobody is to be sent there."""
         leader = self._leader()
-        return leader if leader and leader.address and leader.run_id != self._settings.own_run_id else None
+        if leader is None or not leader.address or leader == self._ended:
+            return None
+        return leader if leader.run_id != self._settings.own_run_id else None
 
     def _trouble(self) -> str:
         return self._cache.trouble or self._election.trouble
@@ -260,6 +264,7 @@ class EtcdMaster:
         """Stand for the place of a leader that has ended. Its lease, by which it has other keys, is revoked in a while:
         the next term begins in these milliseconds. If nobody has taken the place, revoking frees it.
         """
+        self._ended = leader
         self._election.succeed(leader)
         self._to_revoke[leader.lease] = boot_seconds() + SUCCESSION_S
 

@@ -67,6 +67,11 @@ def test_a_leader_that_closed_its_connection_and_refuses_has_ended() -> None:
     assert ended(FakeLine(LEADER.run_id, Closed("closed")), Refused("nobody listens")) == [LEADER]
 
 
+def test_a_leader_that_is_ending_may_accept_connections_and_close_them() -> None:
+    closed = Closed("closed")
+    assert ended(FakeLine(LEADER.run_id, closed), closed, closed, Refused("nobody listens")) == [LEADER]
+
+
 def test_a_leader_that_refuses_from_the_first_may_never_have_been_reached() -> None:
     assert ended(Refused("nobody listens"), Refused("nobody listens")) == []
 
