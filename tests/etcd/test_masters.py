@@ -18,6 +18,7 @@ from chainredis.etcd.url import parse_url
 from chainredis.local_cluster.etcd_cluster import EtcdChain
 from chainredis.local_cluster.server import Server, module_path
 from chainredis.operator.looking import look
+from chainredis.protocol.errors import CommandError, Elsewhere
 from chainredis.transport.settings import Credentials, PollSettings, Settings
 from chainredis.transport.waiting import wait_until
 from etcd.conftest import StartChain
@@ -228,6 +229,28 @@ def in_this_process(kind: type[Kind], url: str, folder: Path, number: int) -> Ki
     settings = Settings(folder, f"{number:040x}", 1 + number, polling=lambda: PollSettings(100, 2000))
     parsed = parse_url(url)
     return kind(parsed, Access(parsed.endpoints), settings)
+
+
+def test_nobody_is_sent_to_a_leader_that_has_ended(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change waits at a master that stands for the ended leader's place, until somebody has it."""
+    change = "MASTER.REMOVE", [b"127.0.0.1", b"1"]
+    with contextlib.closing(in_this_process(EtcdMaster, url, tmp_path, 1)) as leader:
+        wait_until(lambda: leader.status()["leads"] == 1, 10)
+        with contextlib.closing(in_this_process(EtcdMaster, url, tmp_path, 2)) as standby:
+            wait_until(lambda: standby.status()["state"] == "another master leads", 10)
+            with pytest.raises(Elsewhere):
+                standby.execute(*change)
+            ended = standby._leader()
+            assert ended
+            # Nobody takes the place as yet, and the lease is not revoked.
+            monkeypatch.setattr(standby._election, "succeed", lambda _: None)
+            monkeypatch.setattr("chainredis.etcd.master.SUCCESSION_S", 60)
+            monkeypatch.setattr("chainredis.etcd.master.PATIENCE_S", 0.05)
+            standby._succeed(ended)
+            with pytest.raises(CommandError, match="no master leads at the moment, one will soon"):
+                standby.execute(*change)
 
 
 def test_a_master_that_cannot_begin_to_lead_does_not_keep_the_lead(url: str, tmp_path: Path) -> None:
