@@ -23,14 +23,16 @@ from modules.core.view cimport HISTORY_BYTES
 from modules.core.wire cimport Packed
 from modules.member.keyspace.log_entries cimport entry_read
 from modules.member.keyspace.values cimport let_go
-from modules.member.persistence.batch_codec cimport BATCH_BYTES, long_value, pack_batch, packing_over, packing_room
+from modules.member.persistence.batch_codec cimport (
+    BATCH_BYTES, long_value, pack_batch, packed, packing_over, packing_room,
+)
 from modules.member.state.member cimport Member
 
 
 cdef RedisModuleString *record_payload(Member *m, const Batch *batch) noexcept nogil:
     """Returns the encoded batch as a new string, which the caller frees."""
     cdef RedisModuleString *value = long_value(m, batch)
-    cdef RedisModuleString *payload = RedisModule_CreateString(NULL, m.disk.scratch, pack_batch(m, batch))
+    cdef RedisModuleString *payload = RedisModule_CreateString(NULL, packed(m), pack_batch(m, batch))
     cdef size_t length
     cdef const char *bytes
     if value != NULL:

@@ -1,11 +1,14 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""Encodes updates of the log into one argument, for the successor or the append-only file (`core/wire.pxd`)."""
+"""Encodes a batch of the log into one argument, for the successor or the append-only file: updates (`core/wire.pxd`),
+or the bytes of effects.
+"""
 
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from modules.bindings.redismodule cimport RedisModuleString, RedisModule_StringPtrLen
+from modules.core.effect_stream cimport stream_copy_out
 from modules.core.log cimport Entry, log_at
 from modules.core.memory cimport memory_give, memory_take
 from modules.core.messages cimport Batch
@@ -17,6 +20,8 @@ from modules.member.state.member cimport Member
 cdef enum:
     BATCH_BYTES = 256 * 1024        # of updates in one argument; a longer update has an argument of its own
     SCRATCH_BYTES = 2 * BATCH_BYTES     # buffer size that is kept between batches
+    HEADER_BYTES = 512              # room before an encoded batch, for the beginning of the message that carries it
+    END_BYTES = 2                   # room behind it, for the message's end
 
 
 cdef inline RedisModuleString *long_value(Member *m, const Batch *batch) noexcept nogil:
@@ -28,13 +33,18 @@ cdef inline RedisModuleString *long_value(Member *m, const Batch *batch) noexcep
     return entry_long_value(log_at(&m.chain.log, batch.first))
 
 
+cdef inline char *packed(Member *m) noexcept nogil:
+    """Returns the place of an encoded batch. There is room for the rest of a message around it."""
+    return &m.disk.scratch[<int>HEADER_BYTES]
+
+
 cdef inline bint packing_room(Member *m, const Batch *batch) noexcept nogil:
     """Make the scratch buffer large enough for `pack_batch`. Returns False without memory.
 
     `batch.bytes` is enough: it counts an overhead for each update that is larger than PACKED_HEADER.
     """
     cdef const RedisModuleString *value = long_value(m, batch)
-    cdef size_t bytes = batch.bytes - (string_length(value) if value != NULL else 0)
+    cdef size_t bytes = HEADER_BYTES + batch.bytes - (string_length(value) if value != NULL else 0) + END_BYTES
     if bytes <= m.disk.scratch_bytes:
         return True
     memory_give(m.disk.scratch)
@@ -72,12 +82,13 @@ cdef inline size_t pack_entry(char *out, const Entry *entry, bint whole) noexcep
 
 
 cdef inline size_t pack_batch(Member *m, const Batch *batch) noexcept nogil:
-    """Encode the batch into the scratch buffer, which `packing_room` has made large enough. Returns the number of
-    bytes.
-    """
+    """Encode the batch at `packed`, where `packing_room` has made room for it. Returns the number of bytes."""
     cdef bint whole = long_value(m, batch) == NULL
-    cdef size_t packed = 0
+    cdef size_t length = 0
     cdef int64_t sn
+    if m.chain.log.streams:
+        stream_copy_out(&m.chain.log.stream, batch.first, packed(m), batch.bytes)
+        return batch.bytes
     for sn in range(batch.first, batch.first + batch.count):
-        packed += pack_entry(&m.disk.scratch[packed], log_at(&m.chain.log, sn), whole)
-    return packed
+        length += pack_entry(&packed(m)[length], log_at(&m.chain.log, sn), whole)
+    return length

@@ -14,7 +14,6 @@ from modules.core.decimal cimport DECIMAL_BYTES, read_decimals, write_decimal, w
 from modules.core.messages cimport Ack, Batch
 
 cdef enum:
-    HEADER_BYTES = 512
     ARGUMENT_BYTES = DECIMAL_BYTES + 7      # an integer in decimal, its length, and what is around them
     TERSE_ARGUMENTS = 3         # of a terse CHAIN.FORWARD: the name, the numbers, the payload
     TERSE_ACK_ARGUMENTS = 2

@@ -33,7 +33,7 @@ from modules.core.replication cimport (
 from modules.core.view cimport HISTORY_BYTES, View
 from modules.member.keyspace.values cimport keep, string_length
 from modules.member.persistence.batch_codec cimport (
-    BATCH_BYTES, long_value, pack_batch, packing_over, packing_room,
+    BATCH_BYTES, HEADER_BYTES, long_value, pack_batch, packed, packing_over, packing_room,
 )
 from modules.member.state.member cimport Member, the_member
 from modules.member.state.replication cimport LINK_CONNECTING, LINK_IDLE, LINK_PROVING, LINK_READY, LINK_SECURING, Link
@@ -124,19 +124,26 @@ cdef void send_ack(Link *link, const Ack *ack) noexcept nogil:
 
 
 cdef void send_batch(Member *m, Link *link, const Batch *batch) noexcept nogil:
-    """Send a batch of updates. A long value is sent in slices from the string that the log keeps."""
+    """Send a batch, for which there is `packing_room`. A long value is sent in slices from the string that the log
+    keeps.
+
+    The message is put together first, because hiredis may enlarge its buffer for each piece that is appended.
+    """
     cdef char header[HEADER_BYTES]
-    cdef size_t packed = pack_batch(m, batch)
     cdef RedisModuleString *value = long_value(m, batch)
     cdef size_t rest = string_length(value) if value != NULL else 0
-    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, packed + rest, link.terse))
-    redisAppendFormattedCommand(link.context, m.disk.scratch, packed)
+    cdef size_t length = pack_batch(m, batch)
+    cdef size_t front = <size_t>put_batch(header, batch, -1, length + rest, link.terse)
+    cdef char *message = packed(m) - front
+    memcpy(message, header, front)
+    if value == NULL:
+        memcpy(&message[front + length], b"\r\n", 2)
+        length += 2
+    redisAppendFormattedCommand(link.context, message, front + length)
     packing_over(m)
     if value != NULL:
         link.streamed = keep(value)
         link.streamed_to = 0
-    else:
-        redisAppendFormattedCommand(link.context, "\r\n", 2)
 
 
 cdef void append_stream(Member *m, Link *link, int64_t sn, uint64_t count) noexcept nogil:
@@ -147,19 +154,6 @@ cdef void append_stream(Member *m, Link *link, int64_t sn, uint64_t count) noexc
     redisAppendFormattedCommand(link.context, place, run)
     if count > run:
         redisAppendFormattedCommand(link.context, m.chain.log.stream.ring, count - run)
-
-
-cdef void send_effects(Member *m, Link *link, const Batch *batch) noexcept nogil:
-    """Send a batch of effects. A batch that is one long effect is sent in parts (`send_part`)."""
-    cdef char header[HEADER_BYTES]
-    if batch.bytes > BATCH_BYTES:
-        link.parted = batch[0]
-        link.parted_to = 0
-        return
-    redisAppendFormattedCommand(link.context, header, put_batch(header, batch, -1, <size_t>batch.count, link.terse))
-    if batch.count:
-        append_stream(m, link, batch.first, <uint64_t>batch.count)
-    redisAppendFormattedCommand(link.context, "\r\n", 2)
 
 
 cdef bint send_part(Member *m, Link *link) noexcept nogil:
@@ -218,8 +212,9 @@ cdef void forward(Member *m) noexcept nogil:
             return
         INVARIANT(link.streamed == NULL, "rule 1: a message begins when all of the one before has been written")
         m.replication.batches_sent += 1
-        if m.chain.log.streams:
-            send_effects(m, link, &batch)
+        if m.chain.log.streams and batch.bytes > BATCH_BYTES:
+            link.parted = batch         # one long effect
+            link.parted_to = 0
         elif packing_room(m, &batch):
             send_batch(m, link, &batch)
         else:
