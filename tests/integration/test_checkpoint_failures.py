@@ -17,6 +17,7 @@ from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, _examine
+from integration.disks import without_master
 from integration.helpers import Error, Talk, ask, assert_serves, info, member_number, state
 from integration.test_checkpoint import FLUSH, checkpoint, flush, put
 from integration.test_checkpoint_restart import ALWAYS, aged, folder, form, read_all
@@ -183,6 +184,28 @@ def test_a_checkpoint_that_was_lost_is_begun_anew_when_memory_has_everything(cha
     form(cluster, member)
     assert ask(member, "READ", "key:3") == b"value:3"
     assert ask(member, "TAIL.CHECKPOINT") == 10
+
+
+def test_a_checkpoint_that_could_not_be_emptied_is_emptied_later(chain: StartChain) -> None:
+    """Some of its files are gone, so LevelDB does not open it. Nothing of it is needed."""
+    cluster = chain(1, member_config={"member.gcs-mode": "checkpoint"} | ALWAYS)
+    member = cluster.head
+    put(cluster, 10)
+    checkpoint(cluster)
+    without_master(cluster)
+    member.kill()
+    shutil.rmtree(folder(member))
+    member.start()
+    obstacle = folder(member) / "999999.ldb"  # LevelDB cannot remove a folder as one of its files
+    obstacle.mkdir()
+    cluster.master.start()
+    form(cluster, member)
+    for _ in range(2):
+        reply = ask(member, "TAIL.CHECKPOINT")
+        assert isinstance(reply, Error) and obstacle.name in reply
+    obstacle.rmdir()
+    assert ask(member, "TAIL.CHECKPOINT") == 10
+    assert error_of(member) == ""
 
 
 def test_a_read_of_damaged_data_is_an_error(chain: StartChain) -> None:

@@ -287,7 +287,7 @@ cdef void run_write(Job *job) noexcept nogil:
     """
     cdef WriteJob *write = <WriteJob *>job
     cdef Database *d = write.database
-    if (d.spoilt or d.db == NULL) and not database_open(d, False, write.error):
+    if (d.spoilt or d.db == NULL) and not database_open(d, write.error):
         return
     if d.watermark == write.meta.watermark:
         confirm(write)

@@ -327,8 +327,7 @@ cdef bint begin_database(Database *d, bint emptied, char *error) noexcept nogil:
     return succeeded(failure, error) and load_meta(d, error) and undo_torn(d, error) and values_open(d, error)
 
 
-cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
-    """Open the database, or open it again: readers wait meanwhile. Returns False on an error."""
+cdef bint open_again(Database *d, bint emptied, char *error) noexcept nogil:
     cdef bint good
     pthread_mutex_lock(&d.mutex)
     end_database(d)
@@ -344,10 +343,19 @@ cdef bint database_open(Database *d, bint emptied, char *error) noexcept nogil:
 cdef bint database_clear(Database *d, char *error) noexcept nogil:
     """Delete the database and open an empty one. Returns False on an error."""
     cdef char *failure = NULL
+    d.emptying = True
     database_close(d)
     leveldb_destroy_db(d.options, d.folder, &failure)
-    if not succeeded(failure, error) or not database_open(d, True, error):
+    if not succeeded(failure, error) or not open_again(d, True, error):
         return False
+    d.emptying = False
     forget_keys(d)
     keys_counted(d)
     return True
+
+
+cdef bint database_open(Database *d, char *error) noexcept nogil:
+    """Open the database, or open it again: readers wait meanwhile. One that could not be emptied is emptied first: some
+    of its files may be gone. Returns False on an error.
+    """
+    return database_clear(d, error) if d.emptying else open_again(d, False, error)

@@ -36,7 +36,7 @@ cdef void run_open(Job *job) noexcept nogil:
     if opening.clear:
         opening.good = database_clear(opening.database, opening.error)
     else:
-        opening.good = database_open(opening.database, False, opening.error)
+        opening.good = database_open(opening.database, opening.error)
 
 
 cdef void store_failed(Member *m, const char *why) noexcept nogil:

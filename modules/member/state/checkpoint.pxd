@@ -104,6 +104,7 @@ cdef struct Database:
     ValueFiles read
     # ---- used by the writer thread only
     bint spoilt                 # a write has failed; nothing is written until the database is opened again
+    bint emptying               # it was to be emptied, and that has not succeeded yet
     uint64_t opened             # how many times it was
     Meta meta
     ValueWriter values
