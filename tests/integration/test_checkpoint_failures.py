@@ -251,6 +251,26 @@ def test_a_checkpoint_that_is_removed_under_a_servers_hands(undeterred: Cluster)
     assert state(member).keys == 5
 
 
+def test_a_compaction_that_fails_says_so_once(chain: StartChain) -> None:
+    """What is superseded stays, and the number of records is what it was."""
+    cluster = chain(1, member_config=FLUSH)
+    member = cluster.head
+    put(cluster, 1)
+    checkpoint(cluster)
+    member.stop()
+    with closing(plyvel.DB(str(folder(member)))) as database:
+        database.put(b"\1key:9\0\1" + bytes(8), b"neither a value nor a deletion")
+    member.start()
+    form(cluster, member)
+    for _ in range(7):
+        put(cluster, 20_000)
+        checkpoint(cluster)
+    wait_until(lambda: "the checkpoint keeps what is superseded: " in member.log(), 30)
+    assert member.log().count("the checkpoint keeps what is superseded: ") == 1
+    assert member_number(member, "checkpoint_sweeps") == 0
+    assert member_number(member, "checkpoint_records") == 140_001
+
+
 # -------------------------------------------------------------------------------------------- a shared folder
 
 

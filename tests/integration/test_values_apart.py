@@ -291,6 +291,7 @@ def test_a_file_with_a_damaged_value_stays_and_others_go(chain: StartChain) -> N
     wait_until(lambda: member_number(cluster.head, "checkpoint_sweeps") == 1, 60)
     names = [file.name for file in value_files(cluster.head)]
     assert names[0] == "00000001" and "00000002" not in names
+    assert "keeps what is superseded: the checkpoint is damaged: a value is another than" in cluster.head.log()
     flush(cluster)
     assert str(read(cluster, ["kept:0"])["kept:0"]).startswith(UNDONE)
     wanted = kept | made(20_000, 1000, "4")

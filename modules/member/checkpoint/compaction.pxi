@@ -10,17 +10,20 @@
 # In the end files of values go of which little is left (gathering.pxi).
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
+from libc.string cimport strcmp
 
 from modules.bindings.leveldb cimport (
     leveldb_iter_next, leveldb_iter_seek, leveldb_iterator_t, leveldb_writebatch_create, leveldb_writebatch_delete,
     leveldb_writebatch_destroy, leveldb_writebatch_t,
 )
+from modules.bindings.redismodule cimport RedisModule_Log
 from modules.core.checkpoint.record_format cimport (
     RECORD_DAMAGED, RECORD_DELETED, RecordKind, is_record, of_same_key, record_kind, record_sn,
 )
 from modules.member.state.checkpoint cimport Checkpoint, Database, Job, TEXT_BYTES, ValueFiles
-from modules.member.state.member cimport the_member
+from modules.member.state.member cimport Member, the_member
 
 cdef enum:
     SWEEP_LEAST = 100000        # records; below this number, compaction is not worth its cost
@@ -36,9 +39,10 @@ cdef struct Sweep:
     uint64_t records            # records in the database when the compaction has ended
     Buffer cursor               # record key at which the next part begins
     Buffer newest               # key of the last record that was the newest of its key
+    bint compacted              # all records are, on the disk
     bint ended
     # ---- of the files of values
-    bint gathering              # all records are compacted
+    bint gathering              # their turn has come
     uint32_t files              # files below this number may go
     uint64_t *live              # the bytes of each of these that records name; UINT64_MAX: it is to go
     ValueFiles read
@@ -123,6 +127,7 @@ cdef bint compact(Sweep *sweep) noexcept nogil:
         count_left(sweep, batch)
     good = good and database_write(sweep.database, batch, sweep.error)
     leveldb_writebatch_destroy(batch)
+    sweep.compacted = good and sweep.gathering
     return good and (not sweep.gathering or choose_files(sweep))
 
 
@@ -147,16 +152,34 @@ cdef void run_sweep(Job *job) noexcept nogil:
     sweep.ended = not more or not (gather(sweep) if sweep.gathering else compact(sweep))
 
 
+cdef void sweep_failed(Member *m, const char *why) noexcept nogil:
+    """Note why superseded records or values stay. The same reason is logged once, not after each checkpoint."""
+    cdef Checkpoint *c = &m.checkpoint
+    if strcmp(c.sweep_error, why) != 0:
+        RedisModule_Log(m.ctx, "warning", "the checkpoint keeps what is superseded: %s", why)
+    snprintf(c.sweep_error, TEXT_BYTES, "%s", why)
+
+
+cdef void sweep_ended(Member *m, const Sweep *sweep) noexcept nogil:
+    cdef Checkpoint *c = &m.checkpoint
+    c.sweeping = False
+    if sweep.compacted:
+        c.sweeps += 1
+        c.records = sweep.records
+    if sweep.error[0]:
+        sweep_failed(m, sweep.error)
+    elif sweep.compacted:
+        c.sweep_error[0] = 0
+
+
 cdef void done_sweep(Job *job) noexcept nogil:
     """Queue the next part after the jobs that wait for the writer, or finish the compaction."""
     cdef Sweep *sweep = <Sweep *>job
-    cdef Checkpoint *c = &the_member().checkpoint
+    cdef Member *m = the_member()
     if not sweep.ended:
-        worker_put(&c.writer, &sweep.job)
+        worker_put(&m.checkpoint.writer, &sweep.job)
         return
-    c.sweeping = False
-    c.sweeps += 1
-    c.records = sweep.records
+    sweep_ended(m, sweep)
     sweep_free(sweep)
 
 

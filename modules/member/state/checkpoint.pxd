@@ -188,6 +188,7 @@ cdef struct Checkpoint:
     int64_t tried_ms            # start of the last checkpoint that the clock began
     # ---- Counters for INFO.
     bint sweeping
+    char sweep_error[TEXT_BYTES]    # why the last compaction has not done all; empty: it has
     uint64_t checkpoints
     uint64_t sweeps
     uint64_t failures
