@@ -239,6 +239,11 @@ class Coordinator:
         found = self._prober.probe(_endpoint(host, port))
         survivor = found.member
         try:
+            if found.state.lacks_checkpoint:
+                raise CommandError(
+                    f"{survivor} cannot read its checkpoint, and has some keys nowhere else: its log says why. "
+                    'Restart it with that checkpoint, or see docs/operations.md, "Failures and restarts"'
+                )
             if view is None:
                 self._recover(found)
             else:

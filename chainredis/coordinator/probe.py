@@ -73,7 +73,8 @@ class ProbedServer:
 
     @property
     def has_data(self) -> bool:
-        return self.state.applied >= 0 or self.state.keys > 0
+        """Whether it has data, or may have some in a checkpoint that it cannot read."""
+        return self.state.applied >= 0 or self.state.keys > 0 or self.state.lacks_checkpoint
 
     @property
     def traits(self) -> Traits:

@@ -45,6 +45,7 @@ class MemberState:
     tls: bool = False
     plain_port: int = -1
     tls_port: int = -1
+    lacks_checkpoint: bool = False
 
     @property
     def second_port(self) -> SecondPort | None:

@@ -147,6 +147,13 @@ def rewrite(server: Server) -> None:
     wait_until(lambda: info(server, "persistence")["aof_rewrite_in_progress"] == "0", 20)
 
 
+def refusal(cluster: Cluster, command: str) -> str:
+    """What the master says to a command about the only member, which it must refuse."""
+    with pytest.raises(LauncherError) as refused:
+        cluster.command(command, cluster.head.endpoint.host, cluster.head.endpoint.port)
+    return str(refused.value)
+
+
 DAMAGES = [cut_log, overwrite_log, overwrite_manifest, remove_current, remove]
 
 
@@ -206,6 +213,32 @@ def test_a_checkpoint_that_could_not_be_emptied_is_emptied_later(chain: StartCha
     obstacle.rmdir()
     assert ask(member, "TAIL.CHECKPOINT") == 10
     assert error_of(member) == ""
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_lone_member_that_cannot_read_its_checkpoint_is_not_formed(chain: StartChain, loaded: bool) -> None:
+    """It would be a chain without the flushed keys. With the checkpoint that it had, it is the chain again."""
+    cluster = chain(1, member_config=FLUSH | (ALWAYS if loaded else {}))
+    member = cluster.head
+    wanted = aged(cluster)
+    checkpoint(cluster)
+    flush(cluster)
+    if loaded:
+        rewrite(member)
+    member.kill()
+    where = folder(member)
+    with closing(plyvel.DB(str(where))) as database:
+        meta = database.get(b"\0meta")
+        database.put(b"\0meta", b"nonsense")
+    member.start()
+    wait_until(lambda: "MASTER.FORM" in refusal(cluster, "MASTER.ADD"), 20)
+    assert "cannot read its checkpoint" in refusal(cluster, "MASTER.FORM")
+    member.stop()
+    with closing(plyvel.DB(str(where))) as database:
+        database.put(b"\0meta", meta)
+    member.start()
+    form(cluster, member)
+    assert read_all(cluster, list(wanted)) == wanted
 
 
 def test_a_read_of_damaged_data_is_an_error(chain: StartChain) -> None:

@@ -31,6 +31,7 @@ from modules.member.replies cimport (
     waiter_new,
 )
 from modules.member.replies.waiting cimport first_waiting
+from modules.member.state.checkpoint cimport STORE_FAILED
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.replication cimport Link
@@ -38,7 +39,7 @@ from modules.member.state.waiter cimport WAIT_SUSPICION, Waiter
 from modules.server.clock cimport boot_ms
 
 cdef enum:
-    STATE_FIELDS = 26
+    STATE_FIELDS = 27
     WHY_ROOM = HOST_BYTES + NUMBER_BYTES + ERROR_BYTES
     TROUBLE_BYTES = RUN_ID_BYTES + NUMBER_BYTES + 2
 
@@ -93,6 +94,11 @@ cdef void troubles_text(const Member *m, char *out) noexcept nogil:
     trouble_text(m, &m.replication.head_shortcut, &out[length])
 
 
+cdef bint lacks_checkpoint(const Member *m) noexcept nogil:
+    """Returns whether keys may have been in the checkpoint alone that this server had, and cannot read."""
+    return m.disk.unproven != NULL or (m.disk.missing and m.checkpoint.store == STORE_FAILED)
+
+
 cdef void reply_state(Member *m, RedisModuleCtx *ctx, bint with_traits) noexcept nogil:
     """Reply with this member's state, and with the traits of its server if they are wanted."""
     cdef char history[2 * HISTORY_BYTES + 1]
@@ -136,6 +142,7 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx, bint with_traits) noexcept
     state_number(ctx, "longest_lease", m.chain.longest_lease_ms)
     state_number(ctx, "plain_port", second.plain)
     state_number(ctx, "tls_port", second.tls)
+    state_number(ctx, "lacks_checkpoint", lacks_checkpoint(m))
     if with_traits:
         reply_traits(m, ctx)
 
