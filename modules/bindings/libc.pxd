@@ -115,6 +115,7 @@ cdef extern from *:
         SYS_close
         SYS_close_range
         SYS_exit
+        SYS_nanosleep
         SYS_prctl
         SYS_read
         SYS_write

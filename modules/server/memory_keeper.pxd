@@ -4,7 +4,8 @@
 
 The kernel frees the memory of a killed process before it closes the process's sockets: with a gigabyte, nobody knows of
 the death for a tenth of a second. Memory that another process shares is not freed. So the sockets close at once, which
-the keeper notices by a pipe, and it frees the memory by its own end, while the chain is repaired already.
+the keeper notices by a pipe. It frees the memory by its own end, a moment later: to free it is work for a processor,
+which the repair of the chain may want first.
 
 The keeper shares `errno` and all else of the thread that made it. So it makes system calls only, and none that fails
 when that thread has gone on.
@@ -14,14 +15,15 @@ from libc.stdlib cimport calloc, getenv
 from libc.string cimport strstr
 
 from modules.bindings.libc cimport (
-    CLONE_VM, O_CLOEXEC, PR_SET_NAME, SYS_close, SYS_close_range, SYS_exit, SYS_prctl, SYS_read, SYS_write, clone,
-    close, pipe2, read, syscall,
+    CLONE_VM, O_CLOEXEC, PR_SET_NAME, SYS_close, SYS_close_range, SYS_exit, SYS_nanosleep, SYS_prctl, SYS_read,
+    SYS_write, clone, close, pipe2, read, syscall, timespec,
 )
 from modules.bindings.pthread cimport SIG_SETMASK, pthread_sigmask, sigfillset, sigset_t
 from modules.bindings.redismodule cimport RedisModuleCtx, RedisModule_Log
 
 cdef enum:
     KEEPER_STACK_BYTES = 64 * 1024
+    KEEPER_PAUSE_MS = 100       # between the server's end and the keeper's: a repair takes less, mostly
 
 
 cdef struct MemoryKeeper:
@@ -45,11 +47,14 @@ cdef inline bint keeper_closes_others(const MemoryKeeper *keeper) noexcept nogil
 cdef inline int keeper_run(void *argument) noexcept nogil:
     cdef MemoryKeeper *keeper = <MemoryKeeper *>argument
     cdef char byte = 0
+    cdef timespec pause
+    pause.tv_sec, pause.tv_nsec = 0, KEEPER_PAUSE_MS * 1000000
     if keeper_closes_others(keeper):
         syscall(SYS_prctl, <long>PR_SET_NAME, b"memory-keeper", 0L, 0L, 0L)
         syscall(SYS_write, <long>keeper.is_ready[1], &byte, 1L)
         syscall(SYS_close, <long>keeper.is_ready[1])
         syscall(SYS_read, <long>keeper.server_lives[0], &byte, 1L)      # until the server has ended
+        syscall(SYS_nanosleep, &pause, NULL)
     syscall(SYS_exit, 0L)
     return 0
 
