@@ -167,7 +167,8 @@ class PollSession(MemberSession):
         if link := self._proven:
             link.announce(view)
 
-    def _pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
+        """Returns when the member is to be polled now, at the latest after so many seconds."""
         self._woken.wait(seconds)
         self._woken.clear()
 
@@ -177,20 +178,22 @@ class PollSession(MemberSession):
             self._asked_at = self._runtime.now()
             link.ask()
 
-    def hear(self, timeout_s: float) -> None:
+    def hear(self, timeout_s: float) -> bool:
         """Take the answer to `ask`, if it comes in time as a whole: others are waited for after it. What happens else
-        to a link that nobody has used for a while proves nothing: the thread makes a new one.
+        to a link that nobody has used for a while proves nothing: the thread makes a new one. Returns whether there was
+        an answer.
         """
         if (link := self._standing) is None:
-            return
+            return False
         try:
             state = state_of(link, self.member, timeout_s)
         except MemberError as error:
             log.debug("%s", error)
             self._standing = None
             link.close()
-        else:
-            self._runtime.answered(self._run_id, report(state), self._asked_at)
+            return False
+        self._runtime.answered(self._run_id, report(state), self._asked_at)
+        return True
 
     def _talk(self) -> None:
         link, self._standing = self._standing or self._connect(), None
@@ -210,7 +213,7 @@ class PollSession(MemberSession):
                 self._saw(self._poll(link, lease) if lease and self._proven else link.state(), asked_at)
             except Busy:
                 self._runtime.spoke(self._run_id)
-            self._pause(self._runtime.pause_s(self._run_id))
+            self.pause(self._runtime.pause_s(self._run_id))
 
     def _connect(self) -> MemberLink:
         asked_at = self._runtime.now()
@@ -239,10 +242,10 @@ class PollSession(MemberSession):
             if line := self._complaint.line(str(error)):
                 log.warning("%s", line)
             self._runtime.cannot_feed(self._run_id, view.epoch)
-            self._pause(RETRY_S)
+            self.pause(RETRY_S)
         except Stale as error:
             self._runtime.superseded(error.view)
-            self._pause(RETRY_S)
+            self.pause(RETRY_S)
         else:
             self._runtime.adopted(self._run_id, view.epoch)
 

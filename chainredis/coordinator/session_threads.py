@@ -15,8 +15,8 @@ from chainredis.transport.member_client import Dial, MemberLink
 # So long a new master waits for the answers on links that it has made before, all together.
 ANSWER_S = 0.02
 # A new master can do nothing before all members have answered, and then commands have waited for it. So long its other
-# threads leave the interpreter to these.
-OTHERS_AFTER_S = 0.03
+# threads leave the interpreter to these: those that poll until a view is stored, which takes its time in the store.
+POLLS_AFTER_S, OTHERS_AFTER_S = 0.004, 0.03
 
 Sessions = tuple[PollSession, ReportSession, LifelineSession]
 
@@ -85,8 +85,9 @@ def _begin(begun: list[Sessions], is_new_master: bool) -> None:
     """The polls first. An ended session's thread ends at once."""
     until = time.monotonic() + ANSWER_S
     try:
-        for poll, *_ in begun:
-            poll.hear(max(until - time.monotonic(), 0))
+        heard = [poll.hear(max(until - time.monotonic(), 0)) for poll, *_ in begun]
+        if is_new_master and all(heard):
+            begun[0][0].pause(POLLS_AFTER_S)
     finally:
         for poll, *_ in begun:
             poll.start()
