@@ -1,15 +1,13 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-# Writes a checkpoint: on the writer thread, from a frozen memtable that no thread changes.
-#
-# First all long values go to a file (values.pxi), in the order of the updates: so they lie in memory, one after the
-# other. Then the records go to the database, in batches of bounded size and in the order of the keys.
+# Writes a checkpoint: on the writer thread, in batches of bounded size and in the order of the keys, from a frozen
+# memtable that no thread changes. Long values go to files (values.pxi).
 #
 # The handles in the table are Redis strings. The writer thread reads their bytes. Only the main thread may change their
 # reference counts.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from modules.bindings.leveldb cimport (
@@ -28,7 +26,7 @@ from modules.member.state.checkpoint cimport Database, Job, TEXT_BYTES
 
 cdef enum:
     CHUNK_BYTES = 4 * 1024 * 1024       # of a batch; a longer record has a batch of its own
-    FETCHED_AHEAD = 8           # entries between two steps from an entry to its value's bytes
+    FETCHED_AHEAD = 8           # records between two steps from an entry to its value's bytes
     FETCHED_LINES = 4           # of a value; the processor goes on by itself
     LINE_BYTES = 64             # of the processor's cache
 
@@ -47,7 +45,6 @@ cdef struct WriteJob:
 cdef struct Batches:
     # The batch that is being filled, and what it needs.
     WriteJob *write
-    char *apart                 # of each entry APART_RECORD_BYTES: its record's value, or zeros if that is not apart
     leveldb_writebatch_t *batch
     size_t bytes
     Buffer names                # content of the batch's chunk record: the names of its records
@@ -113,10 +110,32 @@ cdef void name_record(Batches *b, size_t key_bytes) noexcept nogil:
     b.names.length += 4 + key_bytes
 
 
-# ----------------------------------------------------------------------------------------------- values apart
-
-cdef char *apart_of(const Batches *b, const MemtableEntry *entry) noexcept nogil:
-    return &b.apart[<size_t>(entry.place - 1) * APART_RECORD_BYTES]
+cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
+    """Add one record to the batch, and its value to a file if the value is long. Returns False on an error."""
+    cdef size_t length = 0
+    cdef const char *bytes = NULL
+    cdef size_t key_bytes
+    cdef size_t record_bytes
+    if entry.kind == MEMTABLE_VALUE:
+        bytes = RedisModule_StringPtrLen(<const RedisModuleString *>entry.value, &length)
+    record_bytes = APART_RECORD_BYTES if is_apart(length) else 1 + length
+    b.record.length = 0
+    if (not buffer_room(&b.record, record_key_room(entry.length) + record_bytes)
+            or not buffer_room(&b.names, record_key_room(entry.length) + 4)):
+        return damaged(b.write.error, "no memory for what is to be written")
+    key_bytes = record_key(b.record.bytes, entry.bytes, entry.length, entry.sn)
+    name_record(b, key_bytes)
+    note_written(b.write.database, b.record.bytes, key_bytes, bytes == NULL)
+    if is_apart(length):
+        b.write.meta.format = FORMAT_APART
+        if not value_append(b.write.database, bytes, length, &b.record.bytes[key_bytes], b.write.error):
+            return False
+    else:
+        b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
+        memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
+    leveldb_writebatch_put(b.batch, b.record.bytes, key_bytes, &b.record.bytes[key_bytes], record_bytes)
+    b.bytes += key_bytes + record_bytes
+    return True
 
 
 cdef void fetch_value(const MemtableEntry *entry) noexcept nogil:
@@ -129,92 +148,23 @@ cdef void fetch_value(const MemtableEntry *entry) noexcept nogil:
         fetch_line(bytes - 1 + i * LINE_BYTES)
 
 
-cdef void fetch_values_ahead(const Memtable *table, uint64_t at) noexcept nogil:
-    """Fetch the next values into the processor's cache: they were written long ago."""
-    if at + 2 * FETCHED_AHEAD < table.count:
-        fetch_line(<uint64_t>memtable_at(table, at + 2 * FETCHED_AHEAD).value)
-    if at + FETCHED_AHEAD < table.count:
-        fetch_value(memtable_at(table, at + FETCHED_AHEAD))
-
-
-cdef bint append_value(Batches *b, const MemtableEntry *entry) noexcept nogil:
-    """Write the entry's value to a file, if it is long. Returns False on an error."""
-    cdef size_t length
-    cdef const char *bytes
-    if entry.kind != MEMTABLE_VALUE:
-        return True
-    bytes = RedisModule_StringPtrLen(<const RedisModuleString *>entry.value, &length)
-    if not is_apart(length):
-        return True
-    b.write.meta.format = FORMAT_APART
-    return value_append(b.write.database, bytes, length, apart_of(b, entry), b.write.error)
-
-
-cdef bint append_values(Batches *b) noexcept nogil:
-    """Write all long values to files, before any record names one. Returns False on an error."""
-    cdef uint64_t i
-    for i in range(b.write.table.count):
-        fetch_values_ahead(b.write.table, i)
-        if not append_value(b, memtable_at(b.write.table, i)):
-            return False
-        if b.write.database.stopping:
-            return damaged(b.write.error, "the server is ending")
-    return True
-
-
-# ---------------------------------------------------------------------------------------------------- records
-
-cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
-    """Add one record to the batch. Returns False on an error."""
-    cdef const char *apart = apart_of(b, entry)
-    cdef size_t length = 0
-    cdef const char *bytes = NULL
-    cdef size_t key_bytes
-    cdef size_t record_bytes = APART_RECORD_BYTES
-    if not apart[0]:
-        if entry.kind == MEMTABLE_VALUE:
-            bytes = RedisModule_StringPtrLen(<const RedisModuleString *>entry.value, &length)
-        record_bytes = 1 + length
-    b.record.length = 0
-    if (not buffer_room(&b.record, record_key_room(entry.length) + record_bytes)
-            or not buffer_room(&b.names, record_key_room(entry.length) + 4)):
-        return damaged(b.write.error, "no memory for what is to be written")
-    key_bytes = record_key(b.record.bytes, entry.bytes, entry.length, entry.sn)
-    name_record(b, key_bytes)
-    note_written(b.write.database, b.record.bytes, key_bytes, entry.kind != MEMTABLE_VALUE)
-    if apart[0]:
-        memcpy(&b.record.bytes[key_bytes], apart, APART_RECORD_BYTES)
-    else:
-        b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
-        memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
-    leveldb_writebatch_put(b.batch, b.record.bytes, key_bytes, &b.record.bytes[key_bytes], record_bytes)
-    b.bytes += key_bytes + record_bytes
-    return True
-
-
-cdef void fetch_ahead(const Batches *b, const Ordered *ordered, uint64_t at) noexcept nogil:
+cdef void fetch_ahead(const Ordered *ordered, uint64_t at, uint64_t count) noexcept nogil:
     """Fetch what the next records are made of into the processor's cache: it was written long ago, and lies scattered.
     """
-    cdef uint64_t count = b.write.table.count
-    cdef const MemtableEntry *entry
     if at + 3 * FETCHED_AHEAD < count:
         fetch_line(<uint64_t>ordered[at + 3 * FETCHED_AHEAD].entry)
     if at + 2 * FETCHED_AHEAD < count:
-        entry = ordered[at + 2 * FETCHED_AHEAD].entry
-        fetch_line(<uint64_t>entry.bytes)
-        if not apart_of(b, entry)[0]:
-            fetch_line(<uint64_t>entry.value)
+        fetch_line(<uint64_t>ordered[at + 2 * FETCHED_AHEAD].entry.value)
+        fetch_line(<uint64_t>ordered[at + 2 * FETCHED_AHEAD].entry.bytes)
     if at + FETCHED_AHEAD < count:
-        entry = ordered[at + FETCHED_AHEAD].entry
-        if not apart_of(b, entry)[0]:
-            fetch_value(entry)
+        fetch_value(ordered[at + FETCHED_AHEAD].entry)
 
 
 cdef bint write_in_order(Batches *b, const Ordered *ordered) noexcept nogil:
-    """Write the records of all entries. The last records stay in the batch, to be written with the meta record."""
+    """Write all entries of the table. The last records stay in the batch, to be written with the meta record."""
     cdef uint64_t i
     for i in range(b.write.table.count):
-        fetch_ahead(b, ordered, i)
+        fetch_ahead(ordered, i, b.write.table.count)
         if not put_record(b, ordered[i].entry):
             return False
         if b.bytes >= CHUNK_BYTES and not write_chunk(b):
@@ -225,18 +175,13 @@ cdef bint write_in_order(Batches *b, const Ordered *ordered) noexcept nogil:
 
 
 cdef bint write_entries(Batches *b) noexcept nogil:
-    cdef uint64_t count = b.write.table.count
-    cdef Ordered *ordered = <Ordered *>malloc((count + 1) * sizeof(Ordered))
+    cdef Ordered *ordered = <Ordered *>malloc((b.write.table.count + 1) * sizeof(Ordered))
     cdef bint good
-    b.apart = <char *>calloc(count + 1, APART_RECORD_BYTES)
-    if ordered == NULL or b.apart == NULL:
-        damaged(b.write.error, "no memory for what is to be written")
-        good = False
-    else:
-        memtable_in_order(b.write.table, ordered)
-        good = append_values(b) and write_in_order(b, ordered)
+    if ordered == NULL:
+        return damaged(b.write.error, "no memory for what is to be written")
+    memtable_in_order(b.write.table, ordered)
+    good = write_in_order(b, ordered)
     free(ordered)
-    free(b.apart)
     return good
 
 
