@@ -27,7 +27,7 @@ from modules.member.state.checkpoint cimport Database, Job, TEXT_BYTES
 cdef enum:
     CHUNK_BYTES = 4 * 1024 * 1024       # of a batch; a longer record has a batch of its own
     FETCHED_AHEAD = 8           # records between two steps from an entry to its value's bytes
-    FETCHED_LINES = 4           # of a value; the processor goes on by itself
+    FETCHED_LINES = 9           # of a value, which is 512 bytes; of a longer one the processor goes on by itself
     LINE_BYTES = 64             # of the processor's cache
 
 
