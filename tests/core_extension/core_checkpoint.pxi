@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Checkpoints: the table of keys that are newer, the records, and what a restart makes of memory and checkpoint.
 
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.stdlib cimport free, malloc
 
 cimport modules.core.checkpoint.candidates as candidates
@@ -64,11 +65,9 @@ cdef class Memtable:
     """The table of `modules/core/checkpoint/memtable.pxd`, from keys to sequence numbers."""
 
     cdef memtable.Memtable *table
-    cdef dict _keys             # keeps the bytes that entries refer to
 
     def __cinit__(self, uint64_t seed, uint64_t expected=0):
         self.table = memtable.memtable_new(seed, expected)
-        self._keys = {}
         if self.table == NULL:
             raise MemoryError
 
@@ -80,9 +79,12 @@ cdef class Memtable:
     @property
     def buckets(self): return memtable.memtable_buckets(self.table)
 
-    def put(self, bytes key, int64_t sn):
-        key = self._keys.setdefault(key, key)
-        memtable.memtable_put(self.table, PyBytes_AS_STRING(key), len(key), self._hash(key)).sn = sn
+    def put(self, key, int64_t sn):
+        """key: bytes, or a bytearray that the caller goes on using."""
+        cdef bytearray taken = bytearray(key) if isinstance(key, bytes) else key
+        cdef char *start = PyByteArray_AS_STRING(taken)
+        cdef uint32_t hash = memtable.memtable_hash(start, len(taken), self.table.seed)
+        memtable.memtable_put(self.table, start, len(taken), hash).sn = sn
 
     cdef uint32_t _hash(self, bytes key):
         return memtable.memtable_hash(PyBytes_AS_STRING(key), len(key), self.table.seed)

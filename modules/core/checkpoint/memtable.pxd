@@ -7,7 +7,8 @@ A bucket is a line of the processor's cache, and has its entries' hashes: an upd
 for no other entry, also when a bucket is split.
 
 Entries are in blocks, in the order in which they came. They do not move, and none is removed before the table is freed.
-Keys and values are opaque handles that the caller puts in and takes out again.
+The table has copies of the keys, side by side in the same order. Values are opaque handles that the caller puts in and
+takes out again.
 """
 
 from libc.stdint cimport UINT32_MAX, int64_t, uint32_t, uint64_t
@@ -16,6 +17,7 @@ from libc.string cimport memcmp, memcpy, memset
 from modules.core.hints cimport fetch_line
 from modules.core.invariant cimport INVARIANT
 from modules.core.memory cimport memory_give, memory_grow, memory_take, memory_take_zeroed
+from modules.core.payloads cimport Payloads, payloads_drop_page, payloads_take
 
 cdef enum:
     SLOTS = 7                   # of a bucket
@@ -25,7 +27,7 @@ cdef enum:
     BLOCK_BITS = 9
     BLOCK_ENTRIES = 512         # and entries in blocks, likewise
     MOST_EXPECTED = 96 * 1024   # entries to begin with: making more buckets takes too long at once
-    MEMTABLE_OVERHEAD = 150     # bytes that an entry costs beside its payload: itself, its bucket, and the key's string
+    MEMTABLE_OVERHEAD = 100     # bytes that an entry costs beside its payload: itself, its bucket, the value's string
 
 
 cdef enum MemtableKind:
@@ -36,12 +38,11 @@ cdef enum MemtableKind:
 
 cdef struct MemtableEntry:
     MemtableEntry *next            # among those that have no slot in their bucket
-    const char *bytes           # of the key, which `key` keeps
+    const char *bytes           # of the key, in the table's copy
     uint32_t length
     uint32_t hash
     uint32_t place              # it came as the `place`th, from 1 on
     MemtableKind kind
-    void *key                   # NULL: just inserted, and to be filled in
     void *value
     int64_t sn
 
@@ -63,6 +64,7 @@ cdef struct Memtable:
     MemtableEntry **blocks
     uint64_t block_count
     uint64_t block_room
+    Payloads keys               # the bytes of all keys
     uint64_t count              # of entries
     uint64_t lacking            # entries of that kind
     uint64_t bytes              # of keys and values
@@ -203,6 +205,8 @@ cdef inline void memtable_free(Memtable *table) noexcept nogil:
         memory_give(table.segments[i])
     for i in range(table.block_count):
         memory_give(table.blocks[i])
+    while table.keys.oldest != NULL:
+        payloads_drop_page(&table.keys)
     memory_give(table.segments)
     memory_give(table.blocks)
     memory_give(table)
@@ -261,23 +265,25 @@ cdef inline MemtableEntry *memtable_find(
 cdef inline MemtableEntry *memtable_put(
     Memtable *table, const char *bytes, size_t length, uint32_t hash,
 ) noexcept nogil:
-    """The key's entry, as of `memtable_find`, or a new one, whose `key` is NULL. Returns NULL when memory is exhausted.
-
-    A new entry refers to `bytes` until the caller has put in a key, which keeps the bytes.
-    """
+    """The key's entry, as of `memtable_find`, or a new one without a value. Returns NULL when memory is exhausted."""
     cdef MemtableEntry *entry = memtable_find(table, bytes, length, hash)
+    cdef char *copy
     if entry != NULL:
         return entry
     if table.count == table.block_count << BLOCK_BITS and not memtable_add_block(table):
         return NULL
+    copy = payloads_take(&table.keys, length)
+    if copy == NULL:
+        return NULL
+    memcpy(copy, bytes, length)
     if table.count >= LOAD * memtable_buckets(table):
         memtable_split(table)
     entry = memtable_at(table, table.count)
     entry.hash = hash
-    entry.bytes = bytes
+    entry.bytes = copy
     entry.length = <uint32_t>length
     entry.place = <uint32_t>table.count + 1
-    entry.key = entry.value = NULL
+    entry.value = NULL
     entry.kind = MEMTABLE_DELETED
     entry.sn = -1
     bucket_add(memtable_bucket_of(table, hash), entry)

@@ -3,7 +3,7 @@
 # Writes a checkpoint: on the writer thread, in batches of bounded size and in the order of the keys, from a frozen
 # memtable that no thread changes. Long values go to files (values.pxi).
 #
-# The handles in the table are Redis strings. The writer thread reads their bytes. Only the main thread may change their
+# The values in the table are Redis strings. The writer thread reads their bytes. Only the main thread may change their
 # reference counts.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

@@ -18,7 +18,7 @@ from modules.member.state.checkpoint cimport Checkpoint, TEXT_BYTES
 
 cdef enum:
     FREED_AT_ONCE = 64          # entries released between two looks at the clock
-    FETCHED_BEFORE = 8          # entries between the one that is released and the one whose handles are fetched
+    FETCHED_BEFORE = 8          # entries between the one that is released and the one whose value is fetched
 
 
 cdef inline void track_failed(Checkpoint *c) noexcept nogil:
@@ -42,13 +42,10 @@ cdef inline void entry_assign(
 
 
 cdef inline MemtableEntry *entry_of(Memtable *table, RedisModuleString *key, uint32_t hash) noexcept nogil:
-    """Returns the key's entry, with a reference to the key. NULL: no memory."""
+    """Returns the key's entry. NULL: no memory."""
     cdef size_t length
     cdef const char *bytes = RedisModule_StringPtrLen(key, &length)
-    cdef MemtableEntry *entry = memtable_put(table, bytes, length, hash)
-    if entry != NULL and entry.key == NULL:
-        entry.key = keep(key)
-    return entry
+    return memtable_put(table, bytes, length, hash)
 
 
 cdef inline uint32_t key_hash_of(const Checkpoint *c, RedisModuleString *key) noexcept nogil:
@@ -73,7 +70,7 @@ cdef inline uint32_t track_ahead(const Checkpoint *c, const char *key, size_t le
 cdef inline void track(
     Checkpoint *c, int64_t sn, RedisModuleString *key, RedisModuleString *value, uint32_t hash,
 ) noexcept nogil:
-    """Enter an update that was just applied; without a value it is a deletion. The table shares key and value.
+    """Enter an update that was just applied; without a value it is a deletion. The table shares the value.
 
     hash: what `track_ahead` has returned for this key.
     """
@@ -128,7 +125,7 @@ cdef inline bint may_be_flushed(const Checkpoint *c, RedisModuleString *key) noe
 # ---------------------------------------------------------------------------------------------------- release
 
 cdef inline void track_spend(Checkpoint *c, Memtable *table) noexcept nogil:
-    """Queue a table that is not needed any more. `track_release` gives its handles back, one slice in each pass."""
+    """Queue a table that is not needed any more. `track_release` gives its values back, one slice in each pass."""
     cdef Memtable **place = &c.spent
     if table == NULL:
         return
@@ -141,29 +138,27 @@ cdef inline void track_spend(Checkpoint *c, Memtable *table) noexcept nogil:
 cdef inline void release_entry(
     Checkpoint *c, const MemtableEntry *entry, int64_t now_ms, uint64_t room,
 ) noexcept nogil:
-    """Give back the entry's handles. If its key has a value, the key becomes a candidate for evictions."""
+    """Give back the entry's value. If its key has a value, the key becomes a candidate for evictions."""
     if entry.kind == MEMTABLE_VALUE:
         candidates_add(&c.candidates, entry.bytes, entry.length, now_ms, room)
-    let_go(<RedisModuleString *>entry.key)
     let_go(<RedisModuleString *>entry.value)
 
 
-cdef inline void fetch_handles(const Memtable *table, uint64_t index) noexcept nogil:
-    """Fetch what an entry shares into the processor's cache: it was written long ago, and lies scattered."""
+cdef inline void fetch_value_of(const Memtable *table, uint64_t index) noexcept nogil:
+    """Fetch the value that an entry shares into the processor's cache: it was written long ago."""
     if index < table.count:
-        fetch_line(<uint64_t>memtable_at(table, index).key)
         fetch_line(<uint64_t>memtable_at(table, index).value)
 
 
 cdef inline bint track_release(Checkpoint *c, int64_t now_ms, uint64_t room) noexcept nogil:
-    """Give back some handles of the queued tables. Returns whether there are more.
+    """Give back some values of the queued tables. Returns whether there are more.
 
     room: bytes that all candidates for evictions may take.
     """
     cdef Memtable *table = c.spent
     cdef uint64_t end = min(table.count, c.spent_to + FREED_AT_ONCE)
     while c.spent_to < end:
-        fetch_handles(table, c.spent_to + FETCHED_BEFORE)
+        fetch_value_of(table, c.spent_to + FETCHED_BEFORE)
         release_entry(c, memtable_at(table, c.spent_to), now_ms, room)
         c.spent_to += 1
     if c.spent_to == table.count:
@@ -193,11 +188,10 @@ cdef inline void forget_written(Checkpoint *c) noexcept nogil:
         if kept != NULL:
             value = <RedisModuleString *>entry.value
             memtable_set(c.memtable, kept, entry.kind, 0, string_length(value) if value != NULL else 0)
-            kept.key, kept.value, kept.sn = entry.key, entry.value, entry.sn
+            kept.value, kept.sn = entry.value, entry.sn
         else:
             if entry.sn > c.watermark:
                 track_failed(c)
-            let_go(<RedisModuleString *>entry.key)
             let_go(<RedisModuleString *>entry.value)
     memtable_free(old)
 

@@ -26,6 +26,7 @@ from modules.core.invariant cimport INVARIANT
 from modules.core.log cimport Boundary
 from modules.core.view cimport HISTORY_BYTES
 from modules.member.checkpoint.memtable cimport entry_assign, newest_update, track_failed, track_loaded, track_spend
+from modules.member.keyspace.values cimport let_go
 from modules.member.state.checkpoint cimport Checkpoint, Job, MODE_NORMAL, STORE_OPEN, TEXT_BYTES
 from modules.member.state.member cimport Member, the_member
 from modules.server.clock cimport monotonic_us
@@ -113,8 +114,8 @@ cdef bint list_slice(Member *m, int64_t until_us) noexcept nogil:
 
 cdef void share_value(Member *m, MemtableEntry *entry) noexcept nogil:
     """Put a value's copy under the key and into the table, so that both share it. A key without a value was deleted."""
-    cdef RedisModuleKey *key = RedisModule_OpenKey(
-        m.ctx, <RedisModuleString *>entry.key, REDISMODULE_READ | REDISMODULE_WRITE)
+    cdef RedisModuleString *name = RedisModule_CreateString(NULL, entry.bytes, entry.length)
+    cdef RedisModuleKey *key = RedisModule_OpenKey(m.ctx, name, REDISMODULE_READ | REDISMODULE_WRITE)
     cdef RedisModuleString *value = NULL
     cdef size_t length
     cdef const char *bytes
@@ -123,6 +124,7 @@ cdef void share_value(Member *m, MemtableEntry *entry) noexcept nogil:
         value = RedisModule_CreateString(NULL, bytes, length)
         RedisModule_StringSet(key, value)
     RedisModule_CloseKey(key)
+    let_go(name)
     entry_assign(m.checkpoint.memtable, entry, entry.sn, MEMTABLE_DELETED if value == NULL else MEMTABLE_VALUE, value)
 
 

@@ -163,8 +163,8 @@ cdef struct Checkpoint:
     Memtable *frozen
     int64_t frozen_to           # `frozen` holds exactly the updates up to this sequence number
     bint writing
-    Memtable *spent                # a table that is written; its key and value handles are given back in slices
-    uint64_t spent_to           # index of the first slot of `spent` that still has its handles
+    Memtable *spent                # a table that is written; its values are given back in slices
+    uint64_t spent_to           # index of the first entry of `spent` that still has its value
     RedisModuleScanCursor *base         # scan that adds the keys from before `tracking` to the memtable; NULL: done
     # slot of the memtable at which the search for values not yet shared with the keyspace goes on
     uint64_t lacking_from

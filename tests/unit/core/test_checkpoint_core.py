@@ -49,6 +49,16 @@ def test_the_table_is_a_dictionary(seed: int, expected: int, updates: list[tuple
     assert table.entries() == list(model.items())
 
 
+@given(st.lists(keys, min_size=1, unique=True))
+def test_the_table_has_its_own_copies_of_the_keys(found: list[bytes]) -> None:
+    table = Memtable(7)
+    for key in found:
+        buffer = bytearray(key)
+        table.put(buffer, 5)
+        buffer[:] = b"\xee" * len(buffer)
+    assert table.entries() == [(key, 5) for key in found]
+
+
 def test_the_table_grows_a_bucket_at_a_time() -> None:
     table = Memtable(7)
     before = table.buckets
