@@ -248,7 +248,23 @@ def _memory(patients: Sequence[Patient]) -> Iterator[str]:
         )
 
 
+def _io_threads(patients: Sequence[Patient]) -> Iterator[str]:
+    """Redis 8 hands each client that waits for a module from an I/O thread to the main thread and back."""
+    slowed = [
+        patient
+        for patient in patients
+        if patient.version.startswith("Redis 8.")
+        and patient.info.get("member_kind") == "put"
+        and patient.settings.get("io-threads", "1") != "1"
+    ]
+    if slowed:
+        yield (
+            f"{_names(slowed)}: io-threads above 1 makes writes that wait for their reply slower on Redis 8 in a chain "
+            'of kind put: set io-threads 1 and restart (docs/redis.md, "I/O threads")'
+        )
+
+
 CHECKS: Sequence[Check] = (
-    _size, _versions, _clocks, _files, _leases, _links, _addresses, _clients, _memory, _settings, _tls, _strangers,
-    _rights,
+    _size, _versions, _clocks, _files, _leases, _links, _addresses, _clients, _memory, _settings, _tls, _io_threads,
+    _strangers, _rights,
 )  # fmt: skip

@@ -18,7 +18,7 @@ from chainredis.transport.settings import Credentials, Settings
 from chainredis.transport.tls import Tls
 
 ANSWER_TIMEOUT_S = 2.0
-MORE_SETTINGS = ("member.auth-user", "tls-port", "tls-replication")
+MORE_SETTINGS = ("member.auth-user", "tls-port", "tls-replication", "io-threads")
 OF_MASTERS = ("tls-replication", "master.etcd-ca")
 
 

@@ -65,6 +65,25 @@ def test_each_check_finds_what_it_is_for(worse: Patient, text: str) -> None:
     assert text in found
 
 
+@pytest.mark.parametrize(
+    ("version", "kind", "threads", "warned"),
+    [
+        ({"redis_version": "8.2.3"}, "put", "4", True),
+        ({"redis_version": "8.2.3"}, "put", "1", False),
+        ({"redis_version": "8.2.3"}, "all", "4", False),
+        ({"redis_version": "7.4.0"}, "put", "4", False),
+        ({"redis_version": "7.2.4", "valkey_version": "8.1.0"}, "put", "4", False),
+    ],
+)
+def test_io_threads_are_warned_of_where_they_make_writes_slower(
+    version: dict[str, str], kind: str, threads: str, warned: bool
+) -> None:
+    info = HEALTHY | version | {"member_kind": kind}
+    several = [replace(patient(number), info=info, settings={"io-threads": threads}) for number in (1, 2)]
+    found = findings(*several)
+    assert [text.startswith("m:1, m:2: io-threads above 1") for text in found] == [True] * warned
+
+
 def test_settings_that_should_be_alike_are_compared() -> None:
     several = [replace(patient(1), settings={"maxclients": "10000"}), setting(maxclients="100")]
     (found,) = findings(*several)
