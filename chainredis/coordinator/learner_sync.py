@@ -58,12 +58,16 @@ def sync_learner(old: ProbedServer, newcomer: ProbedServer, view: View, settings
 
 
 def _resume(tail: MemberLink, newcomer: ProbedServer, view: View) -> bool:
-    """Returns False if the newcomer's data is not a prefix of the tail's, or the tail's log does not go back so far."""
+    """Returns False if the newcomer's data is not a prefix of the tail's, or the tail's log does not go back so far.
+
+    The newcomer may be a learner whose copy is complete, or which needed none, when its addition was broken off.
+    """
     state, link = newcomer.state, newcomer.link
-    if state.history != view.history or state.role == "learner":
+    is_learner = state.role == "learner"
+    if state.history != view.history or (is_learner and state.join != "copied"):
         return False
     try:
-        if state.role != "removed":
+        if state.role != "removed" and not is_learner:
             link.adopt(view)  # it was removed, and has not heard of that
             state = link.state()  # as a head it may have taken writes until now
         tail.pin(state.applied, state.assigned)

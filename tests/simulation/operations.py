@@ -153,9 +153,11 @@ class Operation:
 
     def _resume(self, newcomer: Link, tail: Link, view: View) -> Generator[None, None, bool]:
         state = yield from self._look(newcomer)
-        if state.history != bytes.fromhex(view.history) or state.role == Role.LEARNER:
+        if state.history != bytes.fromhex(view.history):
             return False
-        if state.role != Role.REMOVED:
+        if state.role == Role.LEARNER and state.join != "copied":
+            return False
+        if state.role not in (Role.REMOVED, Role.LEARNER):
             yield from self._ask(newcomer, Adopt(as_told(view)))
             state = yield from self._look(newcomer)  # it may have taken writes until then
         pinned = yield from self._ask(tail, Pin((state.applied, state.assigned)))

@@ -229,7 +229,8 @@ def test_a_former_member_that_was_away_too_long_is_copied_anew(world: World) -> 
     assert world.fleet.changes()[:5] == ["pin:7000", "pin:7000", "join:7001", "feed:7000", "save:4"]
 
 
-def test_a_learner_left_over_is_copied_anew(world: World) -> None:
+@pytest.mark.parametrize(("reaches_back", "way"), [(True, "rejoin"), (False, "join")])
+def test_a_learner_left_over_gets_only_the_missing_log(world: World, reaches_back: bool, way: str) -> None:
     world.build(7000, 7001)
     world.fleet.start(7002)
     world.fleet.fail_at = "feed:7001"
@@ -237,8 +238,22 @@ def test_a_learner_left_over_is_copied_anew(world: World) -> None:
     world.fleet.fail_at = ""
     world.fleet.events.clear()
     assert world.fleet.processes[7002].state.role == "learner"
+    world.fleet.processes[7001].log_begins_at = 0 if reaches_back else 100
     assert world.run("ADD", HOST, 7002) == "OK"
-    assert "join:7002" in world.fleet.events
+    assert [event for event in world.fleet.events if event in ("join:7002", "rejoin:7002")] == [f"{way}:7002"]
+
+
+def test_a_learner_whose_copy_is_not_complete_is_copied_anew(world: World) -> None:
+    world.build(7000, 7001)
+    world.fleet.start(7002)
+    world.fleet.fail_at = "feed:7001"
+    world.refuses("injected.*as it was", "ADD", HOST, 7002)
+    world.fleet.fail_at = ""
+    learner = world.fleet.processes[7002]
+    learner.state = replace(learner.state, join="failed")
+    world.fleet.events.clear()
+    assert world.run("ADD", HOST, 7002) == "OK"
+    assert "join:7002" in world.fleet.events and "rejoin:7002" not in world.fleet.events
 
 
 def interrupt(world: World, step: str, change: Callable[[], object]) -> None:
@@ -273,7 +288,7 @@ def test_an_addition_goes_on_when_the_chain_has_changed(world: World, step: str,
     assert world.run("ADD", HOST, 7003) == "OK"
     world.await_chain(*left, 7003)
     assert f"feed:{left[-1]}" in world.fleet.events
-    assert gone == 7002 or world.fleet.events.count("join:7003") == 1 + (step == "feed:7002") + (step == "join:7003")
+    assert gone == 7002 or world.fleet.events.count("join:7003") == 1 + (step == "join:7003")
 
 
 def test_an_addition_goes_on_once_for_each_change(world: World) -> None:
@@ -327,7 +342,7 @@ def test_an_addition_that_goes_on_can_be_called_off(world: World) -> None:
         world.run("REMOVE", HOST, 7000)
         world.fleet.never_copied = 7002
 
-    interrupt(world, "feed:7001", copy_for_ever)
+    interrupt(world, "join:7002", copy_for_ever)
     with ThreadPoolExecutor() as pool:
         adding = pool.submit(world.run, "ADD", HOST, 7002)
         wait_until(lambda: world.fleet.events.count("join:7002") == 2, 10)
