@@ -18,7 +18,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import Error, Talk, ask, await_repair, proven, state, stored_view
+from integration.helpers import Error, Talk, ask, await_repair, info, proven, state, stored_view
 from integration.test_tls_links import by
 from servers import DEFAULT, needs_tls, use
 
@@ -122,6 +122,17 @@ def test_every_answer_names_ports_of_the_client_s_kind(
             assert talk("READ", "k") == Error(f"MOVED 0 127.0.0.1:{ports[-1]}")
             assert [int(replica[1]) for replica in talk("ROLE")[2]] == ports[1:]
             assert b"slave0:ip=127.0.0.1,port=%d," % ports[1] in talk("INFO", "replication")
+
+
+def test_a_poll_reads_no_settings(chain: StartChain) -> None:
+    member = chain(1).head
+
+    def calls(command: str) -> int:
+        return int(info(member, "commandstats")[f"cmdstat_{command}"].split(",")[0].removeprefix("calls="))
+
+    polls, reads = calls("chain.poll"), calls("config|get")
+    wait_until(lambda: calls("chain.poll") >= polls + 10, 20)
+    assert calls("config|get") == reads
 
 
 def test_links_stay_where_they_are(doors: Doors) -> None:

@@ -20,13 +20,19 @@ cdef enum:
     PORTS_ARGUMENTS = 3         # the arguments of each member: run_id, plain, tls
 
 
-cdef void own_second_port(RedisModuleCtx *ctx, ClientPorts *out) noexcept nogil:
-    """Find the port of this server that is not of its links' kind, as it is announced to clients; 0: there is none."""
-    out.plain = out.tls = 0
+cdef const ClientPorts *own_second_port(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Returns the port of this server that is not of its links' kind, as it is announced to clients; 0: there is none.
+    """
+    cdef ClientPorts *own = &m.membership.second_port
+    if m.membership.second_port_known:
+        return own
+    own.plain = own.tls = 0
     if tls_replicates(ctx):
-        out.plain = redis_port(ctx, "cluster-announce-port") or redis_port(ctx, "port")
+        own.plain = redis_port(ctx, "cluster-announce-port") or redis_port(ctx, "port")
     else:
-        out.tls = redis_port(ctx, "cluster-announce-tls-port") or redis_port(ctx, "tls-port")
+        own.tls = redis_port(ctx, "cluster-announce-tls-port") or redis_port(ctx, "tls-port")
+    m.membership.second_port_known = True
+    return own
 
 
 cdef bint read_port(RedisModuleString *argument, int *out) noexcept nogil:

@@ -105,9 +105,8 @@ cdef void reply_state(Member *m, RedisModuleCtx *ctx, bint with_traits) noexcept
     cdef char unfit[ERROR_BYTES]
     cdef char why[WHY_ROOM]
     cdef char troubles[3 * TROUBLE_BYTES + 2]
-    cdef ClientPorts second
+    cdef const ClientPorts *second = own_second_port(m, ctx)
     why_text(m, why)
-    own_second_port(ctx, &second)
     history[0] = unfit[0] = troubles[0] = 0
     troubles_text(m, &troubles[1])
     if m.chain.has_history:

@@ -4,6 +4,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from modules.core.client_ports cimport ClientPorts
 from modules.member.state.complaint cimport ERROR_BYTES
 
 cdef enum:
@@ -58,5 +59,7 @@ cdef struct Membership:
     int64_t learned_from
     unsigned long long pin_client   # connection by which the master had this tail pin its log; 0: no pin
     void *fetch                 # the running Fetch (`transfer.pxi`); NULL: none
+    ClientPorts second_port     # this server's own
+    bint second_port_known      # no setting has changed since it was read
     uint64_t copied_joins
     uint64_t resumed_joins
