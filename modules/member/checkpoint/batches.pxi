@@ -130,9 +130,11 @@ cdef bint put_record(Batches *b, const MemtableEntry *entry) noexcept nogil:
         b.write.meta.format = FORMAT_APART
         if not value_append(b.write.database, bytes, length, &b.record.bytes[key_bytes], b.write.error):
             return False
-    else:
-        b.record.bytes[key_bytes] = c"v" if bytes != NULL else c"d"
+    elif bytes != NULL:
+        b.record.bytes[key_bytes] = c"v"
         memcpy(&b.record.bytes[key_bytes + 1], bytes, length)
+    else:
+        b.record.bytes[key_bytes] = c"d"
     leveldb_writebatch_put(b.batch, b.record.bytes, key_bytes, &b.record.bytes[key_bytes], record_bytes)
     b.bytes += key_bytes + record_bytes
     return True
