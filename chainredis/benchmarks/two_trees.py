@@ -39,11 +39,17 @@ for commands, what, update in (("put", "blocking PUT", ONE_PUT), ("all", "held S
         found[f"3 disks, {what}: one client"] = [one_client(cluster.head, update, updates // 20) / 1000]
 print(json.dumps(found))
 """
+# Both clones ask each server on one connection, as `_line` of this one does.
 ETCD = """\
 import json, sys
 from chainredis.benchmarks.clients import Load, RunningLoad
 from chainredis.benchmarks.etcd import Cases, _carry_out, running_chain
-found = {}
+from chainredis.local_cluster.server import Server
+found, clients = {}, {}
+def call(server, *words):
+    client = clients.get(server.pid) or clients.setdefault(server.pid, server.client(timeout_s=600))
+    return client.execute_command(*words)
+Server.call = call
 with running_chain(int(sys.argv[1])) as chain:
     with RunningLoad([member.endpoint for member in chain.members], Load()) as running:
         for _ in range(int(sys.argv[2])):
