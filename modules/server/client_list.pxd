@@ -24,7 +24,8 @@ cdef struct ServerClient:
     bint has_output             # the server has written replies that it has not sent yet
     bint replicates             # the connection of a replica or of a master
     # The client does nothing but send commands of database 0 and get their replies: no transaction, no subscription, no
-    # tracking, nothing that blocks it. The server waits to read from it, and not to write to it.
+    # tracking, nothing that blocks it. It may be one that is not to be evicted (flags=e), as members' connections are.
+    # The server waits to read from it, and not to write to it.
     bint is_plain
     bint is_blocked
     bint awaits_room            # the server waits until it can write to the client
@@ -70,8 +71,9 @@ cdef inline void read_line(const char *line, ServerClient *out) noexcept nogil:
     out.fd = <int>number_after(line, " fd=")
     out.has_output = number_after(line, " obl=") > 0 or number_after(line, " oll=") > 0
     out.replicates = flags != NULL and (flags[0] == c"S" or flags[0] == c"M")
-    out.is_plain = (says(line, " flags=N ") and says(line, " db=0 ") and says(line, " sub=0 ")
-                    and says(line, " psub=0 ") and says(line, " multi=-1 ") and says(line, " events=r "))
+    out.is_plain = ((says(line, " flags=N ") or says(line, " flags=e ")) and says(line, " db=0 ")
+                    and says(line, " sub=0 ") and says(line, " psub=0 ") and says(line, " multi=-1 ")
+                    and says(line, " events=r "))
     out.awaits_room = says(line, " events=rw ")
     out.is_blocked = flags != NULL and memchr(flags, c"b", strcspn(flags, " ")) != NULL
     out.has_input = not says(line, " qbuf=0 ") or not says(line, " argv-mem=0 ")

@@ -430,6 +430,9 @@ class FirstRequest(enum.IntEnum):
     UNHELD = ...
     OTHER = ...
 
+def peer_message(text: bytes, most: int) -> str | tuple[str, bytes | None, bytes | None, int]:
+    """What a peer's socket begins with: "part", "other", or the message, its numbers, its payload and its length."""
+
 def direct_request(text: bytes, most: int) -> str | tuple[str, bytes, bytes | None, bytes | None, int]:
     """What a direct client's socket begins with: "part", "other", or what is asked for, its strings and its length."""
 

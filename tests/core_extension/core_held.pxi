@@ -3,6 +3,7 @@
 # Bytes that wait until they may go: included by core.pyx.
 
 cimport modules.core.direct_request as direct
+cimport modules.core.peer_message as peer
 cimport modules.core.first_request as opening
 cimport modules.core.held_output as held_output
 
@@ -95,6 +96,24 @@ class FirstRequest(enum.IntEnum):
 def first_request(bytes text):
     """What the first bytes of a connection tell."""
     return FirstRequest(opening.first_request(PyBytes_AS_STRING(text), len(text)))
+
+
+def peer_message(bytes text, unsigned int most):
+    """What a peer's socket begins with: "part", "other", or the message, its numbers, its payload and its length."""
+    cdef peer.PeerMessage message
+    cdef peer.MessageForm form
+    message.numbers.length = message.payload.length = 0
+    form = peer.peer_message(PyBytes_AS_STRING(text), len(text), most, &message)
+    if form == peer.MESSAGE_PART:
+        return "part"
+    if form == peer.MESSAGE_OTHER:
+        return "other"
+    return (
+        "forward" if form == peer.MESSAGE_FORWARD else "ack" if form == peer.MESSAGE_ACK else "idle",
+        message.numbers.bytes[:message.numbers.length] if form != peer.MESSAGE_IDLE else None,
+        message.payload.bytes[:message.payload.length] if form == peer.MESSAGE_FORWARD else None,
+        message.bytes,
+    )
 
 
 def direct_request(bytes text, unsigned int most):

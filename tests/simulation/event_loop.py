@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 
 AFTER_SLEEP = ("read_clock", "forget_publications", "note_flushed", "take_over_candidate")
 BEFORE_SLEEP = (
-    "start_once", "serve_direct_clients", "tick_if_late", "note_saved", "restore_settings", "observe_server",
-    "continue_join", "continue_checkpoint", "admit_writers", "record_updates", "wake_for_disk", "publish_and_answer",
-    "answer_waits", "answer_reads", "connect_peers", "forward_updates", "feed_own_server", "acknowledge_updates",
-    "reply_to_direct_clients", "report_suspicions", "wake_for_acknowledgements", "release_output", "note_asleep",
+    "start_once", "take_messages_of_peers", "serve_direct_clients", "tick_if_late", "note_saved", "restore_settings",
+    "observe_server", "continue_join", "continue_checkpoint", "admit_writers", "record_updates", "wake_for_disk",
+    "publish_and_answer", "answer_waits", "answer_reads", "connect_peers", "forward_updates", "feed_own_server",
+    "acknowledge_updates", "reply_to_direct_clients", "report_suspicions", "wake_for_acknowledgements",
+    "release_output", "note_asleep",
 )
 NOT_SIMULATED = {
     "tick_if_late": "timers of the simulation are never late",
@@ -49,6 +50,7 @@ NOT_SIMULATED = {
     "continue_join": "the copy is a step of a walk by itself (control.copy_step)",
     "continue_checkpoint": "checkpoints have tests of their own",
     "take_over_candidate": "clients have no sockets",
+    "take_messages_of_peers": "a message is an event of the pass, whoever takes it from the socket",
     "serve_direct_clients": "their updates and READs are events of the pass, as other clients' are",
     "reply_to_direct_clients": "answers leave when the pass has ended",
     "connect_peers": "connecting is a step of a walk by itself",

@@ -27,6 +27,7 @@ from modules.bindings.redismodule cimport (
 from modules.core.client_ports cimport CONNECTION_TLS
 from modules.core.view cimport KIND_PUT
 from modules.member.gate cimport gate_find_loop
+from modules.member.keyspace cimport server_permits
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.replies cimport direct_send, direct_send_held
@@ -36,9 +37,8 @@ from modules.member.state.direct cimport (
 )
 from modules.server.acl cimport has_free_hand
 from modules.server.client_list cimport ServerClient, server_client
-from modules.server.command_table cimport is_refusable
 from modules.server.connection_kind cimport connection_of
-from modules.server.redis_calls cimport drop_reply, is_configured
+from modules.server.redis_calls cimport drop_reply
 
 cdef enum:
     REQUESTS_NEEDED = 32        # before a client becomes direct
@@ -48,22 +48,6 @@ cdef enum:
 
 
 # ------------------------------------------------------------------------------------------------- what must be so
-
-cdef bint server_permits(Member *m) noexcept nogil:
-    """Returns whether the server's settings leave nothing to Redis that it does for each request of a client.
-
-    Threads of Redis read requests themselves. A client with a timeout, or one of a server with a limit of memory, must
-    be seen by Redis. Users change unseen where ACL has another name.
-    """
-    if not m.direct.settings_known:
-        m.direct.settings_known = True
-        m.direct.appends = not is_configured(m.ctx, "appendonly", "no")
-        m.direct.permitted = (
-            is_configured(m.ctx, "io-threads", "1") and is_configured(m.ctx, "timeout", "0")
-            and is_configured(m.ctx, "maxmemory", "0") and is_refusable(m.ctx, "acl", 3)
-            and is_refusable(m.ctx, "client", 6))
-    return m.direct.permitted
-
 
 cdef int may_write_command(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.MAYWRITE -> OK, or Redis's own refusal of a command that writes"""

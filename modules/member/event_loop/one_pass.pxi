@@ -34,7 +34,7 @@ from modules.member.keyspace cimport settings_step
 from modules.member.membership cimport join_step, settle_watches
 from modules.member.persistence cimport disk_woken, is_record_due, record, recorded_up_to
 from modules.member.keyspace.another_pass cimport wake_again
-from modules.member.replication cimport acknowledge, connect_links, forward, link_is_free
+from modules.member.replication cimport acknowledge, connect_links, forward, link_is_free, take_messages
 from modules.member.replies cimport settle, settle_waits
 from modules.member.replies.waiting cimport first_waiting
 from modules.member.startup cimport start_up
@@ -83,6 +83,8 @@ cdef void before_sleep(Member *m) noexcept nogil:
     """All events of this pass have been handled. Whatever they have made due goes out."""
     # In the first pass, which comes before all other events. Later steps rely on what was found on the disk.
     start_once(m)
+    # Before all that messages make due.
+    take_messages_of_peers(m)
     # Before all that updates and READs make due.
     serve_direct_clients(m)
     tick_if_late(m)
@@ -127,6 +129,10 @@ cdef void before_sleep(Member *m) noexcept nogil:
 cdef void start_once(Member *m) noexcept nogil:
     if not m.disk.started:
         start_up(m)
+
+
+cdef void take_messages_of_peers(Member *m) noexcept nogil:
+    take_messages(m)
 
 
 cdef void serve_direct_clients(Member *m) noexcept nogil:

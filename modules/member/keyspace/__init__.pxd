@@ -41,6 +41,7 @@ cdef extern bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil
 # redis_settings.pxi
 cdef extern void set_redis(Member *m, const char *name, const char *value) noexcept nogil
 cdef extern int64_t redis_number(Member *m, const char *name) noexcept nogil
+cdef extern bint server_permits(Member *m) noexcept nogil
 cdef extern void settle_redis_settings(Member *m) noexcept nogil
 cdef extern void lend_credentials(Member *m) noexcept nogil
 cdef extern void take_back_credentials(Member *m) noexcept nogil

@@ -176,6 +176,7 @@ cdef void info_counters(const Member *m, RedisModuleInfoCtx *info) noexcept nogi
     RedisModule_InfoAddFieldULongLong(info, "view_changes", m.chain.view_changes)
     RedisModule_InfoAddFieldULongLong(info, "batches_sent", links.batches_sent)
     RedisModule_InfoAddFieldULongLong(info, "batches_received", links.batches_received)
+    RedisModule_InfoAddFieldULongLong(info, "direct_messages", links.taken_directly)
     RedisModule_InfoAddFieldULongLong(
         info, "link_connects", links.downstream.connects + links.upstream.connects + links.head_shortcut.connects)
     RedisModule_InfoAddFieldULongLong(

@@ -68,3 +68,6 @@ cdef extern bint apply_batch(
 ) noexcept nogil
 cdef extern int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
+
+# direct_peers.pxi
+cdef extern void take_messages(Member *m) noexcept nogil

@@ -38,6 +38,7 @@ cdef void take_secret(Member *m, const unsigned char *secret) noexcept nogil:
         return
     memcpy(m.replication.secret, secret, SECRET_BYTES)
     m.replication.has_secret = True
+    give_back_peers(m)
     memset(m.replication.peers, 0, sizeof(m.replication.peers))
 
 
@@ -56,6 +57,7 @@ cdef void forget_peer(Member *m, unsigned long long client) noexcept nogil:
     """The client has disconnected: its place becomes free."""
     cdef Peer *peer = find_peer(m, client)
     if peer != NULL:
+        end_direct(peer)
         memset(peer, 0, sizeof(Peer))
 
 

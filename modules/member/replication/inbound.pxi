@@ -204,6 +204,17 @@ cdef bint append_effects(Member *m, const Batch *batch, int64_t skip, const char
     return True
 
 
+cdef bint append_batch(
+    Member *m, RedisModuleCtx *ctx, const Batch *batch, int64_t skip, const Text *payload,
+) noexcept nogil:
+    """Append a batch that has come whole, and was accepted, without its first `skip`. Returns False if memory ran out.
+    """
+    m.replication.batches_received += 1
+    if m.chain.log.streams:
+        return append_effects(m, batch, skip, payload.bytes)
+    return apply_batch(m, ctx, batch, skip, payload.bytes, payload.bytes + payload.length)
+
+
 cdef bint is_next_part(const Member *m, const Batch *batch, int64_t offset) noexcept nogil:
     """Returns whether the part goes on where the log ends, or behind the parts that have come."""
     return batch.first + offset == m.chain.log.end + (m.chain.log.stream.ahead if offset else 0)
@@ -216,6 +227,7 @@ cdef bint take_part(Member *m, const Batch *batch, int64_t offset, const Text *p
     """
     cdef EffectStream *stream = &m.chain.log.stream
     cdef int64_t end = m.chain.log.end + offset
+    m.replication.batches_received += 1
     if not stream_reserve(stream, m.chain.log.first, end, payload.length):
         return False
     stream_write(stream, end, payload.bytes, payload.length)
@@ -253,13 +265,11 @@ cdef int forward_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
     INVARIANT(peer.proven, "rule 2: updates come from a peer that has proved the secret")
-    m.replication.batches_received += 1
+    peer.sends_often = True
     if offset >= 0:
         whole = take_part(m, &batch, offset, &payload)
-    elif m.chain.log.streams:
-        whole = append_effects(m, &batch, skip, payload.bytes)
     else:
-        whole = apply_batch(m, ctx, &batch, skip, payload.bytes, payload.bytes + payload.length)
+        whole = append_batch(m, ctx, &batch, skip, &payload)
     if not whole:
         reply_verdict(m, ctx, NO_MEMORY)
     if m.chain.log.stream.ahead:
@@ -287,6 +297,7 @@ cdef int ack_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, i
     verdict = replication_on_ack(&m.chain, &ack, peer.run_id)
     if verdict != ACCEPTED:
         return reply_verdict(m, ctx, verdict)
+    peer.sends_often = True
     settle(m)
     wake(m)
     if nested:

@@ -163,9 +163,13 @@ cdef bint parse_ack(RedisModuleString **argv, int argc, Ack *out) noexcept nogil
             return False
     elif not argument_numbers(&argv[1], numbers, argc - 1):
         return False
+    ack_of(numbers, out)
+    return True
+
+
+cdef void ack_of(const int64_t *numbers, Ack *out) noexcept nogil:
     out.epoch, out.committed, out.head_told = numbers[0], numbers[1], numbers[2] != 0
     out.question, out.synced = numbers[3], numbers[4]
-    return True
 
 
 cdef bint parse_batch(RedisModuleString **argv, int argc, Batch *out, int64_t *offset, Text *payload) noexcept nogil:
@@ -178,10 +182,14 @@ cdef bint parse_batch(RedisModuleString **argv, int argc, Batch *out, int64_t *o
             return False
     elif not parse_arguments(argv, argc, numbers, payload):
         return False
+    batch_of(numbers, out, offset)
+    return offset[0] >= -1
+
+
+cdef void batch_of(const int64_t *numbers, Batch *out, int64_t *offset) noexcept nogil:
     out.epoch, out.assigned, out.first, out.count = numbers[0], numbers[1], numbers[2], numbers[3]
     out.committed, out.upto, out.answer, out.listens = numbers[4], numbers[5], numbers[6], numbers[7] != 0
     out.saved, offset[0] = numbers[8], numbers[9]
-    return offset[0] >= -1
 
 
 cdef bint parse_arguments(RedisModuleString **argv, int argc, int64_t *out, Text *payload) noexcept nogil:

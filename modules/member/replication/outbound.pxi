@@ -255,6 +255,7 @@ cdef void say_idle(Member *m, Link *link) noexcept nogil:
 cdef void pump_idle(Member *m) noexcept nogil:
     """Keep the links from being closed as idle, and their messages cheap. Called once per tick."""
     spare_acks(m)
+    take_over_peers(m)
     say_idle(m, &m.replication.downstream)
     say_idle(m, &m.replication.upstream)
     say_idle(m, &m.replication.head_shortcut)

@@ -74,6 +74,13 @@ cdef struct Peer:
     unsigned long long client
     int fd                          # the server's descriptor for it, if it is proven
     bint proven
+    bint is_direct                  # this module reads from it, and the server does not
+    int own_fd                      # this module's descriptor for it, if it is direct
+    bint is_readable                # it is direct, and has sent something in this pass
+    bint sends_often                # it has sent a message of those that are read directly
+    int taken                       # messages since it became direct
+    int ticks_apart                 # for which it last stayed the server's
+    int ticks_left                  # of these
     char challenge[NONCE_BYTES]     # the nonce that the peer sent
     char nonce[NONCE_BYTES]         # the nonce that we sent
     char run_id[41]
@@ -87,6 +94,9 @@ cdef struct Replication:
     Link upstream               # to the predecessor; sends acknowledgements
     Link head_shortcut          # from the tail to the head; sends acknowledgements directly
     Peer peers[MAX_PEERS]
+    Peer *readable[MAX_PEERS]   # those that have sent something in this pass: the table is long, and not in the caches
+    int readable_count
+    uint64_t taken_directly     # messages of direct peers
     bint suspicious             # a neighbour closed its connection, and no CHAIN.WATCH has told a master yet
     PortTable ports             # second ports of members, as the master has told them
     uint64_t refused_unproven

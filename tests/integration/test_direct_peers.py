@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages that the module reads from another member's connection itself (docs/decisions/0016), and nobody can tell.
+
+With anything but an ordinary message the server reads from the connection again, and after a while the module does.
+"""
+
+import random
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.connection import Connection
+
+from chainredis.local_cluster.cluster import MEMBER, Cluster
+from chainredis.local_cluster.server import Server
+from chainredis.protocol.view import Kind, Member, View
+from chainredis.transport.waiting import wait_until
+from commands.run import same_data
+from integration.conftest import StartChain, StartServer
+from integration.helpers import Error, Talk, Word, ask, member_number, proven, running, settled, state
+
+PREDECESSOR = "a" * 40
+HISTORY = "ab" * 16
+BUSY_LOOP = "while true do end"
+
+
+def bytes_of(*words: Word) -> bytes:
+    connection: Any = Connection
+    return b"".join(connection().pack_command(*words))
+
+
+# Values of clients that look like messages: wherever a message is cut, nothing within it is one.
+FORGED = bytes_of("CHAIN.ACK", "1 5 0 0 -1") + bytes_of("CHAIN.FORWARD", "1 1 0 1 0 0 0 0 0 -1", b"x" * 14)
+
+
+def taken(server: Server) -> int:
+    return member_number(server, "direct_messages")
+
+
+def await_direct(cluster: Cluster, *update: Word) -> None:
+    """Write until every member has read a message itself."""
+    before = [taken(member) for member in cluster.members]
+
+    def write() -> bool:
+        ask(cluster.head, *(update or ("MEMBER.PUT", "warm", "v")))
+        return all(taken(member) > number for member, number in zip(cluster.members, before, strict=True))
+
+    wait_until(write, 20)
+
+
+@contextmanager
+def as_predecessor(member: Server, view: View, applied: int = -1) -> Iterator[Talk]:
+    """The test is the predecessor of the member, which is the tail. applied: what both have."""
+    link = proven(member, view, PREDECESSOR)
+    try:
+        talk = Talk.over(member, link)
+        assert talk("CHAIN.GREET", 1, HISTORY, applied, 1 if applied >= 0 else -1)[0] == b"WELCOME"
+        talk.send("CHAIN.FORWARD", f"1 1 {applied + 1} 0 {applied} {applied} 0 0 {applied} -1", b"")
+        yield talk
+    finally:
+        link.close()
+
+
+def tail_of_two(member: Server, kind: Kind) -> View:
+    itself = Member(member.endpoint.host, member.endpoint.host, member.port, state(member).run_id)
+    view = View(HISTORY, 1, (replace(itself, port=1, run_id=PREDECESSOR), itself), "cd" * 16, kind)
+    with Talk(member) as master:
+        assert master("MEMBER.UNHELD") == b"OK"
+        assert master("CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
+    return view
+
+
+def forward(sn: int, key: bytes, value: bytes) -> bytes:
+    update = struct.pack("<IIi", len(key), len(value), -1) + key + value
+    return bytes_of("CHAIN.FORWARD", f"1 1 {sn} 1 {sn - 1} {sn} 0 0 {sn} -1", update)
+
+
+def send_in_pieces(talk: Talk, text: bytes, chance: random.Random) -> None:
+    while text:
+        size = chance.choice([1, 7, 100, 5_000, 60_000])
+        talk.send_bytes(text[:size])
+        text = text[size:]
+        if chance.random() < 0.1:
+            time.sleep(0.002)
+
+
+def await_applied(member: Server, sn: int) -> None:
+    wait_until(lambda: state(member).applied == sn, 10)
+
+
+def become_direct(talk: Talk, member: Server) -> None:
+    before = taken(member)
+
+    def say_idle() -> bool:
+        talk.send("CHAIN.IDLE")
+        return taken(member) > before
+
+    wait_until(say_idle, 20)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_messages_cut_anywhere(server: StartServer, seed: int) -> None:
+    """Each is carried out once, in the order in which they were sent, whoever reads it."""
+    chance = random.Random(seed)
+    member = server(MEMBER)
+    view = tail_of_two(member, Kind.PUT)
+    values: dict[bytes, bytes] = {}
+    sn = -1
+    with as_predecessor(member, view) as talk:
+        for _ in range(4):
+            become_direct(talk, member)
+            sn += 1
+            values[b"k"] = FORGED
+            talk.send_bytes(forward(sn, b"k", FORGED))
+            await_applied(member, sn)
+            text = b""
+            answers: list[object] = []
+            for _ in range(200):
+                [what] = chance.choices(["forward", "idle", "ping", "greet"], [80, 10, 1, 1])
+                if what == "forward":
+                    sn += 1
+                    key = b"k%d" % chance.randrange(5)
+                    values[key] = FORGED * chance.choice([0, 1, 9]) + chance.randbytes(chance.choice([0, 64, 900]))
+                    if chance.random() < 0.02:
+                        values[key] *= 40
+                    text += forward(sn, key, values[key])
+                elif what == "idle":
+                    text += bytes_of("CHAIN.IDLE")
+                elif what == "ping":
+                    text += bytes_of("PING")
+                    answers.append(b"PONG")
+                else:
+                    text += bytes_of("CHAIN.GREET", 1, HISTORY, sn, 1)
+                    answers.append([b"WELCOME", 1, HISTORY.encode(), sn, 1, 1])
+            send_in_pieces(talk, text, chance)
+            assert [talk.receive() for _ in answers] == answers
+            assert talk("PING") == b"PONG"
+            assert (state(member).applied, state(member).committed) == (sn, sn)
+            assert {key: ask(member, "GET", key) for key in values} == values
+
+
+@pytest.mark.parametrize("kind", ["put", "all"])
+def test_messages_of_a_chain_are_read_by_the_module(chain: StartChain, kind: str) -> None:
+    """Soon nearly all of them: a new view, for instance, lets the servers read again for a tick."""
+    cluster = chain(3, commands=kind)
+    update = ["MEMBER.PUT", "k"] if kind == "put" else ["SET", "k"]
+    with Talk(cluster.head) as talk:
+
+        def write() -> bool:
+            before = [taken(member) for member in cluster.members]
+            for number in range(100):
+                talk(*update, str(number))
+            return all(taken(member) >= number + 90 for member, number in zip(cluster.members, before, strict=True))
+
+        wait_until(write, 20)
+    settled(cluster)
+    same_data(cluster.members)
+
+
+def test_a_pause_of_the_server_is_one_for_other_members(chain: StartChain) -> None:
+    cluster = chain(3)
+    await_direct(cluster)
+    with Talk(cluster.head) as talk, Talk(cluster.members[1]) as admin:
+        assert admin("CLIENT", "PAUSE", 600, "ALL") == b"OK"
+        talk.send("MEMBER.PUT", "k", "v")
+        assert talk.is_silent()
+        assert isinstance(talk.receive(), int)
+
+
+def test_a_right_that_is_taken_away_counts_at_once(chain: StartChain) -> None:
+    cluster = chain(2)
+    await_direct(cluster)
+    with Talk(cluster.head) as talk, Talk(cluster.tail) as admin:
+        assert admin("ACL", "SETUSER", "default", "-chain.forward") == b"OK"
+        talk.send("MEMBER.PUT", "k", "v")
+        assert talk.is_silent(0.5)
+        assert admin("ACL", "SETUSER", "default", "+chain.forward") == b"OK"
+        assert isinstance(talk.receive(), int)
+        await_direct(cluster)
+
+
+def test_a_script_is_not_interrupted(chain: StartChain) -> None:
+    """Redis handles events amid a slow script. What comes then is applied afterwards."""
+    cluster = chain(2, member_config={"busy-reply-threshold": "50"})
+    await_direct(cluster)
+    loop = "local t = redis.call('TIME')[1] while redis.call('TIME')[1] - t < 2 do end return redis.call('GET', 'k')"
+
+    def run_script(_: object) -> None:
+        assert ask(cluster.tail, "EVAL_RO", loop, 0) is None
+
+    with running(run_script) as jobs, Talk(cluster.head) as talk:
+        time.sleep(0.3)
+        talk.send("MEMBER.PUT", "k", "v")
+        assert jobs[0].exception(20) is None
+        assert isinstance(talk.receive(), int)
+    settled(cluster)
+
+
+def test_a_busy_middle_stops_no_writes(chain: StartChain) -> None:
+    """The server gets its peers back amid a script, and its handlers pass on what may be passed on then."""
+    cluster = chain(3, commands="all", member_config={"busy-reply-threshold": "50"})
+    await_direct(cluster, "SET", "k", "v")
+    middle = cluster.members[1]
+    with Talk(middle, 60) as endless, Talk(cluster.head) as writer, Talk(middle, 60) as operator:
+        assert operator("MEMBER.UNHELD") == b"OK"
+        endless.send("EVAL", BUSY_LOOP, 0)
+        for number in range(20):
+            assert writer("SET", "k", number) == b"OK"
+        wait_until(lambda: str(operator("GET", "k")).startswith("BUSY"), 20)
+        assert writer("SET", "k", "during") == b"OK"
+        assert operator("SCRIPT", "KILL") == b"OK"
+        assert isinstance(endless.receive(), Error)
+    settled(cluster)
+    same_data(cluster.members)
+
+
+def test_a_connection_that_ends_is_forgotten(server: StartServer) -> None:
+    """Whoever ends it: a peer that is lost makes a new one, and its messages are read there."""
+    member = server(MEMBER)
+    view = tail_of_two(member, Kind.PUT)
+    for sn in range(4):
+        with as_predecessor(member, view, sn - 1) as talk:
+            number = talk("CLIENT", "ID")
+            become_direct(talk, member)
+            talk.send_bytes(forward(sn, b"k", b"v%d" % sn))
+            await_applied(member, sn)
+            if sn % 2:
+                assert ask(member, "CLIENT", "KILL", "ID", number) == 1
+                talk.send_bytes(forward(sn + 1, b"k", b"never"))
+    assert ask(member, "GET", "k") == b"v3"
