@@ -60,7 +60,14 @@ cdef inline uint64_t value_checksum(const char *bytes, size_t length) noexcept n
     cdef int lane
     for lane in range(LANES):
         lanes[lane] = 0
-    while length >= LANES_BYTES:
+    while length >= 2 * LANES_BYTES:        # two rows of lanes are divided at once
+        for lane in range(LANES):
+            lanes[lane] = reduced(
+                <uint128>lanes[lane] * (<uint64_t>LACK_OF_LANES * LACK_OF_LANES)
+                + <uint128>word_at(bytes + 8 * lane) * LACK_OF_LANES + word_at(bytes + LANES_BYTES + 8 * lane))
+        bytes += 2 * LANES_BYTES
+        length -= 2 * LANES_BYTES
+    if length >= LANES_BYTES:
         for lane in range(LANES):
             lanes[lane] = reduced(<uint128>lanes[lane] * LACK_OF_LANES + word_at(bytes + 8 * lane))
         bytes += LANES_BYTES
