@@ -97,13 +97,14 @@ cdef class Memtable:
 
     def in_order(self):
         """The keys, as a checkpoint gets them."""
-        cdef size_t room = (self.table.count + 1) * sizeof(key_order.Ordered)
-        cdef key_order.Ordered *ordered = <key_order.Ordered *>malloc(room)
-        if ordered == NULL:
+        cdef const key_order.Ordered *ordered
+        cdef size_t bytes = (2 * self.table.count + 1) * sizeof(key_order.Ordered)
+        cdef key_order.Ordered *room = <key_order.Ordered *>malloc(bytes)
+        if room == NULL:
             raise MemoryError
-        key_order.memtable_in_order(self.table, ordered)
+        ordered = key_order.memtable_in_order(self.table, room)
         found = [ordered[i].entry.bytes[:ordered[i].entry.length] for i in range(self.table.count)]
-        free(ordered)
+        free(room)
         return found
 
     def entries(self):

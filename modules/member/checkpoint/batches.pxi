@@ -177,13 +177,12 @@ cdef bint write_in_order(Batches *b, const Ordered *ordered) noexcept nogil:
 
 
 cdef bint write_entries(Batches *b) noexcept nogil:
-    cdef Ordered *ordered = <Ordered *>malloc((b.write.table.count + 1) * sizeof(Ordered))
+    cdef Ordered *room = <Ordered *>malloc((2 * b.write.table.count + 1) * sizeof(Ordered))
     cdef bint good
-    if ordered == NULL:
+    if room == NULL:
         return damaged(b.write.error, "no memory for what is to be written")
-    memtable_in_order(b.write.table, ordered)
-    good = write_in_order(b, ordered)
-    free(ordered)
+    good = write_in_order(b, memtable_in_order(b.write.table, room))
+    free(room)
     return good
 
 

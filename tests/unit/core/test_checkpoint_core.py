@@ -71,8 +71,17 @@ def test_the_table_grows_a_bucket_at_a_time() -> None:
     assert all(table.find(b"key:%d" % n) == n for n in range(20_000))
 
 
-@given(st.binary(max_size=9), st.lists(keys, unique=True))
+# keys that differ in the eighth byte, or behind it
+alike = st.tuples(
+    st.sampled_from([b"", b"12345", b"123456", b"1234567", b"12345678"]),
+    st.lists(st.sampled_from([b"\0", b"a", b"b"]), max_size=3).map(b"".join),
+).map(b"".join)
+
+
+@given(st.binary(max_size=9), st.lists(keys | alike, unique=True))
 @example(b"", [b"", b"\0", b"\0\0"])
+@example(b"", [b"1234567b", b"1234567a", b""])
+@example(b"", [b"12345678b", b"12345678a", b""])
 @example(b"common", [b"", b"\0\0\0\0\0\0\0\0", b"12345678b", b"12345678", b"12345678a"])
 def test_a_checkpoint_gets_its_records_in_order(common: bytes, found: list[bytes]) -> None:
     table = Memtable(7)
