@@ -15,6 +15,7 @@ from integration.helpers import (
     assert_serves,
     await_repair,
     info,
+    member_number,
     proven,
     settled,
     state,
@@ -52,6 +53,25 @@ def test_a_return_by_log_may_begin_anew_by_copy(chain: StartChain, commands: str
         wait_until(lambda: link.state().join == "copied", 20)
     cluster.add(former)
     assert ask(former, "GET", "k") == b"v"
+
+
+@pytest.mark.parametrize("commands", ["put", "all"])
+def test_a_return_by_log_that_was_broken_off_goes_on_by_log(chain: StartChain, commands: str) -> None:
+    cluster = chain(2, commands=commands)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
+    settled(cluster)
+    former = cluster.tail
+    cluster.remove(former)
+    view = stored_view(cluster)
+    with closing(proven(cluster.tail, view)) as tail, closing(proven(former, view)) as link:
+        tail.pin()
+        link.rejoin(view)
+        wait_until(lambda: link.state().join == "copied", 20)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "newer") != 0
+    before = member_number(former, "joins_by_copy")
+    cluster.add(former)
+    assert ask(former, "GET", "k") == b"newer"
+    assert (member_number(former, "joins_by_log"), member_number(former, "joins_by_copy")) == (2, before)
 
 
 def test_a_server_with_data_needs_discard(chain: StartChain) -> None:
