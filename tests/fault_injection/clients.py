@@ -20,6 +20,7 @@ from fault_injection.history import History, Kind, Operation, Outcome
 from integration.helpers import Error, Talk, Word
 
 KEYS = [f"key-{number}" for number in range(12)]
+LENGTHS = (0, 128, 3000)  # of values, at the least: from 128 bytes on a checkpoint has them in files beside LevelDB
 CHANNELS = "heard-*"
 LOST = (redis.RedisError, OSError)  # the connection cannot be made, breaks, or gets no answer
 
@@ -154,7 +155,7 @@ class Client:
         key = self.dice.choice(KEYS)
         if self.dice.random() < 0.1:
             return self._operation(Kind.DEL, key, None), ["MEMBER.DEL", key]
-        value = f"{self.name}-{self._count}"
+        value = f"{self.name}-{self._count}".ljust(self.dice.choice(LENGTHS), ".")
         return self._operation(Kind.PUT, key, value), ["MEMBER.PUT", key, value]
 
     def _operation(self, kind: Kind, key: str, value: str | None) -> Operation:

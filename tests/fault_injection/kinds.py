@@ -151,21 +151,26 @@ class Tear(Kill):
             harm(folder)
 
     def _cut(self, folder: Path) -> None:
-        """Cut off the end of LevelDB's newest log."""
-        for log in sorted(folder.glob("*.log"))[-1:]:
-            with log.open("r+b") as file:
-                file.truncate(self.dice.randint(0, log.stat().st_size))
+        """Cut off the end of LevelDB's newest log, or of the newest file of values."""
+        for last in sorted(folder.glob(self.dice.choice(("*.log", "values/*"))))[-1:]:
+            with last.open("r+b") as file:
+                file.truncate(self.dice.randint(0, last.stat().st_size))
 
     def _damage(self, folder: Path) -> None:
-        files = [path for path in sorted(folder.glob("*")) if path.stat().st_size]
+        files = [path for path in _files(folder) if path.stat().st_size]
         if files:
             with self.dice.choice(files).open("r+b") as file:
                 file.seek(self.dice.randrange(Path(file.name).stat().st_size))
                 file.write(b"damage")
 
     def _empty(self, folder: Path) -> None:
-        for path in folder.glob("*"):
+        for path in _files(folder):
             path.unlink()
+
+
+def _files(folder: Path) -> list[Path]:
+    """All files of a checkpoint, those of values too."""
+    return [path for path in sorted(folder.rglob("*")) if path.is_file()]
 
 
 class Hiccup(Fault):
