@@ -12,6 +12,9 @@ from chainredis.protocol.leases import Leases
 from chainredis.protocol.reconfiguration import Configuration, Event, Move, Remove, Repair, confirmed, reconfigure
 from chainredis.protocol.view import Member
 
+# So long after a change the note of who has left makes way for the members, which mostly serve much earlier.
+NOTE_AFTER_S = 0.1
+
 
 class Repairs:
     """The steps, over what `detector` and `leases` know. They change neither of these."""
@@ -24,7 +27,7 @@ class Repairs:
         """The first that is due. unchanged_s: for how many seconds the master has listened since it was stored."""
         return (
             self._without_the_gone(stored)
-            or self._left(stored)
+            or self._left(stored, unchanged_s)
             or self._addition_withdrawn(stored)
             or self._addition_confirmed(stored)
             or self._without_a_broken_link(stored)
@@ -108,12 +111,13 @@ class Repairs:
 
     # ----------------------------------------------------------------------------------------------- members that leave
 
-    def _left(self, stored: Configuration) -> Configuration | None:
+    def _left(self, stored: Configuration, unchanged_s: float) -> Configuration | None:
         """Those that leave have adopted the view, or cannot serve any more. Nobody waits for this note, which spares a
-        next master the question.
+        next master the question: so it is stored when the members serve, or when that takes long.
         """
         leaving = self.still_leaving(stored)
-        return replace(stored, leaving=leaving) if leaving != stored.leaving else None
+        is_early = unchanged_s < NOTE_AFTER_S and not all(self.serves(each, stored) for each in stored.view.members)
+        return None if leaving == stored.leaving or is_early else replace(stored, leaving=leaving)
 
     # ---------------------------------------------------------------------------------------- a new tail ("Joining")
 

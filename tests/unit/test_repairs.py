@@ -5,6 +5,7 @@ import pytest
 
 from chainredis.protocol.member_record import BrokenLink, MemberReport
 from chainredis.protocol.reconfiguration import Add, Configuration, Remove
+from chainredis.protocol.repairs import NOTE_AFTER_S
 from chainredis.protocol.view import Member
 from unit.stage import STEP_S, A, B, C, D, Stage
 
@@ -70,8 +71,25 @@ def test_those_that_leave_are_told_first() -> None:
     stage.propose(Remove(C, stage.controller.detector.health()))
     assert stage.told(A, B, C) == [False, False, True]
     stage.answer(C, epoch=8, serving=False)
-    assert stage.store() == Configuration(stage.configuration.view, lease_ms=1000)
     assert stage.told(A, B, C) == [True, True, False]
+
+
+def test_who_has_left_is_noted_when_the_others_serve() -> None:
+    stage = Stage(A, B, C)
+    stage.propose(Remove(C, stage.controller.detector.health()))
+    for each, serves in ((C, False), (A, True), (B, False)):
+        stage.answer(each, epoch=8, serving=serves)
+        assert stage.store() is None
+    stage.answer(B, epoch=8)
+    assert stage.store() == Configuration(stage.configuration.view, lease_ms=1000)
+
+
+def test_who_has_left_is_noted_soon_though_the_others_do_not_serve() -> None:
+    stage = Stage(A, B, C)
+    stage.propose(Remove(C, stage.controller.detector.health()))
+    stage.answer(C, epoch=8, serving=False)
+    stage.pass_time(2 * NOTE_AFTER_S, A, B)
+    assert stage.store() == Configuration(stage.configuration.view, lease_ms=1000)
 
 
 def test_one_that_hangs_leaves_when_its_lease_has_run_out() -> None:
