@@ -20,6 +20,7 @@ from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 
 cdef enum:
     MAX_LEASE_MS = 24 * 3600 * 1000
+    PROOF_MS = 1000             # how long a member without a lease lives on its last proof; one takes some 200 ms
 
 
 cdef inline Verdict read_lease_grant(
@@ -99,3 +100,12 @@ cdef inline int64_t read_lease_proven_ms(Chain *c, int64_t now_ms) noexcept nogi
     if seen - SEEN_KEPT < proven <= seen and proven >= 0:
         c.proven_ms = max(c.proven_ms, c.seen_at[proven & (SEEN_KEPT - 1)])
     return c.proven_ms
+
+
+cdef inline bint read_lease_hears_all(const Chain *c, int64_t now_ms) noexcept nogil:
+    """Does this member hear of each write before a client hears that it is written? Otherwise a newer view may be in
+    force without it. What such a member has told its clients before is of no worth from then on.
+    """
+    if c.has_history and (c.me < 0 or chain_fenced(c)):
+        return False
+    return now_ms < read_lease_until(c) or now_ms < c.proven_ms + PROOF_MS

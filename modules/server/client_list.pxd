@@ -23,6 +23,7 @@ cdef struct ServerClient:
     int fd                      # -1: there is no such client
     bint has_output             # the server has written replies that it has not sent yet
     bint replicates             # the connection of a replica or of a master
+    int64_t told                # whom the server tells when keys change that the client has read: 0: itself; -1: nobody
     # The client does nothing but send commands of database 0 and get their replies: no transaction, no subscription, no
     # tracking, nothing that blocks it. It may be one that is not to be evicted (flags=e), as members' connections are.
     # The server waits to read from it, and not to write to it.
@@ -71,6 +72,7 @@ cdef inline void read_line(const char *line, ServerClient *out) noexcept nogil:
     out.fd = <int>number_after(line, " fd=")
     out.has_output = number_after(line, " obl=") > 0 or number_after(line, " oll=") > 0
     out.replicates = flags != NULL and (flags[0] == c"S" or flags[0] == c"M")
+    out.told = number_after(line, " redir=")
     out.is_plain = ((says(line, " flags=N ") or says(line, " flags=e ")) and says(line, " db=0 ")
                     and says(line, " sub=0 ") and says(line, " psub=0 ") and says(line, " multi=-1 ")
                     and says(line, " events=r "))

@@ -421,7 +421,6 @@ cdef class Core:
     def may_read(self, int64_t now_ms): return bool(read_lease.read_lease_may_read(&self.c, now_ms))
 
     def doubt(self): read_lease.read_lease_doubt(&self.c)
-
     def ask(self): return read_lease.read_lease_ask(&self.c)
 
     def is_answered(self, int64_t epoch, int64_t question):
@@ -429,6 +428,7 @@ cdef class Core:
 
     def ask_again(self, int64_t now_ms): read_lease.read_lease_tick(&self.c, now_ms)
     def proven_ms(self, int64_t now_ms): return read_lease.read_lease_proven_ms(&self.c, now_ms)
+    def hears_all(self, int64_t now_ms): return bool(read_lease.read_lease_hears_all(&self.c, now_ms))
 
     # ---- what is due. Handles that come out here are the caller's again
 

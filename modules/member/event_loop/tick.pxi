@@ -16,6 +16,7 @@ from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
 from modules.member.clients cimport direct_tick
 from modules.member.effects cimport tap_tick
+from modules.member.keyspace cimport caches_tick
 from modules.member.membership cimport join_save, lifelines_tick
 from modules.member.persistence cimport disk_tick
 from modules.member.replication cimport pump_idle
@@ -38,6 +39,7 @@ cdef void tick(Member *m) noexcept nogil:
     replication_tick(&m.chain)
     doubt(m)
     read_lease_tick(&m.chain, m.now_ms)
+    caches_tick(m)
     join_save(m)
     pump_idle(m)
     disk_tick(m, rare)

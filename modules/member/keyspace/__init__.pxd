@@ -29,6 +29,10 @@ cdef extern int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, i
 cdef extern int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil
 
+# caches.pxi
+cdef extern void caches_trust(Member *m) noexcept nogil
+cdef extern void caches_tick(Member *m) noexcept nogil
+
 # data_loss.pxi
 cdef extern void drop_data(Member *m) noexcept nogil
 cdef extern void end_before_loss(Member *m) noexcept nogil

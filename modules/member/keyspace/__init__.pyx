@@ -4,6 +4,7 @@
 
 include "redis_role.pxi"
 include "command_filter.pxi"
+include "caches.pxi"
 include "data_loss.pxi"
 include "join_preconditions.pxi"
 include "redis_settings.pxi"

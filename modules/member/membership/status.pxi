@@ -18,11 +18,11 @@ from modules.core.chain cimport chain_role
 from modules.core.client_ports cimport ClientPorts
 from modules.core.hex cimport to_hex
 from modules.core.log cimport log_epoch_of
-from modules.core.messages cimport NONSENSE, Verdict
+from modules.core.messages cimport ACCEPTED, NONSENSE, Verdict
 from modules.core.read_lease cimport read_lease_grant
 from modules.core.view cimport HISTORY_BYTES, HOST_BYTES, RUN_ID_BYTES
 from modules.member.checkpoint.memtable cimport shown_watermark
-from modules.member.keyspace cimport may_become_chain
+from modules.member.keyspace cimport caches_trust, may_become_chain
 from modules.member.keyspace.serving cimport role_name, serves_in_role
 from modules.member.persistence.wakeup cimport wake
 from modules.member.replication cimport NUMBER_BYTES, argument_number, link_struggles, proven_peer, reply_verdict
@@ -178,6 +178,8 @@ cdef int poll_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **argv, 
     if m.effects.diverged and m.chain.me >= 0:
         # As a member that hangs: it is taken out of the chain, and copied when it comes back.
         return RedisModule_ReplyWithError(ctx, "ERR this server's data is not the chain's: see its log")
+    if verdict == ACCEPTED:
+        caches_trust(m)
     wake(m)
     reply_state(m, ctx, False)
     return 0

@@ -25,6 +25,7 @@ cdef struct Keyspace:
     bint settings_touched       # somebody changed a setting of Redis: the values that a member needs are to be restored
     # this member has left the chain: its subscribers would wait in vain, and queued commands would show old data
     bint subscribers_misled
+    bint trusted_caches         # clients may rely on what they have cached at this member
     RedisModuleString *masteruser   # Redis's own values of these settings, while a copy uses ours; else NULL
     RedisModuleString *masterauth
     Payloads payloads           # the bytes of the log's updates (`log_entries.pxd`)

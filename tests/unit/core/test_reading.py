@@ -342,3 +342,31 @@ def test_a_former_member_is_fed_what_it_missed_and_no_more() -> None:
     shake_hands_again(b, c, 3)
     assert [(batch.first, batch.count) for batch in forward(b, c, 3)] == [(3, 2)]
     assert c.applied == 4 and c.boundaries == b.boundaries
+
+
+# ------------------------------------------------------------------------------- what members have told before
+
+
+def test_a_member_hears_all_while_it_has_a_lease_or_a_fresh_proof() -> None:
+    a, b = chain("ab", kind=KIND_ALL)
+    assert not b.hears_all(5000)
+    assert b.grant(1, 5000, LENGTH, 5000) == Verdict.ACCEPTED
+    assert [b.hears_all(now) for now in (5000, 5099, 5100)] == [True, True, False]
+    for _ in (1, 2):
+        b.proven_ms(6000)
+        b.ask_again(6000)
+        acknowledge_and_forward([a, b])
+    assert b.proven_ms(6001) == 6000
+    assert [b.hears_all(now) for now in (6001, 6999, 7000)] == [True, True, False]
+
+
+def test_a_removed_member_hears_nothing() -> None:
+    _, b = chain("ab", kind=KIND_ALL)
+    b.grant(1, 5000, LENGTH, 5000)
+    assert b.adopt(view(2, "a", kind=KIND_ALL)) == Verdict.ACCEPTED
+    assert not b.hears_all(5001)
+
+
+def test_a_sole_member_and_a_server_without_a_chain_hear_all() -> None:
+    assert chain("a")[0].hears_all(1 << 40)
+    assert Core("a", ROOMY).hears_all(1 << 40)
