@@ -102,6 +102,13 @@ def become_direct(talk: Talk, member: Server) -> None:
     wait_until(say_idle, 20)
 
 
+def be_steady(talk: Talk, member: Server) -> None:
+    """Send so many messages that the module reads again soon after it has given the connection back."""
+    before = taken(member)
+    talk.send_bytes(bytes_of("CHAIN.IDLE") * 300)
+    wait_until(lambda: taken(member) >= before + 300, 10)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_any_messages_cut_anywhere(server: StartServer, seed: int) -> None:
     """Each is carried out once, in the order in which they were sent, whoever reads it."""
@@ -181,6 +188,23 @@ def test_a_right_that_is_taken_away_counts_at_once(chain: StartChain) -> None:
         assert admin("ACL", "SETUSER", "default", "+chain.forward") == b"OK"
         assert isinstance(talk.receive(), int)
         await_direct(cluster)
+
+
+def test_a_right_that_is_taken_away_after_a_pause_counts_at_once(server: StartServer) -> None:
+    """From Redis 7.2 on a module hears of a command that is postponed when it comes, and not when it runs."""
+    member = server(MEMBER)
+    view = tail_of_two(member, Kind.PUT)
+    with as_predecessor(member, view) as talk, Talk(member) as admin, Talk(member) as operator:
+        for number in range(8):
+            become_direct(talk, member)
+            be_steady(talk, member)
+            assert admin("CLIENT", "PAUSE", 250 + 13 * number, "ALL") == b"OK"
+            assert operator("ACL", "SETUSER", "default", "-chain.forward") == b"OK"
+            time.sleep(0.25)
+            talk.send_bytes(forward(0, b"k", b"v"))
+            assert isinstance(talk.receive(), Error)
+            assert operator("ACL", "SETUSER", "default", "+chain.forward") == b"OK"
+    assert state(member).applied == -1
 
 
 def test_a_script_is_not_interrupted(chain: StartChain) -> None:

@@ -120,7 +120,10 @@ cdef void give_back_peers(Member *m) noexcept nogil:
 
 
 cdef void take_over_peers(Member *m) noexcept nogil:
-    """Called by the clock."""
+    """Called by the clock. After a pause the server first runs what it has postponed, which may change rights, and
+    which the command filter saw when it came.
+    """
+    cdef bint may_have = may_have_direct_peers(m) and not m.clients.paused
     cdef Peer *peer
     cdef int i
     for i in range(MAX_PEERS):
@@ -129,7 +132,7 @@ cdef void take_over_peers(Member *m) noexcept nogil:
             continue
         if peer.ticks_left:
             peer.ticks_left -= 1
-        elif may_have_direct_peers(m):
+        elif may_have:
             take_over(m, peer)
 
 
