@@ -5,7 +5,6 @@ A small library, compiled here and preloaded, replaces the calls that write. Whi
 them writes to a file of a checkpoint.
 """
 
-import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,16 +20,9 @@ from integration.helpers import state
 from integration.test_checkpoint import FLUSH, checkpoint, flush
 from integration.test_checkpoint_failures import refusal, rewrite
 from integration.test_checkpoint_restart import ALWAYS, aged, form, read_all
-from servers import DEFAULT
+from servers import NEEDS_PRELOADING
 
-pytestmark = [
-    pytest.mark.skipif(
-        "CHAINREDIS_MODULES" in os.environ, reason="a sanitizer's library has to be the first that is preloaded"
-    ),
-    pytest.mark.skipif(
-        DEFAULT in ("valkey-8.1", "valkey-9.1"), reason="their modules see the C library before what is preloaded"
-    ),
-]
+pytestmark = NEEDS_PRELOADING
 
 SOURCE = r"""
 #define _GNU_SOURCE

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint whose last write has failed, and is on the disk nevertheless."""
 
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
 import redis
 
 from chainredis.local_cluster.cluster import Cluster
@@ -16,16 +14,9 @@ from integration.helpers import Error, ask
 from integration.test_checkpoint import FLUSH, flush
 from integration.test_checkpoint_restart import ALWAYS, form
 from integration.test_values_apart import put, read
-from servers import DEFAULT
+from servers import NEEDS_PRELOADING
 
-pytestmark = [
-    pytest.mark.skipif(
-        "CHAINREDIS_MODULES" in os.environ, reason="a sanitizer's library has to be the first that is preloaded"
-    ),
-    pytest.mark.skipif(
-        DEFAULT in ("valkey-8.1", "valkey-9.1"), reason="their modules see the C library before what is preloaded"
-    ),
-]
+pytestmark = NEEDS_PRELOADING
 
 KEYS = 60_000  # of 100 bytes: more than one batch
 

@@ -4,7 +4,6 @@
 A small library, compiled here and preloaded, loses the first request of the tap, or all names of clients with replies.
 """
 
-import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,16 +16,9 @@ from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
 from chainredis.transport.waiting import wait_until
 from integration.helpers import Talk, become_chain, state
-from servers import DEFAULT
+from servers import NEEDS_PRELOADING
 
-pytestmark = [
-    pytest.mark.skipif(
-        "CHAINREDIS_MODULES" in os.environ, reason="a sanitizer's library has to be the first that is preloaded"
-    ),
-    pytest.mark.skipif(
-        DEFAULT in ("valkey-8.1", "valkey-9.1"), reason="their modules see the C library before what is preloaded"
-    ),
-]
+pytestmark = NEEDS_PRELOADING
 
 SOURCE = r"""
 #define _GNU_SOURCE

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servers that return to the chain, with or without data."""
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 
+from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.ports import HOST
 from chainredis.local_cluster.process import LauncherError
+from chainredis.transport.member_client import MemberLink
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (
@@ -36,6 +39,18 @@ def test_a_removed_member_comes_back(chain: StartChain) -> None:
     assert_serves(cluster)
 
 
+@contextmanager
+def rejoining(cluster: Cluster) -> Iterator[MemberLink]:
+    """Takes the tail out, and lets it return by log as a master would. Yields a link to it."""
+    former = cluster.tail
+    cluster.remove(former)
+    view = stored_view(cluster)
+    with closing(proven(cluster.tail, view)) as tail, closing(proven(former, view)) as link:
+        tail.pin()
+        link.rejoin(view)
+        yield link
+
+
 @pytest.mark.parametrize("commands", ["put", "all"])
 def test_a_return_by_log_may_begin_anew_by_copy(chain: StartChain, commands: str) -> None:
     """So does a master when the chain has changed. The link to the old tail stands, and has asked for no rights."""
@@ -43,13 +58,9 @@ def test_a_return_by_log_may_begin_anew_by_copy(chain: StartChain, commands: str
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     settled(cluster)
     former = cluster.tail
-    cluster.remove(former)
-    view = stored_view(cluster)
-    with closing(proven(cluster.tail, view)) as tail, closing(proven(former, view)) as link:
-        tail.pin()
-        link.rejoin(view)
+    with rejoining(cluster) as link:
         wait_until(lambda: info(former, "member")["member_link_up"] == "ready", 20)
-        link.join(view)
+        link.join(stored_view(cluster))
         wait_until(lambda: link.state().join == "copied", 20)
     cluster.add(former)
     assert ask(former, "GET", "k") == b"v"
@@ -61,11 +72,7 @@ def test_a_return_by_log_that_was_broken_off_goes_on_by_log(chain: StartChain, c
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     settled(cluster)
     former = cluster.tail
-    cluster.remove(former)
-    view = stored_view(cluster)
-    with closing(proven(cluster.tail, view)) as tail, closing(proven(former, view)) as link:
-        tail.pin()
-        link.rejoin(view)
+    with rejoining(cluster) as link:
         wait_until(lambda: link.state().join == "copied", 20)
     assert ask(cluster.head, "MEMBER.PUT", "k", "newer") != 0
     before = member_number(former, "joins_by_copy")
