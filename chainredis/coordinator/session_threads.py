@@ -14,8 +14,8 @@ from chainredis.transport.member_client import Dial, MemberLink
 
 # So long a new master waits for the answers on links that it has made before, all together.
 ANSWER_S = 0.02
-# A new master can do nothing before all members have answered, and then commands have waited for it. So long its other
-# threads leave the interpreter to these: those that poll until a view is stored, which takes its time in the store.
+# A new master can do nothing before all members have answered. Then commands have waited for it, and its other threads
+# leave the interpreter to these for so long. Polls begin earlier when a command's view has been stored.
 POLLS_AFTER_S, OTHERS_AFTER_S = 0.004, 0.03
 
 Sessions = tuple[PollSession, ReportSession, LifelineSession]

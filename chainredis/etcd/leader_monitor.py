@@ -19,8 +19,8 @@ from chainredis.protocol.view import Endpoint, parse_endpoint
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.25
-# A process that is just ending closes its port before its connections, mostly: the first attempt follows at once. It
-# may still accept a connection.
+# A process that is just ending mostly closes its port before its connections, so the first attempt follows at once.
+# If the process still accepts a connection, each further attempt follows after this.
 ENDING_RETRY_S = 0.001
 
 
@@ -101,8 +101,9 @@ class LeaderMonitor(threading.Thread):
         try:
             self._conclude(leader, has_ended=self._has_ended(leader))
         except Closed:
-            was_closed, self._closed = self._closed == leader.run_id, leader.run_id
-            return ENDING_RETRY_S if was_closed else 0
+            is_first = self._closed != leader.run_id
+            self._closed = leader.run_id
+            return 0 if is_first else ENDING_RETRY_S
         except (MemberError, StoreError, ValueError) as error:
             log.debug("%s", error)
         return RETRY_S
