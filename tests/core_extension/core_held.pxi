@@ -1,11 +1,11 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-# Bytes that wait until they may go: included by core.pyx.
+# Bytes that wait until they may go, and bytes that the module reads from sockets itself: included by core.pyx.
 
 cimport modules.core.direct_request as direct
-cimport modules.core.peer_message as peer
 cimport modules.core.first_request as opening
 cimport modules.core.held_output as held_output
+cimport modules.core.peer_message as peer
 
 cdef held_output.Horizon horizon_of(int64_t committed, int64_t lease_until, int64_t proven_ms):
     cdef held_output.Horizon horizon

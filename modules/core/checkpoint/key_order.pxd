@@ -101,7 +101,7 @@ cdef inline void order_equals(Ordered *given, uint64_t count) noexcept nogil:
 
 
 cdef inline void find_distinct(const Memtable *table, Ordered *out) noexcept nogil:
-    """Writes all entries of the table in the order in which they came."""
+    """Writes all entries of the table with their `distinct`, in the order in which they came."""
     cdef size_t common = memtable_at(table, 0).length if table.count else 0
     cdef uint64_t i
     for i in range(table.count):

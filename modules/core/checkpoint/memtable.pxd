@@ -37,7 +37,7 @@ cdef enum MemtableKind:
 
 
 cdef struct MemtableEntry:
-    MemtableEntry *next            # among those that have no slot in their bucket
+    MemtableEntry *next         # among those that have no slot in their bucket
     const char *bytes           # of the key, in the table's copy
     uint32_t length
     uint32_t hash

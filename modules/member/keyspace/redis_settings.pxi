@@ -1,7 +1,7 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
 # The settings of Redis that a chained member needs, and its role in Redis's replication. Both are restored when
-# somebody changes them.
+# somebody changes them. Other settings are left as they are, and decide whether the module may read from sockets.
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport strtoll
@@ -31,7 +31,8 @@ cdef void set_redis(Member *m, const char *name, const char *value) noexcept nog
 
 
 cdef bint server_permits(Member *m) noexcept nogil:
-    """Returns whether the server's settings leave nothing to Redis that it does for each request of a client.
+    """Returns whether the server's settings leave nothing to Redis that it does for each command of a client or of
+    another member.
 
     Threads of Redis read requests themselves. A client with a timeout, or one of a server with a limit of memory, must
     be seen by Redis. Users change unseen where ACL has another name.

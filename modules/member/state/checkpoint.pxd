@@ -163,7 +163,7 @@ cdef struct Checkpoint:
     Memtable *frozen
     int64_t frozen_to           # `frozen` holds exactly the updates up to this sequence number
     bint writing
-    Memtable *spent                # a table that is written; its values are given back in slices
+    Memtable *spent             # a table that is written; its values are given back in slices
     uint64_t spent_to           # index of the first entry of `spent` that still has its value
     RedisModuleScanCursor *base         # scan that adds the keys from before `tracking` to the memtable; NULL: done
     # slot of the memtable at which the search for values not yet shared with the keyspace goes on
@@ -186,9 +186,9 @@ cdef struct Checkpoint:
     int64_t measured_us         # ... and when it was measured; 0: measure it again
     int64_t flushed_at          # watermark at the end of the last eviction that evicted every key it might
     int64_t tried_ms            # start of the last checkpoint that the clock began
-    # ---- Counters for INFO.
-    bint sweeping
+    bint sweeping               # a compaction is under way
     char sweep_error[TEXT_BYTES]    # why the last compaction has not done all; empty: it has
+    # ---- Counters for INFO.
     uint64_t checkpoints
     uint64_t sweeps
     uint64_t failures

@@ -52,13 +52,13 @@ cdef struct Direct:
     int epoll                   # watches the sockets of direct clients; 0: there have been none
     bint readable               # that epoll has events
     bint settings_known         # since the server's settings last changed
-    bint permitted              # they allow direct clients
+    bint permitted              # they allow direct clients and direct peers
     bint appends                # the server writes an append-only file
     bint awaits_file            # a client has to wait until it has written there what this pass has carried out
     bint holds                  # replies for such clients
     bint writes_refused         # Redis would refuse them: the disk failed, or replicas are missing
-    # All direct clients leave before the next request: users' rights may have changed, or a client may get no replies
-    # (CLIENT REPLY), which CLIENT LIST does not tell.
+    # All direct clients and direct peers leave before the next request: users' rights may have changed, or a client may
+    # get no replies (CLIENT REPLY), which CLIENT LIST does not tell.
     bint distrusted
     bint trust_may_end          # by any EXEC: somebody has called ACL or CLIENT REPLY since the start
     bint redirects              # somebody has had pushes redirected: the server may write to any client of RESP3
