@@ -11,72 +11,23 @@ arguments, names in mixed case, inline commands, faults of the protocol.
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 
+from modules.core.resp_arguments cimport ARGUMENTS_PART, ARGUMENTS_WHOLE, Argument, ArgumentsForm, scan_arguments
 from modules.core.wire cimport Packed
 
 cdef enum RequestKind:
     REQUEST_PART                # the bytes end within a request that may become one of ours
     REQUEST_OTHER               # the server is to judge it
-    REQUEST_WHOLE               # a part of one is whole: go on
     REQUEST_UPDATE              # MEMBER.PUT, or MEMBER.DEL, which has no value
     REQUEST_READ
 
 cdef enum:
+    LEAST_ARGUMENTS = 2
     MAX_ARGUMENTS = 4
-    MAX_DIGITS = 7              # of a length; a longer argument is the server's
 
 
 cdef struct DirectRequest:
     Packed update               # of a READ the key alone
     size_t bytes                # of the whole request
-
-
-cdef struct Argument:
-    const char *bytes
-    uint32_t length
-
-
-cdef inline RequestKind number_line(
-    const char **cursor, const char *end, char mark, uint32_t most, uint32_t *out,
-) noexcept nogil:
-    """Read a line of `mark` and a number. Returns REQUEST_WHOLE if it is whole and the number is at most `most`."""
-    cdef const char *at = cursor[0]
-    cdef uint32_t number = 0
-    cdef int digits = 0
-    if at == end:
-        return REQUEST_PART
-    if at[0] != mark:
-        return REQUEST_OTHER
-    at += 1
-    while at < end and c"0" <= at[0] <= c"9" and digits < MAX_DIGITS:
-        number = number * 10 + <uint32_t>(at[0] - c"0")
-        digits += 1
-        at += 1
-    if number > most or (digits > 1 and cursor[0][1] == c"0"):
-        return REQUEST_OTHER
-    if at == end:
-        return REQUEST_PART
-    if digits == 0 or at[0] != c"\r":
-        return REQUEST_OTHER
-    if at + 1 == end:
-        return REQUEST_PART
-    if at[1] != c"\n":
-        return REQUEST_OTHER
-    cursor[0] = at + 2
-    out[0] = number
-    return REQUEST_WHOLE
-
-
-cdef inline RequestKind argument(
-    const char **cursor, const char *end, uint32_t most, Argument *out,
-) noexcept nogil:
-    cdef RequestKind kind = number_line(cursor, end, c"$", most, &out.length)
-    if kind != REQUEST_WHOLE:
-        return kind
-    if <size_t>(end - cursor[0]) < <size_t>out.length + 2:
-        return REQUEST_PART
-    out.bytes = cursor[0]
-    cursor[0] += out.length + 2
-    return REQUEST_WHOLE if cursor[0][-2] == c"\r" and cursor[0][-1] == c"\n" else REQUEST_OTHER
 
 
 cdef inline bint is_name(const Argument *name, const char *upper, const char *lower, uint32_t length) noexcept nogil:
@@ -118,18 +69,11 @@ cdef inline RequestKind direct_request(
     `out` is set for REQUEST_UPDATE and REQUEST_READ, and points into `bytes`.
     """
     cdef const char *cursor = bytes
-    cdef const char *end = bytes + length
     cdef Argument arguments[MAX_ARGUMENTS]
     cdef uint32_t count = 0
-    cdef uint32_t i
-    cdef RequestKind kind = number_line(&cursor, end, c"*", MAX_ARGUMENTS, &count)
-    if kind != REQUEST_WHOLE:
-        return kind
-    if count < 2:
-        return REQUEST_OTHER
-    for i in range(count):
-        kind = argument(&cursor, end, most, &arguments[i])
-        if kind != REQUEST_WHOLE:
-            return kind
+    cdef ArgumentsForm form = scan_arguments(
+        &cursor, bytes + length, LEAST_ARGUMENTS, MAX_ARGUMENTS, most, arguments, &count)
+    if form != ARGUMENTS_WHOLE:
+        return REQUEST_PART if form == ARGUMENTS_PART else REQUEST_OTHER
     out.bytes = <size_t>(cursor - bytes)
     return request_of(arguments, count, out)

@@ -10,9 +10,7 @@ Only what is certainly one of these is taken, with its numbers in one argument. 
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp
 
-from modules.core.direct_request cimport (
-    Argument, REQUEST_PART, REQUEST_WHOLE, RequestKind, argument, number_line,
-)
+from modules.core.resp_arguments cimport ARGUMENTS_PART, ARGUMENTS_WHOLE, Argument, ArgumentsForm, scan_arguments
 
 cdef enum MessageForm:
     MESSAGE_PART                # the bytes end within a message that may become one of these
@@ -53,16 +51,11 @@ cdef inline MessageForm peer_message(
     `out` points into `bytes`, and is set for a message that is taken, as far as it has arguments.
     """
     cdef const char *cursor = bytes
-    cdef const char *end = bytes + length
     cdef Argument arguments[MOST_ARGUMENTS]
     cdef uint32_t count = 0
-    cdef uint32_t i
-    cdef RequestKind kind = number_line(&cursor, end, c"*", MOST_ARGUMENTS, &count)
-    for i in range(count):
-        if kind == REQUEST_WHOLE:
-            kind = argument(&cursor, end, most, &arguments[i])
-    if kind != REQUEST_WHOLE or count == 0:
-        return MESSAGE_PART if kind == REQUEST_PART else MESSAGE_OTHER
+    cdef ArgumentsForm form = scan_arguments(&cursor, bytes + length, 1, MOST_ARGUMENTS, most, arguments, &count)
+    if form != ARGUMENTS_WHOLE:
+        return MESSAGE_PART if form == ARGUMENTS_PART else MESSAGE_OTHER
     out.bytes = <size_t>(cursor - bytes)
     if count > 1:
         out.numbers = arguments[1]
