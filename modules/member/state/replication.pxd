@@ -78,7 +78,7 @@ cdef struct Peer:
     int own_fd                      # this module's descriptor for it, if it is direct
     bint is_readable                # it is direct, and has sent something in this pass
     bint sends_often                # it has sent a message of those that are read directly
-    int taken                       # messages since it became direct
+    uint64_t taken                  # messages since it became direct
     int ticks_apart                 # for which it last stayed the server's
     int ticks_left                  # of these
     char challenge[NONCE_BYTES]     # the nonce that the peer sent
