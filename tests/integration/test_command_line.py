@@ -16,7 +16,7 @@ from chainredis.operator.looking import look_around
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import ask, await_repair, member_number
+from integration.helpers import ask, await_repair, info
 
 WRONG, UNREACHABLE = 1, 3
 
@@ -39,7 +39,7 @@ def test_an_operator_sees_and_changes_a_chain(
     said = status(master)
     assert [member["role"] for member in said["members"]] == ["head", "middle", "tail"]
     assert len({member["applied"] for member in said["members"]}) == 1
-    wait_until(lambda: all(member_number(member, "lifelines") == 1 for member in cluster.members), 10)
+    wait_until(lambda: str(info(cluster.master, "master")).count("lifeline=held") == 3, 10)
     assert main(["doctor", "--json", master]) == WRONG
     (found,) = json.loads(capsys.readouterr().out)
     assert "no member has an append-only file" in found
