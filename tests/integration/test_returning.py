@@ -39,6 +39,14 @@ def test_a_removed_member_comes_back(chain: StartChain) -> None:
     assert_serves(cluster)
 
 
+def pair(chain: StartChain, commands: str) -> Cluster:
+    """Two members that have `k`."""
+    cluster = chain(2, commands=commands)
+    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
+    settled(cluster)
+    return cluster
+
+
 @contextmanager
 def rejoining(cluster: Cluster) -> Iterator[MemberLink]:
     """Takes the tail out, and lets it return by log as a master would. Yields a link to it."""
@@ -54,9 +62,7 @@ def rejoining(cluster: Cluster) -> Iterator[MemberLink]:
 @pytest.mark.parametrize("commands", ["put", "all"])
 def test_a_return_by_log_may_begin_anew_by_copy(chain: StartChain, commands: str) -> None:
     """So does a master when the chain has changed. The link to the old tail stands, and has asked for no rights."""
-    cluster = chain(2, commands=commands)
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    settled(cluster)
+    cluster = pair(chain, commands)
     former = cluster.tail
     with rejoining(cluster) as link:
         wait_until(lambda: info(former, "member")["member_link_up"] == "ready", 20)
@@ -68,9 +74,7 @@ def test_a_return_by_log_may_begin_anew_by_copy(chain: StartChain, commands: str
 
 @pytest.mark.parametrize("commands", ["put", "all"])
 def test_a_return_by_log_that_was_broken_off_goes_on_by_log(chain: StartChain, commands: str) -> None:
-    cluster = chain(2, commands=commands)
-    assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    settled(cluster)
+    cluster = pair(chain, commands)
     former = cluster.tail
     with rejoining(cluster) as link:
         wait_until(lambda: link.state().join == "copied", 20)
