@@ -118,3 +118,8 @@ cdef inline int server_descriptor(RedisModuleCtx *ctx, int64_t id) noexcept nogi
     """Returns the number of the server's descriptor for a client; -1: there is no such client."""
     cdef ServerClient found
     return found.fd if server_client(ctx, id, &found) else -1
+
+
+cdef inline void close_client(RedisModuleCtx *ctx, int64_t id) noexcept nogil:
+    """Have the server close the client's connection, if it still stands."""
+    drop_reply(RedisModule_Call(ctx, "CLIENT", "ccl", b"KILL", b"ID", <long long>id))

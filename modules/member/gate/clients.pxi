@@ -17,8 +17,10 @@ from modules.bindings.redismodule cimport (
 )
 from modules.member.state.gate cimport MAX_EXEMPT, MAX_TRIALS, Trial
 from modules.member.state.member cimport the_member
-from modules.server.client_list cimport ClientList, ServerClient, list_begin, list_end, list_next, server_client
-from modules.server.redis_calls cimport drop_reply, is_configured
+from modules.server.client_list cimport (
+    ClientList, ServerClient, close_client, list_begin, list_end, list_next, server_client,
+)
+from modules.server.redis_calls cimport is_configured
 from modules.server.sockets cimport bound_host, bound_port
 
 cdef enum:
@@ -105,7 +107,7 @@ cdef void judge(Member *m, const Trial *trial) noexcept nogil:
     cdef ServerClient client
     cdef int64_t id = trial.client
     if trial.doomed:
-        drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccl", b"KILL", b"ID", <long long>id))
+        close_client(m.ctx, id)
         end_trial(m, id)
     elif not server_client(m.ctx, id, &client):
         end_trial(m, id)

@@ -5,17 +5,10 @@
 # A member that no longer hears of every write tells nobody, and its clients would read old values from their caches
 # without end. It closes their connections: a client forgets its cache with the connection that kept it true.
 
-from libc.stdint cimport int64_t
-
 from modules.bindings.redismodule cimport RedisModule_Call
 from modules.core.read_lease cimport read_lease_hears_all
 from modules.member.state.member cimport Member
-from modules.server.client_list cimport ClientList, ServerClient, list_begin, list_end, list_next
-from modules.server.redis_calls cimport drop_reply
-
-
-cdef void close_client(Member *m, int64_t id) noexcept nogil:
-    drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccl", b"KILL", b"ID", <long long>id))
+from modules.server.client_list cimport ClientList, ServerClient, close_client, list_begin, list_end, list_next
 
 
 cdef void close_caching_clients(Member *m) noexcept nogil:
@@ -25,9 +18,9 @@ cdef void close_caching_clients(Member *m) noexcept nogil:
     list_begin(&list, RedisModule_Call(m.ctx, "CLIENT", "c", b"LIST"))
     while list_next(&list, &client):
         if client.told >= 0:
-            close_client(m, client.id)
+            close_client(m.ctx, client.id)
         if client.told > 0:
-            close_client(m, client.told)
+            close_client(m.ctx, client.told)
     list_end(&list)
 
 

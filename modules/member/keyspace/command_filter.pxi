@@ -5,7 +5,7 @@
 # Native commands change one copy only. So a chained member refuses native writes, and other commands that would change
 # its data without the chain. A member that is in no view also refuses native reads, since its data may be old.
 
-from libc.string cimport memchr, memset, strchr, strcspn, strlen, strncmp, strspn, strstr
+from libc.string cimport memchr, memset, strchr, strcspn, strlen, strncmp, strstr
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_OK, REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx,
@@ -21,6 +21,7 @@ from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.tickets cimport note_command, open_ticket
 from modules.member.state.member cimport Member, is_native_replica, the_member
 from modules.server.acl cimport is_denied
+from modules.server.client_list cimport close_client, number_after
 from modules.server.command_table cimport (
     NAME_BYTES, RULE_ACL, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE,
     RULE_PAUSE, RULE_PUBLISH, RULE_READ, RULE_REPLY, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_TRACKING, RULE_WAIT,
@@ -360,11 +361,6 @@ cdef bint is_held_back(const Member *m, const char *line, const char *end) noexc
     return rule == RULE_WRITE or rule == RULE_FOLLOW or rule == RULE_READ or rule == RULE_BYPASS
 
 
-cdef void kill_client(Member *m, const char *line) noexcept nogil:
-    cdef size_t digits = strspn(line + 3, "0123456789")     # the line begins with "id="
-    drop_reply(RedisModule_Call(m.ctx, "CLIENT", "ccb", b"KILL", b"ID", line + 3, digits))
-
-
 cdef void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Disconnect the clients whose commands passed the filter before this member's role changed, and would be executed
     after it.
@@ -383,7 +379,7 @@ cdef void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     end = strchr(line, c"\n")
     while end != NULL and strncmp(line, "id=", 3) == 0:
         if in_transaction(line, end) or is_held_back(m, line, end):
-            kill_client(m, line)
+            close_client(m.ctx, number_after(line, "id="))
         line = end + 1
         end = strchr(line, c"\n")
     RedisModule_FreeString(NULL, list)
