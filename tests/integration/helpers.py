@@ -213,19 +213,30 @@ def chain_of(cluster: Cluster) -> list[Server]:
     return [server for port in ports for server in cluster.servers if cluster.endpoint_of(server).port == port]
 
 
-def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:
-    """Wait until exactly these members are the chain, in this order, and serve. They become `cluster.members`.
+def serve(cluster: Cluster, members: Sequence[Server]) -> bool:
+    """The stored epoch counts: all members may still serve in the view before it when the master tells the next one."""
+    epoch = int(cluster.command("INFO", "master")["master_epoch"])  # of the stored view
+    states = [state(member) for member in members]
+    return all(each.serving and each.epoch == epoch for each in states)
 
-    The stored epoch counts: all members may still serve in the view before it when the master tells the next one.
+
+def await_chain(cluster: Cluster, *members: Server, timeout_s: float = 20) -> None:
+    """Wait until exactly these members are the chain, in this order, and serve. They become `cluster.members`."""
+    wait_until(lambda: chain_of(cluster) == list(members) and serve(cluster, members), timeout_s)
+    cluster.members[:] = members
+
+
+def await_all(cluster: Cluster, count: int | None = None, *, timeout_s: float = 30) -> None:
+    """Wait until so many servers, as many as `cluster.members` by default, are the chain, in whatever order, and serve.
+    They become `cluster.members`. Until the last one serves, the order may change.
     """
 
-    def serve() -> bool:
-        epoch = int(cluster.command("INFO", "master")["master_epoch"])  # of the stored view
-        states = [state(member) for member in members]
-        return all(each.serving and each.epoch == epoch for each in states)
+    def are_back() -> bool:
+        members = chain_of(cluster)
+        return len(members) == (count or len(cluster.members)) and serve(cluster, members)
 
-    wait_until(lambda: chain_of(cluster) == list(members) and serve(), timeout_s)
-    cluster.members[:] = members
+    wait_until(are_back, timeout_s)
+    cluster.members[:] = chain_of(cluster)
 
 
 def await_answer(ask_once: Callable[[], bool], answers: int = 1000) -> None:

@@ -26,10 +26,10 @@ from integration.helpers import (
     Error,
     Talk,
     ask,
+    await_all,
     await_chain,
     await_repair,
     become_chain,
-    chain_of,
     info,
     member_number,
     proven,
@@ -157,8 +157,7 @@ def restart_all(cluster: Cluster) -> None:
         member.kill()
     for member in cluster.members:
         member.start()
-    wait_until(lambda: len(chain_of(cluster)) == len(cluster.members), 30)
-    await_chain(cluster, *chain_of(cluster))
+    await_all(cluster)
 
 
 def test_no_acknowledged_push_is_lost_or_done_twice(chain: StartChain) -> None:

@@ -19,6 +19,7 @@ from integration.helpers import (
     Word,
     ask,
     assert_serves,
+    await_all,
     info,
     running,
     settled,
@@ -90,10 +91,7 @@ def test_a_killed_chain_goes_on_with_everything(chain: StartChain) -> None:
             server.kill()
     for server in cluster.servers:
         server.start()
-    wait_until(lambda: len(ask(cluster.master, "MASTER.GET_CHAIN")) == 3, 60)
-    by_endpoint = {str(member.endpoint).encode(): member for member in cluster.members}
-    cluster.members = [by_endpoint[text] for text in ask(cluster.master, "MASTER.GET_CHAIN")]
-    wait_until(lambda: all(state(member).serving for member in cluster.members), 30)
+    await_all(cluster, timeout_s=60)
     assert settled(cluster) >= load.acknowledged
     assert len({str(data(member)) for member in cluster.members}) == 1
     assert_serves(cluster)

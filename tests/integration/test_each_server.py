@@ -8,7 +8,7 @@ from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server, server_path
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import ask, await_chain, await_repair, chain_of, info, member_number, settled
+from integration.helpers import ask, await_all, await_chain, await_repair, info, member_number, settled
 from integration.test_tls_links import by
 from servers import EACH, series_of, speaks_tls, use
 
@@ -88,5 +88,4 @@ def restart_all(cluster: Cluster) -> None:
         member.spawn()
     for member in cluster.members:
         member.await_answer()
-    wait_until(lambda: len(chain_of(cluster)) == len(cluster.members), 30)
-    await_chain(cluster, *chain_of(cluster))
+    await_all(cluster)

@@ -8,6 +8,7 @@ from chainredis.local_cluster.ports import HOST
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (
+    PATIENT,
     Error,
     Talk,
     ask,
@@ -66,7 +67,7 @@ def test_a_master_killed_while_it_adds_leaves_a_chain(chain: StartChain, round_n
 
 def test_a_dead_member_without_a_master_gives_clear_errors(chain: StartChain) -> None:
     """No client hangs: writes end as unknown at their timeout, and connections to a dead tail are refused."""
-    cluster = chain(3, member_config={"member.write-timeout": "500"})
+    cluster = chain(3, member_config={"member.write-timeout": "500"}, master_config=PATIENT)
     head, middle, tail = cluster.members
     cluster.master.pause()
     middle.kill()

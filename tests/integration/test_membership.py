@@ -19,6 +19,7 @@ from integration.helpers import (
     Talk,
     ask,
     assert_serves,
+    await_all,
     await_chain,
     await_repair,
     info,
@@ -202,9 +203,7 @@ def test_changes_queue_up_behind_each_other(chain: StartChain) -> None:
         leaving.send("MASTER.REMOVE", HOST, 1)
     talks[1].close()
     assert [talks[0].receive(), talks[2].receive()] == [b"OK", b"OK"]
-    wait_until(lambda: len(ask(cluster.master, "MASTER.GET_CHAIN")) == 4, 30)
-    order = [name.decode() for name in ask(cluster.master, "MASTER.GET_CHAIN")]
-    cluster.members += sorted(newcomers, key=lambda server: order.index(str(server.endpoint)))
+    await_all(cluster, 4)
     assert_serves(cluster)
 
 # ------------------------------------------------------------------------------------------------------ the master dies

@@ -13,7 +13,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.disks import ALWAYS, EVERY_SECOND
-from integration.helpers import Talk, ask, assert_serves, await_chain, chain_of, info, paused, settled, state
+from integration.helpers import Talk, ask, assert_serves, await_all, await_chain, chain_of, info, paused, settled, state
 
 KEYS = 300
 
@@ -61,12 +61,6 @@ def await_waiting(cluster: Cluster, says: str) -> None:
     wait_until(lambda: says in info(cluster.master, "master")["master_waits_for"], 20)
 
 
-def await_members(cluster: Cluster, count: int) -> None:
-    """Wait until the master has brought so many members together, in any order."""
-    wait_until(lambda: len(chain_of(cluster)) == count, 30)
-    await_chain(cluster, *chain_of(cluster))
-
-
 @pytest.mark.parametrize("with_master", [False, True])
 def test_all_are_killed_and_all_come_back(written: Callable[..., Cluster], with_master: bool) -> None:
     cluster = written(**ALWAYS)
@@ -74,7 +68,7 @@ def test_all_are_killed_and_all_come_back(written: Callable[..., Cluster], with_
     for server in cluster.servers:
         if not server.running:
             server.start()
-    await_members(cluster, 3)
+    await_all(cluster, 3)
     assert_all_is_there(cluster)
 
 
@@ -89,7 +83,7 @@ def test_all_are_killed_one_after_the_other(written: Callable[..., Cluster]) -> 
     last.kill()
     for server in (*others, last):
         server.start()
-    await_members(cluster, 3)
+    await_all(cluster, 3)
     assert chain_of(cluster)[0] is last
     assert_all_is_there(cluster)
 
@@ -105,7 +99,7 @@ def test_one_that_lost_nothing_is_enough(written: Callable[..., Cluster], place:
     for server in cluster.servers:
         if not server.running:
             server.start()
-    await_members(cluster, 3)
+    await_all(cluster, 3)
     assert chain_of(cluster)[0] is first
     assert_all_is_there(cluster)
 
@@ -121,7 +115,7 @@ def test_without_that_the_chain_waits_for_all_of_them(written: Callable[..., Clu
     await_waiting(cluster, f"waiting for {middle.endpoint}; or MASTER.FORM")
     assert state(tail).role == state(head).role == "removed"
     middle.start()
-    await_members(cluster, 3)
+    await_all(cluster, 3)
     assert_all_is_there(cluster)
 
 
@@ -150,7 +144,7 @@ def test_who_was_out_before_is_not_taken_for_the_chain(written: Callable[..., Cl
     assert state(out).role == "removed"
     for server in cluster.members:
         server.start()
-    await_members(cluster, 3)
+    await_all(cluster, 3)
     assert chain_of(cluster)[0] is not out
     assert ask(cluster.tail, "READ", "later") == b"x"
     assert_all_is_there(cluster)
@@ -187,11 +181,11 @@ def test_the_chosen_one_dies_before_it_hears_of_it(written: Callable[..., Cluste
     tail.start()
     await_waiting(cluster, f"waiting for {middle.endpoint}")
     middle.start()
-    await_members(cluster, 2)
+    await_all(cluster, 2)
     assert chain_of(cluster) == [middle, tail]
     assert_all_is_there(cluster)
     head.start()
-    await_members(cluster, 3)
+    await_all(cluster, 3)
 
 
 def test_no_new_history_begins_while_a_disk_has_not_been_seen(written: Callable[..., Cluster]) -> None:

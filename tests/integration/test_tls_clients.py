@@ -303,19 +303,19 @@ def test_the_same_bytes_as_without_a_gate(server: StartServer, mine: Identity, t
 def test_redis_breaks_the_connection_of_a_slow_reader(server: StartServer, mine: Identity) -> None:
     """It does so without a gate, too. Whatever it had written before reaches the client, and nothing else."""
     one = server(MEMBER, **GATE, **mine.server, loglevel="verbose")
-    ask(one, "MSET", *(word for number in range(40) for word in (f"{number:04d}" * 250, "")))
-    requests, sent = words("PING") + words("KEYS", "*"), 0
+    elements = [f"{number:04d}" * 250 for number in range(40)]
+    ask(one, "RPUSH", "list", *elements)
+    requests, sent = words("PING") + words("LRANGE", "list", "0", "-1"), 0
     with secured(one, mine) as slow, Talk(one) as operator:
         slow.sendall(words("CLIENT", "SETNAME", "slow") + requests)
-        keys = ask(one, "KEYS", "*")
-        reply = b"+PONG\r\n*40\r\n" + b"".join(b"$1000\r\n%s\r\n" % key for key in keys)
+        reply = b"+PONG\r\n*40\r\n" + b"".join(b"$1000\r\n%s\r\n" % element.encode() for element in elements)
         assert receive(slow, 5 + len(reply)) == b"+OK\r\n" + reply
 
         def ask_for_more() -> None:
             nonlocal sent
             slow.sendall(requests)
             sent += 1
-            wait_until(lambda: calls(operator, "keys") == 2 + sent, 10)
+            wait_until(lambda: calls(operator, "lrange") == 1 + sent, 10)
 
         while not waiting_replies(operator, "slow"):
             ask_for_more()

@@ -2,8 +2,7 @@
 """What befalls a chain while clients write: its members die, come back, and all its processes are restarted."""
 
 from chainredis.local_cluster.cluster import Cluster
-from chainredis.transport.waiting import wait_until
-from integration.helpers import await_chain, chain_of
+from integration.helpers import await_all, await_chain
 
 RESTART_S = 60
 
@@ -30,5 +29,4 @@ def restart_all(cluster: Cluster) -> None:
         server.spawn()
     for server in (cluster.master, *cluster.members):
         server.await_answer()
-    wait_until(lambda: len(chain_of(cluster)) == len(cluster.members), RESTART_S)
-    cluster.members[:] = chain_of(cluster)
+    await_all(cluster, timeout_s=RESTART_S)

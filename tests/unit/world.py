@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fleet of fake members, a store that outlives masters, and the master of the moment."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -159,7 +160,10 @@ class World:
 
 @contextmanager
 def a_world(folder: Path, polling: PollSettings = PATIENT) -> Iterator[World]:
+    """Its masters' threads end with it: what one raises belongs to the test that it is of."""
+    others = set(threading.enumerate())
     world = World(folder, polling)
     yield world
     world.master.close()
     wait_until(lambda: not world.fleet.open_links and not world.fleet.open_lines, 10)
+    wait_until(lambda: others.issuperset(threading.enumerate()), 10)
