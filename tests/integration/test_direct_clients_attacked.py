@@ -19,6 +19,7 @@ from integration.helpers import Talk, ask, await_chain, member_number, paused, s
 from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts, reads
 
 MIB = 1024 * 1024
+READ_BY_SERVERS = 16 * 1024, 20_474  # bytes in one go, by their versions
 
 
 @contextmanager
@@ -225,6 +226,24 @@ def test_connections_that_are_reset(chain: StartChain) -> None:
         with Talk(member) as talk:
             copies.append(talk.pipeline([("GET", key) for key in keys]))
     assert copies[0] == copies[1]
+
+
+def test_no_part_of_a_value_is_taken_for_a_request_when_a_connection_is_reset(chain: StartChain) -> None:
+    """The server hears of the end before the module does. Only one of them may read what came before it."""
+    only = chain(1).head
+    forged = bytes_of(("MEMBER.PUT", "forged", "v"))
+    with Talk(only) as talk:
+        become_direct(talk)
+        request = bytearray(bytes_of(("MEMBER.PUT", "k", "x" * 30_000)))
+        for end in READ_BY_SERVERS:
+            request[end : end + len(forged)] = forged
+        sock = talk._connection._sock
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with paused(only):
+            talk.send_bytes(bytes(request))
+            sock.close()
+    wait_until(lambda: not is_direct(only), 20)
+    assert ask(only, "READ", "forged") is None
 
 
 def test_clients_to_which_the_server_may_write_by_itself(chain: StartChain) -> None:

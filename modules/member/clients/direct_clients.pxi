@@ -3,22 +3,23 @@
 # Who is a direct client: this module reads its requests from its socket, and the server does not (decision 16).
 #
 # A client that has sent many MEMBER.PUTs or READs becomes one, and the server gets it back at the first other request.
-# The server never notices. Its event loop keeps the socket, and is told of its end alone, because the events that epoll
-# reports of it are changed below the server's feet.
+# The server never notices: the socket is taken out of its epoll below its feet. So it does not even read from a socket
+# whose connection has ended, where requests may be left.
 #
 # Nothing of the client may be under way when its reader changes: no request that the server has read and not carried
-# out, and no reply that it has not sent. So a candidate is first made silent, in the before-sleep event. When the loop
-# has slept after that, the server has no event of the candidate left, and CLIENT LIST says whether all is done.
+# out, and no reply that it has not sent. So a candidate is first made silent, in the before-sleep event: the server
+# hears of its end alone, and may still wait to write to it. When the loop has slept after that, the server has no event
+# of the candidate left but that, and CLIENT LIST says whether all is done.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from modules.bindings.epoll cimport (
-    EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, epoll_create1,
-    epoll_ctl, epoll_event,
+    EPOLLET, EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, epoll_create1, epoll_ctl,
+    epoll_event,
 )
-from modules.bindings.libc cimport close
+from modules.bindings.libc cimport close, poll, pollfd
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModuleCtx,
     RedisModuleString, RedisModule_AvoidReplicaTraffic, RedisModule_Call, RedisModule_CallReplyType,
@@ -26,7 +27,7 @@ from modules.bindings.redismodule cimport (
 )
 from modules.core.client_ports cimport CONNECTION_TLS
 from modules.core.view cimport KIND_PUT
-from modules.member.gate cimport gate_find_loop
+from modules.member.gate cimport gate_find_loop, gate_limit_events, gate_return_socket, gate_take_socket
 from modules.member.keyspace cimport server_permits
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.keyspace.kind cimport own_kind
@@ -116,14 +117,6 @@ cdef void count_request(Member *m, RedisModuleCtx *ctx) noexcept nogil:
         d.stage = CANDIDATE_CHOSEN
 
 
-cdef bint let_server_hear(Member *m, int fd, unsigned int events) noexcept nogil:
-    """Let the server's event loop be told of these events of the socket. It always hears of the end."""
-    cdef epoll_event event
-    event.events = events
-    event.data.u64 = <uint64_t>fd
-    return epoll_ctl(m.gate.epoll, EPOLL_CTL_MOD, fd, &event) == 0
-
-
 cdef void forget_candidate(Direct *d) noexcept nogil:
     d.candidate = 0
     d.stage = NO_CANDIDATE
@@ -135,7 +128,7 @@ cdef void silence_candidate(Member *m) noexcept nogil:
     m.direct.writes_refused = not redis_permits(m)
     if (not may_have_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
             or connection_of(<uint64_t>client.id) == CONNECTION_TLS or client.awaits_room
-            or (m.gate.epoll == 0 and not gate_find_loop(m, client.fd)) or not let_server_hear(m, client.fd, 0)):
+            or not gate_find_loop(m, client.fd) or not gate_limit_events(m, client.fd, 0)):
         drop_candidate(m)
         return
     m.direct.stage = CANDIDATE_SILENT
@@ -149,15 +142,23 @@ cdef void drop_candidate(Member *m) noexcept nogil:
     """The candidate stays with the server, which may have more replies than the socket takes."""
     cdef ServerClient client
     if m.direct.stage == CANDIDATE_SILENT and server_client(m.ctx, m.direct.candidate, &client):
-        let_server_hear(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
+        gate_limit_events(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
     ask_for_more(&m.direct, m.direct.candidate)
     forget_candidate(&m.direct)
+
+
+cdef bint has_ended(int fd) noexcept nogil:
+    """Returns whether the connection is closed both ways, or is broken. Of that the server may be about to hear."""
+    cdef pollfd socket
+    socket.fd = fd
+    socket.events = 0
+    return poll(&socket, 1, 0) != 0
 
 
 cdef bint nothing_is_under_way(const Member *m, const ServerClient *client) noexcept nogil:
     """Returns whether the server has carried out what the candidate has sent, has replied, and says nothing else."""
     return (m.direct.replied and client.is_plain and not client.has_input and not client.has_output
-            and client.fd == m.direct.candidate_fd
+            and client.fd == m.direct.candidate_fd and not has_ended(client.fd)
             and (client.resp == 2 or (client.resp == 3 and not m.direct.redirects)))
 
 
@@ -232,6 +233,9 @@ cdef bint make_direct(Member *m, const ServerClient *from_server) noexcept nogil
     event.data.u64 = (<uint64_t>(d.clients[place].generation + 1) << 32) | <uint64_t>place
     if epoll_ctl(d.epoll, EPOLL_CTL_ADD, from_server.fd, &event) != 0:
         return False
+    if not gate_take_socket(m, from_server.fd):
+        epoll_ctl(d.epoll, EPOLL_CTL_DEL, from_server.fd, &event)
+        return False
     d.clients[place].id = from_server.id
     d.clients[place].fd = from_server.fd
     d.clients[place].resp3 = from_server.resp == 3
@@ -257,9 +261,10 @@ cdef void forget_client(Direct *d, DirectClient *client) noexcept nogil:
 
 cdef void give_back(Member *m, DirectClient *client) noexcept nogil:
     """The server reads from the client again, beginning with the first request that was not carried out here."""
+    cdef int64_t id = client.id
     cdef int fd = client.fd
     forget_client(&m.direct, client)
-    let_server_hear(m, fd, EPOLLIN)
+    gate_return_socket(m, id, fd)
 
 
 cdef void give_back_when_replied(Member *m, DirectClient *client) noexcept nogil:

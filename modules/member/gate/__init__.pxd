@@ -18,8 +18,13 @@ cdef extern void gate_exempt_no_more(Member *m, int local_port) noexcept nogil
 cdef extern int unheld_command(Member *m, RedisModuleCtx *ctx) noexcept nogil
 cdef extern void gate_settle(Member *m) noexcept nogil
 
-# swap.pxi
+# server_loop.pxi
 cdef extern bint gate_find_loop(Member *m, int fd) noexcept nogil
+cdef extern bint gate_limit_events(Member *m, int fd, unsigned int events) noexcept nogil
+cdef extern bint gate_take_socket(Member *m, int fd) noexcept nogil
+cdef extern void gate_return_socket(Member *m, int64_t id, int fd) noexcept nogil
+
+# swap.pxi
 cdef extern int gate_shortcut(Member *m, int fd) noexcept nogil
 
 # control.pxi

@@ -14,7 +14,6 @@
 from libc.stdint cimport int64_t
 
 from modules.bindings.descriptors cimport MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, SHUT_RDWR, shutdown
-from modules.bindings.epoll cimport EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_DEL, epoll_ctl, epoll_event
 from modules.bindings.libc cimport F_DUPFD_CLOEXEC, close, errno, fcntl
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModuleString, RedisModuleUser, RedisModule_AvoidReplicaTraffic,
@@ -26,7 +25,7 @@ from modules.core.client_ports cimport CONNECTION_TLS
 from modules.core.peer_message cimport (
     MESSAGE_ACK, MESSAGE_FORWARD, MESSAGE_IDLE, MESSAGE_PART, MessageForm, PeerMessage, peer_message,
 )
-from modules.member.gate cimport gate_find_loop
+from modules.member.gate cimport gate_find_loop, gate_return_socket, gate_take_socket
 from modules.member.keyspace cimport server_permits
 from modules.server.client_list cimport ServerClient, server_client
 from modules.server.connection_kind cimport connection_of
@@ -62,14 +61,6 @@ cdef bint nothing_is_under_way(const Peer *peer, const ServerClient *client) noe
             and not client.is_blocked)
 
 
-cdef bint let_server_read(Member *m, const Peer *peer, int operation) noexcept nogil:
-    """Put the peer's socket into the server's epoll (EPOLL_CTL_ADD), or take it out, below the server's feet."""
-    cdef epoll_event event
-    event.events = EPOLLIN
-    event.data.u64 = <uint64_t>peer.fd
-    return epoll_ctl(m.gate.epoll, operation, peer.fd, &event) == 0
-
-
 cdef void take_over(Member *m, Peer *peer) noexcept nogil:
     """Read from the peer from now on, if that is possible. No event of the server's is pending: a tick follows them."""
     cdef ServerClient client
@@ -77,14 +68,14 @@ cdef void take_over(Member *m, Peer *peer) noexcept nogil:
     if (not server_client(m.ctx, <int64_t>peer.client, &client) or not nothing_is_under_way(peer, &client)
             or connection_of(peer.client) == CONNECTION_TLS or not may_send(client.user, "CHAIN.FORWARD")
             or not may_send(client.user, "CHAIN.ACK") or not may_send(client.user, "CHAIN.IDLE")
-            or (m.gate.epoll == 0 and not gate_find_loop(m, peer.fd))):
+            or not gate_find_loop(m, peer.fd)):
         return
     fd = fcntl(peer.fd, F_DUPFD_CLOEXEC, 0)
     if fd < 0:
         return
     if RedisModule_EventLoopAdd(fd, REDISMODULE_EVENTLOOP_READABLE, on_peer_readable, peer) != REDISMODULE_OK:
         close(fd)
-    elif not let_server_read(m, peer, EPOLL_CTL_DEL):
+    elif not gate_take_socket(m, peer.fd):
         RedisModule_EventLoopDel(fd, REDISMODULE_EVENTLOOP_READABLE)
         close(fd)
     else:
@@ -106,11 +97,10 @@ cdef void give_back(Member *m, Peer *peer) noexcept nogil:
     if not peer.is_direct:
         return
     end_direct(peer)
-    if not let_server_read(m, peer, EPOLL_CTL_ADD):
-        shutdown(peer.fd, SHUT_RDWR)    # without memory for that: the peer makes a new connection
     peer.ticks_apart = 1 if peer.taken >= STEADY_MESSAGES else min(2 * peer.ticks_apart + 1, <int>MOST_TICKS)
     peer.ticks_left = peer.ticks_apart
     peer.taken = 0
+    gate_return_socket(m, <int64_t>peer.client, peer.fd)
 
 
 cdef void give_back_peers(Member *m) noexcept nogil:
