@@ -119,12 +119,7 @@ class Additions:
 
     def add(self, addition: Addition, newcomer: ProbedServer, existing: ExistingData = ExistingData.KEEP) -> None:
         """Make the newcomer the first member, or the new tail. CommandError if it cannot be."""
-        addition.watch(newcomer.link)
-        if why := why_of_other_tls(
-            newcomer.member, newcomer.state.tls, "this master", self._settings.tls() is not None
-        ):
-            raise CommandError(f"{why}: the chain is as it was")
-        view = self._chain_for(newcomer.member, addition)
+        view = self._chain_to_join(addition, newcomer)
         if view is None:
             self._add_first(addition, newcomer, existing)
         elif existing.is_backup:
@@ -133,8 +128,12 @@ class Additions:
             self._keep_adding(addition, newcomer, view, discard=existing is ExistingData.DISCARD)
 
     def bring_back(self, addition: Addition, member: ProbedServer) -> None:
-        """As `add`, for a former member of this chain, or an empty server, without an operator's command."""
-        self.add(addition, member)
+        """As `add`, for a former member of this chain, or an empty server, without an operator's command. So no chain
+        begins with it.
+        """
+        if (joined := self._chain_to_join(addition, member)) is None:
+            raise CommandError("the chain has died meanwhile")
+        self._keep_adding(addition, member, joined, discard=False)
         view = self._runtime.view
         inside = {each.run_id for each in view.members} if view else set()
         self._brought_back = (self._brought_back & inside) | {member.member.run_id}
@@ -143,6 +142,15 @@ class Additions:
         """Returns True if the member is in the chain, and was added by `bring_back`."""
         view = self._runtime.view
         return view is not None and view.member(member.run_id) is not None and member.run_id in self._brought_back
+
+    def _chain_to_join(self, addition: Addition, newcomer: ProbedServer) -> View | None:
+        """As `_chain_for`, at the beginning of an addition."""
+        addition.watch(newcomer.link)
+        if why := why_of_other_tls(
+            newcomer.member, newcomer.state.tls, "this master", self._settings.tls() is not None
+        ):
+            raise CommandError(f"{why}: the chain is as it was")
+        return self._chain_for(newcomer.member, addition)
 
     def _chain_for(self, newcomer: Member, addition: Addition) -> View | None:
         """The chain that the newcomer joins, whole and serving; None if there is no chain, or none alive."""
@@ -174,7 +182,8 @@ class Additions:
 
     def _add_first(self, addition: Addition, newcomer: ProbedServer, existing: ExistingData) -> None:
         """The newcomer's data becomes the chain's."""
-        member, state, lost = newcomer.member, newcomer.state, self._runtime.view
+        member, state, before = newcomer.member, newcomer.state, self._runtime.configuration
+        lost = before.view if before else None
         is_backup = existing.is_backup and bool(state.history)
         if lost and state.history == lost.history:
             if newcomer.has_data:
@@ -190,7 +199,7 @@ class Additions:
         if state.history and knows_a_secret(newcomer):
             raise CommandError(f"{member} has been of a chain since it was started: restart that server first")
         kind = newcomer.traits.kind
-        empty = self._without_data(lost) if lost else frozenset()
+        empty = self._without_data(before) if before else frozenset()
         random = secrets.token_bytes(32)
         assigned = self._branch(newcomer, random, existing) if is_backup else 0
 
@@ -224,13 +233,13 @@ class Additions:
         )
         return max(0, state.assigned)
 
-    def _without_data(self, lost: View) -> frozenset[str]:
-        """Run_ids of members whose address is now used by a server without their data.
+    def _without_data(self, lost: Configuration) -> frozenset[str]:
+        """Run_ids of those whose address is now used by a server without the data that they had.
 
         CommandError if one of these servers has data of the lost chain, or is still loading its data.
         """
         empty = set()
-        for member in (at_current_address(self._addresses, each) for each in lost.members):
+        for member in (at_current_address(self._addresses, each) for each in lost.with_data):
             try:
                 link = self._dial(Endpoint(member.address, member.port))
             except MemberError:
@@ -243,7 +252,7 @@ class Additions:
                 continue
             finally:
                 link.close()
-            if found.state.history == lost.history and found.has_data:
+            if found.state.history == lost.view.history and found.has_data:
                 raise CommandError(_holds_lost_data(member))
             empty.add(member.run_id)
         return frozenset(empty)

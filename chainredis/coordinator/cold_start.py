@@ -128,8 +128,9 @@ class ColdStart(threading.Thread):
         configuration = self._runtime.configuration
         assert configuration is not None
         found = [self._look(member) for member in configuration.view.members]
-        if all(each and each.state.applied < 0 and not each.state.record_epoch for each in found):
-            raise CommandError("no process of the chain lives, and none kept its data: MASTER.ADD begins a new history")
+        if all(map(_kept_nothing, found)):
+            others = configuration.awaited + configuration.fallen
+            raise CommandError(_nothing_is_left([each for each in others if not _kept_nothing(self._look(each))]))
         returned = tuple(_returned(each) for each in found if each and each.state.history == configuration.view.history)
 
         def reform(now: Configuration | None, health: Health) -> Reform:
@@ -201,6 +202,21 @@ class ColdStart(threading.Thread):
         if not keep:
             link.close()
         return found
+
+
+def _kept_nothing(back: ProbedServer | None) -> bool:
+    return back is not None and back.state.applied < 0 and not back.state.record_epoch
+
+
+def _nothing_is_left(others: list[Member]) -> str:
+    """others: former members that may have kept something."""
+    if others:
+        return (
+            f"no process of the chain lives, and none kept its data. Of those that were out of it before, "
+            f"{', '.join(map(str, others))} may have kept what there was then: MASTER.FORM host port makes one the "
+            "chain, with what it has"
+        )
+    return "no process of the chain lives, and none kept its data: MASTER.ADD begins a new history"
 
 
 def _returned(back: ProbedServer) -> Returned:

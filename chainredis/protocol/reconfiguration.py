@@ -26,7 +26,8 @@ class Configuration:
     "Joining"). lease_ms: the length in milliseconds of every lease that is granted while this is the newest
     configuration. awaited: members of a chain that died as a whole and was formed again without them; each is added
     when it is back. fallen: members that a fault took out, and no operator; each may come back, and is awaited too if
-    the rest of the chain dies. durable: run_ids of members that had everything on disk before it left them.
+    the rest of the chain dies. durable: run_ids of members, and of those that may come back, that had everything on
+    disk before it left them.
     formed_from: the run_id under which the only member wrote the durable record that it was chosen for. newer: the
     newest view that a member is known to know, if that is not this one: the store has gone back.
     """
@@ -46,6 +47,11 @@ class Configuration:
         """The members that certainly have every committed update."""
         return self.view.members[:-1] if self.pending else self.view.members
 
+    @property
+    def with_data(self) -> tuple[Member, ...]:
+        """Whose disks may have data of the chain: the members, and those that may come back."""
+        return self.view.members + self.awaited + self.fallen
+
 
 @dataclass(frozen=True)
 class Health:
@@ -59,9 +65,9 @@ class Health:
 class Begin:
     """A first member for a chain that has no members, or none alive.
 
-    random: 32 fresh bytes, for history and secret. empty: run_ids of former members whose address is now used by a
-    server without their data. assigned: the epoch in which the newest update of the member's data was assigned, if that
-    data is a backup: the epochs go on from there. kind: the one that the member's server is set to.
+    random: 32 fresh bytes, for history and secret. empty: run_ids of those of `with_data` whose address is now used by
+    a server without their data. assigned: the epoch in which the newest update of the member's data was assigned, if
+    that data is a backup: the epochs go on from there. kind: the one that the member's server is set to.
     """
 
     member: Member
@@ -183,6 +189,12 @@ Event = Begin | Add | Remove | Form | BringForward | Recover | Repair | Move | R
 
 def reconfigure(now: Configuration | None, event: Event) -> Configuration:
     """The configuration to store next. now: the stored one, None for none. CommandError if the event is impossible."""
+    following = _following(now, event)
+    known = {member.run_id for member in following.with_data}
+    return replace(following, durable=tuple(run_id for run_id in following.durable if run_id in known))
+
+
+def _following(now: Configuration | None, event: Event) -> Configuration:
     match event:
         case Begin():
             return _begin(now, event)
@@ -205,9 +217,8 @@ def _go_on(now: Configuration, event: Add | Remove | Form | Repair | Move | Refo
         case Reform():
             return _reform(now, event)
         case Forget():
-            return replace(
-                _forget(now, event.member), durable=tuple(each for each in now.durable if each != event.member.run_id)
-            )
+            forgotten = _forget(now, event.member)
+            return replace(forgotten, durable=tuple(each for each in now.durable if each != event.member.run_id))
     if now.leaving:
         raise CommandError(f"{now.leaving[0]} has not acknowledged yet that it is no member any more: try again later")
     match event:
@@ -229,14 +240,25 @@ def _begin(now: Configuration | None, event: Begin) -> Configuration:
         for member in now.view.members + now.leaving:
             if member.run_id not in event.health.dead:
                 raise CommandError(f"{member} may be alive: the chain is not lost")
+        for member in now.with_data:
             if member.run_id in now.durable and member.run_id not in event.empty:
-                raise CommandError(
-                    f"{member} has all of the chain's data on its disk, and does not answer: start it, and the chain "
-                    f"is formed again. If that disk is lost, MASTER.REMOVE {member.host} {member.port}"
-                )
+                raise CommandError(_why_not_begun(now, member))
     # Another history has epochs of its own. They go on growing all the same: one epoch names one view of this master.
     epoch = max(now.view.epoch if now else 0, event.assigned) + 1
     return Configuration(View(event.history, epoch, (event.member,), event.secret, event.kind))
+
+
+def _why_not_begun(now: Configuration, member: Member) -> str:
+    lost = f"If that disk is lost, MASTER.REMOVE {member.host} {member.port}"
+    if now.view.member(member.run_id):
+        return (
+            f"{member} has all of the chain's data on its disk, and does not answer: start it, and the chain is formed "
+            f"again. {lost}"
+        )
+    return (
+        f"{member} had all of the chain's data on its disk when it was last in it, and does not answer: start it, and "
+        f"MASTER.FORM {member.host} {member.port} makes it the chain with that. {lost}"
+    )
 
 
 def _add(now: Configuration, event: Add) -> Configuration:
@@ -363,7 +385,7 @@ def _reform(now: Configuration, event: Reform) -> Configuration:
     # A new tail that was still pending may be alive: it has to leave like anybody who is left out.
     formed = _leave_out(now, _next(now.view, (best.member,)), frozenset())
     if best.durable:
-        formed = replace(formed, durable=(best.member.run_id,), formed_from=best.former)
+        formed = replace(formed, durable=(best.member.run_id, *now.durable), formed_from=best.former)
     return _forget(replace(formed, awaited=tuple(everybody.values()), fallen=()), best.member)
 
 
@@ -412,5 +434,4 @@ def _leave_out(now: Configuration, view: View, gone: frozenset[str]) -> Configur
         for member in now.leaving + now.view.members
         if not view.member(member.run_id) and member.run_id not in gone
     )
-    durable = tuple(run_id for run_id in now.durable if view.member(run_id))
-    return replace(now, view=view, leaving=leaving, pending=False, durable=durable, formed_from="", newer=None)
+    return replace(now, view=view, leaving=leaving, pending=False, formed_from="", newer=None)

@@ -159,10 +159,13 @@ class Repairs:
         return replace(stored, lease_ms=length_ms) if length_ms != stored.lease_ms else None
 
     def _durable_members(self, stored: Configuration) -> Configuration | None:
-        """Which members have everything on their disks: when the chain is dead, nobody gives that up unknowingly."""
+        """Which members have everything on their disks: when the chain is dead, nobody gives that up unknowingly. Of
+        those that are out, what they had stays known as long as they may come back.
+        """
         if not self.is_in_force(stored):
             return None
         records = self._detector.records
         seen = {run_id for run_id, record in records.items() if record.report and record.report.durable}
-        durable = tuple(member.run_id for member in stored.view.members if member.run_id in seen)
+        seen.update(member.run_id for member in stored.awaited + stored.fallen if member.run_id in stored.durable)
+        durable = tuple(member.run_id for member in stored.with_data if member.run_id in seen)
         return replace(stored, durable=durable) if durable != stored.durable else None

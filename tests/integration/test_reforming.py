@@ -201,3 +201,26 @@ def test_no_new_history_begins_while_a_disk_has_not_been_seen(written: Callable[
     kept.start()
     await_chain(cluster, kept, *wiped, timeout_s=30)
     assert_all_is_there(cluster)
+
+
+def test_the_disk_of_one_that_fell_just_before_is_not_forgotten(written: Callable[..., Cluster]) -> None:
+    """The head and the middle die, and the tail right after it was the chain, which leaves its disk behind."""
+    cluster = written(**ALWAYS)
+    wait_until(lambda: all(state(member).record_durable for member in cluster.members), 20)
+    spare, (head, middle, tail) = cluster.spare(), cluster.members
+    for fallen in (head, middle):
+        fallen.kill()
+    await_chain(cluster, tail)
+    tail.kill()
+    shutil.rmtree(tail.folder / "appendonlydir")
+    tail.start()
+    await_waiting(cluster, "may have kept what there was then: MASTER.FORM")
+    for empty in (tail, spare):
+        with pytest.raises(LauncherError, match="had all of the chain's data on its disk"):
+            cluster.command("MASTER.ADD", HOST, empty.port)
+    head.start()
+    with pytest.raises(LauncherError, match=f"MASTER.FORM {HOST} {head.port} makes it the chain"):
+        cluster.command("MASTER.ADD", HOST, spare.port)
+    assert cluster.command("MASTER.FORM", HOST, head.port) == b"OK"
+    cluster.members[:] = [head]
+    assert_all_is_there(cluster)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from chainredis.protocol.reconfiguration import Add, Begin, Form, Reform, Remove, Returned
+from chainredis.protocol.reconfiguration import Add, Begin, Configuration, Form, Reform, Remove, Returned
 from chainredis.protocol.view import Kind, View
 from core_extension.core import Role
 
@@ -280,7 +280,7 @@ def begin(master: Master, number: int) -> None:
     controller, world, configuration = master.controller, master.world, master.controller.configuration
     if master.operation or master.saving:
         return
-    if configuration and (not controller.is_lost or has_data_left(world, configuration.view) or not _is_dead(master)):
+    if configuration and (not controller.is_lost or has_data_left(world, configuration) or not _is_dead(master)):
         return
     fit = [node for node in world.nodes.values() if (_is_blank(node) or _is_backup(node)) and _answers(master, node)]
     if fit:
@@ -306,14 +306,14 @@ def _is_backup(node: Node) -> bool:
 
 
 def empty_of(master: Master) -> frozenset[str]:
-    """Run_ids of members whose address is now used by a process without their data, as `begin` has checked."""
+    """Run_ids of those whose address is now used by a process without their data, as `begin` has checked."""
     configuration = master.controller.configuration
-    members = configuration.view.members if configuration else ()
+    members = configuration.with_data if configuration else ()
     nodes = {member.run_id: master.world.places[place_of(member.run_id)].process for member in members}
     return frozenset(run_id for run_id, node in nodes.items() if node and _answers(master, node))
 
 
-def has_data_left(world: World, view: View) -> bool:
+def has_data_left(world: World, configuration: Configuration) -> bool:
     """Has a restarted process loaded data of the chain?"""
-    processes = (world.places[place_of(member.run_id)].process for member in view.members)
-    return any(node.core.applied >= 0 for node in processes if node and _has_data_of(node, view))
+    processes = (world.places[place_of(member.run_id)].process for member in configuration.with_data)
+    return any(node.core.applied >= 0 for node in processes if node and _has_data_of(node, configuration.view))

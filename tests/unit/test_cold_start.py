@@ -4,6 +4,8 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
@@ -229,3 +231,83 @@ def test_who_keeps_nothing_any_more_is_not_waited_for(world: World) -> None:
     process.state = replace(process.state, record_durable=False)
     world.run("REFRESH_HEAD")
     wait_until(lambda: len(world.stored().durable) == 2, 5)
+
+
+@pytest.fixture
+def last_of_two(world: World) -> World:
+    """7000 has died, and 7001, which went on alone, right after it; 7001 has lost its disk, and 7003 is a spare."""
+    world.remove(7002)
+    keep_all(world)
+    world.fleet.kill(7000)
+    world.await_chain(7001)
+    die(world)
+    world.fleet.start(7001, identity=7101, history=world.stored().view.history)
+    world.fleet.start(7003)
+    return world
+
+
+def test_no_new_history_begins_before_the_disks_of_the_fallen_have_been_looked_at(last_of_two: World) -> None:
+    world = last_of_two
+    await_waiting(world, "10.0.0.1:7000 may have kept what there was then")
+    for port in (7001, 7003):
+        world.refuses("10.0.0.1:7000 had all of the chain's data on its disk", "ADD", HOST, port)
+    back(world, 7000, durable=True)
+    for port in (7001, 7003):
+        world.refuses("MASTER.FORM 10.0.0.1 7000 makes it the chain", "ADD", HOST, port)
+    assert world.run("FORM", HOST, 7000) == "OK"
+    assert world.run("ADD", HOST, 7001) == "OK"
+    assert world.ports() == [7000, 7001]
+
+
+def test_what_the_fallen_have_is_looked_for_though_it_was_not_always_durable(world: World) -> None:
+    world.fleet.kill(7000)
+    world.await_chain(7001, 7002)
+    die(world)
+    back(world, 7000)
+    world.fleet.start(7003)
+    world.refuses("10.0.0.1:7000 holds data of this chain", "ADD", HOST, 7003)
+
+
+def test_the_awaited_count_like_the_fallen(world: World) -> None:
+    """The chosen one, which had kept everything, is lost with its disk before anybody else is back."""
+    keep_all(world)
+    lose_the_chosen(world)
+    wait_until(lambda: not world.stored().leaving, 5)
+    world.fleet.start(7001, identity=8001, history=world.stored().view.history)
+    world.fleet.start(7003)
+    world.refuses("10.0.0.1:7000 had all of the chain's data on its disk", "ADD", HOST, 7003)
+    world.fleet.start(7000, identity=7100)
+    world.refuses("10.0.0.1:7002 had all", "ADD", HOST, 7003)
+    assert world.run("REMOVE", HOST, 7002) == "OK"
+    assert world.run("ADD", HOST, 7003) == "OK"
+
+
+def test_the_disk_of_one_that_fell_is_given_up_with_remove(last_of_two: World) -> None:
+    world = last_of_two
+    assert world.run("REMOVE", HOST, 7000) == "OK"
+    assert world.run("ADD", HOST, 7003) == "OK"
+    assert world.ports() == [7003]
+
+
+def test_who_comes_back_without_a_command_begins_no_history(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last member dies while an empty server, a member that fell, is being added again."""
+    world.remove(7002)
+    additions, over = world.master._additions, Event()
+    bring_back = additions.bring_back
+
+    def bring_back_to_a_dead_chain(*args: Any) -> None:
+        world.fleet.kill(7001)
+        world.await_loss()
+        try:
+            bring_back(*args)
+        finally:
+            over.set()
+
+    monkeypatch.setattr(additions, "bring_back", bring_back_to_a_dead_chain)
+    history = world.stored().view.history
+    world.fleet.kill(7000)
+    world.await_chain(7001)
+    world.fleet.start(7000, identity=7100, history=history)
+    assert over.wait(10)
+    assert world.stored().view.history == history
+    await_waiting(world, "waiting for 10.0.0.1:7001")

@@ -216,6 +216,26 @@ def test_a_disk_that_has_everything_is_not_forgotten() -> None:
     assert reconfigure(reconfigure(dead, Forget(B)), Begin(D, SEED, known)).view.members == (D,)
 
 
+def test_what_the_disk_of_one_that_fell_has_counts_as_long_as_it_may_come_back() -> None:
+    whole = replace(chain(*ABC), durable=(A.run_id, B.run_id))
+    alone = reconfigure(whole, Repair(frozenset({A.run_id, B.run_id})))
+    assert set(alone.durable) == {A.run_id, B.run_id}
+    begin = Begin(D, SEED, health(dead=ABC), frozenset({A.run_id, C.run_id}))
+    with pytest.raises(CommandError, match="h:7001 had all of the chain's data on its disk when it was last in it"):
+        reconfigure(alone, begin)
+    assert reconfigure(reconfigure(alone, Forget(B)), begin).view.members == (D,)
+    assert reconfigure(alone, Form(C, 0, health((C,)))).durable == ()
+    assert reconfigure(whole, Remove(A, health(ABC))).durable == (B.run_id,)
+
+
+def test_what_the_disk_of_one_that_is_awaited_has_counts() -> None:
+    again = restarted(B, 20)
+    formed = reformed(replace(chain(*ABC), durable=tuple(each.run_id for each in ABC)), back(B, again))
+    assert set(formed.durable) == {A.run_id, C.run_id, again.run_id}
+    with pytest.raises(CommandError, match="h:7000 had all"):
+        reconfigure(replace(formed, leaving=()), Begin(E, SEED, health(dead=(*ABC, again)), frozenset({again.run_id})))
+
+
 class Decisions(RuleBasedStateMachine):
     """Any sequence of events; whatever is refused, the view stays."""
 
