@@ -80,6 +80,7 @@ cdef extern from "stdlib.h" nogil:
 
 cdef extern from "string.h" nogil:
     void *memrchr(const void *, int, size_t)
+    void *memmem(const void *where, size_t, const void *what, size_t)
     char *strtok_r(char *text, const char *delimiters, char **rest)
 
 cdef extern from "dlfcn.h" nogil:

@@ -13,19 +13,20 @@ from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import Talk, ask, await_repair, member_number, paused
+from integration.helpers import Error, Talk, ask, await_repair, member_number, paused
 from integration.test_gate_relay import connected, words
 
 WRITES = 30
+LONG_NAME = "n" * 10_000
 
 
 class Cache:
     """A client that has read `key` once, and hears when it changes."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, name: str) -> None:
         self._connection = connection
         self._seen = b""
-        connection.sendall(words("HELLO", 3) + words("CLIENT", "TRACKING", "ON"))
+        connection.sendall(words("HELLO", 3, "SETNAME", name) + words("CLIENT", "TRACKING", "ON"))
         self._read_until(b"+OK\r\n")
 
     def fill(self) -> None:
@@ -49,25 +50,34 @@ class Cache:
 
 
 @contextmanager
-def caching(member: Server) -> Iterator[Cache]:
+def caching(member: Server, name: str = "cache") -> Iterator[Cache]:
     with connected(member) as connection:
-        cache = Cache(connection)
+        cache = Cache(connection, name)
         cache.fill()
         yield cache
 
 
-def start(chain: StartChain) -> Cluster:
-    cluster = chain(3, commands="all")
-    assert ask(cluster.head, "SET", "key", "old") == b"OK"
+def start(chain: StartChain, kind: str = "all") -> Cluster:
+    cluster = chain(3, commands=kind)
+    update = "SET" if kind == "all" else "MEMBER.PUT"
+    assert not isinstance(ask(cluster.head, update, "key", "old"), Error)
     return cluster
 
 
 @pytest.mark.parametrize("place", range(3))
-def test_a_removed_member_closes_its_caching_clients(chain: StartChain, place: int) -> None:
-    cluster = start(chain)
+@pytest.mark.parametrize("kind", ["all", "put"])
+def test_a_removed_member_closes_its_caching_clients(chain: StartChain, place: int, kind: str) -> None:
+    cluster = start(chain, kind)
     member = cluster.members[place]
     with caching(member) as cache:
         cluster.remove(member)
+        assert cache.is_closed()
+
+
+def test_a_caching_client_may_have_any_name(chain: StartChain) -> None:
+    cluster = start(chain)
+    with caching(cluster.tail, LONG_NAME) as cache:
+        cluster.remove(cluster.tail)
         assert cache.is_closed()
 
 

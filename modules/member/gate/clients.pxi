@@ -11,9 +11,8 @@ from libc.string cimport strcmp, strerror
 from modules.bindings.descriptors cimport SHUT_RDWR
 from modules.bindings.libc cimport SO_PEERCRED, getpid, getsockopt, socklen_t
 from modules.bindings.redismodule cimport (
-    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleClientInfo, RedisModuleCtx, RedisModule_Call,
-    RedisModule_GetClientId, RedisModule_GetContextFlags, RedisModule_Log, RedisModule_ReplyWithError,
-    RedisModule_ReplyWithSimpleString,
+    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleClientInfo, RedisModuleCtx, RedisModule_GetClientId,
+    RedisModule_GetContextFlags, RedisModule_Log, RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString,
 )
 from modules.member.state.gate cimport MAX_EXEMPT, MAX_TRIALS, Trial
 from modules.member.state.member cimport the_member
@@ -147,7 +146,7 @@ cdef void swap_present(Member *m) noexcept nogil:
     """The module is loaded into a server that has clients already."""
     cdef ClientList list
     cdef ServerClient client
-    list_begin(&list, RedisModule_Call(m.ctx, "CLIENT", "c", b"LIST"))
+    list_begin(&list, m.ctx)
     while list_next(&list, &client):
         if client.has_output or client.replicates or not swap(m, client.id, client.fd, CLIENT_RELAY):
             doom(m, client.id, client.fd)

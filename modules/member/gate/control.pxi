@@ -9,8 +9,7 @@ from modules.bindings.libc cimport (
 )
 from modules.bindings.pthread cimport pthread_join
 from modules.bindings.redismodule cimport (
-    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModule_Call, RedisModule_EventLoopAdd,
-    RedisModule_EventLoopDel,
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModule_EventLoopAdd, RedisModule_EventLoopDel,
 )
 from modules.server.threads cimport thread_start
 
@@ -104,7 +103,7 @@ cdef bint close_clients_with_output(Member *m) noexcept nogil:
     cdef ClientList list
     cdef ServerClient client
     cdef bint good = True
-    list_begin(&list, RedisModule_Call(m.ctx, "CLIENT", "c", b"LIST"))
+    list_begin(&list, m.ctx)
     while good and list_next(&list, &client):
         if client.has_output:
             good = message_send(m.gate.control, CLIENT_CLOSE, client.id, -1, -1, PATIENCE_MS)

@@ -5,7 +5,6 @@
 # A member that no longer hears of every write tells nobody, and its clients would read old values from their caches
 # without end. It closes their connections: a client forgets its cache with the connection that kept it true.
 
-from modules.bindings.redismodule cimport RedisModule_Call
 from modules.core.read_lease cimport read_lease_hears_all
 from modules.member.state.member cimport Member
 from modules.server.client_list cimport ClientList, ServerClient, close_client, list_begin, list_end, list_next
@@ -15,7 +14,7 @@ cdef void close_caching_clients(Member *m) noexcept nogil:
     """Close those that cache, and those that are told of changes for them (CLIENT TRACKING … REDIRECT)."""
     cdef ClientList list
     cdef ServerClient client
-    list_begin(&list, RedisModule_Call(m.ctx, "CLIENT", "c", b"LIST"))
+    list_begin(&list, m.ctx)
     while list_next(&list, &client):
         if client.told >= 0:
             close_client(m.ctx, client.id)

@@ -5,14 +5,13 @@
 # Native commands change one copy only. So a chained member refuses native writes, and other commands that would change
 # its data without the chain. A member that is in no view also refuses native reads, since its data may be old.
 
-from libc.string cimport memchr, memset, strchr, strcspn, strlen, strncmp, strstr
+from libc.string cimport memset, strlen, strncmp
 
 from modules.bindings.redismodule cimport (
     REDISMODULE_OK, REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx,
     RedisModuleDict, RedisModuleString, RedisModule_Call, RedisModule_CallReplyLength, RedisModule_CallReplyType,
     RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert, RedisModule_CommandFilterArgReplace,
-    RedisModule_CommandFilterArgsCount, RedisModule_CreateDict, RedisModule_CreateString,
-    RedisModule_CreateStringFromCallReply, RedisModule_FreeCallReply, RedisModule_FreeDict, RedisModule_FreeString,
+    RedisModule_CommandFilterArgsCount, RedisModule_CreateDict, RedisModule_CreateString, RedisModule_FreeDict,
     RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen, RedisModule_StringToLongLong,
 )
 from modules.core.chain cimport chain_shows_data
@@ -21,7 +20,7 @@ from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.tickets cimport note_command, open_ticket
 from modules.member.state.member cimport Member, is_native_replica, the_member
 from modules.server.acl cimport is_denied
-from modules.server.client_list cimport close_client, number_after
+from modules.server.client_list cimport ClientList, ServerClient, close_client, list_begin, list_end, list_next
 from modules.server.command_table cimport (
     NAME_BYTES, RULE_ACL, RULE_BYPASS, RULE_CLUSTER, RULE_CONFIG, RULE_EXECUTES, RULE_FOLLOW, RULE_INFO, RULE_NONE,
     RULE_PAUSE, RULE_PUBLISH, RULE_READ, RULE_REPLY, RULE_ROLE, RULE_SUBSCRIBES, RULE_SYNC, RULE_TRACKING, RULE_WAIT,
@@ -330,32 +329,15 @@ cdef int on_refused_rewrite(RedisModuleCtx *ctx, RedisModuleString **argv, int a
 
 # ------------------------------------------------------------------ commands that passed the filter before a change
 
-cdef const char *client_field(const char *line, const char *end, const char *name) noexcept nogil:
-    """Returns the value after `name`, which is " field=", in a line of CLIENT LIST. NULL: the line has no such field.
-    """
-    cdef const char *found = strstr(line, name)
-    return found + strlen(name) if found != NULL and found < end else NULL
-
-
-cdef bint in_transaction(const char *line, const char *end) noexcept nogil:
-    """Returns whether the client has called MULTI. The value -1 means that it has not."""
-    cdef const char *multi = client_field(line, end, " multi=")
-    return multi != NULL and multi[0] != c"-"
-
-
-cdef bint is_held_back(const Member *m, const char *line, const char *end) noexcept nogil:
+cdef bint is_held_back(const Member *m, const ServerClient *client) noexcept nogil:
     """Returns whether the client waits in a native command that reads or writes: blocked, or postponed by CLIENT PAUSE.
 
     Redis 7.2 and later execute such a command without calling the filter again.
     """
-    cdef const char *flags = client_field(line, end, " flags=")
-    cdef const char *command = client_field(line, end, " cmd=")
     cdef char name[NAME_BYTES]
     cdef size_t length = 0
     cdef Rule rule
-    if flags == NULL or command == NULL or memchr(flags, c"b", strcspn(flags, " ")) == NULL:
-        return False
-    if not lower_name(command, strcspn(command, " \n"), name, &length):
+    if not client.is_blocked or not lower_name(client.command, strlen(client.command), name, &length):
         return False
     rule = table_find(m.keyspace.commands, name, length)
     return rule == RULE_WRITE or rule == RULE_FOLLOW or rule == RULE_READ or rule == RULE_BYPASS
@@ -365,21 +347,10 @@ cdef void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept nogil:
     """Disconnect the clients whose commands passed the filter before this member's role changed, and would be executed
     after it.
     """
-    cdef RedisModuleCallReply *reply = RedisModule_Call(ctx, "CLIENT", "c", b"LIST")
-    cdef RedisModuleString *list
-    cdef const char *line
-    cdef const char *end
-    if reply == NULL:
-        return
-    list = RedisModule_CreateStringFromCallReply(reply)
-    RedisModule_FreeCallReply(reply)
-    if list == NULL:
-        return
-    line = RedisModule_StringPtrLen(list, NULL)
-    end = strchr(line, c"\n")
-    while end != NULL and strncmp(line, "id=", 3) == 0:
-        if in_transaction(line, end) or is_held_back(m, line, end):
-            close_client(m.ctx, number_after(line, "id="))
-        line = end + 1
-        end = strchr(line, c"\n")
-    RedisModule_FreeString(NULL, list)
+    cdef ClientList list
+    cdef ServerClient client
+    list_begin(&list, ctx)
+    while list_next(&list, &client):
+        if client.in_transaction or is_held_back(m, &client):
+            close_client(m.ctx, client.id)
+    list_end(&list)
