@@ -22,13 +22,13 @@ from modules.bindings.epoll cimport (
 from modules.bindings.libc cimport close, poll, pollfd
 from modules.bindings.redismodule cimport (
     REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModuleCtx,
-    RedisModuleString, RedisModule_AvoidReplicaTraffic, RedisModule_Call, RedisModule_CallReplyType,
-    RedisModule_EventLoopAdd, RedisModule_GetClientId, RedisModule_ReplyWithSimpleString,
+    RedisModuleString, RedisModule_Call, RedisModule_CallReplyType, RedisModule_EventLoopAdd, RedisModule_GetClientId,
+    RedisModule_ReplyWithSimpleString,
 )
 from modules.core.client_ports cimport CONNECTION_TLS
 from modules.core.view cimport KIND_PUT
 from modules.member.gate cimport gate_find_loop, gate_limit_events, gate_return_socket, gate_take_socket
-from modules.member.keyspace cimport server_permits
+from modules.member.keyspace cimport permits_direct_reading
 from modules.member.keyspace.another_pass cimport wake_again
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.replies cimport direct_send, direct_send_held
@@ -71,9 +71,9 @@ cdef void direct_tick(Member *m) noexcept nogil:
 
 
 cdef bint may_have_direct(Member *m) noexcept nogil:
-    """Returns whether this member may have direct clients now: no setting, no user and no pause is against it."""
-    return (not m.direct.writes_refused and not m.direct.distrusted and m.settings.direct_clients > 0
-            and server_permits(m) and own_kind(m) == KIND_PUT and not RedisModule_AvoidReplicaTraffic())
+    """Returns whether this member may have direct clients now."""
+    return (not m.direct.writes_refused and not m.direct.distrusted and permits_direct_reading(m)
+            and own_kind(m) == KIND_PUT)
 
 
 # ---------------------------------------------------------------------------------------------------- candidates

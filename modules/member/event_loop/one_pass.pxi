@@ -56,7 +56,7 @@ cdef void after_sleep(Member *m) noexcept nogil:
     # After Redis has written the file. Before `note_asleep` counts what this pass has recorded.
     note_flushed(m)
     # After Redis has written the file, for which replies wait. Before any event: of those that the loop has brought,
-    # none is the candidate's.
+    # none is the candidate's, unless its connection has ended.
     take_over_candidate(m)
 
 

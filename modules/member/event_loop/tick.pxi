@@ -1,6 +1,7 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-# What a member does by the clock, ten times a second. The steps of a tick commute: no step uses what another leaves.
+# What a member does by the clock, ten times a second. The steps of a tick commute, but for the last: no step uses what
+# another one leaves.
 #
 # What a tick makes due (an acknowledgement, an answer, a record) goes out before the loop sleeps (`one_pass.pxi`).
 
@@ -16,7 +17,7 @@ from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
 from modules.member.clients cimport direct_tick
 from modules.member.effects cimport tap_tick
-from modules.member.keyspace cimport caches_tick
+from modules.member.keyspace cimport caches_tick, paused_lately
 from modules.member.membership cimport join_save, lifelines_tick
 from modules.member.persistence cimport disk_tick
 from modules.member.replication cimport pump_idle
@@ -52,6 +53,8 @@ cdef void tick(Member *m) noexcept nogil:
     direct_tick(m)
     # A command that was postponed (CLIENT PAUSE) or renamed changes users without the filter's seeing it.
     m.keyspace.entrance_known = False
+    # Last: other steps ask whether there was a pause when the tick before came.
+    m.clients.paused = RedisModule_AvoidReplicaTraffic()
 
 
 cdef void doubt(Member *m) noexcept nogil:
@@ -74,14 +77,12 @@ cdef void notice_subscribers(Member *m, bint rare) noexcept nogil:
     INFO costs more than all else that a tick does.
     """
     cdef RedisModuleServerInfoData *info
-    cdef bint paused = RedisModule_AvoidReplicaTraffic()
-    cdef bint paused_lately = paused or m.clients.paused
-    m.clients.paused = paused
-    if m.clients.subscribers and (paused_lately or not rare):
+    cdef bint was_paused = paused_lately(m)
+    if m.clients.subscribers and (was_paused or not rare):
         return
     if not rare and not m.clients.may_subscribe:
         return
-    m.clients.may_subscribe = paused_lately
+    m.clients.may_subscribe = was_paused
     info = RedisModule_GetServerInfo(m.ctx, "stats")
     m.clients.subscribers = not (is_zero(info, "pubsub_channels") and is_zero(info, "pubsub_patterns"))
     RedisModule_FreeServerInfo(m.ctx, info)

@@ -33,6 +33,10 @@ cdef extern void end_waiting_commands(Member *m, RedisModuleCtx *ctx) noexcept n
 cdef extern void caches_trust(Member *m) noexcept nogil
 cdef extern void caches_tick(Member *m) noexcept nogil
 
+# direct_reading.pxi
+cdef extern bint paused_lately(const Member *m) noexcept nogil
+cdef extern bint permits_direct_reading(Member *m) noexcept nogil
+
 # data_loss.pxi
 cdef extern void drop_data(Member *m) noexcept nogil
 cdef extern void end_before_loss(Member *m) noexcept nogil
@@ -45,7 +49,6 @@ cdef extern bint may_become_chain(RedisModuleCtx *ctx, char *why) noexcept nogil
 # redis_settings.pxi
 cdef extern void set_redis(Member *m, const char *name, const char *value) noexcept nogil
 cdef extern int64_t redis_number(Member *m, const char *name) noexcept nogil
-cdef extern bint server_permits(Member *m) noexcept nogil
 cdef extern void settle_redis_settings(Member *m) noexcept nogil
 cdef extern void lend_credentials(Member *m) noexcept nogil
 cdef extern void take_back_credentials(Member *m) noexcept nogil

@@ -1,7 +1,7 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
 # The settings of Redis that a chained member needs, and its role in Redis's replication. Both are restored when
-# somebody changes them. Other settings are left as they are, and decide whether the module may read from sockets.
+# somebody changes them.
 
 from libc.stdint cimport int64_t
 from libc.stdlib cimport strtoll
@@ -16,9 +16,8 @@ from modules.core.view cimport KIND_ALL, KIND_PUT
 from modules.member.keyspace.kind cimport own_kind
 from modules.member.keyspace.values cimport let_go, string_length
 from modules.member.state.member cimport Member, is_native_replica, the_member
-from modules.server.command_table cimport is_refusable
 from modules.server.native_replication cimport follow_nobody, follows_another
-from modules.server.redis_calls cimport drop_reply, is_configured, redis_setting
+from modules.server.redis_calls cimport drop_reply, redis_setting
 
 
 cdef enum:
@@ -28,23 +27,6 @@ cdef enum:
 cdef void set_redis(Member *m, const char *name, const char *value) noexcept nogil:
     """Set a setting of Redis. Errors are ignored."""
     drop_reply(RedisModule_Call(m.ctx, "CONFIG", "ccc", b"SET", name, value))
-
-
-cdef bint server_permits(Member *m) noexcept nogil:
-    """Returns whether the server's settings leave nothing to Redis that it does for each command of a client or of
-    another member.
-
-    Threads of Redis read requests themselves. A client with a timeout, or one of a server with a limit of memory, must
-    be seen by Redis. Users change unseen where ACL has another name.
-    """
-    if not m.direct.settings_known:
-        m.direct.settings_known = True
-        m.direct.appends = not is_configured(m.ctx, "appendonly", "no")
-        m.direct.permitted = (
-            is_configured(m.ctx, "io-threads", "1") and is_configured(m.ctx, "timeout", "0")
-            and is_configured(m.ctx, "maxmemory", "0") and is_refusable(m.ctx, "acl", 3)
-            and is_refusable(m.ctx, "client", 6))
-    return m.direct.permitted
 
 
 cdef void settle_redis_settings(Member *m) noexcept nogil:

@@ -16,9 +16,9 @@ from libc.stdint cimport int64_t
 from modules.bindings.descriptors cimport MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, SHUT_RDWR, shutdown
 from modules.bindings.libc cimport F_DUPFD_CLOEXEC, close, errno, fcntl
 from modules.bindings.redismodule cimport (
-    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModuleString, RedisModuleUser, RedisModule_AvoidReplicaTraffic,
-    RedisModule_CreateString, RedisModule_EventLoopAdd, RedisModule_EventLoopDel, RedisModule_FreeModuleUser,
-    RedisModule_FreeString, RedisModule_GetModuleUserFromUserName,
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_OK, RedisModuleString, RedisModuleUser, RedisModule_CreateString,
+    RedisModule_EventLoopAdd, RedisModule_EventLoopDel, RedisModule_FreeModuleUser, RedisModule_FreeString,
+    RedisModule_GetModuleUserFromUserName,
 )
 from modules.bindings.socket cimport EAGAIN, recv
 from modules.core.client_ports cimport CONNECTION_TLS
@@ -26,7 +26,7 @@ from modules.core.peer_message cimport (
     MESSAGE_ACK, MESSAGE_FORWARD, MESSAGE_IDLE, MESSAGE_PART, MessageForm, PeerMessage, peer_message,
 )
 from modules.member.gate cimport gate_find_loop, gate_return_socket, gate_take_socket
-from modules.member.keyspace cimport server_permits
+from modules.member.keyspace cimport permits_direct_reading
 from modules.server.client_list cimport ServerClient, server_client
 from modules.server.connection_kind cimport connection_of
 
@@ -37,11 +37,6 @@ cdef enum:
 
 
 # ----------------------------------------------------------------------------------------------- changing the reader
-
-cdef bint may_have_direct_peers(Member *m) noexcept nogil:
-    """Returns whether no setting and no pause is against it."""
-    return m.settings.direct_clients > 0 and not RedisModule_AvoidReplicaTraffic() and server_permits(m)
-
 
 cdef bint may_send(const char *user_name, const char *command) noexcept nogil:
     cdef RedisModuleString *name = RedisModule_CreateString(NULL, user_name, strlen(user_name))
@@ -110,10 +105,8 @@ cdef void give_back_peers(Member *m) noexcept nogil:
 
 
 cdef void take_over_peers(Member *m) noexcept nogil:
-    """Called by the clock. After a pause the server first runs what it has postponed, which may change rights, and
-    which the command filter saw when it came.
-    """
-    cdef bint may_have = may_have_direct_peers(m) and not m.clients.paused
+    """Called by the clock."""
+    cdef bint may_have = permits_direct_reading(m)
     cdef Peer *peer
     cdef int i
     for i in range(MAX_PEERS):
@@ -236,7 +229,7 @@ cdef void take_messages(Member *m) noexcept nogil:
         if not peer.is_readable:
             continue            # it has been given back, or is gone
         peer.is_readable = False
-        if may_have_direct_peers(m):
+        if permits_direct_reading(m):
             serve_peer(m, peer)
         else:
             give_back(m, peer)

@@ -48,12 +48,16 @@ cdef struct DirectReplies:
     size_t end                  # in the output
 
 
+cdef struct ServerSettings:
+    bint known                  # none has changed since they were read
+    bint permits                # they allow direct clients and direct peers
+    bint appends                # the server writes an append-only file
+
+
 cdef struct Direct:
     int epoll                   # watches the sockets of direct clients; 0: there have been none
     bint readable               # that epoll has events
-    bint settings_known         # since the server's settings last changed
-    bint permitted              # they allow direct clients and direct peers
-    bint appends                # the server writes an append-only file
+    ServerSettings server
     bint awaits_file            # a client has to wait until it has written there what this pass has carried out
     bint holds                  # replies for such clients
     bint writes_refused         # Redis would refuse them: the disk failed, or replicas are missing
