@@ -45,16 +45,6 @@ SERVERS: tuple[str, ...] = OLDEST_AND_NEWEST if DEFAULT == "redis-7.0" else (DEF
 # These begin with the oldest version, and add later ones.
 MIXES_VERSIONS = pytest.mark.skipif(DEFAULT != "redis-7.0", reason="it mixes versions of its own choice")
 
-# These preload a library that replaces calls of the modules to the C library.
-NEEDS_PRELOADING = [
-    pytest.mark.skipif(
-        "CHAINREDIS_MODULES" in os.environ, reason="a sanitizer's library has to be the first that is preloaded"
-    ),
-    pytest.mark.skipif(
-        DEFAULT in ("valkey-8.1", "valkey-9.1"), reason="their modules see the C library before what is preloaded"
-    ),
-]
-
 
 @cache
 def speaks_tls(path: Path) -> bool:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes a server's wait for the disk fail, or be its last act, at a chosen write to a checkpoint's log.
 
-A small library, compiled here and preloaded, replaces fdatasync. What a failed one was to bring to the disk is read
-back by later programs, as from the kernel's cache.
+A preloaded library replaces fdatasync. What a failed one was to bring to the disk is read back by later programs, as
+from the kernel's cache.
 """
 
-import subprocess
 from pathlib import Path
+
+from preloading import preloading
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -35,7 +36,7 @@ int fdatasync(int fd) {
     int result = real(fd);
     if (!is_log(fd))
         return result;
-       count++;
+    count++;
     if (count == atoi(getenv("DIES_AT")))
         kill(getpid(), SIGKILL);
     if (count == atoi(getenv("FAILS_AT"))) {
@@ -49,7 +50,4 @@ int fdatasync(int fd) {
 
 def failing_sync(folder: Path, *, fails_at: int, dies_at: int) -> tuple[str, ...]:
     """Words to put before a server's command. The syncs of the log are counted from 1 on."""
-    source, library = folder / "failing.c", folder / "failing.so"
-    source.write_text(SOURCE)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return "env", f"LD_PRELOAD={library}", f"FAILS_AT={fails_at}", f"DIES_AT={dies_at}"
+    return preloading(folder, SOURCE, FAILS_AT=fails_at, DIES_AT=dies_at)

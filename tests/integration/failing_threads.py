@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes the start of one thread in a server fail, once, as if the kernel had no more threads.
 
-A small library, compiled here and preloaded, replaces pthread_create. It refuses only threads of the module under
-test.
+A preloaded library replaces pthread_create. It refuses only threads of the module under test.
 """
 
-import subprocess
 from pathlib import Path
+
+from preloading import preloading
 
 SOURCE = r"""
 #define _GNU_SOURCE
@@ -30,7 +30,4 @@ int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*
 
 def failing_thread(folder: Path, number: int) -> tuple[str, ...]:
     """Words to put before a server's command, so that the member's thread of that number cannot be started."""
-    source, library = folder / "failing.c", folder / "failing.so"
-    source.write_text(SOURCE)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return "env", f"LD_PRELOAD={library}", f"FAILS={number}"
+    return preloading(folder, SOURCE, FAILS=number)

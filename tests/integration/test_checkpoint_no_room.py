@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A member is killed and started on a disk without any room: LevelDB must write to be opened, and cannot.
 
-A small library, compiled here and preloaded, replaces the calls that write. While the file in NO_ROOM exists, none of
-them writes to a file of a checkpoint.
+A preloaded library replaces the calls that write. While the file in NO_ROOM exists, none of them writes to a file of a
+checkpoint.
 """
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from integration.helpers import state
 from integration.test_checkpoint import FLUSH, checkpoint, flush
 from integration.test_checkpoint_failures import refusal, rewrite
 from integration.test_checkpoint_restart import ALWAYS, aged, form, read_all
-from servers import NEEDS_PRELOADING
+from preloading import NEEDS_PRELOADING, preloading
 
 pytestmark = NEEDS_PRELOADING
 
@@ -73,11 +72,7 @@ class Filled(Cluster):
         return folder / "no room"
 
     def _make_server(self, folder: Path, port: int | None, module: str, config: Mapping[str, str]) -> Server:
-        folder.mkdir(parents=True, exist_ok=True)
-        source, library = folder / "full.c", folder / "full.so"
-        source.write_text(SOURCE)
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-        words = ("env", f"LD_PRELOAD={library}", f"NO_ROOM={self._sign(self.folder)}")
+        words = preloading(self.folder, SOURCE, NO_ROOM=self._sign(self.folder))
         return Server(folder, port=port, modules=[module], config=config, prefix=words)
 
 

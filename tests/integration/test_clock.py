@@ -2,7 +2,6 @@
 """The wall clock is set back, as by time servers and resumed virtual machines: then Redis's timers stop."""
 
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
@@ -10,6 +9,7 @@ from time import monotonic
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from integration.helpers import ask, assert_serves, await_repair, paused
+from preloading import preloading
 
 # Redis uses no other function for the time of day.
 WALL_CLOCK = """
@@ -40,13 +40,9 @@ class ClockedCluster(Cluster):
         return self.folder / "set-back"
 
     def _make_server(self, folder: Path, port: int | None, module: str, config: Mapping[str, str]) -> Server:
-        source, library = self.folder / "clock.c", self.folder / "clock.so"
-        if not library.exists():
-            source.write_text(WALL_CLOCK)
-            subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source], check=True)
-        prefix = ["env", f"LD_PRELOAD={library}", f"SET_BACK={self.set_back}"]
+        prefix = preloading(self.folder, WALL_CLOCK, SET_BACK=self.set_back)
         if options := os.environ.get("ASAN_OPTIONS"):
-            prefix.append(f"ASAN_OPTIONS={options}:verify_asan_link_order=0")  # ASan's library goes first
+            prefix += (f"ASAN_OPTIONS={options}:verify_asan_link_order=0",)  # ASan's library goes first
         return Server(folder, port=port, modules=[module], config=config, prefix=prefix)
 
 

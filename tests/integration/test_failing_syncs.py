@@ -14,7 +14,7 @@ from integration.helpers import Error, ask
 from integration.test_checkpoint import FLUSH, flush
 from integration.test_checkpoint_restart import ALWAYS, form
 from integration.test_values_apart import put, read
-from servers import NEEDS_PRELOADING
+from preloading import NEEDS_PRELOADING
 
 pytestmark = NEEDS_PRELOADING
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages inside a server that do not arrive: the module's to the server, and its main thread's to the gate.
 
-A small library, compiled here and preloaded, loses the first request of the tap, or all names of clients with replies.
+A preloaded library loses the first request of the tap, or all names of clients with replies.
 """
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
 from chainredis.transport.waiting import wait_until
 from integration.helpers import Talk, become_chain, state
-from servers import NEEDS_PRELOADING
+from preloading import NEEDS_PRELOADING, preloading
 
 pytestmark = NEEDS_PRELOADING
 
@@ -57,12 +56,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
 
 
 def losing(folder: Path, what: str) -> tuple[str, ...]:
-    """Words to put before a server's command."""
-    source, library = folder / "losing.c", folder / "losing.so"
-    if not library.exists():
-        source.write_text(SOURCE)
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    return "env", f"LD_PRELOAD={library}", f"LOSES={what}"
+    return preloading(folder, SOURCE, LOSES=what)
 
 
 class LosingCluster(Cluster):
