@@ -83,6 +83,24 @@ def test_with_its_append_only_file(chain: StartChain, again: bool) -> None:
         assert read_all(cluster, list(wanted)) == wanted
 
 
+def test_what_the_checkpoint_has_is_not_written_again_after_a_restart(chain: StartChain) -> None:
+    """The append-only file has all updates, those from before the checkpoint, too."""
+    cluster = chain(1, member_config=FLUSH | ALWAYS)
+    member = cluster.head
+    put(cluster, 100)
+    checkpoint(cluster)
+    put(cluster, 5, "newer")
+    ask(member, "MEMBER.DEL", "key:5")
+    member.kill()
+    member.start()
+    form(cluster, member)
+    assert member_number(member, "dirty_keys") == 6
+    assert checkpoint(cluster) == 6
+    flush(cluster)
+    wanted = {f"key:{n}": f"{'newer' if n < 5 else 'value'}:{n}".encode() for n in range(100)} | {"key:5": None}
+    assert read_all(cluster, list(wanted)) == wanted
+
+
 def test_killed_amid_a_checkpoint(chain: StartChain) -> None:
     """The incomplete checkpoint does not count and is removed; the checkpoint before it counts."""
     cluster = chain(1, member_config=FLUSH | {"appendonly": "yes", "appendfsync": "always"})
