@@ -128,6 +128,35 @@ export async function proxy(server, word, losses) {
 EOF
 }
 
+# node_gate: the function `gate` of the module gate.mjs, for Node.js.
+node_gate() {
+    cat >"$tmp/gate.mjs" <<'EOF'
+import net from "node:net";
+
+// A way to a server's port that can be shut: connections are closed and refused then, until it is opened again.
+export async function gate(server) {
+    const sockets = new Set();
+    const listener = net.createServer((client) => {
+        const upstream = net.connect(server);
+        for (const [one, other] of [[client, upstream], [upstream, client]]) {
+            sockets.add(one);
+            one.on("data", (bytes) => other.write(bytes));
+            one.on("close", () => { sockets.delete(one); other.destroy(); });
+            one.on("error", () => {});
+        }
+    });
+    const open = (port) => new Promise((listens) => listener.listen(port, "127.0.0.1", listens));
+    await open(0);
+    const { port } = listener.address();
+    return {
+        port,
+        open: () => open(port),
+        shut: () => new Promise((closed) => { listener.close(closed); sockets.forEach((socket) => socket.destroy()); }),
+    };
+}
+EOF
+}
+
 # version NAME: of the server $tmp/NAME, as it says itself.
 version() { "$tmp/$1" --version | head -1 | cut -d' ' -f1-3; }
 
