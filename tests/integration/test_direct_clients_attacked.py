@@ -19,6 +19,7 @@ from integration.helpers import Talk, ask, await_chain, member_number, paused, s
 from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts, reads
 
 MIB = 1024 * 1024
+REQUESTS_NEEDED = 32
 READ_BY_SERVERS = 16 * 1024, 20_474  # bytes in one go, by their versions
 
 
@@ -228,22 +229,43 @@ def test_connections_that_are_reset(chain: StartChain) -> None:
     assert copies[0] == copies[1]
 
 
+def forgery() -> bytes:
+    """A PUT whose value looks like another one, wherever a server's first read of it may end."""
+    forged = bytes_of(("MEMBER.PUT", "forged", "v"))
+    request = bytearray(bytes_of(("MEMBER.PUT", "k", "x" * 30_000)))
+    for end in READ_BY_SERVERS:
+        request[end : end + len(forged)] = forged
+    return bytes(request)
+
+
 def test_no_part_of_a_value_is_taken_for_a_request_when_a_connection_is_reset(chain: StartChain) -> None:
     """The server hears of the end before the module does. Only one of them may read what came before it."""
     only = chain(1).head
-    forged = bytes_of(("MEMBER.PUT", "forged", "v"))
     with Talk(only) as talk:
         become_direct(talk)
-        request = bytearray(bytes_of(("MEMBER.PUT", "k", "x" * 30_000)))
-        for end in READ_BY_SERVERS:
-            request[end : end + len(forged)] = forged
         sock = talk._connection._sock
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         with paused(only):
-            talk.send_bytes(bytes(request))
+            talk.send_bytes(forgery())
             sock.close()
     wait_until(lambda: not is_direct(only), 20)
     assert ask(only, "READ", "forged") is None
+
+
+def test_no_part_of_a_value_is_taken_for_a_request_when_the_server_had_to_write(chain: StartChain) -> None:
+    """While a candidate waits for a commit, the server writes it more than its socket takes, and then listens again."""
+    cluster = chain(2)
+    head = cluster.head
+    assert ask(head, "MEMBER.PUT", "long", "x" * MIB) >= 0
+    for _ in range(5):
+        with Talk(head) as talk:
+            with paused(cluster.tail):
+                talk.send_all([*puts(REQUESTS_NEEDED - 1), *[("GET", "long")] * 16, ("MEMBER.PUT", "k", "v")])
+                assert [talk.receive() for _ in range(REQUESTS_NEEDED - 1 + 16)][-1] == b"x" * MIB
+            assert talk.receive() > 0
+            talk.send_bytes(forgery())
+            assert talk.receive() > 0
+        assert ask(head, "GET", "forged") is None
 
 
 def test_clients_to_which_the_server_may_write_by_itself(chain: StartChain) -> None:

@@ -9,7 +9,8 @@
 # Nothing of the client may be under way when its reader changes: no request that the server has read and not carried
 # out, and no reply that it has not sent. So a candidate is first made silent, in the before-sleep event: the server
 # hears of its end alone, and may still wait to write to it. When the loop has slept after that, the server has no event
-# of the candidate left but that, and CLIENT LIST says whether all is done.
+# of the candidate left but that, and CLIENT LIST says whether all is done. If the candidate is blocked then, it is made
+# silent again before the next sleep: a server that has had to wait until it could write listens afterwards.
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -118,14 +119,16 @@ cdef void count_request(Member *m, RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef void forget_candidate(Direct *d) noexcept nogil:
-    d.candidate = 0
+    d.candidate = d.silent_ms = 0
     d.stage = NO_CANDIDATE
+    d.replied = False
 
 
 cdef void silence_candidate(Member *m) noexcept nogil:
-    """In the before-sleep event: from now on the server hears nothing of the candidate."""
+    """In the before-sleep event: the server hears nothing of the candidate while the loop sleeps."""
     cdef ServerClient client
-    m.direct.writes_refused = not redis_permits(m)
+    if m.direct.silent_ms == 0:
+        m.direct.writes_refused = not redis_permits(m)
     if (not may_have_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
             or connection_of(<uint64_t>client.id) == CONNECTION_TLS or client.awaits_room
             or not gate_find_loop(m, client.fd) or not gate_limit_events(m, client.fd, 0)):
@@ -133,15 +136,16 @@ cdef void silence_candidate(Member *m) noexcept nogil:
         return
     m.direct.stage = CANDIDATE_SILENT
     m.direct.candidate_fd = client.fd
-    m.direct.silent_ms = m.now_ms
-    m.direct.replied = client.has_output
-    wake_again(m)
+    m.direct.silent_ms = m.direct.silent_ms or m.now_ms
+    m.direct.replied = m.direct.replied or client.has_output
+    if not client.is_blocked:
+        wake_again(m)
 
 
 cdef void drop_candidate(Member *m) noexcept nogil:
     """The candidate stays with the server, which may have more replies than the socket takes."""
     cdef ServerClient client
-    if m.direct.stage == CANDIDATE_SILENT and server_client(m.ctx, m.direct.candidate, &client):
+    if m.direct.silent_ms and server_client(m.ctx, m.direct.candidate, &client):
         gate_limit_events(m, client.fd, EPOLLIN | EPOLLOUT if client.awaits_room else EPOLLIN)
     ask_for_more(&m.direct, m.direct.candidate)
     forget_candidate(&m.direct)
@@ -172,7 +176,7 @@ cdef void direct_wake(Member *m) noexcept nogil:
     if not server_client(m.ctx, m.direct.candidate, &client):
         forget_candidate(&m.direct)
     elif client.is_blocked and m.now_ms - m.direct.silent_ms < SILENT_MS:
-        return
+        m.direct.stage = CANDIDATE_CHOSEN
     elif (may_have_direct(m) and nothing_is_under_way(m, &client) and has_free_hand(client.user)
             and make_direct(m, &client)):
         forget_candidate(&m.direct)

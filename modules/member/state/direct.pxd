@@ -15,8 +15,8 @@ cdef enum:
 
 cdef enum DirectStage:
     NO_CANDIDATE
-    CANDIDATE_CHOSEN            # it has sent enough requests
-    CANDIDATE_SILENT            # the server does not read from it: it has its replies when the loop has slept
+    CANDIDATE_CHOSEN            # it has sent enough requests, and is to be made silent before the loop sleeps
+    CANDIDATE_SILENT            # the server hears nothing of it while the loop sleeps
 
 
 cdef struct DirectClient:
@@ -76,7 +76,7 @@ cdef struct Direct:
     int64_t candidate           # its number; 0: there is none
     DirectStage stage
     int candidate_fd            # since it is silent
-    int64_t silent_ms           # since when
+    int64_t silent_ms           # when it was first; 0: it was not
     bint replied                # the server sends it replies, as it does not after CLIENT REPLY OFF
     Candidate *candidates       # CANDIDATES places, by the client's number
     char *input
