@@ -26,14 +26,13 @@ cdef struct ServerClient:
     bint has_output             # the server has written replies that it has not sent yet
     bint replicates             # the connection of a replica or of a master
     int64_t told                # whom the server tells when keys change that the client has read: 0: itself; -1: nobody
-    # The client does nothing but send commands of database 0 and get their replies: no transaction, no subscription, no
-    # tracking, nothing that blocks it. It may be one that is not to be evicted (flags=e), as members' connections are.
-    # The server waits to read from it, and not to write to it.
-    bint is_plain
+    # The server has carried out all that it has read from the client, and has sent all replies. The client does nothing
+    # but send commands of database 0: no transaction, no subscription, no tracking, nothing that blocks it. It may be
+    # one that is not to be evicted (flags=e), as members' connections are.
+    bint is_at_rest
     bint in_transaction         # it has called MULTI
     bint is_blocked
     bint awaits_room            # the server waits until it can write to the client
-    bint has_input              # the server has read a part of a command
     int64_t resp                # the version of the protocol; -1: not known
     char user[FIELD_BYTES]      # empty: not known
     char command[FIELD_BYTES]   # its newest one, with the subcommand; empty: not known
@@ -114,10 +113,11 @@ cdef inline void read_line(const ClientLine *line, ServerClient *out) noexcept n
     out.in_transaction = number_of(line, " multi=") >= 0
     out.is_blocked = has_flag(line, c"b")
     out.awaits_room = field_is(line, " events=", "rw")
-    out.has_input = not field_is(line, " qbuf=", "0") or not field_is(line, " argv-mem=", "0")
-    out.is_plain = ((field_is(line, " flags=", "N") or field_is(line, " flags=", "e")) and field_is(line, " db=", "0")
-                    and field_is(line, " sub=", "0") and field_is(line, " psub=", "0")
-                    and field_is(line, " multi=", "-1") and field_is(line, " events=", "r"))
+    out.is_at_rest = (
+        (field_is(line, " flags=", "N") or field_is(line, " flags=", "e")) and field_is(line, " db=", "0")
+        and field_is(line, " sub=", "0") and field_is(line, " psub=", "0") and field_is(line, " multi=", "-1")
+        and field_is(line, " qbuf=", "0") and field_is(line, " argv-mem=", "0") and not out.has_output
+        and field_is(line, " events=", "r"))
     out.resp = number_of(line, " resp=")
     copy_field(line, " user=", out.user)
     copy_field(line, " cmd=", out.command)

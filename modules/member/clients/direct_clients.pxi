@@ -161,8 +161,8 @@ cdef bint has_ended(int fd) noexcept nogil:
 
 cdef bint nothing_is_under_way(const Member *m, const ServerClient *client) noexcept nogil:
     """Returns whether the server has carried out what the candidate has sent, has replied, and says nothing else."""
-    return (m.direct.replied and client.is_plain and not client.has_input and not client.has_output
-            and client.fd == m.direct.candidate_fd and not has_ended(client.fd)
+    return (m.direct.replied and client.is_at_rest and client.fd == m.direct.candidate_fd
+            and not has_ended(client.fd)
             and (client.resp == 2 or (client.resp == 3 and not m.direct.redirects)))
 
 

@@ -50,32 +50,27 @@ cdef bint may_send(const char *user_name, const char *command) noexcept nogil:
     return may
 
 
-cdef bint nothing_is_under_way(const Peer *peer, const ServerClient *client) noexcept nogil:
-    """Returns whether the server has carried out all that it has read from the peer, and has sent all answers."""
-    return (client.fd == peer.fd and client.is_plain and not client.has_input and not client.has_output
-            and not client.is_blocked)
+cdef bint may_take_over(Member *m, const Peer *peer) noexcept nogil:
+    """Returns whether nothing is under way between the server and the peer, and the server would take its messages."""
+    cdef ServerClient client
+    return (server_client(m.ctx, <int64_t>peer.client, &client) and client.fd == peer.fd and client.is_at_rest
+            and connection_of(peer.client) != CONNECTION_TLS and may_send(client.user, "CHAIN.FORWARD")
+            and may_send(client.user, "CHAIN.ACK") and may_send(client.user, "CHAIN.IDLE")
+            and gate_find_loop(m, peer.fd))
 
 
 cdef void take_over(Member *m, Peer *peer) noexcept nogil:
     """Read from the peer from now on, if that is possible. No event of the server's is pending: a tick follows them."""
-    cdef ServerClient client
-    cdef int fd
-    if (not server_client(m.ctx, <int64_t>peer.client, &client) or not nothing_is_under_way(peer, &client)
-            or connection_of(peer.client) == CONNECTION_TLS or not may_send(client.user, "CHAIN.FORWARD")
-            or not may_send(client.user, "CHAIN.ACK") or not may_send(client.user, "CHAIN.IDLE")
-            or not gate_find_loop(m, peer.fd)):
-        return
-    fd = fcntl(peer.fd, F_DUPFD_CLOEXEC, 0)
+    cdef int fd = fcntl(peer.fd, F_DUPFD_CLOEXEC, 0) if may_take_over(m, peer) else -1
     if fd < 0:
         return
     if RedisModule_EventLoopAdd(fd, REDISMODULE_EVENTLOOP_READABLE, on_peer_readable, peer) != REDISMODULE_OK:
         close(fd)
-    elif not gate_take_socket(m, peer.fd):
-        RedisModule_EventLoopDel(fd, REDISMODULE_EVENTLOOP_READABLE)
-        close(fd)
-    else:
-        peer.own_fd = fd
-        peer.is_direct = True
+        return
+    peer.own_fd = fd
+    peer.is_direct = True
+    if not gate_take_socket(m, peer.fd):
+        end_direct(peer)
 
 
 cdef void end_direct(Peer *peer) noexcept nogil:
@@ -170,7 +165,7 @@ cdef bint take(Member *m, Peer *peer, MessageForm form, const PeerMessage *messa
 cdef size_t take_all(Member *m, Peer *peer, const char *input, size_t length, bint *goes_on) noexcept nogil:
     """Take the messages in the input, up to one that is the server's. Returns how many bytes were taken.
 
-    goes_on: False: the server is to read the rest. Of a message whose end has not come no event would tell.
+    goes_on: False: the server is to read the rest. A message whose end has not come would wake the loop all the time.
     """
     cdef PeerMessage message
     cdef MessageForm form
