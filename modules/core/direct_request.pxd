@@ -9,9 +9,10 @@ arguments, names in mixed case, inline commands, faults of the protocol.
 """
 
 from libc.stdint cimport uint32_t
-from libc.string cimport memcmp
 
-from modules.core.resp_arguments cimport ARGUMENTS_PART, ARGUMENTS_WHOLE, Argument, ArgumentsForm, scan_arguments
+from modules.core.resp_arguments cimport (
+    ARGUMENTS_PART, ARGUMENTS_WHOLE, Argument, ArgumentsForm, argument_is, scan_arguments,
+)
 from modules.core.wire cimport Packed
 
 cdef enum RequestKind:
@@ -31,8 +32,7 @@ cdef struct DirectRequest:
 
 
 cdef inline bint is_name(const Argument *name, const char *upper, const char *lower, uint32_t length) noexcept nogil:
-    return name.length == length and (
-        memcmp(name.bytes, upper, length) == 0 or memcmp(name.bytes, lower, length) == 0)
+    return argument_is(name, upper, length) or argument_is(name, lower, length)
 
 
 cdef inline void describe(

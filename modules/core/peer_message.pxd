@@ -8,9 +8,10 @@ Only what is certainly one of these is taken, with its numbers in one argument. 
 """
 
 from libc.stdint cimport uint32_t
-from libc.string cimport memcmp
 
-from modules.core.resp_arguments cimport ARGUMENTS_PART, ARGUMENTS_WHOLE, Argument, ArgumentsForm, scan_arguments
+from modules.core.resp_arguments cimport (
+    ARGUMENTS_PART, ARGUMENTS_WHOLE, Argument, ArgumentsForm, argument_is, scan_arguments,
+)
 
 cdef enum MessageForm:
     MESSAGE_PART                # the bytes end within a message that may become one of these
@@ -29,16 +30,12 @@ cdef struct PeerMessage:
     size_t bytes                # of the whole message
 
 
-cdef inline bint says(const Argument *name, const char *what, uint32_t length) noexcept nogil:
-    return name.length == length and memcmp(name.bytes, what, length) == 0
-
-
 cdef inline MessageForm form_of(const Argument *arguments, uint32_t count) noexcept nogil:
-    if count == 3 and says(&arguments[0], "CHAIN.FORWARD", 13):
+    if count == 3 and argument_is(&arguments[0], "CHAIN.FORWARD", 13):
         return MESSAGE_FORWARD
-    if count == 2 and says(&arguments[0], "CHAIN.ACK", 9):
+    if count == 2 and argument_is(&arguments[0], "CHAIN.ACK", 9):
         return MESSAGE_ACK
-    if count == 1 and says(&arguments[0], "CHAIN.IDLE", 10):
+    if count == 1 and argument_is(&arguments[0], "CHAIN.IDLE", 10):
         return MESSAGE_IDLE
     return MESSAGE_OTHER
 

@@ -6,6 +6,7 @@
 """
 
 from libc.stdint cimport uint32_t
+from libc.string cimport memcmp
 
 cdef enum ArgumentsForm:
     ARGUMENTS_PART              # the bytes end within what may become a command
@@ -19,6 +20,10 @@ cdef enum:
 cdef struct Argument:
     const char *bytes
     uint32_t length
+
+
+cdef inline bint argument_is(const Argument *argument, const char *bytes, uint32_t length) noexcept nogil:
+    return argument.length == length and memcmp(argument.bytes, bytes, length) == 0
 
 
 cdef inline ArgumentsForm scan_number(

@@ -78,7 +78,7 @@ cdef Progress put_directly(Member *m, int place, const Packed *update) noexcept 
     let_go(value)
     if sn < 0:
         return NEEDS_SERVER
-    if m.direct.server.appends:
+    if m.disk.recording:
         client.awaits_file = m.direct.awaits_file = True
     if not m.chain.has_history:
         note_unreplicated(m)

@@ -103,7 +103,7 @@ cdef void on_config(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, 
     if settings_care(<RedisModuleConfigChange *>data):
         the_member().keyspace.settings_touched = True
     the_member().direct.distrusted = True
-    the_member().direct.server.known = False
+    the_member().direct.settings_known = False
     the_member().membership.second_port_known = False
     if lifelines_care(<RedisModuleConfigChange *>data):
         the_member().lifelines.rebind = True

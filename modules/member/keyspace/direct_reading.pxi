@@ -15,12 +15,11 @@ cdef void read_server_settings(Member *m) noexcept nogil:
     Threads of Redis read requests themselves. A client with a timeout, or one of a server with a limit of memory, must
     be seen by Redis. Users change unseen where ACL has another name.
     """
-    m.direct.server.permits = (
+    m.direct.settings_permit = (
         is_configured(m.ctx, "io-threads", "1") and is_configured(m.ctx, "timeout", "0")
         and is_configured(m.ctx, "maxmemory", "0") and is_refusable(m.ctx, "acl", 3)
         and is_refusable(m.ctx, "client", 6))
-    m.direct.server.appends = not is_configured(m.ctx, "appendonly", "no")
-    m.direct.server.known = True
+    m.direct.settings_known = True
 
 
 cdef bint paused_lately(const Member *m) noexcept nogil:
@@ -32,6 +31,6 @@ cdef bint paused_lately(const Member *m) noexcept nogil:
 
 cdef bint permits_direct_reading(Member *m) noexcept nogil:
     """Returns whether no setting and no pause is against it."""
-    if not m.direct.server.known:
+    if not m.direct.settings_known:
         read_server_settings(m)
-    return m.settings.direct_clients > 0 and m.direct.server.permits and not paused_lately(m)
+    return m.settings.direct_clients > 0 and m.direct.settings_permit and not paused_lately(m)

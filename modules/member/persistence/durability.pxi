@@ -11,11 +11,10 @@
 # claim is made void.
 
 from libc.stdint cimport int64_t
-from libc.string cimport memcmp, memcpy, memset, strcmp, strlen
+from libc.string cimport memcpy, memset, strcmp
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleCallReply, RedisModuleConfigChange, RedisModuleServerInfoData,
-    RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyLength, RedisModule_CallReplyStringPtr,
+    REDISMODULE_CTX_FLAGS_ACTIVE_CHILD, RedisModuleConfigChange, RedisModuleServerInfoData,
     RedisModule_FreeServerInfo, RedisModule_GetContextFlags, RedisModule_GetServerInfo, RedisModule_Log,
     RedisModule_Replicate, RedisModule_ServerInfoGetFieldC, RedisModule_ServerInfoGetFieldUnsigned,
 )
@@ -25,7 +24,7 @@ from modules.core.view cimport RUN_ID_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.membership cimport JOIN_COPIED, JOIN_NONE
 from modules.server.position cimport Record
-from modules.server.redis_calls cimport drop_reply
+from modules.server.redis_calls cimport is_configured
 
 cdef enum:
     MAX_COUNTED = 128           # changes counted in one tick; more would cost time, and no save point needs them
@@ -195,18 +194,6 @@ cdef void disk_tick(Member *m, bint rare) noexcept nogil:
 
 # ----------------------------------------------------------------------------------------- Redis's settings
 
-cdef bint setting_is(Member *m, const char *name, const char *value) noexcept nogil:
-    cdef RedisModuleCallReply *reply = RedisModule_Call(m.ctx, "CONFIG", "cc", b"GET", name)
-    cdef const char *text
-    cdef size_t length = 0
-    cdef bint same = False
-    if reply != NULL and RedisModule_CallReplyLength(reply) == 2:
-        text = RedisModule_CallReplyStringPtr(RedisModule_CallReplyArrayElement(reply, 1), &length)
-        same = text != NULL and length == strlen(value) and memcmp(text, value, length) == 0
-    drop_reply(reply)
-    return same
-
-
 cdef bint disk_cares(const RedisModuleConfigChange *change) noexcept nogil:
     """Returns whether a setting that `disk_configure` reads has changed."""
     cdef unsigned int i
@@ -220,10 +207,10 @@ cdef bint disk_cares(const RedisModuleConfigChange *change) noexcept nogil:
 cdef void disk_configure(Member *m) noexcept nogil:
     """Read Redis's settings, when the module is loaded and in the event of each change."""
     cdef bint recorded = m.disk.recording
-    m.disk.recording = setting_is(m, "appendonly", "yes")
+    m.disk.recording = is_configured(m.ctx, "appendonly", "yes")
     # With no-appendfsync-on-rewrite, Redis does not fsync while a child process writes: `always` does not hold then.
-    m.disk.always = (m.disk.recording and setting_is(m, "appendfsync", "always")
-                     and setting_is(m, "no-appendfsync-on-rewrite", "no"))
+    m.disk.always = (m.disk.recording and is_configured(m.ctx, "appendfsync", "always")
+                     and is_configured(m.ctx, "no-appendfsync-on-rewrite", "no"))
     if m.disk.recording and not recorded:
         disk_begin_anew(m)
     disk_weigh(m)

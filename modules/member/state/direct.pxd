@@ -48,16 +48,11 @@ cdef struct DirectReplies:
     size_t end                  # in the output
 
 
-cdef struct ServerSettings:
-    bint known                  # none has changed since they were read
-    bint permits                # they allow direct clients and direct peers
-    bint appends                # the server writes an append-only file
-
-
 cdef struct Direct:
     int epoll                   # watches the sockets of direct clients; 0: there have been none
     bint readable               # that epoll has events
-    ServerSettings server
+    bint settings_known         # none of the server's has changed since they were read
+    bint settings_permit        # they allow direct clients and direct peers
     bint awaits_file            # a client has to wait until it has written there what this pass has carried out
     bint holds                  # replies for such clients
     bint writes_refused         # Redis would refuse them: the disk failed, or replicas are missing
