@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the master keeps its configuration (rule 5: persist, then tell)."""
 
+import _thread
 import fcntl
 import json
 import logging
@@ -123,7 +124,8 @@ class FileStore:
             is_busy = self._behind is not None
             self._behind = number, text
         if not is_busy:
-            threading.Thread(target=self._catch_up, name="chain-store", daemon=True).start()
+            # `Thread.start` returns when the thread runs: so long members would wait for the view that was saved.
+            _thread.start_new_thread(self._catch_up, ())
 
     def _catch_up(self) -> None:
         """The readable file gets what the ABFile has; not at once, since more changes may follow."""
@@ -133,6 +135,8 @@ class FileStore:
                 self._replace(*behind)
             except OSError as error:
                 log.warning("cannot write %s: %s. The change itself is durable", self.path, error)
+            except Exception:
+                log.exception("writing %s failed in a way that nobody has thought of", self.path)
             with self._behind_guard:
                 if self._behind == behind:
                     self._behind = None

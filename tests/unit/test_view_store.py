@@ -286,6 +286,35 @@ def test_a_change_does_not_wait_for_the_file_that_people_read(tmp_path: Path, mo
     wait_until(lambda: configuration_from_text(store.path.read_text()) == at_epoch(3), 10)
 
 
+def test_no_change_waits_for_a_thread_to_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as that takes, members would wait for the view."""
+    begun: list[threading.Thread] = []
+    monkeypatch.setattr(threading.Thread, "start", begun.append)
+    monkeypatch.setattr(view_store, "CATCH_UP_AFTER_S", 0.0)
+    store = FileStore(tmp_path)
+    store.save(at_epoch(1))
+    store.save(at_epoch(2))
+    wait_until(lambda: configuration_from_text(store.path.read_text()) == at_epoch(2), 10)
+    assert not begun
+
+
+def test_a_readable_file_that_cannot_be_written_is_written_with_the_next_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(folder: Path) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("nobody has thought of this")
+
+    store = FileStore(tmp_path)
+    store.save(at_epoch(1))
+    monkeypatch.setattr(view_store, "CATCH_UP_AFTER_S", 0.0)
+    monkeypatch.setattr(view_store, "sync_folder", fail)
+    store.save(at_epoch(2))
+    wait_until(lambda: "nobody has thought of this" in caplog.text and store._behind is None, 10)
+    store.save(at_epoch(3))
+    wait_until(lambda: configuration_from_text(store.path.read_text()) == at_epoch(3), 10)
+
+
 def at_epoch(epoch: int) -> Configuration:
     return replace(CHANGE, view=replace(CHANGE.view, epoch=epoch))
 
