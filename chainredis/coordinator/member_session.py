@@ -111,7 +111,9 @@ class MemberSession(threading.Thread):
         self._failures = 0 if self._stood else min(self._failures + 1, 10)
         match error:
             case Closed() if self._stood:
-                return CALM_RETRY_S if self._runtime.dropped(self._run_id) else 0
+                if self._runtime.dropped(self._run_id):
+                    self._keep_calm()
+                return 0
             case OtherProcess() if self._is_elsewhere:
                 self._runtime.located(self._run_id, self._place.address, is_another=True)
                 pause_s = ENDED_RETRY_S
@@ -126,6 +128,12 @@ class MemberSession(threading.Thread):
         if pause_s and (line := self._complaint.line(str(error))):
             log.info("%s", line)
         return pause_s
+
+    def _keep_calm(self) -> None:
+        """Until others have decided and stored what follows from the end of a process, or might have."""
+        self._over.wait(CALM_RETRY_S)
+        while self._runtime.is_storing and not self._over.is_set():
+            self._over.wait(CALM_RETRY_S)
 
     def _knows_view(self) -> bool:
         """Returns True if the member has adopted the newest view: so it has the secret, which both sides prove."""
@@ -272,7 +280,7 @@ class ReportSession(MemberSession):
         while not self._over.is_set():
             broken_links = parse_broken_links(link.watch())
             self._runtime.reported(self._run_id, broken_links)
-            self._over.wait(CALM_RETRY_S)
+            self._keep_calm()
             self._runtime.look_around([each.run_id for each in broken_links])
 
 
@@ -306,7 +314,7 @@ class LifelineSession(MemberSession):
         if self._stood:
             if isinstance(error, Closed):
                 self._runtime.lifeline(self._run_id, Lifeline.ENDED, is_refused=self._is_refused())
-                self._over.wait(CALM_RETRY_S)
+                self._keep_calm()
                 self._runtime.look_around([self._run_id])
             else:
                 self._runtime.lifeline(self._run_id, Lifeline.NONE)

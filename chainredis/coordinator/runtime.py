@@ -232,10 +232,10 @@ class Runtime:
     @property
     def configuration(self) -> Configuration | None:
         """The newest one that is stored for certain, None for none. StoreError if the store could never be read."""
-        with self._changed:
-            if self._doubt and not self._is_read:
-                raise self._doubt
-            return self._controller.configuration
+        # A question for the chain does not queue for the lock with all that a repair wakes.
+        if not self._is_read and (doubt := self._doubt):
+            raise doubt
+        return self._controller.configuration
 
     @property
     def view(self) -> View | None:
@@ -309,6 +309,11 @@ class Runtime:
         what = f"had gone back to epoch {found.view.epoch}" if found else "was lost"
         log.error("the stored view %s: the newest one, of epoch %d, is stored again", what, known.view.epoch)
         return known
+
+    @property
+    def is_storing(self) -> bool:
+        """Returns True while nothing can be decided, since the store has not answered yet."""
+        return self._storing.locked()
 
     def doubt(self) -> None:
         """The store may hold something else than what this master has stored: it is read again."""
@@ -478,10 +483,10 @@ class Runtime:
 
     def _stored(self, configuration: Configuration | None) -> None:
         with self._changed:
-            self._doubt, self._is_read = None, True
             # Another master may have granted leases until now, while this one waited for the store.
             self._detector.attend(self._clock())
             self._controller.stored(configuration)
+            self._doubt, self._is_read = None, True
             view = configuration.view if configuration else None
             informed = self._to_be_told(view)
         # Milliseconds count: members that are followed already hear of it before other threads want the interpreter.

@@ -3,7 +3,10 @@
 
 from threading import Event
 
+import pytest
+
 from chainredis.coordinator.member_session import LifelineSession
+from chainredis.coordinator.runtime import Runtime
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.addresses import Addresses
 from chainredis.transport.waiting import wait_until
@@ -28,3 +31,24 @@ def test_a_session_that_is_ended_while_it_connects_holds_no_lifeline(world: Worl
     ended.set()
     wait_until(lambda: not session.is_alive(), 10)
     assert len(world.fleet.open_lines) == 1, "that of the master itself"
+
+
+def test_what_is_in_no_hurry_waits_until_a_view_is_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until then the interpreter is the thread's that stores it."""
+    world.build(7000)
+    looks = 0
+
+    def is_storing(_: Runtime) -> bool:
+        nonlocal looks
+        looks += 1
+        return looks < 3
+
+    session = LifelineSession(
+        world.stored().view.head, world.master._runtime, Addresses(lambda host: host), world.fleet.hold
+    )
+    monkeypatch.setattr(Runtime, "is_storing", property(is_storing))
+    session._keep_calm()
+    assert looks == 3
+    monkeypatch.setattr(Runtime, "is_storing", True)
+    session.end()
+    session._keep_calm()

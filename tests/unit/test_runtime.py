@@ -3,6 +3,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -184,3 +185,13 @@ def test_what_was_read_is_stored_again_if_it_may_be_lost(world: World, tmp_path:
     runtime._sessions = Nobody()
     runtime.ensure_read()
     assert world.fleet.changes() == ([] if is_certain else ["save:3"])
+
+
+def test_the_chain_is_told_while_others_are_busy_with_it(world: World) -> None:
+    """A repair wakes many threads, of which each needs the lock."""
+    told: list[list[int]] = []
+    asking = Thread(target=lambda: told.append(world.ports()))
+    with world.master._runtime._changed:
+        asking.start()
+        asking.join(10)
+        assert told == [[7000, 7001, 7002]]
