@@ -3,9 +3,12 @@
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 from chainredis.etcd.client import Entry
 from chainredis.protocol.view import Endpoint, json_fields, parse_endpoint
+
+MAX_KEPT = 16  # masters of which each picture of etcd tells, mostly as the one before did
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Leader:
 _SHAPE: dict[str, type] = {"address": str, "run_id": str, "machine": str}
 
 
+@lru_cache(maxsize=MAX_KEPT)
 def leader_in(entry: Entry) -> Leader:
     """The leader in the leader's key, which may have any value."""
     try:

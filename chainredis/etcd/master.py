@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 # How long a command waits until a master leads, or etcd answers.
 PATIENCE_S, LOOK_S = 2.0, 0.01
+# A leader knows already what it has stored. So long its look at etcd's picture of that leaves the interpreter to those
+# that tell the members.
+CALM_S = 0.005
 # How long the masters that remain have to take the place of one that has ended.
 SUCCESSION_S = 0.25
 
@@ -204,6 +207,8 @@ class EtcdMaster:
     # ------------------------------------------------------------------------------------------ from etcd
 
     def _saw(self, picture: Picture) -> None:
+        if self._leading():
+            self._is_closed.wait(CALM_S)
         self._remember(self._stored_in(picture))
         leader = self._leader_of(picture)
         self._election.saw(leader, picture.revision)

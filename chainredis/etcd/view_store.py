@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The configuration in etcd, written by compare-and-swap: by the leader only, and only over what it has read."""
 
+from functools import lru_cache
+
 from chainredis.etcd.client import Connection, Entry, has_value, is_modified_at
 from chainredis.etcd.url import Keys
 from chainredis.protocol.errors import Deposed, EtcdRefusal, StoreError
@@ -64,6 +66,7 @@ class EtcdStore:
         raise StoreError(f"the key {self._keys.view} in etcd was changed by somebody else: reading it again")
 
 
+@lru_cache(maxsize=1)  # each picture of etcd has it, mostly as the one before had
 def configuration_in(keys: Keys, value: bytes) -> Configuration:
     """The configuration in the value of the view's key. Raises StoreError."""
     try:
