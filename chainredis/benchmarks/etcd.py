@@ -2,6 +2,7 @@
 """How long a master in etcd takes to repair the chain, or to carry out commands again; and what clients notice."""
 
 import random
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from chainredis.benchmarks.clients import Load, Recording, RunningLoad
 from chainredis.benchmarks.gaps import NS_PER_MS, NS_PER_S, Window
 from chainredis.benchmarks.report import Machine, describe
 from chainredis.local_cluster.etcd_cluster import EtcdChain, start_etcd, url_of
-from chainredis.local_cluster.process import LauncherError
+from chainredis.local_cluster.process import LauncherError, Process
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import WaitTimeout, wait_until
 
@@ -53,9 +54,9 @@ class Cases:
 
     def all(self) -> Iterator[tuple[str, Case]]:
         """Each case has to be carried out before the next one is made."""
-        yield "a member is killed, until it is out", self._lose_member(Server.kill)
+        yield "a member is killed, until it is out", self._lose_member(_kill)
         yield "a member hangs, until it is out", self._lose_member(Server.pause)
-        yield "the leading master is killed, until a change is made", self._lose_leader(Server.kill)
+        yield "the leading master is killed, until a change is made", self._lose_leader(_kill)
         yield "the leading master hangs, until a change is made", self._lose_leader(Server.pause)
         yield "one of three etcd servers is killed, until a change is made", self._lose_etcd()
 
@@ -65,7 +66,7 @@ class Cases:
 
         def heal() -> None:
             chain.members.remove(victim)
-            _revive(victim)
+            _revive(victim, how)
             chain.add(victim)
 
         return Case(lambda: how(victim), lambda: ask("MASTER.GET_CHAIN") == rest, heal)
@@ -73,11 +74,16 @@ class Cases:
     def _lose_leader(self, how: Callable[[Server], None]) -> Case:
         leader = self._chain.leader()
         other = next(master for master in self._chain.masters if master is not leader)
-        return self._with_change(other, lambda: how(leader), lambda: _revive(leader))
+        return self._with_change(other, lambda: how(leader), lambda: _revive(leader, how))
 
     def _lose_etcd(self) -> Case:
         victim = random.choice(self._chain.etcd)
-        return self._with_change(self._chain.leader(), victim.kill, victim.start)
+
+        def heal() -> None:
+            victim.kill()
+            victim.start()
+
+        return self._with_change(self._chain.leader(), lambda: _kill(victim), heal)
 
     def _with_change(self, master: Server, strike: Callable[[], None], heal: Callable[[], None]) -> Case:
         """The master removes the tail, and adds it again."""
@@ -91,10 +97,17 @@ class Cases:
         return Case(strike, lambda: _accepts(ask, "MASTER.REMOVE", tail.endpoint.host, tail.port), heal_all)
 
 
-def _revive(server: Server) -> None:
-    server.resume()
-    if not server.running:
+def _kill(process: Process) -> None:
+    """Does not wait for the end of the process: until the kernel is through with that, others have gone on."""
+    process.signal(signal.SIGKILL)
+
+
+def _revive(server: Server, how: Callable[[Server], None]) -> None:
+    """how: what has happened to it."""
+    if how is _kill:
+        server.kill()  # waits for the end
         server.start()
+    server.resume()
 
 
 def _line(server: Server) -> Callable[..., Any]:

@@ -39,10 +39,12 @@ for commands, what, update in (("put", "blocking PUT", ONE_PUT), ("all", "held S
         found[f"3 disks, {what}: one client"] = [one_client(cluster.head, update, updates // 20) / 1000]
 print(json.dumps(found))
 """
-# Both clones ask each server on one connection, as `_line` of this one does.
+# Both clones ask each server on one connection, and do not wait for the end of what they kill, as `_line` and `_kill`
+# of this one.
 ETCD = """\
-import json, sys
+import json, signal, sys
 from chainredis.benchmarks.clients import Load, RunningLoad
+from chainredis.benchmarks import etcd
 from chainredis.benchmarks.etcd import Cases, _carry_out, running_chain
 from chainredis.local_cluster.server import Server
 found, clients = {}, {}
@@ -50,6 +52,10 @@ def call(server, *words):
     client = clients.get(server.pid) or clients.setdefault(server.pid, server.client(timeout_s=600))
     return client.execute_command(*words)
 Server.call = call
+class Struck(Server):
+    def kill(server):
+        server.signal(signal.SIGKILL)
+etcd.Server = Struck
 with running_chain(int(sys.argv[1])) as chain:
     with RunningLoad([member.endpoint for member in chain.members], Load()) as running:
         for _ in range(int(sys.argv[2])):
