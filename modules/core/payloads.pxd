@@ -1,6 +1,6 @@
 # cython: language_level=3
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of a log's updates, side by side in pages.
+"""The bytes of a log's updates, or of a memtable's keys, side by side in pages.
 
 Updates leave the log in the order in which they came. So a page is given back as a whole, when its last update leaves,
 and nothing is touched again of an update that has left the processor's caches long ago. What a successor lacks lies in

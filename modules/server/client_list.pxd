@@ -110,14 +110,13 @@ cdef inline void read_line(const ClientLine *line, ServerClient *out) noexcept n
     out.has_output = number_of(line, " obl=") > 0 or number_of(line, " oll=") > 0
     out.replicates = has_flag(line, c"S") or has_flag(line, c"M")
     out.told = number_of(line, " redir=")
-    out.in_transaction = number_of(line, " multi=") >= 0
+    out.in_transaction = has_flag(line, c"x")
     out.is_blocked = has_flag(line, c"b")
     out.awaits_room = field_is(line, " events=", "rw")
     out.is_at_rest = (
         (field_is(line, " flags=", "N") or field_is(line, " flags=", "e")) and field_is(line, " db=", "0")
-        and field_is(line, " sub=", "0") and field_is(line, " psub=", "0") and field_is(line, " multi=", "-1")
-        and field_is(line, " qbuf=", "0") and field_is(line, " argv-mem=", "0") and not out.has_output
-        and field_is(line, " events=", "r"))
+        and field_is(line, " sub=", "0") and field_is(line, " psub=", "0") and field_is(line, " qbuf=", "0")
+        and field_is(line, " argv-mem=", "0") and not out.has_output and field_is(line, " events=", "r"))
     out.resp = number_of(line, " resp=")
     copy_field(line, " user=", out.user)
     copy_field(line, " cmd=", out.command)

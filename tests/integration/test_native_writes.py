@@ -106,10 +106,11 @@ def test_writes_queued_before_the_server_was_chained_are_never_executed(chain: S
     with Talk(newcomer) as queued, Talk(newcomer) as bystander:
         queued("MULTI")
         assert queued("SET", "k", "smuggled") == b"QUEUED"
-        assert bystander("PING") == b"PONG"
+        assert bystander("WATCH", "k") == b"OK"
         cluster.add(newcomer)
         with pytest.raises(redis.ConnectionError):
             queued("EXEC")
+        assert bystander("PING") == b"PONG"
     for member in cluster.members:
         assert ask(member, "GET", "k") is None
     assert_serves(cluster)
