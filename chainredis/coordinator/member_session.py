@@ -38,6 +38,8 @@ FIRST_RETRY_S, RETRY_S = 0.001, 0.05
 # A lifeline and a neighbour's report tell of the end of a process. So whatever else there is to ask is in no hurry, and
 # leaves the interpreter to them.
 CALM_RETRY_S = 0.005
+# For so long the answer of a store is awaited, too. A store that is away keeps no session from its member.
+MOST_CALM_S = 0.05
 # A process that has ended does not come back. Another process on its port is added by others (cold_start, MASTER.ADD).
 ENDED_RETRY_S = 0.5
 FAULT_RETRY_S = 1.0
@@ -131,8 +133,9 @@ class MemberSession(threading.Thread):
 
     def _keep_calm(self) -> None:
         """Until others have decided and stored what follows from the end of a process, or might have."""
+        until = self._runtime.now() + MOST_CALM_S
         self._over.wait(CALM_RETRY_S)
-        while self._runtime.is_storing and not self._over.is_set():
+        while self._runtime.is_storing and self._runtime.now() < until and not self._over.is_set():
             self._over.wait(CALM_RETRY_S)
 
     def _knows_view(self) -> bool:

@@ -52,3 +52,14 @@ def test_what_is_in_no_hurry_waits_until_a_view_is_stored(world: World, monkeypa
     monkeypatch.setattr(Runtime, "is_storing", True)
     session.end()
     session._keep_calm()
+
+
+def test_a_store_that_does_not_answer_keeps_no_session_from_its_member(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.build(7000)
+    session = LifelineSession(
+        world.stored().view.head, world.master._runtime, Addresses(lambda host: host), world.fleet.hold
+    )
+    monkeypatch.setattr(Runtime, "is_storing", True)
+    session._keep_calm()
