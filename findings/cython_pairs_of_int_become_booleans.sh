@@ -5,9 +5,9 @@
 # Most expect: two functions of a module have nothing to do with each other; what one computes does not depend on the other's types.
 # What happens: a tuple of C values becomes a C structure, and one conversion to Python is made for each. In C `bint` is an int, so
 #     a pair of two bint has the same name as a pair of two int, and all pairs are converted as the first one in the module is:
-#     numbers become True and False, or, if declared pairs come the other way round, truth values 1 and 0. No warning. Two comparisons that one
-#     function returns, and divmod() of two C integers in another, are enough; so are two cdef functions that declare such pairs.
-#     With other modules compiled in the same run of cythonize it may be right.
+#     numbers become True and False, or, if declared pairs come the other way round, truth values 1 and 0. No warning. Two comparisons
+#     that one function returns, and divmod() of two C integers in another, are enough; so are two cdef functions that declare such
+#     pairs. With other modules compiled in the same run of cythonize it may be right.
 # Version: Cython 3.3.1 on Python 3.11, 2026-11-29; 3.2.1 and 3.1.4 behave alike, 3.0.12 only with declared pairs.
 # Where it matters: counts and offsets that turn into 1 when somebody adds or moves another function; a test of that function
 #     by itself passes. Pairs of `long` or `Py_ssize_t`, arrays, and C++'s vectors are right.
