@@ -239,6 +239,7 @@ cdef extern from "redismodule.h" nogil:
     int RedisModule_GetContextFlags(RedisModuleCtx *)
     unsigned long long RedisModule_GetClientId(RedisModuleCtx *)
     int RedisModule_GetClientInfoById(void *, uint64_t)
+    RedisModuleString *RedisModule_GetClientUserNameById(RedisModuleCtx *, uint64_t)
     RedisModuleString *RedisModule_GetCurrentUserName(RedisModuleCtx *)
     int RedisModule_GetSelectedDb(RedisModuleCtx *)
     unsigned long long RedisModule_DbSize(RedisModuleCtx *)

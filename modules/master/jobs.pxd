@@ -15,13 +15,13 @@ from modules.bindings.pthread cimport (
     pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
 )
 from modules.bindings.redismodule cimport (
-    REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_OK, RedisModuleBlockedClient, RedisModuleClientInfo, RedisModuleCtx,
-    RedisModuleString, RedisModule_Alloc, RedisModule_Free, RedisModule_FreeString,
-    RedisModule_GetBlockedClientPrivateData, RedisModule_GetClientId, RedisModule_GetClientInfoById,
-    RedisModule_GetContextFlags, RedisModule_GetCurrentUserName, RedisModule_ReplyWithArray,
-    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithMap,
+    REDISMODULE_OK, RedisModuleBlockedClient, RedisModuleClientInfo, RedisModuleCtx, RedisModuleString,
+    RedisModule_Alloc, RedisModule_Free, RedisModule_FreeString, RedisModule_GetBlockedClientPrivateData,
+    RedisModule_GetClientId, RedisModule_GetClientInfoById, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString,
+    RedisModule_ReplyWithError, RedisModule_ReplyWithLongLong, RedisModule_ReplyWithMap,
     RedisModule_ReplyWithNullArray, RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
 )
+from modules.server.acl cimport current_user_name
 
 cdef enum:
     MAX_ARGUMENTS = 4           # of a command, without its name
@@ -81,16 +81,16 @@ cdef inline Job *job_new(int command, RedisModuleString **argv, int argc) noexce
 
 
 cdef inline void job_note_asker(Job *job, RedisModuleCtx *ctx) noexcept nogil:
-    """Note the client's address and user name for the log. The client is a connection, because it can be blocked."""
+    """Note the client's address and user name for the log."""
     cdef RedisModuleClientInfo client
     cdef RedisModuleString *user
+    user = current_user_name(ctx)
+    if user == NULL:
+        snprintf(job.asker, ASKER_BYTES, b"another module")
+        return
     memset(&client, 0, sizeof(client))
     client.version = 1
     RedisModule_GetClientInfoById(&client, RedisModule_GetClientId(ctx))
-    if RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED:     # Redis's replication has no user
-        snprintf(job.asker, ASKER_BYTES, b"%s:%d, replication", &client.addr[0], <int>client.port)
-        return
-    user = RedisModule_GetCurrentUserName(ctx)
     snprintf(job.asker, ASKER_BYTES, b"%s:%d, user %s", &client.addr[0], <int>client.port,
              RedisModule_StringPtrLen(user, NULL))
     RedisModule_FreeString(ctx, user)

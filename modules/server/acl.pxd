@@ -5,12 +5,12 @@
 from libc.stdio cimport snprintf
 from libc.string cimport strlen, strncmp, strstr
 
+from modules.bindings.libc cimport ENOTSUP, clear_errno, errno
 from modules.bindings.redismodule cimport (
-    REDISMODULE_ACL_LOG_CMD, REDISMODULE_ACL_LOG_KEY, REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_OK,
-    REDISMODULE_REPLY_ERROR, RedisModule_ACLAddLogEntry, RedisModule_ACLCheckCommandPermissions, RedisModule_Call,
+    REDISMODULE_ACL_LOG_CMD, REDISMODULE_ACL_LOG_KEY, REDISMODULE_OK, REDISMODULE_REPLY_ERROR,
+    RedisModule_ACLAddLogEntry, RedisModule_ACLCheckCommandPermissions, RedisModule_Call,
     RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_CreateString, RedisModule_FreeCallReply,
-    RedisModule_FreeModuleUser, RedisModule_FreeString, RedisModule_GetApi, RedisModule_GetClientId,
-    RedisModule_GetClientInfoById, RedisModule_GetContextFlags, RedisModule_GetCurrentUserName,
+    RedisModule_FreeModuleUser, RedisModule_FreeString, RedisModule_GetApi, RedisModule_GetCurrentUserName,
     RedisModule_GetModuleUserACLString, RedisModule_GetModuleUserFromUserName, RedisModule_ReplyWithError,
     RedisModule_StringPtrLen, RedisModule_WrongArity, RedisModuleACLLogEntryReason, RedisModuleCallReply,
     RedisModuleCtx, RedisModuleString, RedisModuleUser,
@@ -20,19 +20,26 @@ cdef enum:
     DENIAL_BYTES = 512
 
 
+cdef inline RedisModuleString *current_user_name(RedisModuleCtx *ctx) noexcept nogil:
+    """Returns the name of the client's user, to be freed. NULL: there is none, and everything is allowed: another
+    module calls, or what Redis's replication sends is carried out.
+
+    Redis 7.0 ends when it is asked for the name then. So the server is first told to call something in that user's
+    name. It looks for the user, and then finds that the call has no valid form.
+    """
+    clear_errno()
+    RedisModule_Call(ctx, "PING", "C?")
+    return NULL if errno == ENOTSUP else RedisModule_GetCurrentUserName(ctx)
+
+
 cdef inline RedisModuleUser *current_user(RedisModuleCtx *ctx) noexcept nogil:
     """Returns the client's user, to be freed with RedisModule_FreeModuleUser. NULL: there is none, and everything is
     allowed.
-
-    Redis 7.0 aborts when it is asked for the user of a call of a module, or of replication. Such contexts are detected
-    first.
     """
-    cdef RedisModuleString *name
+    cdef RedisModuleString *name = current_user_name(ctx)
     cdef RedisModuleUser *user
-    if (RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED
-            or RedisModule_GetClientInfoById(NULL, RedisModule_GetClientId(ctx)) != REDISMODULE_OK):
+    if name == NULL:
         return NULL
-    name = RedisModule_GetCurrentUserName(ctx)
     user = RedisModule_GetModuleUserFromUserName(name)
     RedisModule_FreeString(ctx, name)
     return user
@@ -185,7 +192,7 @@ cdef inline RedisModuleCallReply *try_run(RedisModuleCtx *ctx, RedisModuleString
     if user == NULL:
         return NULL
     RedisModule_FreeModuleUser(user)
-    name = RedisModule_GetCurrentUserName(ctx)
+    name = current_user_name(ctx)
     reply = RedisModule_Call(ctx, "ACL", "csv", b"DRYRUN", name, argv, <size_t>argc)
     RedisModule_FreeString(ctx, name)
     if reply == NULL:

@@ -15,9 +15,9 @@ from modules.bindings.redismodule cimport (
     REDISMODULE_ACL_LOG_CMD, REDISMODULE_OK, REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCtx,
     RedisModuleString, RedisModuleUser, RedisModule_ACLAddLogEntry, RedisModule_ACLCheckCommandPermissions,
     RedisModule_Call, RedisModule_CallReplyArrayElement, RedisModule_CallReplyType, RedisModule_CreateString,
-    RedisModule_FreeModuleUser, RedisModule_FreeString, RedisModule_GetCurrentUserName,
-    RedisModule_GetModuleUserFromUserName, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
+    RedisModule_FreeModuleUser, RedisModule_FreeString, RedisModule_ReplyWithError, RedisModule_StringPtrLen,
 )
+from modules.server.acl cimport current_user, current_user_name
 from modules.server.command_table cimport has_word
 from modules.server.redis_calls cimport drop_reply
 
@@ -48,11 +48,15 @@ cdef inline Entrance entrance(RedisModuleCtx *ctx) noexcept nogil:
 
 
 cdef inline bint has_name(RedisModuleCtx *ctx) noexcept nogil:
-    """Returns whether the client has logged in as another user than the default one."""
-    cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
+    """Returns whether the client has logged in as another user than the default one, or needs no login."""
+    cdef RedisModuleString *name = current_user_name(ctx)
+    cdef const char *bytes
     cdef size_t length
-    cdef const char *bytes = RedisModule_StringPtrLen(name, &length)
-    cdef bint default = length == 7 and memcmp(bytes, b"default", 7) == 0
+    cdef bint default
+    if name == NULL:
+        return True
+    bytes = RedisModule_StringPtrLen(name, &length)
+    default = length == 7 and memcmp(bytes, b"default", 7) == 0
     RedisModule_FreeString(NULL, name)
     return not default
 
@@ -78,9 +82,8 @@ cdef inline bint may_ask(RedisModuleCtx *ctx, const char *command) noexcept nogi
     """Returns whether the client's user may run `command`. If not, replies the error that Redis gives, and logs it in
     Redis's ACL log.
     """
-    cdef RedisModuleString *name = RedisModule_GetCurrentUserName(ctx)
     cdef RedisModuleString *asked = RedisModule_CreateString(NULL, command, strlen(command))
-    cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(name)
+    cdef RedisModuleUser *user = current_user(ctx)
     cdef char text[96]
     cdef bint allowed = user == NULL or denial(user, asked) == 0
     if not allowed:
@@ -90,5 +93,4 @@ cdef inline bint may_ask(RedisModuleCtx *ctx, const char *command) noexcept nogi
     if user != NULL:
         RedisModule_FreeModuleUser(user)
     RedisModule_FreeString(NULL, asked)
-    RedisModule_FreeString(NULL, name)
     return allowed

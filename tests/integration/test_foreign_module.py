@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another module in a member's server: the filter knows its commands by their flags, in any spelling."""
+"""Another module in a member's or a master's server: the filter knows its commands by their flags, in any spelling."""
 
 from collections.abc import Callable
 
 import pytest
 
-from chainredis.local_cluster.cluster import MEMBER
+from chainredis.local_cluster.cluster import MASTER, MEMBER
 from chainredis.local_cluster.server import Server
+from chainredis.protocol.view import Kind
 from integration.conftest import StartServer
 from integration.helpers import Error, Talk, Word, ask, be_removed, become_chain
+from servers import SERVERS, use
 
 WRITES: list[tuple[Word, ...]] = [
     ("FOREIGN.SET", "k", "v"), ("foreign.set", "k", "v"), ("Foreign.Set", "k", "v"), ("MIRROR.SET", "k", "v"),
@@ -16,6 +18,11 @@ WRITES: list[tuple[Word, ...]] = [
     ("FOREIGN.CALL", "FOREIGN.SET", "k", "v"), ("FOREIGN.CALL", "SET", "k", "v"), ("FOREIGN.CALL", "PFCOUNT", "k"),
     ("EVAL", "return redis.call('FOREIGN.SET', KEYS[1], 'v')", 1, "k"),
 ]  # fmt: skip
+
+# To these a member or a master replies in the place of its server.
+REPLIED_TO = ["ROLE", "INFO replication", "INFO sentinel", "CLUSTER INFO", "CLUSTER SLOTS", "READONLY"]
+SCRIPT: tuple[Word, ...] = ("EVAL", "return redis.call(unpack(ARGV))", 0)
+CALLERS: list[tuple[Word, ...]] = [("FOREIGN.CALL",), SCRIPT, (*SCRIPT, "FOREIGN.CALL"), ("FOREIGN.CALL", *SCRIPT)]
 
 StartMember = Callable[[], Server]
 
@@ -65,3 +72,44 @@ def test_another_module_gets_the_events_of_updates(member: StartMember) -> None:
     become_chain(only)
     assert ask(only, "MEMBER.PUT", "k", "v") == 0
     assert ask(only, "FOREIGN.SETS") == 1
+
+
+@pytest.mark.parametrize("version", SERVERS)
+@pytest.mark.parametrize("what", ["put", "all", "master"])
+def test_scripts_and_modules_get_the_replies_that_clients_get(
+    server: StartServer, foreign_module: str, monkeypatch: pytest.MonkeyPatch, what: str, version: str
+) -> None:
+    """A module's call has no user, and neither that nor a script has a connection. Redis 7.0 and Valkey 9.1 end when
+    they are asked about these.
+    """
+    use(version, monkeypatch)
+    if what == "master":
+        only = server(MASTER, loadmodule=foreign_module)
+    else:
+        announced = {"member.commands": what, "member.cluster-announce": "yes"}
+        only = server(MEMBER, loadmodule=foreign_module, **announced)
+        become_chain(only, Kind(what))
+    for words in [text.split() for text in REPLIED_TO]:
+        reply = ask(only, *words)
+        for caller in CALLERS:
+            called = ask(only, *caller, *words)
+            assert called == reply or (isinstance(called, Error) and isinstance(reply, Error)), (caller, words, called)
+    for words in (["WAIT", "0", "0"], ["CHAIN.ALLOWED", "ping"]):
+        assert ask(only, "FOREIGN.CALL", *words) == ask(only, *words)
+
+
+@pytest.mark.parametrize("version", SERVERS)
+def test_a_script_has_the_rights_of_its_client(
+    server: StartServer, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    use(version, monkeypatch)
+    only = server(MEMBER, **{"member.cluster-announce": "yes"})
+    become_chain(only)
+    rights = ["~*", "&*", "+@all", "-role", "-info", "-cluster", "-set"]
+    assert ask(only, "ACL", "SETUSER", "limited", "on", "nopass", *rights) == b"OK"
+    with Talk(only) as talk:
+        assert talk("AUTH", "limited", "") == b"OK"
+        for text in ["ROLE", "INFO", "CLUSTER INFO", "SET k v"]:
+            for words in (text.split(), [*SCRIPT, *text.split()]):
+                reply = talk(*words)
+                assert isinstance(reply, Error) and "permissions" in reply, words

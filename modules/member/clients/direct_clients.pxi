@@ -130,7 +130,7 @@ cdef void silence_candidate(Member *m) noexcept nogil:
     if m.direct.silent_ms == 0:
         m.direct.writes_refused = not redis_permits(m)
     if (not may_have_direct(m) or not server_client(m.ctx, m.direct.candidate, &client)
-            or connection_of(<uint64_t>client.id) == CONNECTION_TLS or client.awaits_room
+            or connection_of(m.ctx, <uint64_t>client.id) == CONNECTION_TLS or client.awaits_room
             or not gate_find_loop(m, client.fd) or not gate_limit_events(m, client.fd, 0)):
         drop_candidate(m)
         return

@@ -173,7 +173,7 @@ cdef int on_cluster(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noe
     map.run_id = m.self.run_id
     map.speaks_tls = tls_replicates(ctx)
     map.ports = &m.replication.ports
-    map.connection = connection_of(RedisModule_GetClientId(ctx))
+    map.connection = connection_of(ctx, RedisModule_GetClientId(ctx))
     map.port = own_port(ctx, &map)
     return answer(m, &map, ctx, &argv[1], argc - 1)
 

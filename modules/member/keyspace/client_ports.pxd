@@ -12,4 +12,4 @@ cdef inline int client_port(const Member *m, unsigned long long asker, const Nod
     """Returns the port for the client `asker`. Where members have one port each, nobody looks at its connection."""
     if ports_of(&m.replication.ports, node) == NULL:
         return node.port
-    return port_for(&m.replication.ports, connection_of(asker), node)
+    return port_for(&m.replication.ports, connection_of(m.ctx, asker), node)

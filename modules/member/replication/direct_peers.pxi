@@ -54,7 +54,7 @@ cdef bint may_take_over(Member *m, const Peer *peer) noexcept nogil:
     """Returns whether nothing is under way between the server and the peer, and the server would take its messages."""
     cdef ServerClient client
     return (server_client(m.ctx, <int64_t>peer.client, &client) and client.fd == peer.fd and client.is_at_rest
-            and connection_of(peer.client) != CONNECTION_TLS and may_send(client.user, "CHAIN.FORWARD")
+            and connection_of(m.ctx, peer.client) != CONNECTION_TLS and may_send(client.user, "CHAIN.FORWARD")
             and may_send(client.user, "CHAIN.ACK") and may_send(client.user, "CHAIN.IDLE")
             and gate_find_loop(m, peer.fd))
 
