@@ -8,6 +8,7 @@ from time import monotonic
 
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
+from chainredis.transport.waiting import wait_until
 from integration.helpers import ask, assert_serves, await_repair, paused
 from preloading import preloading
 
@@ -50,7 +51,8 @@ def test_timeouts_and_repairs_go_on_when_the_wall_clock_is_set_back(tmp_path: Pa
     with ClockedCluster(3, folder=tmp_path, member_config={"member.write-timeout": "300"}) as cluster:
         before = int(ask(cluster.head, "TIME")[0])
         cluster.set_back.touch()
-        assert int(ask(cluster.head, "TIME")[0]) < before - 3000
+        # Valkey 9.1 counts on by itself for the rest of a millisecond.
+        wait_until(lambda: int(ask(cluster.head, "TIME")[0]) < before - 3000, 10)
         with paused(cluster.tail):
             began = monotonic()
             assert ask(cluster.head, "MEMBER.PUT", "key", "value").startswith("UNKNOWN ")
