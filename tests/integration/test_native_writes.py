@@ -83,7 +83,9 @@ def test_every_write_command_that_redis_knows_is_refused(chain: StartChain) -> N
         for name, arity in writes.items():
             words = name.split("|")
             reply = talk(*words, *["k"] * (abs(arity) - len(words)))
-            assert isinstance(reply, Error) and "refused on a chain member" in reply, (name, reply)
+            # Of CLUSTER's own, Valkey 9.1 has one that writes. No server that is a node of a cluster loads the module.
+            refusal = "cluster support disabled" if words[0] == "cluster" else "refused on a chain member"
+            assert isinstance(reply, Error) and refusal in reply, (name, reply)
     assert_serves(cluster)
 
 
