@@ -17,6 +17,7 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import Talk, ask, await_chain, member_number, paused, settled
 from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts, reads
+from servers import SERVERS, use
 
 MIB = 1024 * 1024
 REQUESTS_NEEDED = 32
@@ -190,7 +191,10 @@ def test_a_tail_that_was_stopped_reads_nothing_old(chain: StartChain) -> None:
         assert b"old" not in [talk.receive() for _ in range(3)]
 
 
-def test_others_notice_direct_writes(chain: StartChain) -> None:
+@pytest.mark.parametrize("version", SERVERS)
+def test_others_notice_direct_writes(chain: StartChain, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Of a client that has sent WATCH or MULTI, Valkey from 8.1 on says multi=0 for good, and not multi=-1."""
+    use(version, monkeypatch)
     only = chain(1, member_config={"notify-keyspace-events": "KEA"}).head
     with direct(only) as talk, Talk(only) as other, Talk(only) as subscriber:
         assert other("WATCH", "k") == b"OK"
@@ -205,6 +209,7 @@ def test_others_notice_direct_writes(chain: StartChain) -> None:
         assert talk("MEMBER.PUT", "own", "1", "me") > 0
         assert is_direct(only)
         assert talk.pipeline([("MULTI",), ("GET", "own"), ("EXEC",)])[-1] is None
+        become_direct(talk)
 
 
 def test_connections_that_are_reset(chain: StartChain) -> None:
