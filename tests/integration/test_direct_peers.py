@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import psutil
@@ -22,10 +23,26 @@ from chainredis.protocol.view import Kind, Member, View
 from chainredis.transport.waiting import wait_until
 from commands.run import same_data
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Error, Talk, Word, ask, member_number, proven, settled, state
+from integration.helpers import (
+    PATIENT,
+    Error,
+    Talk,
+    Word,
+    ask,
+    member_number,
+    paused,
+    proven,
+    running,
+    settled,
+    state,
+)
 
 PREDECESSOR = "a" * 40
 HISTORY = "ab" * 16
+DISTURBANCES = 40
+SETTINGS: list[tuple[str, Word, Word]] = [
+    ("member.direct-clients", 0, 1000), ("timeout", 3600, 0), ("maxmemory", "999gb", 0),
+]  # fmt: skip
 BUSY_LOOP = "while true do end"
 
 
@@ -239,6 +256,67 @@ def test_a_busy_middle_stops_no_writes(chain: StartChain) -> None:
         assert isinstance(endless.receive(), Error)
     settled(cluster)
     same_data(cluster.members)
+
+
+class Disturbance:
+    """What makes servers and the module read from connections by turns."""
+
+    def __init__(self, cluster: Cluster, chance: random.Random) -> None:
+        self._cluster = cluster
+        self._chance = chance
+        self.done = 0
+
+    def __call__(self, stop: Event) -> None:
+        ways = (self._set, self._kill_a_link, self._change_users, self._pause, self._stop)
+        while not stop.is_set():
+            with Talk(self._chance.choice(self._cluster.members), 60) as operator:
+                assert operator("MEMBER.UNHELD") == b"OK"
+                self._chance.choice(ways)(operator)
+            self.done += 1
+            time.sleep(self._chance.choice([0.01, 0.1, 0.4]))
+
+    def _set(self, operator: Talk) -> None:
+        name, value, usual = self._chance.choice(SETTINGS)
+        assert operator("CONFIG", "SET", name, value) == operator("CONFIG", "SET", name, usual) == b"OK"
+
+    def _kill_a_link(self, operator: Talk) -> None:
+        lines = operator("CLIENT", "LIST").split(b"\n")
+        links = [line for line in lines if b" cmd=chain.ack" in line or b" cmd=chain.forward" in line]
+        if links:
+            operator("CLIENT", "KILL", "ID", self._chance.choice(links).split()[0].removeprefix(b"id="))
+
+    def _change_users(self, operator: Talk) -> None:
+        assert operator("ACL", "SETUSER", "somebody", "on") == b"OK"
+
+    def _pause(self, operator: Talk) -> None:
+        operator("CLIENT", "PAUSE", self._chance.choice([5, 150]), "WRITE")  # in a chain of `all` only the head does
+
+    def _stop(self, operator: Talk) -> None:
+        server = operator.server
+        assert isinstance(server, Server)
+        with paused(server):
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", ["put", "all"])
+def test_readers_that_change_all_the_time(chain: StartChain, kind: str) -> None:
+    """What was answered is at every member, in its order, whoever has read it."""
+    cluster = chain(3, commands=kind, master_config=PATIENT)
+    chance = random.Random(kind)
+    disturbance = Disturbance(cluster, chance)
+    update = "MEMBER.PUT" if kind == "put" else "SET"
+    values: dict[str, bytes] = {}
+    with running(disturbance) as [job], Talk(cluster.head, 60) as talk:
+        while disturbance.done < DISTURBANCES and not job.done():
+            batch = []
+            for _ in range(chance.choice([1, 1, 1, 40])):
+                key, value = f"k{chance.randrange(50)}", FORGED * chance.choice([0, 1, 9]) + chance.randbytes(8)
+                batch.append((update, key, value))
+                values[key] = value
+            assert not [reply for reply in talk.pipeline(batch) if isinstance(reply, Error)]
+    settled(cluster)
+    same_data(cluster.members)
+    assert {key: ask(cluster.tail, "GET", key) for key in values} == values
 
 
 def test_a_connection_that_ends_is_forgotten(server: StartServer) -> None:
