@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from certificates import Certificates
-from chainredis.local_cluster.ports import take_share
 from simulation.seeds import SEED
 
 # A server that breaks one of its invariants ends, and so fails its test (modules/core/invariant.pxd).
@@ -20,11 +19,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
 settings.load_profile("fresh")
-
-
-# Each of pytest-xdist's workers has ports of its own.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    take_share(int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.hookimpl(tryfirst=True)

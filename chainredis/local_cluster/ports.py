@@ -3,35 +3,56 @@
 
 import random
 import socket
+from functools import cache
 
 from chainredis.local_cluster.process import LauncherError
 
 HOST = "127.0.0.1"
 BELOW_EPHEMERAL = range(10_000, 32_768)
+SHARES = 32  # of these ports: one for each process that looks for some
 
-_ports = random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL))
+_claims: list[socket.socket] = []
 
 
-def take_share(number: int, count: int) -> None:
-    """From now on find ports in one of `count` equal shares: number 0 or later. Others find theirs beside it.
+def _claim(share: int) -> bool:
+    """Returns whether no other process of this machine has the share. Then it is this one's until that ends.
 
-    A port that one process was given is free for another to find until the port's server has been started.
+    The claim is an abstract unix socket: its name is taken where the ports are, in one network namespace, and the
+    kernel gives it back.
     """
-    size = len(BELOW_EPHEMERAL) // count
-    share = BELOW_EPHEMERAL[number * size : (number + 1) * size]
-    _ports[:] = random.sample(share, size)
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0chainredis-ports-{share}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
+
+
+@cache
+def _ports() -> list[int]:
+    """Returns the share of this process, which has one together with another where none is left."""
+    shares = random.sample(range(SHARES), SHARES)
+    share = next((each for each in shares if _claim(each)), shares[0])
+    size = len(BELOW_EPHEMERAL) // SHARES
+    return random.sample(BELOW_EPHEMERAL[share * size : (share + 1) * size], size)
 
 
 def free_port() -> int:
-    """Returns a port that nobody listens on, and that this process has not been given before.
+    """Returns a port that nobody listens on, and that this process has not been given lately.
+
+    A port that one process was given is free for another to find until the port's server has been started, which takes
+    a master a second. So each process has ports of its own.
 
     A port that binding to 0 finds is no good. Outgoing connections use such a port while its server is restarted, and a
     member that keeps trying it connects to itself at last. The same port twice is no good either: the servers of a
     chain are configured before the first of them is started.
     """
-    for _ in range(len(_ports)):
-        port = _ports.pop()
-        _ports.insert(0, port)
+    ports = _ports()
+    for _ in range(len(ports)):
+        port = ports.pop()
+        ports.insert(0, port)
         if is_free(port):
             return port
     raise LauncherError("no free port found")

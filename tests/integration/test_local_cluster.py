@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,27 @@ from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import ROOT, Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
+
+
+def test_processes_side_by_side_find_different_ports() -> None:
+    """Each of pytest's workers, each run of them, and each benchmark that a test starts."""
+    program = """
+from chainredis.local_cluster.ports import free_port
+print(*(free_port() for _ in range(500)), flush=True)
+input()
+"""
+    pipe = subprocess.PIPE
+    command = [sys.executable, "-c", program]
+    with ExitStack() as stack:
+        processes = [stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)) for _ in "ab"]
+        found = []
+        for process in processes:
+            assert process.stdout
+            found.append(process.stdout.readline().split())
+        for process in processes:
+            process.communicate("\n")
+    assert [len(set(ports)) for ports in found] == [500, 500]
+    assert not set(found[0]) & set(found[1])
 
 
 def test_a_server_comes_back_on_its_port_as_another_process(server: StartServer) -> None:
