@@ -10,7 +10,12 @@ from glide_sync import GlideClusterClient, GlideClusterClientConfiguration, Glid
 _, addresses, _, key = sys.argv[1:]
 places = [NodeAddress(host, int(port)) for host, port in (address.split(":") for address in addresses.split(","))]
 Logger.init(LogLevel.OFF)  # it writes warnings to standard output
-client = GlideClusterClient.create(GlideClusterClientConfiguration(places))
+client = None
+while client is None:
+    try:
+        client = GlideClusterClient.create(GlideClusterClientConfiguration(places))
+    except GlideError:
+        time.sleep(0.02)
 for number in itertools.count():
     while True:
         try:
