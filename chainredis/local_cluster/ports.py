@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Free ports of this machine."""
 
+import atexit
 import random
 import socket
 from functools import cache
@@ -10,8 +11,6 @@ from chainredis.local_cluster.process import LauncherError
 HOST = "127.0.0.1"
 BELOW_EPHEMERAL = range(10_000, 32_768)
 SHARES = 32  # of these ports: one for each process that looks for some
-
-_claims: list[socket.socket] = []
 
 
 def _claim(share: int) -> bool:
@@ -26,7 +25,7 @@ def _claim(share: int) -> bool:
     except OSError:
         claim.close()
         return False
-    _claims.append(claim)
+    atexit.register(claim.close)  # which keeps it open until then
     return True
 
 

@@ -85,5 +85,6 @@ def test_an_etcd_that_comes_back_empty_gets_what_masters_remember(chain: StartCh
     shutil.rmtree(etcd.folder / "data")
     etcd.start()
     wait_until(lambda: (configuration := c.stored()) is not None and configuration.view.epoch > newest, 30)
-    assert ask(c.leader(), "MASTER.GET_CHAIN") == [f"{HOST}:{each.port}".encode() for each in c.members]
+    names = [f"{HOST}:{each.port}".encode() for each in c.members]
+    wait_until(lambda: ask(c.leader(), "MASTER.GET_CHAIN") == names, 10)  # etcd has it before the leader knows that
     assert_goes_on(c)
