@@ -184,21 +184,18 @@ cdef inline RedisModuleCallReply *try_run(RedisModuleCtx *ctx, RedisModuleString
     """Returns the reply with which Redis would refuse the command before it runs. NULL: it would not, or the user is
     unknown.
     """
-    cdef RedisModuleUser *user = current_user(ctx)
-    cdef RedisModuleString *name
+    cdef RedisModuleString *name = current_user_name(ctx)
     cdef RedisModuleCallReply *reply
     cdef const char *said
     cdef size_t length
-    if user == NULL:
+    if name == NULL:
         return NULL
-    RedisModule_FreeModuleUser(user)
-    name = current_user_name(ctx)
     reply = RedisModule_Call(ctx, "ACL", "csv", b"DRYRUN", name, argv, <size_t>argc)
     RedisModule_FreeString(ctx, name)
     if reply == NULL:
         return NULL
     said = RedisModule_CallReplyStringPtr(reply, &length)
-    # A command that this server does not have may be one that our command knows.
+    # A user may be unknown. A command that this server does not have may be one that our command knows.
     if said != NULL and not (length == 2 and strncmp(said, "OK", 2) == 0) and not says_unknown(said, length):
         return reply
     RedisModule_FreeCallReply(reply)

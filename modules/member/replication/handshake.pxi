@@ -11,14 +11,15 @@ from modules.bindings.libc cimport ENOENT
 from modules.bindings.libcrypto cimport CRYPTO_memcmp
 from modules.bindings.redismodule cimport (
     RedisModuleCtx, RedisModuleString, RedisModuleUser, RedisModule_FreeModuleUser, RedisModule_FreeString,
-    RedisModule_GetClientId, RedisModule_ReplyWithArray, RedisModule_ReplyWithCString, RedisModule_ReplyWithError,
-    RedisModule_ReplyWithSimpleString, RedisModule_StringPtrLen,
+    RedisModule_GetClientId, RedisModule_GetModuleUserFromUserName, RedisModule_ReplyWithArray,
+    RedisModule_ReplyWithCString, RedisModule_ReplyWithError, RedisModule_ReplyWithSimpleString,
+    RedisModule_StringPtrLen,
 )
 from modules.core.hex cimport from_hex
 from modules.member.state.complaint cimport ERROR_BYTES
 from modules.member.state.member cimport Member
 from modules.member.state.replication cimport MAX_PEERS, Peer
-from modules.server.acl cimport current_user, current_user_name
+from modules.server.acl cimport current_user_name
 from modules.server.client_list cimport server_descriptor
 from modules.server.logins cimport denial
 from modules.server.proofs cimport NONCE_BYTES, PROOF_BYTES, SECRET_BYTES, draw_nonce, proofs_equal, prove_with
@@ -153,7 +154,7 @@ cdef int allowed_command(Member *m, RedisModuleCtx *ctx, RedisModuleString **arg
     data, because Redis's replication would only log a missing permission and try again for ever.
     """
     cdef RedisModuleString *name = current_user_name(ctx)
-    cdef RedisModuleUser *user = current_user(ctx)
+    cdef RedisModuleUser *user = RedisModule_GetModuleUserFromUserName(name) if name != NULL else NULL
     cdef char why[ERROR_BYTES]
     cdef int i
     why[0] = 0
