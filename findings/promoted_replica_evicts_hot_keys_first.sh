@@ -17,11 +17,7 @@ redis_and_valkey
 echo "version: $(version redis-8.2.3), $(version valkey-9.1.2)"
 echo "behaviour: 200 old keys that are read and 2000 newer ones that are not; then 300 new ones, with memory for the others only"
 seen=$(for server in redis-8.2.3 valkey-9.1.2; do
-    settings=(--maxmemory-policy allkeys-lru --maxmemory-samples 64)
-    primary=$(free_port)
-    start "$server" "$primary" --repl-diskless-sync-delay 0 "${settings[@]}"
-    replica=$(free_port)
-    start "$server" "$replica" --replicaof 127.0.0.1 "$primary" "${settings[@]}"
+    start_pair "$server" --maxmemory-policy allkeys-lru --maxmemory-samples 64
     python - "$server" "$primary" "$replica" <<'EOF'
 import sys, time
 import redis

@@ -13,10 +13,7 @@
 
 redis_8_2_3
 packages redis==8.1.0 valkey==6.2.0
-primary=$(free_port)
-start redis-8.2.3 "$primary" --repl-diskless-sync-delay 0
-replica=$(free_port)
-start redis-8.2.3 "$replica" --replicaof 127.0.0.1 "$primary"
+start_pair redis-8.2.3
 
 echo "version: redis-py 8.1.0, valkey-py 6.2.0; $(version redis-8.2.3)"
 echo "behaviour: sorting a list at a replica, by sort_ro() and by the command SORT_RO"

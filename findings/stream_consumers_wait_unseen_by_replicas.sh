@@ -17,10 +17,7 @@ redis_and_valkey
 echo "version: $(version redis-8.2.3), $(version valkey-9.1.2)"
 echo "behaviour: XINFO CONSUMERS of two workers that ask for entries all the time; only the first one has ever got one"
 seen=$(for server in redis-8.2.3 valkey-9.1.2; do
-    primary=$(free_port)
-    start "$server" "$primary" --repl-diskless-sync-delay 0
-    replica=$(free_port)
-    start "$server" "$replica" --replicaof 127.0.0.1 "$primary"
+    start_pair "$server"
     python - "$server" "$primary" "$replica" <<'EOF'
 import sys, time
 import redis

@@ -18,10 +18,7 @@ redis_and_valkey
 echo "version: $(version valkey-9.1.2), $(version redis-8.2.3)"
 echo "behaviour: two hashes are copied, of which one field, or the only one, has just expired; seconds later"
 seen=$(for server in valkey-9.1.2 redis-8.2.3; do
-    primary=$(free_port)
-    start "$server" "$primary" --repl-diskless-sync-delay 0
-    replica=$(free_port)
-    start "$server" "$replica" --replicaof 127.0.0.1 "$primary"
+    start_pair "$server"
     python - "$server" "$primary" "$replica" <<'EOF'
 import sys, time
 import redis
