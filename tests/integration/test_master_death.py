@@ -14,6 +14,7 @@ from integration.helpers import (
     ask,
     assert_serves,
     await_repair,
+    member_number,
     running,
     state,
     stored_view,
@@ -69,6 +70,7 @@ def test_a_dead_member_without_a_master_gives_clear_errors(chain: StartChain) ->
     """No client hangs: writes end as unknown at their timeout, and connections to a dead tail are refused."""
     cluster = chain(3, member_config={"member.write-timeout": "500"}, master_config=PATIENT)
     head, middle, tail = cluster.members
+    wait_until(lambda: member_number(tail, "lease_ms") > 0, 20)  # its first lease comes with a heartbeat
     cluster.master.pause()
     middle.kill()
     assert ask(head, "MEMBER.PUT", "k", "v").startswith("UNKNOWN ")
