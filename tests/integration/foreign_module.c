@@ -6,6 +6,8 @@
 
 #include "redismodule.h"
 
+#define PROMISE 12  /* REDISMODULE_REPLY_PROMISE, which this header does not have */
+
 static int copy_set(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (argc != 3) return RedisModule_WrongArity(ctx);
     RedisModuleKey *key = RedisModule_OpenKey(ctx, argv[1], REDISMODULE_READ | REDISMODULE_WRITE);
@@ -33,6 +35,43 @@ static int call(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     if (!reply) return RedisModule_ReplyWithError(ctx, "ERR no reply");
     RedisModule_ReplyWithCallReply(ctx, reply);
     RedisModule_FreeCallReply(reply);
+    return REDISMODULE_OK;
+}
+
+typedef void (*OnReply)(RedisModuleCtx *ctx, RedisModuleCallReply *reply, void *data);
+
+/* A client that waits for the reply to a call. */
+typedef struct {
+    RedisModuleBlockedClient *client;
+    RedisModuleCtx *ctx;
+} Caller;
+
+static void pass_on(RedisModuleCtx *ctx, RedisModuleCallReply *reply, void *data) {
+    Caller *caller = data;
+    RedisModule_ReplyWithCallReply(caller->ctx, reply);
+    RedisModule_FreeCallReply(reply);
+    RedisModule_FreeThreadSafeContext(caller->ctx);
+    RedisModule_UnblockClient(caller->client, NULL);
+    RedisModule_Free(caller);
+}
+
+/* Any command, as a module calls it that lets it block (Redis 7.2 and later). */
+static int call_and_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (argc < 2) return RedisModule_WrongArity(ctx);
+    void (*on_unblocked)(RedisModuleCallReply *, OnReply, void *);
+    if (RedisModule_GetApi("RedisModule_CallReplyPromiseSetUnblockHandler", &on_unblocked) != REDISMODULE_OK)
+        return RedisModule_ReplyWithError(ctx, "ERR this server's modules can't wait for a call");
+    RedisModuleCallReply *reply = RedisModule_Call(
+        ctx, RedisModule_StringPtrLen(argv[1], NULL), "KEv", argv + 2, (size_t)argc - 2);
+    if (RedisModule_CallReplyType(reply) != PROMISE) {
+        RedisModule_ReplyWithCallReply(ctx, reply);
+        RedisModule_FreeCallReply(reply);
+        return REDISMODULE_OK;
+    }
+    Caller *caller = RedisModule_Alloc(sizeof *caller);
+    caller->client = RedisModule_BlockClient(ctx, NULL, NULL, NULL, 0);
+    caller->ctx = RedisModule_GetThreadSafeContext(caller->client);
+    on_unblocked(reply, pass_on, caller);
     return REDISMODULE_OK;
 }
 
@@ -71,6 +110,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     RedisModule_CreateCommand(ctx, "MIRROR.SET", copy_set, "write deny-oom", 1, 1, 1);
     RedisModule_CreateCommand(ctx, "FOREIGN.SHOW", show, "readonly", 1, 1, 1);
     RedisModule_CreateCommand(ctx, "FOREIGN.CALL", call, "", 0, 0, 0);
+    RedisModule_CreateCommand(ctx, "FOREIGN.CALLANDWAIT", call_and_wait, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.WIPE", wipe, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.SETS", count_sets, "", 0, 0, 0);
     RedisModule_SubscribeToKeyspaceEvents(ctx, REDISMODULE_NOTIFY_STRING, note_set);

@@ -8,8 +8,8 @@ import pytest
 from chainredis.local_cluster.cluster import MASTER, MEMBER
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
-from integration.conftest import StartServer
-from integration.helpers import Error, Talk, Word, ask, be_removed, become_chain
+from integration.conftest import StartChain, StartServer
+from integration.helpers import PATIENT, Error, Talk, Word, ask, be_removed, become_chain, paused
 from servers import SERVERS, use
 
 WRITES: list[tuple[Word, ...]] = [
@@ -113,3 +113,23 @@ def test_a_script_has_the_rights_of_its_client(
             for words in (text.split(), [*SCRIPT, *text.split()]):
                 reply = talk(*words)
                 assert isinstance(reply, Error) and "permissions" in reply, words
+
+
+@pytest.mark.parametrize("version", SERVERS)
+def test_a_modules_call_waits_for_the_commit_if_it_may_block(
+    chain: StartChain, foreign_module: str, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    use(version, monkeypatch)
+    cluster = chain(2, member_config={"loadmodule": foreign_module}, master_config=PATIENT)
+    head = cluster.head
+    put = ("MEMBER.PUT", "k", "v")
+    assert "a chain commits each update by itself" in ask(head, "FOREIGN.CALL", *put)
+    with Talk(head) as talk, paused(cluster.tail):
+        talk.send("FOREIGN.CALLANDWAIT", *put)
+        if version == "redis-7.0":
+            assert "can't wait" in talk.receive()
+            return
+        assert talk.is_silent()
+        cluster.tail.resume()
+        assert talk.receive() == 0
+    assert ask(cluster.tail, "READ", "k") == b"v"
