@@ -88,14 +88,14 @@ class MemberRecord:
     """Everything that the master has seen of one process. Times are in seconds on the master's clock.
 
     granted_until: no lease of the process lasts longer. answered_at: when it last answered. asked_at: when it was
-    asked what it answered then. heard_at: when it last answered or showed life by itself. silent: seconds of
-    attention since its last answer. mute: seconds of attention since its last sign of life. steady_at: it has
-    answered without a pause since then. stuck_at: it has had updates since then, and none was committed; None if it
-    has none. suspected_at: when the first trace of its end was seen. is_refused: nobody listens on its port.
-    is_replaced: another process answers on its port. is_displaced: another process answers where its host name
-    leads now. address: where the process has proved its identity; empty before. cannot_feed_epoch: of the view that
-    it refused for want of updates. lapsed_at: when its heartbeat in etcd ceased; None while there is one, or if
-    there never was. lapsed: seconds of attention since then.
+    asked what it answered then. heard_at: it lived then, since it has answered what it was asked then, or has shown
+    life by itself. silent: seconds of attention since its last answer. mute: seconds of attention since its last sign
+    of life. steady_at: it has answered without a pause since then. stuck_at: it has had updates since then, and none
+    was committed; None if it has none. suspected_at: when the first trace of its end was seen. is_refused: nobody
+    listens on its port. is_replaced: another process answers on its port. is_displaced: another process answers where
+    its host name leads now. address: where the process has proved its identity; empty before. cannot_feed_epoch: of the
+    view that it refused for want of updates. lapsed_at: when its heartbeat in etcd ceased; None while there is one, or
+    if there never was. lapsed: seconds of attention since then.
     """
 
     granted_until: float
@@ -136,17 +136,20 @@ class MemberRecord:
         self.heard_at, self.mute = now, 0.0
 
     def answered(self, report: MemberReport, asked_at: float, now: float, settings: ProtocolSettings) -> None:
-        """An answer also clears every trace of an end, but for the lifeline's."""
+        """An answer also clears every trace of an end that was seen before the question, but for the lifeline's. What
+        was asked before may have been answered before the end, and waited to be read.
+        """
         if self.owes_answer(settings):
             self.steady_at = now
         if report.committed >= report.applied:
             self.stuck_at = None
         elif self.stuck_at is None or (self.report and self.report.committed != report.committed):
             self.stuck_at = now
-        self.spoke(now)
+        self.heard_at, self.mute = max(self.heard_at, asked_at), 0.0
         self.report, self.silent, self.answered_at, self.asked_at = report, 0.0, now, asked_at
-        self.is_refused = self.is_replaced = False
-        self.suspected_at = None
+        if self.suspected_at is None or asked_at >= self.suspected_at:
+            self.is_refused = self.is_replaced = False
+            self.suspected_at = None
 
     def suspect(self, now: float) -> None:
         if self.suspected_at is None:

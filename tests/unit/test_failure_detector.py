@@ -75,6 +75,24 @@ def test_an_answer_refutes_what_was_suspected() -> None:
     assert not stage.controller.detector.is_dead(B.run_id)
 
 
+@pytest.mark.parametrize("hidden", [(), (C,)], ids=["not seen to end", "seen to end"])
+def test_an_answer_that_waited_to_be_read_shows_no_survivor(hidden: tuple[Member, ...]) -> None:
+    """All have died at once. The chain would wait for the one, though each has everything on its disk."""
+    stage = Stage(A, B, C)
+    asked_at = stage.now
+    stage.pass_time(2 * STEP_S)
+    stage.kill(A, B)
+    stage.hide(*hidden)
+    report = MemberReport(stage.configuration.view.epoch, serving=True, stamp_ms=0)
+    stage.controller.detector.answered(C.run_id, report, stage.now, asked_at)
+    assert stage.store() is None
+    stage.kill(C)
+    assert stage.controller.is_lost
+    stage.answer(C)
+    stage.store()
+    assert stage.chain == (C,)
+
+
 def test_without_trust_in_refusals_only_silence_counts() -> None:
     stage = Stage(A, B, C, settings=ProtocolSettings(1000, 1000, 0.1, trust_refused=False))
     stage.kill(B)
