@@ -385,27 +385,7 @@ class RedisLink:
         return reply
 
     def _explain(self, error: Exception) -> MemberError:
-        """The one place where errors of redis-py become MemberErrors."""
-        match error:
-            case redis.BusyLoadingError():
-                return Loading(f"{self._endpoint}: is still loading its data: try again when it has")
-            case redis.AuthenticationError():
-                return Rejected(f"{self._endpoint}: refuses the master's credentials ({error})")
-            case redis.ResponseError() if str(error).startswith("BUSY "):
-                return Busy(f"{self._endpoint}: is busy ({error})")
-            case redis.ResponseError():
-                return Rejected(f"{self._endpoint}: says: {error}")
-            case _ if failed := _cause(error, ssl.SSLError):
-                return Silent(f"{self._endpoint}: {why(failed)}")
-            case redis.TimeoutError() | TimeoutError():
-                return Silent(f"{self._endpoint}: no answer in time")
-            case redis.InvalidResponse() | ValueError() | RecursionError():
-                return NotAMember(f"{self._endpoint}: what answers there is no Redis server")
-            case _ if _cause(error, ConnectionRefusedError):
-                return Refused(f"{self._endpoint}: nobody listens there")
-            case _ if str(error) == SERVER_CLOSED_CONNECTION_ERROR or _cause(error, *_ENDS):
-                return Closed(f"{self._endpoint}: closed the connection")
-        return Silent(f"{self._endpoint}: the connection failed ({error})")
+        return explained(error, self._endpoint, self._settings.credentials())
 
     def _not_a_member(self) -> NotAMember:
         text = f"{self._endpoint}: is a server without libmember.so: start it with --loadmodule libmember.so"
@@ -437,6 +417,31 @@ def _connection(endpoint: Endpoint, settings: Settings, tls: Tls | None) -> Any:
         "socket_keepalive_options": KEEPALIVE,
     }
     return TlsConnection(tls=tls, **options) if tls else Connection(**options)  # type: ignore[no-untyped-call]
+
+
+def explained(error: Exception, server: Endpoint, login: Credentials) -> MemberError:
+    """The one place where errors of redis-py become MemberErrors."""
+    match error:
+        case redis.BusyLoadingError():
+            return Loading(f"{server}: is still loading its data: try again when it has")
+        case redis.AuthenticationError():
+            return Rejected(f"{server}: refuses the login ({str(error).rstrip('.')}): see {login.source}")
+        case redis.ResponseError() if str(error).startswith("BUSY "):
+            return Busy(f"{server}: is busy ({error})")
+        case redis.ResponseError():
+            return Rejected(f"{server}: says: {error}")
+        case _ if failed := _cause(error, ssl.SSLError):
+            return Silent(f"{server}: {why(failed)}")
+        case redis.TimeoutError() | TimeoutError():
+            return Silent(f"{server}: no answer in time")
+        case redis.InvalidResponse() | ValueError() | RecursionError():
+            return NotAMember(f"{server}: what answers there is no Redis server")
+        case _ if _cause(error, ConnectionRefusedError):
+            return Refused(f"{server}: nobody listens there")
+        case _ if str(error) == SERVER_CLOSED_CONNECTION_ERROR or _cause(error, *_ENDS):
+            return Closed(f"{server}: closed the connection")
+    unknown_host = _cause(error, socket.gaierror)
+    return Silent(f"{server}: the connection failed ({unknown_host.strerror if unknown_host else error})")
 
 
 def mac(key: bytes, *parts: str) -> str:

@@ -36,10 +36,14 @@ class PollSettings:
 
 @dataclass(frozen=True)
 class Credentials:
-    """User and password of the master at members. With an empty password the master does not log in."""
+    """User and password of the master at members. With an empty password the master does not log in.
+
+    source: where people set them.
+    """
 
     user: str = ""
     password: str = field(default="", repr=False)
+    source: str = "master.auth-user and master.auth-password"
 
 
 @dataclass(frozen=True)

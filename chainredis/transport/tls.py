@@ -36,6 +36,10 @@ class Tls:
     protocols: str = ""
     ciphers: str = ""
 
+    def __str__(self) -> str:
+        """What was named, for people."""
+        return ", ".join(filter(None, (self.ca, self.ca_dir, self.cert, self.key, self.protocols, self.ciphers)))
+
     def context(self) -> ssl.SSLContext:
         """The context for a connection that is made now. OSError if a file is missing or cannot be used.
 
@@ -126,4 +130,4 @@ def why(error: ssl.SSLError) -> str:
             return "TLS: it does not speak it there: is that the port without TLS?"
         case _ if reason:
             return f"TLS: {reason.lower().replace('_', ' ')}"
-    return f"TLS: {error}"
+    return f"TLS: {error.args[-1]}"     # str() of an error of this module's own would show a tuple

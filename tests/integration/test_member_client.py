@@ -103,7 +103,7 @@ def test_credentials(server: StartServer, settings: Settings) -> None:
     one = server(MEMBER, requirepass="secret")
     assert isinstance(failure(one.endpoint, settings), Rejected)
     wrong = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials(password="wrong"))
-    assert "credentials" in str(failure(one.endpoint, wrong))
+    assert "refuses the login" in str(failure(one.endpoint, wrong))
     right = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials(password="secret"))
     assert ask(one.endpoint, right).role == "alone"
     named = Settings(settings.state_dir, OWN_RUN_ID, 1, credentials=lambda: Credentials("default", "secret"))
