@@ -36,18 +36,20 @@ def picture(seen: ChainStatus, rates: Mapping[Endpoint, float] | None = None, ad
     """rates: as Rates.of, if they are known. advice: what to do besides what the chain itself tells."""
     unit = "bytes" if seen.kind == Kind.ALL else "writes"  # what a position counts
     title = f"A chain of kind {seen.kind or 'unknown'}, in epoch {seen.epoch}"
-    table = Table(title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("member", "role", "serving"):
-        table.add_column(column, no_wrap=True)
+    table = Table(
+        title=title, title_justify="left", title_style="", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )  # fmt: skip
+    table.add_column("member", no_wrap=True)
+    table.add_column("role")
     speed = [] if rates is None else [f"{unit}/s"]
-    for column in ("epoch", "applied", "committed", f"{unit} behind", "keys", *speed):
-        table.add_column(column, justify="right")
-    table.add_column("replies held")
+    for column in ("applied", "committed", f"{unit} behind", "keys", *speed):
+        table.add_column(column, justify="right", overflow="fold")  # no number loses digits
     for member in seen.members:
         rate = [] if rates is None else [f"{rates[member.endpoint]:.0f}" if member.endpoint in rates else ""]
         table.add_row(*_row(seen, member, rate))
     masters = [_master(master) for master in seen.masters]
-    return Group(*masters, table, bullets([*seen.findings(), *advice], "all is well"))
+    held = filter(None, map(_held, seen.members))
+    return Group(*masters, table, *held, bullets([*seen.findings(), *advice], "all is well"))
 
 
 def bullets(findings: Sequence[str], otherwise: str) -> Group:
@@ -64,17 +66,17 @@ def _master(master: MasterStatus) -> Text:
 def _row(seen: ChainStatus, member: MemberStatus, rate: Sequence[str]) -> list[str | Text]:
     if member.trouble:
         return [str(member.endpoint), Text("does not answer", style="red")]
-    serving = Text("yes") if member.serving else Text("no", style="red")
-    numbers = [str(member.numbers.get(name, "")) for name in ("epoch", "applied", "committed")]
+    role = Text(member.role) if member.serving else Text(f"{member.role}, does not serve", style="red")
+    numbers = [str(member.numbers.get(name, "")) for name in ("applied", "committed")]
     lag = seen.lag(member)
     behind = "" if lag is None else str(lag)
-    return [str(member.endpoint), member.role, serving, *numbers, behind, str(member.keys), *rate, held(member)]
+    return [str(member.endpoint), role, *numbers, behind, str(member.keys), *rate]
 
 
-def held(member: MemberStatus) -> str:
+def _held(member: MemberStatus) -> Text | None:
     """What waits until it is committed. A member whose gate holds nothing for long is well."""
     clients = member.numbers.get("held_clients", 0)
     if not clients:
-        return ""
+        return None
     held_bytes, oldest_ms = member.numbers.get("held_bytes", 0), member.numbers.get("oldest_held_ms", 0)
-    return f"{held_bytes} bytes for {clients} clients, the oldest for {oldest_ms} ms"
+    return Text(f"{member.endpoint} holds {held_bytes} bytes of replies to {clients} clients, for up to {oldest_ms} ms")

@@ -19,9 +19,9 @@ def member(endpoint: Endpoint, applied: int, **more: str) -> MemberStatus:
     return MemberStatus(endpoint, INFO | {"member_applied": str(applied)} | more)
 
 
-def shown(seen: ChainStatus, **options: object) -> str:
+def shown(seen: ChainStatus, width: int = 200, **options: object) -> str:
     text = io.StringIO()
-    Console(file=text, width=200).print(picture(seen, **options))  # type: ignore[arg-type]
+    Console(file=text, width=width).print(picture(seen, **options))  # type: ignore[arg-type]
     return text.getvalue()
 
 
@@ -32,9 +32,24 @@ def test_masters_lag_keys_and_held_replies_are_shown() -> None:
     assert "master m:1: leads, serving" in text
     assert "master m:2: stands by" in text
     assert "bytes behind" in text
-    assert [line.split()[5:7] for line in text.splitlines() if line.strip().startswith("b:2")] == [["5", "3"]]
-    assert "120 bytes for 2 clients, the oldest for 9 ms" in text
+    assert [line.split()[3:5] for line in text.splitlines() if line.strip().startswith("b:2")] == [["5", "3"]]
+    assert "a:1 holds 120 bytes of replies to 2 clients, for up to 9 ms" in text
     assert "all is well" in text
+
+
+def test_who_does_not_serve_is_told_with_its_role() -> None:
+    text = shown(ChainStatus(7, [member(HEAD, 50), member(TAIL, 45, member_serving="0", member_role="tail")], [LEADER]))
+    assert "tail, does not serve" in text
+    assert "head, does not serve" not in text
+
+
+def test_a_terminal_of_80_columns_shows_it_whole() -> None:
+    far, position = Endpoint("192.168.100.101", 16370), 1_234_567_890
+    members = [member(far, position, member_committed=str(position)), member(TAIL, position - 50)]
+    text = shown(ChainStatus(7, members, [LEADER]), width=80, rates={far: 123_456.0, TAIL: 1.0})
+    assert text.count(str(position)) == 2, "a number is whole, and in one line"
+    for whole in (str(far), "committed", "123456", "50"):
+        assert whole in text
 
 
 def test_what_is_dead_is_shown_with_what_to_do() -> None:
