@@ -15,7 +15,9 @@ PASSWORD = "REDISCLI_AUTH"  # noqa: S105 - the name of the variable, the same as
 
 def address(text: str) -> Endpoint:
     """HOST:PORT."""
-    host, _, port = text.rpartition(":")
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     try:
         return parse_endpoint(host.encode(), port.encode())
     except ValueError as error:
@@ -34,7 +36,7 @@ def add_login(parser: argparse.ArgumentParser) -> None:
 
 
 def credentials(options: argparse.Namespace) -> Credentials:
-    return Credentials(options.user, os.environ.get(PASSWORD, ""))
+    return Credentials(options.user, os.environ.get(PASSWORD, ""), source=f"--user and the variable {PASSWORD}")
 
 
 def tls_of(options: argparse.Namespace) -> Tls | None:

@@ -2,13 +2,13 @@
 """`chainredis backup`: a member's RDB for servers without the modules."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 from chainredis.backup.plain import make_plain
+from chainredis.cli.subcommands import AddParser
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+def register(add_parser: AddParser) -> None:
     parser = add_parser("backup", help="make a member's RDB one that servers without the modules load")
     parser.add_argument("rdb", type=Path, metavar="RDB", help="of a member: from redis-cli --rdb, or its dump.rdb")
     parser.add_argument("--output", type=Path, metavar="FILE", required=True, help="the new RDB")

@@ -16,15 +16,15 @@ from chainredis.benchmarks.report import Rate, Report, describe
 from chainredis.benchmarks.rows import Rows
 from chainredis.benchmarks.systems import running_systems
 from chainredis.benchmarks.two_trees import DISKS, compare
+from chainredis.cli.subcommands import AddParser
 from chainredis.local_cluster.server import ROOT
 
 RESULTS = ROOT / "benchmarks"
-AddParser = Callable[..., argparse.ArgumentParser]
 FILE_WIDTH = 160  # of the table in a file, which has no width of its own
 
 
 def register(add_parser: AddParser) -> None:
-    parser = bench_parser(add_parser, "bench", "measure against plain Redis, and write the result to benchmarks/")
+    parser = add_parser("bench", help="measure against plain Redis, and write the result to benchmarks/")
     add_number(parser, "--rounds", 9, "of which the medians are taken")
     add_number(parser, "--requests", 500_000, "in a pipelined run; other runs have fewer")
     add_other(parser)
@@ -94,12 +94,8 @@ def terminal() -> tuple[Console, Callable[[str], None]]:
     return console, say
 
 
-def bench_parser(add_parser: AddParser, name: str, text: str) -> argparse.ArgumentParser:
-    return add_parser(name, help=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-
-
 def add_number(parser: argparse.ArgumentParser, option: str, default: int, text: str, metavar: str = "N") -> None:
-    parser.add_argument(option, type=positive, default=default, metavar=metavar, help=text)
+    parser.add_argument(option, type=positive, default=default, metavar=metavar, help=f"{text} (default: %(default)s)")
 
 
 def add_other(parser: argparse.ArgumentParser) -> None:

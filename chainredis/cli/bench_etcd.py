@@ -12,7 +12,8 @@ from rich.table import Table
 from chainredis.benchmarks.clients import Load
 from chainredis.benchmarks.report import markdown
 from chainredis.benchmarks.two_trees import ETCD, compare
-from chainredis.cli.bench import RESULTS, AddParser, add_number, add_other, bench_parser, terminal
+from chainredis.cli.bench import RESULTS, add_number, add_other, terminal
+from chainredis.cli.subcommands import AddParser
 
 if TYPE_CHECKING:
     from chainredis.benchmarks.etcd import Measurements
@@ -39,14 +40,12 @@ than its own members holds up a chain.
 
 
 def register(add_parser: AddParser) -> None:
-    parser = bench_parser(
-        add_parser,
-        "bench-etcd",
-        "kill and stop members, masters and etcd, and write how long repairs take to benchmarks/",
+    parser = add_parser(
+        "bench-etcd", help="kill and stop members, masters and etcd, and write how long repairs take to benchmarks/"
     )
     add_number(parser, "--rounds", 5, "of each")
     add_number(parser, "--timeout", 5, "of heartbeats, in seconds", metavar="S")
-    parser.add_argument("--only", default="", metavar="TEXT", help="the faults with this text in their name, as killed")
+    parser.add_argument("--only", default="", metavar="TEXT", help="faults with this in their name, as killed")
     add_other(parser)
     parser.set_defaults(call=bench_etcd)
 

@@ -9,21 +9,25 @@ from chainredis.benchmarks.joins import measure_joins
 from chainredis.benchmarks.kills import POSITIONS, measure_failover
 from chainredis.benchmarks.report import describe
 from chainredis.benchmarks.two_trees import FAILOVER, compare
-from chainredis.cli.bench import RESULTS, AddParser, add_number, add_other, bench_parser, terminal
+from chainredis.cli.bench import RESULTS, add_number, add_other, terminal
+from chainredis.cli.subcommands import AddParser
 from chainredis.local_cluster.cluster import Cluster
 
 KILLS_A_TURN = 5
 
 
 def register(add_parser: AddParser) -> None:
-    parser = bench_parser(
-        add_parser, "bench-failover", "kill and add members under load, and write what clients notice to benchmarks/"
+    parser = add_parser(
+        "bench-failover", help="kill and add members under load, and write what clients notice to benchmarks/"
     )
     add_number(parser, "--kills", 20, "of each position")
     add_number(parser, "--joins", 3, "with each load")
     add_number(parser, "--keys", 1_000_000, "to copy when a member joins")
     add_other(parser)
-    parser.add_argument("--commands", choices=("put", "all"), default="put", help="kind of the chain, with --other")
+    parser.add_argument(
+        "--commands", choices=("put", "all"), default="put",
+        help="kind of the chain, with --other (default: %(default)s)",
+    )  # fmt: skip
     parser.set_defaults(call=bench_failover)
 
 

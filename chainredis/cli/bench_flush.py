@@ -9,14 +9,13 @@ from chainredis.benchmarks.fills import MEMBERS, Fills
 from chainredis.benchmarks.flush_report import FlushReport
 from chainredis.benchmarks.flushes import CONFIG, measure_pauses, reads_row
 from chainredis.benchmarks.report import describe
-from chainredis.cli.bench import RESULTS, AddParser, add_number, bench_parser, terminal
+from chainredis.cli.bench import RESULTS, add_number, terminal
+from chainredis.cli.subcommands import AddParser
 from chainredis.local_cluster.cluster import Cluster
 
 
 def register(add_parser: AddParser) -> None:
-    parser = bench_parser(
-        add_parser, "bench-flush", "measure checkpoints and flushing, and write what they cost to benchmarks/"
-    )
+    parser = add_parser("bench-flush", help="measure checkpoints and flushing, and write what they cost to benchmarks/")
     add_number(parser, "--rounds", 3, "of which the medians are taken")
     add_number(parser, "--writes", 1_000_000, "of unique keys, to a chain")
     add_number(parser, "--keys", 100_000, "to checkpoint, flush and READ")

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -19,16 +19,17 @@ from rich.table import Table
 from chainredis.checkpoint_tool.database import Checkpoint, opened
 from chainredis.checkpoint_tool.examination import Examination
 from chainredis.checkpoint_tool.records import RECORD_PREFIX, Item, Record, newest, parse_record
+from chainredis.cli.subcommands import AddParser, adding_to
 from chainredis.protocol.errors import CheckpointError
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+def register(add_parser: AddParser) -> None:
     parser = add_parser("checkpoint", help="read a member's checkpoint while its server is down")
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
-    export_parser = actions.add_parser("export", help="write its keys and values, one JSON object a line")
+    add_action = adding_to(parser, "ACTION")
+    export_parser = add_action("export", help="write its keys and values, one JSON object a line")
     export_parser.add_argument("--output", type=Path, metavar="FILE", help="instead of standard output")
     export_parser.set_defaults(call=export)
-    verify_parser = actions.add_parser("verify", help="check all of it, and say what it has; status 1: it has faults")
+    verify_parser = add_action("verify", help="check all of it, and say what it has; status 1: it has faults")
     verify_parser.set_defaults(call=verify)
     for action in (export_parser, verify_parser):
         action.add_argument("path", type=Path, metavar="PATH", help="the checkpoint's folder; nothing in it is changed")

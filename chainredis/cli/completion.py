@@ -2,16 +2,18 @@
 """`chainredis completion`: a script by which a shell completes subcommands, options and paths."""
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import shtab
+
+from chainredis.cli.subcommands import AddParser
 
 SHELLS = ("bash", "zsh")
 INSTALLING = "for example `chainredis completion bash > ~/.local/share/bash-completion/completions/chainredis`"
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+def register(add_parser: AddParser, root: argparse.ArgumentParser) -> None:
     """root: of the whole command line, with all its subcommands when `completion` is called."""
     parser = add_parser("completion", help="print a script by which a shell completes this", epilog=INSTALLING)
     parser.add_argument("shell", choices=SHELLS)

@@ -18,6 +18,7 @@ from chainredis.cli import (
     status,
 )
 from chainredis.cli.exit_status import ExitStatus
+from chainredis.cli.subcommands import adding_to
 from chainredis.local_cluster.process import LauncherError
 from chainredis.protocol.errors import BackupError, CheckpointError, MemberError, OperatorError
 
@@ -25,18 +26,18 @@ from chainredis.protocol.errors import BackupError, CheckpointError, MemberError
 def command_line() -> argparse.ArgumentParser:
     """What a shell's user may type. The options' `call` carries it out, and returns the exit status or None."""
     parser = argparse.ArgumentParser(prog="chainredis", description="Chain Replicated Redis")
-    subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run.register(subcommands.add_parser)
-    status.register(subcommands.add_parser)
-    change.register(subcommands.add_parser)
-    bench.register(subcommands.add_parser)
-    bench_failover.register(subcommands.add_parser)
-    bench_etcd.register(subcommands.add_parser)
-    bench_flush.register(subcommands.add_parser)
-    checkpoint.register(subcommands.add_parser)
-    backup.register(subcommands.add_parser)
-    modules.register(subcommands.add_parser)
-    completion.register(subcommands.add_parser, parser)
+    add_parser = adding_to(parser, "COMMAND")
+    run.register(add_parser)
+    status.register(add_parser)
+    change.register(add_parser)
+    bench.register(add_parser)
+    bench_failover.register(add_parser)
+    bench_etcd.register(add_parser)
+    bench_flush.register(add_parser)
+    checkpoint.register(add_parser)
+    backup.register(add_parser)
+    modules.register(add_parser)
+    completion.register(add_parser, parser)
     return parser
 
 

@@ -2,14 +2,14 @@
 """`chainredis modules`: where the modules are that redis-server loads."""
 
 import argparse
-from collections.abc import Callable
 
+from chainredis.cli.subcommands import AddParser
 from chainredis.local_cluster.server import module_path
 
 FILES = {"member": "libmember.so", "master": "libmaster.so", "etcd-master": "etcd/libetcd_master.so"}
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+def register(add_parser: AddParser) -> None:
     parser = add_parser(
         "modules",
         help="print the paths of the modules, or of one",

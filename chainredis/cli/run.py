@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +16,40 @@ from rich.live import Live
 from rich.text import Text
 
 from chainredis.cli.picture import Rates, picture
+from chainredis.cli.subcommands import AddParser
 from chainredis.local_cluster.certificates import throw_away
 from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.ports import is_free
+from chainredis.local_cluster.process import LauncherError
 from chainredis.local_cluster.server import ROOT, server_path
 from chainredis.operator.chain_status import ChainStatus, MemberStatus
 from chainredis.operator.looking import look_around
 from chainredis.protocol.view import MAX_MEMBERS, Endpoint, Kind
 
 ETCD_PORT = 12379
-MAX_MASTERS = 7
+MASTERS_IN_ETCD, MAX_MASTERS = 2, 7
 LIVE_INTERVAL_S = 0.5
 LINES_INTERVAL_S = 5.0
 
 
-def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
+def register(add_parser: AddParser) -> None:
     parser = add_parser(
         "run",
         help="start a master and members on this machine, and show the chain until Ctrl-C",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--members", type=_members, default=3, metavar="N", help=f"members, 1 to {MAX_MEMBERS}")
-    parser.add_argument("--port", type=_port, default=6369, help="of the master; the members have those after it")
+    parser.add_argument(
+        "--members", type=_members, default=3, metavar="N", help=f"members, 1 to {MAX_MEMBERS} (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--port", type=_port, default=6369, help="of the master; the members have those after it (default: %(default)s)"
+    )
     parser.add_argument("--etcd", action="store_true", help=f"masters in etcd, which is started on port {ETCD_PORT}")
-    parser.add_argument("--masters", type=_masters, default=2, metavar="N", help="with --etcd: one of them leads")
+    parser.add_argument(
+        "--masters", type=_masters, metavar="N", help=f"with --etcd: one of them leads (default: {MASTERS_IN_ETCD})"
+    )
     parser.add_argument(
         "--commands", choices=("put", "all", "auto"), default="auto",
-        help="put: MEMBER.PUT and READ; all, auto: any command",
+        help="put: MEMBER.PUT and READ; all, auto: any command (default: %(default)s)",
     )
     parser.add_argument("--tls", action="store_true", help="servers talk with TLS; certificates are made, by openssl")
     parser.add_argument("--dir", type=Path, help="folder for logs and the master's state (default: a temporary one)")
@@ -51,6 +58,8 @@ def register(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Runs until KeyboardInterrupt; then all servers are stopped. LauncherError if one cannot be started."""
+    if options.masters and not options.etcd:
+        raise LauncherError("--masters goes with --etcd: a chain without etcd has one master")
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
     console = Console()
@@ -84,7 +93,8 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
     stack.callback(etcd.stop)
     progress(f"starting etcd on port {ETCD_PORT}")
     etcd.start()
-    return EtcdChain(options.members, url=url_of("my_cool_chain", etcd), masters=options.masters, **where)
+    masters = options.masters or MASTERS_IN_ETCD
+    return EtcdChain(options.members, url=url_of("my_cool_chain", etcd), masters=masters, **where)
 
 
 def _show(cluster: Cluster, console: Console) -> None:
@@ -171,7 +181,7 @@ def _masters(text: str) -> int:
 
 
 def _port(text: str) -> int:
-    return _number(text, 1, 65535 - MAX_MEMBERS)
+    return _number(text, 1, 65535 - MAX_MEMBERS - MAX_MASTERS)
 
 
 def _number(text: str, low: int, high: int) -> int:

@@ -97,11 +97,12 @@ class MasterStatus:
 
 @dataclass(frozen=True)
 class ChainStatus:
-    """A chain. masters: those that were asked."""
+    """A chain. masters: those that were asked. outsider: the server that was asked, if it is in no view."""
 
     epoch: int
     members: Sequence[MemberStatus]
     masters: Sequence[MasterStatus] = ()
+    outsider: MemberStatus | None = None
 
     @property
     def master(self) -> Mapping[str, str]:
@@ -127,7 +128,9 @@ class ChainStatus:
             found.append(f"the master says: {state}")
         silent = (master for master in self.masters if master.trouble)
         found += [f"the master {master.trouble}. {self._without_a_master()}" for master in silent]
-        if not self.members:
+        if self.outsider:
+            found.append(f"{self.outsider.endpoint}: is in no chain (role {self.outsider.role}): `add` it, at a master")
+        elif not self.members:
             found.append("the chain has no members: `add` makes a server its first one")
         for member in self.members:
             found += member.findings(self.epoch)

@@ -19,6 +19,7 @@ from chainredis.transport.tls import Tls
 
 ANSWER_TIMEOUT_S = 2.0
 MORE_SETTINGS = ("member.auth-user", "tls-port", "tls-replication", "io-threads")
+OUTSIDE = ("alone", "removed", "learner")    # roles of a server that is in no view
 OF_MASTERS = ("tls-replication", "master.etcd-ca")
 
 
@@ -32,7 +33,9 @@ def look(address: Endpoint, credentials: Credentials, tls: Tls | None = None) ->
         master = MasterStatus(address, link.info("master"))
         if not master.info:
             epoch, members = link.view()
-            return ChainStatus(epoch, _ask_all([_endpoint(text) for text in members], settings))
+            asked = MemberStatus(address, link.info("member"))
+            outsider = asked if asked.role in OUTSIDE else None
+            return ChainStatus(epoch, _ask_all([_endpoint(text) for text in members], settings), outsider=outsider)
     masters = [master]
     if not master.leads and master.leader:
         masters.append(_ask_master(_endpoint(master.leader), settings))

@@ -62,8 +62,25 @@ def test_an_operator_sees_and_changes_a_chain(
     assert main(["remove", master, str(head.endpoint)]) == 0
     assert main(["status", master]) == 0
     capsys.readouterr()
+    assert main(["status", str(head.endpoint)]) == WRONG
+    assert "is in no chain (role removed)" in capsys.readouterr().out
     assert main(["remove", master, str(head.endpoint)]) == WRONG
     assert "error: " in capsys.readouterr().err
+
+
+def test_data_of_another_chain_is_discarded_when_the_operator_says_so(
+    chain: StartChain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = chain(1, commands="all")
+    other = cluster.spare()
+    assert ask(other, "SET", "b", "2") == b"OK"
+    words = ["add", str(cluster.master.endpoint), str(other.endpoint)]
+    assert main(words) == WRONG
+    assert "DISCARD" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words, "--discard", "--adopt"])
+    assert main([*words, "--discard"]) == 0
+    assert ask(other, "GET", "b") is None
 
 
 def test_a_chain_that_is_stalled_is_shown(chain: StartChain, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,7 +100,22 @@ def test_what_cannot_be_asked_is_an_error(chain: StartChain, capsys: pytest.Capt
     cluster.head.kill()
     for words in (["status", str(cluster.head.endpoint)], ["add", str(cluster.head.endpoint), "127.0.0.1:1"]):
         assert main(words) == UNREACHABLE
-        assert "error: " in capsys.readouterr().err
+        assert capsys.readouterr().err == f"error: {cluster.head.endpoint}: nobody listens there\n"
+
+
+def test_who_cannot_be_asked_so_is_told_how(chain: StartChain, capsys: pytest.CaptureFixture[str]) -> None:
+    """A member is no master, a server wants a password, and a port is one without TLS."""
+    cluster = chain(1)
+    member, master = str(cluster.head.endpoint), str(cluster.master.endpoint)
+    assert ask(cluster.master, "CONFIG", "SET", "requirepass", "secret") == b"OK"
+    for words, remedy in (
+        (["add", member, "127.0.0.1:1"], f"{member}: is a server without libmaster.so: name a master"),
+        (["add", master, "127.0.0.1:1"], "refuses the login (Authentication required): see --user and the variable"),
+        (["status", master], "see --user and the variable REDISCLI_AUTH"),
+        (["remove", "--tls", member, "127.0.0.1:1"], "TLS: no answer in time: is that the port without TLS?\n"),
+    ):
+        assert main(words) == UNREACHABLE
+        assert remedy in capsys.readouterr().err
 
 
 def test_colours_are_for_terminals(chain: StartChain) -> None:

@@ -27,6 +27,7 @@ def test_nothing_is_found_in_a_chain_that_is_well() -> None:
     ("seen", "text"),
     [
         (chain(), "no members"),
+        (ChainStatus(7, [], outsider=MemberStatus(TAIL, {"member_role": "alone"})), "b:2: is in no chain (role alone)"),
         (chain(MemberStatus(HEAD, WELL), master_state="no chain"), "the master says: no chain"),
         (chain(MemberStatus(HEAD, trouble="a:1: nobody listens there")), "nobody listens there. The master"),
         (chain(MemberStatus(HEAD, WELL | {"member_serving": "0"})), "does not serve (role head)"),
