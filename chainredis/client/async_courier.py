@@ -29,7 +29,7 @@ from chainredis.client.routing import (
     Send,
     Step,
     View,
-    address_of,
+    addresses_of,
     deliver,
     view_words,
 )
@@ -52,7 +52,7 @@ class AsyncCourier:
         self.timeout_s = timeout_s
         self.is_secure = bool(options.pop("ssl", False))
         self.options = pool_options(options, timeout_s)
-        self.route = Route(map(address_of, addresses))
+        self.route = Route(addresses_of(addresses))
         self.response_callbacks: Any = None
         self._reads = Role(reads) if reads else None
         self._table: CommandTable | None = None

@@ -30,7 +30,7 @@ from chainredis.client.routing import (
     Send,
     Step,
     View,
-    address_of,
+    addresses_of,
     deliver,
     view_words,
 )
@@ -56,7 +56,7 @@ class Courier:
         self.timeout_s = timeout_s
         self.is_secure = bool(options.pop("ssl", False))
         self.options = pool_options(options, timeout_s)
-        self.route = Route(map(address_of, addresses))
+        self.route = Route(addresses_of(addresses))
         self.response_callbacks: Any = None
         self._reads = Role(reads) if reads else None
         self._table: CommandTable | None = None
@@ -178,7 +178,7 @@ class Courier:
         """The threads end by themselves: each server answers in time, or its connection times out."""
         began = time.monotonic()
         answers = Answers(self.route, step, began)
-        arrived: SimpleQueue[View | redis.RedisError] = SimpleQueue()
+        arrived: SimpleQueue[View | Exception] = SimpleQueue()
         for address in step.addresses:
             Thread(target=self._ask_one, args=(address, step, arrived), daemon=True).start()
         for _ in step.addresses:
@@ -186,16 +186,18 @@ class Courier:
                 answer = arrived.get(timeout=max(0.0, answers.until - time.monotonic()))
             except Empty:
                 break
+            if not isinstance(answer, View | redis.RedisError):
+                raise answer    # an option or an address that redis-py cannot use: it would be so everywhere
             if answers.take(answer, time.monotonic()):
                 return
         answers.check()
         time.sleep(max(0.0, began + step.pause_s - time.monotonic()))
 
-    def _ask_one(self, address: Address, step: Ask, arrived: SimpleQueue[View | redis.RedisError]) -> None:
+    def _ask_one(self, address: Address, step: Ask, arrived: SimpleQueue[View | Exception]) -> None:
         try:
             reply = self.node(address).execute_command(*view_words(step))  # type: ignore[no-untyped-call]
             arrived.put(View.of(reply))
-        except redis.RedisError as error:
+        except Exception as error:  # noqa: BLE001 - for the thread that asks
             arrived.put(error)
 
     def node(self, address: Address) -> redis.Redis:

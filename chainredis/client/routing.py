@@ -6,7 +6,7 @@ each. It returns the reply of the command, or raises what became of it.
 """
 
 import itertools
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -17,6 +17,7 @@ from chainredis.client.errors import Fate, NotWritten, Unknown, fate_of, is_answ
 
 Address = tuple[str, int]
 
+MAX_PORT = 65535
 FIRST_PAUSE_S = 0.001
 LONGEST_PAUSE_S = 0.05
 GRACE_S = 0.5  # for the answer of a server that has waited for a newer view
@@ -25,10 +26,19 @@ GRACE_S = 0.5  # for the answer of a server that has waited for a newer view
 def address_of(text: str | bytes) -> Address:
     """The address in `host:port`. ValueError if it is none."""
     decoded = text.decode() if isinstance(text, bytes) else text
-    host, colon, port = decoded.rpartition(":")
-    if not (host and colon and port.isdecimal()):
+    host, _, port = decoded.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 1 <= int(port) <= MAX_PORT:
         raise ValueError(f"{decoded!r} is not host:port")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def addresses_of(texts: Sequence[str]) -> tuple[Address, ...]:
+    """ValueError if one is no address, or there is none; TypeError for a single one."""
+    if isinstance(texts, str):      # a sequence of strings, too: its letters
+        raise TypeError(f"addresses are a list, such as [{texts!r}]")
+    if not texts:
+        raise ValueError("a chain's client needs the address of at least one member")
+    return tuple(map(address_of, texts))
 
 
 @dataclass(frozen=True)
@@ -62,14 +72,14 @@ class Role(Enum):
 class Route:
     """What a client knows of its chain. Threads share it: each change is one assignment.
 
-    given: the addresses that the application named, which are asked as long as nothing better is known.
+    given: the addresses that the application named, which are asked as long as nothing better is known. trouble: why
+    the server that was heard of last named no chain, for people; empty if it did.
     """
 
     def __init__(self, given: Iterable[Address]) -> None:
         self.given = tuple(dict.fromkeys(given))
-        if not self.given:
-            raise ValueError("a chain's client needs the address of at least one member")
         self.view: View | None = None
+        self.trouble = ""
         self._shunned: frozenset[Address] = frozenset()
         self._turns = itertools.count()
 
@@ -163,7 +173,9 @@ class Answers:
         """Returns whether this is the answer that was waited for."""
         if isinstance(answer, View):
             self.until = min(self.until, max(now, self._due) + LONGEST_PAUSE_S)
+            self._route.trouble = "" if answer.members else "a server there is in no chain"
             return self._route.learn(answer)
+        self._route.trouble = str(answer)
         if fate_of(answer) is Fate.FINAL:
             self._error = answer
         return False
@@ -222,7 +234,7 @@ def deliver(
         address = follower.next_place()
         if address is None:
             if deadline.is_over:
-                raise _given_up(lost if once else None, f"no member of the chain was found at {_names(route.given)}")
+                raise _given_up(lost if once else None, _why_nowhere(route))
             yield from follower.find()
             continue
         outcome = yield Send(address)
@@ -242,6 +254,10 @@ def deliver(
             why = f"not within {deadline.timeout_s:g} s; {_name(address)} last: {outcome}"
             raise _given_up(lost if once else None, why) from outcome
         yield from follower.follow(address, outcome)
+
+
+def _why_nowhere(route: Route) -> str:
+    return f"no member of the chain was found at {_names(route.given)}{route.trouble and f': {route.trouble}'}"
 
 
 def _given_up(lost: redis.RedisError | None, why: str) -> NotWritten | Unknown:

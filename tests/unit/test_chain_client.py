@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """chainredis.client without servers: where a command goes, and what each outcome leads to."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 import redis
 from redis.exceptions import BusyLoadingError, MasterDownError, MovedError, TryAgainError
 
+from chainredis import client
 from chainredis.client.batches import MAX_UPDATES, Batch, batches, pairs_of
 from chainredis.client.commands import CommandTable, once_names, read_names
 from chainredis.client.errors import Fate, NotWritten, Unknown, Unreached, fate_of, raise_if_all_refused
@@ -250,9 +252,35 @@ def test_a_chain_that_refuses_for_ever_has_not_written(chain: Chain) -> None:
 
 def test_nobody_answers() -> None:
     chain = Chain()
-    with pytest.raises(NotWritten, match="host:1, host:2, host:3"):
+    with pytest.raises(NotWritten, match=r"host:1, host:2, host:3$"):
         chain.run()
     assert chain.sent == []
+
+
+@pytest.mark.parametrize(("answer", "why"), [(Unreached("it is refused"), "refused"), (View(0, ()), "in no chain")])
+def test_why_no_chain_is_found_is_told(answer: View | redis.RedisError, why: str) -> None:
+    chain = Chain()
+    Answers(chain.route, Ask((A,), None), now=0.0).take(answer, 0.0)
+    with pytest.raises(NotWritten, match=f"host:3: .*{why}$"):
+        chain.run()
+
+
+def test_an_option_that_redis_py_does_not_know_is_an_error_at_once() -> None:
+    """Also where it is an error of a thread, of which nobody else would hear."""
+
+    async def get() -> None:
+        await client.AsyncChain(["127.0.0.1:1"], nonsense=1).get("a")
+
+    with pytest.raises(TypeError, match="nonsense"):
+        asyncio.run(get())
+    with pytest.raises(TypeError, match="nonsense"):
+        client.Chain(["127.0.0.1:1"], nonsense=1).get("a")
+
+
+@pytest.mark.parametrize("given", ["10.0.0.1:6370", [], ["redis://10.0.0.1:6370"]])
+def test_what_is_no_list_of_addresses_is_refused(given: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"addresses are a list|at least one|host:port"):
+        client.Chain(given)
 
 
 def test_other_errors_are_those_of_the_server(chain: Chain) -> None:
@@ -296,7 +324,7 @@ def test_an_older_view_is_not_learned(chain: Chain) -> None:
     assert chain.route.place(Role.HEAD) == A
 
 
-@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:x"])
+@pytest.mark.parametrize("text", ["", "host", "host:", ":1", "host:x", "host:0", "host:65536"])
 def test_addresses(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         address_of(text)
