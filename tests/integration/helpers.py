@@ -255,6 +255,12 @@ def await_answer(ask_once: Callable[[], bool], answers: int = 1000) -> None:
     wait_until(is_answered, None)
 
 
+def await_lifelines(cluster: Cluster) -> None:
+    """Wait until the master holds a lifeline to each member: then it sees the end of each one's process."""
+    fields = [f"master_member_{place}" for place in range(len(cluster.members))]
+    wait_until(lambda: all(info(cluster.master, "master")[each].endswith("lifeline=held") for each in fields), 20)
+
+
 def await_repair(cluster: Cluster, *gone: Server) -> None:
     """Wait until the master has repaired the chain, which then consists of the other members."""
     await_chain(cluster, *(member for member in cluster.members if member not in gone))

@@ -22,6 +22,7 @@ from integration.helpers import (
     ask,
     assert_serves,
     await_chain,
+    await_lifelines,
     await_repair,
     info,
     member_number,
@@ -37,12 +38,6 @@ BY_LEASE = {"master.heartbeat-timeout": "60000", "master.lease": "500"}
 
 def master_info(cluster: Cluster, name: str) -> str:
     return info(cluster.master, "master")[f"master_{name}"]
-
-
-def await_held(cluster: Cluster) -> None:
-    """Wait until the master holds a lifeline to each member."""
-    fields = [f"member_{place}" for place in range(len(cluster.members))]
-    wait_until(lambda: all(master_info(cluster, field).endswith("lifeline=held") for field in fields), 10)
 
 
 # ---------------------------------------------------------------------------------------- processes that live
@@ -66,7 +61,7 @@ def test_a_tail_that_leaves_its_port_answers_no_stale_read(
     """The tail lives and has a lease, whatever happens to its connections and whoever has its port."""
     cluster = chain(3, master_config={**BY_LEASE, "master.lease": "1500"})
     tail = cluster.tail
-    await_held(cluster)
+    await_lifelines(cluster)
     with Talk(tail) as reader, Talk(cluster.head) as writer, ExitStack() as stack:
         wait_until(lambda: member_number(tail, "lease_ms") > 0, 5)
         leave(tail)
@@ -94,7 +89,7 @@ def stored_names(cluster: Cluster) -> list[bytes]:
 def test_a_sole_member_that_leaves_its_port_is_not_given_up(chain: StartChain) -> None:
     """A sole member takes writes without a lease: another chain beside it would lose them."""
     cluster = chain(1, master_config=BY_LEASE)
-    await_held(cluster)
+    await_lifelines(cluster)
     home = cluster.head.port
     with Talk(cluster.head) as talk:
         talk("CONFIG", "SET", "port", free_port())
@@ -112,14 +107,14 @@ def test_a_sole_member_that_leaves_its_port_is_not_given_up(chain: StartChain) -
 @pytest.mark.parametrize("config", [{}, {"timeout": "1"}, {"maxclients": "40"}])
 def test_who_closes_its_clients_connections_stays(chain: StartChain, config: dict[str, str]) -> None:
     cluster = chain(3, master_config=BY_LIFELINE, member_config=config)
-    await_held(cluster)
+    await_lifelines(cluster)
     epoch = state(cluster.head).epoch
     for member in cluster.members:
         for _ in range(3):
             ask(member, "CLIENT", "KILL", "TYPE", "normal")
     assert_serves(cluster)
     assert state(cluster.head).epoch == epoch
-    await_held(cluster)
+    await_lifelines(cluster)
     assert master_info(cluster, "repairs") == "0"
 
 
@@ -129,7 +124,7 @@ def test_who_closes_its_clients_connections_stays(chain: StartChain, config: dic
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_an_end_is_seen_by_the_lifeline(chain: StartChain, place: int) -> None:
     cluster = chain(3, master_config=BY_LIFELINE)
-    await_held(cluster)
+    await_lifelines(cluster)
     cluster.members[place].kill()
     await_chain(cluster, *(member for member in cluster.members if member.running), timeout_s=10)
     assert_serves(cluster)
@@ -140,7 +135,7 @@ def test_an_end_is_seen_while_a_child_saves(chain: StartChain) -> None:
     cluster = chain(3, master_config=BY_LIFELINE, member_config={"rdb-key-save-delay": "100000000"})
     victim = cluster.members[1]
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
-    await_held(cluster)
+    await_lifelines(cluster)
     wait_until(lambda: isinstance(ask(victim, "BGSAVE"), bytes), 20)  # the child of the tail's copy may run
     assert savers(victim)
     victim.kill()
@@ -150,7 +145,7 @@ def test_an_end_is_seen_while_a_child_saves(chain: StartChain) -> None:
 
 def test_one_that_is_restarted_at_once_is_another(chain: StartChain) -> None:
     cluster = chain(3, master_config=BY_LIFELINE)
-    await_held(cluster)
+    await_lifelines(cluster)
     victim = cluster.members[1]
     victim.kill()
     victim.start()
@@ -172,7 +167,7 @@ def test_a_master_that_is_restarted_holds_them_again(chain: StartChain) -> None:
     cluster = chain(3, master_config=BY_LIFELINE)
     cluster.master.kill()
     cluster.master.start()
-    await_held(cluster)
+    await_lifelines(cluster)
     wait_until(lambda: [member_number(member, "lifelines") for member in cluster.members] == [1, 1, 1], 5)
     victim = cluster.tail
     victim.kill()
@@ -215,7 +210,7 @@ JUNK = [b"", b"x", b"x" * 95, b"x" * 96, b"0" * 96, b"x" * 1000, b"PING\r\n", b"
 
 def test_who_proves_nothing_is_put_off_and_nobody_else(chain: StartChain) -> None:
     cluster = chain(2, master_config=BY_LIFELINE)
-    await_held(cluster)
+    await_lifelines(cluster)
     one = cluster.tail
     port, before = state(one).lifeline, psutil.Process(one.pid).num_fds()
     with ExitStack() as stack:
@@ -225,7 +220,7 @@ def test_who_proves_nothing_is_put_off_and_nobody_else(chain: StartChain) -> Non
         assert_serves(cluster)
         assert member_number(one, "lifelines") == 1
         wait_until(lambda: psutil.Process(one.pid).num_fds() <= before + 20, 5)
-    await_held(cluster)
+    await_lifelines(cluster)
     one.kill()
     await_repair(cluster, one)
 

@@ -13,6 +13,7 @@ from integration.helpers import (
     Talk,
     ask,
     assert_serves,
+    await_lifelines,
     await_repair,
     member_number,
     running,
@@ -71,6 +72,7 @@ def test_a_dead_member_without_a_master_gives_clear_errors(chain: StartChain) ->
     cluster = chain(3, member_config={"member.write-timeout": "500"}, master_config=PATIENT)
     head, middle, tail = cluster.members
     wait_until(lambda: member_number(tail, "lease_ms") > 0, 20)  # its first lease comes with a heartbeat
+    await_lifelines(cluster)  # without one, its death is noticed only when that lease has run out
     cluster.master.pause()
     middle.kill()
     assert ask(head, "MEMBER.PUT", "k", "v").startswith("UNKNOWN ")
