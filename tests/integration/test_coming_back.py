@@ -30,7 +30,7 @@ def test_one_that_kept_its_data_gets_what_it_missed(chain: StartChain, place: st
 
 
 def test_one_without_its_data_is_copied_and_one_that_hung_too_takes_part_again(chain: StartChain) -> None:
-    cluster = chain(3, master_config=BY_ITSELF | {"master.heartbeat-timeout": "1000"})
+    cluster = chain(3, master_config=BY_ITSELF)
     assert ask(cluster.head, "MEMBER.PUT", "k", "v") == 0
     lost, hung = cluster.head, cluster.tail
     lost.kill()

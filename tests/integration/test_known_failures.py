@@ -18,16 +18,15 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import Error, Talk, ask, await_chain, chain_of, member_number, paused, running, state
 
-QUICK = {"master.heartbeat-timeout": "500", "master.heartbeat-interval": "100"}
 KEYS = 200
 
 
 @pytest.fixture
-def quick(chain: StartChain) -> Callable[[int], Cluster]:
-    """A chain with committed keys, whose master counts a member as dead after half a second of silence."""
+def written(chain: StartChain) -> Callable[[int], Cluster]:
+    """`written(3)` starts a chain with committed keys."""
 
     def start(size: int) -> Cluster:
-        cluster = chain(size, master_config=QUICK)
+        cluster = chain(size)
         with Talk(cluster.head) as talk:
             talk.pipeline([("MEMBER.PUT", f"k{n}", n, "nobody") for n in range(KEYS)])
             assert talk("MEMBER.WAIT", KEYS - 1) == KEYS - 1
@@ -50,8 +49,8 @@ def assert_nothing_is_lost(members: list[Server]) -> None:
 # ------------------------------------------------------------------------------------- failures of the first project
 
 
-def test_head_and_tail_killed_together(quick: Callable[[int], Cluster]) -> None:
-    cluster = quick(4)
+def test_head_and_tail_killed_together(written: Callable[[int], Cluster]) -> None:
+    cluster = written(4)
     first, second, third, fourth = cluster.members
     first.kill()
     fourth.kill()
@@ -59,8 +58,8 @@ def test_head_and_tail_killed_together(quick: Callable[[int], Cluster]) -> None:
     assert_nothing_is_lost([second, third])
 
 
-def test_the_middle_killed_then_another(quick: Callable[[int], Cluster]) -> None:
-    cluster = quick(4)
+def test_the_middle_killed_then_another(written: Callable[[int], Cluster]) -> None:
+    cluster = written(4)
     first, second, third, fourth = cluster.members
     second.kill()
     await_chain(cluster, first, third, fourth)
@@ -70,8 +69,8 @@ def test_the_middle_killed_then_another(quick: Callable[[int], Cluster]) -> None
     assert_nothing_is_lost([first, fourth])
 
 
-def test_the_tail_restarted_empty_on_its_port_before_anyone_noticed(quick: Callable[[int], Cluster]) -> None:
-    cluster = quick(3)
+def test_the_tail_restarted_empty_on_its_port_before_anyone_noticed(written: Callable[[int], Cluster]) -> None:
+    cluster = written(3)
     head, middle, tail = cluster.members
     with paused(cluster.master):
         tail.kill()
@@ -91,8 +90,8 @@ def test_the_tail_restarted_empty_on_its_port_before_anyone_noticed(quick: Calla
     assert_nothing_is_lost([head, middle, tail])
 
 
-def test_the_tail_stopped_during_an_addition(quick: Callable[[int], Cluster]) -> None:
-    cluster = quick(3)
+def test_the_tail_stopped_during_an_addition(written: Callable[[int], Cluster]) -> None:
+    cluster = written(3)
     head, middle, tail = cluster.members
     newcomer = cluster.spare()
     tail.client().config_set("rdb-key-save-delay", 10_000)  # makes the copy take two seconds
@@ -114,8 +113,8 @@ def test_the_tail_stopped_during_an_addition(quick: Callable[[int], Cluster]) ->
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_the_master_restarted_after_a_death_it_did_not_see(quick: Callable[[int], Cluster], place: int) -> None:
-    cluster = quick(3)
+def test_the_master_restarted_after_a_death_it_did_not_see(written: Callable[[int], Cluster], place: int) -> None:
+    cluster = written(3)
     survivors = [member for member in cluster.members if member is not cluster.members[place]]
     cluster.master.kill()
     cluster.members[place].kill()
@@ -130,7 +129,7 @@ def test_the_master_restarted_after_a_death_it_did_not_see(quick: Callable[[int]
 @pytest.mark.parametrize("config", [{}, {"appendonly": "yes"}], ids=["empty", "aof"])
 def test_empty_or_stale_reads_after_a_restart(chain: StartChain, config: dict[str, str]) -> None:
     """The data of a restarted process may be old, so it answers no READ before it is in a view again."""
-    cluster = chain(3, master_config=QUICK, member_config=config)
+    cluster = chain(3, member_config=config)
     assert isinstance(ask(cluster.head, "MEMBER.PUT", "k", "old"), int)
     tail = cluster.tail
     tail.kill()
@@ -151,9 +150,9 @@ def test_a_definite_error_for_a_write_that_then_commits(chain: StartChain) -> No
     wait_until(lambda: ask(cluster.tail, "READ", "k") == b"v", 10)
 
 
-def test_total_loss_on_a_fail_over(quick: Callable[[int], Cluster]) -> None:
+def test_total_loss_on_a_fail_over(written: Callable[[int], Cluster]) -> None:
     """All members with the data die while an empty server is being added. That server must not become the chain."""
-    cluster = quick(2)
+    cluster = written(2)
     newcomer = cluster.spare()
     cluster.tail.client().config_set("rdb-key-save-delay", 10_000)
     with Talk(cluster.master, 60) as master:
@@ -168,9 +167,9 @@ def test_total_loss_on_a_fail_over(quick: Callable[[int], Cluster]) -> None:
         assert isinstance(ask(newcomer, *command), Error)
 
 
-def test_split_brain_after_pause_and_resume(quick: Callable[[int], Cluster]) -> None:
+def test_split_brain_after_pause_and_resume(written: Callable[[int], Cluster]) -> None:
     """The head or the tail is stopped, taken out, and woken, while clients still talk to it."""
-    cluster = quick(4)
+    cluster = written(4)
     head, second, third, tail = cluster.members
     with Talk(head) as at_head, Talk(tail) as at_tail, paused(head), paused(tail):
         at_head.send("MEMBER.PUT", "k1", "of-the-old-head")
@@ -185,9 +184,9 @@ def test_split_brain_after_pause_and_resume(quick: Callable[[int], Cluster]) -> 
     assert ask(third, "READ", "k2") == b"newest"
 
 
-def test_reads_of_nil_during_a_membership_change(quick: Callable[[int], Cluster]) -> None:
+def test_reads_of_nil_during_a_membership_change(written: Callable[[int], Cluster]) -> None:
     """A client reads all the time, at any member that answers READ."""
-    cluster = quick(3)
+    cluster = written(3)
     answers: set[str] = set()
 
     def read(stop: Event) -> None:
@@ -218,9 +217,9 @@ def removed(cluster: Cluster) -> Server:
     return next(server for server in cluster.servers[1:] if server.running and server not in cluster.members)
 
 
-def test_a_retried_write_applied_twice(quick: Callable[[int], Cluster]) -> None:
+def test_a_retried_write_applied_twice(written: Callable[[int], Cluster]) -> None:
     """Links break under load, so that members send updates again that have arrived. Each update counts once."""
-    cluster = quick(3)
+    cluster = written(3)
     last = KEYS - 1
 
     def write(stop: Event) -> None:

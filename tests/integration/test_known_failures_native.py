@@ -17,13 +17,13 @@ from chainredis.local_cluster.ports import HOST
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import PATIENT, Error, Talk, ask, member_number, paused, running, settled, state
-from integration.test_known_failures import QUICK, kill_peers, removed
+from integration.test_known_failures import kill_peers, removed
 
 
 @pytest.fixture
 def cluster(chain: StartChain) -> Cluster:
-    """Three members with a key, whose master counts a member as dead after half a second of silence."""
-    cluster = chain(3, commands="all", master_config=QUICK)
+    """Three members with a key."""
+    cluster = chain(3, commands="all")
     assert ask(cluster.head, "SET", "k", "v") == b"OK"
     return cluster
 

@@ -49,7 +49,7 @@ def test_only_the_head_is_a_master(chain: StartChain) -> None:
 
 
 def test_the_next_head_is_the_master_and_the_former_never_is(chain: StartChain) -> None:
-    cluster = chain(3, master_config={"master.heartbeat-timeout": "1000", "master.heartbeat-interval": "200"})
+    cluster = chain(3)
     former = cluster.head
     with paused(former):
         await_repair(cluster, former)

@@ -25,7 +25,6 @@ from integration.helpers import (
     stored_view,
 )
 
-HALF_A_SECOND = {"master.heartbeat-timeout": "500", "master.heartbeat-interval": "100"}
 MORE_THAN_SOCKETS_TAKE = 1 << 26
 TWO_SECONDS = {"master.heartbeat-timeout": "2000", "master.heartbeat-interval": "100"}
 
@@ -105,7 +104,7 @@ def test_a_death_that_the_master_did_not_see(chain: StartChain, place: int) -> N
 
 
 def test_a_master_that_was_stopped_itself_takes_nobody_for_dead(chain: StartChain) -> None:
-    cluster = chain(3, master_config=HALF_A_SECOND)
+    cluster = chain(3)
     epoch = state(cluster.head).epoch
     with paused(cluster.master):
         await_no_lease(cluster.tail)
@@ -120,7 +119,7 @@ def await_no_lease(tail: Server) -> None:
 
 def test_without_a_master_the_tail_asks_the_others(chain: StartChain) -> None:
     """The leases have run out, and READ is answered as long as all members answer (rule 4)."""
-    cluster = chain(3, master_config=HALF_A_SECOND, member_config={"member.write-timeout": "500"})
+    cluster = chain(3, member_config={"member.write-timeout": "500"})
     cluster.master.kill()
     await_no_lease(cluster.tail)
     assert_serves(cluster)
@@ -135,7 +134,7 @@ def test_without_a_master_the_tail_asks_the_others(chain: StartChain) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_one_that_hangs_is_removed_and_does_no_harm_when_it_wakes(chain: StartChain, place: int) -> None:
-    cluster = chain(3, master_config=HALF_A_SECOND)
+    cluster = chain(3, master_config=TWO_SECONDS)
     assert ask(cluster.head, "MEMBER.PUT", "k", "old") == 0
     hung = cluster.members[place]
     with Talk(hung) as writer, Talk(hung) as reader, paused(hung):
