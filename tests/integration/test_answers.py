@@ -6,6 +6,7 @@ tests put commands into successive passes by a pipeline that is longer than one 
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -15,10 +16,9 @@ from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import View
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import Talk, Word, ask, info, paused, proven, state, stored_view
+from integration.helpers import PATIENT, Talk, Word, ask, info, paused, proven, state, stored_view
 from servers import use
 
-LEASE_MS = 400
 NEXT_PASS = ("ECHO", "x" * 200_000)  # more than a server reads in one pass
 
 
@@ -28,12 +28,18 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         use("valkey-9.1", monkeypatch)
 
 
-def by_hand(chain: StartChain) -> Cluster:
-    """A chain of two members, whose master is dead: the test acts as the master."""
-    cluster = chain(2, master_config={"master.heartbeat-timeout": str(LEASE_MS)})
+def by_hand(chain: StartChain) -> tuple[Cluster, View]:
+    """A chain of two members, without leases, and its view. The master is dead: the test acts as the master."""
+    cluster = chain(2, master_config=PATIENT)
     assert ask(cluster.head, "MEMBER.PUT", "k", "old") == 0
     cluster.master.kill()
-    return cluster
+    before = stored_view(cluster)
+    view = replace(before, epoch=before.epoch + 1)
+    for member in cluster.members:
+        with closing(proven(member, before)) as link:
+            link.adopt(view)
+    wait_until(lambda: all(state(member).serving for member in cluster.members), 20)
+    return cluster, view
 
 
 def turned(view: View, epochs: int = 1) -> View:
@@ -55,9 +61,9 @@ def in_two_passes(talk: Talk, first: Sequence[Word], *then: Sequence[Word]) -> l
 @pytest.mark.usefixtures("either")
 def test_a_read_that_waited_for_its_right(chain: StartChain) -> None:
     """The lease comes in one pass. In the next the member is no longer the tail, and applies an uncommitted write."""
-    cluster = by_hand(chain)
-    view, tail = stored_view(cluster), cluster.tail
-    wait_until(lambda: info(tail, "member")["member_lease_ms"] == "0", 20)
+    cluster, view = by_hand(chain)
+    tail = cluster.tail
+    assert info(tail, "member")["member_lease_ms"] == "0"
     with paused(cluster.head), Talk(tail) as reader, Talk.over(tail, proven(tail, view)) as master:
         grant = ("CHAIN.POLL", view.epoch, state(tail).stamp, 60_000)
         reader.send("READ", "k")
@@ -72,8 +78,8 @@ def test_a_read_that_waited_for_its_right(chain: StartChain) -> None:
 @pytest.mark.usefixtures("either")
 def test_a_wait_that_ended_with_the_role(chain: StartChain) -> None:
     """In one pass the member stops being the head, and in the next it is the head again."""
-    cluster = by_hand(chain)
-    view, head = stored_view(cluster), cluster.head
+    cluster, view = by_hand(chain)
+    head = cluster.head
     with paused(cluster.tail), Talk(head) as client, Talk.over(head, proven(head, view)) as master:
         client.send("MEMBER.WAIT", 7)
         assert client.is_silent()
@@ -101,7 +107,7 @@ def test_many_clients_that_wait_and_leave(chain: StartChain) -> None:
     assert [talk.receive() for talk in talks[1::2]] == [0] * 150
     for talk in talks:
         talk.close()
-    assert _blocked(head) == 1  # the one is the master's CHAIN.WATCH
+    wait_until(lambda: _blocked(head) == 1, 20)  # the one is the master's CHAIN.WATCH
 
 
 def _blocked(server: Server) -> int:
