@@ -19,6 +19,7 @@ from integration.helpers import (
     member_number,
     proven,
     running,
+    savers,
     settled,
     state,
     stored_view,
@@ -175,9 +176,12 @@ def test_a_learner_whose_checkpoint_is_newer_than_its_memory(chain: StartChain) 
     with Talk.over(old, proven(old, view)) as master:
         assert isinstance(master("CHAIN.PIN"), int)
         assert ask(newcomer, "CHAIN.JOIN", *view.wire()) == b"OK"
-        wait_until(lambda: info(old, "persistence")["rdb_bgsave_in_progress"] == "1", 20)
+        wait_until(lambda: len(savers(old)) == 1, 20)
+        (child,) = savers(old)
+        child.suspend()
         put(cluster, 5, "after the fork")
         checkpoint(cluster)
+        child.resume()
         wait_until(lambda: info(newcomer, "member")["member_join"] == "copied", 30)
     before = state(newcomer)
     assert (before.applied, before.checkpointed) == (39, 44)
