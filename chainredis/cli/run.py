@@ -51,7 +51,7 @@ def register(add_parser: AddParser) -> None:
         "--commands", choices=("put", "all", "auto"), default="auto",
         help="put: MEMBER.PUT and READ; all, auto: any command (default: %(default)s)",
     )
-    parser.add_argument("--tls", action="store_true", help="servers talk with TLS; certificates are made, by openssl")
+    parser.add_argument("--tls", action="store_true", help="servers talk with TLS, on free ports; keys are made for it")
     parser.add_argument("--dir", type=Path, help="folder for logs and the master's state (default: a temporary one)")
     parser.set_defaults(call=run)
 
@@ -165,7 +165,7 @@ def _how_to_talk(cluster: Cluster) -> str:
 def _farewell(folder: Path | None, cluster: Cluster) -> str:
     if folder:
         return f"stopping …; logs and data stay in {folder}"
-    return f"stopping, and deleting logs and data ({cluster.folder}; ARGS='--dir FOLDER' would keep them) …"
+    return f"stopping, and deleting logs and data ({cluster.folder}; --dir FOLDER would keep them) …"
 
 
 def _interrupt(*_: object) -> None:

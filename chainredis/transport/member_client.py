@@ -141,7 +141,7 @@ class RedisLink:
             self._begin(settings.credentials())
         except Closed as error:
             self.close()
-            raise error if self._tls else Closed(f"{error} at once: is that its TLS port?") from error
+            raise error if self._tls else Closed(f"{error} at once: perhaps that is its TLS port") from error
         except MemberError:
             self.close()
             raise

@@ -105,7 +105,7 @@ class TlsConnection(Connection):
             secured.settimeout(self.socket_timeout)
         except TimeoutError as error:
             connected.close()
-            raise ssl.SSLError("no answer in time: is that the port without TLS?") from error
+            raise ssl.SSLError("no answer in time: perhaps that is the port without TLS") from error
         except BaseException:
             connected.close()
             raise
@@ -125,9 +125,9 @@ def why(error: ssl.SSLError) -> str:
         case ssl.SSLCertVerificationError():
             return f"TLS: its certificate is not accepted: {error.verify_message}"
         case _ if isinstance(error, ssl.SSLEOFError) or library == "SYS":   # it ended the connection, or reset it
-            return "TLS: it closed the connection: does it want another certificate, or is that the port without TLS?"
+            return "TLS: it closed the connection: perhaps it wants another certificate, or speaks no TLS there"
         case _ if reason in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH_TOO_LONG"):
-            return "TLS: it does not speak it there: is that the port without TLS?"
+            return "TLS: it does not speak it there: perhaps that is the port without TLS"
         case _ if reason:
             return f"TLS: {reason.lower().replace('_', ' ')}"
     return f"TLS: {error.args[-1]}"     # str() of an error of this module's own would show a tuple

@@ -256,7 +256,7 @@ cdef inline void tls_reason(const SSL *ssl, char *out, size_t room) noexcept nog
     elif error == 0:
         snprintf(out, room, "TLS: the peer closed the connection")
     elif ERR_GET_REASON(error) == SSL_R_WRONG_VERSION_NUMBER:
-        snprintf(out, room, "TLS: the peer does not speak it there: is that the port without TLS?")
+        snprintf(out, room, "TLS: the peer does not speak it there: perhaps that is the port without TLS")
     else:
         snprintf(out, room, "TLS: %s", openssl_reason())
     ERR_clear_error()

@@ -112,7 +112,7 @@ def test_who_cannot_be_asked_so_is_told_how(chain: StartChain, capsys: pytest.Ca
         (["add", member, "127.0.0.1:1"], f"{member}: is a server without libmaster.so: name a master"),
         (["add", master, "127.0.0.1:1"], "refuses the login (Authentication required): see --user and the variable"),
         (["status", master], "see --user and the variable REDISCLI_AUTH"),
-        (["remove", "--tls", member, "127.0.0.1:1"], "TLS: no answer in time: is that the port without TLS?\n"),
+        (["remove", "--tls", member, "127.0.0.1:1"], "TLS: no answer in time: perhaps that is the port without TLS\n"),
     ):
         assert main(words) == UNREACHABLE
         assert remedy in capsys.readouterr().err

@@ -142,12 +142,12 @@ def test_the_command_line_talks_with_tls(
     status, said = run("doctor", head, *options)
     assert status == 1
     assert f"{head}: its certificate ends in 2 days" in said
-    assert run("status", head)[1].count("is that its TLS port?") == 1
+    assert run("status", head)[1].count("perhaps that is its TLS port") == 1
     said = run("status", head, *options[:3])[1]
-    assert "certificate required" in said or "does it want another certificate" in said
+    assert "certificate required" in said or "wants another certificate" in said
     assert "is not accepted" in run("status", head, "--tls")[1]
     assert "go with --tls" in run("status", head, "--cacert", "x")[1]
     assert "No such file" in run("status", head, "--tls", "--cacert", "x")[1]
     plain = str(other.endpoint)
-    assert "is that the port without TLS?" in run("remove", plain, newcomer, *options)[1]
+    assert "perhaps that is the port without TLS" in run("remove", plain, newcomer, *options)[1]
     assert run("remove", master, newcomer, *options)[0] == 0

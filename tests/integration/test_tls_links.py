@@ -116,12 +116,12 @@ def test_who_cannot_be_added_and_why(pair: Cluster, certificates: Certificates) 
         return reply
 
     good = newcomer(c, by(certificates))
-    assert "is that the port without TLS?" in refusal(good, good.port)
+    assert "perhaps that is the port without TLS" in refusal(good, good.port)
     plain = newcomer(c, by(certificates), tls_replication="no")
     assert "has tls-replication no, and this master has tls-replication yes" in refusal(plain, plain.link_endpoint.port)
     assert ask(c.master, "CONFIG", "SET", "tls-replication", "no") == b"OK"
     assert "this master has tls-replication no" in refusal(good, good.port)
-    assert "is that its TLS port?" in refusal(good, good.link_endpoint.port)
+    assert "perhaps that is its TLS port" in refusal(good, good.link_endpoint.port)
     assert ask(c.master, "CONFIG", "SET", "tls-replication", "yes") == b"OK"
     assert ask(c.head, "CONFIG", "SET", "tls-replication", "no") == b"OK"
     assert "and the chain's tail 127.0.0.1" in refusal(good, good.link_endpoint.port)
@@ -129,7 +129,7 @@ def test_who_cannot_be_added_and_why(pair: Cluster, certificates: Certificates) 
     for name, ca, why in (
         ("ended", "ca", "certificate has expired"),
         ("bad", "ca", "unable to get local issuer certificate"),
-        ("good", "other-ca", "unknown ca|does it want another certificate"),     # when the end overtakes the alert
+        ("good", "other-ca", "unknown ca|wants another certificate"),     # when the end overtakes the alert
     ):
         server = newcomer(c, by(certificates, name, ca))
         assert re.search(why, refusal(server, server.link_endpoint.port))

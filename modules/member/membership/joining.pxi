@@ -274,7 +274,7 @@ cdef void join_on_link_up(Member *m) noexcept nogil:
     if m.membership.snapshot_loaded:
         m.membership.join = JOIN_LOADED
     else:
-        join_fail(m, "the old tail's data came without a position: does it run another version?")
+        join_fail(m, "the old tail's data came without a position: perhaps it runs another version")
 
 
 cdef void join_save(Member *m) noexcept nogil:

@@ -156,7 +156,7 @@ cdef void link_lost(Member *m, Link *link) noexcept nogil:
     elif closed and link.phase == LINK_PROVING and link.is_unanswered and link.ssl != NULL:
         link_fail(m, link, "TLS: the peer closed the connection at once: does it refuse this server's certificate?")
     elif closed and link.phase == LINK_PROVING and link.is_unanswered:
-        link_fail(m, link, "the peer closed the connection at once: is that its TLS port?")
+        link_fail(m, link, "the peer closed the connection at once: perhaps that is its TLS port")
     else:
         link_fail(m, link, link.context.errstr)
 

@@ -267,7 +267,7 @@ cdef void pump_connecting(Member *m, Link *link) noexcept nogil:
     if link.phase == LINK_IDLE:
         link_connect(m, link, on_link_ready)
     elif link.phase == LINK_SECURING:
-        link_fail(m, link, "TLS: no answer in time: is that the port without TLS?")
+        link_fail(m, link, "TLS: no answer in time: perhaps that is the port without TLS")
     else:
         link_fail(m, link, "no answer in time")
 
