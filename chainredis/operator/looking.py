@@ -150,7 +150,7 @@ class NoSuchUser(Exception):
 
 def _may_run(link: RedisLink, user: str, command: str) -> bool:
     try:
-        return link.may_run(user, command, *rights.ARGUMENTS.get(command, ()))
+        return link.may_run(user, *rights.words(command))
     except Rejected as error:
         if "not found" not in str(error):
             raise

@@ -65,6 +65,15 @@ def as_user(server: Server, *rules: str) -> Talk:
     return log_in(server, "somebody")
 
 
+def evictable(server: Server) -> list[str]:
+    """Whose connections `maxmemory-clients` may end, of those of members and masters."""
+    lines = ask(server, "CLIENT", "LIST").decode().splitlines()
+    clients = [dict(field.partition("=")[::2] for field in line.split(" ")) for line in lines]
+    peers = [client for client in clients if client["user"] in ("member", "master")]
+    assert {client["user"] for client in peers} == {"member", "master"}
+    return [client["user"] for client in peers if "e" not in client["flags"]]
+
+
 def findings_of_doctor(master: Server) -> list[str]:
     """What `chainredis doctor --user operator` finds, when the master holds the lifelines of all members."""
     operator = Credentials("operator", PASSWORD)
@@ -114,6 +123,7 @@ def test_the_recipes_are_what_everybody_needs_and_no_more(
             ["LIST.CHECKPOINT"], *ADMINISTRATION[MEMBER],
         ]  # fmt: skip
         assert denied(app, *others) == [command[0] for command in others]
+    assert [evictable(member) for member in cluster.members] == [[], [], []]
     (found,) = findings_of_doctor(master)
     assert "no member has an append-only file" in found
     assert ask(head, "ACL", "SETUSER", "member", "-chain.copy") == b"OK"
@@ -148,8 +158,8 @@ AT_A_MEMBER = {
         "member.sn": "MEMBER.SN", "member.view": "MEMBER.VIEW", "tail.checkpoint": "TAIL.CHECKPOINT",
         "head.flush": "HEAD.FLUSH", "list.checkpoint": "LIST.CHECKPOINT",
     },
-    "member": {name: " ".join([name, *rights.ARGUMENTS.get(name, ())]) for name in rights.MEMBERS},
-    "master": {name: name for name in rights.MASTERS},
+    "member": {name: " ".join(rights.words(name)) for name in rights.MEMBERS},
+    "master": {name: " ".join(rights.words(name)) for name in rights.MASTERS},
 }  # fmt: skip
 AT_A_MASTER = {
     "operator": {
