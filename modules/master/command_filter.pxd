@@ -26,11 +26,14 @@ cdef inline bint filter_build(RedisModuleCtx *ctx, RedisModuleDict **commands) n
     if not is_known(ctx, "member.put", 10):
         table = RedisModule_CreateDict(NULL)
         whole = table_fill(ctx, table)
-        # The commands of members, which a master does not have, get the same error.
+        # Clients' commands at members, which a master does not have, get the same error.
         table_set(table, "read", 4, RULE_WRITE)
         table_set(table, "member.put", 10, RULE_WRITE)
         table_set(table, "member.del", 10, RULE_WRITE)
+        table_set(table, "member.once", 11, RULE_WRITE)
         table_set(table, "member.wait", 11, RULE_WRITE)
+        table_set(table, "member.view", 11, RULE_WRITE)
+        table_set(table, "member.sn", 9, RULE_WRITE)
         table_set(table, "role", 4, RULE_ROLE)
         table_set(table, "info", 4, RULE_INFO)
     if commands[0] != NULL:

@@ -10,8 +10,9 @@ from integration.helpers import Error, Talk, ask, be_removed, become_chain, memb
 
 WRITES = [
     "SET k v", "set k v", "DEL k", "FLUSHALL", "RPUSH l 1", "XGROUP CREATE s g $ MKSTREAM", "PFCOUNT k",
-    "FUNCTION FLUSH", "MEMBER.PUT k v", "member.put k v", "MEMBER.DEL k", "MEMBER.WAIT 1", "READ k",
+    "FUNCTION FLUSH", "MEMBER.PUT k v", "member.put k v", "MEMBER.DEL k",
 ]  # fmt: skip
+OF_MEMBERS = ["MEMBER.WAIT 1", "MEMBER.VIEW", "MEMBER.SN", "MEMBER.ONCE id 1 SET k v", "READ k"]
 MASTERS_NEED = [
     "PING", "INFO", "CONFIG GET port", "CONFIG SET maxclients 1000", "CLIENT LIST", "ACL WHOAMI", "PUBLISH c m",
     "MASTER.GET_CHAIN", "SLOWLOG GET", "GET k", "DBSIZE", "COMMAND COUNT",
@@ -21,7 +22,7 @@ MASTERS_NEED = [
 def test_a_master_takes_no_data(server: StartServer, foreign_module: str) -> None:
     master = server(MASTER, enable_module_command="yes")
     assert ask(master, "MODULE", "LOAD", foreign_module) == b"OK"
-    for text in [*WRITES, "FOREIGN.SET k v", "FOREIGN.CALL SET k v"]:
+    for text in [*WRITES, *OF_MEMBERS, "FOREIGN.SET k v", "FOREIGN.CALL SET k v"]:
         reply = ask(master, *text.split())
         assert isinstance(reply, Error) and "is a master and holds no data" in reply, text
     assert "is a master" in ask(master, "EVAL", "return redis.call('SET', 'k', 'v')", 0)
