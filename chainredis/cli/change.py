@@ -25,7 +25,7 @@ def register(add_parser: AddParser) -> None:
     for name, subject in (
         ("add", "add a server to a chain, as its new tail: the server copies the data, or gets what it missed"),
         ("remove", "take a member out of a chain, which goes on without it"),
-        ("form", "make a surviving member the whole chain, when those that have newer data are lost for good"),
+        ("form", "make one member the whole chain, without all others: when those with newer data are lost for good"),
     ):
         parser = add_parser(name, help=subject)
         parser.add_argument("master", type=address, metavar="MASTER_HOST:PORT", help="any master of the chain")
