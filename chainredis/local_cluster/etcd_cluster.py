@@ -25,6 +25,8 @@ from chainredis.transport.waiting import WaitTimeout, wait_until
 MASTER_IN_ETCD = "etcd/libetcd_master.so"
 MEMBER_OF_ETCD = "libmember.so 1"
 LEADER_TIMEOUT_S = 60
+# The longest that a request may take goes with a lease of this length.
+PATIENCE_S = 60
 
 
 def etcd_program(name: str) -> Path:
@@ -154,7 +156,7 @@ class EtcdChain(Cluster):
 
     def stored(self) -> Configuration | None:
         url = parse_url(self.url)
-        with closing(Connection(Access(url.endpoints), 5)) as connection:
+        with closing(Connection(Access(url.endpoints), PATIENCE_S)) as connection:
             entry = connection.read(url.keys.view).entries.get(url.keys.view)
         return configuration_in(url.keys, entry.value) if entry else None
 

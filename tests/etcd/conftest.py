@@ -17,6 +17,8 @@ from integration.conftest import _examine, server
 __all__ = ["server"]
 
 StartChain = Callable[..., EtcdChain]
+# Options of a chain for tests that wait until somebody has been silent for too long.
+QUICK: dict[str, Any] = {"timeout_ms": 4000, "heartbeat": "1 4"}
 _numbers = itertools.count(1)
 
 
@@ -55,12 +57,15 @@ def three(tmp_path: Path) -> Iterator[list[EtcdServer]]:
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[StartChain]:
-    """`chain(3, url=url)` starts a master and three members. Options are those of EtcdChain."""
+    """`chain(3, url=url)` starts a master and three members. Options are those of EtcdChain.
+
+    Its timeouts are longer than an etcd on a busy machine takes for an answer, unless `**QUICK`.
+    """
     chains: list[EtcdChain] = []
 
-    def start(size: int = 3, *, timeout_ms: int = 2000, **options: Any) -> EtcdChain:
+    def start(size: int = 3, *, timeout_ms: int = 20_000, **options: Any) -> EtcdChain:
         config = {"master.heartbeat-timeout": str(timeout_ms), "master.heartbeat-interval": "100"}
-        options = {"heartbeat": "1 2", "master_config": config, **options}
+        options = {"heartbeat": "1 20", **options, "master_config": config | options.get("master_config", {})}
         chains.append(EtcdChain(size, folder=tmp_path / f"chain-{len(chains) + 1}", **options))
         chains[-1].start()
         return chains[-1]

@@ -39,10 +39,6 @@ def let_in(who: str, user: str = "chain", password: str = PASSWORD) -> dict[str,
     return {f"{who}.etcd-user": user, f"{who}.etcd-password": password}
 
 
-def quick() -> dict[str, str]:
-    return {"master.heartbeat-timeout": "2000", "master.heartbeat-interval": "100"}
-
-
 def assert_untold(server: Server, secret: str) -> None:
     shown = [str(ask(server, "INFO", "everything")), str(ask(server, "CONFIG", "GET", "*")), server.log()]
     shown += [str(ask(server, "CONFIG", "GET", name)) for name in ("master.etcd-password", "member.etcd-password")]
@@ -51,8 +47,7 @@ def assert_untold(server: Server, secret: str) -> None:
 
 def test_a_chain_with_a_password(chain: StartChain, guarded: EtcdServer) -> None:
     c = chain(
-        2, url=url_of("chain", guarded), masters=2, heartbeat="1 20", member_config=let_in("member"),
-        master_config=quick() | {"master.heartbeat-timeout": "20000"} | let_in("master"),
+        2, url=url_of("chain", guarded), masters=2, member_config=let_in("member"), master_config=let_in("master"),
     )  # fmt: skip
     wait_until(lambda: info(c.leader(), "master")["master_heartbeats"] == "2", 10)
     assert_serves(c)
@@ -133,7 +128,7 @@ def files(who: str, tls: Access) -> dict[str, str]:
 
 def test_a_chain_over_tls(chain: StartChain, encrypted: EtcdServer, tls: Access) -> None:
     c = chain(
-        3, url=url_of("chain", encrypted), master_config=quick() | files("master", tls),
+        3, url=url_of("chain", encrypted), master_config=files("master", tls),
         member_config=files("member", tls),
     )  # fmt: skip
     wait_until(lambda: info(c.master, "master")["master_heartbeats"] == "3", 10)

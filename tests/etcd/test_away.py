@@ -12,13 +12,13 @@ from chainredis.etcd.url import Keys
 from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, etcd_program, url_of
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
-from etcd.conftest import StartChain
+from etcd.conftest import QUICK, StartChain
 from etcd.test_masters import await_seen, leads
 from integration.helpers import Error, ask, assert_serves, await_repair, chain_of, info, paused, running, settled
 
 
 def etcdctl(server: EtcdServer, *words: str) -> str:
-    command = [str(etcd_program("etcdctl")), "--endpoints", str(server.endpoint), *words]
+    command = [str(etcd_program("etcdctl")), "--endpoints", str(server.endpoint), "--command-timeout=20s", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     return str(done.stdout)
 
@@ -39,7 +39,7 @@ def writes(head: Server, key: str) -> Callable[[Event], None]:
 def test_the_chain_serves_on_while_etcd_is_stopped_and_all_comes_back_by_itself(
     chain: StartChain, etcd: EtcdServer
 ) -> None:
-    c = chain(3, url=url_of("chain", etcd))
+    c = chain(3, url=url_of("chain", etcd), **QUICK)
     with running(writes(c.head, "written")):
         etcd.stop()
         wait_until(lambda: not leads(c.master), 20)
@@ -71,7 +71,7 @@ def test_who_dies_while_etcd_is_away_is_taken_out_when_it_is_back(chain: StartCh
 
 
 def test_an_etcd_that_is_killed_and_comes_back_at_once_is_hardly_noticed(chain: StartChain, etcd: EtcdServer) -> None:
-    c = chain(3, url=url_of("chain", etcd), timeout_ms=20_000, heartbeat="1 20")
+    c = chain(3, url=url_of("chain", etcd))
     epoch = info(c.master, "master")["master_epoch"]
     term = info(c.master, "master")["master_term"]
     etcd.kill()
@@ -84,7 +84,7 @@ def test_an_etcd_that_is_killed_and_comes_back_at_once_is_hardly_noticed(chain: 
 
 def test_an_etcd_that_hangs(chain: StartChain, etcd: EtcdServer) -> None:
     """Connections stay up and nothing is answered: no request may wait for ever."""
-    c = chain(2, url=url_of("chain", etcd))
+    c = chain(2, url=url_of("chain", etcd), **QUICK)
     etcd.pause()
     wait_until(lambda: not leads(c.master), 20)
     assert_serves(c)
@@ -96,7 +96,7 @@ def test_an_etcd_that_hangs(chain: StartChain, etcd: EtcdServer) -> None:
 
 def test_an_etcd_that_is_slow_costs_nobody_anything_but_time(chain: StartChain, etcd: EtcdServer) -> None:
     """The etcd server stops for a moment again and again, as with a slow disk."""
-    c = chain(3, url=url_of("chain", etcd), timeout_ms=20_000, heartbeat="1 20")
+    c = chain(3, url=url_of("chain", etcd))
     term = info(c.master, "master")["master_term"]
 
     def hiccup(stop: Event) -> None:
@@ -128,7 +128,7 @@ def test_one_of_three_etcd_servers_is_lost(chain: StartChain, three: list[EtcdSe
 
 
 def test_two_of_three_etcd_servers_are_lost(chain: StartChain, three: list[EtcdServer]) -> None:
-    c = chain(2, url=url_of("chain", *three))
+    c = chain(2, url=url_of("chain", *three), **QUICK)
     for lost in three[:2]:
         lost.kill()
     wait_until(lambda: not leads(c.master), 20)
@@ -142,7 +142,7 @@ def test_two_of_three_etcd_servers_are_lost(chain: StartChain, three: list[EtcdS
 
 def test_deletions_are_not_missed_in_a_history_that_was_compacted_away(chain: StartChain, etcd: EtcdServer) -> None:
     """The master hangs while a heartbeat ends, and etcd compacts the history that tells of it."""
-    c = chain(3, url=url_of("chain", etcd), masters=2)
+    c = chain(3, url=url_of("chain", etcd), masters=2, **QUICK)
     wait_until(lambda: info(c.leader(), "master")["master_heartbeats"] == "3", 10)
     standby = next(master for master in c.masters if master is not c.leader())
     with paused(standby):

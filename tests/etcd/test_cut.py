@@ -8,7 +8,7 @@ import pytest
 from chainredis.etcd.url import parse_url
 from chainredis.local_cluster.etcd_cluster import EtcdServer
 from chainredis.transport.waiting import wait_until
-from etcd.conftest import StartChain
+from etcd.conftest import QUICK, StartChain
 from etcd.test_heartbeats import await_heartbeats
 from etcd.test_masters import await_seen, leads
 from fault_injection.proxy import Network
@@ -27,7 +27,7 @@ def test_a_leader_that_is_cut_off_from_etcd_has_stopped_when_another_leads(
 ) -> None:
     """The former leader still reaches the members."""
     door = network.front(shared_etcd.port)
-    c = chain(2, url=f"{door.endpoint}/{parse_url(url).keys.chain}")
+    c = chain(2, url=f"{door.endpoint}/{parse_url(url).keys.chain}", **QUICK)
     await_heartbeats(c)
     standby = server(
         f"etcd/libetcd_master.so {url}", **{"master.heartbeat-timeout": "2000", "master.heartbeat-interval": "100"}
@@ -50,7 +50,7 @@ def test_a_leader_that_is_cut_off_from_etcd_has_stopped_when_another_leads(
 def test_a_member_that_is_cut_off_from_etcd_leaves_in_order(
     chain: StartChain, network: Network, shared_etcd: EtcdServer, url: str
 ) -> None:
-    c = chain(3, url=url)
+    c = chain(3, url=url, **QUICK)
     door, stray = network.front(shared_etcd.port), c.members[1]
     assert ask(stray, "MEMBER.CONNECT_TO_MASTER", f"{door.endpoint}/{parse_url(url).keys.chain}") == b"OK"
     wait_until(lambda: info(stray, "member")["member_master"].startswith(str(door.endpoint)), 10)

@@ -13,7 +13,7 @@ from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.etcd_cluster import EtcdChain
 from chainredis.local_cluster.server import Server, module_path
 from chainredis.transport.waiting import wait_until
-from etcd.conftest import StartChain
+from etcd.conftest import QUICK, StartChain
 from integration.conftest import StartServer
 from integration.helpers import (
     Error,
@@ -29,12 +29,13 @@ from integration.helpers import (
 )
 
 IN_ETCD = "libmember.so 1 1 2"
+PATIENCE_S = 60
 
 
 def heartbeats(url: str) -> dict[str, int]:
     """The lease of each heartbeat, by the last part of its key in etcd."""
     where = parse_url(url)
-    connection = Connection(access_to(url), 5)
+    connection = Connection(access_to(url), PATIENCE_S)
     try:
         found = connection.read(where.keys.heartbeats).entries
     finally:
@@ -77,7 +78,7 @@ def test_a_killed_member_is_not_waited_for(chain: StartChain, url: str) -> None:
 
 
 def test_a_member_that_hangs_is_taken_out(chain: StartChain, url: str) -> None:
-    c = chain(3, url=url)
+    c = chain(3, url=url, **QUICK)
     await_heartbeats(c)
     victim = c.tail
     with paused(victim):
@@ -132,7 +133,7 @@ def test_a_lease_that_is_gone_is_replaced(server: StartServer, url: str) -> None
     run_id = state(member).run_id
     wait_until(lambda: run_id in heartbeats(url), 10)
     lease = heartbeats(url)[run_id]
-    connection = Connection(access_to(url), 5)
+    connection = Connection(access_to(url), PATIENCE_S)
     connection.revoke(lease)
     connection.close()
     wait_until(lambda: heartbeats(url).get(run_id, lease) != lease, 10)

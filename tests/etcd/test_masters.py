@@ -21,9 +21,9 @@ from chainredis.operator.looking import look
 from chainredis.protocol.errors import CommandError, Elsewhere
 from chainredis.transport.settings import Credentials, PollSettings, Settings
 from chainredis.transport.waiting import wait_until
-from etcd.conftest import StartChain
+from etcd.conftest import QUICK, StartChain
 from integration.conftest import StartServer
-from integration.helpers import Error, ask, assert_serves, await_chain, info, paused
+from integration.helpers import Error, ask, assert_serves, await_chain, info, paused, savers
 
 
 def others(chain: EtcdChain, leader: Server) -> list[Server]:
@@ -73,7 +73,7 @@ def test_one_leads_and_the_others_send_changes_to_it(chain: StartChain, url: str
 
 def test_each_is_a_sentinel_that_names_the_others(chain: StartChain, url: str) -> None:
     """The chain's name in etcd is the name for clients; all publish what the leader changes."""
-    c = chain(2, url=url, masters=3)
+    c = chain(2, url=url, masters=3, **QUICK)
     name = parse_url(url).keys.chain
     clients: list[Any] = [redis.Redis(port=master.port, decode_responses=True) for master in c.masters]
     channels = [client.pubsub() for client in clients]
@@ -108,7 +108,7 @@ def sentinels(master: Server, name: str) -> set[int]:
 def test_another_leads_when_the_leader_is_killed_and_repairs_what_happened_meanwhile(
     chain: StartChain, url: str
 ) -> None:
-    c = chain(3, url=url, masters=2)
+    c = chain(3, url=url, masters=2, **QUICK)
     leader = c.leader()
     c.members[1].kill()
     leader.kill()
@@ -133,7 +133,7 @@ def test_a_master_that_is_restarted_goes_on_at_once(chain: StartChain, url: str)
 
 
 def test_a_leader_that_was_paused_changes_nothing_when_it_wakes(chain: StartChain, url: str) -> None:
-    c = chain(3, url=url, masters=2)
+    c = chain(3, url=url, masters=2, **QUICK)
     leader = c.leader()
     (other,) = others(c, leader)
     with paused(leader):
@@ -152,8 +152,8 @@ def test_a_leader_that_was_paused_changes_nothing_when_it_wakes(chain: StartChai
 @pytest.mark.parametrize(("how", "masters"), [("kill", 2), ("pause", 3)])
 def test_the_leader_is_lost_amid_an_addition(chain: StartChain, url: str, how: str, masters: int) -> None:
     """The chain shows whether the new member was added. Each member of the chain serves."""
-    c = chain(2, url=url, masters=masters, member_config={"rdb-key-save-delay": "20000"})
-    for number in range(20):  # makes the copy take half a second
+    c = chain(2, url=url, masters=masters, member_config={"rdb-key-save-delay": "1000000"}, **QUICK)
+    for number in range(20):  # makes the copy take 20 seconds, were it not ended
         assert ask(c.head, "MEMBER.PUT", f"key-{number}", number) == number
     leader, spare = c.leader(), c.spare()
     replies: list[object] = []
@@ -170,6 +170,9 @@ def test_the_leader_is_lost_amid_an_addition(chain: StartChain, url: str, how: s
     leader.kill() if how == "kill" else leader.pause()
     wait_until(lambda: any(leads(other) for other in others(c, leader)), 20)
     other = next(filter(leads, others(c, leader)))
+    assert ask(c.tail, "CONFIG", "SET", "rdb-key-save-delay", 0) == b"OK"
+    for child in savers(c.tail):
+        child.kill()
     leader.resume()
     adding.join(60)
     assert not adding.is_alive()

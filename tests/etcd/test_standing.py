@@ -6,7 +6,7 @@ import psutil
 from chainredis.local_cluster.etcd_cluster import EtcdChain
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
-from etcd.conftest import StartChain
+from etcd.conftest import QUICK, StartChain
 from etcd.test_heartbeats import await_heartbeats
 from etcd.test_masters import leads, others
 from integration.helpers import ask, assert_serves, await_chain, await_repair, paused
@@ -31,7 +31,7 @@ def takes_over(chain: EtcdChain, standby: Server) -> None:
 
 
 def test_one_connection_to_each_member_until_the_term_begins(chain: StartChain, url: str) -> None:
-    c = chain(3, url=url, masters=2)
+    c = chain(3, url=url, masters=2, **QUICK)
     (standby,) = others(c, c.leader())
     await_standing(standby, c)
     before = [local_ports(standby, member) for member in c.members[:2]]
@@ -43,7 +43,7 @@ def test_one_connection_to_each_member_until_the_term_begins(chain: StartChain, 
 
 def test_connections_that_members_have_closed_delay_no_term(chain: StartChain, url: str) -> None:
     """In the moment before: the standby does not know it yet."""
-    c = chain(3, url=url, masters=2)
+    c = chain(3, url=url, masters=2, **QUICK)
     (standby,) = others(c, c.leader())
     await_standing(standby, c)
     for member in c.members:
@@ -53,7 +53,7 @@ def test_connections_that_members_have_closed_delay_no_term(chain: StartChain, u
 
 
 def test_a_member_that_was_started_again_is_followed_with_its_new_connection(chain: StartChain, url: str) -> None:
-    c = chain(3, url=url, masters=2)
+    c = chain(3, url=url, masters=2, **QUICK)
     await_heartbeats(c)
     (standby,) = others(c, c.leader())
     await_standing(standby, c)
@@ -68,7 +68,7 @@ def test_a_member_that_was_started_again_is_followed_with_its_new_connection(cha
 
 def test_a_leader_that_was_paused_stands_by_again(chain: StartChain, url: str) -> None:
     """Its own sessions end with its term. The new leader has no more connections than any leader."""
-    c = chain(3, url=url, masters=2)
+    c = chain(3, url=url, masters=2, **QUICK)
     former = c.leader()
     (standby,) = others(c, former)
     await_standing(standby, c)
