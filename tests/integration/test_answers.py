@@ -95,7 +95,7 @@ def test_a_wait_that_ended_with_the_role(chain: StartChain) -> None:
 @pytest.mark.usefixtures("either")
 def test_many_clients_that_wait_and_leave(chain: StartChain) -> None:
     """A client that leaves is forgotten, whatever it waited for, and the others are answered."""
-    cluster = chain(2, member_config={"member.gcs-mode": "checkpoint-flush"})
+    cluster = chain(2, master_config=PATIENT, member_config={"member.gcs-mode": "checkpoint-flush"})
     head, tail = cluster.members
     with paused(tail):
         talks = [Talk(head) for _ in range(300)]

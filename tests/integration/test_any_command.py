@@ -15,7 +15,7 @@ from chainredis.local_cluster.cluster import Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import Talk, ask, await_chain, await_repair, info, member_number, paused, state
+from integration.helpers import PATIENT, Talk, ask, await_chain, await_repair, info, member_number, paused, state
 from servers import SERVERS, use
 
 DEBUG = {"enable-debug-command": "yes"}
@@ -85,7 +85,7 @@ def test_each_type_in_several_databases(chain: StartChain) -> None:
 
 def test_nothing_is_said_before_it_is_committed(chain: StartChain) -> None:
     """While the tail is stopped, neither the write nor a read that could show it is answered, at any member."""
-    cluster = start(chain)
+    cluster = chain(3, commands="all", member_config=DEBUG, master_config=PATIENT)
     assert client(cluster.head).set("key", "old")
     address = (cluster.head.endpoint.host, cluster.head.endpoint.port)
     with paused(cluster.tail), socket.create_connection(address) as writer:
@@ -196,7 +196,7 @@ def test_waitaof_knows_what_all_have_on_their_disks(chain: StartChain, version: 
     """As each reply, its own is held until what was written before is committed."""
     if version == "redis-7.0":
         pytest.skip("this server has no WAITAOF")
-    cluster = start(chain, 3, appendonly="yes")
+    cluster = chain(3, commands="all", member_config=DEBUG | {"appendonly": "yes"}, master_config=PATIENT)
     with Talk(cluster.head) as talk:
         assert talk("SET", "key", 1) == b"OK"
         assert talk("WAITAOF", 1, 1, 0) == talk("WAITAOF", 0, 2, 0) == [1, 1]

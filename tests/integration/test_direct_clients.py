@@ -84,7 +84,7 @@ def test_requests_are_carried_out_without_the_server(chain: StartChain) -> None:
 
 def test_blocking_writes_of_a_chain(chain: StartChain) -> None:
     """A PUT without a client id is answered when it is committed. What the client sent behind it waits."""
-    cluster = chain(3)
+    cluster = chain(3, master_config=PATIENT)
     with direct(cluster.head) as talk:
         with paused(cluster.tail):
             talk.send_all([("MEMBER.PUT", "k", "1"), ("MEMBER.PUT", "k", "2"), ("MEMBER.PUT", "k", "3", "me")])
@@ -359,7 +359,7 @@ def test_requests_that_are_cut_by_segments(chain: StartChain) -> None:
 
 def test_clients_that_leave(chain: StartChain) -> None:
     """Amid a request, with an answer due, killed by an operator, while a child has copies of all sockets."""
-    cluster: Cluster = chain(2)
+    cluster: Cluster = chain(2, master_config=PATIENT)
     head = cluster.head
     for how in ("close", "amid a request", "half", "kill", "due"):
         talk = Talk(head)

@@ -15,7 +15,7 @@ from chainredis.local_cluster.cluster import MASTER, MEMBER
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Talk, ask, await_chain, member_number, paused, settled
+from integration.helpers import PATIENT, Talk, ask, await_chain, member_number, paused, settled
 from integration.test_direct_clients import MANY, become_direct, bytes_of, direct, is_direct, puts, reads
 from servers import SERVERS, use
 
@@ -91,7 +91,7 @@ def busy(server: Server) -> Iterator[None]:
     with Talk(server) as script, Talk(server) as rescue:
         rescue("PING")
         script.send("EVAL", "while true do end", "0")
-        time.sleep(0.5)
+        wait_until(lambda: str(rescue("PING")).startswith("BUSY"), 20)
         try:
             yield
         finally:
@@ -259,7 +259,7 @@ def test_no_part_of_a_value_is_taken_for_a_request_when_a_connection_is_reset(ch
 
 def test_no_part_of_a_value_is_taken_for_a_request_when_the_server_had_to_write(chain: StartChain) -> None:
     """While a candidate waits for a commit, the server writes it more than its socket takes, and then listens again."""
-    cluster = chain(2)
+    cluster = chain(2, master_config=PATIENT)
     head = cluster.head
     assert ask(head, "MEMBER.PUT", "long", "x" * MIB) >= 0
     for _ in range(5):

@@ -16,7 +16,18 @@ from chainredis.local_cluster.ports import HOST
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import Error, Talk, ask, await_chain, chain_of, member_number, paused, running, state
+from integration.helpers import (
+    PATIENT,
+    Error,
+    Talk,
+    ask,
+    await_chain,
+    chain_of,
+    member_number,
+    paused,
+    running,
+    state,
+)
 
 KEYS = 200
 
@@ -143,7 +154,7 @@ def test_empty_or_stale_reads_after_a_restart(chain: StartChain, config: dict[st
 
 def test_a_definite_error_for_a_write_that_then_commits(chain: StartChain) -> None:
     """The write timeout ends the wait, not the write, so the reply is UNKNOWN."""
-    cluster = chain(3, member_config={"member.write-timeout": "300"})
+    cluster = chain(3, master_config=PATIENT, member_config={"member.write-timeout": "300"})
     with paused(cluster.members[1]):
         answer = ask(cluster.head, "MEMBER.PUT", "k", "v")
         assert isinstance(answer, Error) and answer.startswith("UNKNOWN "), answer

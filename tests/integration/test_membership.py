@@ -15,12 +15,14 @@ from chainredis.local_cluster.server import ROOT, Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
 from integration.helpers import (
+    PATIENT,
     Error,
     Talk,
     ask,
     assert_serves,
     await_all,
     await_chain,
+    await_lifelines,
     await_repair,
     info,
     paused,
@@ -280,7 +282,8 @@ def test_removing_members_until_one_is_left_keeps_all_data(chain: StartChain) ->
 
 def test_a_dead_tail_s_repair_commits_what_it_had_not_confirmed(chain: StartChain) -> None:
     """The writers get a success: their updates have an sn and are committed now (rule 6)."""
-    cluster = chain(2)
+    cluster = chain(2, master_config=PATIENT)
+    await_lifelines(cluster)
     dead = cluster.tail
     with paused(dead), Talk(cluster.head) as writer:
         writer.send("MEMBER.PUT", "k", "v")

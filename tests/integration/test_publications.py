@@ -9,7 +9,7 @@ import redis
 from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.server import Server
 from integration.conftest import StartChain, StartServer
-from integration.helpers import PATIENT, Talk, ask, await_repair, paused, running, settled
+from integration.helpers import PATIENT, Talk, ask, await_lifelines, await_repair, paused, running, settled
 
 
 class Listener:
@@ -107,7 +107,8 @@ def test_no_publication_is_missed_while_the_tail_changes(chain: StartChain) -> N
 
 def test_a_new_tail_publishes_what_the_old_one_may_not_have(chain: StartChain) -> None:
     """The removal of a silent tail commits updates. The next tail publishes each of them at least once."""
-    cluster = chain(3)
+    cluster = chain(3, master_config=PATIENT)
+    await_lifelines(cluster)
     middle, tail = cluster.members[1:]
     listener = Listener(middle, "me")
     ask(middle, "PING")
