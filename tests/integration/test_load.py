@@ -147,7 +147,6 @@ def test_held_writers_fail_definitely_and_blocked_ones_do_not(chain: StartChain)
     cluster = chain(2, member_config={"member.log-limit": "1mb", "member.write-timeout": "700"}, master_config=PATIENT)
     with paused(cluster.tail), ExitStack() as stack:
         blocked, held, held_at_once = (stack.enter_context(Talk(cluster.head)) for _ in range(3))
-        began = monotonic()
         blocked.send("MEMBER.PUT", "blocked", "x" * (MIB - 200))
         wait_until(lambda: state(cluster.head).applied == 0, 10)
         held.send("MEMBER.PUT", "held", "x" * 1000)
@@ -155,7 +154,6 @@ def test_held_writers_fail_definitely_and_blocked_ones_do_not(chain: StartChain)
         assert blocked.receive().startswith("UNKNOWN ")
         assert held.receive().startswith("ERR not written")
         assert held_at_once.receive().startswith("ERR not written")
-        assert monotonic() - began < 5
         assert ask(cluster.head, "EXISTS", "held") == 0
     assert settled(cluster) == 0
     assert ask(cluster.tail, "EXISTS", "held") == 0

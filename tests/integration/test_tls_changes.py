@@ -3,7 +3,6 @@
 
 import shutil
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -115,12 +114,11 @@ def test_a_handshake_that_hangs_holds_nothing_up(server: StartServer, certificat
     only = server(MEMBER, tls_port=str(free_port()), tls_replication="yes", **certificates.identity().server)
     with liar(swallow) as (port, connections), Talk(only) as talk:
         assert talk("CHAIN.ADOPT", *view_with(only, port, 0, 2).wire())[0] == b"ADOPTED"
-        slowest = 0.0
+        answered = 0
         while "TLS: no answer in time" not in link_error(only):
-            begin = monotonic()
             assert talk("PING") == b"PONG"
-            slowest = max(slowest, monotonic() - begin)
-        assert slowest < 1
+            answered += 1
+        assert answered > 10
         wait_until(lambda: len(connections) > 1, 10)
 
 

@@ -17,6 +17,6 @@ def test_writers_wait_as_long_as_the_setting_says_now(chain: StartChain) -> None
         began = monotonic()
         reply = late("MEMBER.PUT", "k", "2")
         assert isinstance(reply, Error) and reply.startswith("UNKNOWN"), reply
-        assert 0.2 < monotonic() - began < 3
+        assert monotonic() - began > 0.2
         reply = early.receive()
         assert isinstance(reply, Error) and reply.startswith("UNKNOWN"), reply
