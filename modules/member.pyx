@@ -44,8 +44,8 @@ from modules.member.event_loop cimport (
 )
 from modules.member.gate cimport gate_start, unheld_command
 from modules.member.keyspace cimport (
-    filter_build, on_info_any, on_info_command, on_refused, on_refused_all, on_refused_pause, on_refused_read,
-    on_refused_rewrite, on_role, on_role_any,
+    executes_streams, filter_build, on_info_any, on_info_command, on_refused, on_refused_all, on_refused_pause,
+    on_refused_read, on_refused_rewrite, on_role, on_role_any,
 )
 from modules.member.keyspace.kind cimport has_snapshot, own_kind
 from modules.member.membership cimport (
@@ -123,7 +123,8 @@ cdef int on_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexce
 cdef int on_elsewhere(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.ELSEWHERE command …: replies for MEMBER.PUT and MEMBER.DEL where Redis would say READONLY -> MOVED | NOPERM
     """
-    return 0 if is_denied(ctx, argv, argc) else reply_elsewhere(the_member(), ctx, &argv[1], argc - 1)
+    return (0 if executes_streams(ctx, argv, argc) or is_denied(ctx, argv, argc)
+            else reply_elsewhere(the_member(), ctx, &argv[1], argc - 1))
 
 
 cdef int on_sn(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:

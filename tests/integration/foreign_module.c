@@ -75,6 +75,13 @@ static int call_and_wait(RedisModuleCtx *ctx, RedisModuleString **argv, int argc
     return REDISMODULE_OK;
 }
 
+/* Any command, as a module calls it that lets other servers call it, too: its own command is what is replicated. */
+static int repeat(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    int status = call(ctx, argv, argc);
+    RedisModule_ReplicateVerbatim(ctx);
+    return status;
+}
+
 /* Drops all data behind everybody's back. */
 static int wipe(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModule_ResetDataset(0, 0);
@@ -111,6 +118,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     RedisModule_CreateCommand(ctx, "FOREIGN.SHOW", show, "readonly", 1, 1, 1);
     RedisModule_CreateCommand(ctx, "FOREIGN.CALL", call, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.CALLANDWAIT", call_and_wait, "", 0, 0, 0);
+    RedisModule_CreateCommand(ctx, "FOREIGN.REPEAT", repeat, "write", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.WIPE", wipe, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.SETS", count_sets, "", 0, 0, 0);
     RedisModule_SubscribeToKeyspaceEvents(ctx, REDISMODULE_NOTIFY_STRING, note_set);

@@ -251,6 +251,7 @@ cdef void effects_step(Member *m) noexcept nogil:
     """Called once per pass, before anything is settled, forwarded or acknowledged."""
     if not m.chain.log.streams or is_native_replica(m):
         return
+    m.effects.in_stream = False     # what a timer or a thread of another module calls came with nothing
     note_executed(m)
     note_master(m)
     close_ticket(m)

@@ -22,6 +22,7 @@ cdef extern bint filter_build(Member *m) noexcept nogil
 cdef extern void note_modules(Member *m) noexcept nogil
 cdef extern void note_unreplicated(Member *m) noexcept nogil
 cdef extern void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil
+cdef extern bint executes_streams(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int on_refused(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int on_refused_all(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil
 cdef extern int on_refused_pause(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil

@@ -8,11 +8,13 @@
 from libc.string cimport memset, strlen, strncmp
 
 from modules.bindings.redismodule cimport (
-    REDISMODULE_OK, REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx,
+    REDISMODULE_CTX_FLAGS_LOADING, REDISMODULE_CTX_FLAGS_LUA, REDISMODULE_CTX_FLAGS_REPLICATED, REDISMODULE_OK,
+    REDISMODULE_REPLY_ARRAY, RedisModuleCallReply, RedisModuleCommandFilterCtx, RedisModuleCtx,
     RedisModuleDict, RedisModuleString, RedisModule_Call, RedisModule_CallReplyLength, RedisModule_CallReplyType,
     RedisModule_CommandFilterArgGet, RedisModule_CommandFilterArgInsert, RedisModule_CommandFilterArgReplace,
     RedisModule_CommandFilterArgsCount, RedisModule_CreateDict, RedisModule_CreateString, RedisModule_FreeDict,
-    RedisModule_Log, RedisModule_ReplyWithError, RedisModule_StringPtrLen, RedisModule_StringToLongLong,
+    RedisModule_GetClientId, RedisModule_GetContextFlags, RedisModule_Log, RedisModule_ReplyWithCallReply,
+    RedisModule_ReplyWithError, RedisModule_StringPtrLen, RedisModule_StringToLongLong,
 )
 from modules.core.chain cimport chain_shows_data
 from modules.core.view cimport KIND_ALL
@@ -27,6 +29,7 @@ from modules.server.command_table cimport (
     RULE_WAITAOF, RULE_WRITE, Rule, begins_with, is_ours, is_refusable, lower_argument, lower_name, recent_rule,
     table_fill, table_find, table_set,
 )
+from modules.server.connection_kind cimport is_connected
 from modules.server.logins cimport ENTRANCE_PASSWORD
 from modules.server.passwords cimport passwords_filter, the_passwords
 from modules.server.redis_calls cimport drop_reply
@@ -150,6 +153,74 @@ cdef bint is_update(const char *name, size_t length) noexcept nogil:
     return length == 10 and (begins_with(name, "member.put", 10) or begins_with(name, "member.del", 10))
 
 
+# ------------------------------------------------------- commands of the stream, and what they call
+#
+# The stream of effects has commands of other modules as they are, if these modules replicate them so, and such a
+# command may call others. Whatever a member may show, and whoever takes writes: it executes them, or it would not have
+# what the head has. A command is seen before what it calls, so what has no connection belongs to the newest command
+# that has one.
+
+cdef bint is_loaded(Member *m) noexcept nogil:
+    """Returns whether the append-only file is being read, by commands of other modules that call this one: Redis itself
+    refuses those of clients.
+    """
+    return not m.disk.started and RedisModule_GetContextFlags(m.ctx) & REDISMODULE_CTX_FLAGS_LOADING != 0
+
+
+cdef bint is_streams(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
+    """Returns whether it is certain that the command came with the stream, or is called by one that did. Redis 7.0
+    cannot tell.
+    """
+    cdef unsigned long long client
+    if m.effects.client_of == NULL or m.effects.master_client == 0:
+        return False
+    client = m.effects.client_of(command)
+    if client == m.effects.master_client:
+        m.effects.in_stream = True
+    elif m.effects.in_stream and is_connected(m.ctx, client):
+        m.effects.in_stream = False
+    return m.effects.in_stream
+
+
+cdef bint may_be_streams(Member *m, RedisModuleCtx *ctx) noexcept nogil:
+    """Returns whether a command that was handed over may have come with the stream, or be called by one that did. Only
+    Redis 7.0 leaves that open, for what another module calls while our own server executes effects.
+    """
+    cdef int flags = RedisModule_GetContextFlags(ctx)
+    if flags & REDISMODULE_CTX_FLAGS_REPLICATED:
+        return True
+    return (m.effects.client_of == NULL and m.effects.pseudo_master.feeding
+            and m.effects.pseudo_master.fed != m.chain.executed + 1 and not flags & REDISMODULE_CTX_FLAGS_LUA
+            and not is_connected(ctx, RedisModule_GetClientId(ctx)))
+
+
+cdef bint executes_streams(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
+    """Execute the command in the arguments if it may be the stream's. Returns False if it is a client's.
+
+    Like Redis itself, write it to the append-only file; what another module's command calls is written with that.
+    """
+    cdef Member *m = the_member()
+    cdef bint written = RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED != 0
+    cdef RedisModuleCallReply *reply
+    if argc < 2 or not may_be_streams(m, ctx):
+        return False
+    m.keyspace.own_call = True
+    reply = RedisModule_Call(
+        ctx, RedisModule_StringPtrLen(argv[1], NULL), "!Ev" if written else "Ev", &argv[2], <size_t>(argc - 2))
+    m.keyspace.own_call = False
+    if reply == NULL:
+        RedisModule_ReplyWithError(ctx, "ERR unknown command, or wrong number of arguments")
+        return True
+    RedisModule_ReplyWithCallReply(ctx, reply)
+    drop_reply(reply)
+    return True
+
+
+cdef bint is_heads_though_no_write(const char *name, size_t length, Rule rule) noexcept nogil:
+    """Returns whether the command is to be executed by the head, and Redis does not refuse it at a replica."""
+    return rule == RULE_PUBLISH or (length == 7 and begins_with(name, "pfcount", 7))
+
+
 cdef bint is_clients(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
     """Returns whether it is certain that a client has sent the command. The filter sees those of the stream, too.
 
@@ -196,7 +267,9 @@ cdef void ask_for_all_files(const Member *m, RedisModuleCommandFilterCtx *comman
         RedisModule_CommandFilterArgReplace(command, 2, RedisModule_CreateString(NULL, "1", 1))
 
 
-cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule rule) noexcept nogil:
+cdef void filter_of_all(
+    Member *m, RedisModuleCommandFilterCtx *command, const char *name, size_t length, Rule rule,
+) noexcept nogil:
     """Filter one command at a member of a chain of all commands.
 
     The serving head executes every command that changes data; a ticket is opened before. Redis itself refuses writes at
@@ -211,6 +284,8 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
     elif rule == RULE_SYNC:
         if not entering:
             hand_over(command, "CHAIN.REFUSED.ALL")
+    elif not m.effects.leads and is_streams(m, command):
+        pass
     elif not may_show_data(m) and (rule == RULE_READ or (rule == RULE_WRITE and not m.effects.pseudo_master.feeding)):
         # The stream of effects has writes, and no reads. Redis itself refuses a client's write while it is fed.
         refuse_read(m, command)
@@ -233,6 +308,8 @@ cdef void filter_of_all(Member *m, RedisModuleCommandFilterCtx *command, Rule ru
         hand_over(command, "CHAIN.REFUSED.PAUSE")
     elif (rule == RULE_WRITE or rule == RULE_PUBLISH) and is_clients(m, command):
         hand_over(command, "CHAIN.ELSEWHERE")
+    elif m.effects.client_of == NULL and is_heads_though_no_write(name, length, rule):
+        hand_over(command, "CHAIN.ELSEWHERE")
 
 
 cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexcept nogil:
@@ -252,6 +329,8 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
     rule = recent_rule(&m.keyspace.recent, m.keyspace.commands, command, name, length)
     if rule >= RULE_EXECUTES:
         m.keyspace.entrance_known = False
+    if (rule == RULE_READ or rule == RULE_WRITE) and is_loaded(m):
+        return
     if rule == RULE_ACL or rule == RULE_REPLY or (rule == RULE_EXECUTES and m.direct.trust_may_end):
         m.direct.trust_may_end = m.direct.distrusted = True
     if rule == RULE_TRACKING and redirects(command):
@@ -262,7 +341,7 @@ cdef void filter_command(Member *m, RedisModuleCommandFilterCtx *command) noexce
         hand_over(command, "CHAIN.CLUSTER" if who_enters(m) == ENTRANCE_PASSWORD else "CHAIN.CLUSTER.ANY")
         return
     if m.chain.log.streams:
-        filter_of_all(m, command, rule)
+        filter_of_all(m, command, name, length, rule)
         return
     if rule == RULE_SUBSCRIBES or rule == RULE_EXECUTES:
         m.clients.subscribers = True
@@ -309,7 +388,7 @@ cdef int on_refused_pause(RedisModuleCtx *ctx, RedisModuleString **argv, int arg
 cdef int on_refused_read(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) noexcept nogil:
     """CHAIN.REFUSED.READ command …: replies for a command that would show old data -> MASTERDOWN | CLUSTERDOWN | NOPERM
     """
-    if is_denied(ctx, argv, argc):
+    if executes_streams(ctx, argv, argc) or is_denied(ctx, argv, argc):
         return 0
     if the_member().settings.cluster_announce:
         return RedisModule_ReplyWithError(ctx, "CLUSTERDOWN this member is in no chain at present: ask another one")

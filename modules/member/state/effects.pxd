@@ -92,6 +92,7 @@ cdef struct Effects:
     # Redis 7.2 and later: who has sent the command that a filter sees; NULL: Redis cannot tell
     unsigned long long (*client_of)(RedisModuleCommandFilterCtx *) noexcept nogil
     unsigned long long master_client    # the client id of the pseudo-master at our own server; 0: not known
+    bint in_stream              # the newest command of a connection that a filter has seen came with the stream
     bint holds                  # replies are held until what they may show is committed
     bint fresh                  # it was in no view before, and its server lacks what was committed meanwhile
     bint copied                 # the next command is the PSYNC of a learner's copy
