@@ -43,7 +43,7 @@ def register(add_parser: AddParser) -> None:
     parser.add_argument(
         "--port", type=_port, default=6369, help="of the master; the members have those after it (default: %(default)s)"
     )
-    parser.add_argument("--etcd", action="store_true", help=f"masters in etcd, which is started on port {ETCD_PORT}")
+    parser.add_argument("--etcd", action="store_true", help=f"masters in an etcd, on port {ETCD_PORT} if that is free")
     parser.add_argument(
         "--masters", type=_masters, metavar="N", help=f"with --etcd: one of them leads (default: {MASTERS_IN_ETCD})"
     )
@@ -89,9 +89,9 @@ def _cluster(options: argparse.Namespace, console: Console, stack: contextlib.Ex
     from chainredis.local_cluster.etcd_cluster import EtcdChain, EtcdServer, url_of  # noqa: PLC0415
 
     folder = options.dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chainredis-etcd-")))
-    etcd = EtcdServer(folder / "etcd", port=ETCD_PORT)
+    etcd = EtcdServer(folder / "etcd", port=ETCD_PORT if is_free(ETCD_PORT) else None)
     stack.callback(etcd.stop)
-    progress(f"starting etcd on port {ETCD_PORT}")
+    progress(f"starting etcd on port {etcd.port}")
     etcd.start()
     masters = options.masters or MASTERS_IN_ETCD
     return EtcdChain(options.members, url=url_of("my_cool_chain", etcd), masters=masters, **where)

@@ -3,16 +3,20 @@
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from chainredis.cli.run import ETCD_PORT
 from chainredis.local_cluster.etcd_cluster import EtcdServer, url_of
-from chainredis.local_cluster.ports import free_port
+from chainredis.local_cluster.ports import HOST, free_port
 from chainredis.local_cluster.server import ROOT
 from chainredis.transport.waiting import wait_until
 from integration.documented import Start, documented, redis_cli, redis_cli_session
+from integration.test_local_cluster import chainredis, free_ports
 
 SERVER = ROOT / "redis/src/redis-server"
 
@@ -51,3 +55,19 @@ def test_trying_it_out(etcd: EtcdServer, start: Start, arguments: str) -> None:
 
 def names(*ports: int) -> list[str]:
     return [f"127.0.0.1:{port}" for port in ports]
+
+
+def test_run_leaves_an_etcd_alone_that_has_the_usual_port(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        with suppress(OSError):     # somebody has it already
+            taken.bind((HOST, ETCD_PORT))
+            taken.listen()
+        port = free_ports()
+        process = chainredis("run", "--etcd", "--members", 1, "--masters", 1, "--port", port, "--dir", tmp_path)
+        assert process.stdout
+        said = next(line for line in process.stdout if "starting etcd" in line or "error" in line)
+        assert any("epoch=1" in line for line in process.stdout), said
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"on port {ETCD_PORT}" not in said
