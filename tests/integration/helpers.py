@@ -295,6 +295,14 @@ def assert_serves(cluster: Cluster, key: str = "does-it-serve") -> None:
 
 
 @contextmanager
+def unheld(server: Server, timeout_s: float = 15) -> Iterator[Talk]:
+    """A connection whose replies are not held, as operators and masters use it."""
+    with Talk(server, timeout_s) as talk:
+        assert talk("MEMBER.UNHELD") == b"OK"
+        yield talk
+
+
+@contextmanager
 def paused(server: Server) -> Iterator[None]:
     """Stop the server by SIGSTOP for the time of the block; updates that need this member are not committed."""
     server.pause()

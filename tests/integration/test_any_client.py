@@ -27,6 +27,7 @@ from integration.helpers import (
     member_number,
     paused,
     savers,
+    unheld,
 )
 
 DEBUG = {"enable-debug-command": "yes"}
@@ -81,14 +82,6 @@ def test_ten_thousand_idle_clients(chain: StartChain) -> None:
         assert sorted(numbers) == list(range(1, len(sockets) + 1))
         assert ask(three.tail, "GET", "n") == str(len(sockets)).encode()
     wait_until(lambda: member_number(three.head, "gate_clients") < 10, 30)
-
-
-@contextmanager
-def unheld(server: Server) -> Iterator[Talk]:
-    """A connection whose replies are not held, as operators use it."""
-    with Talk(server) as talk:
-        assert talk("MEMBER.UNHELD") == b"OK"
-        yield talk
 
 
 @contextmanager

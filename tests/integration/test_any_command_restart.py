@@ -35,6 +35,7 @@ from integration.helpers import (
     proven,
     running,
     state,
+    unheld,
 )
 from integration.test_any_command import assert_same, client, start, write_each_type
 
@@ -262,8 +263,7 @@ def test_keys_that_expire_while_a_member_is_away_are_deleted_by_the_head_alone(c
     """The head, whose clients are paused, deletes nothing in the meantime."""
     cluster = start(chain, 3, **EVERY_SECOND)
     victim = cluster.members[1]
-    with Talk(cluster.head) as talk:
-        assert talk("MEMBER.UNHELD") == b"OK"
+    with unheld(cluster.head) as talk:
         brief = [("SET", f"brief-{number}", "x", "PX", 1000) for number in range(100)]
         talk.pipeline([("SET", "lasting", "x"), *brief, ("CLIENT", "PAUSE", 100_000, "WRITE")])
         wait_until(lambda: keys_of(victim) == 101, 20)

@@ -35,6 +35,7 @@ from integration.helpers import (
     running,
     settled,
     state,
+    unheld,
 )
 
 PREDECESSOR = "a" * 40
@@ -86,8 +87,7 @@ def as_predecessor(member: Server, view: View, applied: int = -1) -> Iterator[Ta
 def tail_of_two(member: Server, kind: Kind) -> View:
     itself = Member(member.endpoint.host, member.endpoint.host, member.port, state(member).run_id)
     view = View(HISTORY, 1, (replace(itself, port=1, run_id=PREDECESSOR), itself), "cd" * 16, kind)
-    with Talk(member) as master:
-        assert master("MEMBER.UNHELD") == b"OK"
+    with unheld(member) as master:
         assert master("CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
     return view
 
@@ -269,8 +269,7 @@ class Disturbance:
     def __call__(self, stop: Event) -> None:
         ways = (self._set, self._kill_a_link, self._change_users, self._pause, self._stop)
         while not stop.is_set():
-            with Talk(self._chance.choice(self._cluster.members), 60) as operator:
-                assert operator("MEMBER.UNHELD") == b"OK"
+            with unheld(self._chance.choice(self._cluster.members), 60) as operator:
                 self._chance.choice(ways)(operator)
             self.done += 1
             time.sleep(self._chance.choice([0.01, 0.1, 0.4]))

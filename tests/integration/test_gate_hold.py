@@ -5,8 +5,8 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -30,6 +30,7 @@ from integration.helpers import (
     member_number,
     paused,
     running,
+    unheld,
 )
 from integration.test_gate_connections import gate_threads
 from integration.test_gate_relay import connected, read_to_end, receive, words
@@ -38,13 +39,6 @@ from integration.test_gate_relay import connected, read_to_end, receive, words
 def patient(chain: StartChain, **config: str) -> Cluster:
     """A chain whose master waits for a member that a test has stopped."""
     return chain(3, commands="all", master_config=PATIENT, member_config=config)
-
-
-@contextmanager
-def unheld(server: Server) -> Iterator[Talk]:
-    with Talk(server) as talk:
-        assert talk("MEMBER.UNHELD") == b"OK"
-        yield talk
 
 
 def field(talk: Talk, name: str) -> int:

@@ -17,7 +17,7 @@ import pytest
 from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain
-from integration.helpers import Talk, running
+from integration.helpers import Talk, running, unheld
 from servers import SERVERS, use
 
 DEBUG = {"enable-debug-command": "yes"}
@@ -29,14 +29,6 @@ PASS_S = 0.02
 def version(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     use(request.param, monkeypatch)
     return str(request.param)
-
-
-@contextmanager
-def unheld(server: Server) -> Iterator[Talk]:
-    """A client that is not held sees at once what the server makes of a write."""
-    with Talk(server) as talk:
-        assert talk("MEMBER.UNHELD") == b"OK"
-        yield talk
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from chainredis.protocol.view import Kind, Member, View
 from chainredis.transport.waiting import wait_until
 from commands.run import same_data
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Talk, ask, await_repair, member_number, proven, running, state
+from integration.helpers import Talk, ask, await_repair, member_number, proven, running, state, unheld
 
 DEBUG = {"enable-debug-command": "yes"}
 LIMITED = DEBUG | {"member.log-limit": "1mb"}
@@ -91,8 +91,7 @@ def test_a_part_that_does_not_go_on_where_the_last_ended_is_refused(server: Star
     member = server(MEMBER, **{"member.commands": "all"})
     itself = Member(member.endpoint.host, member.endpoint.host, member.port, state(member).run_id)
     view = View("ab" * 16, 1, (replace(itself, port=1, run_id="a" * 40), itself), "cd" * 16, Kind.ALL)
-    with Talk(member) as master:
-        assert master("MEMBER.UNHELD") == b"OK"
+    with unheld(member) as master:
         assert master("CHAIN.ADOPT", *view.wire())[0] == b"ADOPTED"
     parts = [(offset, SET[offset : offset + 30]) for offset in range(0, len(SET), 30)]
     link = proven(member, view, "a" * 40)

@@ -14,7 +14,7 @@ from chainredis.local_cluster.cluster import MEMBER, Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind
 from chainredis.transport.waiting import wait_until
-from integration.helpers import Talk, become_chain, state
+from integration.helpers import Talk, become_chain, state, unheld
 from preloading import NEEDS_PRELOADING, preloading
 
 pytestmark = NEEDS_PRELOADING
@@ -71,8 +71,7 @@ def test_a_tap_whose_request_is_lost_asks_again(tmp_path: Path) -> None:
     server.start()
     try:
         become_chain(server, Kind.ALL)
-        with Talk(server) as talk:
-            assert talk("MEMBER.UNHELD") == b"OK"
+        with unheld(server) as talk:
             assert talk("SET", "key", "value") == b"OK"
         wait_until(lambda: state(server).committed > 0, 20)
         assert "the server does not answer" in server.log()
@@ -96,6 +95,5 @@ def test_all_clients_are_closed_when_the_gate_cannot_be_told_which(tmp_path: Pat
 
 def lines_of(server: Server, what: str) -> list[str]:
     """The lines of CLIENT LIST about clients that have called this command last."""
-    with Talk(server) as talk:
-        assert talk("MEMBER.UNHELD") == b"OK"
+    with unheld(server) as talk:
         return [line for line in talk("CLIENT", "LIST").decode().splitlines() if what in line]

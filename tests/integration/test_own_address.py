@@ -11,7 +11,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import Kind, Member
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer, _examine
-from integration.helpers import Talk, ask, become_chain, state
+from integration.helpers import Talk, ask, become_chain, state, unheld
 
 ONLY = {"member.commands": "all", "member.lifeline-port": "-1"}
 
@@ -24,8 +24,7 @@ def test_a_server_that_does_not_bind_127_0_0_1(tmp_path: Path, host: str, bind: 
     server.start()
     try:
         become_chain(server, Kind.ALL)
-        with Talk(server) as talk:
-            assert talk("MEMBER.UNHELD") == b"OK"
+        with unheld(server) as talk:
             assert talk("SET", "k", "v") == b"OK"
             wait_until(lambda: state(server).committed > 0, 10)
         assert ask(server, "GET", "k") == b"v"

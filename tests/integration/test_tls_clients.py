@@ -22,8 +22,8 @@ from chainredis.local_cluster.server import ROOT, Server
 from chainredis.protocol.view import Endpoint
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
-from integration.helpers import Error, Talk, ask, await_repair, info, member_number, paused
-from integration.test_gate_hold import await_held, field, patient, unheld
+from integration.helpers import Error, Talk, ask, await_repair, info, member_number, paused, unheld
+from integration.test_gate_hold import await_held, field, patient
 from integration.test_gate_relay import GATE, MIB, PLAIN, assert_others_wake, read_to_end, receive, replies_to, words
 from servers import DEFAULT, needs_tls
 from simulation.seeds import SEED
