@@ -302,6 +302,15 @@ def unheld(server: Server, timeout_s: float = 15) -> Iterator[Talk]:
         yield talk
 
 
+def await_written(*servers: Server) -> None:
+    """Wait until Redis has written all of the append-only file. With `everysec` it writes nothing, for up to 2 s, while
+    it syncs what it has written before.
+    """
+    for server in servers:
+        with unheld(server) as talk:
+            wait_until(lambda talk=talk: b"aof_buffer_length:0\r" in talk("INFO", "persistence"), 20)  # type: ignore[misc]
+
+
 @contextmanager
 def paused(server: Server) -> Iterator[None]:
     """Stop the server by SIGSTOP for the time of the block; updates that need this member are not committed."""

@@ -29,6 +29,7 @@ from integration.helpers import (
     await_all,
     await_chain,
     await_repair,
+    await_written,
     become_chain,
     info,
     member_number,
@@ -98,6 +99,7 @@ def test_a_follower_comes_back_by_log(chain: StartChain, files: dict[str, str]) 
     write_each_type(head)
     victim = cluster.members[1]
     wait_until(lambda: len(positions(cluster)) == 1, 10)
+    await_written(victim)
     victim.kill()
     await_repair(cluster, victim)
     for number in range(100):
@@ -122,6 +124,7 @@ def test_the_whole_chain_restarts_with_files_that_may_lack_a_second(chain: Start
     """An operator says which member's data counts, and the others join it."""
     cluster = start(chain, 3, **EVERY_SECOND)
     before = written_in_two_databases(cluster)
+    await_written(*cluster.members)
     for member in cluster.members:
         member.kill()
     for member in cluster.members:
@@ -198,6 +201,7 @@ def with_killed_member(chain: StartChain) -> tuple[Cluster, Server]:
     for _ in range(100):
         head.incr("counter")
     assert_same(cluster)
+    await_written(victim)
     victim.kill()
     await_repair(cluster, victim)
     for _ in range(10):
@@ -267,6 +271,7 @@ def test_keys_that_expire_while_a_member_is_away_are_deleted_by_the_head_alone(c
         brief = [("SET", f"brief-{number}", "x", "PX", 1000) for number in range(100)]
         talk.pipeline([("SET", "lasting", "x"), *brief, ("CLIENT", "PAUSE", 100_000, "WRITE")])
         wait_until(lambda: keys_of(victim) == 101, 20)
+        await_written(victim)
         victim.kill()
         await_repair(cluster, victim)
         wait_until(lambda: talk("EXISTS", "brief-99") == 0, 20)
@@ -282,8 +287,7 @@ def test_keys_that_expire_while_a_member_is_away_are_deleted_by_the_head_alone(c
 
 def keys_of(server: Server) -> int:
     """How many keys database 0 has, those that have expired and are not deleted included."""
-    with Talk(server) as talk:
-        talk("MEMBER.UNHELD")
+    with unheld(server) as talk:
         keyspace = talk("INFO", "keyspace").decode()
     return int(keyspace.split("db0:keys=")[1].split(",")[0]) if "db0" in keyspace else 0
 

@@ -18,6 +18,7 @@ from integration.helpers import (
     Talk,
     ask,
     assert_serves,
+    await_written,
     info,
     member_number,
     running,
@@ -227,6 +228,7 @@ def test_a_newcomer_counts_when_its_file_holds_the_copy(chain: StartChain, fsync
     assert state(newcomer).record_durable == (fsync is ALWAYS)
     settled(cluster)
     without_master(cluster)
+    await_written(newcomer)
     restart(newcomer)
     assert (state(newcomer).applied, len(data(newcomer))) == (20, 21)
 
