@@ -33,6 +33,7 @@ from chainredis.protocol.errors import (
 from chainredis.protocol.leases import Lease
 from chainredis.protocol.member_record import SecondPort
 from chainredis.protocol.view import Endpoint, Kind, Member, View
+from chainredis.transport.bounded_answers import BoundedParser
 from chainredis.transport.member_state import MemberState, Progress, state_in
 from chainredis.transport.settings import Credentials, Settings
 from chainredis.transport.tls import Tls, TlsConnection, days_left, why
@@ -413,6 +414,7 @@ def _connection(endpoint: Endpoint, settings: Settings, tls: Tls | None) -> Any:
         "socket_timeout": settings.answer_timeout_s,
         "protocol": 2,
         "driver_info": None,
+        "parser_class": BoundedParser,
         "socket_keepalive": True,
         "socket_keepalive_options": KEEPALIVE,
     }

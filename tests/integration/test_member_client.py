@@ -206,6 +206,19 @@ def test_an_announced_view_is_answered_in_its_turn(chain: StartChain, settings: 
             link.adopt(view)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"$2000000000\r\n" + b"x" * 100_000, b"+" + b"x" * 20_000_000, b"*2000000000\r\n" + b":1\r\n" * 5_000_000],
+    ids=["string", "line", "list"],
+)
+def test_an_answer_without_end_is_not_taken(settings: Settings, answer: bytes) -> None:
+    """Whoever listens at a member's address could fill the master's memory."""
+    with listener(answer) as endpoint:
+        found = failure(endpoint, settings)
+    assert isinstance(found, NotAMember)
+    assert "what answers there is no Redis server" in str(found)
+
+
 def failing(call: Callable[[], object]) -> None:
     with pytest.raises(MemberError):
         call()
