@@ -29,6 +29,7 @@ cdef extern void tap_tick(Member *m) noexcept nogil
 
 # pseudo_master.pxi
 cdef extern bint pseudo_master_listen(Member *m) noexcept nogil
+cdef extern void pseudo_master_tick(Member *m) noexcept nogil
 cdef extern void cover_log(Member *m) noexcept nogil
 cdef extern void feed_server(Member *m) noexcept nogil
 

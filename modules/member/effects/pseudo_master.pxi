@@ -17,12 +17,12 @@ from modules.bindings.libssl cimport (
     SSL_set_verify,
 )
 from modules.bindings.redismodule cimport (
-    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, RedisModule_EventLoopAdd, RedisModule_EventLoopDel,
-    RedisModule_Log,
+    REDISMODULE_EVENTLOOP_READABLE, REDISMODULE_EVENTLOOP_WRITABLE, REDISMODULE_OK, RedisModule_EventLoopAdd,
+    RedisModule_EventLoopDel, RedisModule_Log,
 )
 from modules.bindings.socket cimport (
-    AF_INET, INADDR_LOOPBACK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, bind, getpeername, getsockname, htonl,
-    listen, ntohs, recv, sockaddr, sockaddr_in, socket, socklen_t,
+    AF_INET, EAGAIN, ECONNABORTED, EINTR, INADDR_LOOPBACK, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, accept4, bind,
+    getpeername, getsockname, htonl, listen, ntohs, recv, sockaddr, sockaddr_in, socket, socklen_t,
 )
 from modules.core.effect_scanner cimport scan
 from modules.core.effect_stream cimport stream_at, stream_copy_out
@@ -75,9 +75,17 @@ cdef bint pseudo_master_listen(Member *m) noexcept nogil:
     if p.listens:
         return True
     p.listens = pseudo_master_bind(m) and listen(p.listener, 4) == 0
-    if p.listens:
-        RedisModule_EventLoopAdd(p.listener, REDISMODULE_EVENTLOOP_READABLE, on_own_server, m)
+    p.deaf = p.listens
+    pseudo_master_tick(m)
     return p.listens
+
+
+cdef void pseudo_master_tick(Member *m) noexcept nogil:
+    """Accept connections, if none are accepted now."""
+    cdef PseudoMaster *p = &m.effects.pseudo_master
+    if p.deaf:
+        p.deaf = RedisModule_EventLoopAdd(
+            p.listener, REDISMODULE_EVENTLOOP_READABLE, on_own_server, m) != REDISMODULE_OK
 
 
 cdef bint is_socket_of(int fd, const sockaddr_in *address, int port) noexcept nogil:
@@ -111,12 +119,18 @@ cdef int own_descriptor(const Member *m, const sockaddr_in *peer) noexcept nogil
 
 
 cdef void on_own_server(int listener, void *data, int mask) noexcept nogil:
-    """Accept a connection, if our own server has made it. It takes the place of the one before."""
+    """Accept a connection, if our own server has made it. It takes the place of the one before.
+
+    If no file descriptor is left, the listener is not watched before the next tick: the loop would wake without end.
+    """
     cdef Member *m = <Member *>data
     cdef PseudoMaster *p = &m.effects.pseudo_master
     cdef sockaddr_in peer
     cdef socklen_t length = sizeof(peer)
     cdef int fd = accept4(listener, <sockaddr *>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+    if fd < 0 and errno != EAGAIN and errno != EINTR and errno != ECONNABORTED:
+        RedisModule_EventLoopDel(listener, REDISMODULE_EVENTLOOP_READABLE)
+        p.deaf = True
     if fd < 0:
         return
     if own_descriptor(m, &peer) < 0:

@@ -16,7 +16,7 @@ from modules.core.read_lease cimport read_lease_doubt, read_lease_is_held, read_
 from modules.core.replication cimport replication_tick
 from modules.member.checkpoint cimport checkpoint_tick, is_active
 from modules.member.clients cimport direct_tick
-from modules.member.effects cimport tap_tick
+from modules.member.effects cimport pseudo_master_tick, tap_tick
 from modules.member.keyspace cimport caches_tick, paused_lately
 from modules.member.membership cimport join_save, lifelines_tick
 from modules.member.persistence cimport disk_tick
@@ -44,6 +44,7 @@ cdef void tick(Member *m) noexcept nogil:
     join_save(m)
     pump_idle(m)
     disk_tick(m, rare)
+    pseudo_master_tick(m)
     tap_tick(m)
     lifelines_tick(m)
     if is_active(m):

@@ -54,6 +54,7 @@ cdef struct PseudoMaster:
     int listener                # -1: none
     int port
     bint listens                # connections are not refused any more
+    bint deaf                   # no connection is accepted before the next tick: there was no free descriptor
     int fd                      # the connection of our own server; -1: none
     SSL *ssl                    # NULL: without TLS, or nothing has been read yet
     bint heard                  # our own server has shown whether it speaks TLS
