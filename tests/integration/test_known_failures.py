@@ -165,7 +165,7 @@ def test_total_loss_on_a_fail_over(written: Callable[[int], Cluster]) -> None:
     """All members with the data die while an empty server is being added. That server must not become the chain."""
     cluster = written(2)
     newcomer = cluster.spare()
-    cluster.tail.client().config_set("rdb-key-save-delay", 10_000)
+    cluster.tail.client().config_set("rdb-key-save-delay", 1_000_000)
     with Talk(cluster.master, 60) as master:
         master.send("MASTER.ADD", HOST, newcomer.port)
         wait_until(lambda: state(newcomer).join == "copying", 10)

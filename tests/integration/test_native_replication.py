@@ -21,6 +21,7 @@ from integration.helpers import (
     become_chain,
     info,
     member_number,
+    savers,
     state,
 )
 
@@ -111,10 +112,13 @@ def test_the_file_is_not_rewritten_while_redis_replicates(chain: StartChain, ser
         ask(source, "MEMBER.PUT", f"key-{number}", "its copy takes a while")
     view = become_chain(source)
     assert ask(learner, "CHAIN.JOIN", *view.wire()) == b"OK"
-    wait_until(lambda: not follows_nobody(learner), 20)
+    wait_until(lambda: not follows_nobody(learner) and len(savers(source)) == 1, 20)
+    (child,) = savers(source)
+    child.suspend()
     reply = ask(learner, "CONFIG", "REWRITE")
     assert isinstance(reply, Error) and "being copied" in reply
     assert ask(learner, "config", "GET", "port") == [b"port", b"%d" % learner.port]
+    child.resume()
     wait_until(lambda: state(learner).join == "copied", 20)
     assert ask(learner, "CONFIG", "REWRITE") == b"OK"
     assert "replicaof" not in (learner.folder / "redis.conf").read_text()

@@ -13,6 +13,7 @@ import pytest
 from chainredis.local_cluster.cluster import MASTER, MEMBER, Cluster
 from chainredis.local_cluster.server import Server
 from chainredis.protocol.view import View
+from chainredis.transport.waiting import wait_until
 from integration.conftest import StartChain, StartServer
 from integration.helpers import OWN_RUN_ID, Error, Talk, Word, ask, assert_serves, proven, state, stored_view
 
@@ -136,6 +137,7 @@ def test_nonsense_at_a_learner(chain: StartChain, server: StartServer, dice: ran
     cluster = chain(1)
     learner = server(MEMBER)
     assert ask(learner, "CHAIN.JOIN", *stored_view(cluster).wire()) == b"OK"
+    wait_until(lambda: state(learner).join == "copied", 20)  # Redis closes blocked clients when it begins to replicate
     names = module_commands(learner, "member")
     with Talk(learner) as talk:
         survive(talk, (draw(dice, names, NASTY) for _ in range(ROUNDS)))
