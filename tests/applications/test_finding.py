@@ -44,7 +44,8 @@ class Client:
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.acknowledged = 0
         self.longest_s = 0.0
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
 
     def _read(self, lines: TextIO) -> None:
         last = time.monotonic()
@@ -55,9 +56,11 @@ class Client:
             assert int(line) == self.acknowledged
             self.acknowledged, last = self.acknowledged + 1, now
 
-    def stop(self) -> None:
+    def stop(self) -> str:
+        """Returns the program's errors. `communicate` would take lines from the thread that reads them."""
         self.process.kill()
-        self.process.communicate()
+        self._reader.join()
+        return self.process.communicate()[1]
 
 
 def go_on(clients: list[Client], what: str) -> None:
@@ -73,8 +76,7 @@ def go_on(clients: list[Client], what: str) -> None:
     with contextlib.suppress(WaitTimeout):
         wait_until(lambda: not laggards() or bool(ended()), PATIENCE_S)
     for each in ended() + laggards():
-        each.process.kill()
-        pytest.fail(f"{each.key} after {what}: {each.process.communicate()[1][-4000:]}")
+        pytest.fail(f"{each.key} after {what}: {each.stop()[-4000:]}")
     print(what, {each.key: f"{each.longest_s * 1000:.0f} ms" for each in clients})
     for each in clients:
         each.longest_s = 0.0
