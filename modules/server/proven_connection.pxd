@@ -34,6 +34,8 @@ from modules.server.tls cimport Tls, tls_for_links, tls_reason
 cdef enum:
     CALL_TIMEOUT_MS = 15000     # for connecting, and for the next byte of an answer
     CALL_ERROR_BYTES = 256
+    MAX_UNPROVEN_BYTES = 64 * 1024      # of an answer before the peer has proved the secret: it is far smaller
+    MAX_CALL_ELEMENTS = 256
 
 
 cdef struct Caller:
@@ -45,6 +47,7 @@ cdef struct Caller:
     char *password
     SSL_CTX *tls                # NULL: without TLS
     SSL *ssl                    # of the connection, which owns it; NULL: no TLS
+    bint proven                 # the peer has proved the secret on this connection
     int off_fd                  # eventfd that becomes readable when the call is off
     char error[CALL_ERROR_BYTES]
 
@@ -192,13 +195,23 @@ cdef inline bint send_appended(Caller *caller, redisContext *context) noexcept n
 cdef inline redisReply *next_answer(Caller *caller, redisContext *context) noexcept nogil:
     """Returns the next reply, which the caller frees. NULL: `error` has the reason."""
     cdef void *reply = NULL
+    cdef size_t before
+    cdef size_t bytes = 0       # that have come since there was no whole reply
     if redisGetReplyFromReader(context, &reply) != REDIS_OK:
         call_breaks(caller, context)
         return NULL
     while reply == NULL:
+        if bytes > MAX_UNPROVEN_BYTES and not caller.proven:
+            call_fails(caller, "the answer is too long")
+            return NULL
         if not has_pending(caller) and not await_socket(caller, context, POLLIN):
             return NULL
-        if redisBufferRead(context) != REDIS_OK or redisGetReplyFromReader(context, &reply) != REDIS_OK:
+        before = context.reader.len
+        if redisBufferRead(context) != REDIS_OK:
+            call_breaks(caller, context)
+            return NULL
+        bytes += context.reader.len - before
+        if redisGetReplyFromReader(context, &reply) != REDIS_OK:
             call_breaks(caller, context)
             return NULL
     return <redisReply *>reply
@@ -273,6 +286,7 @@ cdef inline bint prove_each_other(Caller *caller, redisContext *context) noexcep
     if answer == NULL:
         return False
     good = is_proof(caller, answer)
+    caller.proven = good
     if good:
         prove_with(caller.secret, "prove", answer.element[0].str, caller.nonce, caller.run_id, proof)
     freeReplyObject(answer)
@@ -290,6 +304,8 @@ cdef inline redisContext *call_peer(Caller *caller, bint unheld) noexcept nogil:
     if context == NULL:
         call_fails(caller, "out of memory")
         return NULL
+    caller.proven = False
+    context.reader.maxelements = MAX_CALL_ELEMENTS
     if (is_connected(caller, context) and is_secured(caller, context) and log_in(caller, context, unheld)
             and prove_each_other(caller, context)):
         return context

@@ -18,7 +18,7 @@ import pytest
 from chainredis.local_cluster.cluster import MEMBER
 from chainredis.local_cluster.ports import HOST, free_port
 from chainredis.local_cluster.server import Server
-from chainredis.protocol.view import Member, View
+from chainredis.protocol.view import Kind, Member, View
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import Error, Talk, ask, info, proven, state
@@ -340,3 +340,23 @@ def test_a_learner_that_lies(server: StartServer) -> None:
             for _ in range(3):
                 assert ask(tail, "MEMBER.PUT", "k", expected) == expected, name
                 expected += 1
+
+
+def test_an_old_tail_that_floods_the_connection_of_a_copy(server: StartServer) -> None:
+    """A learner copies over a connection of its own, whose other end may be anybody until it has proved the secret."""
+    learner = server(MEMBER, **{"member.commands": "all"})
+    is_first = threading.Lock()
+
+    def serve(connection: socket.socket) -> None:
+        if not is_first.acquire(blocking=False):
+            floods(connection)
+            return
+        prove(connection)
+        connection.sendall(reply(b"ALLOWED"))   # to the next command
+        swallow(connection)
+
+    with liar(serve) as (port, _):
+        view = View(HISTORY, 2, (Member(HOST, HOST, port, LIAR_RUN_ID),), SECRET, Kind.ALL)
+        assert ask(learner, "CHAIN.JOIN", *view.wire()) == b"OK"
+        wait_until(lambda: state(learner).join == "failed", 20)
+    assert "answer is too long" in state(learner).join_error
