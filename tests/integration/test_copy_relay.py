@@ -151,11 +151,12 @@ def test_an_addition_is_called_off_amid_the_copy(chain: StartChain) -> None:
 
 
 def test_a_snapshot_that_does_not_move_on_ends_the_join(chain: StartChain) -> None:
+    """The joiner's Redis has the same limit, in whole seconds, and may be the first to give up."""
     cluster = chain(1, commands="all", member_config=DEBUG)
     fill(cluster.head)
     assert ask(cluster.tail, *SLOW, 4_000_000) == b"OK"
     joiner = cluster.spare(repl_timeout="2", repl_ping_replica_period="1")
-    with pytest.raises(LauncherError, match="the old tail sends nothing for 2 s"):
+    with pytest.raises(LauncherError, match=r"old tail sends nothing for 2 s|closed the connection of its own copy"):
         cluster.add(joiner)
     assert_joins(cluster, joiner)
 
