@@ -82,6 +82,18 @@ static int repeat(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     return status;
 }
 
+static int set_now(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    RedisModule_ReplicateVerbatim(ctx);
+    return copy_set(ctx, argv, argc);
+}
+
+/* Sets a key when it replies to the client, which it has blocked. Where it is replicated, there is no such client. */
+static int set_later(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
+    if (RedisModule_GetContextFlags(ctx) & REDISMODULE_CTX_FLAGS_REPLICATED) return copy_set(ctx, argv, argc);
+    RedisModule_UnblockClient(RedisModule_BlockClient(ctx, set_now, NULL, NULL, 0), NULL);
+    return REDISMODULE_OK;
+}
+
 /* Drops all data behind everybody's back. */
 static int wipe(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) {
     RedisModule_ResetDataset(0, 0);
@@ -119,6 +131,7 @@ int RedisModule_OnLoad(RedisModuleCtx *ctx, RedisModuleString **argv, int argc) 
     RedisModule_CreateCommand(ctx, "FOREIGN.CALL", call, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.CALLANDWAIT", call_and_wait, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.REPEAT", repeat, "write", 0, 0, 0);
+    RedisModule_CreateCommand(ctx, "FOREIGN.LATER", set_later, "write", 1, 1, 1);
     RedisModule_CreateCommand(ctx, "FOREIGN.WIPE", wipe, "", 0, 0, 0);
     RedisModule_CreateCommand(ctx, "FOREIGN.SETS", count_sets, "", 0, 0, 0);
     RedisModule_SubscribeToKeyspaceEvents(ctx, REDISMODULE_NOTIFY_STRING, note_set);

@@ -8,7 +8,7 @@ import pytest
 from chainredis.local_cluster.cluster import Cluster
 from integration.conftest import StartChain
 from integration.disks import ALWAYS
-from integration.helpers import Error, Talk, Word, ask, running
+from integration.helpers import PATIENT, Error, Talk, Word, ask, paused, running
 from integration.test_any_command import DEBUG, assert_same, version
 from integration.upheavals import restart_all
 
@@ -97,4 +97,20 @@ def test_what_changes_a_member_without_being_a_write_is_the_heads(
         assert head("PUBLISH", "news", "two") == 0
         assert reader.receive()[2] == b"two"
     restart_all(cluster)
+    assert_same(cluster)
+
+
+def test_what_a_module_says_later_is_held(chain: StartChain, config: dict[str, str]) -> None:
+    """It changes data when it replies to a client that it has blocked. Redis 7.0 does that right before it sleeps."""
+    cluster = chain(3, commands="all", member_config=config, master_config=PATIENT)
+    with Talk(cluster.head) as writer, Talk(cluster.head) as reader:
+        for number in range(5):
+            assert writer("FOREIGN.LATER", "k", number) == b"OK"
+            with paused(cluster.tail):
+                writer.send("FOREIGN.LATER", "k", "new")
+                assert writer.is_silent()
+                reader.send("GET", "k")
+                assert reader.is_silent()
+            assert writer.receive() == b"OK"
+            assert reader.receive() == b"new"
     assert_same(cluster)

@@ -8,8 +8,9 @@
 from libc.stdint cimport int64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport strtoull
-from libc.string cimport strncmp
+from libc.string cimport strcmp, strncmp
 
+from modules.bindings.atomics cimport publish
 from modules.bindings.redismodule cimport (
     REDISMODULE_REPLY_ERROR, RedisModuleCallReply, RedisModule_AvoidReplicaTraffic, RedisModule_Call,
     RedisModule_CallReplyStringPtr, RedisModule_CallReplyType, RedisModule_GetApi, RedisModule_Log,
@@ -25,7 +26,7 @@ from modules.member.persistence cimport server_offset
 from modules.member.state.effects cimport CALM_PASSES, DATABASE_KNOWN
 from modules.member.state.member cimport Member, is_native_replica
 from modules.server.native_replication cimport follows_another
-from modules.server.redis_calls cimport drop_reply
+from modules.server.redis_calls cimport drop_reply, info_field
 from modules.server.tls cimport tls_replicates
 
 
@@ -226,6 +227,17 @@ cdef void end_pause(Member *m) noexcept nogil:
         drop_reply(RedisModule_Call(m.ctx, "CLIENT", "c", b"UNPAUSE"))
 
 
+cdef bint callbacks_follow(Member *m) noexcept nogil:
+    """Returns whether callbacks of other modules may change data before the event loop sleeps, and reply: Redis 7.0
+    lets a module reply to a client that it had blocked after the event in which tickets are closed, and no filter sees
+    that. Later servers do it before the event.
+    """
+    cdef char blocked[24]
+    return (m.effects.client_of == NULL and not m.keyspace.alone
+            and info_field(m.ctx, "clients", "blocked_clients", blocked, sizeof(blocked))
+            and strcmp(blocked, "0") != 0)
+
+
 cdef void close_ticket(Member *m) noexcept nogil:
     """The effects of this pass are known.
 
@@ -233,6 +245,7 @@ cdef void close_ticket(Member *m) noexcept nogil:
     the next ticket is opened at once. It is closed in another pass, if there is a reply that waits for that.
     """
     cdef bint paused = RedisModule_AvoidReplicaTraffic()
+    cdef int64_t ajar = 0
     m.effects.calm = 0 if paused else min(m.effects.calm + 1, CALM_PASSES)
     m.effects.still_paused = paused
     if not m.effects.leads:
@@ -244,6 +257,10 @@ cdef void close_ticket(Member *m) noexcept nogil:
         open_ticket(m)
         if m.effects.stirred or not paused:
             wake_again(m)
+    elif callbacks_follow(m):
+        ajar = 1
+        open_ticket(m)
+    publish(&m.gate.shared.ajar, ajar)
     m.effects.stirred = False
 
 

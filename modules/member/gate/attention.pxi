@@ -29,7 +29,8 @@ cdef void note_request(Relay *r, Client *c, int64_t tag) noexcept nogil:
     c.asked = True
     c.asked_at = tag
     if (r.asked == 1 and c.wrote and not c.unheld and r.replies.oldest == NULL and c.replies.first == NULL
-            and observe(&r.shared.executed) == INT64_MAX and observe(&r.shared.committed) != INT64_MAX):
+            and observe(&r.shared.executed) == INT64_MAX and observe(&r.shared.committed) != INT64_MAX
+            and not observe(&r.shared.ajar)):
         c.ignored = True
         r.ignored = c
         watch(r, &c.back, back_wanted(c))

@@ -31,6 +31,7 @@ cdef enum MessageKind:
     GATE_READY
     CLIENT_BACK                 # with sockets: the server is to have the real one
     CLIENT_LEFT                 # the same for one that is unheld, and has said something before
+    REPLY_WAITS                 # for a ticket that stays open: pass once more
 
 
 cdef struct Message:

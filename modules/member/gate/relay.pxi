@@ -295,6 +295,8 @@ cdef void take_replies(Relay *r, Client *c, size_t length) noexcept nogil:
         good = pass_on(&c.front, &c.replies, r.buffer, length)
     else:
         good = stream_hold(&r.replies, &c.replies, r.buffer, length, tag, read_ms)
+        if observe(&r.shared.ajar):
+            message_send(r.control, REPLY_WAITS, 0, -1, -1, 0)      # main has enough to read if that fails
     if not good:
         front_lost(r, c)
 

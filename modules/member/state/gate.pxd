@@ -26,6 +26,7 @@ cdef struct GateShared:
     int64_t closing_era         # the newest era that began with the end of all held clients' connections
     int64_t closed              # 1: nothing is read from held clients
     int64_t hold_timeout        # ms; 0: none
+    int64_t ajar                # 1: a ticket stays open; the main thread has to pass once more if a reply waits for it
     char main_writes[64]        # two threads do not write into one cache line
     # The gate's thread writes:
     int64_t waiting             # the gate sleeps, and something is held: wake it when one of the numbers above moves
