@@ -13,17 +13,12 @@ from libc.string cimport strerror
 from modules.bindings.libc cimport errno
 from modules.bindings.redismodule cimport (
     REDISMODULE_CMD_CHANNEL_PUBLISH, REDISMODULE_CMD_KEY_ACCESS, REDISMODULE_CMD_KEY_DELETE, REDISMODULE_CMD_KEY_OW,
-    REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR,
-    REDISMODULE_NOTIFY_EVICTED, REDISMODULE_NOTIFY_EXPIRED, REDISMODULE_OK, REDISMODULE_OPTIONS_HANDLE_IO_ERRORS,
-    RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString, RedisModuleEvent_ClientChange, RedisModuleEvent_Config,
-    RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB, RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange,
-    RedisModuleEvent_ModuleChange, RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown,
+    REDISMODULE_CMD_KEY_RM, REDISMODULE_CMD_KEY_RO, REDISMODULE_CMD_KEY_UPDATE, REDISMODULE_ERR, REDISMODULE_OK,
+    REDISMODULE_OPTIONS_HANDLE_IO_ERRORS, RedisModuleCmdFunc, RedisModuleCtx, RedisModuleString,
     RedisModule_ChannelAtPosWithFlags, RedisModule_CreateCommand, RedisModule_CreateTimer, RedisModule_Free,
     RedisModule_GetDetachedThreadSafeContext, RedisModule_GetRandomBytes, RedisModule_IsChannelsPositionRequest,
-    RedisModule_IsKeysPositionRequest, RedisModule_Log, RedisModule_RegisterCommandFilter,
-    RedisModule_RegisterInfoFunc, RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions,
-    RedisModule_SubscribeToKeyspaceEvents, RedisModule_SubscribeToServerEvent, RedisModule_TryAlloc,
-    RedisModule_WrongArity,
+    RedisModule_IsKeysPositionRequest, RedisModule_Log, RedisModule_ReplyWithLongLong, RedisModule_SetModuleOptions,
+    RedisModule_TryAlloc, RedisModule_WrongArity,
 )
 from modules.core.chain cimport chain_init
 from modules.core.checkpoint.record_format cimport NOTHING
@@ -38,10 +33,7 @@ from modules.member.clients cimport (
 from modules.member.cluster cimport on_cluster, on_cluster_any
 from modules.member.etcd_heartbeat cimport connect_command, heartbeat_init
 from modules.member.effects cimport effects_init, follow_while_loading, tap_command
-from modules.member.event_loop cimport (
-    on_client_change, on_command, on_config, on_event_loop, on_flush, on_info, on_key_gone, on_loading, on_master_link,
-    on_module_change, on_native_role, on_shutdown, on_tick,
-)
+from modules.member.event_loop cimport on_tick, subscribe_events
 from modules.member.gate cimport gate_start, unheld_command
 from modules.member.keyspace cimport (
     executes_streams, filter_build, on_info_any, on_info_command, on_refused, on_refused_all, on_refused_pause,
@@ -428,22 +420,6 @@ cdef bint create_internal_commands(RedisModuleCtx *ctx, bint all) noexcept nogil
         and create_internal(ctx, "chain.unpin", on_unpin, flags)
         and create_internal(ctx, "chain.unjoin", on_unjoin, early)
     )
-
-
-cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_EventLoop, on_event_loop)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ClientChange, on_client_change)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_FlushDB, on_flush)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ReplicationRoleChanged, on_native_role)
-    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Shutdown, on_shutdown)
-    # A key that expires while it is read changes data in a command that is known to be read-only.
-    RedisModule_SubscribeToKeyspaceEvents(ctx, REDISMODULE_NOTIFY_EXPIRED | REDISMODULE_NOTIFY_EVICTED, on_key_gone)
-    return (RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL
-            and RedisModule_RegisterInfoFunc(ctx, on_info) == REDISMODULE_OK)
 
 
 cdef Member *new_member(RedisModuleCtx *ctx) noexcept nogil:

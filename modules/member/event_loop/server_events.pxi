@@ -5,12 +5,17 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from modules.bindings.redismodule cimport (
+    REDISMODULE_NOTIFY_EVICTED, REDISMODULE_NOTIFY_EXPIRED, REDISMODULE_OK,
     REDISMODULE_SUBEVENT_CLIENT_CHANGE_CONNECTED, REDISMODULE_SUBEVENT_CLIENT_CHANGE_DISCONNECTED,
     REDISMODULE_SUBEVENT_EVENTLOOP_AFTER_SLEEP, REDISMODULE_SUBEVENT_FLUSHDB_START,
-    REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED,
-    REDISMODULE_SUBEVENT_LOADING_RDB_START, REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModuleClientInfo,
-    RedisModuleString, RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent,
-    RedisModuleInfoCtx,
+    REDISMODULE_SUBEVENT_LOADING_AOF_START, REDISMODULE_SUBEVENT_LOADING_FAILED, REDISMODULE_SUBEVENT_LOADING_RDB_START,
+    REDISMODULE_SUBEVENT_MASTER_LINK_UP, RedisModule_RegisterCommandFilter, RedisModule_RegisterInfoFunc,
+    RedisModule_SubscribeToKeyspaceEvents, RedisModule_SubscribeToServerEvent, RedisModuleClientInfo,
+    RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent,
+    RedisModuleEvent_ClientChange, RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB,
+    RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
+    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
+    RedisModuleString,
 )
 from modules.core.view cimport KIND_PUT
 from modules.member.checkpoint cimport session_left, store_stop
@@ -131,3 +136,20 @@ cdef void on_command(RedisModuleCommandFilterCtx *command) noexcept nogil:
 
 cdef void on_info(RedisModuleInfoCtx *info, int for_crash_report) noexcept nogil:
     info_chain(the_member(), info)
+
+
+cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
+    """Have Redis call these functions. Returns False if it refuses."""
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_EventLoop, on_event_loop)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ClientChange, on_client_change)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_FlushDB, on_flush)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Config, on_config)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ReplicationRoleChanged, on_native_role)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Shutdown, on_shutdown)
+    # A key that expires while it is read changes data in a command that is known to be read-only.
+    RedisModule_SubscribeToKeyspaceEvents(ctx, REDISMODULE_NOTIFY_EXPIRED | REDISMODULE_NOTIFY_EVICTED, on_key_gone)
+    return (RedisModule_RegisterCommandFilter(ctx, on_command, 0) != NULL
+            and RedisModule_RegisterInfoFunc(ctx, on_info) == REDISMODULE_OK)
