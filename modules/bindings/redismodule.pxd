@@ -91,6 +91,7 @@ cdef extern from "redismodule.h" nogil:
     const RedisModuleEvent RedisModuleEvent_MasterLinkChange
     const RedisModuleEvent RedisModuleEvent_ReplicationRoleChanged
     const RedisModuleEvent RedisModuleEvent_FlushDB
+    const RedisModuleEvent RedisModuleEvent_SwapDB
     const RedisModuleEvent RedisModuleEvent_Config
     const RedisModuleEvent RedisModuleEvent_ModuleChange
     const RedisModuleEvent RedisModuleEvent_Shutdown

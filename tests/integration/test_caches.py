@@ -123,3 +123,16 @@ def test_without_a_master_caches_stay_and_hear_of_changes(chain: StartChain) -> 
                 cache.hears_of_a_change()
                 cache.fill()
             time.sleep(0.1)     # so that the writes take longer than a member lives on its last proof
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_a_swap_of_databases_closes_caching_clients(chain: StartChain, place: int) -> None:
+    """Redis tells no client that caches of SWAPDB, whichever command it is a part of."""
+    cluster = start(chain)
+    with Talk(cluster.head) as writer:
+        with caching(cluster.members[place]) as cache:
+            assert writer("SWAPDB", 0, 1) == b"OK"
+            assert cache.is_closed()
+        with caching(cluster.members[place]) as cache:
+            assert writer("EVAL", "return redis.call('SWAPDB', 0, 1)", 0) == b"OK"
+            assert cache.is_closed()

@@ -14,7 +14,7 @@ from modules.bindings.redismodule cimport (
     RedisModuleCommandFilterCtx, RedisModuleConfigChange, RedisModuleCtx, RedisModuleEvent,
     RedisModuleEvent_ClientChange, RedisModuleEvent_Config, RedisModuleEvent_EventLoop, RedisModuleEvent_FlushDB,
     RedisModuleEvent_Loading, RedisModuleEvent_MasterLinkChange, RedisModuleEvent_ModuleChange,
-    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleInfoCtx,
+    RedisModuleEvent_ReplicationRoleChanged, RedisModuleEvent_Shutdown, RedisModuleEvent_SwapDB, RedisModuleInfoCtx,
     RedisModuleString,
 )
 from modules.core.view cimport KIND_PUT
@@ -73,6 +73,11 @@ cdef void on_flush(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, v
         empty_log(m)
     elif not m.keyspace.own_call and not is_native_replica(m) and own_kind(m) == KIND_PUT:
         end_before_loss(m)  # the append-only file of the other kind has the FLUSHALLs of the chain
+
+
+cdef void on_swap(RedisModuleCtx *ctx, RedisModuleEvent event, uint64_t what, void *data) noexcept nogil:
+    """SWAPDB. It may be a command of a script or a transaction, which is not the place to close connections."""
+    the_member().keyspace.caches_swapped = True
 
 
 cdef int on_key_gone(RedisModuleCtx *ctx, int kind, const char *event, RedisModuleString *key) noexcept nogil:
@@ -143,6 +148,7 @@ cdef bint subscribe_events(RedisModuleCtx *ctx) noexcept nogil:
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_EventLoop, on_event_loop)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ClientChange, on_client_change)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_FlushDB, on_flush)
+    RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_SwapDB, on_swap)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_Loading, on_loading)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_MasterLinkChange, on_master_link)
     RedisModule_SubscribeToServerEvent(ctx, RedisModuleEvent_ModuleChange, on_module_change)

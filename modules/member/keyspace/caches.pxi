@@ -4,6 +4,8 @@
 #
 # A member that no longer hears of every write tells nobody, and its clients would read old values from their caches
 # without end. It closes their connections: a client forgets its cache with the connection that kept it true.
+#
+# SWAPDB changes what all keys of two databases hold, and Redis tells nobody (findings/swapdb_leaves_client_caches.sh).
 
 from modules.core.read_lease cimport read_lease_hears_all
 from modules.member.state.member cimport Member
@@ -29,6 +31,9 @@ cdef void caches_trust(Member *m) noexcept nogil:
 
 
 cdef void caches_tick(Member *m) noexcept nogil:
+    if m.keyspace.caches_swapped:
+        close_caching_clients(m)
+        m.keyspace.caches_swapped = False
     if read_lease_hears_all(&m.chain, m.now_ms):
         caches_trust(m)
     elif m.keyspace.trusted_caches:

@@ -26,6 +26,7 @@ cdef struct Keyspace:
     # this member has left the chain: its subscribers would wait in vain, and queued commands would show old data
     bint subscribers_misled
     bint trusted_caches         # clients may rely on what they have cached at this member
+    bint caches_swapped         # databases were swapped: what clients have cached may be of the other one
     RedisModuleString *masteruser   # Redis's own values of these settings, while a copy uses ours; else NULL
     RedisModuleString *masterauth
     Payloads payloads           # the bytes of the log's updates (`log_entries.pxd`)
