@@ -4,9 +4,10 @@
 #
 # Most expect: a write that raises, as on a disk that is full for a moment, is lost alone. Whoever makes room and goes on
 #     writes as before, and what is written with sync=True after that is on the disk.
-# What happens: the failed write leaves a part of its record in the log, and later records are appended to that. The process reads
-#     them, as from memory. The next open takes the log's rest, to the end of the block of 32 KiB, for damaged and drops it without an
-#     error. So is all that was synced there. A close does not help; only a new log does, which a reopen right after the failure begins.
+# What happens: the failed write leaves a part of its record in the log, and later records are appended to that, each at another place
+#     than the format says. The process reads them, as from memory. The next open takes the whole rest of the log (4 MiB, unless
+#     write_buffer_size is another) for damaged and drops it without an error, with all that was synced there. A close does not
+#     help; only a new log does, which a reopen right after the failure begins.
 # Version: LevelDB 1.22 as in plyvel 1.5.1, 2026-11-30.
 # Where it matters: each program that takes an IOError of put() or write() for the end of one write, not of the database. With
 #     paranoid_checks the next open raises instead, and what is lost is lost all the same.
@@ -16,7 +17,7 @@
 packages plyvel==1.5.1
 
 echo "version: plyvel 1.5.1, $(python -c 'import plyvel; print("LevelDB", plyvel.__leveldb_version__)')"
-echo "behaviour: 50 synced writes, one that finds no room, 50 synced writes with room again; then the database is opened again"
+echo "behaviour: 500 synced writes, one that finds no room, 500 synced writes with room again; then the database is opened again"
 seen=$(python - "$tmp" <<'EOF'
 import os, resource, signal, sys
 import plyvel
@@ -29,7 +30,7 @@ def lost(name: str, reopens: bool) -> None:
     database = plyvel.DB(folder, create_if_missing=True)
 
     def write(when: str) -> None:
-        for number in range(50):
+        for number in range(500):
             database.put(f"{when} {number}".encode(), b"value" * 20, sync=True)
 
     def count() -> str:
@@ -58,5 +59,5 @@ lost("goes on", False)
 lost("reopens after the error", True)
 EOF
 )
-verdict "$seen" "goes on: IOError; the process reads 50 before, 50 after; opened again: 50 before, 0 after
-reopens after the error: IOError; the process reads 50 before, 50 after; opened again: 50 before, 50 after"
+verdict "$seen" "goes on: IOError; the process reads 500 before, 500 after; opened again: 500 before, 0 after
+reopens after the error: IOError; the process reads 500 before, 500 after; opened again: 500 before, 500 after"

@@ -5,7 +5,7 @@
 # Most expect: client.set() and then client.wait(1, …) of one client: the answer counts the replicas that have what was set.
 # What happens: WAIT counts for the connection on which it comes. A client takes a connection of its pool for each command: when another
 #     thread has got the one that wrote, or it was lost and made anew, WAIT comes on a connection that has written nothing, and
-#     every replica that is connected has that. It answers 1 at once. After a fail-over it answers so for a write that is gone.
+#     every replica that is connected has that. It answers 1 at once.
 # Version: redis-py 8.1.0, Redis 8.2.3, 2026-11-30. WAITAOF asks for the connection's writes, too.
 # Where it matters: each write that is to survive a fail-over, in a program with threads or tasks. A pipeline with both, or
 #     single_connection_client=True without a reconnect between, asks for what was written.
