@@ -33,6 +33,7 @@ The load average before it began was {load:.2f}.
 All servers run on this machine at once, without persistence; only the one that is measured has work. {clients} clients,
 {keys:,} keys, values of {value_bytes} bytes. In each of {rounds} rounds both sides of each row run one right after the
 other. A figure is the median of the rounds' own, whose range stands beside it. `make bench` repeats it.
+{idle}
 
 {table}
 
@@ -42,6 +43,11 @@ Rates, and those of the same load when this project began:
 
 {loop}
 """
+
+HALTS = """\
+Processors that have nothing to do halt. To wake one may take longer than what it is woken for, above all in a virtual
+machine; with `make bench ARGS=--awake` they spin."""
+SPINS = "Processors that have nothing to do spin, so that nobody waits until one wakes that has halted."
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,12 @@ class Rate:
 
 @dataclass(frozen=True)
 class Report:
+    """awake: processors that had nothing to do spun meanwhile; else they halted."""
+
     machine: Machine
     rounds: int
     requests: int
+    awake: bool
     outcomes: Sequence[Outcome]
     rates: Sequence[Rate]
     loop: LoopCheck
@@ -92,7 +101,8 @@ class Report:
     def _for_programs(self) -> dict[str, object]:
         rows = [outcome.for_programs("ours", "redis") for outcome in self.outcomes]
         return {
-            "machine": asdict(self.machine), "rounds": self.rounds, "requests": self.requests, "rows": rows,
+            "machine": asdict(self.machine), "rounds": self.rounds, "requests": self.requests, "awake": self.awake,
+            "rows": rows,
             "rates": [asdict(rate) for rate in self.rates], "closed_loop": asdict(self.loop),
         }  # fmt: skip
 
@@ -101,6 +111,7 @@ class Report:
         return TEXT.format(
             **asdict(machine),
             rounds=self.rounds,
+            idle=SPINS if self.awake else HALTS,
             clients=CLIENTS,
             keys=KEYS,
             value_bytes=len(VALUE),

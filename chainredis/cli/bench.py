@@ -2,12 +2,14 @@
 """`chainredis bench`: measure against plain Redis, side by side."""
 
 import argparse
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
+from chainredis.benchmarks.awake import processors_awake
 from chainredis.benchmarks.figures import Outcome, Row
 from chainredis.benchmarks.held_rows import HeldRows
 from chainredis.benchmarks.instructions import can_count
@@ -28,19 +30,23 @@ def register(add_parser: AddParser) -> None:
     add_number(parser, "--rounds", 9, "of which the medians are taken")
     add_number(parser, "--requests", 500_000, "in a pipelined run; other runs have fewer")
     add_other(parser)
+    parser.add_argument("--awake", action="store_true", help="let processors spin that have nothing to do")
     parser.set_defaults(call=bench)
 
 
 def bench(options: argparse.Namespace) -> None:
     """LauncherError if a server fails or refuses a command. A missed goal is not an error."""
     console, say = terminal()
+    awake = processors_awake if options.awake else contextlib.nullcontext
     if options.other:
-        console.print(compare(options.other, DISKS, [max(options.requests // 100, CLIENTS)], options.rounds, say))
+        with awake():
+            console.print(compare(options.other, DISKS, [max(options.requests // 100, CLIENTS)], options.rounds, say))
         return
     with running_systems(say) as systems:
         machine = describe(systems.plain)
         rows, held = Rows(systems, options.requests), HeldRows(systems, options.requests)
-        outcomes = _measure([*rows.repeated, *held.repeated], options.rounds, console)
+        with awake():
+            outcomes = _measure([*rows.repeated, *held.repeated], options.rounds, console)
         outcomes.append(_measure_once(rows.memory, "waiting for the memory of idle servers", console))
         if can_count():
             outcomes.append(_measure_once(rows.instructions, "counting instructions", console))
@@ -52,7 +58,9 @@ def bench(options: argparse.Namespace) -> None:
             Rate("MEMBER.PUT k v id, 3 members (-P 16)", by_row[rows.chain].ours, "153,000 (the original in C++)"),
             Rate("READ (-P 16)", by_row[rows.reads].ours),
         ]
-        report = Report(machine, options.rounds, options.requests, outcomes, rates, rows.loop_check())
+        with awake():
+            loop = rows.loop_check()
+        report = Report(machine, options.rounds, options.requests, options.awake, outcomes, rates, loop)
     report.show(console)
     report.write(RESULTS)
     console.print(f"Written to {RESULTS.name}/latest.md and latest.json")

@@ -101,7 +101,7 @@ def test_keys_are_those_of_redis_benchmark() -> None:
 def test_the_report_is_written_for_people_and_programs(tmp_path: Path) -> None:
     machine = Machine("a CPU", 2, 24.0, "6.1", "7.0.15", "3.11.2", "abc", "2024-01-31", 0.5)
     results = [outcome((125, 100), (150, 100)), outcome((3, 2), goal=LESS_IS_BETTER)]
-    report = Report(machine, 2, 1000, results, [Rate("SET", 460_000, "less")], LoopCheck(80_000, 70_000, 0.5))
+    report = Report(machine, 2, 1000, True, results, [Rate("SET", 460_000, "less")], LoopCheck(80_000, 70_000, 0.5))
     report.write(tmp_path / "new")
     found = json.loads((tmp_path / "new/latest.json").read_text())
     assert found["machine"]["redis"] == "7.0.15"
@@ -110,6 +110,7 @@ def test_the_report_is_written_for_people_and_programs(tmp_path: Path) -> None:
     lines = (tmp_path / "new/latest.md").read_text().splitlines()
     assert "| PUT / SET | 138/s | 100/s | 1.38 | 1.25–1.50 | 1.00 | 1.30 | aim |" in lines
     assert "| SET | 460,000 | less |" in lines
+    assert any(line.startswith("Processors that have nothing to do spin") for line in lines)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "few", "1.5", ""])
