@@ -49,8 +49,10 @@ def sync_learner(old: ProbedServer, newcomer: ProbedServer, view: View, settings
             _copy(tail, newcomer, view, settings, note)
         note("catching up")
         newcomer.link.prove(view.secret, newcomer.member.run_id)  # the view has brought it the secret
+        came_with = newcomer.link.state().applied
         tail.feed(newcomer.member)
         _await_stream(tail, newcomer, view, settings, note)
+        _await_commit(tail, came_with, view, settings, note)
     except (MemberError, WaitTimeout) as error:
         with contextlib.suppress(MemberError):
             tail.unpin()
@@ -144,6 +146,22 @@ def _await_stream(tail: MemberLink, newcomer: ProbedServer, view: View, settings
         return are_linked and wanted is not None and state.applied >= wanted
 
     wait_until(caught_up, None, settings.poll_interval_s)
+
+
+def _await_commit(tail: MemberLink, came_with: int, view: View, settings: Settings, note: Note) -> None:
+    """Wait until the chain has committed what the learner had before it was fed. The learner takes that for committed,
+    though other members' disks may still lack some of it.
+    """
+    watch = StallWatch(settings.stall_timeout_s)
+
+    def committed() -> bool:
+        note("waiting for the members' disks")
+        state = tail.state()
+        _check_pin(state, view)
+        watch.check(lambda: state.committed)
+        return state.committed >= came_with
+
+    wait_until(committed, None, settings.poll_interval_s)
 
 
 def _are_linked(member: Member, state: MemberState, other: Member) -> bool:

@@ -141,13 +141,15 @@ class Operation:
         is_resumed = yield from self._resume(newcomer, tail, view)
         if not is_resumed:
             yield from self._copy(newcomer, tail, view)
+        came_with = (yield from self._look(newcomer)).applied
         yield from self._demand(tail, Feed(newcomer.peer.run_id))
         for _ in range(PATIENCE):
             at_tail = yield from self._look(tail)
             at_newcomer = yield from self._look(newcomer)
             if at_tail.epoch != view.epoch or at_tail.pinned < 0:
                 raise OffError
-            if at_tail.streaming and at_newcomer.applied >= at_tail.applied:
+            keeps_up = at_newcomer.applied >= at_tail.applied
+            if at_tail.streaming and keeps_up and at_tail.committed >= came_with:
                 return
         raise OffError
 

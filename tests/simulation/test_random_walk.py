@@ -21,7 +21,16 @@ from .clients import Write
 from .disk import Kind
 from .seeds import seeds
 from .simulation import Setting, Simulation
-from .walks import DISKS, FOCUSES, STEPS_A_WALK, change_disks_while_a_server_lags, leave_alone, setting_of, walk
+from .walks import (
+    DISKS,
+    FOCUSES,
+    STEPS_A_WALK,
+    change_disks_while_a_server_lags,
+    come_back_with_what_is_not_saved,
+    leave_alone,
+    setting_of,
+    walk,
+)
 
 STEPS = int(os.environ.get("SIM_STEPS", "120000"))
 A_SOAK = 1_000_000
@@ -89,6 +98,11 @@ def test_a_head_that_is_alone_keeps_what_its_tap_had_not_read(length: int) -> No
 
 def test_a_member_whose_server_lags_claims_nothing() -> None:
     change_disks_while_a_server_lags(Simulation(Setting(size=3, kinds=(Kind.EVERYSEC,), all_commands=True)))
+
+
+def test_what_a_member_comes_back_with_is_saved_by_all_others_first() -> None:
+    """SIM_SEED=128828350"""
+    come_back_with_what_is_not_saved(Simulation(Setting(size=4, length=4, kinds=(Kind.ALWAYS,), all_commands=True)))
 
 
 @pytest.mark.parametrize("all_commands", [False, True], ids=["put", "all"])

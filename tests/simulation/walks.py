@@ -11,11 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
-from core_extension.core import Update
+from core_extension.core import Role, Update
 
 from .disk import Kind
 from .model import require
 from .node import Node
+from .operations import Operation
 from .settling import come_to_rest, grow, members_of, turn
 from .simulation import Setting, Simulation, Step
 
@@ -166,6 +167,35 @@ def change_disks_while_a_server_lags(simulation: Simulation) -> None:
                 turn(simulation)
     simulation.finish()
     require(not simulation.model.lost_at, "what was committed is lost")
+
+
+def come_back_with_what_is_not_saved(simulation: Simulation) -> None:
+    """A write is on the disks of all of four members but the second, whose server lags. The last one dies, and comes
+    back with that write. It is no member before the second one has saved what it came with: as the tail it would take
+    it for committed.
+    """
+    simulation.settle()
+    grow(simulation, 4)
+    head, lagging, third, last = members_of(simulation)
+    lagging.touch()
+    lagging.server.drop()
+    write = simulation.native.write(head, Update(b"key", b"1"))
+    for _ in range(8):
+        turn(simulation)
+    saved = [node.disk.newest == head.core.applied for node in (head, lagging, third, last)]
+    require(write.kind != "committed" and saved == [True, False, True, True], "not all others have saved it")
+    simulation.faults.end(last)
+    place = simulation.world.places[last.place]
+    simulation.start_member(place)
+    for _ in range(60):
+        simulation.master.operation = simulation.master.operation or Operation(simulation.master, place)
+        turn(simulation)
+    returned = place.process
+    require(returned is not None and returned.core.role() == Role.LEARNER, "it does not wait as a learner")
+    lagging.touch()
+    lagging.server.is_cut = False
+    simulation.finish()
+    require(lagging.disk.newest == head.core.applied, "the second one has not saved it")
 
 
 def walk(seed: int, simulation: Simulation | None = None, steps: int = STEPS_A_WALK) -> Simulation:

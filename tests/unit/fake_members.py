@@ -45,6 +45,7 @@ class FakeProcess:
         self.address = ""  # where it is reached; empty: anywhere
         self.leases: list[Lease] = []
         self.second_ports: dict[str, SecondPort] = {}
+        self.asked = 0  # how often it was asked for its state
         self._condition = "alive"
         self._suspects = False
         self._moved = Condition()
@@ -91,7 +92,7 @@ class FakeProcess:
         place = next((i for i, member in enumerate(view.members) if member.run_id == self.state.run_id), None)
         self.view, self.secret, self.fed = view, view.secret, ""
         role = "removed" if place is None else "head" if place == 0 else "tail"
-        self.state = replace(mine, role=role, serving=place == 0)
+        self.state = replace(mine, role=role, serving=place == 0, committed=self.state.applied)
 
 
 @dataclass
@@ -212,6 +213,7 @@ class FakeLink:
             raise Loading(f"{self._port}: is still loading its data: try again when it has")
         if self.process.condition == "no-module":
             raise NotAMember(f"{self._port}: is a server without libmember.so", self.process.state.run_id)
+        self.process.asked += 1
         return self.process.state
 
     def ask(self) -> None:
@@ -266,6 +268,8 @@ class FakeLink:
     def join(self, view: View) -> None:
         self._enter("join")
         self._learn(view)
+        tail = self._fleet.processes[view.tail.port].state
+        self.process.state = replace(self.process.state, applied=tail.applied, assigned=tail.assigned)
 
     def rejoin(self, view: View) -> None:
         self._enter("rejoin")

@@ -219,6 +219,23 @@ def test_a_former_member_gets_only_the_missing_log(world: World) -> None:
     assert world.fleet.changes()[:4] == ["pin:7000", "rejoin:7001", "feed:7000", "save:4"]
 
 
+def test_what_a_former_member_comes_back_with_is_on_all_disks_first(world: World) -> None:
+    world.build(7000, 7001)
+    world.give_data(7000, 7001)
+    world.remove(7001)
+    world.settings.__dict__["stall_timeout_s"] = 60.0
+    tail = world.fleet.processes[7000]
+    tail.state = replace(tail.state, committed=8)
+    with ThreadPoolExecutor() as pool:
+        adding = pool.submit(world.run, "ADD", HOST, 7001)
+        wait_until(lambda: "feed:7000" in world.fleet.events or adding.done(), 10)
+        asked = tail.asked
+        wait_until(lambda: tail.asked > asked + 3 or adding.done(), 10)
+        assert not adding.done()
+        tail.state = replace(tail.state, committed=9)
+        assert adding.result(10) == "OK"
+
+
 def test_a_former_member_that_was_away_too_long_is_copied_anew(world: World) -> None:
     world.build(7000, 7001)
     world.give_data(7000, 7001)
