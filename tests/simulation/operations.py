@@ -141,7 +141,9 @@ class Operation:
         is_resumed = yield from self._resume(newcomer, tail, view)
         if not is_resumed:
             yield from self._copy(newcomer, tail, view)
-        came_with = (yield from self._look(newcomer)).applied
+        came_with = -1
+        if self._master.adds_what_is_committed:
+            came_with = (yield from self._look(newcomer)).applied
         yield from self._demand(tail, Feed(newcomer.peer.run_id))
         for _ in range(PATIENCE):
             at_tail = yield from self._look(tail)

@@ -110,6 +110,9 @@ FOUND_IN_ALL: dict[Mutant, int] = {
 # The seed of a walk in which every second machine has the version before.
 FOUND_AMONG_VERSIONS: dict[Mutant, int] = {mutants.RunsAheadOfThoseWhoHeedNothing: 6}
 
+# The walk that finds it is one in which masters add members as the version before did.
+FOUND_WITH_EARLIER_ADDITIONS: list[Mutant] = [mutants_of_all.TellsOneWhileOthersMayAnswer]
+
 # No walk in hundreds comes where these do harm.
 FOUND_BY_A_HEAD_ALONE: list[Mutant] = [mutants_of_all.StaysAlone, mutants_of_all.ContinuesInTheEpochBefore]
 
@@ -146,6 +149,7 @@ def with_mistake(mutant: Mutant, setting: Setting) -> Simulation:
         master_class = mutant
     else:
         master_class = mutants.with_controller(mutant)
+        master_class.adds_what_is_committed = mutant not in FOUND_WITH_EARLIER_ADDITIONS
     return Simulation(setting, node_class, master_class)
 
 
