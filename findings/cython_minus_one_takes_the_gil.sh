@@ -11,7 +11,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-packages Cython==3.3.1 setuptools==84.2.1
+cython_3_3_1
 cat >"$tmp/probe.pyx" <<'EOF'
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport usleep
@@ -30,9 +30,9 @@ def search(int answer):
     return (ended.tv_sec - begun.tv_sec) * 1000 + (ended.tv_nsec - begun.tv_nsec) // 1000000
 EOF
 
-echo "version: Cython $(python -c 'import Cython; print(Cython.__version__)')"
+echo "version: $(cython_version)"
 echo "behaviour: one call in a nogil block, while another thread holds the interpreter's lock for a second"
-(cd "$tmp" && cythonize -q -i -3 probe.pyx &>build.log) || { cat "$tmp/build.log" >&2; exit 2; }
+compile_cython probe.pyx
 seen=$(cd "$tmp" && python - <<'EOF'
 import concurrent.futures, ctypes, time
 import probe

@@ -12,10 +12,9 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-packages Cython==3.3.1 setuptools==84.2.1
+cython_3_3_1
 
-for name in compiled interpreted; do
-    cat >"$tmp/$name.py" <<'EOF'
+compiled_and_interpreted <<'EOF'
 def visible(text: str):
     return [character or "(none)" for character in text]
 
@@ -31,12 +30,9 @@ def last(text: str):
 def letters_a(data: bytes):
     return sum(byte == "a" for byte in data)
 EOF
-done
 
-echo "version: Cython $(python -c 'import Cython; print(Cython.__version__)')"
+echo "version: $(cython_version)"
 echo "behaviour: functions whose argument is annotated str or bytes, as Python runs them and as Cython compiles them"
-(cd "$tmp" && cythonize -q -i -3 compiled.py &>build.log) || { cat "$tmp/build.log" >&2; exit 2; }
-rm "$tmp/compiled.py"
 seen=$(cd "$tmp" && python - <<'EOF'
 import compiled, interpreted
 

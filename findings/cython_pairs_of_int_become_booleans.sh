@@ -14,7 +14,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-packages Cython==3.3.1 setuptools==84.2.1
+cython_3_3_1
 cat >"$tmp/signs" <<'EOF'
 def signs(int number):
     return number > 0, number < 0
@@ -29,10 +29,10 @@ cat "$tmp/division" >"$tmp/alone.pyx"
 cat "$tmp/signs" "$tmp/division" >"$tmp/behind.pyx"
 cat "$tmp/division" "$tmp/signs" >"$tmp/before.pyx"
 
-echo "version: Cython $(python -c 'import Cython; print(Cython.__version__)')"
+echo "version: $(cython_version)"
 echo "behaviour: a function that returns divmod(17, 5) of C integers, alone in a module, behind and before one that returns two comparisons"
 for module in alone behind before; do
-    (cd "$tmp" && cythonize -q -i -3 "$module.pyx" &>build.log) || { cat "$tmp/build.log" >&2; exit 2; }
+    compile_cython "$module.pyx"
 done
 seen=$(cd "$tmp" && python - <<'EOF'
 import alone, before, behind

@@ -13,10 +13,9 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-packages Cython==3.3.1 setuptools==84.2.1
+cython_3_3_1
 
-for name in compiled interpreted; do
-    cat >"$tmp/$name.py" <<'EOF'
+compiled_and_interpreted <<'EOF'
 def length_field(data: bytes):
     return data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3]
 
@@ -32,12 +31,9 @@ def combinations(letters: str):
 def without_annotation(data):
     return data[0] << 24 | data[1] << 16 | data[2] << 8 | data[3]
 EOF
-done
 
-echo "version: Cython $(python -c 'import Cython; print(Cython.__version__)')"
+echo "version: $(cython_version)"
 echo "behaviour: functions whose arguments are annotated bytes or str, as Python runs them and as Cython compiles them"
-(cd "$tmp" && cythonize -q -i -3 compiled.py &>build.log) || { cat "$tmp/build.log" >&2; exit 2; }
-rm "$tmp/compiled.py"
 seen=$(cd "$tmp" && python - <<'EOF'
 import compiled, interpreted
 

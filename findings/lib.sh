@@ -60,6 +60,42 @@ start_pair() {
     start "$1" "$replica" --replicaof 127.0.0.1 "$primary" "${@:2}"
 }
 
+# valkey_cluster OPTION...: two servers of Valkey 9.1.2 with these options, at the ports ${ports[@]}, and valkey-py. They form a
+# cluster, in which the first one has all slots.
+valkey_cluster() {
+    local port
+    valkey_9_1_2
+    packages valkey==6.2.0
+    ports=()
+    for _ in 1 2; do
+        port=$(free_port)
+        start valkey-9.1.2 "$port" --cluster-enabled yes --cluster-port "$(free_port)" "$@"
+        ports+=("$port")
+    done
+    python - "${ports[@]}" <<'EOF'
+import sys, time
+import valkey
+
+first, second = servers = [valkey.Valkey(port=int(port), decode_responses=True) for port in sys.argv[1:]]
+first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+first.execute_command("CLUSTER", "MEET", "127.0.0.1", int(sys.argv[2]), second.config_get("cluster-port")["cluster-port"])
+while not all(server.cluster("INFO")["cluster_state"] == "ok" and len(server.cluster("NODES")) == 2 for server in servers):
+    time.sleep(0.1)
+EOF
+}
+
+# Cython, its version as it says itself, and the compilation of a file in $tmp.
+cython_3_3_1() { packages Cython==3.3.1 setuptools==84.2.1; }
+cython_version() { echo "Cython $(python -c 'import Cython; print(Cython.__version__)')"; }
+compile_cython() { (cd "$tmp" && cythonize -q -i -3 "$1" &>build.log) || { cat "$tmp/build.log" >&2; exit 2; }; }
+
+# compiled_and_interpreted: makes two modules of these names, in $tmp, of the same Python from the standard input.
+compiled_and_interpreted() {
+    tee "$tmp/compiled.py" >"$tmp/interpreted.py"
+    compile_cython compiled.py
+    rm "$tmp/compiled.py"
+}
+
 # What several findings begin with: servers, clients for them as packages for Python or Node.js, and a port in $port.
 redis_and_client() { redis_8_2_3; packages redis==8.1.0 "$@"; port=$(free_port); start redis-8.2.3 "$port"; }
 redis_and_node() { redis_8_2_3; node_packages "$@"; port=$(free_port); start redis-8.2.3 "$port"; }

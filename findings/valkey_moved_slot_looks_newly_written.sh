@@ -12,14 +12,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-valkey_9_1_2
-packages valkey==6.2.0
-ports=()
-for _ in 1 2; do
-    port=$(free_port)
-    start valkey-9.1.2 "$port" --cluster-enabled yes --cluster-port "$(free_port)" --notify-keyspace-events KEA
-    ports+=("$port")
-done
+valkey_cluster --notify-keyspace-events KEA
 
 echo "version: $(version valkey-9.1.2), valkey-py 6.2.0"
 echo "behaviour: four keys of a slot move to the other server of a cluster, by MIGRATE and by CLUSTER MIGRATESLOTS; nobody writes"
@@ -28,10 +21,6 @@ import sys, time
 import valkey
 
 former, new = servers = [valkey.Valkey(port=int(port), decode_responses=True) for port in sys.argv[1:]]
-former.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-former.execute_command("CLUSTER", "MEET", "127.0.0.1", int(sys.argv[2]), new.config_get("cluster-port")["cluster-port"])
-while not all(server.cluster("INFO")["cluster_state"] == "ok" and len(server.cluster("NODES")) == 2 for server in servers):
-    time.sleep(0.1)
 ids = [server.execute_command("CLUSTER", "MYID") for server in servers]
 
 def migrate(slot: int, keys: list[str]) -> None:

@@ -13,14 +13,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
-valkey_9_1_2
-packages valkey==6.2.0
-ports=()
-for _ in 1 2; do
-    port=$(free_port)
-    start valkey-9.1.2 "$port" --cluster-enabled yes --cluster-port "$(free_port)"
-    ports+=("$port")
-done
+valkey_cluster
 
 echo "version: valkey-py 6.2.0, $(version valkey-9.1.2)"
 echo "behaviour: a subscriber of a channel in a cluster of two, before and after the channel's slot moves to the other server"
@@ -31,10 +24,6 @@ from valkey.cluster import ClusterNode, ValkeyCluster
 
 ports = [int(port) for port in sys.argv[1:]]
 first, second = (valkey.Valkey(port=port, decode_responses=True) for port in ports)
-first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-first.execute_command("CLUSTER", "MEET", "127.0.0.1", ports[1], second.config_get("cluster-port")["cluster-port"])
-while not all(server.cluster("INFO")["cluster_state"] == "ok" and len(server.cluster("NODES")) == 2 for server in (first, second)):
-    time.sleep(0.1)
 
 client = ValkeyCluster(startup_nodes=[ClusterNode("127.0.0.1", ports[0])], decode_responses=True)
 subscriber = client.pubsub()
