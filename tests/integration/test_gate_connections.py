@@ -7,7 +7,6 @@ import socket
 import struct
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
 
@@ -17,6 +16,7 @@ from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import Error, Talk, ask, member_number, savers
 from integration.test_gate_relay import GATE, connected, read_to_end, words
+from processes import has_ended
 
 MANY = 9000  # twice as many descriptors are below the usual hard limit of 20,000
 
@@ -196,7 +196,7 @@ def test_connections_end_with_a_server_that_is_killed_while_saving(server: Start
         one.kill()
         with pytest.raises(redis.ConnectionError):
             talk.receive()
-        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 5)
+        wait_until(lambda: has_ended(child.pid), 5)
 
 
 def test_clients_come_and_go_while_a_child_saves(server: StartServer) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that shares the server's memory: so the kernel need not free that before it closes the server's sockets."""
 
-import contextlib
 import os
 import socket
 import time
@@ -17,6 +16,7 @@ from chainredis.local_cluster.server import Server
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import KEEPER, Talk, ask
+from processes import has_ended
 
 MIB = 1 << 20
 
@@ -30,12 +30,6 @@ def pipe_of(server: Server, keeper: psutil.Process) -> Path:
     """The server's end of the pipe between the two."""
     (pipe,) = (link.readlink() for link in Path(f"/proc/{keeper.pid}/fd").iterdir())
     return next(link for link in Path(f"/proc/{server.pid}/fd").iterdir() if link.readlink() == pipe)
-
-
-def has_ended(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return process.status() == psutil.STATUS_ZOMBIE
-    return True
 
 
 def test_the_sockets_of_a_killed_server_close_before_its_memory_is_freed(server: StartServer) -> None:
@@ -54,7 +48,7 @@ def test_the_sockets_of_a_killed_server_close_before_its_memory_is_freed(server:
     assert keeper.memory_info().rss > 40 * MIB
     told = time.monotonic()
     os.close(held)
-    wait_until(lambda: has_ended(keeper), 10)
+    wait_until(lambda: has_ended(keeper.pid), 10)
     assert time.monotonic() - told >= 0.1
 
 
@@ -65,12 +59,12 @@ def test_a_keeper_ends_with_its_server_and_holds_nothing_else(server: StartServe
     assert keeper.num_fds() == 1, "the end of the pipe"
     keeper.terminate()
     one.stop()
-    wait_until(lambda: has_ended(keeper), 10)
+    wait_until(lambda: has_ended(keeper.pid), 10)
 
 
 def test_without_its_keeper_a_server_goes_on(server: StartServer) -> None:
     one = server(MEMBER)
     keeper = keeper_of(one)
     keeper.kill()
-    wait_until(lambda: has_ended(keeper), 10)
+    wait_until(lambda: has_ended(keeper.pid), 10)
     assert ask(one, "PING") == b"PONG"

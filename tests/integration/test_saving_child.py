@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A child that saves data inherits the server's connections, so it must not outlive a killed server."""
 
-import psutil
 import pytest
 import redis
 
@@ -9,6 +8,7 @@ from chainredis.local_cluster.cluster import MEMBER
 from chainredis.transport.waiting import wait_until
 from integration.conftest import StartServer
 from integration.helpers import Talk, ask, savers
+from processes import has_ended
 
 SLOW = {"rdb_key_save_delay": str(100 * 1_000_000)}  # microseconds for each key
 
@@ -23,4 +23,4 @@ def test_connections_end_with_a_server_that_is_killed_while_saving(server: Start
         one.kill()
         with pytest.raises(redis.ConnectionError):
             talk.receive()
-        wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 5)
+        wait_until(lambda: has_ended(child.pid), 5)

@@ -90,11 +90,10 @@ class Conversation:
 class Master:
     """One process of it."""
 
-    adds_what_is_committed = True   # a master of the version before did not wait for that
-
     run_id = "master"
     place = MASTER
     controller_class: type[Controller] = Controller
+    adds_what_is_committed = True   # a master of the version before did not wait for that
 
     def __init__(self, world: World, store: Store, settings: ProtocolSettings, clock: Clock) -> None:
         self.world = world

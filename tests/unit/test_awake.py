@@ -9,6 +9,7 @@ import psutil
 
 from chainredis.benchmarks.awake import processors_awake
 from chainredis.transport.waiting import wait_until
+from processes import has_ended
 
 KILLED_AMID = """\
 import os, signal
@@ -24,13 +25,6 @@ def spins(pid: int) -> bool:
     return os.sched_getscheduler(pid) == os.SCHED_IDLE
 
 
-def has_ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE     # nobody may be there to ask for its status
-    except psutil.NoSuchProcess:
-        return True
-
-
 def test_each_processor_has_its_own_that_everybody_displaces() -> None:
     with processors_awake():
         spinning = [child for child in psutil.Process().children() if "SCHED_IDLE" in " ".join(child.cmdline())]
@@ -43,4 +37,4 @@ def test_they_end_with_the_one_that_started_them() -> None:
     done = subprocess.run([sys.executable, "-c", KILLED_AMID], capture_output=True, text=True, check=False, timeout=60)
     pids = [int(word) for word in done.stdout.split()]
     assert len(pids) == len(os.sched_getaffinity(0))
-    wait_until(lambda: all(has_ended(pid) for pid in pids), 20)
+    wait_until(lambda: all(map(has_ended, pids)), 20)
