@@ -219,12 +219,14 @@ def _newest_epoch(node: Node) -> int:
 
 
 def _most_informed(master: Master, survivors: list[Node]) -> list[Node]:
-    """Candidates when the store has gone back, members first. Empty while the master has not heard a living member."""
+    """Candidates when the store has gone back: those in the newest view that a living member is in, if there are some.
+    Who has left may know a newer one. Empty while the master has not heard a living member.
+    """
     followed = {member.run_id: master.world.nodes.get(member.run_id) for member in master.controller.followed}
     detector = master.controller.detector
     if any(node and detector.member_status(run_id).word == "silent" for run_id, node in followed.items()):
         return []
-    newest = max((node.core.epoch for node in followed.values() if node), default=0)
+    newest = max((node.core.epoch for node in followed.values() if node and node.core.me >= 0), default=0)
     return [node for node in survivors if node.core.me >= 0 and node.core.epoch == newest] or survivors
 
 

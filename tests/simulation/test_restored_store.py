@@ -89,6 +89,11 @@ def test_a_process_that_was_left_behind_commits_nothing_in_the_next_era() -> Non
     walk(3505219275, RestoredRivals(setting_of(3505219275)))
 
 
+def test_one_that_has_left_knows_a_newer_view_than_the_member_to_form_the_chain_from() -> None:
+    """One of the two members of the newest view has died, and the other has not heard of that view."""
+    walk(1056659655, RestoredRivals(setting_of(1056659655)))
+
+
 def run_all(simulation: Simulation, *steps: tuple[str, int, int]) -> None:
     for step in steps:
         simulation.run(Step(*step))
